@@ -1,0 +1,187 @@
+"""What a stage returns: examples, data sets and results, and how each is kept on disk (never as a pickle)."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.component import PARTS, Part
+from core.statistics import wilson
+
+Images = NDArray[np.float32]
+Labels = NDArray[np.int64]
+
+
+class Artefact(ABC):
+    """What a stage produces and the store keeps."""
+
+    kind: ClassVar[str]
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Write the artefact into an existing empty folder."""
+
+    @classmethod
+    @abstractmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what ``save`` wrote; arrays come back read-only and memory-mapped."""
+
+
+@dataclass(frozen=True)
+class DataInfo:
+    """What is known of a data set without loading it: image shape (height, width, channels) and classes."""
+
+    shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+
+@dataclass(frozen=True, eq=False)
+class Examples(Artefact):
+    """Labelled images.
+
+    ``x`` is float32 (n, height, width, channels) in [0, 1]; ``y`` int64 (n,), the true labels; ``index`` int64
+    (n,), the position of each image in the part it was made from; ``info`` is metadata in plain JSON values.
+
+    Raises:
+        ValueError: an array has the wrong shape or dtype, or pixels lie outside [0, 1].
+    """
+
+    kind: ClassVar[str] = "examples"
+
+    x: Images
+    y: Labels
+    index: NDArray[np.int64]
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        n = len(self.x)
+        if self.x.ndim != 4 or self.x.dtype != np.float32:
+            raise ValueError(f"images: expected float32 (n, h, w, c), received {self.x.dtype} {self.x.shape}")
+        for name, array in (("labels", self.y), ("index", self.index)):
+            if array.shape != (n,) or array.dtype != np.int64:
+                raise ValueError(f"{name}: expected int64 ({n},), received {array.dtype} {array.shape}")
+        # A memory-mapped array was checked before it was stored; reading it all again would undo the mapping.
+        if n and not isinstance(self.x, np.memmap):
+            low, high = float(self.x.min()), float(self.x.max())
+            if not (low >= 0.0 and high <= 1.0):
+                raise ValueError(f"images: expected pixels in [0, 1], received [{low:g}, {high:g}]")
+        for array in (self.x, self.y, self.index):
+            array.flags.writeable = False
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Image shape (height, width, channels)."""
+        return self.x.shape[1:]  # type: ignore[return-value]
+
+    def save(self, folder: Path) -> None:
+        for name in ("x", "y", "index"):
+            np.save(folder / f"{name}.npy", getattr(self, name))
+        write_json(folder / "info.json", self.info)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        x, y, index = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("x", "y", "index"))
+        return cls(x=x, y=np.array(y), index=np.array(index), info=read_json(folder / "info.json"))
+
+
+@dataclass(frozen=True, eq=False)
+class Data(Artefact):
+    """A data set: its three parts (``validation`` may be empty) and what is known of it."""
+
+    kind: ClassVar[str] = "data"
+
+    info: DataInfo
+    train: Examples
+    validation: Examples
+    test: Examples
+
+    def part(self, name: Part) -> Examples:
+        """Return one part."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}[name]
+
+    def save(self, folder: Path) -> None:
+        for name in PARTS:
+            (folder / name).mkdir()
+            self.part(name).save(folder / name)
+        write_json(folder / "data.json", {"shape": self.info.shape, "class_names": self.info.class_names})
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        raw = read_json(folder / "data.json")
+        info = DataInfo(tuple(raw["shape"]), tuple(raw["class_names"]))
+        return cls(info, *(Examples.load(folder / name) for name in PARTS))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One measured number.
+
+    ``value`` is in ``unit`` ("proportion" is 0 to 1), ``n`` the number of items it was measured on, ``lower``
+    and ``upper`` its interval where one exists. ``group`` splits a metric further (a class, say).
+    """
+
+    metric: str
+    value: float
+    n: int
+    unit: str
+    higher_is_better: bool | None
+    model: str = ""
+    examples: str = ""
+    group: str = ""
+    lower: float | None = None
+    upper: float | None = None
+    note: str = ""
+
+    @classmethod
+    def proportion(cls, metric: str, hits: int, n: int, **columns: Any) -> Row:
+        """Return the share ``hits / n`` with its Wilson interval; nan where ``n`` is 0."""
+        lower, upper = wilson(hits, n)
+        value = hits / n if n else float("nan")
+        return cls(metric=metric, value=value, n=n, unit="proportion", lower=lower, upper=upper, **columns)
+
+
+@dataclass(frozen=True)
+class Results(Artefact):
+    """The tidy rows an evaluation measured."""
+
+    kind: ClassVar[str] = "results"
+
+    rows: tuple[Row, ...]
+
+    def save(self, folder: Path) -> None:
+        write_json(folder / "rows.json", [vars(row) for row in self.rows])
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        return cls(tuple(Row(**row) for row in read_json(folder / "rows.json")))
+
+
+def write_json(path: Path, value: Mapping[str, Any] | Sequence[Any]) -> None:
+    """Write plain values as JSON."""
+    path.write_text(json.dumps(value, indent=1, default=_plain) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Read plain values from JSON."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"metadata must be plain JSON values, received {type(value).__name__}")

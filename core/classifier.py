@@ -1,0 +1,53 @@
+"""The classifier: a Keras model from images in [0, 1] to logits, whatever it was trained in or loaded from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from core import backend
+from core.artefacts import Artefact, Images, Labels
+
+
+class Classifier(Artefact):
+    """A Keras model that maps float32 images (n, height, width, channels) in [0, 1] to logits (n, classes).
+
+    Input conventions (scale, flattening, channel order, grey conversion) are layers of the model, and a softmax
+    at its end has been taken off, so that everything that follows sees one interface and unsaturated gradients.
+    """
+
+    kind: ClassVar[str] = "classifier"
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Image shape (height, width, channels)."""
+        return tuple(self.model.input_shape[1:])  # type: ignore[return-value]
+
+    @property
+    def num_classes(self) -> int:
+        """Number of logits."""
+        return int(self.model.output_shape[-1])
+
+    def logits(self, x: Images) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """Return the logits of images, float32 (n, classes)."""
+        return backend.forward(self.model, x)
+
+    def predict(self, x: Images) -> Labels:
+        """Return the predicted labels of images, int64 (n,)."""
+        return self.logits(x).argmax(axis=1).astype(np.int64)
+
+    def loss_gradient(self, x: Images, y: Labels) -> Images:
+        """Return the gradient of each image's cross-entropy with respect to its pixels, float32 like ``x``."""
+        return backend.loss_gradient(self.model, x, y)
+
+    def save(self, folder: Path) -> None:
+        self.model.save(folder / "model.keras")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        return cls(backend.keras().models.load_model(folder / "model.keras", compile=False, safe_mode=True))

@@ -1,0 +1,65 @@
+"""What a component is given while it works: its inputs, its random stream, and a way to report progress."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+from zlib import crc32
+
+import numpy as np
+
+from core.component import Component, Part, Ref
+
+T = TypeVar("T")
+Progress = Callable[[int, int, str], None]
+
+
+class Run:
+    """The surroundings of one piece of work.
+
+    Attributes:
+        stage: the stage's name in the experiment file.
+        part: the part a generator is asked for; ``None`` for every other family.
+        seed: the experiment's seed (0 for a deterministic component).
+        images: how many images were processed, for the cost report; a component adds to it.
+    """
+
+    def __init__(
+        self,
+        stage: str,
+        seed: int,
+        part: Part | None,
+        load: Callable[[Ref[Any]], Any],
+        cost: Callable[[Ref[Any]], Mapping[str, Any]],
+        progress: Progress,
+    ) -> None:
+        self.stage, self.seed, self.part = stage, seed, part
+        self.images = 0
+        self._load, self._cost, self._progress = load, cost, progress
+
+    def __getitem__(self, ref: Ref[T]) -> T:
+        """Return the artefact a reference of the running component stands for."""
+        return self._load(ref)
+
+    def definition(self, ref: Ref[Any]) -> Component:
+        """Return the component behind a reference, without its artefact."""
+        return self._load(ref)
+
+    def cost(self, ref: Ref[Any]) -> Mapping[str, Any]:
+        """Return what the artefact behind a reference cost to make."""
+        return self._cost(ref)
+
+    def progress(self, done: int, total: int, unit: str) -> None:
+        """Report that ``done`` of ``total`` units (images, epochs, ...) are finished."""
+        self._progress(done, total, unit)
+
+    def rng(self, purpose: str = "") -> np.random.Generator:
+        """Return the stage's random stream, or a separate one for a ``purpose``.
+
+        Derived from the seed and the stage's name alone, so that adding a stage changes no other's numbers.
+        """
+        return np.random.default_rng([self.seed, crc32(self.stage.encode()), crc32(purpose.encode())])
+
+    def framework_seed(self) -> int:
+        """Return a 31-bit seed for frameworks that take an integer."""
+        return int(self.rng("framework").integers(2**31))

@@ -1,0 +1,40 @@
+"""Threat models: how far from the original an attack may go, and in which norm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.artefacts import Images
+
+Norm = Literal["inf", 2, 1]
+TOLERANCE = 1e-5  # float32 rounding of x + eps near 1, with room for sums over many pixels
+
+
+def distance(difference: Images, norm: Norm | Literal[0]) -> NDArray[np.float64]:
+    """Return the norm of each image of a difference (n, h, w, c), as float64 (n,)."""
+    flat = np.abs(difference.reshape(len(difference), -1)).astype(np.float64)
+    match norm:
+        case "inf":
+            return flat.max(axis=1, initial=0.0)
+        case 2:
+            return np.sqrt((flat * flat).sum(axis=1))
+        case 1:
+            return flat.sum(axis=1)
+        case _:
+            return (flat > 0).sum(axis=1).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class ThreatModel:
+    """The ball of radius ``eps`` in ``norm`` around each image, within [0, 1]."""
+
+    norm: Norm
+    eps: float
+
+    def contains(self, difference: Images) -> NDArray[np.bool_]:
+        """Return which images' perturbations lie inside the ball, up to rounding; bool (n,)."""
+        return distance(difference, self.norm) <= self.eps * (1 + TOLERANCE) + TOLERANCE
