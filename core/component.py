@@ -39,9 +39,17 @@ class Ref(Generic[T_co]):
             self.stage
             + (f".{self.part}" if self.part else "")
             + (f"@{self.against}" if self.against else "")
-            + (" (clean)" if self.clean else "")
-            + (" (definition)" if self.definition else "")
+            + ("!clean" if self.clean else "")
+            + ("!definition" if self.definition else "")
         )
+
+    @classmethod
+    def parse(cls, text: str) -> Ref[Any]:
+        """Read what ``str`` wrote; the suffixes after ``@`` and ``!`` are refused in experiment files."""
+        text, _, mark = text.partition("!")
+        text, _, against = text.partition("@")
+        stage, _, part = text.partition(".")
+        return cls(stage, part or None, against or None, mark == "clean", mark == "definition")  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,162 @@
+"""Builds components from the plain values of an experiment file, and turns them back into plain values."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, TypeVar
+
+from core.component import Component, Field, Kind, Plain, Ref, fields_of
+from core.discovery import Catalogue
+from core.schema import AXIS, FRACTION
+
+C = TypeVar("C", bound=Component)
+Raw = Mapping[str, Any]
+
+
+def axes_in(value: Any) -> Iterator[str]:
+    """Yield the names of the axes (``$name``) that plain values use."""
+    if isinstance(value, str):
+        if re.match(AXIS, value):
+            yield value[1:]
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from axes_in(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from axes_in(item)
+
+
+def substitute(value: Any, point: Mapping[str, Plain]) -> Any:
+    """Return plain values with every ``$name`` replaced by the axis's value at a point; others are left."""
+    if isinstance(value, str):
+        return point.get(value[1:], value) if re.match(AXIS, value) else value
+    if isinstance(value, Mapping):
+        return {key: substitute(item, point) for key, item in value.items()}
+    if isinstance(value, list):
+        return [substitute(item, point) for item in value]
+    return value
+
+
+def number(text: str) -> float | None:
+    """Return the value of a fraction such as ``8/255``, or ``None`` if the text is none."""
+    if not re.match(FRACTION, text):
+        return None
+    above, below = (Fraction(part.strip().rstrip(".") or "0") for part in text.split("/"))
+    return float(above / below) if below else None
+
+
+def normalise(raw: Any, cls: type[Component], catalogue: Catalogue) -> Any:
+    """Return plain values with fractions turned into numbers wherever the component expects a number."""
+    if not isinstance(raw, Mapping):
+        return raw
+    fields = {field.name: field for field in fields_of(cls)}
+    return {
+        key: _normalise(value, fields[key].kind, catalogue) if key in fields else value for key, value in raw.items()
+    }
+
+
+def _normalise(value: Any, kind: Kind, catalogue: Catalogue) -> Any:
+    if kind.name == "float" and isinstance(value, str):
+        fraction = number(value)
+        return value if fraction is None else fraction
+    if kind.name == "mapping" and isinstance(value, Mapping):
+        return {key: _fraction(item) for key, item in value.items()}
+    if kind.name == "nested" and isinstance(value, Mapping):
+        assert kind.target is not None
+        leaf = catalogue.of(kind.target).get(str(value.get("type")))
+        return normalise(value, leaf, catalogue) if leaf else value
+    if kind.item is not None:
+        if kind.name == "many" and isinstance(value, list):
+            return [_normalise(item, kind.item, catalogue) for item in value]
+        if kind.name == "optional":
+            return _normalise(value, kind.item, catalogue)
+    return value
+
+
+def _fraction(value: Any) -> Any:
+    fraction = number(value) if isinstance(value, str) else None
+    return value if fraction is None else fraction
+
+
+def build(cls: type[C], raw: Raw, catalogue: Catalogue) -> C:
+    """Return the component that valid plain values describe; the inverse of ``plain``."""
+    values = {}
+    for field in fields_of(cls):
+        if field.name in raw:
+            values[field.name] = _value(raw[field.name], field.kind, catalogue)
+    return cls(**values)
+
+
+def _value(value: Any, kind: Kind, catalogue: Catalogue) -> Any:
+    match kind.name:
+        case "int":
+            return int(value)
+        case "float":
+            return float(value)
+        case "optional":
+            assert kind.item is not None
+            return None if value is None else _value(value, kind.item, catalogue)
+        case "many":
+            assert kind.item is not None
+            return tuple(_value(item, kind.item, catalogue) for item in value)
+        case "ref":
+            return Ref.parse(value)
+        case "nested":
+            assert kind.target is not None
+            return build(catalogue.of(kind.target)[value["type"]], value, catalogue)
+        case _:
+            return value
+
+
+def plain(component: Component) -> dict[str, Any]:
+    """Return a component as plain JSON values with every default written out, references as text."""
+    values: dict[str, Any] = {"type": component.tag}
+    for field in dataclasses.fields(component):  # type: ignore[arg-type]
+        values[field.name] = _plain(getattr(component, field.name))
+    return values
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Component):
+        return plain(value)
+    if isinstance(value, Ref):
+        return str(value)
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return value
+
+
+def map_references(value: Any, change: Any, field_name: str = "") -> Any:
+    """Return a component (or a field's value) with every reference replaced by ``change(field_name, ref)``."""
+    if isinstance(value, Ref):
+        return change(field_name, value)
+    if isinstance(value, tuple):
+        return tuple(map_references(item, change, field_name) for item in value)
+    if isinstance(value, Component):
+        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}  # type: ignore[arg-type]
+        changed = {name: map_references(item, change, name) for name, item in fields.items()}
+        updates = {name: item for name, item in changed.items() if item is not fields[name]}
+        return dataclasses.replace(value, **updates) if updates else value  # type: ignore[type-var]
+    return value
+
+
+def expand_path(text: str, folder: Path) -> tuple[str, str]:
+    """Return an absolute path, and the name of an environment variable that is not set (or "").
+
+    ``~`` and ``${NAME}`` are expanded; a relative path starts at the folder of the file that states it.
+    """
+    expanded = os.path.expandvars(os.path.expanduser(text))  # noqa: PTH111 - together with expandvars
+    unset = re.search(r"\$\{(\w+)\}", expanded)
+    return os.path.normpath(folder / expanded), unset.group(1) if unset else ""
+
+
+def file_fields(fields: tuple[Field, ...]) -> Iterator[Field]:
+    """Yield the fields that hold the path of a file or folder."""
+    yield from (field for field in fields if field.is_file)

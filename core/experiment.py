@@ -1,0 +1,106 @@
+"""A checked experiment: what a file says, with references, axes and defaults settled."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from core.build import axes_in, build, substitute
+from core.component import Plain, Ref
+from core.discovery import Catalogue
+from core.families import Dataset, Stage
+from core.report.expected import ExpectedSpec
+from core.report.tables import TableSpec
+
+Mode = Literal["both", "only_attack", "only_adv_training"]
+Point = Mapping[str, Plain]
+SEED = "seed"
+
+
+@dataclass(frozen=True, eq=False)
+class StageSpec:
+    """One stage of a file: its name, its component's class and its plain values, ``$axis`` names included."""
+
+    name: str
+    cls: type[Stage]
+    raw: Mapping[str, Any]
+
+    @property
+    def section(self) -> str:
+        """The section the stage stands in."""
+        return self.cls.section
+
+    @property
+    def own_axes(self) -> frozenset[str]:
+        """The axes the stage's own parameters use."""
+        return frozenset(axes_in(self.raw))
+
+
+@dataclass(frozen=True, eq=False)
+class Experiment:
+    """A checked experiment file."""
+
+    name: str
+    description: str
+    mode: Mode
+    seeds: tuple[int, ...]
+    axes: Mapping[str, tuple[Plain, ...]]
+    stages: Mapping[str, StageSpec]
+    tables: tuple[TableSpec, ...]
+    expected: tuple[ExpectedSpec, ...]
+    catalogue: Catalogue
+    files: tuple[Path, ...] = field(default=())
+
+    def values(self, axis: str) -> tuple[Plain, ...]:
+        """Return the values of an axis, the seeds included."""
+        return self.seeds if axis == SEED else self.axes[axis]
+
+    def points(self, axes: frozenset[str]) -> Iterator[dict[str, Plain]]:
+        """Yield every combination of the axes' values, in the order of the file."""
+        ordered = [axis for axis in (*self.axes, SEED) if axis in axes]
+        for values in itertools.product(*(self.values(axis) for axis in ordered)):
+            yield dict(zip(ordered, values, strict=True))
+
+    @cache  # noqa: B019 - an experiment lives as long as the program
+    def _component(self, name: str, point: tuple[tuple[str, Plain], ...]) -> Stage:
+        spec = self.stages[name]
+        return build(spec.cls, substitute(spec.raw, dict(point)), self.catalogue)
+
+    def component(self, name: str, point: Point) -> Stage:
+        """Return the component of a stage at a point; axes it does not use are ignored."""
+        used = self.stages[name].own_axes
+        return self._component(name, tuple((axis, value) for axis, value in point.items() if axis in used))
+
+    def components(self, name: str) -> Iterator[Stage]:
+        """Yield the stage's component at every point of its own axes."""
+        for point in self.points(self.stages[name].own_axes):
+            yield self.component(name, point)
+
+    @cache  # noqa: B019
+    def axes_of(self, name: str) -> frozenset[str]:
+        """Return the axes a stage's artefact varies over: its own and those of everything it reads."""
+        found = set(self.stages[name].own_axes)
+        for component in self.components(name):
+            if component.stochastic:
+                found.add(SEED)
+            for ref in (*component.references(), *self.implied(component)):
+                found |= self.axes_of(ref.stage)
+        return frozenset(found)
+
+    def implied(self, component: Stage) -> Iterator[Ref[Any]]:
+        """Yield the data a component works on where the file does not say: its model's data set."""
+        if getattr(component, "data", self) is None:
+            yield Ref(self.dataset_of(component))
+
+    def dataset_of(self, component: Stage) -> str:
+        """Return the name of the data set a component's model was made for."""
+        ref = getattr(component, "dataset", None) or getattr(component, "model", None)
+        if not isinstance(ref, Ref):
+            raise TypeError(f"{type(component).__name__} has neither a data set nor a model")
+        if issubclass(self.stages[ref.stage].cls, Dataset):
+            return ref.stage
+        return self.dataset_of(next(self.components(ref.stage)))

@@ -1,0 +1,157 @@
+"""Checks what a schema cannot say: that references lead somewhere, to the right kind, and that the data fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from core.artefacts import Artefact, Data, DataInfo, Examples
+from core.component import Component, Kind, Ref, fields_of
+from core.experiment import Experiment, StageSpec
+from core.families import Dataset, Generator, Stage, Target
+from core.faults import KeyPath, nearest
+
+Finding = tuple[str, KeyPath, str]
+
+
+def reference_faults(experiment: Experiment, known: Mapping[str, StageSpec]) -> Iterator[Finding]:
+    """Yield (stage, path within the stage, message) for every fault of the references of sound stages.
+
+    ``known`` are all stages of the file, those with faults of their own included, to which a reference is no fault.
+    """
+    bad: set[str] = set()
+    for finding in _dangling(experiment, known):
+        bad.add(finding[0])
+        yield finding
+    for finding in _cycles(experiment):
+        bad.add(finding[0])
+        yield finding
+    if bad or len(known) != len(experiment.stages):
+        bad |= set(known) - set(experiment.stages)
+    yield from _misfits(experiment, _unsound(experiment, bad))
+
+
+def typed(component: Component) -> Iterator[tuple[KeyPath, Ref[Any], type]]:
+    """Yield (path, reference, type of artefact wanted) for every reference of a component."""
+    for field in fields_of(type(component)):
+        yield from _typed(getattr(component, field.name), field.kind, (field.name,))
+
+
+def _typed(value: Any, kind: Kind, place: KeyPath) -> Iterator[tuple[KeyPath, Ref[Any], type]]:
+    if isinstance(value, Ref):
+        while kind.item is not None:
+            kind = kind.item
+        assert kind.target is not None
+        yield place, value, kind.target
+    elif isinstance(value, tuple):
+        for i, item in enumerate(value):
+            yield from _typed(item, kind, (*place, i))
+    elif isinstance(value, Component):
+        yield from ((place + inner, ref, target) for inner, ref, target in typed(value))
+
+
+def _dangling(experiment: Experiment, known: Mapping[str, StageSpec]) -> Iterator[Finding]:
+    for name in experiment.stages:
+        said = set()
+        for component in experiment.components(name):
+            for place, ref, wanted in typed(component):
+                message = _fault(ref, wanted, known)
+                if message and (place, message) not in said:
+                    said.add((place, message))
+                    yield name, place, message
+
+
+def _fault(ref: Ref[Any], wanted: type, known: Mapping[str, StageSpec]) -> str:
+    if ref.stage not in known:
+        fitting = [name for name, spec in known.items() if _fits(spec, wanted)]
+        hint = nearest(ref.stage, known) or (f"; there is {', '.join(fitting)}" if fitting else "; declare it first")
+        return f"no stage is called '{ref.stage}'{hint}"
+    spec = known[ref.stage]
+    if not _fits(spec, wanted):
+        what = f"'{ref.stage}' ({spec.section}) gives {_noun(getattr(spec.cls, 'produces', Artefact))}"
+        return f"expected a stage that gives {_noun(wanted)}, but {what}"
+    if ref.part and not issubclass(spec.cls, Generator | Dataset):
+        return f"'{ref.stage}' has no parts; write {ref.stage}"
+    if ref.part and wanted is Data:
+        return f"the whole data set is meant here; write {ref.stage}"
+    return ""
+
+
+def _fits(spec: StageSpec, wanted: type) -> bool:
+    produces = getattr(spec.cls, "produces", None)
+    if produces is None:  # a stage of unknown type, reported elsewhere
+        return True
+    return issubclass(produces, wanted) or (wanted is Examples and produces is Data)
+
+
+def _noun(artefact: type) -> str:
+    names = {"Data": "a data set", "Examples": "examples", "Classifier": "a model", "Results": "results"}
+    return names.get(artefact.__name__, artefact.__name__)
+
+
+def _cycles(experiment: Experiment) -> Iterator[Finding]:
+    finished: set[str] = set()
+
+    def walk(name: str, chain: tuple[str, ...]) -> Iterator[Finding]:
+        if name in chain:
+            circle = " -> ".join((*chain[chain.index(name) :], name))
+            yield chain[-1], (), f"the stages need each other in a circle ({circle}); break it"
+            return
+        if name in finished or name not in experiment.stages:
+            return
+        for component in experiment.components(name):
+            for ref in component.references():
+                yield from walk(ref.stage, (*chain, name))
+        finished.add(name)
+
+    for name in experiment.stages:
+        yield from walk(name, ())
+
+
+def _unsound(experiment: Experiment, bad: set[str]) -> set[str]:
+    """Return the bad stages and all that depend on them."""
+    unsound = set(bad)
+    changed = True
+    while changed:
+        changed = False
+        for name in set(experiment.stages) - unsound:
+            if any(ref.stage in unsound for c in experiment.components(name) for ref in c.references()):
+                unsound.add(name)
+                changed = True
+    return unsound
+
+
+def _misfits(experiment: Experiment, unsound: set[str]) -> Iterator[Finding]:
+    """Yield where images or classes do not fit: a model and its data set, or the stages one stage brings together."""
+    for name, spec in experiment.stages.items():
+        if name in unsound:
+            continue
+        for component in experiment.components(name):
+            infos = _infos(experiment, component)
+            if isinstance(component, Target):
+                yield from ((name, (field,) if field else (), m) for field, m in component.fits(next(iter(infos.values()))))
+                continue
+            (first, wanted), *others = infos.items() or [("", None)]
+            for other, info in others:
+                assert wanted is not None
+                if (info.shape, info.num_classes) != (wanted.shape, wanted.num_classes):
+                    yield name, (), f"'{first}' works on {_form(wanted)}, but '{other}' on {_form(info)}; they must agree"
+
+
+def _infos(experiment: Experiment, component: Stage) -> dict[str, DataInfo]:
+    """Return what is known of the data behind each stage a component reads."""
+    found = {}
+    for ref in component.references():
+        cls = experiment.stages[ref.stage].cls
+        for inner in experiment.components(ref.stage):
+            if isinstance(inner, Dataset):
+                found[ref.stage] = inner.info()
+            elif issubclass(cls, Stage) and (getattr(inner, "dataset", None) or getattr(inner, "model", None)):
+                for dataset in experiment.components(experiment.dataset_of(inner)):
+                    assert isinstance(dataset, Dataset)
+                    found[ref.stage] = dataset.info()
+    return found
+
+
+def _form(info: DataInfo) -> str:
+    return f"{'x'.join(map(str, info.shape))} images of {info.num_classes} classes"

@@ -1,0 +1,156 @@
+"""Reads an experiment file into a checked experiment, or reports every fault of it at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from core import compose
+from core.build import axes_in, build, expand_path, normalise, substitute
+from core.component import fields_of
+from core.compose import Layered
+from core.discovery import Catalogue
+from core.experiment import SEED, Experiment, StageSpec
+from core.families import SECTIONS, Stage
+from core.faults import Fault, KeyPath, SpecError, nearest
+from core.references import reference_faults
+from core.report.expected import ExpectedSpec
+from core.report.tables import TableSpec
+from core.smoke import shrink
+from core.table_checks import default_tables, table_faults
+from core.validate import Validator, is_axis, show
+
+RESERVED = ("experiment", "stage", "model", "examples", "group", "metric", "value", "n", "lower", "upper", "unit")
+
+
+def load(
+    path: Path, catalogue: Catalogue, sets: Sequence[str] = (), seeds: Sequence[int] = (), smoke: bool = False
+) -> Experiment:
+    """Return the experiment a file describes.
+
+    Raises:
+        SpecError: with every fault of the file.
+    """
+    layered = compose.load(path, sets)
+    return _Reader(layered, path, catalogue).read(seeds, smoke)
+
+
+class _Reader:
+    def __init__(self, layered: Layered, path: Path, catalogue: Catalogue) -> None:
+        self.layered, self.path, self.catalogue = layered, path, catalogue
+        self.validator = Validator(catalogue)
+        self.data: dict[str, Any] = {key: value for key, value in layered.data.items() if value is not None}
+        self.faults: list[Fault] = []
+        self.broken: set[str] = set()
+
+    def report(self, path: KeyPath, message: str) -> None:
+        self.faults.append(self.layered.fault(path, message))
+        if len(path) > 1 and path[0] in SECTIONS:
+            self.broken.add(str(path[1]))
+
+    def read(self, seeds: Sequence[int], smoke: bool) -> Experiment:
+        specs = dict(self._stages())
+        for finding in self.validator.experiment(self.data):
+            self.report(*finding)
+        axes = self._axes(specs.values())
+        self._instances(specs, axes)
+        sound = {name: spec for name, spec in specs.items() if name not in self.broken}
+        experiment = self._experiment(sound, axes, tuple(seeds) or tuple(self._seeds()))
+        for name, place, message in reference_faults(experiment, known=specs):
+            self.report((specs[name].section, name, *place), message)
+        if not self.broken:
+            for place, message in table_faults(experiment, self.data):
+                self.report(place, message)
+        if self.faults:
+            raise SpecError(self.faults)
+        experiment = self._with_tables(experiment)
+        return shrink(experiment) if smoke else experiment
+
+    def _stages(self) -> Iterator[tuple[str, StageSpec]]:
+        """Yield every stage whose type is known, with fractions and paths settled."""
+        homes: dict[str, str] = {}
+        for section, family in SECTIONS.items():
+            stages = self.data.get(section, {})
+            for name, raw in stages.items() if isinstance(stages, Mapping) else ():
+                if name in homes:
+                    self.report((section, name), f"the name is already taken in {homes[name]}:; names are unique in a file")
+                    continue
+                homes[name] = section
+                cls = self.catalogue.of(family).get(str(raw.get("type"))) if isinstance(raw, Mapping) else None
+                if cls is None or not issubclass(cls, Stage):
+                    self.broken.add(name)
+                    yield name, StageSpec(name, family, {})
+                    continue
+                raw = stages[name] = self._paths((section, name), cls, normalise(raw, cls, self.catalogue))
+                yield name, StageSpec(name, cls, raw)
+
+    def _paths(self, place: KeyPath, cls: type[Stage], raw: dict[str, Any]) -> dict[str, Any]:
+        for field in fields_of(cls):
+            text = raw.get(field.name)
+            if field.is_file and isinstance(text, str) and not is_axis(text):
+                raw[field.name] = self._file((*place, field.name), text)
+        return raw
+
+    def _file(self, place: KeyPath, text: str) -> str:
+        full, unset = expand_path(text, self.layered.folder_of(place).resolve())
+        if unset:
+            self.report(place, f"the environment variable {unset} is not set; set it, or write the path out")
+        elif not Path(full).exists():
+            self.report(place, f"there is no file or folder {full}; relative paths start at the experiment file's folder")
+        return full
+
+    def _seeds(self) -> list[int]:
+        seeds = self.data.get("seeds", [1])
+        return [s for s in seeds if isinstance(s, int)] if isinstance(seeds, list) else [1]
+
+    def _axes(self, specs: Iterable[StageSpec]) -> dict[str, tuple[Any, ...]]:
+        raw = self.data.get("axes", {})
+        axes = {name: tuple(values) for name, values in raw.items() if isinstance(values, list) and values} if isinstance(raw, Mapping) else {}
+        for name in axes:
+            if name == SEED or name in RESERVED:
+                self.report(("axes", name), f"'{name}' is a column of every result; choose another name")
+        used = set()
+        for spec in specs:
+            for place, axis in _axis_places(spec.raw):
+                used.add(axis)
+                if axis not in axes and axis != SEED:
+                    known = nearest(axis, [*axes, SEED]) or "; declare it under axes:"
+                    self.report((spec.section, spec.name, *place), f"there is no axis '{axis}'{known}")
+        for name in set(axes) - used:
+            self.report(("axes", name), f"no stage uses ${name}; use it, or take the axis out")
+        return axes
+
+    def _instances(self, specs: Mapping[str, StageSpec], axes: Mapping[str, tuple[Any, ...]]) -> None:
+        """Check every stage at every point of its axes, and with the component's own checks."""
+        for name, spec in specs.items():
+            if name in self.broken:
+                continue
+            said: set[tuple[KeyPath, str]] = set()
+            for point in self._experiment({name: spec}, axes, tuple(self._seeds())).points(spec.own_axes):
+                for place, message in self._instance(spec, point):
+                    if (place, message) not in said:
+                        said.add((place, message))
+                        self.report((spec.section, name, *place), message)
+
+    def _instance(self, spec: StageSpec, point: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
+        raw = normalise(substitute(spec.raw, point), spec.cls, self.catalogue)
+        findings = list(self.validator.component(SECTIONS[spec.section], raw)) if point else []
+        yield from ((place, f"{message} (at {_at(point)})") for place, message in findings)
+        if not findings:
+            for field, message in build(spec.cls, raw, self.catalogue).check():
+                yield ((field,) if field else ()), message + (f" (at {_at(point)})" if point else "")
+
+    def _experiment(self, stages: Mapping[str, StageSpec], axes: Mapping[str, Any], seeds: tuple[int, ...]) -> Experiment:
+        own_name = self.layered.origin_of(("name",)).file == str(self.path) and self.data.get("name")
+        return Experiment(
+            name=str(own_name or self.path.stem),
+            description=str(self.data.get("description", "")),
+            mode=self.data.get("mode", "both"),
+            seeds=seeds,
+            axes=axes,
+            stages=stages,
+            tables=(),
+            expected=(),
+            catalogue=self.catalogue,
+        )

@@ -1,0 +1,129 @@
+"""Checks plain values against the schemas and says what is wrong in the user's words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+from referencing import Registry, Resource
+from referencing.jsonschema import DRAFT202012
+
+from core.component import Component
+from core.discovery import Catalogue
+from core.faults import nearest
+from core.schema import AXIS, file_name, schemas
+
+Path = tuple[str | int, ...]
+Finding = tuple[Path, str]
+
+_TYPES = {
+    "object": "a mapping",
+    "array": "a list",
+    "string": "text",
+    "number": "a number",
+    "integer": "a whole number",
+    "boolean": "true or false",
+    "null": "null",
+}
+
+
+class Validator:
+    """The schemas of a catalogue, ready to check whole experiments or single components."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+
+    @cached_property
+    def _registry(self) -> Any:
+        resources = (
+            (name, Resource.from_contents(document, default_specification=DRAFT202012))
+            for name, document in schemas(self._catalogue).items()
+        )
+        return Registry().with_resources(resources)
+
+    def experiment(self, data: Any) -> Iterator[Finding]:
+        """Yield every fault of a whole file as (path, message)."""
+        yield from self._check("experiment.schema.json", data)
+
+    def component(self, family: type[Component], data: Any) -> Iterator[Finding]:
+        """Yield every fault of one component as (path within it, message)."""
+        yield from self._check(file_name(family), data)
+
+    def _check(self, name: str, data: Any) -> Iterator[Finding]:
+        validator = Draft202012Validator({"$ref": name}, registry=self._registry)
+        seen = set()
+        for error in validator.iter_errors(data):
+            for finding in self._findings(error):
+                if finding not in seen:
+                    seen.add(finding)
+                    yield finding
+
+    def _findings(self, error: ValidationError) -> Iterator[Finding]:
+        path, value, expected = tuple(error.absolute_path), error.instance, error.validator_value
+        match error.validator:
+            case "additionalProperties":
+                known = list(error.schema["properties"])  # type: ignore[index, call-overload]
+                for key in value:
+                    if key not in known:
+                        yield (*path, key), f"unknown key '{key}'{nearest(key, known) or _known(known)}"
+            case "required":
+                for key in expected:
+                    if key not in value:
+                        yield path, f"'{key}' is missing{self._meaning(error, key)}"
+            case "enum":
+                yield path, self._not_among(path, value, expected)
+            case "type":
+                wanted = [expected] if isinstance(expected, str) else expected
+                yield path, f"expected {' or '.join(_TYPES[t] for t in wanted)}, received {show(value)}"
+            case "pattern" if "propertyNames" in error.absolute_schema_path:
+                yield (*path, value), f"{show(value)} is not {error.schema['x-expected']}"  # type: ignore[index, call-overload]
+            case "pattern":
+                yield path, f"expected {error.schema['x-expected']}, received {show(value)}"  # type: ignore[index, call-overload]
+            case "minItems":
+                yield path, "the list is empty; name at least one"
+            case "uniqueItems":
+                yield path, "the list names something twice; every item may stand once"
+            case "minimum" | "exclusiveMinimum" | "maximum" | "exclusiveMaximum":
+                yield path, _out_of_bounds(str(error.validator), value, expected)
+            case _:
+                yield path, error.message
+
+    def _meaning(self, error: ValidationError, key: str) -> str:
+        help_text = error.schema.get("properties", {}).get(key, {}).get("description", "")  # type: ignore[union-attr]
+        return f"; add it: {help_text}" if help_text else "; add it"
+
+    def _not_among(self, path: Path, value: Any, choices: list[Any]) -> str:
+        if path and path[-1] == "type":
+            homes = [leaf.section for leaf in self._catalogue.stage(str(value))]
+            if homes and len(path) > 1 and path[0] not in homes:
+                return f"type '{value}' belongs in {' or '.join(homes)}:, not in {path[0]}:"
+            return f"unknown type {show(value)}{nearest(str(value), choices) or _known(choices)}"
+        return f"{show(value)} is not allowed{nearest(str(value), map(str, choices)) or _known(choices)}"
+
+
+def show(value: Any) -> str:
+    """Return a short form of a value for a message."""
+    text = "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
+    if isinstance(value, Mapping):
+        text = "a mapping"
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def is_axis(value: Any) -> bool:
+    """Return whether a plain value stands for an axis."""
+    return isinstance(value, str) and re.match(AXIS, value) is not None
+
+
+def _known(choices: list[Any]) -> str:
+    return f"; choose one of {', '.join(map(str, choices))}" if choices else "; there are none yet"
+
+
+def _out_of_bounds(rule: str, value: Any, bound: float) -> str:
+    side = "less than" if "inimum" in rule else "greater than"
+    if rule.startswith("exclusive"):
+        return f"{value} must be {'greater' if side == 'less than' else 'less'} than {bound}"
+    return f"{value} is {side} the {rule} of {bound}"
