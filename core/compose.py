@@ -160,7 +160,7 @@ def _override(text: str, root: _Value) -> _Value:
     origin = Origin(_SET, 0, text, Path())
 
     def error(message: str) -> SpecError:
-        return SpecError([Fault(str(origin), 0, "", message)])
+        return SpecError.at(str(origin), 0, message)
 
     if not equals or not all(keys):
         raise error("expected KEY=VALUE with a dotted key, such as generate.pgd.eps=0.2")

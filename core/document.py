@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,33 +11,23 @@ from typing import Any
 import yaml
 
 from core.faults import Fault, KeyPath, SpecError, dotted
+from core.syntax import (
+    BOOL,
+    INT,
+    LINE_BREAK,
+    MAP,
+    MERGE,
+    NULL,
+    PATTERNS,
+    PREFIX,
+    SEQ,
+    STR,
+    compose_json,
+    compose_yaml,
+)
 
 MAX_VALUES = 100_000  # aliases expanded: a few lines of nested aliases can stand for billions of values
 MAX_DEPTH = 100
-
-_PREFIX = "tag:yaml.org,2002:"
-_STR, _INT, _FLOAT, _BOOL, _NULL, _MERGE, _SEQ, _MAP = (
-    _PREFIX + name for name in ("str", "int", "float", "bool", "null", "merge", "seq", "map")
-)
-# The core schema of YAML 1.2, decimal: `1e-4` is a number; `yes`, `1:30`, `0x1f` and dates are text.
-_PATTERNS = {
-    _NULL: re.compile(r"(?:~|null|Null|NULL|)\Z"),
-    _BOOL: re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z"),
-    _INT: re.compile(r"[-+]?[0-9]+\Z"),
-    _FLOAT: re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z"),
-    _MERGE: re.compile(r"<<\Z"),
-}
-_LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # as PyYAML counts lines
-_JSON_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+')
-
-
-class _Loader(yaml.SafeLoader):
-    """Composes nodes with the scalar types above; it never constructs a value."""
-
-
-_Loader.yaml_implicit_resolvers = {}
-for _tag, _pattern in _PATTERNS.items():
-    _Loader.add_implicit_resolver(_tag, _pattern, None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +47,7 @@ class Document:
 
     def source_lines(self) -> list[str]:
         """Return the source, line by line; line 1 is the first item."""
-        return _LINE_BREAK.split(self.text)
+        return LINE_BREAK.split(self.text)
 
 
 def read(path: Path) -> Document:
@@ -70,19 +58,19 @@ def read(path: Path) -> Document:
     """
     file = str(path)
     if path.suffix not in (".yaml", ".yml", ".json"):
-        raise _error(file, 0, f"unknown kind of file '{path.suffix}'; expected .yaml, .yml or .json")
+        raise SpecError.at(file, 0, f"unknown kind of file '{path.suffix}'; expected .yaml, .yml or .json")
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
-        raise _error(file, line, f"byte 0x{error.object[error.start]:02x} is not UTF-8; save as UTF-8") from None
+        raise SpecError.at(file, line, f"byte 0x{error.object[error.start]:02x} is not UTF-8; save as UTF-8") from None
     except (OSError, ValueError) as error:  # ValueError: a path with a NUL character
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise _error(file, 0, f"cannot be read: {reason}; expected an experiment file") from None
+        raise SpecError.at(file, 0, f"cannot be read: {reason}; expected an experiment file") from None
     document = parse(text, file, is_json=path.suffix == ".json")
     if not isinstance(document.data, dict):
         kind = "list" if isinstance(document.data, list) else "single value"
-        raise _error(file, 1, f"the file holds a {kind}; expected a mapping such as 'name: my-experiment'")
+        raise SpecError.at(file, 1, f"the file holds a {kind}; expected a mapping such as 'name: my-experiment'")
     return document
 
 
@@ -93,93 +81,16 @@ def parse(text: str, file: str, *, is_json: bool = False) -> Document:
         SpecError: as for ``read``; the faults carry ``file``.
     """
     try:
-        node = _compose_json(text, file) if is_json else _compose_yaml(text, file)
+        node = compose_json(text, file) if is_json else compose_yaml(text, file)
         if node is None:
-            raise _error(file, 0, "the file is empty; expected a mapping such as 'name: my-experiment'")
+            raise SpecError.at(file, 0, "the file is empty; expected a mapping such as 'name: my-experiment'")
         builder = _Builder(file)
         data = builder.build(node, ())
     except RecursionError:
-        raise _error(file, 0, f"values are nested too deeply; at most {MAX_DEPTH} levels are read") from None
+        raise SpecError.at(file, 0, f"values are nested too deeply; at most {MAX_DEPTH} levels are read") from None
     if builder.faults:
         raise SpecError(builder.faults)
     return Document(file, text, data, builder.lines)
-
-
-def _error(file: str, line: int, message: str) -> SpecError:
-    return SpecError([Fault(file, line, "", message)])
-
-
-def _compose_yaml(text: str, file: str) -> yaml.Node | None:
-    try:
-        loader = _Loader(text)
-    except yaml.reader.ReaderError as error:
-        line = len(_LINE_BREAK.findall(text, 0, error.position)) + 1
-        raise _error(file, line, f"character U+{error.character:04X} is not allowed; delete it") from None
-    try:
-        return loader.get_single_node()
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        raise _error(file, mark.line + 1 if mark else 0, _advice(error)) from None
-    except (ValueError, OverflowError):  # the scanner converts "\UFFFFFFFF" and '%YAML 1.<digits>' unchecked
-        raise _error(file, loader.line + 1, "a number in an escape or directive is out of range") from None
-
-
-def _advice(error: yaml.MarkedYAMLError) -> str:
-    problem = (error.problem or error.context or "this is not YAML").replace("'\\t'", "a tab")
-    if "a tab" in problem:
-        return "a tab indents this line; YAML wants spaces"
-    if "cannot start any token" in problem:
-        return f"{problem}; put the value in quotes"
-    if "mapping values are not allowed" in problem:
-        return "unexpected ':'; put a text with ': ' in quotes, or check the indentation"
-    if "found another document" in problem:
-        return "a second document starts here; expected one per file, without '---' between"
-    context = f" ({error.context})" if error.context and error.context != problem else ""
-    return f"not valid YAML{context}: {problem}"
-
-
-def _compose_json(text: str, file: str) -> yaml.Node | None:
-    if not text.strip(" \t\r\n"):
-        return None
-    try:
-        # Syntax only. Numbers stay text, because a long one makes int() raise; the builder judges them.
-        json.loads(text, parse_int=str, parse_float=str, parse_constant=str)
-    except json.JSONDecodeError as error:
-        raise _error(file, error.lineno, f"not valid JSON: {error.msg} (column {error.colno})") from None
-    return _json_node(_json_tokens(text))
-
-
-def _json_tokens(text: str) -> Iterator[tuple[str, yaml.Mark]]:
-    line, end = 0, 0
-    for match in _JSON_TOKEN.finditer(text):
-        line += len(_LINE_BREAK.findall(text, end, match.start()))
-        end = match.start()
-        if match[0] not in (",", ":"):
-            yield match[0], yaml.Mark("", end, line, 0, None, 0)
-
-
-def _json_node(tokens: Iterator[tuple[str, yaml.Mark]]) -> yaml.Node | None:
-    """Return the next value of valid JSON as a node, or nothing at a closing bracket."""
-    token, mark = next(tokens)
-    match token[0]:
-        case "]" | "}":
-            return None
-        case "[":
-            return yaml.SequenceNode(_SEQ, list(iter(lambda: _json_node(tokens), None)), mark, mark)
-        case "{":
-            pairs = []
-            while (key := _json_node(tokens)) is not None:
-                pairs.append((key, _json_node(tokens)))
-            return yaml.MappingNode(_MAP, pairs, mark, mark)
-        case '"':
-            return yaml.ScalarNode(_STR, json.loads(token), mark, mark)
-        case "t" | "f":
-            return yaml.ScalarNode(_BOOL, token, mark, mark)
-        case "n":
-            return yaml.ScalarNode(_NULL, token, mark, mark)
-        case _:  # NaN and Infinity come here too, and are refused as numbers
-            tag = _INT if _PATTERNS[_INT].match(token) else _FLOAT
-            return yaml.ScalarNode(tag, token, mark, mark)
 
 
 class _Builder:
@@ -198,10 +109,10 @@ class _Builder:
 
     def build(self, node: yaml.Node, path: KeyPath) -> Any:
         self._tally(node, path)
-        if len(path) > MAX_DEPTH:
-            return self._fault(node, path[:1], f"values are nested more than {MAX_DEPTH} levels deep")
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, path)
+        if len(path) >= MAX_DEPTH:
+            return self._fault(node, path[:1], f"values are nested more than {MAX_DEPTH} levels deep")
         if id(node) in self._open:
             return self._fault(node, path, "an alias refers to the value it stands in; write the value out")
         self._open.add(id(node))
@@ -211,11 +122,11 @@ class _Builder:
             self._open.remove(id(node))
 
     def _collection(self, node: yaml.Node, path: KeyPath) -> Any:
-        if isinstance(node, yaml.SequenceNode) and node.tag == _SEQ:
+        if isinstance(node, yaml.SequenceNode) and node.tag == SEQ:
             for i, item in enumerate(node.value):
                 self.lines[*path, i] = item.start_mark.line + 1
             return [self.build(item, (*path, i)) for i, item in enumerate(node.value)]
-        if isinstance(node, yaml.MappingNode) and node.tag == _MAP:
+        if isinstance(node, yaml.MappingNode) and node.tag == MAP:
             pairs = self._pairs(node, path)
             for key, (key_node, _) in pairs.items():
                 self.lines[*path, key] = key_node.start_mark.line + 1
@@ -228,8 +139,8 @@ class _Builder:
         merged: dict[str, tuple[yaml.Node, yaml.Node]] = {}
         for key_node, value in node.value:
             self._tally(key_node, path)
-            if key_node.tag == _MERGE:
-                merged = self._merged(value, path) | merged
+            if key_node.tag == MERGE:
+                merged = self._merged(key_node, value, path) | merged
             elif (key := self._key(key_node, path)) is None:
                 continue
             elif key in own:
@@ -239,12 +150,14 @@ class _Builder:
                 own[key] = key_node, value
         return merged | own
 
-    def _merged(self, value: yaml.Node, path: KeyPath) -> dict[str, tuple[yaml.Node, yaml.Node]]:
+    def _merged(self, key_node: yaml.Node, value: yaml.Node, path: KeyPath) -> dict[str, tuple[yaml.Node, yaml.Node]]:
         sources = value.value if isinstance(value, yaml.SequenceNode) else [value]
         merged: dict[str, tuple[yaml.Node, yaml.Node]] = {}
         for source in sources:
             if not isinstance(source, yaml.MappingNode) or id(source) in self._open:
-                self._fault(value, path, "'<<' merges something else; expected an alias of another mapping, or a list")
+                self._fault(
+                    key_node, path, "'<<' merges something else; expected an alias of another mapping, or a list"
+                )
                 continue
             self._open.add(id(source))
             merged = self._pairs(source, path) | merged  # the first source named wins
@@ -255,27 +168,27 @@ class _Builder:
         if not isinstance(node, yaml.ScalarNode):
             self._fault(node, path, "a list or mapping is used as a key; expected text")
             return None
-        if node.tag != _STR:
-            self._fault(node, path, f"the key {node.value[:40] or 'is empty and'} is not text; put it in quotes")
+        if node.tag != STR:
+            self._fault(node, path, f"the key '{node.value[:40]}' is not text; put it in quotes")
             return None
         return self._text(node, path)
 
     def _scalar(self, node: yaml.ScalarNode, path: KeyPath) -> Any:
         value, tag = node.value, node.tag
-        if tag == _STR:
+        if tag == STR:
             return self._text(node, path)
-        if tag == _MERGE:  # as a value, '<<' is plain text
+        if tag == MERGE:  # as a value, '<<' is plain text
             return value
-        if tag not in _PATTERNS:
+        if tag not in PATTERNS:
             return self._unknown_tag(node, path)
         shown = value if len(value) <= 40 else value[:37] + "..."
-        if not _PATTERNS[tag].match(value):
-            return self._fault(node, path, f"{shown} is not a finite {tag.removeprefix(_PREFIX)}; write it plainly")
-        if tag == _NULL:
+        if not PATTERNS[tag].match(value):
+            return self._fault(node, path, f"{shown} is not a finite {tag.removeprefix(PREFIX)}; write it plainly")
+        if tag == NULL:
             return None
-        if tag == _BOOL:
+        if tag == BOOL:
             return value.lower() == "true"
-        if tag == _INT:
+        if tag == INT:
             # Sixty-four bits, as numpy and every framework have; the length spares int() what it refuses.
             if len(value) > 40 or not -(2**63) <= int(value) < 2**63:
                 return self._fault(node, path, f"the number {shown} is too large; expected at most 64 bits")
@@ -293,7 +206,7 @@ class _Builder:
         return None
 
     def _unknown_tag(self, node: yaml.Node, path: KeyPath) -> None:
-        tag = node.tag.replace(_PREFIX, "!!")
+        tag = node.tag.replace(PREFIX, "!!")
         self._fault(node, path, f"the tag {tag} is not allowed here; write a plain value")
 
     def _fault(self, node: yaml.Node, path: KeyPath, message: str) -> None:

@@ -34,6 +34,11 @@ class SpecError(Exception):
         self.faults = tuple(sorted(faults, key=lambda fault: (fault.file, fault.line)))
         super().__init__(self.faults)
 
+    @classmethod
+    def at(cls, file: str, line: int, message: str) -> SpecError:
+        """Return the error of one fault that belongs to no value."""
+        return cls([Fault(file, line, "", message)])
+
     def __str__(self) -> str:
         return "\n".join(map(str, self.faults))
 
