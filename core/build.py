@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeVar
 
-from core.component import Component, Field, Kind, Plain, Ref, fields_of
+from core.component import Component, Kind, Plain, Ref, fields_of
 from core.discovery import Catalogue
 from core.schema import AXIS, FRACTION
 
@@ -113,23 +113,23 @@ def _value(value: Any, kind: Kind, catalogue: Catalogue) -> Any:
             return value
 
 
-def plain(component: Component) -> dict[str, Any]:
-    """Return a component as plain JSON values with every default written out, references as text."""
+def plain(component: Component, show: Callable[[Ref[Any]], Any] = str) -> dict[str, Any]:
+    """Return a component as plain JSON values with every default written out, and references as ``show`` gives them."""
     values: dict[str, Any] = {"type": component.tag}
     for field in dataclasses.fields(component):  # type: ignore[arg-type]
-        values[field.name] = _plain(getattr(component, field.name))
+        values[field.name] = _plain(getattr(component, field.name), show)
     return values
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, show: Callable[[Ref[Any]], Any]) -> Any:
     if isinstance(value, Component):
-        return plain(value)
+        return plain(value, show)
     if isinstance(value, Ref):
-        return str(value)
+        return show(value)
     if isinstance(value, tuple):
-        return [_plain(item) for item in value]
+        return [_plain(item, show) for item in value]
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: _plain(item, show) for key, item in value.items()}
     return value
 
 
@@ -155,8 +155,3 @@ def expand_path(text: str, folder: Path) -> tuple[str, str]:
     expanded = os.path.expandvars(os.path.expanduser(text))  # noqa: PTH111 - together with expandvars
     unset = re.search(r"\$\{(\w+)\}", expanded)
     return os.path.normpath(folder / expanded), unset.group(1) if unset else ""
-
-
-def file_fields(fields: tuple[Field, ...]) -> Iterator[Field]:
-    """Yield the fields that hold the path of a file or folder."""
-    yield from (field for field in fields if field.is_file)

@@ -132,8 +132,14 @@ class Component(ABC):
         return "train"
 
     def files(self) -> Iterator[Path]:
-        """Yield the files and folders outside the store whose content the artefact depends on."""
-        yield from ()
+        """Yield the files and folders outside the store whose content the artefact depends on.
+
+        By default the fields marked ``File``; their content enters the fingerprint, their place does not.
+        """
+        for f in fields_of(type(self)):
+            value = getattr(self, f.name)
+            if f.is_file and value is not None:
+                yield Path(value)
 
     @property
     def stochastic(self) -> bool:

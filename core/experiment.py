@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any, Literal
 
 from core.build import axes_in, build, substitute
 from core.component import Plain, Ref
 from core.discovery import Catalogue
 from core.families import Dataset, Stage
-from core.report.expected import ExpectedSpec
-from core.report.tables import TableSpec
+from core.report.spec import ExpectedSpec, TableSpec
 
 Mode = Literal["both", "only_attack", "only_adv_training"]
 Point = Mapping[str, Plain]
@@ -53,7 +51,7 @@ class Experiment:
     tables: tuple[TableSpec, ...]
     expected: tuple[ExpectedSpec, ...]
     catalogue: Catalogue
-    files: tuple[Path, ...] = field(default=())
+    smoke: bool = False
 
     def values(self, axis: str) -> tuple[Plain, ...]:
         """Return the values of an axis, the seeds included."""

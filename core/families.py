@@ -150,12 +150,13 @@ class Evaluation(Stage):
     """Measures; returns tidy rows and writes nothing.
 
     ``expand`` splits an evaluation into cells, each the same component with narrower fields, that are computed,
-    kept and may fail on their own. ``rows`` and ``columns`` are its default table; ``headline`` its metric.
+    kept and may fail on their own. ``metrics`` names what it measures, the headline first; ``rows`` and ``columns``
+    lay out its default table, which shows the headline unless ``metric`` is among them.
     """
 
     section = "evaluate"
     produces = Results
-    headline: ClassVar[str]
+    metrics: ClassVar[tuple[str, ...]]
     rows: ClassVar[tuple[str, ...]] = ("model",)
     columns: ClassVar[tuple[str, ...]] = ("examples",)
 
@@ -169,6 +170,10 @@ class Evaluation(Stage):
     def expand(self) -> Iterator[Evaluation]:
         """Yield the cells; by default the evaluation itself."""
         yield self
+
+    def about(self) -> dict[str, str]:
+        """Return what a cell's rows say in the columns ``model`` and ``examples``, for a cell that has no rows yet."""
+        return {}
 
     @abstractmethod
     def measure(self, run: Run) -> Iterable[Row]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import typing
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from core.component import PARTS, Component, Field, Kind, fields_of, summary
 from core.discovery import Catalogue
 from core.families import SECTIONS
+from core.report.spec import Best, CellFormat
 
 Schema = dict[str, Any]
 
@@ -160,13 +162,16 @@ def _experiment() -> Schema:
             "rows": labels | {"description": "What a row stands for: a column of results.csv, or a list of them."},
             "columns": labels | {"description": "What a column stands for: a column of results.csv, or a list."},
             "metric": {"type": "string", "description": "The metric shown; default: the evaluation's headline."},
-            "where": _named(scalar, "Shows only results with these values, as in {eps: 0.1}."),
+            "where": _named(
+                {"if": {"type": "array"}, "then": {"items": scalar, "minItems": 1}, "else": scalar},
+                "Shows only results with these values, as in {eps: 0.1}.",
+            ),
             "cell": {
-                "enum": ["mean ± sd", "mean", "mean [lower, upper]", "mean ± sd (n)"],
+                "enum": list(typing.get_args(CellFormat)),
                 "default": "mean ± sd",
                 "description": "What a cell shows; the mean is over the seeds.",
             },
-            "best": {"enum": ["bold", "none"], "default": "none", "description": "Marks the best of each column."},
+            "best": {"enum": list(typing.get_args(Best)), "default": "none", "description": "Marks the best of each column."},
             "caption": {"type": "string", "description": "The caption of the table."},
         },
         ["from", "rows", "columns"],

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from core import compose
+from core import compose, tables
 from core.build import axes_in, build, expand_path, normalise, substitute
 from core.component import fields_of
 from core.compose import Layered
@@ -15,10 +16,7 @@ from core.experiment import SEED, Experiment, StageSpec
 from core.families import SECTIONS, Stage
 from core.faults import Fault, KeyPath, SpecError, nearest
 from core.references import reference_faults
-from core.report.expected import ExpectedSpec
-from core.report.tables import TableSpec
 from core.smoke import shrink
-from core.table_checks import default_tables, table_faults
 from core.validate import Validator, is_axis, show
 
 RESERVED = ("experiment", "stage", "model", "examples", "group", "metric", "value", "n", "lower", "upper", "unit")
@@ -60,11 +58,15 @@ class _Reader:
         for name, place, message in reference_faults(experiment, known=specs):
             self.report((specs[name].section, name, *place), message)
         if not self.broken:
-            for place, message in table_faults(experiment, self.data):
+            for place, message in () if self.faults else tables.faults(experiment, self.data):
                 self.report(place, message)
         if self.faults:
             raise SpecError(self.faults)
-        experiment = self._with_tables(experiment)
+        experiment = replace(
+            experiment,
+            tables=tuple((tables.default_tables(experiment) | tables.declared_tables(experiment, self.data.get("tables", {}))).values()),
+            expected=tables.expected_values(self.data.get("expected", [])),
+        )
         return shrink(experiment) if smoke else experiment
 
     def _stages(self) -> Iterator[tuple[str, StageSpec]]:

@@ -1,0 +1,121 @@
+"""Leases: which runner is making an artefact right now, so that no two make the same one."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from pathlib import Path
+
+import psutil
+
+BEAT = 5.0
+"""Seconds between two signs of life of a lease's owner."""
+EXPIRY = 60.0
+"""Seconds without a sign of life after which a lease of another host is void."""
+
+
+class Leases:
+    """The leases of one runner in a folder shared with others.
+
+    A lease is a file made exclusively; its owner touches it every few seconds. One whose process is gone, or that
+    was not touched for a minute, is void. A lease only saves work: should two runners make the same artefact all
+    the same, the store keeps one and both go on.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._held: set[Path] = set()
+        self._owner = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "started": psutil.Process().create_time(),
+            "token": uuid.uuid4().hex,
+        }
+        self._stop = threading.Event()
+        threading.Thread(target=self._beat, daemon=True, name="leases").start()
+
+    def acquire(self, fingerprint: str) -> bool:
+        """Return whether this runner may make the artefact; False while another one is making it."""
+        path = self._folder / fingerprint
+        for _ in range(2):
+            try:
+                with path.open("x", encoding="utf-8") as stream:
+                    json.dump(self._owner, stream)
+            except FileExistsError:
+                if path in self._held:
+                    return True
+                if not self._void(path):
+                    return False
+                self._break(path)
+            else:
+                self._held.add(path)
+                return True
+        return False
+
+    def release(self, fingerprint: str) -> None:
+        """Give a lease back."""
+        path = self._folder / fingerprint
+        if path in self._held:
+            self._held.discard(path)
+            path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Give every lease back."""
+        self._stop.set()
+        for path in list(self._held):
+            self.release(path.name)
+
+    def _beat(self) -> None:
+        while not self._stop.wait(BEAT):
+            for path in list(self._held):
+                try:
+                    os.utime(path)
+                except FileNotFoundError:
+                    self._held.discard(path)
+
+    def _void(self, path: Path) -> bool:
+        try:
+            age = self._now() - path.stat().st_mtime
+            owner = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return True
+        except ValueError:
+            return age > EXPIRY  # being written, or its writer died while writing
+        if owner.get("host") == self._owner["host"]:
+            return not _alive(int(owner["pid"]), float(owner["started"]))
+        return age > EXPIRY
+
+    def _now(self) -> float:
+        """Return the file system's clock, which on a shared one is not this host's."""
+        probe = self._folder / f".clock-{self._owner['token']}"
+        probe.touch()
+        try:
+            return probe.stat().st_mtime
+        finally:
+            probe.unlink(missing_ok=True)
+
+    def _break(self, path: Path) -> None:
+        # Renaming first lets exactly one of several runners take the void lease away.
+        grave = self._folder / f".void-{uuid.uuid4().hex}"
+        try:
+            path.rename(grave)
+        except FileNotFoundError:
+            return
+        grave.unlink(missing_ok=True)
+
+
+def _alive(pid: int, started: float) -> bool:
+    try:
+        return abs(psutil.Process(pid).create_time() - started) < 1.0
+    except psutil.NoSuchProcess:
+        return False
+
+
+def wait(seconds: float = 0.2) -> None:
+    """Pause while another runner works."""
+    time.sleep(seconds)

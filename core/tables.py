@@ -1,0 +1,111 @@
+"""The tables of an experiment: those its file declares, and one for each evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from core.build import number
+from core.component import Plain
+from core.experiment import SEED, Experiment
+from core.families import Evaluation
+from core.faults import KeyPath, nearest
+from core.report.check import expected_faults, table_faults
+from core.report.spec import ExpectedSpec, TableSpec
+
+Varies = dict[str, tuple[Plain, ...]]
+
+
+def default_tables(experiment: Experiment) -> dict[str, TableSpec]:
+    """Return the table of every evaluation, named after it."""
+    return {name: _default(experiment, name) for name in _evaluations(experiment)}
+
+
+def declared_tables(experiment: Experiment, raw: Mapping[str, Any]) -> dict[str, TableSpec]:
+    """Return the tables a file declares under ``tables:``, given its valid plain values."""
+    return {name: _declared(experiment, name, table) for name, table in raw.items()}
+
+
+def expected_values(raw: list[Mapping[str, Any]]) -> tuple[ExpectedSpec, ...]:
+    """Return the published numbers a file lists under ``expected:``."""
+    return tuple(ExpectedSpec(**{**entry, "row": _label(entry["row"]), "column": _label(entry["column"])}) for entry in raw)
+
+
+def faults(experiment: Experiment, data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
+    """Yield (path, message) for every fault of ``tables:`` and ``expected:`` that no schema can find."""
+    evaluations = _evaluations(experiment)
+    sound = default_tables(experiment)
+    for name, raw in (data.get("tables") or {}).items():
+        source = raw["from"]
+        if source not in evaluations:
+            yield ("tables", name, "from"), f"no evaluation is called '{source}'{nearest(source, evaluations) or _known(evaluations)}"
+            continue
+        table = _declared(experiment, name, raw)
+        found = table_faults(table, varies(experiment, source))
+        yield from ((("tables", name), message) for message in found)
+        if not found:
+            sound[name] = table
+    for i, expected in enumerate(expected_values(data.get("expected") or [])):
+        if expected.table in sound or expected.table not in (data.get("tables") or {}):
+            column = varies(experiment, sound[expected.table].source) if expected.table in sound else {}
+            yield from ((("expected", i), message) for message in expected_faults(expected, sound, column))
+
+
+def varies(experiment: Experiment, name: str) -> Varies:
+    """Return the columns the results of an evaluation vary over, each with its values in file order."""
+    found: dict[str, dict[Plain, None]] = {"model": {}, "examples": {}}
+    axes: set[str] = set()
+    cls = experiment.stages[name].cls
+    assert issubclass(cls, Evaluation)
+    for component in experiment.components(name):
+        assert isinstance(component, Evaluation)
+        for cell in component.expand():
+            for level, label in cell.about().items():
+                found[level].setdefault(label)
+            for ref in cell.references():
+                axes |= experiment.axes_of(ref.stage) | (experiment.axes_of(ref.against) if ref.against else set())
+    axes |= experiment.stages[name].own_axes
+    columns: Varies = {level: tuple(labels) for level, labels in found.items() if labels}
+    columns["metric"] = cls.metrics
+    columns |= {axis: experiment.values(axis) for axis in experiment.axes if axis in axes}
+    return columns | ({SEED: experiment.seeds} if SEED in axes else {})
+
+
+def _default(experiment: Experiment, name: str) -> TableSpec:
+    cls = experiment.stages[name].cls
+    assert issubclass(cls, Evaluation)
+    axes = tuple(column for column in varies(experiment, name) if column in experiment.axes)
+    # Axes go where the examples are, since it is mostly these that are swept; failing that, to the rows.
+    rows, columns = (cls.rows, cls.columns + axes) if "examples" in cls.columns else (cls.rows + axes, cls.columns)
+    metric = None if "metric" in rows + columns else cls.metrics[0]
+    return TableSpec(name=name, source=name, rows=rows, columns=columns, metric=metric)
+
+
+def _declared(experiment: Experiment, name: str, raw: Mapping[str, Any]) -> TableSpec:
+    cls = experiment.stages[raw["from"]].cls
+    assert issubclass(cls, Evaluation)
+    rows, columns = _many(raw["rows"]), _many(raw["columns"])
+    options = {key: raw[key] for key in ("cell", "best", "caption") if key in raw}
+    metric = raw.get("metric", None if "metric" in rows + columns else cls.metrics[0])
+    where = {key: tuple(map(_label, value)) if isinstance(value, list) else _label(value) for key, value in raw.get("where", {}).items()}
+    return TableSpec(name=name, source=raw["from"], rows=rows, columns=columns, metric=metric, where=where, **options)
+
+
+def _evaluations(experiment: Experiment) -> list[str]:
+    return [name for name, spec in experiment.stages.items() if issubclass(spec.cls, Evaluation)]
+
+
+def _many(value: str | list[str]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _label(value: Any) -> Any:
+    """Return a label with a fraction turned into the number it stands for on an axis."""
+    if isinstance(value, Mapping):
+        return {key: _label(item) for key, item in value.items()}
+    fraction = number(value) if isinstance(value, str) else None
+    return value if fraction is None else fraction
+
+
+def _known(names: list[str]) -> str:
+    return f"; there is {', '.join(names)}" if names else "; declare one under evaluate:"
