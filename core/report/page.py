@@ -1,0 +1,230 @@
+"""The report as one self-contained page: tables, figures, examples, verdicts, cost and provenance."""
+
+from __future__ import annotations
+
+import struct
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from core.report.cells import Cell, label, number
+from core.report.expected import Outcome, verdict
+from core.report.matrix import Key, Matrix
+from core.report.spec import Experiment
+
+STRIP = 150  # width of the picture of a difference, in pixels
+Figures = Mapping[str, bytes]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """What the page shows; figures are PNGs by file name, those of a table under its name."""
+
+    experiment: Experiment
+    matrices: Sequence[Matrix]
+    figures: Mapping[str, Figures]
+    grids: Figures
+    outcomes: Sequence[Outcome]
+    warnings: Sequence[str]
+    faults: Sequence[str]
+
+
+def page(content: Content) -> str:
+    """Return the page as HTML that needs no other file and no network."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    experiment, outcomes = content.experiment, content.outcomes
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=False
+    )
+    context = {
+        "experiment": experiment,
+        "facts": _facts(experiment),
+        "tiles": _tiles(content),
+        "verdict": verdict(outcomes),
+        "warnings": content.warnings,
+        "faults": content.faults,
+        "outcomes": outcomes,
+        "unmet": [_outcome(o) for o in outcomes if o.verdict != "reproduced"],
+        "met": [_outcome(o) for o in outcomes if o.verdict == "reproduced"],
+        "tables": [_table(matrix, content.figures.get(matrix.spec.name, {})) for matrix in content.matrices],
+        "grids": [(name, _png(png), name) for name, png in content.grids.items()],
+        "failures": _records(experiment.failures),
+        "costs": _records(experiment.costs),
+        "provenance": list(_flat(experiment.provenance)),
+    }
+    shown = {**context, "warnings": [*content.faults, *content.warnings], "experiment": experiment.resolved}
+    titles = {
+        "warnings": ("warnings", "Warnings"),
+        "outcomes": ("reproduction", "Reproduction"),
+        "tables": ("tables", "Tables"),
+        "grids": ("examples", "Examples"),
+        "failures": ("failures", "Failures"),
+        "costs": ("cost", "Cost"),
+        "provenance": ("provenance", "Provenance"),
+        "experiment": ("experiment", "Experiment as run"),
+    }
+    sections = [title for key, title in titles.items() if shown[key]]
+    return environment.get_template("page.html.j2").render(**context, sections=sections)
+
+
+def _facts(experiment: Experiment) -> list[tuple[str, str]]:
+    facts = [("mode", experiment.mode), ("seeds", ", ".join(map(str, experiment.seeds)))]
+    facts += [(axis, ", ".join(map(label, values))) for axis, values in experiment.axes.items()]
+    return [(name, text) for name, text in facts if text]
+
+
+def _tiles(content: Content) -> list[dict[str, str]]:
+    """Return the summary: one figure each for reproduction, holes, failures and warnings."""
+    tiles = []
+    if content.outcomes:
+        good = sum(o.verdict == "reproduced" for o in content.outcomes)
+        mood = "good" if good == len(content.outcomes) else "bad"
+        tiles.append({"mood": mood, "figure": f"{good} of {len(content.outcomes)}", "text": "cells reproduced"})
+    cells = [cell for matrix in content.matrices for cell in matrix.cells.values()]
+    done = sum(bool(cell.values) for cell in cells)
+    if cells:
+        mood = "good" if done == len(cells) else "warn"
+        tiles.append({"mood": mood, "figure": f"{done} of {len(cells)}", "text": "table cells measured"})
+    for count, word, mood in (
+        (len(content.experiment.failures), "failure", "bad"),
+        (len(content.warnings) + len(content.faults), "warning", "warn"),
+    ):
+        text = word if count == 1 else f"{word}s"
+        tiles.append({"mood": mood if count else "good", "figure": str(count or "no"), "text": text})
+    return tiles
+
+
+def _table(matrix: Matrix, figures: Figures) -> dict[str, Any]:
+    spec, best = matrix.spec, matrix.best
+    body, above = [], None
+    for row in matrix.rows:
+        labels = matrix.row_labels(row)
+        same = above is not None and len(row) > 1 and row[0] == above[0]
+        cells = [_cell(matrix, row, column, best) for column in matrix.columns]
+        body.append({"labels": ["" if same and i == 0 else text for i, text in enumerate(labels)],
+                     "first": not same and len(row) > 1, "cells": cells})  # fmt: skip
+        above = row
+    captions = {f"{spec.name}_heatmap": matrix.corner}
+    return {
+        "name": spec.name,
+        "title": spec.caption or f"{spec.name}: {matrix.corner}",
+        "statement": matrix.statement,
+        "header": _header(matrix),
+        "body": body,
+        "notes": matrix.hole_notes,
+        "figures": [
+            (name, _png(png), captions.get(name, f"{matrix.corner}, by {name.rpartition('_by_')[2]}; bands are ± sd"))
+            for name, png in figures.items()
+        ],
+    }
+
+
+def _header(matrix: Matrix) -> list[dict[str, Any]]:
+    spec, lines = matrix.spec, []
+    for depth, level in enumerate(spec.columns):
+        last = depth == len(spec.columns) - 1
+        prefixes = groupby(column[: depth + 1] for column in matrix.columns)
+        spans = [(matrix.label(level, key[depth]), len(list(same))) for key, same in prefixes]
+        names = list(spec.rows) if last else [""] * (len(spec.rows) - 1) + [level]
+        if last and len(spec.columns) > 1:
+            names[-1] = f"{spec.rows[-1]} / {level}"
+        lines.append({"stubs": names, "spans": spans, "last": last})
+    return lines
+
+
+def _cell(matrix: Matrix, row: Key, column: Key, best: frozenset[tuple[Key, Key]]) -> dict[str, str]:
+    cell: Cell = matrix.cells[row, column]
+    text = matrix.text(row, column)
+    if not cell.values:
+        mark = "hole failed" if cell.hole.startswith("failed") else "hole"
+        return {"text": text.split(":")[0], "mark": mark, "full": text}
+    return {
+        "text": text,
+        "mark": "best" if (row, column) in best else "",
+        "full": "; ".join(dict.fromkeys(cell.reasons)),
+    }
+
+
+def _outcome(outcome: Outcome) -> dict[str, Any]:
+    spec, interval = outcome.spec, outcome.interval
+    return {
+        "table": spec.table,
+        "row": outcome.row,
+        "column": outcome.column,
+        "ours": "" if outcome.ours is None else f"{outcome.ours:.6g}",
+        "published": f"{spec.value:.6g}",
+        "difference": "" if outcome.difference is None else f"{outcome.difference:+.3g}",
+        "tolerance": f"{spec.tolerance:.6g}",
+        "interval": "" if interval is None else f"{interval[0]:.4g} to {interval[1]:.4g}",
+        "strip": _strip(outcome),
+        "verdict": outcome.verdict,
+        "reason": outcome.reason,
+        "source": spec.source,
+    }
+
+
+def _strip(outcome: Outcome) -> dict[str, Any] | None:
+    """Return the positions, in pixels, of ours, its interval and the tolerance, with the published number centred."""
+    if outcome.difference is None or not isfinite(outcome.difference):
+        return None
+    centre, tolerance = outcome.spec.value, outcome.spec.tolerance
+    ends = [bound - centre for bound in outcome.interval or ()]
+    reach = 1.1 * max(abs(value) for value in (outcome.difference, tolerance, *ends, 1e-12))
+
+    def place(offset: float) -> float:
+        return round(STRIP / 2 * (1 + offset / reach), 1)
+
+    return {
+        "low": place(-tolerance),
+        "width": round(place(tolerance) - place(-tolerance), 1),
+        "bar": tuple(map(place, ends)),
+        "at": place(outcome.difference),
+    }
+
+
+def _records(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Return rows of plain values as a table: names, which of them hold numbers, texts."""
+    if not rows:
+        return None
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    numeric = {
+        name for name in names if all(isinstance(row.get(name), int | float | None) for row in rows) and name != "seed"
+    }
+    return {
+        "names": names,
+        "numeric": numeric,
+        "rows": [[(name, _plain(row.get(name))) for name in names] for row in rows],
+    }
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    flat: list[tuple[str, str]] = []
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat += _flat(value, f"{prefix}{name}.")
+        else:
+            flat.append((f"{prefix}{name}", _plain(value)))
+    return flat
+
+
+def _plain(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else number(value, 0 if value == int(value) else 2)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_plain, value))
+    return str(value)
+
+
+def _png(data: bytes) -> dict[str, Any]:
+    # The width stands in the PNG's first chunk; drawn at 160 dots per inch, shown at 96.
+    (width,) = struct.unpack(">I", data[16:20])
+    return {"width": round(width * 0.6), "data": b64encode(data).decode("ascii")}

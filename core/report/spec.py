@@ -1,0 +1,114 @@
+"""What the report is told: tables to make, values to expect, and the experiment around them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from numpy.typing import NDArray
+
+from core.component import Plain
+
+CellFormat = Literal["mean ± sd", "mean", "mean [lower, upper]", "n"]
+Best = Literal["bold", "none"]
+Labels = Mapping[str, Plain]
+
+# Columns of every tidy row that a table may be laid out by, besides the experiment's axes.
+LEVELS = ("model", "examples", "metric", "group", "seed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableSpec:
+    """A table: a pivot of the tidy rows of one evaluation.
+
+    ``source`` is the evaluation's stage (``from`` in a file). ``rows`` and ``columns`` name what the table is laid
+    out by, outermost first: an axis, or one of ``LEVELS``. ``metric`` is the only metric shown; ``None`` shows all
+    and asks for ``metric`` among the rows or columns. ``where`` keeps the rows with a value, or one of several.
+    ``percent`` shows proportions as percentages.
+    """
+
+    name: str
+    source: str
+    rows: tuple[str, ...] = ("model",)
+    columns: tuple[str, ...] = ("examples",)
+    metric: str | None = None
+    cell: CellFormat = "mean ± sd"
+    best: Best = "none"
+    caption: str = ""
+    where: Mapping[str, Plain | tuple[Plain, ...]] = field(default_factory=dict)
+    percent: bool = True
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """Everything the table is laid out by."""
+        return self.rows + self.columns
+
+    def allowed(self, level: str) -> tuple[Plain, ...] | None:
+        """Return the values of ``level`` that the table keeps; ``None`` keeps all."""
+        if level == "metric" and self.metric is not None:
+            return (self.metric,)
+        if level not in self.where:
+            return None
+        value = self.where[level]
+        return value if isinstance(value, tuple) else (value,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExpectedSpec:
+    """A published number of a table's cell, in the units the table shows, and how near counts as reproduced.
+
+    ``row`` and ``column`` are labels by level; a plain value is the label of the table's outermost level.
+    """
+
+    table: str
+    row: Labels | Plain
+    column: Labels | Plain
+    value: float
+    tolerance: float
+    source: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageGrid:
+    """Examples to look at: images (k, h, w, c) in [0, 1] before and after, true and predicted labels (k,)."""
+
+    name: str
+    clean: NDArray[Any]
+    perturbed: NDArray[Any]
+    true: Sequence[Any]
+    predicted: Sequence[Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """The experiment around the numbers.
+
+    ``axes`` holds the values of every axis in file order; ``order`` the labels of other levels (``model``,
+    ``examples``) in file order, where labels left out follow in order of appearance. ``protocols`` is a note by
+    stage (``transfer``). ``strength`` maps an axis to the attack parameter it sweeps, ``model_axes`` a model to the
+    axes it varies over itself; both serve the warnings. ``costs`` and ``failures`` are rows of plain values;
+    ``resolved`` is the experiment file as run.
+    """
+
+    name: str
+    description: str = ""
+    mode: str = ""
+    smoke: bool = False
+    seeds: Sequence[int] = ()
+    axes: Mapping[str, Sequence[Plain]] = field(default_factory=dict)
+    order: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    protocols: Mapping[str, str] = field(default_factory=dict)
+    strength: Mapping[str, str] = field(default_factory=dict)
+    model_axes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    costs: Sequence[Mapping[str, Any]] = ()
+    failures: Sequence[Mapping[str, Any]] = ()
+    resolved: str = ""
+    grids: Sequence[ImageGrid] = ()
+
+    def values(self, level: str) -> Sequence[Plain]:
+        """Return the labels of a level in declared order; empty where none are declared."""
+        if level == "seed":
+            return self.seeds
+        return self.axes.get(level, self.order.get(level, ()))

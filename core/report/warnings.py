@@ -1,0 +1,101 @@
+"""Signs that an attack was weaker than it claims to be."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from core.component import Plain
+from core.report.cells import label, missing
+from core.report.spec import Experiment
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+STRENGTHS = ("eps", "max_iter", "num_random_init")  # parameters of which more can only make an attack stronger
+ZERO_GRADIENTS = 0.1  # share from which on a gradient attack is mostly blind
+
+Rows = list[dict[str, Any]]
+
+
+def warnings(frame: pd.DataFrame, experiment: Experiment) -> list[str]:
+    """Return one sentence for every attack that does worse where it should do better, or has no gradient.
+
+    Source: Carlini et al. (2019), On Evaluating Adversarial Robustness, sections 4 and 5.
+    """
+    found = []
+    for axis, parameter in experiment.strength.items():
+        if parameter in STRENGTHS and axis in frame.columns:
+            found += _weaker(frame, axis, parameter, experiment)
+    return found + _blind(frame, experiment)
+
+
+def _weaker(frame: pd.DataFrame, axis: str, parameter: str, experiment: Experiment) -> list[str]:
+    """Return where accuracy rises, beyond its interval, as the attack gets stronger."""
+    accuracy = frame[frame["metric"].str.endswith("accuracy") & frame[axis].notna() & frame["lower"].notna()]
+    others = [name for name in experiment.axes if name != axis and name in frame.columns]
+    groups = _grouped(accuracy, ["stage", "metric", "model", "examples", "group", *others])
+    sentences = []
+    for key, rows in groups.items():
+        model, examples = key[2], key[3]
+        # Another value of the axis is another model there, which may well be the more robust one.
+        if axis in experiment.model_axes.get(str(model), ()):
+            continue
+        points = _points(rows, axis)
+        rises = [
+            (high[1] - low[1], low, high)
+            for i, low in enumerate(points)
+            for high in points[i + 1 :]
+            if high[1] > low[2]
+        ]
+        if rises:
+            _, low, high = max(rises)
+            sentences.append(
+                f"{_where(model, examples, key[4], dict(zip(others, key[5:], strict=True)))}: {key[1]} rises from "
+                f"{low[1]:.2%} at {axis} {label(low[0])} to {high[1]:.2%} at {axis} {label(high[0])}, above the "
+                f"interval's upper end {low[2]:.2%}. More {parameter} cannot make an attack weaker: "
+                "look for masked gradients, or give it more steps."
+            )
+    return sentences
+
+
+def _blind(frame: pd.DataFrame, experiment: Experiment) -> list[str]:
+    """Return where a large share of the gradients is exactly zero, at the axis values where it is largest."""
+    axes = [name for name in experiment.axes if name in frame.columns]
+    groups = _grouped(frame[frame["metric"] == "zero_gradients"], ["stage", "model", "examples", "group"])
+    sentences = []
+    for (_, model, examples, group), rows in groups.items():
+        shares: dict[tuple[Plain, ...], list[float]] = defaultdict(list)
+        for row in rows:
+            shares[tuple(None if missing(row[name]) else row[name] for name in axes)].append(row["value"])
+        point, share = max(((p, fmean(values)) for p, values in shares.items()), key=lambda pair: pair[1])
+        if share > ZERO_GRADIENTS:
+            sentences.append(
+                f"{_where(model, examples, group, dict(zip(axes, point, strict=True)))}: {share:.2%} of the gradients "
+                "are exactly zero, so the attack does not move those images and the accuracy is only an upper bound."
+            )
+    return sentences
+
+
+def _grouped(frame: pd.DataFrame, names: Sequence[str]) -> dict[tuple[Plain, ...], Rows]:
+    groups: dict[tuple[Plain, ...], Rows] = defaultdict(list)
+    for row in frame.to_dict("records"):
+        key = tuple(None if missing(row[name]) else row[name] for name in names)
+        groups[key].append({str(name): value for name, value in row.items()})
+    return groups
+
+
+def _points(rows: Rows, axis: str) -> list[tuple[float, float, float]]:
+    """Return (axis value, accuracy, upper end of its interval), each a mean over seeds, by axis value."""
+    at: dict[float, Rows] = defaultdict(list)
+    for row in rows:
+        at[row[axis]].append(row)
+    return [(x, fmean(r["value"] for r in at[x]), fmean(r["upper"] for r in at[x])) for x in sorted(at)]
+
+
+def _where(model: Plain, examples: Plain, group: Plain, axes: Mapping[str, Plain]) -> str:
+    point = ", ".join(f"{axis} {label(value)}" for axis, value in axes.items() if value is not None)
+    details = ", ".join(filter(None, (label(group), point)))
+    return " under ".join(filter(None, map(label, (model, examples)))) + (f" ({details})" if details else "")

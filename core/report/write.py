@@ -1,0 +1,133 @@
+"""The results of a run as files: tidy rows, tables, figures, expected values and the page."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.report import expected as expectation
+from core.report.expected import Outcome, compare, verdict
+from core.report.figures import grid_figure, table_figures
+from core.report.latex import latex
+from core.report.matrix import Matrix, TableError, build
+from core.report.page import Content, page
+from core.report.spec import ExpectedSpec, Experiment, TableSpec
+from core.report.warnings import warnings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a run has to say in a few lines: the verdict on expected values, warnings, tables that failed."""
+
+    verdict: str
+    outcomes: tuple[Outcome, ...]
+    warnings: tuple[str, ...]
+    faults: tuple[str, ...]
+
+
+def write_report(
+    folder: Path,
+    experiment: Experiment,
+    frame: pd.DataFrame,
+    holes: Sequence[Mapping[str, Any]] = (),
+    tables: Sequence[TableSpec] = (),
+    expected: Sequence[ExpectedSpec] = (),
+) -> Report:
+    """Write every result file into ``folder``; each replaces its predecessor whole.
+
+    A table that cannot be made is a fault of the report and keeps none of the others from being written.
+    """
+    write_text(folder / "results.csv", results_csv(frame))
+    matrices, faults = _matrices(tables, frame, holes, experiment)
+    figures = {}
+    for matrix in matrices:
+        name = matrix.spec.name
+        write_text(folder / f"{name}.csv", csv_text(matrix.grid()))
+        write_text(folder / f"{name}.tex", latex(matrix))
+        figures[name] = table_figures(matrix)
+    grids = {f"examples_{file_name(grid.name)}": grid_figure(grid) for grid in experiment.grids}
+    for group in (*figures.values(), grids):
+        for name, png in group.items():
+            write_bytes(folder / "figures" / f"{name}.png", png)
+
+    by_name = {matrix.spec.name: matrix for matrix in matrices}
+    outcomes = tuple(compare(spec, by_name) for spec in expected)
+    if outcomes:
+        rows = [list(expectation.COLUMNS), *expectation.records(outcomes)]
+        write_text(folder / "expected.csv", csv_text(rows))
+    cautions = tuple(warnings(frame, experiment))
+    content = Content(
+        experiment=experiment,
+        matrices=matrices,
+        figures=figures,
+        grids=grids,
+        outcomes=outcomes,
+        warnings=cautions,
+        faults=faults,
+    )
+    write_text(folder / "report.html", page(content))
+    return Report(verdict(outcomes), outcomes, cautions, tuple(faults))
+
+
+def _matrices(
+    tables: Sequence[TableSpec], frame: pd.DataFrame, holes: Sequence[Mapping[str, Any]], experiment: Experiment
+) -> tuple[list[Matrix], list[str]]:
+    matrices, faults = [], []
+    for spec in tables:
+        try:
+            matrices.append(build(spec, frame, holes, experiment))
+        except TableError as error:
+            faults.append(str(error))
+    return matrices, faults
+
+
+def results_csv(frame: pd.DataFrame) -> str:
+    """Return the tidy rows as CSV; numbers are written so that reading them gives the same bits."""
+    import pandas as pd
+
+    whole = {
+        name: column.astype("Int64")
+        for name, column in frame.items()
+        # A column of whole numbers with an empty cell is held as floats: seed 1 must not become 1.0.
+        if name not in ("value", "lower", "upper")
+        and pd.api.types.is_float_dtype(column)
+        and (column.dropna() % 1 == 0).all()
+    }
+    text: str = frame.assign(**{str(name): column for name, column in whole.items()}).to_csv(
+        index=False, lineterminator="\n"
+    )
+    return text
+
+
+def csv_text(rows: Iterable[Sequence[str]]) -> str:
+    """Return rows of text as CSV."""
+    buffer = StringIO()
+    csv.writer(buffer, lineterminator="\n").writerows(rows)
+    return buffer.getvalue()
+
+
+def file_name(name: str) -> str:
+    """Return a name with everything a file system may refuse replaced by ``-``."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file; a reader sees the old file or the new one, never a part."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file; a reader sees the old file or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_bytes(data)
+    temporary.replace(path)
