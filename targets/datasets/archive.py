@@ -1,0 +1,120 @@
+"""A ``.npz`` file in the layout of ``keras.datasets``: ``x_train``, ``y_train``, ``x_test``, ``y_test``."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from core.families import Source
+from core.faults import StageError
+
+KEYS = ("x_train", "y_train", "x_test", "y_test")
+_DAMAGED = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+
+
+@dataclass(frozen=True)
+class Header:
+    """Shape and type of one array, as its first bytes say."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+
+@dataclass(frozen=True)
+class Archive:
+    """One file of images and labels, of which no more is read than asked for."""
+
+    path: Path
+
+    def headers(self) -> dict[str, Header]:
+        """Return what each of the arrays is that the layout names, without reading values.
+
+        Raises:
+            StageError: the file is missing or no ``.npz``.
+        """
+        try:
+            with zipfile.ZipFile(self.path) as file:
+                names = set(file.namelist())
+                return {key: _header(file, f"{key}.npy") for key in KEYS if f"{key}.npy" in names}
+        except _DAMAGED as error:
+            raise StageError(f"{self.path}: expected an .npz file of arrays, received {_said(error)}") from None
+
+    def faults(self) -> Iterator[str]:
+        """Yield what keeps the file from being a data set of images, as far as the headers tell."""
+        try:
+            headers = self.headers()
+        except StageError as error:
+            yield str(error)
+            return
+        if missing := [key for key in KEYS if key not in headers]:
+            yield f"{self.path} lacks {', '.join(missing)}; expected {', '.join(KEYS)}"
+            return
+        for part in ("train", "test"):
+            x, y = headers[f"x_{part}"], headers[f"y_{part}"]
+            is_pixels = x.dtype == np.uint8 or np.issubdtype(x.dtype, np.floating)
+            if not is_pixels or len(x.shape) not in (3, 4):
+                yield f"{self.path}: x_{part} is {x.dtype} {x.shape}; expected uint8 or float (n, h, w) or (n, h, w, c)"
+            elif not np.issubdtype(y.dtype, np.integer) or y.shape not in (x.shape[:1], (*x.shape[:1], 1)):
+                yield f"{self.path}: y_{part} is {y.dtype} {y.shape}; expected whole numbers ({x.shape[0]},)"
+            elif 0 in x.shape:
+                yield f"{self.path}: x_{part} {x.shape} holds no image; expected at least one"
+        if (train := headers["x_train"].shape[1:]) != (test := headers["x_test"].shape[1:]):
+            yield f"{self.path}: training images are {train}, test images {test}; expected the same"
+
+    def labels(self) -> NDArray[Any]:
+        """Return the labels of both parts.
+
+        Raises:
+            StageError: the file is missing, damaged or in another layout.
+        """
+        arrays = self._read("y_train", "y_test")
+        return np.concatenate([array.reshape(-1) for array in arrays])
+
+    def load(self) -> Source:
+        """Return both parts; images without a channel axis get one.
+
+        Raises:
+            StageError: the file is missing, damaged or in another layout.
+        """
+        x_train, y_train, x_test, y_test = self._read(*KEYS)
+        return (with_channels(x_train), y_train.reshape(-1)), (with_channels(x_test), y_test.reshape(-1))
+
+    def _read(self, *keys: str) -> list[NDArray[Any]]:
+        for fault in self.faults():
+            raise StageError(fault)
+        try:
+            with np.load(self.path, allow_pickle=False) as file:
+                return [file[key] for key in keys]
+        except _DAMAGED as error:
+            raise StageError(f"{self.path}: the file is damaged ({_said(error)}); fetch it again") from None
+
+
+def with_channels(x: NDArray[Any]) -> NDArray[Any]:
+    """Return images (n, h, w) or (n, h, w, c) as (n, h, w, c)."""
+    return x[..., None] if x.ndim == 3 else x
+
+
+def _header(file: zipfile.ZipFile, name: str) -> Header:
+    with file.open(name) as stream:
+        shape, dtype = _read_header(stream)  # type: ignore[arg-type]
+    if dtype.hasobject:
+        raise ValueError(f"Python objects in {name}")
+    return Header(shape, dtype)
+
+
+def _read_header(stream: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    read = npy.read_array_header_1_0 if npy.read_magic(stream) == (1, 0) else npy.read_array_header_2_0
+    shape, _, dtype = read(stream)
+    return shape, dtype
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -1,0 +1,43 @@
+"""Small handwritten digits that come with scikit-learn: no download."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from core.artefacts import DataInfo
+from core.families import Dataset, Source
+from core.stratify import stratified
+
+
+@dataclass(frozen=True, kw_only=True)
+class Digits(Dataset):
+    """Handwritten digits: 1,348 training and 449 test images, 8x8 grey, 10 classes.
+
+    The set has no split of its own: a stratified quarter, chosen by ``split_seed``, is the test part.
+
+    Source: Alpaydin and Kaynak (1998), Optical recognition of handwritten digits (UCI), the test set, as in
+    ``sklearn.datasets.load_digits``.
+    """
+
+    tag = "digits"
+
+    test_images: ClassVar[int] = 449
+    train_images: ClassVar[int] = 1348
+
+    def source_info(self) -> DataInfo:
+        return DataInfo((8, 8, 1), tuple("0123456789"))
+
+    def source_sizes(self) -> tuple[int, int]:
+        return self.train_images, self.test_images
+
+    def load(self) -> Source:
+        from sklearn.datasets import load_digits
+
+        digits = load_digits()
+        x, y = (digits.images[..., None] / 16).astype(np.float32), digits.target
+        test = np.zeros(len(y), bool)
+        test[stratified(y, self.test_images, np.random.default_rng([self.split_seed, len(y)]))] = True
+        return (x[~test], y[~test]), (x[test], y[test])

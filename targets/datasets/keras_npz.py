@@ -1,0 +1,83 @@
+"""The data sets Keras knows by name, read from a file where there is one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from core import backend
+from core.artefacts import DataInfo
+from core.component import File
+from core.families import Dataset, Source
+from core.faults import StageError
+from targets.datasets.archive import Archive, with_channels
+
+FOLDER_VARIABLE = "TEMPER_DATA"
+
+
+@dataclass(frozen=True, kw_only=True)
+class KerasNpz(Dataset):
+    """A data set of ``keras.datasets``.
+
+    ``<tag>.npz`` is looked for in ``root``, else in the folder that the environment variable TEMPER_DATA names.
+    Where neither is given, Keras takes it from its cache or downloads it.
+    """
+
+    image_shape: ClassVar[tuple[int, int, int]]
+    class_names: ClassVar[tuple[str, ...]]
+
+    root: Annotated[
+        str | None, "folder that holds <type>.npz, or that file; default: $TEMPER_DATA, else Keras's own copy", File()
+    ] = None
+
+    @property
+    def path(self) -> Path | None:
+        """The file to read, existing or not; ``None`` where it is left to Keras."""
+        root = self.root or os.environ.get(FOLDER_VARIABLE)
+        if not root:
+            return None
+        return Path(root) if Path(root).suffix == ".npz" else Path(root) / f"{self.tag}.npz"
+
+    def files(self) -> Iterator[Path]:
+        if self.path:
+            yield self.path
+
+    def source_info(self) -> DataInfo:
+        return DataInfo(self.image_shape, self.class_names)
+
+    def source_sizes(self) -> tuple[int, int] | None:
+        if self.path is None:
+            return None
+        headers = Archive(self.path).headers()
+        return headers["x_train"].shape[0], headers["x_test"].shape[0]
+
+    def check_source(self) -> Iterator[tuple[str, str]]:
+        if self.path is None:
+            return
+        field = "root" if self.root else ""
+        if not self.path.is_file():
+            given = "" if self.root else f" (from {FOLDER_VARIABLE})"
+            yield field, f"there is no file {self.path}{given}; expected a folder that holds {self.tag}.npz"
+            return
+        faults = list(Archive(self.path).faults())
+        yield from ((field, fault) for fault in faults)
+        if not faults:
+            shape = Archive(self.path).headers()["x_train"].shape[1:]
+            if (*shape, 1)[:3] != self.image_shape:
+                yield field, f"{self.path} holds images {shape}; expected those of {self.tag}, {self.image_shape}"
+
+    def load(self) -> Source:
+        return Archive(self.path).load() if self.path else self._from_keras()
+
+    def _from_keras(self) -> Source:
+        try:
+            (x_train, y_train), (x_test, y_test) = getattr(backend.keras().datasets, self.tag).load_data()
+        except Exception as error:  # Keras raises nothing narrower when a download fails
+            raise StageError(
+                f"{self.tag}: Keras has no copy and could not download one ({error}); put {self.tag}.npz into a folder "
+                f"and name that in 'root' or in {FOLDER_VARIABLE}, or run once with a connection"
+            ) from error
+        return (with_channels(x_train), y_train.reshape(-1)), (with_channels(x_test), y_test.reshape(-1))
