@@ -61,11 +61,10 @@ def normalise(raw: Any, cls: type[Component], catalogue: Catalogue) -> Any:
 
 
 def _normalise(value: Any, kind: Kind, catalogue: Catalogue) -> Any:
-    if kind.name == "float" and isinstance(value, str):
-        fraction = number(value)
-        return value if fraction is None else fraction
+    if kind.name == "float":
+        return fraction(value)
     if kind.name == "mapping" and isinstance(value, Mapping):
-        return {key: _fraction(item) for key, item in value.items()}
+        return {key: fraction(item) for key, item in value.items()}
     if kind.name == "nested" and isinstance(value, Mapping):
         assert kind.target is not None
         leaf = catalogue.of(kind.target).get(str(value.get("type")))
@@ -78,9 +77,10 @@ def _normalise(value: Any, kind: Kind, catalogue: Catalogue) -> Any:
     return value
 
 
-def _fraction(value: Any) -> Any:
-    fraction = number(value) if isinstance(value, str) else None
-    return value if fraction is None else fraction
+def fraction(value: Any) -> Any:
+    """Return a plain value, or the number it stands for if it is the text of a fraction."""
+    found = number(value) if isinstance(value, str) else None
+    return value if found is None else found
 
 
 def build(cls: type[C], raw: Raw, catalogue: Catalogue) -> C:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from core.artefacts import Artefact, Data, DataInfo, Examples
+from core.build import substitute
 from core.component import Component, Kind, Ref, fields_of
-from core.experiment import Experiment, StageSpec
+from core.discovery import Catalogue
+from core.experiment import SEED, Experiment, StageSpec
 from core.families import Dataset, Generator, Stage, Target
 from core.faults import KeyPath, nearest
+from core.schema import REFERENCE
 
 Finding = tuple[str, KeyPath, str]
 
@@ -26,9 +30,7 @@ def reference_faults(experiment: Experiment, known: Mapping[str, StageSpec]) -> 
     for finding in _cycles(experiment):
         bad.add(finding[0])
         yield finding
-    if bad or len(known) != len(experiment.stages):
-        bad |= set(known) - set(experiment.stages)
-    yield from _misfits(experiment, _unsound(experiment, bad))
+    yield from _misfits(experiment, _unsound(experiment, bad | (set(known) - set(experiment.stages))))
 
 
 def typed(component: Component) -> Iterator[tuple[KeyPath, Ref[Any], type]]:
@@ -51,14 +53,41 @@ def _typed(value: Any, kind: Kind, place: KeyPath) -> Iterator[tuple[KeyPath, Re
 
 
 def _dangling(experiment: Experiment, known: Mapping[str, StageSpec]) -> Iterator[Finding]:
-    for name in experiment.stages:
+    """Check the references as they are written, those of stages with other faults included."""
+    for name, spec in known.items():
         said = set()
-        for component in experiment.components(name):
-            for place, ref, wanted in typed(component):
-                message = _fault(ref, wanted, known)
+        for point in experiment.points(spec.own_axes & {*experiment.axes, SEED}):
+            raw = substitute(spec.raw, point)
+            for place, text, wanted in _written(raw, spec.cls, experiment.catalogue):
+                message = _fault(Ref.parse(text), wanted, known)
                 if message and (place, message) not in said:
                     said.add((place, message))
                     yield name, place, message
+
+
+def _written(raw: Any, cls: type[Component], catalogue: Catalogue) -> Iterator[tuple[KeyPath, str, type]]:
+    """Yield (path, text, type of artefact wanted) for every well-formed reference in plain values."""
+    for field in fields_of(cls) if isinstance(raw, Mapping) else ():
+        if field.name in raw:
+            yield from _written_in(raw[field.name], field.kind, (field.name,), catalogue)
+
+
+def _written_in(value: Any, kind: Kind, place: KeyPath, catalogue: Catalogue) -> Iterator[tuple[KeyPath, str, type]]:
+    if isinstance(value, list) and kind.name == "many":
+        assert kind.item is not None
+        for i, item in enumerate(value):
+            yield from _written_in(item, kind.item, (*place, i), catalogue)
+    elif kind.name == "optional":
+        assert kind.item is not None
+        yield from _written_in(value, kind.item, place, catalogue)
+    elif kind.name == "ref" and isinstance(value, str) and re.match(REFERENCE, value):
+        assert kind.target is not None
+        yield place, value, kind.target
+    elif kind.name == "nested" and isinstance(value, Mapping):
+        assert kind.target is not None
+        leaf = catalogue.of(kind.target).get(str(value.get("type")))
+        for inner, text, wanted in _written(value, leaf, catalogue) if leaf else ():
+            yield (*place, *inner), text, wanted
 
 
 def _fault(ref: Ref[Any], wanted: type, known: Mapping[str, StageSpec]) -> str:
@@ -123,19 +152,25 @@ def _unsound(experiment: Experiment, bad: set[str]) -> set[str]:
 
 def _misfits(experiment: Experiment, unsound: set[str]) -> Iterator[Finding]:
     """Yield where images or classes do not fit: a model and its data set, or the stages one stage brings together."""
-    for name, spec in experiment.stages.items():
+    for name in experiment.stages:
         if name in unsound:
             continue
         for component in experiment.components(name):
             infos = _infos(experiment, component)
             if isinstance(component, Target):
-                yield from ((name, (field,) if field else (), m) for field, m in component.fits(next(iter(infos.values()))))
+                yield from (
+                    (name, (field,) if field else (), m) for field, m in component.fits(next(iter(infos.values())))
+                )
                 continue
             (first, wanted), *others = infos.items() or [("", None)]
             for other, info in others:
                 assert wanted is not None
                 if (info.shape, info.num_classes) != (wanted.shape, wanted.num_classes):
-                    yield name, (), f"'{first}' works on {_form(wanted)}, but '{other}' on {_form(info)}; they must agree"
+                    yield (
+                        name,
+                        (),
+                        f"'{first}' works on {_form(wanted)}, but '{other}' on {_form(info)}; they must agree",
+                    )
 
 
 def _infos(experiment: Experiment, component: Stage) -> dict[str, DataInfo]:

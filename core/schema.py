@@ -171,7 +171,11 @@ def _experiment() -> Schema:
                 "default": "mean ± sd",
                 "description": "What a cell shows; the mean is over the seeds.",
             },
-            "best": {"enum": list(typing.get_args(Best)), "default": "none", "description": "Marks the best of each column."},
+            "best": {
+                "enum": list(typing.get_args(Best)),
+                "default": "none",
+                "description": "Marks the best of each column.",
+            },
             "caption": {"type": "string", "description": "The caption of the table."},
         },
         ["from", "rows", "columns"],

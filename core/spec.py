@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from core import compose, tables
-from core.build import axes_in, build, expand_path, normalise, substitute
+from core.build import build, expand_path, fraction, normalise, substitute
 from core.component import fields_of
 from core.compose import Layered
 from core.discovery import Catalogue
@@ -17,7 +17,7 @@ from core.families import SECTIONS, Stage
 from core.faults import Fault, KeyPath, SpecError, nearest
 from core.references import reference_faults
 from core.smoke import shrink
-from core.validate import Validator, is_axis, show
+from core.validate import Validator, is_axis
 
 RESERVED = ("experiment", "stage", "model", "examples", "group", "metric", "value", "n", "lower", "upper", "unit")
 
@@ -64,7 +64,11 @@ class _Reader:
             raise SpecError(self.faults)
         experiment = replace(
             experiment,
-            tables=tuple((tables.default_tables(experiment) | tables.declared_tables(experiment, self.data.get("tables", {}))).values()),
+            tables=tuple(
+                (
+                    tables.default_tables(experiment) | tables.declared_tables(experiment, self.data.get("tables", {}))
+                ).values()
+            ),
             expected=tables.expected_values(self.data.get("expected", [])),
         )
         return shrink(experiment) if smoke else experiment
@@ -76,7 +80,9 @@ class _Reader:
             stages = self.data.get(section, {})
             for name, raw in stages.items() if isinstance(stages, Mapping) else ():
                 if name in homes:
-                    self.report((section, name), f"the name is already taken in {homes[name]}:; names are unique in a file")
+                    self.report(
+                        (section, name), f"the name is already taken in {homes[name]}:; names are unique in a file"
+                    )
                     continue
                 homes[name] = section
                 cls = self.catalogue.of(family).get(str(raw.get("type"))) if isinstance(raw, Mapping) else None
@@ -99,7 +105,9 @@ class _Reader:
         if unset:
             self.report(place, f"the environment variable {unset} is not set; set it, or write the path out")
         elif not Path(full).exists():
-            self.report(place, f"there is no file or folder {full}; relative paths start at the experiment file's folder")
+            self.report(
+                place, f"there is no file or folder {full}; relative paths start at the experiment file's folder"
+            )
         return full
 
     def _seeds(self) -> list[int]:
@@ -108,7 +116,11 @@ class _Reader:
 
     def _axes(self, specs: Iterable[StageSpec]) -> dict[str, tuple[Any, ...]]:
         raw = self.data.get("axes", {})
-        axes = {name: tuple(values) for name, values in raw.items() if isinstance(values, list) and values} if isinstance(raw, Mapping) else {}
+        axes = {
+            name: tuple(fraction(value) for value in values)
+            for name, values in (raw.items() if isinstance(raw, Mapping) else ())
+            if isinstance(values, list) and values
+        }
         for name in axes:
             if name == SEED or name in RESERVED:
                 self.report(("axes", name), f"'{name}' is a column of every result; choose another name")
@@ -143,7 +155,9 @@ class _Reader:
             for field, message in build(spec.cls, raw, self.catalogue).check():
                 yield ((field,) if field else ()), message + (f" (at {_at(point)})" if point else "")
 
-    def _experiment(self, stages: Mapping[str, StageSpec], axes: Mapping[str, Any], seeds: tuple[int, ...]) -> Experiment:
+    def _experiment(
+        self, stages: Mapping[str, StageSpec], axes: Mapping[str, Any], seeds: tuple[int, ...]
+    ) -> Experiment:
         own_name = self.layered.origin_of(("name",)).file == str(self.path) and self.data.get("name")
         return Experiment(
             name=str(own_name or self.path.stem),
@@ -156,3 +170,19 @@ class _Reader:
             expected=(),
             catalogue=self.catalogue,
         )
+
+
+def _axis_places(value: Any, place: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
+    """Yield (path, axis name) for every ``$name`` in plain values."""
+    if is_axis(value):
+        yield place, value[1:]
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _axis_places(item, (*place, key))
+    elif isinstance(value, list):
+        for i, item in enumerate(value):
+            yield from _axis_places(item, (*place, i))
+
+
+def _at(point: Mapping[str, Any]) -> str:
+    return ", ".join(f"{axis} = {value}" for axis, value in point.items())

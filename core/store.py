@@ -76,7 +76,9 @@ class Store:
         temporary.mkdir(parents=True)
         try:
             artefact.save(temporary)
-            files = {str(path.relative_to(temporary)): [path.stat().st_size, _sha256(path)] for path in _files(temporary)}
+            files = {
+                str(path.relative_to(temporary)): [path.stat().st_size, _sha256(path)] for path in _files(temporary)
+            }
             write_json(temporary / META, {**meta, "kind": artefact.kind, "files": files})
             if self.folder(fingerprint).exists() and not self.has(fingerprint):
                 self.drop(fingerprint)

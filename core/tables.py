@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from core.build import number
+from core.build import fraction
 from core.component import Plain
 from core.experiment import SEED, Experiment
 from core.families import Evaluation
@@ -28,7 +28,9 @@ def declared_tables(experiment: Experiment, raw: Mapping[str, Any]) -> dict[str,
 
 def expected_values(raw: list[Mapping[str, Any]]) -> tuple[ExpectedSpec, ...]:
     """Return the published numbers a file lists under ``expected:``."""
-    return tuple(ExpectedSpec(**{**entry, "row": _label(entry["row"]), "column": _label(entry["column"])}) for entry in raw)
+    return tuple(
+        ExpectedSpec(**{**entry, "row": _label(entry["row"]), "column": _label(entry["column"])}) for entry in raw
+    )
 
 
 def faults(experiment: Experiment, data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
@@ -38,7 +40,10 @@ def faults(experiment: Experiment, data: Mapping[str, Any]) -> Iterator[tuple[Ke
     for name, raw in (data.get("tables") or {}).items():
         source = raw["from"]
         if source not in evaluations:
-            yield ("tables", name, "from"), f"no evaluation is called '{source}'{nearest(source, evaluations) or _known(evaluations)}"
+            yield (
+                ("tables", name, "from"),
+                f"no evaluation is called '{source}'{nearest(source, evaluations) or _known(evaluations)}",
+            )
             continue
         table = _declared(experiment, name, raw)
         found = table_faults(table, varies(experiment, source))
@@ -87,7 +92,10 @@ def _declared(experiment: Experiment, name: str, raw: Mapping[str, Any]) -> Tabl
     rows, columns = _many(raw["rows"]), _many(raw["columns"])
     options = {key: raw[key] for key in ("cell", "best", "caption") if key in raw}
     metric = raw.get("metric", None if "metric" in rows + columns else cls.metrics[0])
-    where = {key: tuple(map(_label, value)) if isinstance(value, list) else _label(value) for key, value in raw.get("where", {}).items()}
+    where = {
+        key: tuple(map(_label, value)) if isinstance(value, list) else _label(value)
+        for key, value in raw.get("where", {}).items()
+    }
     return TableSpec(name=name, source=raw["from"], rows=rows, columns=columns, metric=metric, where=where, **options)
 
 
@@ -103,8 +111,7 @@ def _label(value: Any) -> Any:
     """Return a label with a fraction turned into the number it stands for on an axis."""
     if isinstance(value, Mapping):
         return {key: _label(item) for key, item in value.items()}
-    fraction = number(value) if isinstance(value, str) else None
-    return value if fraction is None else fraction
+    return fraction(value)
 
 
 def _known(names: list[str]) -> str:

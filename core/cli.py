@@ -1,0 +1,196 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+
+from core import compose, schema, spec
+from core.describe import description, explanation, failure_lines, listing, plan_lines
+from core.discovery import ROOT, Catalogue, discover
+from core.faults import Fault, SpecError, nearest
+from core.session import Options, Session
+
+DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the program and return its exit code: 0 done, 1 a stage failed, 2 the file is wrong, 130 interrupted."""
+    width = None if sys.stdout.isatty() else 120
+    out, err = Console(width=width), Console(stderr=True, soft_wrap=True)
+    options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return _act(options, out)
+    except SpecError as wrong:
+        for fault in wrong.faults:
+            err.print(str(fault), style="red", markup=False, highlight=False)
+        return WRONG
+    except KeyboardInterrupt:
+        again = " ".join(["python", Path(sys.argv[0]).name, *arguments])
+        err.print(f"interrupted; what was finished is kept. Go on with: {again}", markup=False, highlight=False)
+        return INTERRUPTED
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _act(options: argparse.Namespace, out: Console) -> int:
+    if options.gc:
+        from core.sweep import sweep
+
+        removed, size = sweep(options.outputs)
+        out.print(f"removed {removed} artefacts, {size / 2**20:,.1f} MiB")
+        return DONE
+    if options.diff:
+        from core.diff import diff
+
+        for line in diff(*(path if path.is_dir() else options.outputs / path for path in options.diff)):
+            out.print(line, markup=False, highlight=False)
+        return DONE
+    catalogue = discover(options.components)
+    if options.write_schemas:
+        for path in schema.write(catalogue, _schema_folder(catalogue)):
+            out.print(f"wrote {path}", markup=False, highlight=False)
+        return DONE
+    if options.list is not None or options.describe:
+        lines = (
+            description(catalogue, options.describe) if options.describe else listing(catalogue, options.list or None)
+        )
+        for line in lines:
+            out.print(line, markup=False, highlight=False)
+        return DONE
+    if not options.files:
+        raise SpecError([Fault("runner.py", 0, "", "no experiment file is named; --help shows how")])
+    return _experiments(options, catalogue, out)
+
+
+def _experiments(options: argparse.Namespace, catalogue: Catalogue, out: Console) -> int:
+    if options.explain:
+        for file in options.files:
+            out.print(
+                explanation(compose.load(file, options.set), options.explain, catalogue), markup=False, highlight=False
+            )
+        return DONE
+    # Every file is read before the first one runs, so that a fault in the last costs nothing.
+    sessions, faults = [], []
+    for file in options.files:
+        try:
+            experiment = spec.load(file, catalogue, options.set, options.seeds, options.smoke)
+            _known_stages([*options.only, *options.force], experiment.stages)
+            sessions.append(Session(experiment, options.outputs, _options(options)))
+        except SpecError as wrong:
+            faults.extend(wrong.faults)
+    if faults:
+        raise SpecError(faults)
+    return max(_experiment(session, options, out) for session in sessions)
+
+
+def _experiment(session: Session, options: argparse.Namespace, out: Console) -> int:
+    if options.tables:
+        session.report(out)
+        out.print(f"tables: {session.folder}", markup=False, highlight=False)
+        return DONE
+    plan = session.plan()
+    if options.plan:
+        for line in plan_lines(plan):
+            out.print(line)
+        return DONE
+    tally = session.run(plan, out)
+    made, cached = len(tally.made), len(plan.having("cached"))
+    out.print(
+        f"{session.experiment.name}: {made} made, {cached} cached, {len(tally.failed)} failed, {len(tally.skipped)} skipped",
+        highlight=False,
+    )
+    for line in failure_lines([dict(record) for record in tally.failed.values()]):
+        out.print(line, style="red", markup=False, highlight=False)
+    out.print(f"tables: {session.folder}", markup=False, highlight=False)
+    return FAILED if tally.failed else DONE
+
+
+def _options(options: argparse.Namespace) -> Options:
+    return Options(only=options.only, force=options.force, retry=options.retry_failed, jobs=options.jobs)
+
+
+def _known_stages(named: Sequence[str], stages: object) -> None:
+    known = list(stages)  # type: ignore[call-overload]
+    faults = [
+        Fault(
+            "--only/--force",
+            0,
+            "",
+            f"no stage is called '{name}'{nearest(name, known) or '; there is ' + ', '.join(known)}",
+        )
+        for name in named
+        if name not in known
+    ]
+    if faults:
+        raise SpecError(faults)
+
+
+def _schema_folder(catalogue: Catalogue) -> Path:
+    """Return where schemas are kept: the project's, or the user's with components of their own."""
+    return (catalogue.folders[0] if catalogue.folders else ROOT) / "schemas"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="runner.py",
+        description="Attacks, hardens and evaluates image classifiers as experiment files say.",
+        epilog="Exit codes: 0 done, 1 a stage failed, 2 the file is wrong, 130 interrupted (the same command resumes).",
+    )
+    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="experiment files (YAML or JSON)")
+    run = parser.add_argument_group("running")
+    run.add_argument("--set", action="append", default=[], metavar="K=V", help="override a value: generate.pgd.eps=0.2")
+    run.add_argument("--seeds", type=_integers, default=(), metavar="1,2", help="seeds instead of the file's")
+    run.add_argument("--only", type=_names, default=(), metavar="STAGE", help="only these stages and what they need")
+    run.add_argument(
+        "--force", type=_names, default=(), metavar="STAGE", help="make these anew, and what depends on them"
+    )
+    run.add_argument("--retry-failed", action="store_true", help="try stages again that failed before")
+    run.add_argument("--jobs", type=_positive, default=1, metavar="N", help="worker processes (default: 1, in-process)")
+    run.add_argument("--smoke", action="store_true", help="run everything on tiny data, kept apart from real results")
+    run.add_argument(
+        "--components", action="append", type=Path, default=[], metavar="FOLDER", help="your own components"
+    )
+    run.add_argument(
+        "--outputs", type=Path, default=ROOT / "outputs", metavar="FOLDER", help="where results go (default: outputs)"
+    )
+    look = parser.add_argument_group("looking")
+    look.add_argument("--plan", action="store_true", help="check the files, say what would run and why, and stop")
+    look.add_argument("--explain", metavar="KEY", help="say where a value comes from: generate.pgd.eps")
+    look.add_argument("--tables", action="store_true", help="write the tables from what is finished so far")
+    look.add_argument("--diff", nargs=2, type=Path, metavar=("RUN_A", "RUN_B"), help="compare two results folders")
+    look.add_argument("--list", nargs="?", const="", metavar="SECTION", help="list the components (of a section)")
+    look.add_argument("--describe", metavar="TYPE", help="describe a component: parameters, bounds, defaults, source")
+    keep = parser.add_argument_group("housekeeping")
+    keep.add_argument("--write-schemas", action="store_true", help="write schemas/ from the components")
+    keep.add_argument("--gc", action="store_true", help="remove stored artefacts no experiment's last run refers to")
+    return parser
+
+
+def _integers(text: str) -> tuple[int, ...]:
+    try:
+        numbers = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if not numbers or min(numbers) < 0 or len(set(numbers)) != len(numbers):
+        raise argparse.ArgumentTypeError(f"expected different whole numbers such as 1,2,3, received {text!r}")
+    return numbers
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, text.split(",")))
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, received {text!r}")
+    return int(text)

@@ -1,0 +1,163 @@
+"""Gathers what a run has in the store for the report: tidy rows, holes, costs, example images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from core.artefacts import Data, Examples, Results
+from core.experiment import SEED
+from core.experiment import Experiment as Checked
+from core.families import Attack, Evaluation
+from core.graph import Graph, Result
+from core.history import Failures
+from core.report.spec import Experiment, ImageGrid
+from core.resolved import resolved
+from core.store import Damaged, Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+GRID_IMAGES = 8
+GRIDS = 6
+STRENGTH = ("eps", "max_iter", "num_random_init")
+"""Parameters of which a larger value can only make an attack stronger."""
+
+
+class Collection:
+    """The results of an experiment as far as the store has them."""
+
+    def __init__(self, experiment: Checked, graph: Graph, store: Store) -> None:
+        self._experiment, self._graph, self._store = experiment, graph, store
+        self._failures = Failures(store.root)
+        self.rows: list[dict[str, Any]] = []
+        self.holes: list[dict[str, Any]] = []
+        for result in graph.results:
+            self._add(result)
+
+    def frame(self) -> pd.DataFrame:
+        """Return the tidy rows in the order of the file."""
+        import pandas as pd
+
+        columns = [
+            "experiment", *self._experiment.axes, SEED, "stage", "model", "examples", "group", "metric", "value", "n",
+            "lower", "upper", "unit", "higher_is_better", "note",
+        ]  # fmt: skip
+        return pd.DataFrame(self.rows, columns=columns)
+
+    def around(self, provenance: Mapping[str, Any]) -> Experiment:
+        """Return what the report says around the numbers."""
+        experiment = self._experiment
+        labels: dict[str, dict[str, None]] = {"model": {}, "examples": {}}
+        for result in self._graph.results:
+            for level, label in result.about.items():
+                labels[level].setdefault(label)
+        return Experiment(
+            name=experiment.name,
+            description=experiment.description,
+            mode=experiment.mode,
+            smoke=experiment.smoke,
+            seeds=experiment.seeds,
+            axes=experiment.axes,
+            order={level: tuple(found) for level, found in labels.items()},
+            protocols=self._protocols(),
+            strength=dict(self._strength()),
+            model_axes={
+                label: tuple(experiment.axes_of(label)) for label in labels["model"] if label in experiment.stages
+            },
+            provenance=provenance,
+            costs=list(self._costs()),
+            failures=list(self.failures()),
+            resolved=resolved(experiment),
+            grids=list(self._grids()),
+        )
+
+    def failures(self) -> Iterator[dict[str, Any]]:
+        """Yield what is known of every work that failed."""
+        for fingerprint in self._graph.works:
+            record = self._failures.get(fingerprint)
+            if record and not self._store.has(fingerprint):
+                yield record
+
+    def _add(self, result: Result) -> None:
+        where = {"experiment": self._experiment.name, **result.point, "stage": result.stage}
+        try:
+            found = self._store.load(result.fingerprint, Results)
+        except Damaged:
+            self.holes.append({**where, **result.about, "reason": self._reason(result.fingerprint)})
+            return
+        self.rows.extend({**where, **vars(row)} for row in found.rows)
+
+    def _reason(self, fingerprint: str) -> str:
+        record = self._failures.get(fingerprint)
+        if record:
+            return f"failed: {record['cause']}"
+        for need in self._ancestors(fingerprint):
+            record = self._failures.get(need)
+            if record and not self._store.has(need):
+                return f"skipped: {record['label']} failed"
+        return "pending"
+
+    def _ancestors(self, fingerprint: str) -> Iterator[str]:
+        seen, open_ = set(), list(self._graph.works[fingerprint].needs)
+        while open_:
+            need = open_.pop()
+            if need not in seen:
+                seen.add(need)
+                yield need
+                open_.extend(self._graph.works[need].needs)
+
+    def _protocols(self) -> dict[str, str]:
+        found = {}
+        for name, spec in self._experiment.stages.items():
+            protocol = getattr(next(self._experiment.components(name)), "protocol", None)
+            if issubclass(spec.cls, Evaluation) and protocol:
+                found[name] = str(protocol).replace("_", "-")
+        return found
+
+    def _strength(self) -> Iterator[tuple[str, str]]:
+        for spec in self._experiment.stages.values():
+            for parameter in STRENGTH:
+                value = spec.raw.get(parameter)
+                if issubclass(spec.cls, Attack) and isinstance(value, str):
+                    yield value[1:], parameter
+
+    def _costs(self) -> Iterator[dict[str, Any]]:
+        for fingerprint, work in self._graph.works.items():
+            if self._store.has(fingerprint) and work.section not in ("evaluate", "datasets"):
+                yield {"stage": work.label, "type": work.component.tag, **self._store.meta(fingerprint)["cost"]}
+
+    def _grids(self) -> Iterator[ImageGrid]:
+        """Yield a grid of images for the test part of each generator at its first point."""
+        shown: set[str] = set()
+        for fingerprint, work in self._graph.works.items():
+            key = work.label.partition(" ")[0]
+            if work.section != "generate" or work.part != "test" or key in shown or len(shown) == GRIDS:
+                continue
+            grid = self._grid(fingerprint, work.label)
+            if grid is not None:
+                shown.add(key)
+                yield grid
+
+    def _grid(self, fingerprint: str, label: str) -> ImageGrid | None:
+        data = getattr(self._graph.works[fingerprint].component, "data", None)
+        source = self._graph.works[fingerprint].inputs.get(str(data))
+        if source is None or not self._store.has(fingerprint) or not self._store.has(source.fingerprint):
+            return None
+        made = self._store.load(fingerprint, Examples)
+        clean = self._clean(source.fingerprint, source.part)
+        take = slice(0, GRID_IMAGES)
+        return ImageGrid(
+            name=label,
+            clean=np.asarray(clean.x[made.index[take]]),
+            perturbed=np.asarray(made.x[take]),
+            true=made.y[take].tolist(),
+            predicted=made.info.get("predicted", [])[take],
+        )
+
+    def _clean(self, fingerprint: str, part: Any) -> Examples:
+        if part is None:
+            return self._store.load(fingerprint, Examples)
+        return self._store.load(fingerprint, Data).part(part)

@@ -1,0 +1,165 @@
+"""One experiment from its checked form to its results: plan, run, report."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import time
+from collections.abc import Collection as Names
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from core import engine, plan, provenance
+from core.artefacts import read_json, write_json
+from core.collect import Collection
+from core.digest import Digests
+from core.execute import Execution, Tally
+from core.experiment import Experiment
+from core.graph import Graph
+from core.history import last_run, write_last_run
+from core.plan import Plan
+from core.progress import Progress
+from core.resolved import resolved
+from core.store import Store
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line asks of a run."""
+
+    only: Names[str] = ()
+    force: Names[str] = ()
+    retry: bool = False
+    jobs: int = 1
+
+
+@dataclass
+class Session:
+    """An experiment with its graph, its store and its folder of results."""
+
+    experiment: Experiment
+    outputs: Path
+    options: Options = field(default_factory=Options)
+
+    def __post_init__(self) -> None:
+        self.folder = self.outputs / self.experiment.name
+        self.store = Store(self.outputs / ".store")
+        self.digests = Digests(self.store.root / "digests.json")
+        self.graph = Graph(self.experiment, self.digests)
+        self.digests.remember()
+
+    def plan(self) -> Plan:
+        """Return what a run would do.
+
+        Raises:
+            SpecError: the mode cannot be carried out.
+        """
+        return plan.make(
+            self.graph,
+            self.store,
+            last_run(self.folder),
+            mode=self.experiment.mode,
+            only=self.options.only,
+            force=self.options.force,
+            retry=self.options.retry,
+        )
+
+    def run(self, plan: Plan, console: Console) -> Tally:
+        """Carry a plan out and write the report, of a run that is interrupted too."""
+        write_last_run(self.folder, self.graph.works.values())
+        started = time.time()
+        tally = Tally()
+        with Progress(console, self.folder / "log.txt") as progress:
+            try:
+                tally = self._execute(plan, progress)
+            finally:
+                if plan.having("run"):
+                    progress.say("writing tables")
+                self.report(console, seconds=time.time() - started)
+        return tally
+
+    def _execute(self, plan: Plan, progress: Progress) -> Tally:
+        if not plan.having("run") and not plan.having("failed"):
+            return Tally()
+        runner = engine.local(self.store.root, self.options.jobs, progress.report, progress.say)
+        try:
+            return Execution(self.graph, plan, self.store, runner, progress, self.experiment.catalogue).run()
+        finally:
+            runner.close()
+
+    def report(self, console: Console, seconds: float | None = None) -> None:
+        """Write the results the store has now, unless the folder already shows exactly these."""
+        key = self._report_key()
+        if self._is_current(key):
+            return
+        from core.report.write import write_report
+
+        collection = Collection(self.experiment, self.graph, self.store)
+        around = collection.around(self._provenance(seconds))
+        summary = write_report(
+            self.folder, around, collection.frame(), collection.holes, self.experiment.tables, self.experiment.expected
+        )
+        (self.folder / "experiment.resolved.yaml").write_text(resolved(self.experiment), encoding="utf-8")
+        self._write_failures(collection)
+        write_json(self.folder / "provenance.json", around.provenance)
+        self._mark_current(key)
+        for warning in (*summary.warnings, *summary.faults):
+            console.print(f"warning: {warning}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+        if self.experiment.expected:
+            console.print(summary.verdict, markup=False, highlight=False)
+
+    def _provenance(self, seconds: float | None) -> dict[str, Any]:
+        return {
+            "experiment": self.experiment.name,
+            "finished": time.strftime("%Y-%m-%d %H:%M:%S %z"),
+            "command": provenance.command(),
+            "seconds": seconds,
+            "code": provenance.code(),
+            "versions": provenance.versions(),
+            "machine": provenance.machine(),
+            "store": {work.label: fingerprint for fingerprint, work in self.graph.works.items()},
+        }
+
+    def _write_failures(self, collection: Collection) -> None:
+        path = self.folder / "failures.csv"
+        failures = list(collection.failures())
+        if not failures:
+            path.unlink(missing_ok=True)
+            return
+        with path.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.DictWriter(stream, ["stage", "label", "cause", "seconds", "peak_memory", "log"])
+            writer.writeheader()
+            writer.writerows(failures)
+
+    def _report_key(self) -> str:
+        """Return a digest of all the report shows: the results there are, the failures, the tables, our own code."""
+        from core.history import Failures
+
+        failures = Failures(self.store.root)
+        shown = {
+            "works": [[f, self.store.has(f), failures.get(f)] for f in self.graph.works],
+            "experiment": resolved(self.experiment),
+            "code": self.digests.code("core.session"),
+        }
+        return hashlib.sha256(json.dumps(shown, sort_keys=True, default=str).encode()).hexdigest()
+
+    def _is_current(self, key: str) -> bool:
+        try:
+            mark = read_json(self.folder / ".report.json")
+            return mark["key"] == key and all(
+                (self.folder / name).stat().st_size == size for name, size in mark["files"].items()
+            )
+        except (OSError, ValueError, KeyError):
+            return False
+
+    def _mark_current(self, key: str) -> None:
+        files = {
+            str(path.relative_to(self.folder)): path.stat().st_size
+            for path in sorted(self.folder.rglob("*"))
+            if path.is_file() and path.name not in (".report.json", "log.txt")
+        }
+        write_json(self.folder / ".report.json", {"key": key, "files": files})

@@ -1,0 +1,174 @@
+"""One piece of work as plain values, and how any process that sees the store performs it."""
+
+from __future__ import annotations
+
+import traceback
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from core.artefacts import Artefact, Data
+from core.build import build, plain
+from core.component import Component, Part, Ref
+from core.cost import Meter
+from core.discovery import Catalogue, discover
+from core.families import SECTIONS
+from core.graph import Input, Work
+from core.ledger import Ledger, StageDied
+from core.provenance import versions
+from core.run import Run
+from core.store import Damaged, Store
+
+Status = Literal["done", "failed", "damaged"]
+Report = Callable[[str, int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A work as plain values: what crosses from the runner to a worker, never the user's file."""
+
+    run: str
+    fingerprint: str
+    label: str
+    stage: str
+    section: str
+    component: Mapping[str, Any]
+    part: Part | None
+    seed: int
+    inputs: Mapping[str, Mapping[str, Any]]
+    folders: tuple[str, ...]
+
+    @classmethod
+    def of(cls, work: Work, run: str, catalogue: Catalogue) -> Task:
+        """Return the task of a work."""
+        return cls(
+            run=run,
+            fingerprint=work.fingerprint,
+            label=work.label,
+            stage=work.stage,
+            section=work.section,
+            component=plain(work.component),
+            part=work.part,
+            seed=work.seed,
+            inputs={ref: asdict(found) for ref, found in work.inputs.items()},
+            folders=tuple(map(str, catalogue.folders)),
+        )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a task ended. ``cause`` is one line; ``log`` the whole story; ``damaged`` the input that must be remade."""
+
+    fingerprint: str
+    status: Status
+    cause: str = ""
+    log: str = ""
+    damaged: str = ""
+    cost: Mapping[str, Any] = field(default_factory=dict)
+
+
+def perform(task: Task, root: Path, report: Report) -> Outcome:
+    """Make the artefact of a task and put it in the store; every failure comes back as an outcome."""
+    store, ledger = Store(root), Ledger(root, task.fingerprint, task.run)
+    try:
+        with ledger.attempt() as attempt, Meter(attempt.note_memory) as meter:
+            run = _run(task, store, report)
+            component = _component(task.section, task.component, task.folders)
+            artefact = component.produce(run)  # type: ignore[attr-defined]
+            meter.cost.images = run.images
+    except Damaged as damage:
+        return Outcome(task.fingerprint, "damaged", str(damage), damaged=damage.fingerprint)
+    except StageDied as death:
+        return Outcome(task.fingerprint, "failed", str(death), cost={"peak_memory": death.peak_memory})
+    except Exception as error:  # noqa: BLE001 - whatever a component raises costs its own stage only
+        cause = "out of memory" if isinstance(error, MemoryError) else f"{type(error).__name__}: {error}"
+        return Outcome(task.fingerprint, "failed", _one_line(cause), traceback.format_exc(), cost=meter.as_dict())
+    meta = {"stage": task.stage, "label": task.label, "type": task.component["type"], "section": task.section}
+    try:
+        store.publish(task.fingerprint, artefact, {**meta, "cost": meter.as_dict(), "versions": versions()})
+    except OSError as error:
+        cause = f"the artefact could not be written ({error.strerror or error}); the store is as it was"
+        return Outcome(task.fingerprint, "failed", cause, traceback.format_exc(), cost=meter.as_dict())
+    return Outcome(task.fingerprint, "done", cost=meter.as_dict())
+
+
+@cache
+def _catalogue(folders: tuple[str, ...]) -> Catalogue:
+    return discover(map(Path, folders))
+
+
+def _component(section: str, values: Mapping[str, Any], folders: tuple[str, ...]) -> Component:
+    catalogue = _catalogue(folders)
+    return build(catalogue.of(SECTIONS[section])[values["type"]], values, catalogue)
+
+
+def _run(task: Task, store: Store, report: Report) -> Run:
+    inputs = {ref: Input(**values) for ref, values in task.inputs.items()}
+
+    def load(ref: Ref[Any]) -> Any:
+        found = inputs[str(ref)]
+        if found.definition is not None:
+            return _component(found.definition["section"], found.definition["component"], task.folders)
+        artefact = _LOADED.get(store, found.fingerprint)
+        return artefact.part(found.part) if isinstance(artefact, Data) and found.part else artefact
+
+    def cost(ref: Ref[Any]) -> Mapping[str, Any]:
+        return store.meta(inputs[str(ref)].fingerprint)["cost"]  # type: ignore[no-any-return]
+
+    def progress(done: int, total: int, unit: str) -> None:
+        report(task.fingerprint, done, total, unit)
+
+    return Run(task.stage, task.seed, task.part, load, cost, progress)
+
+
+class _Loaded:
+    """The artefacts a process read last, so that stages in a row share a model and what was compiled for it."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._artefacts: OrderedDict[tuple[Path, str], Artefact] = OrderedDict()
+
+    def get(self, store: Store, fingerprint: str) -> Artefact:
+        key = (store.root, fingerprint)
+        if key not in self._artefacts:
+            kind = _kinds()[store_kind(store, fingerprint)]
+            self._artefacts[key] = store.load(fingerprint, kind)
+            while len(self._artefacts) > self._limit:
+                self._artefacts.popitem(last=False)
+        self._artefacts.move_to_end(key)
+        return self._artefacts[key]
+
+
+_LOADED = _Loaded(limit=16)
+
+
+def store_kind(store: Store, fingerprint: str) -> str:
+    """Return the kind of a stored artefact.
+
+    Raises:
+        Damaged: it is missing or unreadable.
+    """
+    try:
+        return str(store.meta(fingerprint)["kind"])
+    except (OSError, ValueError, KeyError) as error:
+        raise Damaged(fingerprint, str(error)) from error
+
+
+@cache
+def _kinds() -> dict[str, type[Artefact]]:
+    found, open_ = {}, list(Artefact.__subclasses__())
+    while open_:
+        cls = open_.pop()
+        open_.extend(cls.__subclasses__())
+        if "kind" in vars(cls):
+            found[cls.kind] = cls
+    return found
+
+
+def _one_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    line = " ".join(lines) if len(lines) < 3 else lines[0]
+    return line if len(line) <= 300 else line[:297] + "..."

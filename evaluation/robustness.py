@@ -1,0 +1,154 @@
+"""How well models hold up: accuracy on clean and on attacked images, and how often an attack succeeds."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.artefacts import Examples, Row
+from core.classifier import Classifier
+from core.component import Ref
+from core.families import Evaluation
+from core.run import Run
+
+WORST_CASE = "worst_case"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RobustnessMatrix(Evaluation):
+    """Accuracy of every model on every set of examples, with respect to the true labels.
+
+    accuracy(m, E) = |{i : argmax m(x_i) = y_i}| / n. The row ``worst_case`` counts an image only if the model is
+    right on it in every one of the sets: the robust accuracy against all attacks together.
+
+    Source: Goodfellow, Shlens and Szegedy (2015); the matrix of DeepCustom (models x attacks); the worst case of
+    Carlini et al. (2019), On Evaluating Adversarial Robustness, sec. 4.2.
+    """
+
+    tag = "robustness_matrix"
+    metrics = ("accuracy", "class_accuracy")
+
+    models: Annotated[tuple[Ref[Classifier], ...], "the models, one row each"]
+    examples: Annotated[tuple[Ref[Examples], ...], "data sets and generators, one column each"]
+    protocol: Annotated[
+        Literal["transfer", "white_box"],
+        "transfer: examples made on the generator's own model; white_box: made anew against each model",
+    ]
+    per_class: Annotated[bool, "also give the accuracy of each class"] = False
+    worst_case: Annotated[bool, "add the worst case over all the examples"] = True
+
+    def expand(self) -> Iterator[Self]:
+        for model in self.models:
+            examples = tuple(self._against(ref, model) for ref in self.examples)
+            for ref in examples:
+                yield dataclasses.replace(self, models=(model,), examples=(ref,), worst_case=False)
+            if self.worst_case and len(examples) > 1:
+                yield dataclasses.replace(self, models=(model,), examples=examples, per_class=False)
+
+    def _against(self, ref: Ref[Examples], model: Ref[Classifier]) -> Ref[Examples]:
+        return dataclasses.replace(ref, against=model.stage) if self.protocol == "white_box" else ref
+
+    def about(self) -> dict[str, str]:
+        return {"model": self.models[0].stage, "examples": self._column()}
+
+    def _column(self) -> str:
+        if self.worst_case:
+            return WORST_CASE
+        ref = self.examples[0]
+        return f"{ref.stage}.{ref.part}" if ref.part not in (None, "test") else ref.stage
+
+    def measure(self, run: Run) -> Iterable[Row]:
+        model = run[self.models[0]]
+        sets = [run[ref] for ref in self.examples]
+        right = _right_in_all(model, sets)
+        yield Row.proportion("accuracy", int(right.sum()), len(right), higher_is_better=True, **self.about())
+        if self.per_class:
+            y = sets[0].y
+            for label in range(model.num_classes):
+                among = right[y == label]
+                yield Row.proportion(
+                    "class_accuracy",
+                    int(among.sum()),
+                    len(among),
+                    higher_is_better=True,
+                    group=f"class {label}",
+                    **self.about(),
+                )
+
+
+def _right_in_all(model: Classifier, sets: list[Examples]) -> NDArray[np.bool_]:
+    """Return for each original image whether the model is right on every example made from it, bool (n,)."""
+    originals = np.unique(np.concatenate([examples.index for examples in sets]))
+    right = np.ones(len(originals), bool)
+    for examples in sets:
+        wrong = model.predict(examples.x) != examples.y
+        right[np.searchsorted(originals, examples.index[wrong])] = False
+    return right
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackSuccess(Evaluation):
+    """How often an attack turns a right prediction into a wrong one, with what makes that number believable.
+
+    attack_success_rate = |{i : m(x_i) = y_i and m(x'_i) != y_i}| / |{i : m(x_i) = y_i}|. ``zero_gradients`` is the
+    share of input gradient entries that are exactly 0 at the clean images: near 1, a gradient attack fails for
+    want of a gradient and its success says nothing about robustness.
+
+    Source: Carlini et al. (2019), On Evaluating Adversarial Robustness, sec. 5; Athalye, Carlini and Wagner (2018),
+    Obfuscated Gradients Give a False Sense of Security, sec. 3.1.
+    """
+
+    tag = "attack_success"
+    metrics = ("attack_success_rate", "robust_accuracy", "clean_accuracy", "zero_gradients", "linf_reached")
+    rows = ("model", "examples")
+    columns = ("metric",)
+
+    models: Annotated[tuple[Ref[Classifier], ...], "the models the attacks are judged on"]
+    examples: Annotated[tuple[Ref[Examples], ...], "the generators to judge"]
+    protocol: Annotated[
+        Literal["transfer", "white_box"],
+        "transfer: examples made on the generator's own model; white_box: made anew against each model",
+    ] = "white_box"
+
+    def expand(self) -> Iterator[Self]:
+        for model in self.models:
+            for ref in self.examples:
+                against = model.stage if self.protocol == "white_box" else None
+                yield dataclasses.replace(self, models=(model,), examples=(dataclasses.replace(ref, against=against),))
+
+    def references(self) -> Iterator[Ref[Any]]:
+        yield from super().references()
+        yield from (dataclasses.replace(ref, clean=True) for ref in self.examples)
+
+    def about(self) -> dict[str, str]:
+        return {"model": self.models[0].stage, "examples": self.examples[0].stage}
+
+    def measure(self, run: Run) -> Iterable[Row]:
+        model, adversarial = run[self.models[0]], run[self.examples[0]]
+        clean = run[dataclasses.replace(self.examples[0], clean=True)]
+        x, y = clean.x[adversarial.index], clean.y[adversarial.index]
+        was_right, is_right = model.predict(x) == y, model.predict(adversarial.x) == y
+        about = self.about() | {"note": _note(adversarial)}
+        broken = int((was_right & ~is_right).sum())
+        gradient = model.loss_gradient(x, y)
+        reached = np.abs(adversarial.x - x).max(initial=0.0)
+        n = len(y)
+        yield Row.proportion("attack_success_rate", broken, int(was_right.sum()), higher_is_better=None, **about)
+        yield Row.proportion("robust_accuracy", int((was_right & is_right).sum()), n, higher_is_better=True, **about)
+        yield Row.proportion("clean_accuracy", int(was_right.sum()), n, higher_is_better=True, **about)
+        yield Row.proportion(
+            "zero_gradients", int((gradient == 0).sum()), gradient.size, higher_is_better=None, **about
+        )
+        yield Row(metric="linf_reached", value=float(reached), n=n, unit="pixels", higher_is_better=None, **about)
+
+
+def _note(examples: Examples) -> str:
+    """Return what a reader must know of an attack: whose labels it used, its norm and its steps."""
+    info = examples.info
+    bound = f"norm {info['norm']}, eps {info['eps']:.4g}" if "eps" in info else "no bound"
+    return "; ".join(filter(None, [f"{info.get('labels', 'unknown')} labels", bound, info.get("step_rule", "")]))
