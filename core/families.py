@@ -234,6 +234,12 @@ class Attack(Generator):
         """Return ``x`` (n, h, w, c) perturbed so that ``victim`` does not give ``y`` (n,)."""
 
     @final
+    def craft(self, victim: Classifier, x: Images, y: Labels, rng: np.random.Generator) -> Images:
+        """Return one batch (n, h, w, c) with true labels ``y`` (n,) perturbed, clipped to [0, 1] and inside the ball."""
+        labels = y if self.labels == "true" else victim.predict(x)
+        return self._bounded(self.perturb(victim, x, labels, rng), x)
+
+    @final
     def produce(self, run: Run) -> Examples:
         assert self.data is not None  # the graph fills in the model's data set
         clean, victim = run[self.data], run[self.model]
@@ -241,9 +247,7 @@ class Attack(Generator):
         x = np.empty_like(clean.x)
         for start in range(0, len(clean), self.batch_size):
             batch = slice(start, start + self.batch_size)
-            images = np.asarray(clean.x[batch])
-            labels = clean.y[batch] if self.labels == "true" else victim.predict(images)
-            x[batch] = self._bounded(self.perturb(victim, images, labels, rng), images)
+            x[batch] = self.craft(victim, np.asarray(clean.x[batch]), clean.y[batch], rng)
             run.progress(min(start + self.batch_size, len(clean)), len(clean), "images")
         run.images += len(clean)
         return Examples(x=x, y=clean.y, index=np.arange(len(clean)), info=self._honesty())

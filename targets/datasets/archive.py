@@ -57,16 +57,12 @@ class Archive:
         if missing := [key for key in KEYS if key not in headers]:
             yield f"{self.path} lacks {', '.join(missing)}; expected {', '.join(KEYS)}"
             return
+        sound = True
         for part in ("train", "test"):
-            x, y = headers[f"x_{part}"], headers[f"y_{part}"]
-            is_pixels = x.dtype == np.uint8 or np.issubdtype(x.dtype, np.floating)
-            if not is_pixels or len(x.shape) not in (3, 4):
-                yield f"{self.path}: x_{part} is {x.dtype} {x.shape}; expected uint8 or float (n, h, w) or (n, h, w, c)"
-            elif not np.issubdtype(y.dtype, np.integer) or y.shape not in (x.shape[:1], (*x.shape[:1], 1)):
-                yield f"{self.path}: y_{part} is {y.dtype} {y.shape}; expected whole numbers ({x.shape[0]},)"
-            elif 0 in x.shape:
-                yield f"{self.path}: x_{part} {x.shape} holds no image; expected at least one"
-        if (train := headers["x_train"].shape[1:]) != (test := headers["x_test"].shape[1:]):
+            for fault in _part_faults(part, headers[f"x_{part}"], headers[f"y_{part}"]):
+                sound = False
+                yield f"{self.path}: {fault}"
+        if sound and (train := headers["x_train"].shape[1:]) != (test := headers["x_test"].shape[1:]):
             yield f"{self.path}: training images are {train}, test images {test}; expected the same"
 
     def labels(self) -> NDArray[Any]:
@@ -100,6 +96,16 @@ class Archive:
 def with_channels(x: NDArray[Any]) -> NDArray[Any]:
     """Return images (n, h, w) or (n, h, w, c) as (n, h, w, c)."""
     return x[..., None] if x.ndim == 3 else x
+
+
+def _part_faults(part: str, x: Header, y: Header) -> Iterator[str]:
+    is_pixels = x.dtype == np.uint8 or np.issubdtype(x.dtype, np.floating)
+    if not is_pixels or len(x.shape) not in (3, 4):
+        yield f"x_{part} is {x.dtype} {x.shape}; expected uint8 or float (n, h, w) or (n, h, w, c)"
+    elif not np.issubdtype(y.dtype, np.integer) or y.shape not in (x.shape[:1], (*x.shape[:1], 1)):
+        yield f"y_{part} is {y.dtype} {y.shape}; expected whole numbers ({x.shape[0]},)"
+    elif 0 in x.shape:
+        yield f"x_{part} {x.shape} holds no image; expected at least one"
 
 
 def _header(file: zipfile.ZipFile, name: str) -> Header:

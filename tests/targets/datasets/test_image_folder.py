@@ -1,0 +1,130 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from core.faults import StageError
+from core.images import LUMA, prepare
+from targets.datasets.image_folder import ImageFolder
+from tests.targets.datasets.support import produced
+
+COUNTS = {("train", "cat"): 8, ("train", "dog"): 4, ("test", "cat"): 2, ("test", "dog"): 3}
+
+
+def picture(seed: int, height: int = 5, width: int = 6) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+@pytest.fixture
+def root(tmp_path):
+    for (part, name), count in COUNTS.items():
+        (folder := tmp_path / part / name).mkdir(parents=True)
+        for i in range(count):
+            Image.fromarray(picture(i)).save(folder / f"{i:02}.png")
+    (tmp_path / "train" / "cat" / "notes.txt").write_text("not an image")
+    (tmp_path / "train" / ".cache").mkdir()
+    return tmp_path
+
+
+def faults(root, **parameters):
+    return list(ImageFolder(root=str(root), **parameters).check())
+
+
+def test_folders_become_classes_in_alphabetical_order(root):
+    dataset = ImageFolder(root=str(root))
+    data = produced(dataset)
+    assert data.info == dataset.info()
+    assert (data.info.class_names, data.info.shape) == (("cat", "dog"), (5, 6, 3))
+    assert (data.train.y.tolist(), data.test.y.tolist()) == ([0] * 8 + [1] * 4, [0] * 2 + [1] * 3)
+    np.testing.assert_array_equal(data.test.x[3], picture(1).astype(np.float32) / np.float32(255))
+    assert list(dataset.files()) == [root / "train", root / "test"]
+    assert list(dataset.check()) == []
+
+
+def test_a_share_of_one_folder_is_the_test_part(root):
+    dataset = ImageFolder(root=str(root / "train"), train_folder=".", test_share=0.25)
+    assert list(dataset.check()) == []
+    data = produced(dataset)
+    assert (np.bincount(data.train.y).tolist(), np.bincount(data.test.y).tolist()) == ([6, 3], [2, 1])
+    assert dataset.source_sizes() == (9, 3)
+
+
+def test_images_of_several_sizes_are_resized_each(root):
+    odd = picture(99, 9, 4)
+    Image.fromarray(odd).save(root / "train" / "dog" / "odd.png")
+    data = produced(ImageFolder(root=str(root), resize=4))
+    np.testing.assert_array_equal(data.train.x[-1], prepare(odd[None], size=4)[0])
+    np.testing.assert_array_equal(data.train.x[0], prepare(picture(0)[None], size=4)[0])
+
+
+def test_grey_is_made_of_the_colours(root):
+    data = produced(ImageFolder(root=str(root), grey=True))
+    np.testing.assert_allclose(data.train.x[0, ..., 0], picture(0) / 255 @ LUMA, atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "1", "CMYK"])
+def test_other_kinds_of_eight_bit_images_are_read_as_rgb(root, mode):
+    path = root / "train" / "cat" / ("00.jpg" if mode == "CMYK" else "00.png")
+    converted = Image.fromarray(picture(0)).convert(mode)
+    (root / "train" / "cat" / "00.png").unlink()
+    converted.save(path)
+    data = produced(ImageFolder(root=str(root)))
+    expected = np.asarray(Image.open(path).convert("RGB")) / np.float32(255)
+    np.testing.assert_array_equal(data.train.x[0], expected.astype(np.float32))
+
+
+def test_missing_folders_are_faults(root, tmp_path):
+    ((field, message),) = faults(tmp_path / "none")
+    assert (field, "there is no folder" in message) == ("train_folder", True)
+    ((field, message),) = faults(root, test_folder="val")
+    assert field == "test_folder"
+    assert message.endswith("expected one that holds a folder of images per class, or give test_share")
+
+
+def test_a_folder_without_classes_is_a_fault(root):
+    assert ("train_folder", f"{root / 'train' / 'cat'} holds no folder; expected one per class") in faults(
+        root / "train", train_folder="cat", test_share=0.5
+    )
+
+
+def test_classes_that_only_the_test_part_has_are_a_fault(root):
+    (root / "test" / "fox").mkdir()
+    message = f"{root / 'test' / 'fox'} has no training images; expected the classes cat, dog"
+    assert faults(root) == [("test_folder", message)]
+
+
+def test_an_empty_class_is_a_fault(root):
+    (root / "train" / "fox").mkdir()
+    ((field, message),) = faults(root)
+    assert field == "train_folder"
+    assert message.startswith(f"{root / 'train' / 'fox'} holds no image; expected files that end in .png, .jpg")
+
+
+def test_a_test_part_without_images_is_a_fault(root):
+    assert ("test_share", "the test part has no image; expected at least one") in faults(root, test_share=0.01)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a png", b"\x89PNG\r\n\x1a\n" + b"\0" * 40, "cut"])
+def test_a_damaged_image_is_named(root, content):
+    path = root / "test" / "dog" / "00.png"
+    path.write_bytes(path.read_bytes()[:60] if content == "cut" else content)
+    ((field, message),) = faults(root)
+    assert field == "root"
+    assert message.startswith(f"{path}: the image is damaged (")
+    with pytest.raises(StageError, match=r"00.png: the image is damaged \(.*\); replace or remove it"):
+        produced(ImageFolder(root=str(root)))
+
+
+def test_images_of_sixteen_bits_are_refused_by_name(root):
+    path = root / "train" / "cat" / "00.png"
+    Image.fromarray(np.zeros((5, 6), np.uint16)).save(path)
+    ((field, message),) = faults(root)
+    assert (field, message) == ("root", f"{path}: expected 8 bits per channel, received mode I;16; convert the image")
+
+
+def test_another_size_is_a_fault_where_it_is_seen_and_stops_the_stage(root):
+    Image.fromarray(picture(0, 7, 7)).save(root / "train" / "dog" / "00.png")
+    message = f"{root / 'train' / 'dog' / '00.png'} is 7x7, the first image 5x6; give 'resize', or one size to all"
+    assert faults(root) == [("resize", message)]
+    with pytest.raises(StageError, match="is 7x7, the first image 5x6; give 'resize'"):
+        produced(ImageFolder(root=str(root)))
+    assert faults(root, resize=5) == []

@@ -1,0 +1,196 @@
+import dataclasses
+import re
+
+import numpy as np
+import pytest
+
+from core.artefacts import Data
+from core.component import PARTS
+from core.faults import StageError
+from targets.datasets.npz import Npz
+from tests.targets.datasets.support import a_run, arrays, produced, save
+
+
+@pytest.fixture
+def make(tmp_path):
+    def make(contents=None, **parameters):
+        return Npz(path=str(save(tmp_path / "data.npz", contents or arrays(**SMALL))), **parameters)
+
+    return make
+
+
+SMALL = {"train": 100, "test": 40, "shape": (6, 6), "classes": 4}
+COLOUR = SMALL | {"shape": (6, 6, 3)}
+
+
+def test_a_file_becomes_float_images_with_their_positions(make):
+    contents = arrays(**SMALL)
+    data = produced(make(contents))
+    np.testing.assert_array_equal(data.train.x[..., 0], contents["x_train"].astype(np.float32) / np.float32(255))
+    np.testing.assert_array_equal(data.train.y, contents["y_train"])
+    np.testing.assert_array_equal(data.test.index, np.arange(40))
+    assert len(data.validation) == 0
+    assert data.info.class_names == ("0", "1", "2", "3")
+
+
+def test_labels_may_be_a_column(make):
+    contents = arrays(**COLOUR)
+    column = contents | {"y_train": contents["y_train"][:, None], "y_test": contents["y_test"][:, None]}
+    np.testing.assert_array_equal(produced(make(column)).train.y, contents["y_train"])
+
+
+def test_classes_are_kept_in_the_given_order_with_their_original_positions(make):
+    dataset = make(classes=(3, 1), class_names=("a", "b", "c", "d"))
+    data = produced(dataset)
+    assert dataset.info() == data.info
+    assert data.info.class_names == ("d", "b")
+    np.testing.assert_array_equal(data.test.index, np.flatnonzero(np.arange(40) % 2))
+    np.testing.assert_array_equal(data.test.y, np.where(data.test.index % 4 == 3, 0, 1))
+    np.testing.assert_array_equal(np.rint(data.test.x[:, 0, 0, 0] * 255), data.test.index)
+
+
+def test_sizes_and_validation_are_stratified_and_disjoint(make):
+    data = produced(make(train_size=60, test_size=20, validation=0.2))
+    assert [np.bincount(data.part(name).y).tolist() for name in PARTS] == [[12] * 4, [3] * 4, [5] * 4]
+    assert not set(data.train.index) & set(data.validation.index)
+    for name in PARTS:
+        part = data.part(name)
+        assert (np.diff(part.index) > 0).all()
+        np.testing.assert_array_equal(part.y, part.index % 4)
+
+
+def test_the_split_seed_alone_decides_the_choice(make):
+    dataset = make(train_size=40, validation=0.25)
+    again, other = produced(dataset), produced(dataclasses.replace(dataset, split_seed=1))
+    np.testing.assert_array_equal(produced(dataset).train.index, again.train.index)
+    assert set(again.train.index) != set(other.train.index)
+
+
+def test_a_smaller_test_part_leaves_the_training_part_alone(make):
+    all_tested, few_tested = produced(make(train_size=40)), produced(make(train_size=40, test_size=8))
+    np.testing.assert_array_equal(all_tested.train.index, few_tested.train.index)
+
+
+def test_grey_and_resize_shape_the_images_and_the_info(make):
+    dataset = make(arrays(**COLOUR), grey=True, resize=4)
+    assert dataset.info().shape == (4, 4, 1) == produced(dataset).train.shape
+
+
+def test_the_artefact_survives_being_kept(make, tmp_path):
+    data = produced(make(validation=0.1))
+    (folder := tmp_path / "kept").mkdir()
+    data.save(folder)
+    np.testing.assert_array_equal(Data.load(folder).validation.x, data.validation.x)
+
+
+def test_the_images_count_for_the_cost_report(make):
+    make(train_size=40).produce(run := a_run())
+    assert run.images == 80
+
+
+def test_a_sound_data_set_has_no_fault(make):
+    assert list(make(classes=(0, 3), train_size=50, grey=True).check()) == []
+
+
+@pytest.mark.parametrize(
+    ("parameters", "field", "said"),
+    [
+        ({"classes": (0, 4)}, "classes", "there is no class 4; expected 0 to 3"),
+        ({"classes": (-1,)}, "classes", "there is no class -1; expected 0 to 3"),
+        ({"classes": (1, 1)}, "classes", r"a class is named twice in \[1, 1\]"),
+        ({"train_size": 101}, "train_size", "101 images are asked for; expected at most 100"),
+        ({"test_size": 41}, "test_size", "41 images are asked for; expected at most 40"),
+        ({"class_names": ("a",)}, "class_names", "1 names for labels up to 3; expected a name for each"),
+    ],
+)
+def test_wrong_parameters_are_seen_before_anything_runs(make, parameters, field, said):
+    ((place, message),) = make(**parameters).check()
+    assert place == field
+    assert re.search(said, message)
+
+
+def altered(**changes):
+    contents = arrays(**SMALL) | changes
+    return {key: value for key, value in contents.items() if value is not None}
+
+
+@pytest.mark.parametrize(
+    ("contents", "said"),
+    [
+        (altered(x_test=None, y_test=None), "lacks x_test, y_test; expected x_train, y_train, x_test, y_test"),
+        (altered(x_train=np.zeros((100, 6, 6), np.int32)), "x_train is int32 (100, 6, 6); expected uint8 or float"),
+        (altered(x_train=np.zeros((100, 36), np.uint8)), "x_train is uint8 (100, 36); expected uint8 or float"),
+        (altered(y_train=np.zeros(99, np.int64)), "y_train is int64 (99,); expected whole numbers (100,)"),
+        (altered(y_train=np.zeros((100, 4))), "y_train is float64 (100, 4); expected whole numbers (100,)"),
+        (altered(x_test=np.zeros((40, 5, 6), np.uint8)), "training images are (6, 6), test images (5, 6)"),
+        (altered(y_test=np.array([None] * 40)), "Python objects in y_test.npy"),
+        (altered(y_test=np.full(40, -1)), "the smallest label is -1; expected labels from 0"),
+        (
+            altered(x_test=np.zeros((0, 6, 6), np.uint8), y_test=np.zeros(0, np.int64)),
+            "x_test (0, 6, 6) holds no image; expected at least one",
+        ),
+    ],
+)
+def test_a_file_in_another_layout_is_a_fault(make, contents, said):
+    ((field, message),) = make(contents).check()
+    assert field == "path"
+    assert said in message
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 truncated"])
+def test_a_file_that_is_no_archive_is_a_fault(tmp_path, content):
+    path = tmp_path / "data.npz"
+    path.write_bytes(content)
+    ((field, message),) = Npz(path=str(path)).check()
+    assert (field, "expected an .npz file of arrays" in message) == ("path", True)
+
+
+def test_a_missing_file_is_a_fault_and_a_stage_error(tmp_path):
+    dataset = Npz(path=str(tmp_path / "none.npz"))
+    assert [field for field, _ in dataset.check()] == ["path"]
+    with pytest.raises(StageError, match=r"none\.npz: expected an .npz file of arrays"):
+        produced(dataset)
+
+
+def test_damage_behind_the_headers_is_found_when_the_file_is_read(make, tmp_path):
+    dataset = make(arrays(**SMALL | {"shape": (60, 60)}))
+    content = bytearray((tmp_path / "data.npz").read_bytes())
+    start = content.index(b"x_train.npy") + 100_000  # far beyond the header, within the pixels
+    content[start : start + 8] = bytes(byte ^ 255 for byte in content[start : start + 8])
+    (tmp_path / "data.npz").write_bytes(content)
+    assert list(dataset.check()) == []
+    with pytest.raises(StageError, match=r"data.npz: the file is damaged \(BadZipFile"):
+        produced(dataset)
+
+
+def test_floats_beyond_one_stop_the_stage(make):
+    bad = altered(x_train=np.full((100, 6, 6), 255.0))
+    with pytest.raises(StageError, match=r"npz: pixels: expected \[0, 1\], received \[255, 255\]"):
+        produced(make(bad))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        (
+            {"classes": (0,), "train_size": 26},
+            r"train_size is 26, but there are 25 images of classes \[0\]; ask for fewer",
+        ),
+        ({"train_size": 10, "validation": 0.01}, "validation=0.01 of 10 training images leaves a part empty"),
+        ({"train_size": 10, "validation": 0.99}, "validation=0.99 of 10 training images leaves a part empty"),
+        ({"class_names": ("a", "b", "c")}, "expected labels 0 to 2, received 0 to 3"),
+    ],
+)
+def test_what_only_the_labels_tell_stops_the_stage(make, parameters, said):
+    with pytest.raises(StageError, match=said):
+        produced(make(**parameters))
+
+
+def test_a_class_without_images_stops_the_stage(make):
+    with pytest.raises(StageError, match="test: no image is left; keep other classes"):
+        produced(make(altered(y_test=np.zeros(40, np.int64)), classes=(1, 2)))
+
+
+def test_grey_wants_colour(make):
+    ((field, message),) = make(arrays(**SMALL | {"shape": (6, 6, 4)}), grey=True).check()
+    assert (field, message) == ("grey", "the images have 4 channels; expected 1 or 3")
