@@ -1,0 +1,167 @@
+"""Trains Keras models that end in logits: plainly, on pairs of clean and adversarial images, or on the fly."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+
+from core import backend
+from core.artefacts import Images, Labels
+from core.faults import StageError
+from core.run import Progress
+
+Optimizer = Literal["adam", "adadelta", "rmsprop", "sgd"]
+Perturb = Callable[[Images, Labels], Images]
+
+STEPS_AT_ONCE = 64
+"""Optimiser steps per call into the framework. Against one step per call, a dense network trains 2.5 times as fast."""
+
+
+def fit(
+    model: Any,
+    x: Images,
+    y: Labels,
+    *,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    seed: int,
+    optimizer: Optimizer = "adam",
+    shuffle: bool = True,
+    progress: Progress | None = None,
+) -> list[float]:
+    """Train a model in place on images (n, h, w, c) and labels (n,); return the mean cross-entropy of each epoch.
+
+    On a CPU the same seed gives the same weights.
+
+    Raises:
+        StageError: the loss is no longer finite.
+    """
+    keras = backend.keras()
+    # Training a wrapper leaves the model itself without an optimizer, whose state would be saved with it.
+    trainer = keras.Model(model.inputs[0], model.outputs[0])
+    _compile(trainer, _optimizer(optimizer, learning_rate), steps=_steps(len(x), batch_size))
+    return _fit(trainer, x, y, epochs, batch_size, seed, shuffle, progress)
+
+
+def fit_pairs(
+    model: Any,
+    clean: Images,
+    adversarial: Images,
+    y: Labels,
+    *,
+    ratio: float,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    seed: int,
+    shuffle: bool = True,
+    progress: Progress | None = None,
+) -> list[float]:
+    """Train a model in place with Adam on ratio * CE(f(clean), y) + (1 - ratio) * CE(f(adversarial), y).
+
+    The images, both (n, h, w, c), belong together by position. Returns the mean loss of each epoch.
+
+    Raises:
+        StageError: the loss is no longer finite.
+    """
+    keras = backend.keras()
+    inputs = [keras.Input(model.input_shape[1:]) for _ in range(2)]
+    trainer = keras.Model(inputs, [model(images) for images in inputs])
+    weights = [ratio, 1.0 - ratio]
+    _compile(trainer, _optimizer("adam", learning_rate), steps=_steps(len(y), batch_size), loss_weights=weights)
+    return _fit(trainer, [clean, adversarial], [y, y], epochs, batch_size, seed, shuffle, progress)
+
+
+def fit_on_the_fly(
+    model: Any,
+    x: Images,
+    y: Labels,
+    perturb: Perturb,
+    *,
+    share: float,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    rng: np.random.Generator,
+    progress: Progress | None = None,
+) -> list[float]:
+    """Train a model in place with Adam, a share of each batch replaced by ``perturb(images, labels)``.
+
+    ``perturb`` is called before each step, so it attacks the model as it stands; ceil(share * batch) images,
+    drawn anew each time, are given to it. Returns the mean cross-entropy of each epoch.
+
+    Raises:
+        StageError: the loss is no longer finite.
+    """
+    trainer = backend.keras().Model(model.inputs[0], model.outputs[0])
+    _compile(trainer, _optimizer("adam", learning_rate), steps=1)
+    losses = []
+    for epoch in range(epochs):
+        order = rng.permutation(len(x))
+        trainer.reset_metrics()
+        loss = math.nan
+        for start in range(0, len(x), batch_size):
+            batch = order[start : start + batch_size]
+            images, labels = x[batch], y[batch]
+            replaced = rng.permutation(len(batch))[: math.ceil(share * len(batch))]
+            images[replaced] = perturb(images[replaced], labels[replaced])
+            loss = float(trainer.train_on_batch(images, labels))
+        losses.append(_finite(loss, epoch))
+        if progress:
+            progress(epoch + 1, epochs, "epochs")
+    return losses
+
+
+def _steps(n: int, batch_size: int) -> int:
+    return max(1, min(STEPS_AT_ONCE, math.ceil(n / batch_size)))
+
+
+def _optimizer(name: Optimizer, learning_rate: float) -> Any:
+    optimizers = backend.keras().optimizers
+    match name:
+        case "adam":
+            return optimizers.Adam(learning_rate)
+        case "adadelta":
+            return optimizers.Adadelta(learning_rate, rho=0.95)
+        case "rmsprop":
+            return optimizers.RMSprop(learning_rate)
+        case "sgd":
+            return optimizers.SGD(learning_rate, momentum=0.9, nesterov=True)
+
+
+def _compile(trainer: Any, optimizer: Any, *, steps: int, loss_weights: list[float] | None = None) -> None:
+    losses = backend.keras().losses
+    trainer.compile(
+        optimizer=optimizer,
+        loss=[losses.SparseCategoricalCrossentropy(from_logits=True) for _ in trainer.outputs],
+        loss_weights=loss_weights,
+        steps_per_execution=steps,
+        # XLA makes TensorFlow's convolutions on a CPU twice as slow; JAX without it compiles nothing at all.
+        jit_compile=backend.name() == "jax",
+    )
+
+
+def _fit(
+    trainer: Any, x: Any, y: Any, epochs: int, batch_size: int, seed: int, shuffle: bool, progress: Progress | None
+) -> list[float]:
+    losses: list[float] = []
+
+    def report(epoch: int, logs: dict[str, float]) -> None:
+        losses.append(_finite(logs["loss"], epoch))
+        if progress:
+            progress(epoch + 1, epochs, "epochs")
+
+    callbacks = [backend.keras().callbacks.LambdaCallback(on_epoch_end=report)]
+    backend.seed(seed)
+    trainer.fit(x, y, batch_size=batch_size, epochs=epochs, shuffle=shuffle, verbose=0, callbacks=callbacks)
+    return losses
+
+
+def _finite(loss: float, epoch: int) -> float:
+    if not math.isfinite(loss):
+        raise StageError(f"training diverged: the loss of epoch {epoch + 1} is {loss}; lower learning_rate")
+    return float(loss)

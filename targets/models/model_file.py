@@ -1,0 +1,144 @@
+"""Opens a saved model, whatever version of Keras wrote it, without running code that is in it."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from core import backend
+from core.faults import StageError
+from targets.models import legacy, weights
+from targets.models.graph import Graph, parse
+
+HDF5 = (".h5", ".hdf5")
+
+# Deserialising any of these runs code or opens further files.
+_REFUSED = ("Lambda", "TFSMLayer", "TorchModuleWrapper", "FlaxLayer", "JaxLayer")
+_MODULES = ("keras", "keras.src.models.functional", "keras.src.models.sequential")
+_SUBMODULES = (
+    "layers",
+    "initializers",
+    "regularizers",
+    "constraints",
+    "activations",
+    "losses",
+    "optimizers",
+    "metrics",
+    "ops",
+)
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model on disk: a ``.keras`` archive, an HDF5 file of a whole model, or HDF5 weights with a JSON architecture."""
+
+    path: Path
+    architecture: Path | None = None
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The model's layers and connections, read without a framework.
+
+        Raises:
+            StageError: the file is damaged, holds no architecture, or describes no Sequential or Functional model.
+        """
+        try:
+            return parse(self._config)
+        except StageError as error:
+            raise StageError(f"{self.architecture or self.path}: {error}") from None
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Yield ``(field, message)`` for what keeps the model from being loaded; imports no framework."""
+        field = "architecture" if self.architecture else "path"
+        try:
+            graph = self.graph
+            unsafe = list(_unsafe(self._config)) if self._is_archive else list(legacy.faults(graph))
+        except StageError as error:
+            yield field, str(error)
+            return
+        yield from ((field, f"{self.architecture or self.path}: {message}") for message in unsafe)
+
+    def load(self) -> Any:
+        """Return the Keras model as it was saved, its weights included.
+
+        Raises:
+            StageError: the model cannot be loaded; the message names the layer.
+        """
+        if found := next(self.faults(), None):
+            raise StageError(found[1])
+        keras = backend.keras()
+        if self._is_archive:
+            return keras.models.load_model(self.path, compile=False, safe_mode=True)
+        inputs = keras.Input(self.graph.input_shape)
+        try:
+            model = keras.Model(inputs, self.graph.connect(inputs, legacy.layer))
+        except ValueError as error:
+            raise StageError(f"{self.path}: the layers do not fit together: {error}") from error
+        weights.load(model, self.path, by_name=True)
+        return model
+
+    @property
+    def _is_archive(self) -> bool:
+        return self.path.suffix == ".keras"
+
+    @cached_property
+    def _config(self) -> Mapping[str, Any]:
+        try:
+            if self.architecture:
+                text = self.architecture.read_text(encoding="utf-8")
+            elif self._is_archive:
+                with zipfile.ZipFile(self.path) as archive:
+                    text = archive.read("config.json").decode()
+            else:
+                text = _hdf5_config(self.path)
+            config = json.loads(text)
+        except (OSError, KeyError, zipfile.BadZipFile, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise StageError(f"cannot be read as a model ({type(error).__name__}: {error})") from error
+        if not isinstance(config, dict):
+            raise StageError(f"expected a model's configuration, received a JSON {type(config).__name__}")
+        # What a model was compiled with is never deserialised here, so a loss of the author's own does no harm.
+        return {key: value for key, value in config.items() if key != "compile_config"}
+
+
+def _hdf5_config(path: Path) -> str:
+    if path.suffix not in HDF5 or not h5py.is_hdf5(path):
+        raise StageError(f"expected a model file (.keras, {', '.join(HDF5)}), received something else")
+    with h5py.File(path, "r") as file:
+        if "model_config" not in file.attrs:
+            beside = path.with_suffix(".json")
+            advice = (
+                f"name its architecture: {beside.name}" if beside.exists() else "name the JSON file of its architecture"
+            )
+            raise StageError(
+                f"holds weights only; {advice} (architecture: ...), or give the weights to the target whose network "
+                "they are (dense, lenet5, ...: initial_weights with epochs: 0)"
+            )
+        config = file.attrs["model_config"]
+    return config.decode() if isinstance(config, bytes) else str(config)
+
+
+def _unsafe(value: Any) -> Iterator[str]:
+    """Yield why a Keras 3 configuration is not loaded: objects of other modules than Keras, or layers that run code."""
+    if isinstance(value, Mapping):
+        if value.get("class_name") in _REFUSED:
+            yield f"a {value['class_name']} layer runs code of the file's author, which is never loaded; rebuild it without"
+        elif (module := value.get("module")) is not None and not _of_keras(module):
+            yield f"{value.get('class_name')} of module {module!r} is no part of Keras; only Keras's own objects are loaded"
+        elif value.get("class_name") and ">" in str(value.get("registered_name") or ""):
+            yield f"{value['registered_name']} is a custom object; only Keras's own objects are loaded"
+        for item in value.values():
+            yield from _unsafe(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _unsafe(item)
+
+
+def _of_keras(module: Any) -> bool:
+    return module in _MODULES or module in {f"keras.{name}" for name in _SUBMODULES}

@@ -1,0 +1,150 @@
+"""A target that was trained elsewhere and saved to a file."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from core import backend
+from core.artefacts import DataInfo
+from core.classifier import Classifier
+from core.component import File
+from core.families import Target
+from core.faults import StageError
+from core.rewire import to_logits
+from core.run import Run
+from targets.models.graph import Shape, parse
+from targets.models.model_file import ModelFile
+
+# ITU-R 601 luma. With "bgr" red and blue change places: what OpenCV's BGR2GRAY makes of an RGB image.
+LUMA = {"rgb": (0.299, 0.587, 0.114), "bgr": (0.114, 0.587, 0.299)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saved(Target):
+    """A saved model: .keras, or .h5/.hdf5 of Keras 1, 2 or 3, whole or as weights with a JSON architecture.
+
+    What the model expects of its input is stated by ``scale``, ``offset``, ``grey`` and ``channels_first``, which become
+    layers in front of it; flattening is added where its input is flat, and a softmax at its end is taken off. Only
+    layers that Keras itself provides are loaded, and HDF5 models only out of a closed list; no code of the file runs.
+    Weights of a built-in network without a JSON file are the ``initial_weights`` of that network's target instead.
+
+    Source: the published models of DeepCustom, DeepFault, DeepImportance, DRFuzz and guided retraining.
+    """
+
+    tag = "saved"
+
+    path: Annotated[str, "model file (.keras, .h5, .hdf5), or the weights of `architecture`", File()]
+    architecture: Annotated[str | None, "JSON file of the architecture, where `path` holds weights only", File()] = None
+    scale: Annotated[float, "the model's input is scale * pixel + offset, pixels in [0, 1]; 255: raw bytes"] = 1.0
+    offset: Annotated[float, "see `scale`; scale 2 with offset -1 is [-1, 1]"] = 0.0
+    grey: Annotated[
+        Literal["rgb", "bgr"] | None,
+        "the model is grey, the data set in colour: weigh its channels as luma, taking them to be in this order",
+    ] = None
+    channels_first: Annotated[bool, "the model takes (channels, height, width)"] = False
+
+    @property
+    def stochastic(self) -> bool:
+        return False
+
+    def files(self) -> Iterator[Path]:
+        yield Path(self.path)
+        if self.architecture:
+            yield Path(self.architecture)
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        if all(path.exists() for path in self.files()):
+            yield from self._file.faults()
+
+    def fits(self, info: DataInfo) -> Iterator[tuple[str, str]]:
+        try:
+            graph = self._file.graph
+        except StageError:  # said by check()
+            return
+        if self.grey and info.shape[2] != 3:
+            yield "grey", f"expected images of 3 channels, received {info.shape[2]}; leave `grey` out"
+            return
+        given = self._shape(info.shape)
+        if not _agree(graph.input_shape, given):
+            yield (
+                "dataset",
+                f"the model takes {_form(graph.input_shape)}, but gets {_form(given)}; {self._advice(graph.input_shape, info)}",
+            )
+        if graph.num_outputs not in (None, info.num_classes):
+            yield (
+                "dataset",
+                f"the model has {graph.num_outputs} outputs, but the data set {info.num_classes} classes; choose another",
+            )
+
+    def produce(self, run: Run) -> Classifier:
+        info = run[self.dataset].info
+        for _, message in self.fits(info):
+            raise StageError(f"{self.path}: {message}")
+        classifier = Classifier(self._behind_conventions(to_logits(self._file.load()), info))
+        if classifier.num_classes != info.num_classes:
+            raise StageError(f"{self.path}: expected {info.num_classes} outputs, received {classifier.num_classes}")
+        return classifier
+
+    @property
+    def _file(self) -> ModelFile:
+        return ModelFile(Path(self.path), Path(self.architecture) if self.architecture else None)
+
+    def _shape(self, image: tuple[int, int, int]) -> Shape:
+        """Return the shape of an image as the model is given it, before flattening."""
+        height, width, channels = image
+        channels = 1 if self.grey else channels
+        return (channels, height, width) if self.channels_first else (height, width, channels)
+
+    def _advice(self, wanted: Shape, info: DataInfo) -> str:
+        height, width, channels = info.shape
+        if not self.channels_first and _agree(wanted, (channels, height, width)):
+            return "set channels_first: true"
+        if not self.grey and channels == 3 and _agree(wanted, (height, width, 1)):
+            return "set grey: rgb, or grey: true of the data set"
+        return "resize the data set, or choose another model"
+
+    def _behind_conventions(self, model: Any, info: DataInfo) -> Any:
+        """Return the model behind the layers that turn an image (h, w, c) in [0, 1] into its input."""
+        keras = backend.keras()
+        inputs = keras.Input(info.shape, name="image")
+        layers = list(self._conventions(model.input_shape[1:], info))
+        if not layers and not any(side is None for side in model.input_shape[1:]):
+            return model
+        tensor = inputs
+        for layer in layers:
+            tensor = layer(tensor)
+        # Copies: a layer that is called twice has no one output any more, which whoever reads activations needs.
+        copies = {layer.name: type(layer).from_config(layer.get_config()) for layer in model.layers}
+        output = parse(json.loads(model.to_json())).connect(tensor, lambda node: copies[node.name])
+        for layer in model.layers:
+            copies[layer.name].set_weights(layer.get_weights())
+        return keras.Model(inputs, output)
+
+    def _conventions(self, wanted: Shape, info: DataInfo) -> Iterator[Any]:
+        keras = backend.keras()
+        if self.grey:
+            weights = keras.initializers.Constant([[[[w] for w in LUMA[self.grey]]]])
+            yield keras.layers.Conv2D(
+                1, 1, use_bias=False, kernel_initializer=weights, trainable=False, name="input_grey"
+            )
+        if (self.scale, self.offset) != (1.0, 0.0):
+            yield keras.layers.Rescaling(self.scale, self.offset, name="input_scale")
+        if self.channels_first:
+            yield keras.layers.Permute((3, 1, 2), name="input_channels_first")
+        if len(wanted) == 1:
+            yield keras.layers.Flatten(name="input_flat")
+
+
+def _agree(wanted: Shape, given: Shape) -> bool:
+    if len(wanted) == 1:
+        given = (math.prod(side or 0 for side in given),)
+    return len(wanted) == len(given) and all(a is None or a == b for a, b in zip(wanted, given, strict=True))
+
+
+def _form(shape: Shape) -> str:
+    return "x".join("any" if side is None else str(side) for side in shape) + " images"

@@ -1,0 +1,75 @@
+"""The family of targets that Temper trains itself."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, final
+
+from core import backend
+from core.artefacts import DataInfo
+from core.classifier import Classifier
+from core.component import File, Range
+from core.families import Target
+from core.run import Run
+from core.training import Optimizer, fit
+from targets.models import weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedTarget(Target):
+    """A network that is built for a data set and trained on its training part. Members fill ``network``."""
+
+    epochs: Annotated[int, "passes over the training images; 0: keep the initial weights", Range(ge=0)]
+    batch_size: Annotated[int, "images per optimiser step", Range(ge=1)]
+    learning_rate: Annotated[float, "step size of the optimiser", Range(gt=0)]
+    optimizer: Annotated[Optimizer, "optimiser; sgd has Nesterov momentum 0.9"] = "adam"
+    initial_weights: Annotated[
+        str | None, "HDF5 weights of this network to start from; with epochs: 0 the target as published", File()
+    ] = None
+
+    @abstractmethod
+    def network(self, info: DataInfo) -> Any:
+        """Return the untrained Keras model from images to logits (n, classes)."""
+
+    @property
+    def smallest_side(self) -> int:
+        """Least height and width of an image that the network can take, in pixels."""
+        return 1
+
+    @property
+    def stochastic(self) -> bool:
+        return self.epochs > 0 or self.initial_weights is None
+
+    def files(self) -> Iterator[Path]:
+        if self.initial_weights:
+            yield Path(self.initial_weights)
+
+    def fits(self, info: DataInfo) -> Iterator[tuple[str, str]]:
+        height, width, _ = info.shape
+        if min(height, width) < self.smallest_side:
+            side = self.smallest_side
+            yield "dataset", f"expected images of at least {side}x{side} pixels, received {height}x{width}; resize them"
+
+    @final
+    def produce(self, run: Run) -> Classifier:
+        data, seed = run[self.dataset], run.framework_seed()
+        backend.seed(seed)
+        model = self.network(data.info)
+        if self.initial_weights:
+            weights.load(model, Path(self.initial_weights), by_name=False)
+        fit(
+            model,
+            data.train.x,
+            data.train.y,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            optimizer=self.optimizer,
+            seed=seed,
+            progress=run.progress,
+        )
+        run.images += self.epochs * len(data.train)
+        return Classifier(model)

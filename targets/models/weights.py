@@ -1,0 +1,90 @@
+"""Reads the weights of HDF5 files of Keras 1, 2 and 3 and puts them into models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from core.faults import StageError
+
+Array = NDArray[np.float32]
+
+
+def by_layer(path: Path) -> dict[str, list[Array]]:
+    """Return the weights of each layer that has any, in the model's order.
+
+    Raises:
+        StageError: the file is no HDF5 file, or not one that Keras 1 or 2 (or Keras 3 as ``.h5``) wrote.
+    """
+    if not h5py.is_hdf5(path):
+        raise StageError(f"{path}: expected an HDF5 file of weights, received something else")
+    with h5py.File(path, "r") as file:
+        root = file.get("model_weights", file)
+        if not is_legacy(path):
+            raise StageError(f"{path}: expected the weights of a Keras model by layer, received {sorted(root)[:8]}")
+        layers = {
+            name: [root[name][w] for w in _names(root[name], "weight_names")] for name in _names(root, "layer_names")
+        }
+        return {name: [np.asarray(w, np.float32) for w in weights] for name, weights in layers.items() if weights}
+
+
+def is_legacy(path: Path) -> bool:
+    """Return whether a file has the layout of Keras 1 and 2, and not that of Keras 3's ``.weights.h5``."""
+    with h5py.File(path, "r") as file:
+        root = file.get("model_weights", file)
+        return "layer_names" in root.attrs or "layer_names0" in root.attrs
+
+
+def load(model: Any, path: Path, *, by_name: bool) -> None:
+    """Put the weights of a file into a model, layer by layer: by their names, or else in order.
+
+    Raises:
+        StageError: the layers or the shapes of their weights differ.
+    """
+    if h5py.is_hdf5(path) and not is_legacy(path):
+        _load_current(model, path)
+        return
+    found = by_layer(path)
+    layers = {layer.name: layer for layer in model.layers if layer.weights}
+    if len(found) != len(layers) or (by_name and set(found) != set(layers)):
+        raise StageError(
+            f"{path}: expected weights of {len(layers)} layers ({', '.join(layers)}), "
+            f"received {len(found)} ({', '.join(found)}); the file belongs to another network"
+        )
+    pairs = (
+        ((layers[name], w) for name, w in found.items())
+        if by_name
+        else zip(layers.values(), found.values(), strict=True)
+    )
+    for layer, weights in pairs:
+        expected, received = [tuple(w.shape) for w in layer.weights], [w.shape for w in weights]
+        if expected != received:
+            raise StageError(
+                f"{path}: layer '{layer.name}': expected weights {expected}, received {received}; "
+                "the file belongs to another network"
+            )
+        layer.set_weights(weights)
+
+
+def _load_current(model: Any, path: Path) -> None:
+    try:
+        model.load_weights(path)
+    except ValueError as error:
+        raise StageError(f"{path}: the file belongs to another network: {error}") from error
+
+
+def _names(group: Any, attribute: str) -> Iterator[str]:
+    """Yield the strings of an attribute, which Keras splits into numbered ones where it would grow too long."""
+    keys = [attribute] if attribute in group.attrs else []
+    while not keys or keys[-1] != attribute:
+        if (key := f"{attribute}{len(keys)}") not in group.attrs:
+            break
+        keys.append(key)
+    for key in keys:
+        for name in group.attrs[key]:
+            yield name.decode() if isinstance(name, bytes) else str(name)
