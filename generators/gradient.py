@@ -1,0 +1,182 @@
+"""Attacks that climb the gradient of the loss inside a ball: FGSM, BIM and PGD, one kernel with one to many steps."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core import backend
+from core.artefacts import Images, Labels
+from core.classifier import Classifier
+from core.component import Range
+from core.families import Attack
+from core.threat import Norm, ThreatModel
+from generators.ball import ascent, draw, projector
+
+Tensor = Any
+Loss = Literal["margin", "cross_entropy"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientAttack(Attack):
+    """An attack of steps along the gradient, each followed by a projection onto the ball and onto [0, 1]."""
+
+    eps: Annotated[float, "radius of the perturbation in `norm`, in input units", Range(gt=0)]
+    norm: Annotated[Norm, "norm of the ball and of the steps"] = "inf"
+    loss: Annotated[
+        Loss,
+        "what is climbed: `margin` keeps the direction of the exact cross-entropy gradient where float32 loses it; "
+        "`cross_entropy` is computed as ART and Foolbox do, and weakens where the softmax saturates",
+    ] = "margin"
+
+    @property
+    @abstractmethod
+    def schedule(self) -> tuple[float, int, int]:
+        """Return (step length in the norm, number of steps, number of random starts)."""
+
+    @property
+    def threat(self) -> ThreatModel:
+        return ThreatModel(self.norm, self.eps)
+
+    @property
+    def stochastic(self) -> bool:
+        return self.schedule[2] > 0
+
+    @property
+    def step_rule(self) -> str:
+        eps_step, max_iter, starts = self.schedule
+        start = f"{starts} random start{'s' * (starts > 1)}" if starts else "no random start"
+        rule = f"{max_iter} x {eps_step:g} along the {self.loss} gradient, {start}"
+        if not starts and eps_step * max_iter < self.eps * (1 - 1e-9):
+            return f"{rule}; reaches {eps_step * max_iter:g} of eps {self.eps:g}"
+        return f"{rule}; steps longer than eps {self.eps:g}" if eps_step > self.eps else rule
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        if self.norm == "inf" and self.eps > 1:
+            yield "eps", f"expected at most 1, the range of a pixel, received {self.eps:g}; write 8/255 for 8"
+        if (eps_step := self.schedule[0]) > 2 * self.eps:
+            yield (
+                "eps_step",
+                f"expected at most 2 x eps = {2 * self.eps:g}, the width of the ball, received {eps_step:g}",
+            )
+
+    def perturb(self, victim: Classifier, x: Images, y: Labels, rng: np.random.Generator) -> Images:
+        starts = self.schedule[2]
+        # A stream per batch: how many starts one batch needs must not move the draws of the next.
+        (stream,) = rng.spawn(1)
+        noise = (draw(stream, x.shape, self.norm, self.eps) for _ in range(starts))
+        if starts <= 1:
+            return self._run(_climb, victim, x, y, x + next(noise) if starts else x)[0]
+        best, broken, height = map(np.array, self._run(_scored_climb, victim, x, y, x + next(noise)))
+        for more in noise:
+            left = np.flatnonzero(~broken)
+            if not len(left):
+                break
+            images, hit, reached = self._run(_scored_climb, victim, x[left], y[left], x[left] + more[left])
+            better = hit | (reached > height[left])
+            chosen = left[better]
+            best[chosen], broken[chosen], height[chosen] = images[better], hit[better], reached[better]
+        return best
+
+    def _run(
+        self, body: backend.Body, victim: Classifier, x: Images, y: Labels, start: Images
+    ) -> tuple[NDArray[Any], ...]:
+        eps_step, max_iter, _ = self.schedule
+        return backend.run(
+            victim.model,
+            body,
+            images=(x, y, start),
+            shared=(self.eps, eps_step, max_iter),
+            static=(self.norm, self.loss),
+            batch_size=max(self.batch_size, len(x)),
+        )
+
+
+def _climb(
+    call: backend.Call, x: Tensor, y: Tensor, start: Tensor, eps: Tensor, eps_step: Tensor, max_iter: Tensor, *how: Any
+) -> tuple[Tensor]:
+    """Return the images that ``max_iter`` steps from ``start`` reach; ``how`` is the norm and the loss."""
+    ops = backend.keras().ops
+    norm, loss = how
+    project = projector(x, eps, norm)
+
+    def objective(images: Tensor) -> Tensor:
+        if loss == "margin":
+            return backend.margin(call(images), y)
+        return ops.sparse_categorical_crossentropy(y, call(images), from_logits=True)
+
+    def step(_: Tensor, images: Tensor) -> Tensor:
+        gradient = backend.value_and_gradient(objective, images)[1]
+        return project(images + eps_step * ascent(gradient, norm))
+
+    return (ops.fori_loop(0, max_iter, step, project(start)),)
+
+
+def _scored_climb(call: backend.Call, x: Tensor, y: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the images reached, whether they are misclassified (n,), and their margin (n,)."""
+    ops = backend.keras().ops
+    (images,) = _climb(call, x, y, *rest)
+    logits = call(images)
+    return images, ops.cast(ops.argmax(logits, axis=-1), "int32") != y, backend.margin(logits, y)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FGSM(GradientAttack):
+    """Fast gradient sign method: one step of length eps.
+
+    x' = clip(x + eps * sign(dL/dx), 0, 1); with norm 2 or 1, the gradient over its norm in place of its sign.
+
+    Source: Goodfellow, Shlens and Szegedy (2015), Explaining and Harnessing Adversarial Examples, section 4.
+    """
+
+    tag = "fgsm"
+
+    @property
+    def schedule(self) -> tuple[float, int, int]:
+        return self.eps, 1, 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class BIM(GradientAttack):
+    """Basic iterative method: small steps from the image itself.
+
+    x_{t+1} = project(x_t + eps_step * sign(dL/dx_t)), x_0 = x.
+
+    Source: Kurakin, Goodfellow and Bengio (2017), Adversarial examples in the physical world, section 2.2.
+    """
+
+    tag = "bim"
+
+    eps_step: Annotated[float, "length of one step in `norm`, in input units", Range(gt=0)]
+    max_iter: Annotated[int, "number of steps", Range(ge=1)]
+
+    @property
+    def schedule(self) -> tuple[float, int, int]:
+        return self.eps_step, self.max_iter, 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PGD(GradientAttack):
+    """Projected gradient descent: small steps, from random points of the ball.
+
+    x_{t+1} = project(x_t + eps_step * sign(dL/dx_t)), x_0 = x + uniform noise in the ball. Among several starts an
+    image keeps the first that is misclassified, else the one of highest loss.
+
+    Source: Madry, Makelov, Schmidt, Tsipras and Vladu (2018), Towards Deep Learning Models Resistant to Adversarial
+    Attacks, section 2.1.
+    """
+
+    tag = "pgd"
+
+    eps_step: Annotated[float, "length of one step in `norm`, in input units", Range(gt=0)]
+    max_iter: Annotated[int, "number of steps", Range(ge=1)]
+    num_random_init: Annotated[int, "random starts; 0 starts once, from the image itself", Range(ge=0)] = 1
+
+    @property
+    def schedule(self) -> tuple[float, int, int]:
+        return self.eps_step, self.max_iter, self.num_random_init
