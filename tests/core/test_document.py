@@ -295,3 +295,18 @@ def test_each_line_of_a_flat_file_belongs_to_its_key(values):
     document = parse(text, "f")
     assert document.data == values
     assert [document.line_of((key,)) for key in values] == list(range(1, len(values) + 1))
+
+
+@given(VALUES.map(lambda value: map_texts(value)), st.sampled_from([None, False, True]))
+def test_yaml_is_read_as_it_was_dumped(value, flow_style):
+    text = yaml.safe_dump(value, default_flow_style=flow_style, allow_unicode=True)
+    assert parse(text, "f").data == value
+
+
+def map_texts(value):
+    """Texts as PyYAML can write them: it leaves '1e5' unquoted, and some line breaks in quotes come back as blanks."""
+    if isinstance(value, dict):
+        return {map_texts(key): map_texts(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [map_texts(item) for item in value]
+    return f"s{value!a}" if isinstance(value, str) else value
