@@ -115,9 +115,11 @@ class Cell:
         return min(max(SIGNIFICANT - 1 - digits, 0), 8)
 
 
-def missing(value: object) -> bool:
+def missing(value: Any) -> bool:
     """Whether a column of a tidy row is empty."""
-    return value is None or value == "" or value != value or type(value).__name__ == "NAType"
+    import pandas as pd
+
+    return bool(pd.isna(value)) or value == ""
 
 
 def number(value: float, decimals: int, scale: float = 1.0) -> str:
@@ -129,10 +131,10 @@ def number(value: float, decimals: int, scale: float = 1.0) -> str:
     return f"{round(value * scale, decimals) + 0.0:.{decimals}f}"
 
 
-def span(counts: Sequence[int]) -> str:
-    """Return ``10000``, or ``980–1135`` where counts differ."""
-    low, high = min(counts), max(counts)
-    return str(low) if low == high else f"{low}–{high}"
+def span(counts: Sequence[int], comma: str = "") -> str:
+    """Return ``10000``, or ``980–1135`` where counts differ; ``comma`` groups their thousands."""
+    low, high = f"{min(counts):,}", f"{max(counts):,}"
+    return (low if low == high else f"{low}–{high}").replace(",", comma)
 
 
 def unit_label(unit: str, percent: bool) -> str:

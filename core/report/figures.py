@@ -24,6 +24,7 @@ INK, FAINT = "#1d2530", "#6b7580"
 # Okabe and Ito (2008): told apart by colour-blind readers, and by marker in grey print.
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8c6d1f")
 MARKERS = "osD^vP*X"
+DPI = 160
 MAX_PANELS = 12
 MAX_IMAGES = 10
 _STYLE = {
@@ -48,7 +49,7 @@ def table_figures(matrix: Matrix) -> dict[str, bytes]:
         figures[f"{matrix.spec.name}_heatmap"] = _drawn(partial(_heatmap, matrix=matrix))
         for side, levels in (("rows", matrix.spec.rows), ("columns", matrix.spec.columns)):
             for depth, level in enumerate(levels):
-                if curves := _curves(matrix, side, depth):
+                if curves := curves_along(matrix, side, depth):
                     name = f"{matrix.spec.name}_by_{level}"
                     figures[name] = _drawn(partial(_lines, matrix=matrix, level=level, curves=curves))
     return figures
@@ -70,7 +71,7 @@ def _drawn(draw: Callable[[Figure], None]) -> bytes:
         FigureCanvasAgg(figure)
         draw(figure)
         # No version in the file: the same numbers give the same bytes.
-        figure.savefig(buffer, format="png", dpi=160, bbox_inches="tight", pad_inches=0.08, metadata={"Software": None})
+        figure.savefig(buffer, format="png", dpi=DPI, bbox_inches="tight", pad_inches=0.08, metadata={"Software": None})
     return buffer.getvalue()
 
 
@@ -128,7 +129,7 @@ def _column_headings(axes: Axes, matrix: Matrix) -> None:
 Curve = tuple[str, str, list[tuple[float, Cell]]]
 
 
-def _curves(matrix: Matrix, side: str, depth: int) -> list[Curve]:
+def curves_along(matrix: Matrix, side: str, depth: int) -> list[Curve]:
     """Return (panel, line, points) along a numeric level of one side of the table; empty where none varies.
 
     Panels are the other labels of that side, lines those of the other side. A panel in which no line has two
@@ -176,7 +177,7 @@ def _lines(figure: Figure, matrix: Matrix, level: str, curves: Sequence[Curve]) 
         axes.set_xticks(xs, [label(x) for x in xs])
         axes.minorticks_off()
         if at % across == 0:
-            axes.set_ylabel(matrix.corner.split(", ")[0])
+            axes.set_ylabel(matrix.quantity)
         if at >= len(panels) - across:
             axes.set_xlabel(level)
             axes.tick_params(labelbottom=True)

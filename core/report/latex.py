@@ -27,6 +27,7 @@ _SPECIAL = {
     "−": "$-$",
     "…": r"\dots{}",
     "’": "'",
+    "\u00a0": "~",
     "\n": " ",
     "\r": " ",
 }
@@ -61,8 +62,7 @@ def latex(matrix: Matrix) -> str:
 
 
 def _caption(matrix: Matrix) -> str:
-    title = matrix.spec.caption or matrix.corner
-    return f"{title.rstrip('. ')}. {matrix.statement}".strip()
+    return f"{matrix.title.rstrip('. ')}. {matrix.statement}".strip()
 
 
 def _header(matrix: Matrix) -> list[str]:

@@ -13,10 +13,12 @@ from typing import Any
 
 from core.report.cells import Cell, label, number
 from core.report.expected import Outcome, verdict
+from core.report.figures import DPI
 from core.report.matrix import Key, Matrix
 from core.report.spec import Experiment
 
 STRIP = 150  # width of the picture of a difference, in pixels
+SCREEN_DPI = 96  # a CSS pixel is 1/96 inch
 Figures = Mapping[str, bytes]
 
 
@@ -52,7 +54,10 @@ def page(content: Content) -> str:
         "unmet": [_outcome(o) for o in outcomes if o.verdict != "reproduced"],
         "met": [_outcome(o) for o in outcomes if o.verdict == "reproduced"],
         "tables": [_table(matrix, content.figures.get(matrix.spec.name, {})) for matrix in content.matrices],
-        "grids": [(name, _png(png), name) for name, png in content.grids.items()],
+        "grids": [
+            _picture(name, png, grid.name)
+            for (name, png), grid in zip(content.grids.items(), experiment.grids, strict=True)
+        ],
         "failures": _records(experiment.failures),
         "costs": _records(experiment.costs),
         "provenance": list(_flat(experiment.provenance)),
@@ -109,16 +114,20 @@ def _table(matrix: Matrix, figures: Figures) -> dict[str, Any]:
         body.append({"labels": ["" if same and i == 0 else text for i, text in enumerate(labels)],
                      "first": not same and len(row) > 1, "cells": cells})  # fmt: skip
         above = row
-    captions = {f"{spec.name}_heatmap": matrix.corner}
+    heat = f"{matrix.corner}: mean over seeds"
     return {
         "name": spec.name,
-        "title": spec.caption or f"{spec.name}: {matrix.corner}",
+        "title": matrix.title,
         "statement": matrix.statement,
         "header": _header(matrix),
         "body": body,
         "notes": matrix.hole_notes,
         "figures": [
-            (name, _png(png), captions.get(name, f"{matrix.corner}, by {name.rpartition('_by_')[2]}; bands are ± sd"))
+            _picture(
+                name,
+                png,
+                heat if name.endswith("_heatmap") else f"{matrix.corner}, by {name.rpartition('_by_')[2]}; bands: ± sd",
+            )
             for name, png in figures.items()
         ],
     }
@@ -142,12 +151,10 @@ def _cell(matrix: Matrix, row: Key, column: Key, best: frozenset[tuple[Key, Key]
     text = matrix.text(row, column)
     if not cell.values:
         mark = "hole failed" if cell.hole.startswith("failed") else "hole"
-        return {"text": text.split(":")[0], "mark": mark, "full": text}
-    return {
-        "text": text,
-        "mark": "best" if (row, column) in best else "",
-        "full": "; ".join(dict.fromkeys(cell.reasons)),
-    }
+        return {"text": text.split(":")[0], "spread": "", "mark": mark, "full": text}
+    mean, _, spread = text.partition(" ")
+    mark = "best" if (row, column) in best else ""
+    return {"text": mean, "spread": spread, "mark": mark, "full": "; ".join(dict.fromkeys(cell.reasons))}
 
 
 def _outcome(outcome: Outcome) -> dict[str, Any]:
@@ -224,7 +231,12 @@ def _plain(value: object) -> str:
     return str(value)
 
 
-def _png(data: bytes) -> dict[str, Any]:
-    # The width stands in the PNG's first chunk; drawn at 160 dots per inch, shown at 96.
+def _picture(name: str, data: bytes, caption: str) -> dict[str, Any]:
+    # The width stands in the PNG's first chunk.
     (width,) = struct.unpack(">I", data[16:20])
-    return {"width": round(width * 0.6), "data": b64encode(data).decode("ascii")}
+    return {
+        "name": name,
+        "caption": caption,
+        "width": round(width * SCREEN_DPI / DPI),
+        "data": b64encode(data).decode("ascii"),
+    }

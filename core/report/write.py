@@ -15,8 +15,9 @@ from core.report import expected as expectation
 from core.report.expected import Outcome, compare, verdict
 from core.report.figures import grid_figure, table_figures
 from core.report.latex import latex
-from core.report.matrix import Matrix, TableError, build
+from core.report.matrix import Matrix
 from core.report.page import Content, page
+from core.report.pivot import TableError, build
 from core.report.spec import ExpectedSpec, Experiment, TableSpec
 from core.report.warnings import warnings
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from core.component import Plain
 from core.report.spec import ExpectedSpec, Experiment, ImageGrid, TableSpec
 from core.statistics import wilson
 
@@ -43,7 +44,9 @@ def demo_frame() -> pd.DataFrame:
     rows = []
     for model, clean in CLEAN.items():
         # The original model depends on no eps, and is the same for every seed.
-        points = [(None, None, 0)] if model == "mlp" else [(e, s, -40 * i + 7 * s) for i, e in enumerate(EPS) for s in SEEDS]
+        points = (
+            [(None, None, 0)] if model == "mlp" else [(e, s, -40 * i + 7 * s) for i, e in enumerate(EPS) for s in SEEDS]
+        )
         rows += [row(model, "mnist", clean + shift, eps=eps, seed=seed) for eps, seed, shift in points]
         for attack in ("fgsm", "pgd", "dgn_susp"):
             for i, eps in enumerate(EPS):
@@ -131,13 +134,11 @@ def digits_grid(rng: np.random.Generator) -> ImageGrid:
 
 def demo_expected() -> list[ExpectedSpec]:
     source = "DeepCustom README"
-    rows = [
+    rows: list[tuple[str, dict[str, Plain], float, float]] = [
         ("mlp", {"examples": "mnist"}, 96.56, 0.01),
         ("mlp", {"examples": "fgsm", "eps": 0.1}, 31.2, 0.5),
         ("mlp", {"examples": "pgd", "eps": 0.3}, 1.2, 0.5),
         ("fgsm_robust", {"examples": "pgd", "eps": 0.3}, 80.0, 2.0),
         ("pgd_robust", {"examples": "dgn_susp", "eps": 0.3}, 88.9, 2.0),
     ]
-    return [
-        ExpectedSpec(table="table_2", row=r, column=c, value=v, tolerance=t, source=source) for r, c, v, t in rows
-    ]
+    return [ExpectedSpec(table="table_2", row=r, column=c, value=v, tolerance=t, source=source) for r, c, v, t in rows]

@@ -1,0 +1,95 @@
+"""Figures: which are drawn, what they show, and that the same numbers give the same bytes."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from core.report.figures import curves_along, grid_figure, table_figures
+from core.report.matrix import Matrix
+from core.report.pivot import build
+from core.report.spec import Experiment, TableSpec
+from tests.core.report.demo import BY_EPS, TABLE, demo_experiment, demo_frame, demo_holes, digits_grid, row
+
+
+def demo(spec: TableSpec) -> Matrix:
+    return build(spec, demo_frame(), demo_holes(), demo_experiment())
+
+
+def pixels(png: bytes) -> Any:
+    return np.asarray(Image.open(BytesIO(png)).convert("RGB"))
+
+
+def test_a_table_along_an_axis_has_a_heat_map_and_curves() -> None:
+    figures = table_figures(demo(TABLE))
+    assert list(figures) == ["table_2_heatmap", "table_2_by_eps"]
+    for png in figures.values():
+        assert pixels(png).std() > 5, "an empty canvas has one colour"
+    assert table_figures(demo(TABLE)) == figures
+
+
+def test_curves_are_the_cells_of_the_table() -> None:
+    curves = curves_along(demo(TABLE), "columns", 1)
+    assert [panel for panel, line, _ in curves if line == "mlp"] == ["mnist", "fgsm", "pgd", "dgn_susp"]
+    (points,) = [points for panel, line, points in curves if (panel, line) == ("pgd", "pgd_robust")]
+    assert [(x, round(cell.mean, 4)) for x, cell in points] == [(0.1, 0.9471), (0.2, 0.9391), (0.3, 0.9217)]
+
+
+def test_a_hole_ends_a_curve() -> None:
+    curves = curves_along(demo(TABLE), "columns", 1)
+    (points,) = [points for panel, line, points in curves if (panel, line) == ("dgn_susp", "pgd_robust")]
+    assert [x for x, _ in points] == [0.1, 0.2]
+
+
+def test_panels_are_the_other_labels_of_the_side_with_the_axis() -> None:
+    curves = curves_along(demo(BY_EPS), "rows", 1)
+    assert {panel for panel, _, _ in curves} == {"mlp", "fgsm_robust", "pgd_robust"}
+    assert {line for _, line, _ in curves} == {"mnist", "pgd"}
+
+
+@pytest.mark.parametrize(("side", "depth"), [("columns", 0), ("rows", 0)])
+def test_names_are_no_axis(side: Any, depth: int) -> None:
+    assert curves_along(demo(TABLE), side, depth) == []
+
+
+def test_metrics_in_different_units_share_no_colour_scale() -> None:
+    seconds = row("a", "pgd", 1, eps=None, seed=None, metric="time", value=12.5, unit="seconds")
+    frame = pd.DataFrame([row("a", "pgd", 5000, eps=None, seed=None), seconds])
+    matrix = build(replace(TABLE, metric=None, columns=("metric",)), frame, (), Experiment(name="x"))
+    assert table_figures(matrix) == {}
+
+
+def test_examples_show_every_image_once_in_each_row() -> None:
+    grid = digits_grid(np.random.default_rng(0))
+    assert pixels(grid_figure(grid)).shape[1] > pixels(grid_figure(replace(grid, clean=grid.clean[:2]))).shape[1]
+
+
+def test_the_difference_is_stretched_and_grey_where_nothing_changed() -> None:
+    colour = np.full((1, 4, 4, 3), 0.5, np.float32)
+    moved = colour.copy()
+    moved[:, :, 2:, 0] += 0.25
+    grid = replace(digits_grid(np.random.default_rng(0)), clean=colour, perturbed=moved, true=[1], predicted=[1])
+    shown = {tuple(pixel) for pixel in pixels(grid_figure(grid)).reshape(-1, 3)}
+    assert (255, 127, 127) in shown
+    assert (127, 127, 127) in shown
+    assert (255, 127, 127) not in {
+        tuple(p) for p in pixels(grid_figure(replace(grid, perturbed=colour))).reshape(-1, 3)
+    }
+
+
+def test_drawing_leaves_no_global_figure_behind() -> None:
+    code = (
+        "import sys\n"
+        "from core.report.figures import grid_figure\n"
+        "from tests.core.report.demo import digits_grid\n"
+        "import numpy as np\n"
+        "grid_figure(digits_grid(np.random.default_rng(0)))\n"
+        "sys.exit('matplotlib.pyplot' in sys.modules)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

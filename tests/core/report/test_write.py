@@ -1,0 +1,112 @@
+"""Files: all of them, whole, and numbers that survive the way to disk and back."""
+
+from io import StringIO
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.report.spec import TableSpec
+from core.report.write import file_name, results_csv, write_report, write_text
+from tests.core.report.demo import BY_EPS, TABLE, demo_expected, demo_experiment, demo_frame, demo_holes, row
+
+
+def read(text: str) -> pd.DataFrame:
+    # A model may be called NA, or 01: only an empty cell is missing, and names are text.
+    return pd.read_csv(StringIO(text), keep_default_na=False, na_values=[""], dtype={"model": str, "note": str})
+
+
+def test_every_file_is_written_and_none_other(tmp_path: Path) -> None:
+    report = write_report(tmp_path, demo_experiment(), demo_frame(), demo_holes(), [TABLE, BY_EPS], demo_expected())
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()) == [
+        "by_eps.csv",
+        "by_eps.tex",
+        "expected.csv",
+        "figures/by_eps_by_eps.png",
+        "figures/by_eps_heatmap.png",
+        "figures/examples_pgd-eps-0.1.png",
+        "figures/table_2_by_eps.png",
+        "figures/table_2_heatmap.png",
+        "report.html",
+        "results.csv",
+        "table_2.csv",
+        "table_2.tex",
+    ]
+    assert report.verdict == "3 of 5 cells reproduced (1 missed, 1 missing)"
+    assert len(report.warnings) == 2
+    assert report.faults == ()
+
+
+def test_writing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
+    def contents() -> dict[Path, bytes]:
+        write_report(tmp_path, demo_experiment(), demo_frame(), demo_holes(), [TABLE], demo_expected())
+        return {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    assert contents() == contents()
+
+
+def test_a_table_that_cannot_be_made_leaves_the_others_alone(tmp_path: Path) -> None:
+    bad = TableSpec(name="bad", source="robustness", metric="accuracy")
+    report = write_report(tmp_path, demo_experiment(), demo_frame(), (), [bad, TABLE])
+    (fault,) = report.faults
+    assert fault.startswith("table 'bad': ")
+    assert "they differ in eps" in fault
+    assert not (tmp_path / "bad.csv").exists()
+    assert (tmp_path / "table_2.csv").exists()
+    assert "they differ in eps" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_kill_while_writing_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "results.csv"
+    write_text(path, "old")
+    with patch.object(Path, "replace", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+        write_text(path, "new")
+    assert path.read_text(encoding="utf-8") == "old"
+
+
+def test_results_keep_whole_numbers_whole() -> None:
+    lines = results_csv(demo_frame()).splitlines()
+    assert (
+        lines[1]
+        == "demo,,,robustness,mlp,mnist,,accuracy,0.9656,10000,0.9618453046865882,0.9689971160306377,proportion,True,"
+    )
+    assert lines[2].startswith("demo,0.1,1,robustness,mlp,fgsm,,accuracy,0.3109,10000,")
+
+
+numbers = st.floats(allow_nan=False, width=64)
+words = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"], exclude_characters="\r\0"), max_size=8)
+
+
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {"value": numbers, "lower": st.none() | numbers, "model": words, "note": words, "n": st.integers(0, 2**31)}
+            | {"seed": st.none() | st.integers(0, 2**31), "eps": st.none() | st.floats(0, 1)}
+        ),
+        min_size=1,
+    )
+)
+def test_reading_results_gives_back_every_bit(rows: list[dict[str, Any]]) -> None:
+    columns = ["value", "lower", "model", "note", "n", "seed", "eps"]
+    frame = pd.DataFrame(rows, columns=columns)
+    back = read(results_csv(frame))
+    for name in columns:
+        for given_row, found in zip(rows, back[name], strict=True):
+            assert found == given_row[name] or (pd.isna(found) and given_row[name] in (None, ""))
+
+
+def test_a_model_called_na_comes_back() -> None:
+    frame = pd.DataFrame([row("NA", 'a,b\n"c"', 1, eps=None, seed=None)])
+    back = read(results_csv(frame))
+    assert (back["model"][0], back["examples"][0]) == ("NA", 'a,b\n"c"')
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("pgd, eps 8/255", "pgd-eps-8-255"), ("../up", "..-up"), ("a_b", "a_b")]
+)
+def test_file_names(name: str, expected: str) -> None:
+    assert file_name(name) == expected

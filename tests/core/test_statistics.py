@@ -1,0 +1,35 @@
+"""Intervals against tables and an independent library."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from core.statistics import mean_interval, wilson
+
+
+def test_students_interval_by_hand() -> None:
+    # mean 2, sd 1, t(0.975; 2) = 4.302653
+    assert mean_interval([1.0, 2.0, 3.0]) == pytest.approx((2 - 4.302653 / 3**0.5, 2 + 4.302653 / 3**0.5), abs=1e-6)
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=20), st.sampled_from([0.9, 0.95, 0.99]))
+def test_students_interval_agrees_with_scipy(values: list[float], confidence: float) -> None:
+    lower, upper = mean_interval(values, confidence)
+    scale = float(stats.sem(values))
+    if scale > 1e-9:
+        theirs = stats.t.interval(confidence, len(values) - 1, loc=sum(values) / len(values), scale=scale)
+        assert (lower, upper) == pytest.approx(theirs, rel=1e-6, abs=1e-6)
+    assert lower <= upper
+
+
+def test_one_value_has_no_interval() -> None:
+    with pytest.raises(ValueError, match="expected at least 2 values, received 1"):
+        mean_interval([1.0])
+
+
+@given(st.integers(1, 1000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_agrees_with_scipy(pair: tuple[int, int]) -> None:
+    hits, n = pair
+    theirs = stats.binomtest(hits, n).proportion_ci(method="wilson")
+    assert wilson(hits, n) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
