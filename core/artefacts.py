@@ -77,8 +77,8 @@ class Examples(Artefact):
             low, high = float(self.x.min()), float(self.x.max())
             if not (low >= 0.0 and high <= 1.0):
                 raise ValueError(f"images: expected pixels in [0, 1], received [{low:g}, {high:g}]")
-        for array in (self.x, self.y, self.index):
-            array.flags.writeable = False
+        for name in ("x", "y", "index"):
+            getattr(self, name).flags.writeable = False
 
     def __len__(self) -> int:
         return len(self.x)
@@ -86,7 +86,7 @@ class Examples(Artefact):
     @property
     def shape(self) -> tuple[int, int, int]:
         """Image shape (height, width, channels)."""
-        return self.x.shape[1:]  # type: ignore[return-value]
+        return self.x.shape[1:]
 
     def save(self, folder: Path) -> None:
         for name in ("x", "y", "index"):

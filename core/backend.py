@@ -91,7 +91,7 @@ def loss_gradient(model: Any, x: Float32, y: NDArray[np.int64]) -> Float32:
     return _in_batches(model, _loss_gradient, x, y)
 
 
-def value_and_gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
+def value_and_gradient(function: Call, x: Tensor) -> tuple[Tensor, Tensor]:
     """Return ``function(x)`` (n,) and the gradient of its sum with respect to ``x`` (n, ...), inside a program.
 
     Nothing but ``x`` is differentiated, so the weights' gradients, a third of a training step, are never computed.
@@ -149,6 +149,8 @@ def run(
     axis too; ``shared`` are numbers that may change without a new compilation; ``static`` are part of the program.
     The weights are read at each call, so a model in training is attacked as it stands.
 
+    Fewer images than ``batch_size`` are padded to one of a few shapes.
+
     Raises:
         ValueError: there are more images than ``batch_size``.
     """
@@ -164,15 +166,15 @@ def run(
 
 
 def _in_batches(model: Any, body: Body, x: Float32, *labels: NDArray[np.int64]) -> Float32:
-    arrays = (x, *labels)
+    arrays: tuple[NDArray[Any], ...] = (x, *labels)
     starts = range(0, max(len(x), 1), BATCH)
     return np.concatenate([run(model, body, [array[s : s + BATCH] for array in arrays])[0] for s in starts])
 
 
 def _padded_size(n: int, batch_size: int) -> int:
-    """Return the batch size, or a quarter, a sixteenth, ... of it: few shapes to compile, little padding."""
-    while (quarter := -(-batch_size // 4)) >= max(n, _SMALLEST_BATCH):
-        batch_size = quarter
+    """Return the batch size, or a half, a quarter, ... of it: few shapes to compile, little padding."""
+    while (half := -(-batch_size // 2)) >= max(n, _SMALLEST_BATCH):
+        batch_size = half
     return batch_size
 
 
@@ -219,14 +221,14 @@ def _compile(model: Any, body: Body, static: tuple[Hashable, ...]) -> Callable[.
         case "jax":
             import jax
 
-            @jax.jit
             def pure(weights: list[Tensor], *arguments: Tensor) -> tuple[Tensor, ...]:
                 # Weights are arguments: closed over, they would become constants of the compiled program.
                 live = owner()
                 with keras().StatelessScope(state_mapping=list(zip(live.variables, weights, strict=True))):
                     return body(call, *arguments, *static)
 
-            return lambda *arguments: pure([v.value for v in owner().variables], *arguments)
+            compiled = jax.jit(pure)
+            return lambda *arguments: compiled([v.value for v in owner().variables], *arguments)
         case _:
             import torch
 

@@ -141,10 +141,14 @@ def map_references(value: Any, change: Any, field_name: str = "") -> Any:
         return tuple(map_references(item, change, field_name) for item in value)
     if isinstance(value, Component):
         fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}  # type: ignore[arg-type]
-        changed = {name: map_references(item, change, name) for name, item in fields.items()}
-        updates = {name: item for name, item in changed.items() if item is not fields[name]}
-        return dataclasses.replace(value, **updates) if updates else value  # type: ignore[type-var]
+        mapped = {name: map_references(item, change, name) for name, item in fields.items()}
+        return changed(value, **{name: item for name, item in mapped.items() if item is not fields[name]})
     return value
+
+
+def changed(component: C, **values: Any) -> C:
+    """Return a component with some fields replaced."""
+    return dataclasses.replace(component, **values) if values else component  # type: ignore[type-var]
 
 
 def expand_path(text: str, folder: Path) -> tuple[str, str]:

@@ -9,37 +9,32 @@ import numpy as np
 
 from core import backend
 from core.artefacts import Artefact, Images, Labels
+from core.faults import StageError
+from core.rewire import to_logits
 
 
 class Classifier(Artefact):
     """A Keras model that maps float32 images (n, height, width, channels) in [0, 1] to logits (n, classes).
 
     Input conventions (scale, flattening, channel order, grey conversion) are layers of the model, and a softmax
-    at its end has been taken off (``Classifier.of``), so that everything that follows sees one interface and
+    at its end has been taken off (``core.rewire.to_logits``), so that everything that follows sees one interface and
     unsaturated gradients.
 
     Raises:
-        ValueError: the model's input or output has another shape, or it ends in a softmax.
+        StageError: the model's input or output has another shape, or it does not end in logits.
     """
 
     kind: ClassVar[str] = "classifier"
 
     def __init__(self, model: Any) -> None:
         if len(model.input_shape) != 4 or None in model.input_shape[1:] or len(model.output_shape) != 2:
-            raise ValueError(
+            raise StageError(
                 "classifier: expected a model from (n, height, width, channels) to (n, classes), "
                 f"received one from {model.input_shape} to {model.output_shape}"
             )
-        if _ends_in_softmax(model):
-            raise ValueError(
-                "classifier: expected a model that gives logits, received softmax; use Classifier.of(model)"
-            )
+        if to_logits(model) is not model:
+            raise StageError("classifier: expected a model that ends in logits, received softmax; use to_logits(model)")
         self.model = model
-
-    @classmethod
-    def of(cls, model: Any) -> Self:
-        """Return the classifier of a model that may end in a softmax, which is left out; ``model`` is not changed."""
-        return cls(_without_softmax(model) if _ends_in_softmax(model) else model)
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -58,7 +53,8 @@ class Classifier(Artefact):
 
     def predict(self, x: Images) -> Labels:
         """Return the predicted labels of images, int64 (n,)."""
-        return np.argmax(self.logits(x), axis=1).astype(np.int64)
+        labels: Labels = np.argmax(self.logits(x), axis=1).astype(np.int64)
+        return labels
 
     def loss_gradient(self, x: Images, y: Labels) -> Images:
         """Return the gradient of each image's cross-entropy with respect to its pixels, float32 like ``x``."""
@@ -70,20 +66,3 @@ class Classifier(Artefact):
     @classmethod
     def load(cls, folder: Path) -> Self:
         return cls(backend.keras().models.load_model(folder / "model.keras", compile=False, safe_mode=True))
-
-
-def _ends_in_softmax(model: Any) -> bool:
-    keras = backend.keras()
-    last = model.layers[-1]
-    return isinstance(last, keras.layers.Softmax) or getattr(last, "activation", None) is keras.activations.softmax
-
-
-def _without_softmax(model: Any) -> Any:
-    keras = backend.keras()
-    last = model.layers[-1]
-    if isinstance(last, (keras.layers.Softmax, keras.layers.Activation)):
-        return keras.Model(model.inputs, last.input)
-    linear = type(last).from_config({**last.get_config(), "activation": "linear"})
-    logits = keras.Model(model.inputs, linear(last.input))
-    linear.set_weights(last.get_weights())
-    return logits

@@ -64,8 +64,8 @@ def _act(options: argparse.Namespace, out: Console) -> int:
         lines = (
             description(catalogue, options.describe) if options.describe else listing(catalogue, options.list or None)
         )
-        for line in lines:
-            out.print(line, markup=False, highlight=False)
+        for item in lines:
+            out.print(item, markup=False, highlight=False)
         return DONE
     if not options.files:
         raise SpecError([Fault("runner.py", 0, "", "no experiment file is named; --help shows how")])
@@ -80,7 +80,8 @@ def _experiments(options: argparse.Namespace, catalogue: Catalogue, out: Console
             )
         return DONE
     # Every file is read before the first one runs, so that a fault in the last costs nothing.
-    sessions, faults = [], []
+    sessions: list[Session] = []
+    faults: list[Fault] = []
     for file in options.files:
         try:
             experiment = spec.load(file, catalogue, options.set, options.seeds, options.smoke)
@@ -100,8 +101,8 @@ def _experiment(session: Session, options: argparse.Namespace, out: Console) -> 
         return DONE
     plan = session.plan()
     if options.plan:
-        for line in plan_lines(plan):
-            out.print(line)
+        for step in plan_lines(plan):
+            out.print(step)
         return DONE
     tally = session.run(plan, out)
     made, cached = len(tally.made), len(plan.having("cached"))

@@ -10,7 +10,7 @@ import numpy as np
 from core.artefacts import Data, Examples, Results
 from core.experiment import SEED
 from core.experiment import Experiment as Checked
-from core.families import Attack, Evaluation
+from core.families import SHOWN, Attack, Evaluation
 from core.graph import Graph, Result
 from core.history import Failures
 from core.report.spec import Experiment, ImageGrid
@@ -20,7 +20,6 @@ from core.store import Damaged, Store
 if TYPE_CHECKING:
     import pandas as pd
 
-GRID_IMAGES = 8
 GRIDS = 6
 STRENGTH = ("eps", "max_iter", "num_random_init")
 """Parameters of which a larger value can only make an attack stronger."""
@@ -148,13 +147,13 @@ class Collection:
             return None
         made = self._store.load(fingerprint, Examples)
         clean = self._clean(source.fingerprint, source.part)
-        take = slice(0, GRID_IMAGES)
+        take = slice(0, SHOWN)
         return ImageGrid(
             name=label,
             clean=np.asarray(clean.x[made.index[take]]),
             perturbed=np.asarray(made.x[take]),
             true=made.y[take].tolist(),
-            predicted=made.info.get("predicted", [])[take],
+            predicted=made.info.get("predicted", [""] * SHOWN)[take],
         )
 
     def _clean(self, fingerprint: str, part: Any) -> Examples:

@@ -169,17 +169,15 @@ def fields_of(cls: type[Component]) -> tuple[Field, ...]:
 
 def _field(cls: type, f: dataclasses.Field[Any], hint: object) -> Field:
     where = f"{cls.__module__}.{cls.__qualname__}.{f.name}"
-    base, extras = hint, ()
-    if typing.get_origin(hint) is Annotated:
-        base, *extras = typing.get_args(hint)  # type: ignore[assignment]
+    base, *extras = typing.get_args(hint) if typing.get_origin(hint) is Annotated else (hint,)
     texts = [e for e in extras if isinstance(e, str)]
     kind = kind_of(base, where)
     if len(texts) != 1 and kind.name != "nested":
         raise TypeError(f"{where}: expected Annotated[type, 'one description', ...], received {hint!r}")
     required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-    default = None
-    if not required:
-        default = f.default if f.default is not dataclasses.MISSING else f.default_factory()  # type: ignore[misc]
+    default = None if required else f.default
+    if callable(f.default_factory):
+        default = f.default_factory()
     return Field(
         name=f.name,
         kind=kind,

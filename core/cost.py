@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from types import TracebackType
 from typing import Any
 
 import psutil
@@ -26,27 +26,26 @@ class Cost:
 
 
 class Meter:
-    """Measures the cost of its ``with`` block; ``look`` is called with the peak so far at every new peak."""
+    """Measures the cost of a piece of work."""
 
-    def __init__(self, look: Callable[[int], None] = lambda peak: None) -> None:
+    def __init__(self) -> None:
         self.cost = Cost()
-        self._look = look
         self._process = psutil.Process()
-        self._done = threading.Event()
 
-    def __enter__(self) -> Meter:
-        self._start, self._cpu = time.perf_counter(), self._cpu_seconds()
-        self._thread = threading.Thread(target=self._watch, daemon=True, name="memory")
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._done.set()
-        self._thread.join()
-        self.cost.seconds = time.perf_counter() - self._start
-        self.cost.cpu_seconds = self._cpu_seconds() - self._cpu
+    @contextmanager
+    def watching(self, look: Callable[[int], None]) -> Iterator[None]:
+        """Measure the block; ``look`` is called with the peak memory so far at every new peak."""
+        start, cpu = time.perf_counter(), self._cpu_seconds()
+        done = threading.Event()
+        watch = threading.Thread(target=self._watch, args=(look, done), daemon=True, name="memory")
+        watch.start()
+        try:
+            yield
+        finally:
+            done.set()
+            watch.join()
+            self.cost.seconds = time.perf_counter() - start
+            self.cost.cpu_seconds = self._cpu_seconds() - cpu
 
     def as_dict(self) -> dict[str, Any]:
         """Return the cost as plain values."""
@@ -56,11 +55,11 @@ class Meter:
         times = self._process.cpu_times()
         return float(times.user + times.system)
 
-    def _watch(self) -> None:
+    def _watch(self, look: Callable[[int], None], done: threading.Event) -> None:
         while True:
             memory = self._process.memory_info().rss
             if memory > self.cost.peak_memory:
                 self.cost.peak_memory = memory
-                self._look(memory)
-            if self._done.wait(INTERVAL):
+                look(memory)
+            if done.wait(INTERVAL):
                 return

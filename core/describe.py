@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from rich.table import Table
 from rich.text import Text
@@ -85,11 +86,9 @@ def explanation(layered: Layered, key: str, catalogue: Catalogue) -> str:
         SpecError: there is no such value.
     """
     path: KeyPath = tuple(int(k) if k.isdigit() else k for k in key.replace("[", ".").replace("]", "").split("."))
-    value = layered.data
+    value: Any = layered.data
     for i, step in enumerate(path):
-        if isinstance(value, dict) and step in value:
-            value = value[step]  # type: ignore[index]
-        elif isinstance(value, list) and isinstance(step, int) and step < len(value):
+        if step in value if isinstance(value, dict) else isinstance(value, list) and step in range(len(value)):
             value = value[step]
         elif isinstance(value, dict) and i == 2 and len(path) == 3:
             return _defaulted(value, path, key, catalogue)

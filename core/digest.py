@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,9 @@ class Digests:
         self._known: dict[str, list[Any]] = {}
         self._changed = False
         self._code: dict[str, str] = {}
-        try:
+        # Without a memory, or with a damaged one, everything is read once more.
+        with suppress(OSError, ValueError):
             self._known = json.loads(memory.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            pass  # no memory, or a damaged one: everything is read once more
 
     def remember(self) -> None:
         """Write the memory, if anything was learnt."""
@@ -51,7 +51,7 @@ class Digests:
         if path.is_dir():
             files = sorted(file for file in path.rglob("*") if file.is_file())
             return of_value([[str(file.relative_to(path)), self.content(file)] for file in files])
-        return self._remembered("file", path, _sha256)
+        return str(self._remembered("file", path, _sha256))
 
     def code(self, module: str) -> str:
         """Return the digest of a module and of every module of the project it imports, directly or not.
@@ -75,7 +75,7 @@ class Digests:
     def _source(self, module: str) -> dict[str, Any]:
         path = _module_file(module)
         assert path is not None, module
-        return self._remembered("module", path, _parse)
+        return dict(self._remembered("module", path, _parse))
 
     def _remembered(self, what: str, path: Path, compute: Any) -> Any:
         status = path.stat()

@@ -97,7 +97,7 @@ def _import_file(name: str, path: Path) -> ModuleType:
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # noqa: BLE001 - a user's module may raise anything; it becomes a fault of that file
+    except Exception as error:
         del sys.modules[name]
         line = error.lineno if isinstance(error, SyntaxError) and error.lineno else _line_in(error, path)
         raise SpecError(
@@ -132,7 +132,7 @@ def _check_declaration(leaf: type[Component]) -> None:
     if inspect.isabstract(leaf):
         missing = ", ".join(sorted(leaf.__abstractmethods__))
         raise TypeError(f"{where}: has a tag but does not implement {missing}")
-    if not (dataclasses.is_dataclass(leaf) and leaf.__dataclass_params__.frozen):  # type: ignore[attr-defined]
+    if not (dataclasses.is_dataclass(leaf) and leaf.__dataclass_params__.frozen):
         raise TypeError(f"{where}: must be decorated with @dataclass(frozen=True, kw_only=True)")
     fields_of(leaf)
 

@@ -26,11 +26,17 @@ Source = tuple[tuple[NDArray[Any], NDArray[Any]], tuple[NDArray[Any], NDArray[An
 """What a data set loads: (training images, labels), (test images, labels)."""
 
 
+SHOWN = 8
+"""Images of each set that the report shows, with the attacked model's predictions."""
+
+
 class Stage(Component):
     """A component that stands in a section of the experiment file and returns an artefact."""
 
     section: ClassVar[str]
     produces: ClassVar[type[Artefact]]
+    framework: ClassVar[bool] = True
+    """Whether the work takes a framework, which is then imported before its cost is measured."""
 
     @abstractmethod
     def produce(self, run: Run) -> Artefact:
@@ -47,6 +53,7 @@ class Dataset(Stage):
 
     section = "datasets"
     produces = Data
+    framework = False
 
     classes: Annotated[tuple[int, ...], "keep only these classes, relabelled 0, 1, ... in this order; empty: all"] = ()
     train_size: Annotated[int | None, "training images to keep, stratified; default: all", Range(ge=1)] = None
@@ -250,7 +257,9 @@ class Attack(Generator):
             x[batch] = self.craft(victim, np.asarray(clean.x[batch]), clean.y[batch], rng)
             run.progress(min(start + self.batch_size, len(clean)), len(clean), "images")
         run.images += len(clean)
-        return Examples(x=x, y=clean.y, index=np.arange(len(clean)), info=self._honesty())
+        shown = victim.predict(x[:SHOWN]).tolist()
+        info = self._honesty() | {"predicted": shown}
+        return Examples(x=x, y=clean.y, index=np.arange(len(clean)), info=info)
 
     def _bounded(self, adversarial: Images, clean: Images) -> Images:
         adversarial = np.clip(np.asarray(adversarial, np.float32), 0.0, 1.0)

@@ -9,7 +9,7 @@ from typing import Any
 
 from core import backend
 from core.artefacts import Data
-from core.build import map_references, plain
+from core.build import changed, map_references, plain
 from core.component import Part, Plain, Ref, fields_of
 from core.digest import Digests, of_value
 from core.experiment import SEED, Experiment, Point
@@ -126,7 +126,7 @@ class Graph:
         model = getattr(component, "model", None)
         own = model.stage if isinstance(model, Ref) else None
         for ref in self._experiment.implied(component):
-            component = dataclasses.replace(component, data=ref)  # type: ignore[call-arg]
+            component = changed(component, data=ref)
         whole = {ref for _, ref, target in typed(component) if target is Data}
 
         def explicit(field: str, ref: Ref[Any]) -> Ref[Any]:

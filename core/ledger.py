@@ -68,7 +68,7 @@ class Attempt:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._record = {
+        self._record: dict[str, Any] = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "process_start": psutil.Process().create_time(),
@@ -80,7 +80,7 @@ class Attempt:
 
     def note_memory(self, peak: int) -> None:
         """Write down the peak memory so far, in bytes, whenever it has grown by a tenth."""
-        if peak > 1.1 * float(self._record["peak_memory"]):
+        if peak > 1.1 * self._record["peak_memory"]:
             self._record["peak_memory"] = peak
             self._write()
 

@@ -13,6 +13,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     SpinnerColumn,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -54,7 +55,7 @@ class Progress:
             transient=True,
             disable=not console.is_terminal,
         )
-        self._rows: dict[str, int] = {}
+        self._rows: dict[str, TaskID] = {}
 
     def __enter__(self) -> Progress:
         self._bars.start()
@@ -91,8 +92,7 @@ class Progress:
         self._labels[work.fingerprint] = work.label
         self._started[work.fingerprint] = self._said[work.fingerprint] = time.monotonic()
         self._rows[work.fingerprint] = self._bars.add_task(work.label, total=None, unit="")
-        if not self._console.is_terminal:
-            self.say(f"{work.label} ...")
+        self._log.info("%s begins", work.label)
 
     def report(self, fingerprint: str, done: int, total: int, unit: str) -> None:
         """Show how far a work is."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -67,7 +68,7 @@ def _dangling(experiment: Experiment, known: Mapping[str, StageSpec]) -> Iterato
 
 def _written(raw: Any, cls: type[Component], catalogue: Catalogue) -> Iterator[tuple[KeyPath, str, type]]:
     """Yield (path, text, type of artefact wanted) for every well-formed reference in plain values."""
-    for field in fields_of(cls) if isinstance(raw, Mapping) else ():
+    for field in fields_of(cls) if isinstance(raw, Mapping) and raw else ():
         if field.name in raw:
             yield from _written_in(raw[field.name], field.kind, (field.name,), catalogue)
 
@@ -162,15 +163,10 @@ def _misfits(experiment: Experiment, unsound: set[str]) -> Iterator[Finding]:
                     (name, (field,) if field else (), m) for field, m in component.fits(next(iter(infos.values())))
                 )
                 continue
-            (first, wanted), *others = infos.items() or [("", None)]
-            for other, info in others:
-                assert wanted is not None
-                if (info.shape, info.num_classes) != (wanted.shape, wanted.num_classes):
-                    yield (
-                        name,
-                        (),
-                        f"'{first}' works on {_form(wanted)}, but '{other}' on {_form(info)}; they must agree",
-                    )
+            for (first, one), (other, two) in itertools.pairwise(infos.items()):
+                if (one.shape, one.num_classes) != (two.shape, two.num_classes):
+                    message = f"'{first}' works on {_form(one)}, but '{other}' on {_form(two)}; they must agree"
+                    yield name, (), message
 
 
 def _infos(experiment: Experiment, component: Stage) -> dict[str, DataInfo]:

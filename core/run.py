@@ -39,11 +39,11 @@ class Run:
 
     def __getitem__(self, ref: Ref[T]) -> T:
         """Return the artefact a reference of the running component stands for."""
-        return self._load(ref)
+        return self._load(ref)  # type: ignore[no-any-return]
 
     def definition(self, ref: Ref[Any]) -> Component:
         """Return the component behind a reference, without its artefact."""
-        return self._load(ref)
+        return self._load(ref)  # type: ignore[no-any-return]
 
     def cost(self, ref: Ref[Any]) -> Mapping[str, Any]:
         """Return what the artefact behind a reference cost to make."""

@@ -10,12 +10,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+from core import backend
 from core.artefacts import Artefact, Data
 from core.build import build, plain
-from core.component import Component, Part, Ref
+from core.component import Part, Ref
 from core.cost import Meter
 from core.discovery import Catalogue, discover
-from core.families import SECTIONS
+from core.families import SECTIONS, Stage
 from core.graph import Input, Work
 from core.ledger import Ledger, StageDied
 from core.provenance import versions
@@ -72,12 +73,14 @@ class Outcome:
 
 def perform(task: Task, root: Path, report: Report) -> Outcome:
     """Make the artefact of a task and put it in the store; every failure comes back as an outcome."""
-    store, ledger = Store(root), Ledger(root, task.fingerprint, task.run)
+    store, ledger, meter = Store(root), Ledger(root, task.fingerprint, task.run), Meter()
     try:
-        with ledger.attempt() as attempt, Meter(attempt.note_memory) as meter:
+        component = _component(task.section, task.component, task.folders)
+        if component.framework:
+            backend.keras()
+        with ledger.attempt() as attempt, meter.watching(attempt.note_memory):
             run = _run(task, store, report)
-            component = _component(task.section, task.component, task.folders)
-            artefact = component.produce(run)  # type: ignore[attr-defined]
+            artefact = component.produce(run)
             meter.cost.images = run.images
     except Damaged as damage:
         return Outcome(task.fingerprint, "damaged", str(damage), damaged=damage.fingerprint)
@@ -100,9 +103,11 @@ def _catalogue(folders: tuple[str, ...]) -> Catalogue:
     return discover(map(Path, folders))
 
 
-def _component(section: str, values: Mapping[str, Any], folders: tuple[str, ...]) -> Component:
+def _component(section: str, values: Mapping[str, Any], folders: tuple[str, ...]) -> Stage:
     catalogue = _catalogue(folders)
-    return build(catalogue.of(SECTIONS[section])[values["type"]], values, catalogue)
+    leaf = catalogue.of(SECTIONS[section])[values["type"]]
+    assert issubclass(leaf, Stage)
+    return build(leaf, values, catalogue)
 
 
 def _run(task: Task, store: Store, report: Report) -> Run:

@@ -63,10 +63,13 @@ class Validator:
                     yield finding
 
     def _findings(self, error: ValidationError) -> Iterator[Finding]:
-        path, value, expected = tuple(error.absolute_path), error.instance, error.validator_value
+        path = tuple(error.absolute_path)
+        value: Any = error.instance
+        expected: Any = error.validator_value
+        rule: Any = error.schema
         match error.validator:
             case "additionalProperties":
-                known = list(error.schema["properties"])  # type: ignore[index, call-overload]
+                known = list(rule["properties"])
                 for key in value:
                     if key not in known:
                         yield (*path, key), f"unknown key '{key}'{nearest(key, known) or _known(known)}"
@@ -80,9 +83,9 @@ class Validator:
                 wanted = [expected] if isinstance(expected, str) else expected
                 yield path, f"expected {' or '.join(_TYPES[t] for t in wanted)}, received {show(value)}"
             case "pattern" if "propertyNames" in error.absolute_schema_path:
-                yield (*path, value), f"{show(value)} is not {error.schema['x-expected']}"  # type: ignore[index, call-overload]
+                yield (*path, value), f"{show(value)} is not {rule['x-expected']}"
             case "pattern":
-                yield path, f"expected {error.schema['x-expected']}, received {show(value)}"  # type: ignore[index, call-overload]
+                yield path, f"expected {rule['x-expected']}, received {show(value)}"
             case "minItems":
                 yield path, "the list is empty; name at least one"
             case "uniqueItems":

@@ -25,6 +25,7 @@ class Cost(Evaluation):
 
     tag = "cost"
     metrics = ("seconds", "cpu_seconds", "peak_memory", "images_per_second")
+    framework = False
     rows = ("examples",)
     columns = ("metric",)
 

@@ -31,6 +31,7 @@ class Perturbation(Evaluation):
 
     tag = "perturbation"
     metrics = ("l0", "l1", "l2", "linf", "linf_max", "changed", "inside")
+    framework = False
     rows = ("examples",)
     columns = ("metric",)
 
@@ -71,4 +72,5 @@ class Perturbation(Evaluation):
             yield Row.proportion("inside", inside, n, higher_is_better=True, **self.about())
 
     def _row(self, metric: str, value: float, n: int) -> Row:
-        return Row(metric=metric, value=float(value), n=n, unit="pixels", higher_is_better=False, **self.about())
+        columns: dict[str, Any] = self.about()
+        return Row(metric=metric, value=float(value), n=n, unit="pixels", higher_is_better=False, **columns)

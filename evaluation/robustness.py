@@ -133,7 +133,7 @@ class AttackSuccess(Evaluation):
         clean = run[dataclasses.replace(self.examples[0], clean=True)]
         x, y = clean.x[adversarial.index], clean.y[adversarial.index]
         was_right, is_right = model.predict(x) == y, model.predict(adversarial.x) == y
-        about = self.about() | {"note": _note(adversarial)}
+        about: dict[str, Any] = {**self.about(), "note": _note(adversarial)}
         broken = int((was_right & ~is_right).sum())
         gradient = model.loss_gradient(x, y)
         reached = np.abs(adversarial.x - x).max(initial=0.0)

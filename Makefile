@@ -1,0 +1,35 @@
+# The commands of everyday work. Each sets up what it needs.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+
+.PHONY: quickstart test test-fast check schemas clean
+
+quickstart: .venv/run           ## set up and run the main job (digits, no download)
+	$(BIN)/python runner.py experiments/quickstart.yaml
+
+test: .venv/dev                 ## set up and run every test
+	$(BIN)/python -m pytest
+
+test-fast: .venv/dev            ## only the tests that take seconds
+	$(BIN)/python -m pytest -m "not slow"
+
+check: .venv/dev                ## formatter, linter, type checker
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+schemas: .venv/run              ## write schemas/ from the components
+	$(BIN)/python runner.py --write-schemas
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+.venv/run: requirements.txt
+	test -d .venv || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --requirement requirements.txt
+	touch $@
+
+.venv/dev: requirements-dev.txt requirements.txt
+	test -d .venv || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --requirement requirements-dev.txt
+	touch $@
