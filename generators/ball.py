@@ -53,7 +53,8 @@ def draw(rng: np.random.Generator, shape: tuple[int, ...], norm: Norm, eps: floa
         return (unit * np.float32(2) - np.float32(1)) * np.float32(eps)
     noise = rng.laplace(size=shape) if norm == 1 else rng.normal(scale=np.sqrt(0.5), size=shape)
     total = (np.abs(noise) ** norm).sum(axis=(1, 2, 3), keepdims=True) + rng.exponential(size=(shape[0], 1, 1, 1))
-    return (noise * (eps / total ** (1 / norm))).astype(np.float32)
+    inside: Images = (noise * (eps / total ** (1 / norm))).astype(np.float32)
+    return inside
 
 
 def _length(difference: Tensor, norm: Norm) -> Tensor:

@@ -71,20 +71,20 @@ class GradientAttack(Attack):
         (stream,) = rng.spawn(1)
         noise = (draw(stream, x.shape, self.norm, self.eps) for _ in range(starts))
         if starts <= 1:
-            return self._run(_climb, victim, x, y, x + next(noise) if starts else x)[0]
-        best, broken, height = map(np.array, self._run(_scored_climb, victim, x, y, x + next(noise)))
+            return self._run(_climb, victim, x, y, x + next(noise) if starts else x, len(x))[0]
+        best, broken, height = map(np.array, self._run(_scored_climb, victim, x, y, x + next(noise), len(x)))
         for more in noise:
             left = np.flatnonzero(~broken)
             if not len(left):
                 break
-            images, hit, reached = self._run(_scored_climb, victim, x[left], y[left], x[left] + more[left])
+            images, hit, reached = self._run(_scored_climb, victim, x[left], y[left], x[left] + more[left], len(x))
             better = hit | (reached > height[left])
             chosen = left[better]
             best[chosen], broken[chosen], height[chosen] = images[better], hit[better], reached[better]
         return best
 
     def _run(
-        self, body: backend.Body, victim: Classifier, x: Images, y: Labels, start: Images
+        self, body: backend.Body, victim: Classifier, x: Images, y: Labels, start: Images, batch_size: int
     ) -> tuple[NDArray[Any], ...]:
         eps_step, max_iter, _ = self.schedule
         return backend.run(
@@ -93,7 +93,7 @@ class GradientAttack(Attack):
             images=(x, y, start),
             shared=(self.eps, eps_step, max_iter),
             static=(self.norm, self.loss),
-            batch_size=max(self.batch_size, len(x)),
+            batch_size=batch_size,
         )
 
 
