@@ -1,0 +1,135 @@
+"""What ART's evasion attacks are called and take, read from ART's source without importing it."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import math
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from core.component import Plain
+from core.faults import StageError, nearest
+
+_OBJECTS = "needs an object detector or tracker"
+_SPEECH = "needs a speech recogniser"
+_PATCH = "makes one patch for all images, whose generate() returns no images"
+_GUIDES = "steers towards guide images, which an experiment file cannot give"
+UNSUITABLE = {
+    "AdversarialPatch": _PATCH,
+    "AdversarialPatchNumpy": _PATCH,
+    "AdversarialPatchTensorFlowV2": _PATCH,
+    "AdversarialPatchPyTorch": _PATCH,
+    "AdversarialTexturePyTorch": _OBJECTS,
+    "CarliniWagnerASR": _SPEECH,
+    "DecisionTreeAttack": "needs a decision tree",
+    "DPatch": _OBJECTS,
+    "RobustDPatch": _OBJECTS,
+    "FeatureAdversariesNumpy": _GUIDES,
+    "FeatureAdversariesPyTorch": _GUIDES,
+    "FeatureAdversariesTensorFlowV2": _GUIDES,
+    "FrameSaliencyAttack": "needs video",
+    "GRAPHITEBlackbox": "needs masks and target images",
+    "GRAPHITEWhiteboxPyTorch": "needs masks and target images",
+    "HighConfidenceLowUncertainty": "needs a Gaussian process",
+    "ImperceptibleASR": _SPEECH,
+    "ImperceptibleASRPyTorch": _SPEECH,
+    "LaserAttack": "needs a laser generator object",
+    "LowProFool": "needs tabular data",
+    "MalwareGDTensorFlow": "needs malware binaries",
+    "OverloadPyTorch": _OBJECTS,
+    "OverTheAirFlickeringPyTorch": "needs video",
+    "SNAL": _OBJECTS,
+    "TargetedUniversalPerturbation": "needs target labels",
+    "VirtualAdversarialMethod": "needs a model that gives probabilities; a classifier here gives logits",
+}
+"""Attacks of ART that do not attack an image classifier that gives logits, and why."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of an attack: its annotation in ART's source, and its default where that is a plain value."""
+
+    annotation: str
+    default: Plain
+
+    def accepts(self, value: Plain) -> bool:
+        """Return whether the annotation allows the value; a parameter without annotation allows any."""
+        words = set(re.findall(r"\w+", self.annotation))
+        match value:
+            case None:
+                return not words or bool(words & {"None", "Optional"})
+            case bool():
+                return not words or "bool" in words
+            case int():
+                return not words or bool(words & {"int", "float"})
+            case _:
+                return not words or type(value).__name__ in words
+
+
+@cache
+def attacks() -> dict[str, Path]:
+    """Return the source file of every attack that works on image classifiers, by class name.
+
+    Raises:
+        StageError: ART is not installed.
+    """
+    spec = importlib.util.find_spec("art")
+    if spec is None or not spec.submodule_search_locations:
+        raise StageError("ART is not installed; install the package adversarial-robustness-toolbox")
+    package = Path(spec.submodule_search_locations[0])
+    tree = ast.parse((package / "attacks/evasion/__init__.py").read_text(encoding="utf-8"))
+    files = {
+        alias.name: package.parent.joinpath(*node.module.split(".")).with_suffix(".py")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module
+        for alias in node.names
+    }
+    if importlib.util.find_spec("numba") is None:
+        files.pop("BrendelBethgeAttack", None)
+    return {name: file for name, file in files.items() if name not in UNSUITABLE}
+
+
+@cache
+def parameters(attack: str) -> dict[str, Parameter]:
+    """Return the parameters of an attack, the model left out, by name.
+
+    Raises:
+        StageError: ART has no such attack, or it does not attack image classifiers.
+    """
+    if attack in UNSUITABLE:
+        raise StageError(f"{attack} {UNSUITABLE[attack]}; {_listed()}")
+    if attack not in attacks():
+        raise StageError(f"ART has no evasion attack {attack}{nearest(attack, attacks())}; {_listed()}")
+    for node in ast.parse(attacks()[attack].read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ClassDef) and node.name == attack:
+            for member in node.body:
+                if isinstance(member, ast.FunctionDef) and member.name == "__init__":
+                    return _parameters(member.args)
+    raise StageError(
+        f"{attacks()[attack]}: expected a class {attack} with a constructor; this version of ART is too new"
+    )
+
+
+def _listed() -> str:
+    return f"what works: {', '.join(sorted(attacks()))}"
+
+
+def _parameters(arguments: ast.arguments) -> dict[str, Parameter]:
+    given = arguments.args[2:]  # after self and the model
+    missing = len(given) - len(arguments.defaults)
+    defaults = [None] * missing + [_plain(node) for node in arguments.defaults[-len(given) :]]
+    return {
+        argument.arg: Parameter(ast.unparse(argument.annotation) if argument.annotation else "", default)
+        for argument, default in zip(given, defaults, strict=True)
+    }
+
+
+def _plain(node: ast.expr) -> Any:
+    if ast.unparse(node) == "np.inf":
+        return math.inf
+    value = node.value if isinstance(node, ast.Constant) else None
+    return value if isinstance(value, bool | int | float | str) else None

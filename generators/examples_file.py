@@ -1,0 +1,155 @@
+"""Adversarial examples made elsewhere, read from .npz or .npy files."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from core.artefacts import Examples, Images
+from core.component import PARTS, File, Ref
+from core.families import Generator
+from core.faults import StageError
+from core.images import to_unit
+from core.run import Run
+
+_IMAGES = ("x_adv", "x")
+_DAMAGED = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExamplesFile(Generator):
+    """Examples made by another program, one file for each part.
+
+    A .npz file holds `x_adv` (or `x`), and may hold `index`, the row of `data` that each image was made from, and `y`,
+    its label, which must then be that row's. Without `index`, and in a .npy file, image i belongs to row i. Images are
+    uint8 or float in [0, 1], (n, h, w, c), flat (n, h * w * c), or grey (n, h, w).
+
+    Source: DeepCustom keeps its generated data in this way (gen_data.npy).
+    """
+
+    tag = "examples_file"
+
+    data: Annotated[Ref[Examples], "the images these were made from: their labels are these images' labels"]
+    train: Annotated[str | None, ".npz or .npy file made from the training part", File()] = None
+    validation: Annotated[str | None, ".npz or .npy file made from the validation part", File()] = None
+    test: Annotated[str | None, ".npz or .npy file made from the test part", File()] = None
+
+    @property
+    def stochastic(self) -> bool:
+        return False
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        paths = {part: path for part in PARTS if (path := getattr(self, part))}
+        if not paths:
+            yield "", f"expected a file for at least one of {', '.join(PARTS)}, received none"
+        for part, path in paths.items():
+            try:
+                _images_of(_shapes(Path(path)), path)
+            except StageError as error:
+                yield part, str(error)
+
+    def produce(self, run: Run) -> Examples:
+        path = getattr(self, run.part) if run.part else None
+        if path is None:
+            raise StageError(f"examples_file: no file for the {run.part} part; name one in `{run.part}`")
+        clean = run[self.data]
+        arrays = _read(Path(path))
+        index = _index(arrays, len(clean), path)
+        x = _shaped(arrays[_images_of({key: a.shape for key, a in arrays.items()}, path)], clean.shape, path)
+        y = clean.y[index]
+        if "y" in arrays and not np.array_equal(given := arrays["y"].reshape(-1), y):
+            wrong = int((given != y).sum()) if given.shape == y.shape else len(y)
+            raise StageError(
+                f"{path}: {wrong} of {len(y)} labels in 'y' differ from those of the images in `data` at 'index'; "
+                "the rows are in another order, or `data` is another data set"
+            )
+        run.images += len(x)
+        info = {"attack": self.tag, "step_rule": f"made elsewhere: {Path(path).name}"}
+        return Examples(x=x, y=y, index=index, info=info)
+
+
+def _shapes(path: Path) -> Mapping[str, Shape]:
+    """Return the arrays' shapes by name, reading their headers only."""
+    if path.suffix not in (".npz", ".npy"):
+        raise StageError(f"{path}: expected a .npz or .npy file, received '{path.suffix}'")
+    try:
+        if path.suffix == ".npy":
+            with path.open("rb") as file:
+                return {"x": _header(file)}
+        with zipfile.ZipFile(path) as archive:
+            shapes = {}
+            for name in archive.namelist():
+                with archive.open(name) as file:
+                    shapes[name.removesuffix(".npy")] = _header(file)
+            return shapes
+    except _DAMAGED as error:
+        raise StageError(
+            f"{path}: expected a file written by NumPy, received one that cannot be read ({error})"
+        ) from None
+
+
+def _header(file: Any) -> Shape:
+    read = npy.read_array_header_1_0 if npy.read_magic(file) == (1, 0) else npy.read_array_header_2_0
+    shape, _, dtype = read(file)
+    if dtype.hasobject:
+        raise ValueError("arrays of Python objects are never loaded")
+    return tuple(shape)
+
+
+def _images_of(shapes: Mapping[str, Shape], path: object) -> str:
+    """Return the name of the array of images, after a look at its shape and that of its companions."""
+    name = next((name for name in _IMAGES if name in shapes), None)
+    if name is None:
+        raise StageError(f"{path}: expected an array {' or '.join(_IMAGES)}, received {', '.join(shapes) or 'none'}")
+    if len(shapes[name]) < 2:
+        raise StageError(f"{path}: expected '{name}' to be (n, h, w, c), received {shapes[name]}")
+    n = shapes[name][0]
+    for other in ("y", "index"):
+        if other in shapes and shapes[other] not in ((n,), (n, 1)):
+            raise StageError(f"{path}: expected '{other}' to be ({n},), like '{name}', received {shapes[other]}")
+    return name
+
+
+def _read(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return {"x": loaded}
+        with loaded:
+            return {key: loaded[key] for key in (*_IMAGES, "y", "index") if key in loaded.files}
+    except _DAMAGED as error:
+        raise StageError(
+            f"{path}: expected a file written by NumPy, received one that cannot be read ({error})"
+        ) from None
+
+
+def _index(arrays: Mapping[str, NDArray[Any]], rows: int, path: object) -> NDArray[np.int64]:
+    n = len(arrays[next(name for name in _IMAGES if name in arrays)])
+    if "index" not in arrays:
+        if n != rows:
+            raise StageError(f"{path}: {n} images for {rows} in `data`; add an 'index' array (n,) of rows to the file")
+        return np.arange(rows)
+    index = arrays["index"].reshape(-1)
+    if not np.issubdtype(index.dtype, np.integer) or (n and not (index.min() >= 0 and index.max() < rows)):
+        raise StageError(f"{path}: expected 'index' to hold whole numbers from 0 to {rows - 1}")
+    return index.astype(np.int64)
+
+
+def _shaped(x: NDArray[Any], shape: tuple[int, int, int], path: object) -> Images:
+    height, width, channels = shape
+    same_layout = x.shape[1:] in (shape, (height * width * channels,)) or (channels == 1 and x.shape[1:] == shape[:2])
+    if not same_layout:
+        raise StageError(f"{path}: expected images {shape} as in `data`, received {x.shape[1:]}; channels come last")
+    try:
+        return to_unit(x.reshape(-1, *shape))
+    except ValueError as error:
+        raise StageError(f"{path}: {error}") from None
