@@ -43,6 +43,11 @@ class Ref(Generic[T_co]):
             + ("!definition" if self.definition else "")
         )
 
+    @property
+    def label(self) -> str:
+        """How results name what is referred to: the stage, with its part unless that is the test part."""
+        return self.stage if self.part in (None, "test") else f"{self.stage}.{self.part}"
+
     @classmethod
     def parse(cls, text: str) -> Ref[Any]:
         """Read what ``str`` wrote; the suffixes after ``@`` and ``!`` are refused in experiment files."""

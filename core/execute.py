@@ -48,11 +48,10 @@ class Execution:
 
     def run(self) -> Tally:
         """Make everything the plan says, and return how it ended."""
-        for fingerprint, step in self._plan.steps.items():
-            if step.state == "failed":
-                self._fail(step.work, self._failures.get(fingerprint) or {"cause": step.reason}, known=True)
-            elif step.state == "run":
-                self._open[fingerprint] = step.work
+        self._open = {step.work.fingerprint: step.work for step in self._plan.having("run")}
+        for step in self._plan.having("failed"):
+            record = self._failures.get(step.work.fingerprint) or {"label": step.work.label, "cause": step.reason}
+            self._fail(step.work, record, known=True)
         self._progress.begin(self._open.values(), {f: s.seconds for f, s in self._plan.steps.items()})
         try:
             while self._open:

@@ -8,6 +8,7 @@ from typing import Any
 
 from core.component import fields_of
 from core.experiment import Experiment, StageSpec
+from core.families import Dataset
 
 TINY: Mapping[str, int] = {"train_size": 200, "test_size": 50, "epochs": 1, "max_iter": 2, "num_random_init": 1}
 """The largest value each of these parameters has in a smoke run, wherever it occurs."""
@@ -24,20 +25,26 @@ def shrink(experiment: Experiment) -> Experiment:
         name=f"{experiment.name}.smoke",
         seeds=experiment.seeds[:1],
         axes={name: values[:1] for name, values in experiment.axes.items()},
-        stages={name: replace(spec, raw=_tiny(spec)) for name, spec in experiment.stages.items()},
+        stages={name: replace(spec, raw=_tiny(spec, experiment)) for name, spec in experiment.stages.items()},
         tables=tuple(replace(table, where=_kept(table.where, experiment)) for table in experiment.tables),
         expected=(),
         smoke=True,
     )
 
 
-def _tiny(spec: StageSpec) -> dict[str, Any]:
+def _tiny(spec: StageSpec, experiment: Experiment) -> dict[str, Any]:
     raw = dict(spec.raw)
+    limits = dict(TINY)
+    component = next(experiment.components(spec.name))
+    if isinstance(component, Dataset):
+        # A data set may have fewer images than that; one of unknown size keeps what its file says.
+        sizes = component.source_sizes() or (0, 0)
+        limits |= {name: min(limits[name], size) for name, size in zip(("train_size", "test_size"), sizes, strict=True)}
     for field in fields_of(spec.cls):
-        if field.name in TINY:
+        if limits.get(field.name):
             value = raw.get(field.name, field.default)
-            if not isinstance(value, int) or value > TINY[field.name]:
-                raw[field.name] = TINY[field.name]
+            if not isinstance(value, int) or value > limits[field.name]:
+                raw[field.name] = limits[field.name]
     return raw
 
 

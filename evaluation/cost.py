@@ -36,7 +36,7 @@ class Cost(Evaluation):
             yield dataclasses.replace(self, stages=(ref,))
 
     def about(self) -> dict[str, str]:
-        return {"examples": str(self.stages[0])}
+        return {"examples": self.stages[0].label}
 
     def measure(self, run: Run) -> Iterable[Row]:
         cost = run.cost(self.stages[0])

@@ -46,7 +46,7 @@ class Perturbation(Evaluation):
         yield from (dataclasses.replace(ref, clean=True) for ref in self.examples)
 
     def about(self) -> dict[str, str]:
-        return {"examples": self.examples[0].stage}
+        return {"examples": self.examples[0].label}
 
     def measure(self, run: Run) -> Iterable[Row]:
         made = run[self.examples[0]]

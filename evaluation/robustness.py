@@ -59,8 +59,7 @@ class RobustnessMatrix(Evaluation):
     def _column(self) -> str:
         if self.worst_case:
             return WORST_CASE
-        ref = self.examples[0]
-        return f"{ref.stage}.{ref.part}" if ref.part not in (None, "test") else ref.stage
+        return self.examples[0].label
 
     def measure(self, run: Run) -> Iterable[Row]:
         model = run[self.models[0]]
@@ -126,7 +125,7 @@ class AttackSuccess(Evaluation):
         yield from (dataclasses.replace(ref, clean=True) for ref in self.examples)
 
     def about(self) -> dict[str, str]:
-        return {"model": self.models[0].stage, "examples": self.examples[0].stage}
+        return {"model": self.models[0].stage, "examples": self.examples[0].label}
 
     def measure(self, run: Run) -> Iterable[Row]:
         model, adversarial = run[self.models[0]], run[self.examples[0]]

@@ -71,12 +71,18 @@ class Cell:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """95 % interval: Student's t over the runs, or the one run's own; ``None`` where it has none."""
+        """95 % interval: Student's t over the runs, or the one run's own; ``None`` where it has none.
+
+        Runs that happen to agree say nothing about other images, so the interval over several runs is nowhere
+        narrower than the mean of their own.
+        """
         if len(self.values) == 1:
             return self.bounds[0]
         if not all(map(isfinite, self.values)):
             return None
         lower, upper = mean_interval(self.values)
+        if own := [bounds for bounds in self.bounds if bounds is not None]:
+            lower, upper = min(lower, fmean(low for low, _ in own)), max(upper, fmean(high for _, high in own))
         return (max(lower, 0.0), min(upper, 1.0)) if self.unit == "proportion" else (lower, upper)
 
     def scale(self, percent: bool) -> float:
@@ -137,10 +143,10 @@ def span(counts: Sequence[int], comma: str = "") -> str:
     return (low if low == high else f"{low}–{high}").replace(",", comma)
 
 
-def unit_label(unit: str, percent: bool) -> str:
-    """Return the unit as shown beside a metric, in brackets: `` (%)``."""
+def with_unit(metric: str, unit: str, percent: bool) -> str:
+    """Return a metric with its unit in brackets, unless its name says it: ``accuracy (%)``, ``cpu_seconds``."""
     shown = "%" if percent and unit == "proportion" else _UNIT_SYMBOLS.get(unit, unit)
-    return f" ({shown})" if shown else ""
+    return f"{metric} ({shown})" if shown and unit not in metric else metric
 
 
 def label(value: Plain) -> str:

@@ -24,8 +24,8 @@ INK, FAINT = "#1d2530", "#6b7580"
 # Okabe and Ito (2008): told apart by colour-blind readers, and by marker in grey print.
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8c6d1f")
 MARKERS = "osD^vP*X"
+DASHES = ("-", "--", ":", "-.")
 DPI = 160
-MAX_PANELS = 12
 MAX_IMAGES = 10
 _STYLE = {
     "font.family": "DejaVu Sans",
@@ -103,7 +103,7 @@ def _heatmap(figure: Figure, matrix: Matrix) -> None:
     _column_headings(axes, matrix)
     bar = figure.colorbar(image, ax=axes, fraction=0.5 / (width * columns), pad=0.15 / (width * columns))
     bar.outline.set_visible(False)
-    bar.set_label(matrix.corner, fontsize=8)
+    bar.set_label(matrix.quantity, fontsize=8)
     bar.ax.tick_params(labelsize=7, length=2)
 
 
@@ -154,7 +154,7 @@ def curves_along(matrix: Matrix, side: str, depth: int) -> list[Curve]:
 
 
 def _lines(figure: Figure, matrix: Matrix, level: str, curves: Sequence[Curve]) -> None:
-    panels = list(dict.fromkeys(panel for panel, _, _ in curves))[:MAX_PANELS]
+    panels = list(dict.fromkeys(panel for panel, _, _ in curves))
     names = list(dict.fromkeys(line for _, line, _ in curves))
     across = min(len(panels), 4)
     down = ceil(len(panels) / across)
@@ -196,8 +196,9 @@ def _curve(axes: Axes, matrix: Matrix, points: Sequence[tuple[float, Cell]], ind
     x = np.array([position for position, _ in points])
     y = np.array([_value(matrix, cell) for _, cell in points])
     sd = np.array([(cell.sd or 0.0) * cell.scale(matrix.spec.percent) for _, cell in points])
-    colour = PALETTE[index % len(PALETTE)]
-    axes.plot(x, y, color=colour, marker=MARKERS[index % len(MARKERS)], markersize=4, linewidth=1.4, label=name)
+    colour, marker = PALETTE[index % len(PALETTE)], MARKERS[index % len(MARKERS)]
+    dashes = DASHES[index // len(PALETTE) % len(DASHES)]
+    axes.plot(x, y, color=colour, marker=marker, linestyle=dashes, markersize=4, linewidth=1.4, label=name)
     axes.fill_between(x, y - sd, y + sd, color=colour, alpha=0.18, linewidth=0)
 
 
@@ -222,6 +223,8 @@ def _images(figure: Figure, grid: ImageGrid) -> None:
     for column in range(count):
         true, predicted = grid.true[column], grid.predicted[column]
         axes[0, column].set_title(str(true), fontsize=8.5, pad=4)
+        if predicted == "":
+            continue
         wrong = str(true) != str(predicted)
         axes[2, column].set_xlabel(f"→ {predicted}", color="#b3261e" if wrong else "#1b6e3c", fontsize=8.5, labelpad=4,
                                    fontweight="bold" if wrong else "normal")  # fmt: skip

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from core.component import Plain
-from core.report.cells import NOT_MEASURED, Cell, label, span, unit_label
+from core.report.cells import NOT_MEASURED, Cell, label, span, with_unit
 from core.report.spec import TableSpec
 
 Key = tuple[Plain, ...]
@@ -36,10 +36,9 @@ class Matrix:
     @property
     def quantity(self) -> str:
         """What the numbers are: metric and unit; empty where they are of several metrics."""
-        units = {cell.metric: unit_label(cell.unit, self.spec.percent) for cell in self.measured}
         # Where several metrics meet, each carries its unit in its own label.
         metric = "" if "metric" in self.spec.levels else self.spec.metric or ""
-        return "n" if self.spec.cell == "n" else metric + units.get(metric, "")
+        return "n" if self.spec.cell == "n" else self._metric(metric)
 
     @property
     def corner(self) -> str:
@@ -55,10 +54,11 @@ class Matrix:
         """Return a row or column label as shown."""
         if level == "group" and value == "":
             return "all"
-        if level != "metric" or self.spec.cell == "n":
-            return label(value)
-        units = {cell.metric: unit_label(cell.unit, self.spec.percent) for cell in self.measured}
-        return label(value) + units.get(str(value), "")
+        return self._metric(label(value)) if level == "metric" and self.spec.cell != "n" else label(value)
+
+    def _metric(self, metric: str) -> str:
+        units = {cell.unit for cell in self.measured if cell.metric == metric}
+        return with_unit(metric, units.pop(), self.spec.percent) if units else metric
 
     def row_labels(self, row: Key) -> list[str]:
         """Return the labels of a row as shown, outermost first."""
@@ -73,7 +73,7 @@ class Matrix:
         heads = len(self.spec.rows)
         header = [
             [name, *(self.spec.rows[1:] if depth == 0 else [""] * (heads - 1)), *self.column_labels(depth)]
-            for depth, name in enumerate((self.corner, *self.spec.columns[1:]))
+            for depth, name in enumerate((self.corner or self.spec.rows[0], *self.spec.columns[1:]))
         ]
         return header + [[*self.row_labels(row), *(self.text(row, c) for c in self.columns)] for row in self.rows]
 
@@ -117,8 +117,8 @@ class Matrix:
             return ""
         seeds = f"{len(self.seeds)} seeds ({', '.join(map(label, self.seeds))})"
         if self.spec.cell == "mean [lower, upper]":
-            over = f", Student t over {seeds}" if max(runs) > 1 else ""
-            return f"Mean and 95 % interval (Wilson for proportions of one run{over})."
+            over = f"; over {seeds} Student t, nowhere narrower than the runs' own" if max(runs) > 1 else ""
+            return f"Mean and 95 % interval: of one run its own, Wilson for a proportion{over}."
         if max(runs) == 1:
             return "One run each."
         spread = "Mean" if self.spec.cell == "mean" else "Mean ± sample standard deviation"

@@ -18,6 +18,7 @@ from core.report.matrix import Key, Matrix
 from core.report.spec import Experiment
 
 STRIP = 150  # width of the picture of a difference, in pixels
+PEAK = "peak_memory"
 SCREEN_DPI = 96  # a CSS pixel is 1/96 inch
 Figures = Mapping[str, bytes]
 
@@ -59,8 +60,10 @@ def page(content: Content) -> str:
             for (name, png), grid in zip(content.grids.items(), experiment.grids, strict=True)
         ],
         "failures": _records(experiment.failures),
-        "costs": _records(experiment.costs),
-        "provenance": list(_flat(experiment.provenance)),
+        "costs": _records(_by_stage(experiment.costs)),
+        "works": _records([_readable(row) for row in experiment.costs]),
+        "provenance": _flat(experiment.provenance),
+        "listings": [(name, _flat(value)) for name, value in experiment.provenance.items() if _is_listing(value)],
     }
     shown = {**context, "warnings": [*content.faults, *content.warnings], "experiment": experiment.resolved}
     titles = {
@@ -163,16 +166,20 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
         "table": spec.table,
         "row": outcome.row,
         "column": outcome.column,
-        "ours": "" if outcome.ours is None else f"{outcome.ours:.6g}",
+        "ours": "" if outcome.ours is None else _figure(outcome.ours),
         "published": f"{spec.value:.6g}",
-        "difference": "" if outcome.difference is None else f"{outcome.difference:+.3g}",
+        "difference": "" if outcome.difference is None else f"{outcome.difference:+.2f}",
         "tolerance": f"{spec.tolerance:.6g}",
-        "interval": "" if interval is None else f"{interval[0]:.4g} to {interval[1]:.4g}",
+        "interval": "" if interval is None else f"{_figure(interval[0])} to {_figure(interval[1])}",
         "strip": _strip(outcome),
         "verdict": outcome.verdict,
         "reason": outcome.reason,
         "source": spec.source,
     }
+
+
+def _figure(value: float) -> str:
+    return f"{value:.2f}" if abs(value) >= 1 else f"{value:.4g}"
 
 
 def _strip(outcome: Outcome) -> dict[str, Any] | None:
@@ -209,9 +216,38 @@ def _records(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     }
 
 
+def _by_stage(works: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the cost of each stage over all its axis values and seeds: sums, and the highest peak of memory."""
+    stages: dict[str, dict[str, Any]] = {}
+    for work in works:
+        stage = str(work["stage"]).partition(" ")[0]  # a label goes on with its place on the axes
+        total = stages.setdefault(stage, {"stage": stage, "runs": 0})
+        total["runs"] += 1
+        for name, value in work.items():
+            if name == PEAK:
+                total[name] = max(total.get(name, 0), value)
+            elif isinstance(value, int | float):
+                total[name] = total.get(name, 0) + value
+            elif name != "stage":
+                total[name] = value
+    return [_readable(total) for total in stages.values()]
+
+
+def _readable(work: Mapping[str, Any]) -> dict[str, Any]:
+    mebibytes = {f"{PEAK} (MiB)": work[PEAK] / 2**20} if PEAK in work else {}
+    return {name: value for name, value in work.items() if name != PEAK} | mebibytes
+
+
+def _is_listing(value: object) -> bool:
+    """Whether a part of the provenance is too long to be read among the rest."""
+    return isinstance(value, Mapping) and len(value) > 20
+
+
 def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     flat: list[tuple[str, str]] = []
     for name, value in values.items():
+        if not prefix and _is_listing(value):
+            continue
         if isinstance(value, Mapping):
             flat += _flat(value, f"{prefix}{name}.")
         else:

@@ -71,7 +71,10 @@ class ExpectedSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageGrid:
-    """Examples to look at: images (k, h, w, c) in [0, 1] before and after, true and predicted labels (k,)."""
+    """Examples to look at: images (k, h, w, c) in [0, 1] before and after, true and predicted labels (k,).
+
+    An empty predicted label is not known, and not shown.
+    """
 
     name: str
     clean: NDArray[Any]
@@ -87,8 +90,9 @@ class Experiment:
     ``axes`` holds the values of every axis in file order; ``order`` the labels of other levels (``model``,
     ``examples``) in file order, where labels left out follow in order of appearance. ``protocols`` is a note by
     stage (``transfer``). ``strength`` maps an axis to the attack parameter it sweeps, ``model_axes`` a model to the
-    axes it varies over itself; both serve the warnings. ``costs`` and ``failures`` are rows of plain values;
-    ``resolved`` is the experiment file as run.
+    axes it varies over itself; both serve the warnings. ``costs`` has a row for each
+    piece of work: its label as ``stage``, what it is, and numbers (``seconds``, ``images``, ``peak_memory`` in
+    bytes); ``failures`` are rows of plain values; ``resolved`` is the experiment file as run.
     """
 
     name: str

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 STRENGTHS = ("eps", "max_iter", "num_random_init")  # parameters of which more can only make an attack stronger
-ZERO_GRADIENTS = 0.1  # share from which on a gradient attack is mostly blind
+ZERO_GRADIENTS = 0.1  # share of entries above which a gradient attack is too blind to be believed
 
 Rows = list[dict[str, Any]]
 
@@ -34,12 +34,14 @@ def warnings(frame: pd.DataFrame, experiment: Experiment) -> list[str]:
 
 def _weaker(frame: pd.DataFrame, axis: str, parameter: str, experiment: Experiment) -> list[str]:
     """Return where accuracy rises, beyond its interval, as the attack gets stronger."""
-    accuracy = frame[frame["metric"].str.endswith("accuracy") & frame[axis].notna() & frame["lower"].notna()]
+    # Ungrouped: among the accuracies of many classes one or another rises by chance.
+    whole = ~frame["group"].fillna("").astype(bool)
+    accuracy = frame[frame["metric"].str.endswith("accuracy") & whole & frame[axis].notna() & frame["upper"].notna()]
     others = [name for name in experiment.axes if name != axis and name in frame.columns]
-    groups = _grouped(accuracy, ["stage", "metric", "model", "examples", "group", *others])
+    groups = _grouped(accuracy, ["stage", "metric", "model", "examples", *others])
     sentences = []
     for key, rows in groups.items():
-        model, examples = key[2], key[3]
+        model, examples = key[2:4]
         # Another value of the axis is another model there, which may well be the more robust one.
         if axis in experiment.model_axes.get(str(model), ()):
             continue
@@ -53,7 +55,7 @@ def _weaker(frame: pd.DataFrame, axis: str, parameter: str, experiment: Experime
         if rises:
             _, low, high = max(rises)
             sentences.append(
-                f"{_where(model, examples, key[4], dict(zip(others, key[5:], strict=True)))}: {key[1]} rises from "
+                f"{_where(model, examples, dict(zip(others, key[4:], strict=True)))}: {key[1]} rises from "
                 f"{low[1]:.2%} at {axis} {label(low[0])} to {high[1]:.2%} at {axis} {label(high[0])}, above the "
                 f"interval's upper end {low[2]:.2%}. More {parameter} cannot make an attack weaker: "
                 "look for masked gradients, or give it more steps."
@@ -62,19 +64,19 @@ def _weaker(frame: pd.DataFrame, axis: str, parameter: str, experiment: Experime
 
 
 def _blind(frame: pd.DataFrame, experiment: Experiment) -> list[str]:
-    """Return where a large share of the gradients is exactly zero, at the axis values where it is largest."""
+    """Return where a large share of the gradients is exactly zero, at the axis values where the share is largest."""
     axes = [name for name in experiment.axes if name in frame.columns]
-    groups = _grouped(frame[frame["metric"] == "zero_gradients"], ["stage", "model", "examples", "group"])
+    groups = _grouped(frame[frame["metric"] == "zero_gradients"], ["stage", "model", "examples"])
     sentences = []
-    for (_, model, examples, group), rows in groups.items():
+    for (_, model, examples), rows in groups.items():
         shares: dict[tuple[Plain, ...], list[float]] = defaultdict(list)
         for row in rows:
             shares[tuple(None if missing(row[name]) else row[name] for name in axes)].append(row["value"])
         point, share = max(((p, fmean(values)) for p, values in shares.items()), key=lambda pair: pair[1])
         if share > ZERO_GRADIENTS:
             sentences.append(
-                f"{_where(model, examples, group, dict(zip(axes, point, strict=True)))}: {share:.2%} of the gradients "
-                "are exactly zero, so the attack does not move those images and the accuracy is only an upper bound."
+                f"{_where(model, examples, dict(zip(axes, point, strict=True)))}: {share:.2%} of the gradient's "
+                "entries are exactly zero, so a gradient attack is blind there and the accuracy is only an upper bound."
             )
     return sentences
 
@@ -95,7 +97,6 @@ def _points(rows: Rows, axis: str) -> list[tuple[float, float, float]]:
     return [(x, fmean(r["value"] for r in at[x]), fmean(r["upper"] for r in at[x])) for x in sorted(at)]
 
 
-def _where(model: Plain, examples: Plain, group: Plain, axes: Mapping[str, Plain]) -> str:
+def _where(model: Plain, examples: Plain, axes: Mapping[str, Plain]) -> str:
     point = ", ".join(f"{axis} {label(value)}" for axis, value in axes.items() if value is not None)
-    details = ", ".join(filter(None, (label(group), point)))
-    return " under ".join(filter(None, map(label, (model, examples)))) + (f" ({details})" if details else "")
+    return " under ".join(filter(None, map(label, (model, examples)))) + (f" ({point})" if point else "")

@@ -1,0 +1,95 @@
+"""What many tests share: the catalogue, experiments written as text, and the program run in-process or as a process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from core.cli import main
+from core.discovery import Catalogue, discover
+from core.experiment import Experiment
+from core.spec import load
+
+ROOT = Path(__file__).resolve().parent.parent
+PARTS = ROOT / "tests" / "parts"
+SHARED = ROOT.parent / "shared"
+
+PLAIN = """
+name: plain
+seeds: [1, 2]
+axes:
+  by: [0.1, 0.2]
+datasets:
+  grey: {type: plain}
+generate:
+  lighter: {type: shift, data: grey, noise: {type: fixed, by: $by}}
+  random: {type: shift, data: grey, noise: {type: drawn}}
+evaluate:
+  shade: {type: shade, examples: [grey, lighter, random]}
+"""
+
+
+@pytest.fixture(scope="session")
+def catalogue() -> Catalogue:
+    """The built-in components and those of the tests."""
+    return discover([PARTS])
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with real data and real models."""
+    if not SHARED.is_dir():
+        pytest.skip(f"the real data and models are not at {SHARED}")
+    return SHARED
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., Path]:
+    """Write an experiment file and return its path."""
+
+    def write(text: str, name: str = "experiment.yaml") -> Path:
+        path = tmp_path / name
+        path.write_text(dedent(text), encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def experiment(write: Callable[..., Path], catalogue: Catalogue) -> Callable[..., Experiment]:
+    """Return a checked experiment from its text."""
+
+    def experiment(text: str, *sets: str) -> Experiment:
+        return load(write(text), catalogue, sets)
+
+    return experiment
+
+
+@pytest.fixture
+def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+    """Run the command line in this process; return its exit code and all it printed."""
+
+    def run(*arguments: str | Path) -> tuple[int, str]:
+        code = main([*map(str, arguments), "--components", str(PARTS), "--outputs", str(tmp_path / "outputs")])
+        said = capsys.readouterr()
+        return code, said.out + said.err
+
+    return run
+
+
+def start(*arguments: str | Path, **environment: str) -> subprocess.Popen[str]:
+    """Start the program as a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "runner.py"), *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | environment,
+    )

@@ -1,0 +1,133 @@
+"""Kills at any moment: what was finished is kept, and the same command ends with the same tables."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.conftest import PARTS, ROOT, start
+
+pytestmark = pytest.mark.slow
+
+CHAIN = """
+name: chain
+seeds: [1, 2]
+datasets:
+  grey: {type: plain, images: 2000}
+generate:
+  a: {type: shift, data: grey, noise: {type: drawn}, seconds: 0.05, counter: COUNTER}
+  b: {type: shift, data: a, noise: {type: drawn}, seconds: 0.05, counter: COUNTER}
+  c: {type: shift, data: b, noise: {type: drawn, like: a}, seconds: 0.05, counter: COUNTER}
+  d: {type: shift, data: grey, noise: {type: drawn}, seconds: 0.05, counter: COUNTER}
+evaluate:
+  shade: {type: shade, examples: [grey, a, b, c, d]}
+"""
+WORKS = 4 * 2  # generators times seeds
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def chain(write: Write, tmp_path: Path) -> Path:
+    return write(CHAIN.replace("COUNTER", str(tmp_path / "count")))
+
+
+def options(outputs: Path, *more: str) -> list[str | Path]:
+    return ["--components", PARTS, "--outputs", outputs, *more]
+
+
+def finish(file: Path, outputs: Path, *more: str) -> str:
+    process = start(file, *options(outputs, *more))
+    said, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+    return said
+
+
+def tables(outputs: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((outputs / "chain").glob("*.csv"))}
+
+
+def test_kill_at_random_moments_then_resume(chain: Path, tmp_path: Path) -> None:
+    started = time.monotonic()
+    finish(chain, tmp_path / "whole")
+    seconds = time.monotonic() - started
+    rng = random.Random(1)
+    killed = 0
+    for _ in range(12):
+        process = start(chain, *options(tmp_path / "killed"))
+        time.sleep(rng.uniform(0.2, 1.1) * seconds)
+        killed += process.poll() is None
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=60)
+    finish(chain, tmp_path / "killed")
+    assert killed >= 3
+    assert tables(tmp_path / "killed") == tables(tmp_path / "whole")
+    assert not list((tmp_path / "killed" / ".store" / ".leases").glob("[0-9a-f]*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_cleanly_and_says_how_to_resume(chain: Path, tmp_path: Path, number: signal.Signals) -> None:
+    process = start(chain, *options(tmp_path / "outputs", "--set", "generate.d.seconds=30"))
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "count").exists() or "d.test" not in (tmp_path / "count").read_text(encoding="utf-8"):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(number)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert f"Go on with: python runner.py {chain}" in said
+    assert "Traceback" not in said
+    assert (tmp_path / "outputs" / "chain" / "shade.csv").exists()
+    assert "0 failed" in finish(chain, tmp_path / "outputs")
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_two_runners_share_the_work(chain: Path, tmp_path: Path, jobs: str) -> None:
+    runners = [start(chain, *options(tmp_path / "outputs", "--jobs", jobs)) for _ in range(2)]
+    for runner in runners:
+        said, _ = runner.communicate(timeout=300)
+        assert runner.returncode == 0, said
+    done = (tmp_path / "count").read_text(encoding="utf-8").splitlines()
+    assert len(done) == WORKS
+    finish(chain, tmp_path / "alone")
+    assert tables(tmp_path / "outputs") == tables(tmp_path / "alone")
+
+
+def test_workers_make_the_same_tables(chain: Path, tmp_path: Path) -> None:
+    finish(chain, tmp_path / "one")
+    finish(chain, tmp_path / "three", "--jobs", "3")
+    assert tables(tmp_path / "three") == tables(tmp_path / "one")
+
+
+def test_a_killed_worker_costs_its_own_stage_only(write: Write, tmp_path: Path) -> None:
+    file = write(
+        """
+        name: poison
+        seeds: [1, 2, 3]
+        datasets: {grey: {type: plain}}
+        generate:
+          poison: {type: trouble, data: grey, how: kill}
+          after: {type: shift, data: poison, noise: {type: drawn}}
+          good: {type: shift, data: grey, noise: {type: drawn}, seconds: 0.2}
+          better: {type: shift, data: good, noise: {type: drawn}, seconds: 0.2}
+        evaluate:
+          shade: {type: shade, examples: [grey, poison, after, good, better]}
+        """
+    )
+    process = start(file, *options(tmp_path / "outputs", "--jobs", "2"))
+    said, _ = process.communicate(timeout=300)
+    assert process.returncode == 1, said
+    assert "its worker process died 2 times" in said
+    assert "1 failed" in said
+    failures = (tmp_path / "outputs" / "poison" / "failures.csv").read_text(encoding="utf-8").splitlines()
+    assert len(failures) == 2
+    assert failures[1].startswith("poison,poison.test,")
+    rows = (tmp_path / "outputs" / "poison" / "shade.csv").read_text(encoding="utf-8").splitlines()
+    holes = [row for row in rows if "skipped: poison.test failed" in row]
+    assert len(holes) == 2
+    assert len(rows) == 1 + 5
+    assert not (ROOT / "dask-worker-space").exists()

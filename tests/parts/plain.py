@@ -1,0 +1,196 @@
+"""Components without a framework, for tests of the engine: data, a generator, evaluations that count, fail and die."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+
+from core.artefacts import DataInfo, Examples, Row
+from core.component import Component, File, Range, Ref
+from core.families import Dataset, Evaluation, Generator, Source
+from core.run import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plain(Dataset):
+    """Grey images of one shade each.
+
+    Source: made up for the tests.
+    """
+
+    tag = "plain"
+
+    images: Annotated[int, "images of each part", Range(ge=1)] = 6
+
+    def source_info(self) -> DataInfo:
+        return DataInfo((2, 2, 1), ("dark", "light"))
+
+    def source_sizes(self) -> tuple[int, int]:
+        return self.images, self.images
+
+    def load(self) -> Source:
+        shades = np.linspace(0, 1, self.images, dtype=np.float32)
+        x = np.tile(shades[:, None, None, None], (1, 2, 2, 1))
+        y = (shades > 0.5).astype(np.int64)
+        return (x, y), (x, y)
+
+
+class Noise(Component):
+    """How a shift is drawn: a family of nested components."""
+
+    @abstractmethod
+    def draw(self, run: Run) -> float:
+        """Return the shift."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fixed(Noise):
+    """The same shift always.
+
+    Source: made up for the tests.
+    """
+
+    tag = "fixed"
+
+    by: Annotated[float, "the shift, in pixel values", Range(ge=0, le=1)]
+
+    @property
+    def stochastic(self) -> bool:
+        return False
+
+    def draw(self, run: Run) -> float:
+        return self.by
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawn(Noise):
+    """A random shift.
+
+    Source: made up for the tests.
+    """
+
+    tag = "drawn"
+
+    like: Annotated[Ref[Examples] | None, "examples whose number of images sets the scale"] = None
+
+    def draw(self, run: Run) -> float:
+        return float(run.rng().random()) / (len(run[self.like]) if self.like else 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shift(Generator):
+    """Images made lighter.
+
+    Source: made up for the tests.
+    """
+
+    tag = "shift"
+
+    data: Annotated[Ref[Examples], "images to start from"]
+    noise: Noise
+    seconds: Annotated[float, "how long the work pretends to take", Range(ge=0)] = 0.0
+    counter: Annotated[str | None, "file that gets a line for every time the work is done"] = None
+
+    @property
+    def stochastic(self) -> bool:
+        return self.noise.stochastic
+
+    def produce(self, run: Run) -> Examples:
+        if self.counter:
+            with Path(self.counter).open("a", encoding="utf-8") as stream:
+                stream.write(f"{run.stage}.{run.part}\n")
+        time.sleep(self.seconds)
+        data = run[self.data]
+        run.progress(len(data), len(data), "images")
+        x = np.clip(data.x + np.float32(self.noise.draw(run)), 0, 1)
+        return Examples(x=x, y=data.y, index=np.arange(len(data)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shade(Evaluation):
+    """The mean shade of examples.
+
+    Source: made up for the tests.
+    """
+
+    tag = "shade"
+    metrics = ("shade",)
+    framework = False
+    rows = ("examples",)
+    columns = ("metric",)
+
+    examples: Annotated[tuple[Ref[Examples], ...], "what to measure"]
+    scale: Annotated[int, "factor of the result", Range(ge=1)] = 1
+
+    def expand(self) -> Iterator[Shade]:
+        for ref in self.examples:
+            yield Shade(examples=(ref,), scale=self.scale)
+
+    def about(self) -> dict[str, str]:
+        return {"examples": self.examples[0].label}
+
+    def measure(self, run: Run) -> Iterable[Row]:
+        examples = run[self.examples[0]]
+        value = float(examples.x.mean()) * self.scale
+        yield Row(metric="shade", value=value, n=len(examples), unit="pixels", higher_is_better=None, **self.about())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trouble(Generator):
+    """Raises an exception or kills its own process, unless a file is there.
+
+    Source: made up for the tests.
+    """
+
+    tag = "trouble"
+
+    data: Annotated[Ref[Examples], "images to pass on"]
+    how: Annotated[str, "raise, memory or kill"]
+    unless: Annotated[str | None, "a file whose presence means that all is well"] = None
+
+    @property
+    def stochastic(self) -> bool:
+        return False
+
+    def produce(self, run: Run) -> Examples:
+        if self.unless is None or not Path(self.unless).exists():
+            match self.how:
+                case "kill":
+                    os.kill(os.getpid(), signal.SIGKILL)
+                case "memory":
+                    raise MemoryError
+                case _:
+                    raise RuntimeError("asked to fail")
+        data = run[self.data]
+        return Examples(x=np.array(data.x), y=data.y, index=np.arange(len(data)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FromFile(Generator):
+    """As many copies of an image as a text file says.
+
+    Source: made up for the tests.
+    """
+
+    tag = "from_file"
+
+    data: Annotated[Ref[Examples], "images to copy"]
+    path: Annotated[str, "the file with the number", File()]
+
+    @property
+    def stochastic(self) -> bool:
+        return False
+
+    def produce(self, run: Run) -> Examples:
+        times = int(Path(self.path).read_text(encoding="utf-8"))
+        data = run[self.data]
+        take = np.zeros(times, np.int64)
+        return Examples(x=data.x[take], y=data.y[take], index=take)
