@@ -102,11 +102,12 @@ def demo_experiment(**changes: Any) -> Experiment:
             "seconds": 4211.7,
             "device": "8 cores, no GPU",
             "packages": {"keras": "3.15.1", "tensorflow": "2.21.0", "numpy": "2.4.6"},
+            "store": {f"pgd.test eps={i}": f"{i:08x}" for i in range(21)},
         },
         "costs": [
-            {"stage": "mlp", "runs": 1, "seconds": 41.32, "images": 60_000, "peak memory (MB)": 812},
-            {"stage": "pgd", "runs": 9, "seconds": 2210.6, "images": 90_000, "peak memory (MB)": 1404},
-            {"stage": "dgn_susp", "runs": 9, "seconds": 1622.04, "images": 540_000, "peak memory (MB)": None},
+            {"stage": "mlp", "type": "dense", "seconds": 41.32, "images": 60_000, "peak_memory": 851_443_712},
+            {"stage": "pgd.test eps=0.1", "type": "pgd", "seconds": 220.6, "images": 10_000, "peak_memory": 2**30},
+            {"stage": "pgd.test eps=0.2", "type": "pgd", "seconds": 231.4, "images": 10_000, "peak_memory": 2**31},
         ],
         "failures": [
             {

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.report.cells import NOT_MEASURED, Cell, label, missing, number, span
+from core.report.cells import NOT_MEASURED, Cell, label, missing, number, span, with_unit
 
 
 def rows(*values: float, unit: str = "proportion", n: int = 100) -> list[dict[str, Any]]:
@@ -36,8 +36,22 @@ def test_one_run_has_no_sd_and_its_own_interval() -> None:
 
 def test_several_runs_have_students_interval_cut_at_the_bounds_of_a_proportion() -> None:
     # t(0.975; 2) = 4.30265: half width 4.30265 * 0.01 / sqrt(3)
-    cell = Cell.of(rows(0.98, 0.99, 1.0), ())
+    cell = Cell.of([row | {"lower": None, "upper": None} for row in rows(0.98, 0.99, 1.0)], ())
     assert cell.interval == pytest.approx((0.99 - 4.30265 * 0.01 / math.sqrt(3), 1.0), abs=1e-6)
+
+
+def test_runs_that_agree_are_no_more_certain_than_one_of_them() -> None:
+    assert Cell.of(rows(0.5, 0.5, 0.5), ()).interval == pytest.approx((0.4, 0.6))
+    assert Cell.of(rows(0.1, 0.5, 0.9), ()).interval == pytest.approx((0.0, 1.0))
+
+
+def test_a_metric_carries_its_unit_once() -> None:
+    assert with_unit("accuracy", "proportion", percent=True) == "accuracy (%)"
+    assert with_unit("accuracy", "proportion", percent=False) == "accuracy"
+    assert with_unit("time", "seconds", percent=True) == "time (s)"
+    assert with_unit("cpu_seconds", "seconds", percent=True) == "cpu_seconds"
+    assert with_unit("peak_memory", "MiB", percent=True) == "peak_memory (MiB)"
+    assert with_unit("kept", "count", percent=True) == "kept"
 
 
 def test_a_run_without_an_interval_shows_none() -> None:

@@ -92,6 +92,8 @@ def test_every_anchor_has_its_place(demo: tuple[str, Reader]) -> None:
         "failed: out of memory at 14.2 GB (pgd_robust dgn_susp 0.3).",
         "lower batch_size, or give the worker more memory",
         "packages.keras 3.15.1",
+        "pgd.test 2 pgd 452 20,000 2,048",
+        "store: 21 entries",
         "axes: eps: [0.1, 0.2, 0.3]",
         "pgd, eps 0.1",
     ],

@@ -140,7 +140,7 @@ def test_metrics_beside_each_other_carry_their_units() -> None:
     seconds = row("a", "pgd", 1, eps=None, seed=None, metric="time", value=12.5, unit="seconds", higher_is_better=False)
     rows = [row("a", "pgd", 5000, eps=None, seed=None), seconds]
     assert table(replace(TABLE, metric=None, columns=("metric",)), *rows) == [
-        ["", "accuracy (%)", "time (s)"],
+        ["model", "accuracy (%)", "time (s)"],
         ["a", "50.00", "12.50"],
     ]
 

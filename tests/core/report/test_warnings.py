@@ -27,8 +27,8 @@ def test_demo() -> None:
         "upper end 93.49%. More eps cannot make an attack weaker: look for masked gradients, or give it more steps."
     )
     assert blind == (
-        "mlp under fgsm (eps 0.3): 31.20% of the gradients are exactly zero, so the attack does not move those images "
-        "and the accuracy is only an upper bound."
+        "mlp under fgsm (eps 0.3): 31.20% of the gradient's entries are exactly zero, so a gradient attack is blind "
+        "there and the accuracy is only an upper bound."
     )
 
 
@@ -68,6 +68,11 @@ def test_other_axes_are_kept_apart_and_named() -> None:
     eps_only = Experiment(name="x", axes=EXPERIMENT.axes, strength={"eps": "eps"})
     (sentence,) = found(*rows, experiment=eps_only)
     assert sentence.startswith("mlp under pgd (steps 10): accuracy rises from 0.50%")
+
+
+def test_single_classes_may_rise() -> None:
+    assert len(found(*sweep(1000, 5000, metric="class_accuracy"))) == 1
+    assert found(*sweep(1000, 5000, metric="class_accuracy", group="cat")) == []
 
 
 def test_a_parameter_that_is_not_strength_and_a_metric_that_is_not_accuracy() -> None:
