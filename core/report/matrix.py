@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from core.component import Plain
-from core.report.cells import NOT_MEASURED, Cell, label, span, with_unit
+from core.report.cells import Cell, label, span, with_unit
 from core.report.spec import TableSpec
 
 Key = tuple[Plain, ...]
@@ -129,7 +129,7 @@ class Matrix:
 
     @property
     def hole_notes(self) -> list[str]:
-        """Where numbers are missing and why, one line per reason."""
+        """Where numbers are missing and why, one line per reason that does not fit into its cell."""
         places: dict[str, list[str]] = defaultdict(list)
         for (row, column), cell in self.cells.items():
             names = [
@@ -137,8 +137,9 @@ class Matrix:
                 *(self.label(*pair) for pair in zip(self.spec.columns, column, strict=True)),
             ]
             for reason in dict.fromkeys(cell.reasons):
-                places[reason].append(" ".join(filter(None, names)))
-        places.pop(NOT_MEASURED, None)  # the cell has said it all
+                # Without a number and without a detail, the cell itself has said it all.
+                if cell.values or ":" in reason:
+                    places[reason].append(" ".join(filter(None, names)))
         return [f"{reason} ({_some(where)})" for reason, where in places.items()]
 
 

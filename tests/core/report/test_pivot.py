@@ -183,6 +183,5 @@ def test_statement_and_notes() -> None:
     )
     assert matrix.hole_notes == [
         "skipped: dgn_susp failed (fgsm_robust dgn_susp 0.2)",
-        "pending (fgsm_robust dgn_susp 0.3)",
         "failed: out of memory at 14.2 GB (pgd_robust dgn_susp 0.3)",
     ]
