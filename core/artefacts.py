@@ -99,6 +99,11 @@ class Examples(Artefact):
         return cls(x=x, y=np.array(y), index=np.array(index), info=read_json(folder / "info.json"))
 
 
+def export_npz(examples: Examples, path: Path) -> None:
+    """Write examples as one .npz file for other programs: ``x_adv``, ``y`` and ``index``, as ``Examples`` has them."""
+    np.savez_compressed(path, x_adv=examples.x, y=examples.y, index=examples.index)
+
+
 @dataclass(frozen=True, eq=False)
 class Data(Artefact):
     """A data set: its three parts (``validation`` may be empty) and what is known of it."""
