@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
-import hashlib
+import io
 import json
 import time
 from collections.abc import Collection as Names
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,15 +17,18 @@ from rich.console import Console
 from core import engine, plan, provenance
 from core.artefacts import read_json, write_json
 from core.collect import Collection
-from core.digest import Digests
+from core.digest import Digests, of_value
+from core.discovery import ROOT
 from core.execute import Execution, Tally
 from core.experiment import Experiment
 from core.graph import Graph
-from core.history import last_run, write_last_run
+from core.history import LAST, Failures, last_run, write_last_run
 from core.plan import Plan
 from core.progress import Progress
 from core.resolved import resolved
 from core.store import Store
+
+MARK = ".report.json"
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ class Session:
         self.store = Store(self.outputs / ".store")
         self.digests = Digests(self.store.root / "digests.json")
         self.graph = Graph(self.experiment, self.digests)
+        self.digests.code("core.session")
         self.digests.remember()
 
     def plan(self) -> Plan:
@@ -96,16 +101,20 @@ class Session:
         key = self._report_key()
         if self._is_current(key):
             return
-        from core.report.write import write_report
+        from core.report.write import write_report, write_text
 
+        before = self._shown()
+        started = time.time()
         collection = Collection(self.experiment, self.graph, self.store)
         around = collection.around(self._provenance(seconds))
         summary = write_report(
             self.folder, around, collection.frame(), collection.holes, self.experiment.tables, self.experiment.expected
         )
-        (self.folder / "experiment.resolved.yaml").write_text(resolved(self.experiment), encoding="utf-8")
-        self._write_failures(collection)
-        write_json(self.folder / "provenance.json", around.provenance)
+        write_text(self.folder / "experiment.resolved.yaml", around.resolved)
+        write_text(self.folder / "provenance.json", json.dumps(around.provenance, indent=1) + "\n")
+        if around.failures:
+            write_text(self.folder / "failures.csv", _csv(around.failures))
+        self._remove_stale(before, started)
         self._mark_current(key)
         for warning in (*summary.warnings, *summary.faults):
             console.print(f"warning: {warning}", style="yellow", markup=False, highlight=False, soft_wrap=True)
@@ -124,42 +133,51 @@ class Session:
             "store": {work.label: fingerprint for fingerprint, work in self.graph.works.items()},
         }
 
-    def _write_failures(self, collection: Collection) -> None:
-        path = self.folder / "failures.csv"
-        failures = list(collection.failures())
-        if not failures:
-            path.unlink(missing_ok=True)
-            return
-        with path.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.DictWriter(stream, ["stage", "label", "cause", "seconds", "peak_memory", "log"])
-            writer.writeheader()
-            writer.writerows(failures)
-
     def _report_key(self) -> str:
         """Return a digest of all the report shows: the results there are, the failures, the tables, our own code."""
-        from core.history import Failures
-
         failures = Failures(self.store.root)
+        pages = sorted((ROOT / "core" / "report").glob("page.*"))
         shown = {
             "works": [[f, self.store.has(f), failures.get(f)] for f in self.graph.works],
             "experiment": resolved(self.experiment),
-            "code": self.digests.code("core.session"),
+            "code": [self.digests.code("core.session"), *map(self.digests.content, pages)],
         }
-        return hashlib.sha256(json.dumps(shown, sort_keys=True, default=str).encode()).hexdigest()
+        return of_value(shown)
+
+    def _shown(self) -> dict[str, int]:
+        """Return the files the last report consists of, with their sizes."""
+        try:
+            return dict(read_json(self.folder / MARK)["files"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
 
     def _is_current(self, key: str) -> bool:
         try:
-            mark = read_json(self.folder / ".report.json")
-            return mark["key"] == key and all(
-                (self.folder / name).stat().st_size == size for name, size in mark["files"].items()
+            return read_json(self.folder / MARK)["key"] == key and all(
+                (self.folder / name).stat().st_size == size for name, size in self._shown().items()
             )
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError):
             return False
+
+    def _remove_stale(self, before: Iterable[str], started: float) -> None:
+        """Remove files of the last report that this one did not write: tables that are declared no more."""
+        for name in before:
+            path = self.folder / name
+            if path.exists() and path.stat().st_mtime < started - 1:
+                path.unlink()
 
     def _mark_current(self, key: str) -> None:
         files = {
             str(path.relative_to(self.folder)): path.stat().st_size
             for path in sorted(self.folder.rglob("*"))
-            if path.is_file() and path.name not in (".report.json", "log.txt")
+            if path.is_file() and path.name not in (MARK, LAST, "log.txt")
         }
-        write_json(self.folder / ".report.json", {"key": key, "files": files})
+        write_json(self.folder / MARK, {"key": key, "files": files})
+
+
+def _csv(records: Sequence[Mapping[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, ["stage", "label", "cause", "seconds", "peak_memory", "log"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return text.getvalue()

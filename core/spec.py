@@ -64,11 +64,7 @@ class _Reader:
             raise SpecError(self.faults)
         experiment = replace(
             experiment,
-            tables=tuple(
-                (
-                    tables.default_tables(experiment) | tables.declared_tables(experiment, self.data.get("tables", {}))
-                ).values()
-            ),
+            tables=tables.all_tables(experiment, self.data),
             expected=tables.expected_values(self.data.get("expected", [])),
         )
         return shrink(experiment) if smoke else experiment

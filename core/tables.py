@@ -21,9 +21,21 @@ def default_tables(experiment: Experiment) -> dict[str, TableSpec]:
     return {name: _default(experiment, name) for name in _evaluations(experiment)}
 
 
-def declared_tables(experiment: Experiment, raw: Mapping[str, Any]) -> dict[str, TableSpec]:
-    """Return the tables a file declares under ``tables:``, given its valid plain values."""
-    return {name: _declared(experiment, name, table) for name, table in raw.items()}
+def all_tables(experiment: Experiment, data: Mapping[str, Any]) -> tuple[TableSpec, ...]:
+    """Return the tables of the evaluations and those a file declares, given its valid plain values.
+
+    An evaluation's own table is left out where a declared one repeats it and nothing expected names it.
+    """
+    declared = {name: _declared(experiment, name, raw) for name, raw in data.get("tables", {}).items()}
+    repeated = {_layout(table) for table in declared.values()}
+    named = {entry["table"] for entry in data.get("expected", [])}
+    default = default_tables(experiment)
+    own = {name: table for name, table in default.items() if name in named or _layout(table) not in repeated}
+    return tuple((own | declared).values())
+
+
+def _layout(table: TableSpec) -> tuple[Any, ...]:
+    return table.source, table.rows, table.columns, table.metric, tuple(table.where.items())
 
 
 def expected_values(raw: list[Mapping[str, Any]]) -> tuple[ExpectedSpec, ...]:
