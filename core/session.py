@@ -7,7 +7,7 @@ import io
 import json
 import time
 from collections.abc import Collection as Names
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -103,8 +103,7 @@ class Session:
             return
         from core.report.write import write_report, write_text
 
-        before = self._shown()
-        started = time.time()
+        before = {path: path.stat().st_mtime_ns for name in self._shown() if (path := self.folder / name).exists()}
         collection = Collection(self.experiment, self.graph, self.store)
         around = collection.around(self._provenance(seconds))
         summary = write_report(
@@ -114,7 +113,9 @@ class Session:
         write_text(self.folder / "provenance.json", json.dumps(around.provenance, indent=1) + "\n")
         if around.failures:
             write_text(self.folder / "failures.csv", _csv(around.failures))
-        self._remove_stale(before, started)
+        for path, changed in before.items():
+            if path.stat().st_mtime_ns == changed:
+                path.unlink()  # a table that is declared no more, failures that are mended
         self._mark_current(key)
         for warning in (*summary.warnings, *summary.faults):
             console.print(f"warning: {warning}", style="yellow", markup=False, highlight=False, soft_wrap=True)
@@ -158,13 +159,6 @@ class Session:
             )
         except (OSError, ValueError, KeyError, TypeError):
             return False
-
-    def _remove_stale(self, before: Iterable[str], started: float) -> None:
-        """Remove files of the last report that this one did not write: tables that are declared no more."""
-        for name in before:
-            path = self.folder / name
-            if path.exists() and path.stat().st_mtime < started - 1:
-                path.unlink()
 
     def _mark_current(self, key: str) -> None:
         files = {

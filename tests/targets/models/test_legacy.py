@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from core.faults import StageError
+from targets.models import legacy
+from targets.models.graph import parse
+from targets.models.model_file import ModelFile
+from tests.targets.models.support import write_legacy
+
+RNG = np.random.default_rng(0)
+X = RNG.random((2, 4, 4, 1), np.float32)
+KERNEL, BIAS = RNG.normal(size=(3, 3, 1, 2)).astype(np.float32), RNG.normal(size=2).astype(np.float32)
+DENSE = RNG.normal(size=(8, 3)).astype(np.float32)
+
+
+def raw(kind: str, name: str, **config: Any) -> dict[str, Any]:
+    return {"class_name": kind, "config": {"name": name, "trainable": True, **config}}
+
+
+def sequential(*layers: dict[str, Any]) -> dict[str, Any]:
+    return {"class_name": "Sequential", "config": list(layers)}
+
+
+CONV_1 = raw("Convolution2D", "c", nb_filter=2, nb_row=3, nb_col=3, border_mode="valid", subsample=[1, 1], bias=True,
+             dim_ordering="tf", activation="linear", init="glorot_uniform", W_regularizer=None,
+             batch_input_shape=[None, 4, 4, 1])  # fmt: skip
+DENSE_1 = raw("Dense", "d", output_dim=3, bias=False, activation="softmax", input_dim=None)
+CONV_2 = raw("Conv2D", "c", filters=2, kernel_size=[3, 3], strides=[1, 1], padding="valid", use_bias=True,
+             data_format="channels_last", dilation_rate=[1, 1], activation="linear", batch_input_shape=[None, 4, 4, 1],
+             kernel_initializer={"class_name": "GlorotUniform", "config": {"seed": None, "dtype": "float32"}})  # fmt: skip
+DENSE_2 = raw("Dense", "d", units=3, use_bias=False, activation="softmax")
+LEAKY = raw("LeakyReLU", "r", alpha=0.25)
+WEIGHTS: list[tuple[str, list[np.ndarray]]] = [("c", [KERNEL, BIAS]), ("r", []), ("f", []), ("d", [DENSE])]
+
+
+def probabilities() -> np.ndarray:
+    windows = np.lib.stride_tricks.sliding_window_view(X[..., 0], (3, 3), axis=(1, 2))
+    z = np.einsum("nijab,abo->nijo", windows, KERNEL[:, :, 0]) + BIAS
+    logits = np.where(z > 0, z, 0.25 * z).reshape(2, 8) @ DENSE
+    exp = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return exp / exp.sum(axis=1, keepdims=True)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(("conv", "dense"), [(CONV_1, DENSE_1), (CONV_2, DENSE_2)], ids=["keras 1", "keras 2"])
+@pytest.mark.parametrize("whole", [True, False])
+def test_old_models_compute_what_their_configuration_says(tmp_path: Path, conv: Any, dense: Any, whole: bool) -> None:
+    config = sequential(conv, LEAKY, raw("Flatten", "f"), dense)
+    path = write_legacy(tmp_path / "m.h5", WEIGHTS, config if whole else None)
+    architecture = None
+    if not whole:
+        architecture = tmp_path / "m.json"
+        architecture.write_text(json.dumps(config))
+    file = ModelFile(path, architecture)
+
+    assert list(file.faults()) == []
+    assert (file.graph.input_shape, file.graph.num_outputs) == ((4, 4, 1), 3)
+    np.testing.assert_allclose(file.load()(X), probabilities(), rtol=1e-4)
+
+
+def test_functional_models_keep_their_branches(tmp_path: Path) -> None:
+    layers = [
+        raw("InputLayer", "i", batch_input_shape=[None, 2]) | {"inbound_nodes": []},
+        raw("Dense", "a", units=2, use_bias=False) | {"inbound_nodes": [[["i", 0, 0, {}]]]},
+        raw("Dense", "b", units=2, use_bias=False) | {"inbound_nodes": [[["a", 0, 0, {}]]]},
+        raw("Add", "s") | {"inbound_nodes": [[["a", 0, 0, {}], ["b", 0, 0, {}]]]},
+        raw("Activation", "p", activation="softmax") | {"inbound_nodes": [[["s", 0, 0, {}]]]},
+    ]
+    config = {
+        "class_name": "Model",
+        "config": {"layers": layers, "input_layers": [["i", 0, 0]], "output_layers": [["s", 0, 0]]},
+    }
+    a, b = RNG.normal(size=(2, 2, 2))
+    path = write_legacy(tmp_path / "m.hdf5", [("a", [a]), ("b", [b])], config)
+    x = RNG.random((3, 2), np.float32)
+
+    np.testing.assert_allclose(ModelFile(path).load()(x), x @ a + x @ a @ b, rtol=1e-5)
+
+
+FIRST = raw("Dense", "d", units=3, batch_input_shape=[None, 2])
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (raw("Lambda", "l", function=["code"]), "layer 'l': cannot rebuild a Lambda"),
+        (raw("Maxpooling2D", "l"), r"cannot rebuild a Maxpooling2D; did you mean 'MaxPooling2D'\?"),
+        (
+            raw("Dense", "l", units=3, activation="hard_sigmoid"),
+            "activation 'hard_sigmoid' is not known; expected linear",
+        ),
+        (raw("Dense", "l", units=3, activation={"class_name": "function"}), "activation .* is not known"),
+        (raw("Dense", "l", units=3, gain=2.0), "option gain=2.0 is not known; expected units"),
+        (raw("Conv2D", "l", filters=1, kernel_size=3, data_format="channels_first"), "expected channels_last"),
+        (raw("Convolution2D", "l", nb_filter=1, nb_row=1, nb_col=1, dim_ordering="th"), "expected channels_last"),
+        (raw("BatchNormalization", "l", mode=1), "expected mode 0"),
+    ],
+)
+def test_layers_outside_the_closed_list_are_named(layer: dict[str, Any], message: str) -> None:
+    graph = parse(sequential(FIRST, layer))
+    with pytest.raises(StageError, match=message):
+        legacy.layer(graph.nodes[1])
+    (fault,) = legacy.faults(graph)
+    assert "'l'" in fault
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"class_name": "MyModel", "config": {}}, "expected a Sequential or Functional model, received 'MyModel'"),
+        ({"class_name": "Sequential"}, "received 'Sequential'"),
+        (sequential(raw("Dense", "d", units=3)), r"first layer \(Dense\) states no input shape"),
+        ({"class_name": "Model", "config": {"layers": []}}, "damaged .KeyError"),
+        (
+            {"class_name": "Model", "config": {"layers": [], "input_layers": [["a", 0, 0]] * 2, "output_layers": [["b", 0, 0]]}},
+            r"expected one input and one output, received inputs \['a', 'a'\]",
+        ),
+    ],
+)  # fmt: skip
+def test_models_that_are_no_graph_of_one_input_and_output_are_refused(config: Any, message: str) -> None:
+    with pytest.raises(StageError, match=message):
+        parse(config)
+
+
+def test_a_layer_that_is_called_twice_is_refused() -> None:
+    layers = [
+        raw("InputLayer", "i", batch_input_shape=[None, 2]) | {"inbound_nodes": []},
+        raw("Dense", "a", units=2) | {"inbound_nodes": [[["i", 0, 0, {}]], [["a", 0, 0, {}]]]},
+    ]
+    ends = {"input_layers": [["i", 0, 0]], "output_layers": [["a", 1, 0]]}
+    graph = parse({"class_name": "Model", "config": {"layers": layers, **ends}})
+    with pytest.raises(StageError, match=r"layer 'a' \(Dense\) is called 2 times"):
+        graph.connect(0, lambda node: lambda tensor: tensor)

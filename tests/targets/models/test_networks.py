@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from core.artefacts import DataInfo
+from targets.models.convnet import ConvNet
+from targets.models.dense import Dense
+from targets.models.lenet import LeNet1, LeNet4, LeNet5
+from tests.targets.models.support import DATASET, data, examples, run
+
+MNIST = DataInfo((28, 28, 1), tuple("0123456789"))
+CIFAR = DataInfo((32, 32, 3), tuple("0123456789"))
+
+
+@pytest.mark.parametrize(
+    ("target", "info", "parameters"),
+    [
+        (Dense(dataset=DATASET), MNIST, 27_580),
+        (Dense(dataset=DATASET, bias=False), MNIST, 27_420),
+        (Dense(dataset=DATASET, layers=3, units=50, bias=False, activation="leaky_relu"), MNIST, 44_700),
+        (LeNet1(dataset=DATASET), MNIST, 3_246),
+        (LeNet4(dataset=DATASET), MNIST, 25_010),
+        (LeNet5(dataset=DATASET), MNIST, 44_426),
+        (LeNet5(dataset=DATASET), CIFAR, 62_006),
+        (LeNet1(dataset=DATASET, padding="same"), MNIST, 7_206),
+        (LeNet4(dataset=DATASET, padding="same"), MNIST, 69_362),
+        (LeNet5(dataset=DATASET, padding="same"), MNIST, 107_786),
+        (ConvNet(dataset=DATASET), CIFAR, 122_570),
+    ],
+)
+def test_the_number_of_parameters_is_the_published_one(target: Any, info: DataInfo, parameters: int) -> None:
+    model = target.network(info)
+    assert model.count_params() == parameters
+    assert (model.input_shape, model.output_shape) == ((None, *info.shape), (None, 10))
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        Dense(dataset=DATASET),
+        LeNet1(dataset=DATASET),
+        LeNet5(dataset=DATASET, padding="same"),
+        ConvNet(dataset=DATASET),
+    ],
+)
+def test_the_smallest_image_is_exactly_the_one_the_network_can_be_built_for(target: Any) -> None:
+    side = target.smallest_side
+    fitting, small = (DataInfo((s, s, 1), ("a", "b")) for s in (side, side - 1))
+
+    assert list(target.fits(fitting)) == []
+    assert target.network(fitting).output_shape == (None, 2)
+    if small.shape[0]:
+        assert [field for field, _ in target.fits(small)] == ["dataset"]
+        with pytest.raises(ValueError, match=r"shape|negative|dimension"):
+            target.network(small)
+
+
+def test_leaky_hidden_layers_let_a_hundredth_through() -> None:
+    target = Dense(dataset=DATASET, layers=1, units=1, activation="leaky_relu", bias=False)
+    model = target.network(DataInfo((1, 1, 1), ("a", "b")))
+    model.set_weights([np.array([[-1.0]]), np.array([[1.0, 2.0]])])
+    np.testing.assert_allclose(model(np.full((1, 1, 1, 1), 0.5, np.float32)), [[-0.005, -0.01]], rtol=1e-6)
+
+
+def test_training_learns_depends_on_the_seed_alone_and_leaves_the_test_part_alone() -> None:
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 3, 300)
+    x = (rng.random((300, 4, 4, 1)) * 0.3 + y[:, None, None, None] * 0.3).astype(np.float32)
+    target = Dense(dataset=DATASET, layers=2, units=16, epochs=12, batch_size=16, learning_rate=0.01)
+    loaded = {DATASET: data(examples(x, y))}
+    first, again, other = (target.produce(run(loaded, seed)) for seed in (0, 0, 1))
+
+    assert (first.predict(x) == y).mean() > 0.9
+    np.testing.assert_array_equal(first.logits(x), again.logits(x))
+    assert not np.array_equal(first.logits(x), other.logits(x))

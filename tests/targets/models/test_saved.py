@@ -1,0 +1,246 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from core import backend
+from core.artefacts import DataInfo
+from core.classifier import Classifier
+from core.faults import StageError
+from targets.models.saved import Saved
+from tests.targets.models.support import DATASET, blank, run, write_legacy
+
+RNG = np.random.default_rng(0)
+COLOUR = RNG.random((3, 6, 6, 3), np.float32)
+GREY = RNG.random((3, 6, 6, 1), np.float32)
+
+
+def network(shape: tuple[int | None, ...]) -> Any:
+    keras = backend.keras()
+    layers = keras.layers
+    inputs = keras.Input(shape)
+    a = layers.Conv2D(4, 3, padding="same", activation="relu")(inputs)
+    b = layers.BatchNormalization()(layers.Conv2D(4, 3, padding="same")(a))
+    pooled = layers.GlobalAveragePooling2D()(layers.Add()([a, b]))
+    return keras.Model(inputs, layers.Dense(5, activation="softmax")(layers.Dropout(0.5)(pooled)))
+
+
+def chain(shape: tuple[int, ...]) -> Any:
+    keras = backend.keras()
+    return keras.Sequential(
+        [keras.Input(shape), keras.layers.Flatten(), keras.layers.Dense(7, activation="relu"), keras.layers.Dense(5)]
+    )
+
+
+def load(path: Path, shape: tuple[int, int, int], **fields: Any) -> Classifier:
+    component = Saved(dataset=DATASET, path=str(path), **fields)
+    assert list(component.check()) == []
+    assert list(component.fits(DataInfo(shape, tuple("abcde")))) == []
+    return component.produce(run({DATASET: blank(shape, 5)}))
+
+
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    exp = np.exp(logits)
+    return exp / exp.sum(axis=1, keepdims=True)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5", ".hdf5"])
+def test_what_keras_3_saves_comes_back_as_logits(tmp_path: Path, suffix: str) -> None:
+    model = network((6, 6, 3))
+    model.save(path := tmp_path / f"model{suffix}")
+    classifier = load(path, (6, 6, 3))
+
+    assert (classifier.input_shape, classifier.num_classes) == ((6, 6, 3), 5)
+    np.testing.assert_allclose(probabilities(classifier.logits(COLOUR)), model(COLOUR), rtol=1e-4)
+
+
+def test_weights_of_keras_3_are_joined_with_their_architecture(tmp_path: Path) -> None:
+    model = network((6, 6, 3))
+    model.save_weights(path := tmp_path / "model.weights.h5")
+    (tmp_path / "model.json").write_text(model.to_json())
+    classifier = load(path, (6, 6, 3), architecture=str(tmp_path / "model.json"))
+    np.testing.assert_allclose(probabilities(classifier.logits(COLOUR)), model(COLOUR), rtol=1e-4)
+
+
+@pytest.mark.parametrize("build", [network, chain])
+def test_scale_and_offset_are_applied_to_pixels(tmp_path: Path, build: Any) -> None:
+    model = build((6, 6, 3))
+    model.save(path := tmp_path / "model.keras")
+    plain, scaled = load(path, (6, 6, 3)), load(path, (6, 6, 3), scale=2.0, offset=-1.0)
+    np.testing.assert_allclose(
+        scaled.logits(COLOUR), backend.forward(plain.model, 2 * COLOUR - 1), rtol=1e-4, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize(("order", "luma"), [("rgb", (0.299, 0.587, 0.114)), ("bgr", (0.114, 0.587, 0.299))])
+def test_colour_images_reach_a_grey_model_as_luma(tmp_path: Path, order: str, luma: tuple[float, ...]) -> None:
+    network((6, 6, 1)).save(path := tmp_path / "model.keras")
+    grey = (COLOUR @ np.array(luma, np.float32))[..., None]
+    expected = load(path, (6, 6, 1)).logits(grey)
+    converted = load(path, (6, 6, 3), grey=order)
+    np.testing.assert_allclose(converted.logits(COLOUR), expected, rtol=1e-4, atol=1e-5)
+
+    again = backend.keras().models.clone_model(converted.model)
+    np.testing.assert_allclose(again.get_layer("input_grey").get_weights()[0].ravel(), luma, rtol=1e-6)
+
+
+def test_channels_first_and_flat_inputs_are_rearranged(tmp_path: Path) -> None:
+    keras = backend.keras()
+    kernel = RNG.normal(size=(108, 5)).astype(np.float32)
+    model = keras.Sequential([keras.Input((108,)), keras.layers.Dense(5, use_bias=False)])
+    model.set_weights([kernel])
+    model.save(path := tmp_path / "model.keras")
+
+    np.testing.assert_allclose(
+        load(path, (6, 6, 3)).logits(COLOUR), COLOUR.reshape(3, 108) @ kernel, rtol=1e-4, atol=1e-5
+    )
+    first = load(path, (6, 6, 3), channels_first=True).logits(COLOUR)
+    expected = COLOUR.transpose(0, 3, 1, 2).reshape(3, 108) @ kernel
+    np.testing.assert_allclose(first, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_every_layer_of_a_model_behind_conventions_still_has_one_output(tmp_path: Path) -> None:
+    """Coverage criteria read the output of each layer from the input of the model."""
+    network((6, 6, 1)).save(path := tmp_path / "model.keras")
+    model = load(path, (6, 6, 3), grey="rgb", scale=255.0).model
+    keras = backend.keras()
+    outputs = keras.Model(model.inputs[0], [layer.output for layer in model.layers[1:]])(COLOUR)
+    np.testing.assert_array_equal(outputs[-1], model(COLOUR))
+
+
+def test_a_model_of_any_image_size_takes_the_size_of_the_data(tmp_path: Path) -> None:
+    network((None, None, 1)).save(path := tmp_path / "model.keras")
+    assert load(path, (6, 6, 1)).input_shape == (6, 6, 1)
+
+
+@pytest.mark.parametrize(
+    ("shape", "classes", "fields", "message"),
+    [
+        ((6, 6, 3), 5, {}, "takes 6x6x1 images, but gets 6x6x3 images; set grey: rgb"),
+        ((6, 1, 6), 5, {}, "takes 6x6x1 images, but gets 6x1x6 images; set channels_first: true"),
+        ((8, 8, 1), 5, {}, "takes 6x6x1 images, but gets 8x8x1 images; resize the data set"),
+        ((6, 6, 1), 5, {"grey": "rgb"}, "expected images of 3 channels, received 1; leave `grey` out"),
+        ((6, 6, 1), 7, {}, "the model has 5 outputs, but the data set 7 classes"),
+    ],
+)
+def test_data_that_do_not_fit_are_told_what_would(
+    tmp_path: Path, shape: tuple[int, int, int], classes: int, fields: Any, message: str
+) -> None:
+    network((6, 6, 1)).save(path := tmp_path / "model.keras")
+    component = Saved(dataset=DATASET, path=str(path), **fields)
+    ((_, said),) = component.fits(DataInfo(shape, tuple(map(str, range(classes)))))
+
+    assert message in said
+    with pytest.raises(StageError, match="model.keras: "):
+        component.produce(run({DATASET: blank(shape, classes)}))
+
+
+def with_layer(path: Path, **layer: Any) -> Path:
+    """Save a chain with one more layer slipped into its configuration, as somebody with ill intent would."""
+    chain((6, 6, 1)).save(path)
+    with zipfile.ZipFile(path) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    config = json.loads(files["config.json"])
+    config["config"]["layers"].insert(2, {"config": {"name": "evil"}, "registered_name": None, **layer})
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in (files | {"config.json": json.dumps(config).encode()}).items():
+            archive.writestr(name, content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        ({"module": "keras.layers", "class_name": "Lambda"}, "a Lambda layer runs code of the file's author"),
+        ({"module": "keras.layers", "class_name": "TFSMLayer"}, "a TFSMLayer layer runs code"),
+        ({"module": "os", "class_name": "system"}, "system of module 'os' is no part of Keras"),
+        ({"module": "keras.src.utils.file_utils", "class_name": "get_file"}, "get_file of module 'keras.src"),
+        ({"module": None, "class_name": "Mine", "registered_name": "my>Mine"}, "my>Mine is a custom object"),
+    ],
+)
+def test_archives_that_would_run_code_are_refused_before_keras_sees_them(
+    tmp_path: Path, layer: Any, message: str
+) -> None:
+    path = with_layer(tmp_path / "model.keras", **layer)
+    component = Saved(dataset=DATASET, path=str(path))
+    ((field, said),) = component.check()
+
+    assert field == "path"
+    assert message in said
+    with pytest.raises(StageError, match="model.keras"):
+        component.produce(run({DATASET: blank((6, 6, 1), 5)}))
+
+
+def test_a_real_lambda_layer_is_refused_in_both_formats(tmp_path: Path) -> None:
+    keras = backend.keras()
+    model = keras.Sequential([keras.Input((6, 6, 1)), keras.layers.Lambda(lambda x: x), keras.layers.Flatten()])
+    for suffix in (".keras", ".h5"):
+        model.save(path := tmp_path / f"model{suffix}")
+        assert "Lambda" in " ".join(message for _, message in Saved(dataset=DATASET, path=str(path)).check())
+
+
+def test_a_loss_of_the_authors_own_is_no_obstacle(tmp_path: Path) -> None:
+    def loss(y: Any, z: Any) -> Any:
+        return z
+
+    model = chain((6, 6, 1))
+    model.compile("adam", loss)
+    model.save(path := tmp_path / "model.keras")
+    np.testing.assert_allclose(load(path, (6, 6, 1)).logits(GREY), model(GREY), rtol=1e-4, atol=1e-6)
+
+
+def test_weights_alone_ask_for_their_architecture(tmp_path: Path) -> None:
+    path = write_legacy(tmp_path / "net.h5", [("d", [np.zeros((2, 2))])])
+    ((field, message),) = Saved(dataset=DATASET, path=str(path)).check()
+    assert (field, "name the JSON file of its architecture" in message) == ("path", True)
+
+    (tmp_path / "net.json").write_text("{}")
+    ((_, message),) = Saved(dataset=DATASET, path=str(path)).check()
+    assert "name its architecture: net.json" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("a.h5", b"text"), ("a.keras", b"text"), ("a.tflite", b"text"), ("a.keras", None)]
+)
+def test_damaged_and_foreign_files_are_faults(tmp_path: Path, name: str, content: bytes | None) -> None:
+    path = tmp_path / name
+    if content is None:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("config.json", "[1]")
+    else:
+        path.write_bytes(content)
+    component = Saved(dataset=DATASET, path=str(path))
+
+    ((field, message),) = component.check()
+    assert field == "path"
+    assert str(path) in message
+    assert list(component.fits(DataInfo((6, 6, 1), tuple("abcde")))) == []
+
+
+def test_a_damaged_architecture_is_its_own_fault(tmp_path: Path) -> None:
+    (tmp_path / "net.json").write_text("{")
+    path = write_legacy(tmp_path / "net.h5", [("d", [np.zeros((2, 2))])])
+    component = Saved(dataset=DATASET, path=str(path), architecture=str(tmp_path / "net.json"))
+    assert [field for field, _ in component.check()] == ["architecture"]
+    assert list(component.files()) == [path, tmp_path / "net.json"]
+    assert not component.stochastic
+
+
+def test_checking_a_file_imports_no_framework(tmp_path: Path) -> None:
+    network((6, 6, 3)).save(path := tmp_path / "model.keras")
+    script = (
+        "import sys; from core.artefacts import DataInfo; from core.component import Ref; "
+        "from targets.models.saved import Saved; "
+        f"s = Saved(dataset=Ref('d'), path={str(path)!r}); "
+        "assert not list(s.check()) and not list(s.fits(DataInfo((6, 6, 3), tuple('abcde')))); "
+        "assert not {'keras', 'tensorflow', 'torch', 'jax'} & set(sys.modules)"
+    )
+    root = Path(__file__).resolve().parents[3]
+    subprocess.run([sys.executable, "-c", script], cwd=root, check=True)
