@@ -56,6 +56,9 @@ class ModelFile:
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yield ``(field, message)`` for what keeps the model from being loaded; imports no framework."""
+        if self._is_archive and self.architecture:
+            yield "architecture", f"{self.path} holds its own architecture; leave it out"
+            return
         field = "architecture" if self.architecture else "path"
         try:
             graph = self.graph

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.families import Target
 from targets.models.convnet import ConvNet
 from targets.models.dense import Dense
 from targets.models.lenet import LeNet5
 from targets.models.saved import Saved
+from targets.models.trained import TrainedTarget
 from tests.targets.models.support import DATASET, blank, examples, run, shared
 
 pytestmark = pytest.mark.shared
@@ -36,7 +36,7 @@ def images(path: Path) -> Any:
     return examples(x if x.ndim == 4 else x[..., None], y)
 
 
-def accuracy(target: Target, test: Any) -> float:
+def accuracy(target: Saved | TrainedTarget, test: Any) -> float:
     info = blank(test.shape, 10).info
     assert list(target.check()) == []
     assert list(target.fits(info)) == []
@@ -120,7 +120,7 @@ def test_intel_model_of_guided_retraining(folder: Path) -> None:
     classes = sorted((folder / "intel" / "seg_test").iterdir())
     files = [(file, label) for label, name in enumerate(classes) for file in sorted(name.iterdir())]
     grey = [np.asarray(Image.open(file).convert("L").resize((48, 48), Image.Resampling.BILINEAR)) for file, _ in files]
-    x = np.stack(grey).astype(np.float32)[..., None] / 255
+    x = np.stack(grey)[..., None].astype(np.float32) / np.float32(255)
     y = np.array([label for _, label in files])
     classifier = saved("guided_retraining/model_intel.h5").produce(run({DATASET: blank((48, 48, 1), 6)}))
     assert (classifier.predict(x) == y).mean() > 0.6

@@ -138,7 +138,7 @@ def test_data_that_do_not_fit_are_told_what_would(
     ((_, said),) = component.fits(DataInfo(shape, tuple(map(str, range(classes)))))
 
     assert message in said
-    with pytest.raises(StageError, match="model.keras: "):
+    with pytest.raises(StageError, match=r"model\.keras: "):
         component.produce(run({DATASET: blank(shape, classes)}))
 
 
@@ -174,7 +174,7 @@ def test_archives_that_would_run_code_are_refused_before_keras_sees_them(
 
     assert field == "path"
     assert message in said
-    with pytest.raises(StageError, match="model.keras"):
+    with pytest.raises(StageError, match=r"model\.keras"):
         component.produce(run({DATASET: blank((6, 6, 1), 5)}))
 
 
@@ -231,6 +231,15 @@ def test_a_damaged_architecture_is_its_own_fault(tmp_path: Path) -> None:
     assert [field for field, _ in component.check()] == ["architecture"]
     assert list(component.files()) == [path, tmp_path / "net.json"]
     assert not component.stochastic
+
+
+def test_an_archive_has_its_own_architecture(tmp_path: Path) -> None:
+    chain((6, 6, 1)).save(path := tmp_path / "model.keras")
+    (tmp_path / "net.json").write_text(chain((6, 6, 1)).to_json())
+    component = Saved(dataset=DATASET, path=str(path), architecture=str(tmp_path / "net.json"))
+    assert [field for field, _ in component.check()] == ["architecture"]
+    with pytest.raises(StageError, match="leave it out"):
+        component.produce(run({DATASET: blank((6, 6, 1), 5)}))
 
 
 def test_checking_a_file_imports_no_framework(tmp_path: Path) -> None:
