@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from core.component import Component, Kind, Plain, Ref, fields_of
 from core.discovery import Catalogue
+from core.faults import KeyPath
 from core.schema import AXIS, FRACTION
 
 C = TypeVar("C", bound=Component)
@@ -42,12 +43,29 @@ def substitute(value: Any, point: Mapping[str, Plain]) -> Any:
     return value
 
 
+def value_at(value: Any, place: KeyPath) -> Any:
+    """Return the part of plain values at a path, or its nearest ancestor that is there."""
+    for key in place:
+        inside = key in value if isinstance(value, Mapping) else isinstance(value, list) and key in range(len(value))
+        if not inside:
+            break
+        value = value[key]
+    return value
+
+
+def at(point: Mapping[str, Plain], value: Any = None) -> str:
+    """Return the end of a message on a value: at which point of the axes, of those it uses if it uses any."""
+    used = set(axes_in(value)) or set(point)
+    values = ", ".join(f"{axis} = {value}" for axis, value in point.items() if axis in used)
+    return f" (at {values})" if values else ""
+
+
 def number(text: str) -> float | None:
     """Return the value of a fraction such as ``8/255``, or ``None`` if the text is none."""
     if not re.match(FRACTION, text):
         return None
-    above, below = (Fraction(part.strip().rstrip(".") or "0") for part in text.split("/"))
-    return float(above / below) if below else None
+    above, below = (Fraction(part.strip().rstrip(".")) for part in text.split("/"))
+    return float(above / below)
 
 
 def normalise(raw: Any, cls: type[Component], catalogue: Catalogue) -> Any:
@@ -98,6 +116,8 @@ def _value(value: Any, kind: Kind, catalogue: Catalogue) -> Any:
             return int(value)
         case "float":
             return float(value)
+        case "choice":
+            return next(choice for choice in kind.choices if choice == value)  # 2.0 is the choice 2
         case "optional":
             assert kind.item is not None
             return None if value is None else _value(value, kind.item, catalogue)

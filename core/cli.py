@@ -75,9 +75,10 @@ def _act(options: argparse.Namespace, out: Console) -> int:
 def _experiments(options: argparse.Namespace, catalogue: Catalogue, out: Console) -> int:
     if options.explain:
         for file in options.files:
-            out.print(
-                explanation(compose.load(file, options.set), options.explain, catalogue), markup=False, highlight=False
-            )
+            layered = compose.load(file, options.set)
+            if layered.unread:
+                raise SpecError(fault for _, fault in layered.unread)
+            out.print(explanation(layered, options.explain, catalogue), markup=False, highlight=False)
         return DONE
     # Every file is read before the first one runs, so that a fault in the last costs nothing.
     sessions: list[Session] = []

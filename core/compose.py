@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -58,10 +59,11 @@ class _Value:
 
 
 class Layered:
-    """An experiment composed of its layers, as plain ``data``."""
+    """An experiment composed of its layers, as plain ``data``; ``unread`` are the faults of the files' own values."""
 
-    def __init__(self, root: _Value) -> None:
+    def __init__(self, root: _Value, unread: Sequence[tuple[KeyPath, Fault]]) -> None:
         self._root = root
+        self.unread = tuple(unread)
         self.data: dict[str, Any] = root.plain()
 
     def origin_of(self, path: KeyPath) -> Origin:
@@ -91,22 +93,28 @@ def load(path: Path, sets: Sequence[str] = ()) -> Layered:
     their order.
 
     Raises:
-        SpecError: a file is missing or faulty, files extend each other in a circle, or an override is malformed.
+        SpecError: a file is missing or no YAML or JSON, files extend each other in a circle, or an override is
+            malformed.
     """
-    root = _load(path, ())
-    for text in sets:
-        root = _merge(root, _override(text, root))
-    return Layered(root)
+    unread: list[tuple[KeyPath, Fault]] = []
+    try:
+        root = _load(path, (), unread)
+        for text in sets:
+            root = _merge(root, _override(text, root))
+    except SpecError as wrong:
+        raise SpecError([*wrong.faults, *(fault for _, fault in unread)]) from None
+    return Layered(root, unread)
 
 
-def _load(path: Path, above: tuple[Path, ...]) -> _Value:
+def _load(path: Path, above: tuple[Path, ...], unread: list[tuple[KeyPath, Fault]]) -> _Value:
     document = read(path)
+    unread.extend(document.faults)
     top = _located(document, path.parent)
     extends = top.content.pop("extends", None)
     if extends is None:
         return top
     chain = (*above, path.resolve())
-    return _merge(_load(_base(extends, path, chain), chain), top)
+    return _merge(_load(_base(extends, path, chain), chain, unread), top)
 
 
 def _base(extends: _Value, path: Path, chain: tuple[Path, ...]) -> Path:
@@ -117,7 +125,7 @@ def _base(extends: _Value, path: Path, chain: tuple[Path, ...]) -> Path:
     if not isinstance(name, str) or not name:
         raise error("expected the path of one experiment file, as text")
     base = path.parent / name
-    if not base.is_file():
+    if not os.path.isfile(base):  # noqa: PTH113 - Path.is_file raises where the name is too long
         raise error(f"there is no file {base}; expected a path relative to the file that extends it")
     if base.resolve() in chain:
         circle = " -> ".join(file.name for file in (*chain[chain.index(base.resolve()) :], base.resolve()))

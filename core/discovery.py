@@ -49,8 +49,8 @@ class Catalogue:
         return tuple(found)
 
     def stage(self, tag: str) -> list[type[Stage]]:
-        """Return every component of that tag, whatever its family."""
-        return [leaf for leaf in self.leaves if leaf.tag == tag]  # type: ignore[misc]
+        """Return every stage's component of that tag, whatever its family."""
+        return [leaf for leaf in self.leaves if leaf.tag == tag and issubclass(leaf, Stage)]
 
 
 def discover(folders: Iterable[Path] = ()) -> Catalogue:

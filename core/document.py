@@ -32,12 +32,16 @@ MAX_DEPTH = 100
 
 @dataclass(frozen=True, eq=False)
 class Document:
-    """A file as read: ``data`` holds plain mappings, lists and scalars, ``text`` the source."""
+    """A file as read: ``data`` holds plain mappings, lists and scalars, ``text`` the source.
+
+    ``faults`` are values that could not be read, each with its path; the data lack them, or hold null in their place.
+    """
 
     file: str
     text: str
     data: Any
     lines: Mapping[KeyPath, int]
+    faults: tuple[tuple[KeyPath, Fault], ...] = ()
 
     def line_of(self, path: KeyPath) -> int:
         """Return the line of a key or list item, or of the nearest ancestor that is written in the file."""
@@ -53,8 +57,11 @@ class Document:
 def read(path: Path) -> Document:
     """Read an experiment file in YAML (``.yaml``, ``.yml``) or JSON (``.json``).
 
+    Single values that cannot be read, and keys that are repeated or no text, are the document's ``faults``, so that
+    the rest of the file can be judged with them.
+
     Raises:
-        SpecError: the file cannot be read, is no YAML or JSON, or is not one mapping with text keys.
+        SpecError: the file cannot be read, is no YAML or JSON, or is not one mapping.
     """
     file = str(path)
     if path.suffix not in (".yaml", ".yml", ".json"):
@@ -67,7 +74,9 @@ def read(path: Path) -> Document:
     except (OSError, ValueError) as error:  # ValueError: a path with a NUL character
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise SpecError.at(file, 0, f"cannot be read: {reason}; expected an experiment file") from None
-    document = parse(text, file, is_json=path.suffix == ".json")
+    document = _parse(text, file, path.suffix == ".json")
+    if not isinstance(document.data, dict) and document.faults:
+        raise SpecError(fault for _, fault in document.faults)
     if not isinstance(document.data, dict):
         kind = "list" if isinstance(document.data, list) else "single value"
         raise SpecError.at(file, 1, f"the file holds a {kind}; expected a mapping such as 'name: my-experiment'")
@@ -78,8 +87,15 @@ def parse(text: str, file: str, *, is_json: bool = False) -> Document:
     """Return the one YAML or JSON value in ``text``, which may be of any type.
 
     Raises:
-        SpecError: as for ``read``; the faults carry ``file``.
+        SpecError: as for ``read``, or with the document's faults; they carry ``file``.
     """
+    document = _parse(text, file, is_json)
+    if document.faults:
+        raise SpecError(fault for _, fault in document.faults)
+    return document
+
+
+def _parse(text: str, file: str, is_json: bool) -> Document:
     try:
         node = compose_json(text, file) if is_json else compose_yaml(text, file)
         if node is None:
@@ -88,9 +104,7 @@ def parse(text: str, file: str, *, is_json: bool = False) -> Document:
         data = builder.build(node, ())
     except RecursionError:
         raise SpecError.at(file, 0, f"values are nested too deeply; at most {MAX_DEPTH} levels are read") from None
-    if builder.faults:
-        raise SpecError(builder.faults)
-    return Document(file, text, data, builder.lines)
+    return Document(file, text, data, builder.lines, builder.faults)
 
 
 class _Builder:
@@ -99,12 +113,12 @@ class _Builder:
     def __init__(self, file: str) -> None:
         self.file = file
         self.lines: dict[KeyPath, int] = {(): 1}
-        self._faults: dict[tuple[int, str], Fault] = {}  # what an alias repeats is one fault
+        self._faults: dict[tuple[int, str], tuple[KeyPath, Fault]] = {}  # what an alias repeats is one fault
         self._open: set[int] = set()
         self._count = 0
 
     @property
-    def faults(self) -> tuple[Fault, ...]:
+    def faults(self) -> tuple[tuple[KeyPath, Fault], ...]:
         return tuple(self._faults.values())
 
     def build(self, node: yaml.Node, path: KeyPath) -> Any:
@@ -211,10 +225,10 @@ class _Builder:
 
     def _fault(self, node: yaml.Node, path: KeyPath, message: str) -> None:
         line = node.start_mark.line + 1
-        self._faults.setdefault((line, message), Fault(self.file, line, dotted(path), message))
+        self._faults.setdefault((line, message), (path, Fault(self.file, line, dotted(path), message)))
 
     def _tally(self, node: yaml.Node, path: KeyPath) -> None:
         self._count += 1
         if self._count > MAX_VALUES:
             self._fault(node, path[:1], f"more than {MAX_VALUES} values with all aliases written out; use fewer")
-            raise SpecError(self.faults)
+            raise SpecError(fault for _, fault in self.faults)

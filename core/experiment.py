@@ -85,20 +85,20 @@ class Experiment:
         for component in self.components(name):
             if component.stochastic:
                 found.add(SEED)
-            for ref in (*component.references(), *self.implied(component)):
+            for ref in component.references():
                 found |= self.axes_of(ref.stage)
         return frozenset(found)
 
-    def implied(self, component: Stage) -> Iterator[Ref[Any]]:
+    def implied(self, component: Stage, point: Point) -> Iterator[Ref[Any]]:
         """Yield the data a component works on where the file does not say: its model's data set."""
         if getattr(component, "data", self) is None:
-            yield Ref(self.dataset_of(component))
+            yield Ref(self.dataset_of(component, point))
 
-    def dataset_of(self, component: Stage) -> str:
-        """Return the name of the data set a component's model was made for."""
+    def dataset_of(self, component: Stage, point: Point) -> str:
+        """Return the name of the data set a component's model was made for, at a point of the axes."""
         ref = getattr(component, "dataset", None) or getattr(component, "model", None)
         if not isinstance(ref, Ref):
             raise TypeError(f"{type(component).__name__} has neither a data set nor a model")
         if issubclass(self.stages[ref.stage].cls, Dataset):
             return ref.stage
-        return self.dataset_of(next(self.components(ref.stage)))
+        return self.dataset_of(self.component(ref.stage, point), point)

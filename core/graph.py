@@ -102,7 +102,7 @@ class Graph:
         return frozenset(axes)
 
     def _cell(self, name: str, cell: Evaluation, point: Point) -> None:
-        bound = self._bind(cell, None, None)
+        bound = self._bind(cell, None, None, point)
         fingerprint = self._add(name, bound, None, point)
         self.results.append(Result(name, point, cell.about(), fingerprint))
         self.roots.append(fingerprint)
@@ -117,21 +117,21 @@ class Graph:
         part = ref.part if issubclass(cls, Generator) else None
         key = (ref.stage, part, ref.against, tuple(point.items()))
         if key not in self._memo:
-            component = self._bind(self._experiment.component(ref.stage, point), part, ref.against)
+            component = self._bind(self._experiment.component(ref.stage, point), part, ref.against, point)
             self._memo[key] = self._add(ref.stage, component, part, point, ref.against)
         return self._memo[key]
 
-    def _bind(self, component: Stage, part: Part | None, against: str | None) -> Stage:
+    def _bind(self, component: Stage, part: Part | None, against: str | None, point: Point) -> Stage:
         """Return a component with every reference made explicit: its part, and the model it is turned against."""
         model = getattr(component, "model", None)
         own = model.stage if isinstance(model, Ref) else None
-        for ref in self._experiment.implied(component):
+        for ref in self._experiment.implied(component, point):
             component = changed(component, data=ref)
         whole = {ref for _, ref, target in typed(component) if target is Data}
 
         def explicit(field: str, ref: Ref[Any]) -> Ref[Any]:
             is_whole = ref in whole
-            ref = self._turned(ref, own, against)
+            ref = self._turned(ref, own, against, point)
             cls = self._experiment.stages[ref.stage].cls
             if issubclass(cls, Generator | Dataset) and ref.part is None and not is_whole:
                 meant = component.part_of(field)
@@ -143,7 +143,7 @@ class Graph:
 
         return map_references(component, explicit)  # type: ignore[no-any-return]
 
-    def _turned(self, ref: Ref[Any], own: str | None, against: str | None) -> Ref[Any]:
+    def _turned(self, ref: Ref[Any], own: str | None, against: str | None, point: Point) -> Ref[Any]:
         """Return a reference of a component whose model is replaced: the new model, or what is derived from it."""
         spec = self._experiment.stages[ref.stage]
         if against is not None and own is not None:
@@ -151,15 +151,15 @@ class Graph:
                 return dataclasses.replace(ref, stage=against)
             if issubclass(spec.cls, Dataset):
                 return ref
-            if self._model_of(ref.stage) == own:
+            if self._model_of(ref.stage, point) == own:
                 return dataclasses.replace(ref, against=against)
-        if ref.against and self._model_of(ref.stage) in (None, ref.against):
+        if ref.against and self._model_of(ref.stage, point) in (None, ref.against):
             # Made without a model, or against this very one: there is nothing to make anew.
             return dataclasses.replace(ref, against=None)
         return ref
 
-    def _model_of(self, stage: str) -> str | None:
-        model = getattr(next(self._experiment.components(stage)), "model", None)
+    def _model_of(self, stage: str, point: Point) -> str | None:
+        model = getattr(self._experiment.component(stage, point), "model", None)
         return model.stage if isinstance(model, Ref) else None
 
     def _add(self, stage: str, component: Stage, part: Part | None, point: Point, against: str | None = None) -> str:
@@ -194,13 +194,13 @@ class Graph:
     def _input(self, ref: Ref[Any], point: Point) -> Input:
         cls = self._experiment.stages[ref.stage].cls
         if ref.clean and not issubclass(cls, Dataset):
-            made = self._bind(self._experiment.component(ref.stage, point), ref.part, ref.against)
+            made = self._bind(self._experiment.component(ref.stage, point), ref.part, ref.against, point)
             return self._input(made.data, point)  # type: ignore[attr-defined]
         part = ref.part if issubclass(cls, Dataset) else None
         return Input(self._work(dataclasses.replace(ref, clean=False), point), part)
 
     def _definition(self, ref: Ref[Any], point: Point) -> Iterator[tuple[str, Input]]:
-        component = self._bind(self._experiment.component(ref.stage, point), "train", ref.against)
+        component = self._bind(self._experiment.component(ref.stage, point), "train", ref.against, point)
         ingredients = {"component": plain(component), "code": self._digests.code(type(component).__module__)}
         yield str(ref), Input(definition={"section": component.section} | ingredients)
         for inner in component.references():

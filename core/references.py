@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from core.artefacts import Artefact, Data, DataInfo, Examples
-from core.build import substitute
+from core.build import at, substitute, value_at
 from core.component import Component, Kind, Ref, fields_of
 from core.discovery import Catalogue
-from core.experiment import SEED, Experiment, StageSpec
-from core.families import Dataset, Generator, Stage, Target
+from core.experiment import SEED, Experiment, Point, StageSpec
+from core.families import Dataset, Evaluation, Generator, Stage, Target
 from core.faults import KeyPath, nearest
 from core.schema import REFERENCE
 
@@ -61,9 +61,9 @@ def _dangling(experiment: Experiment, known: Mapping[str, StageSpec]) -> Iterato
             raw = substitute(spec.raw, point)
             for place, text, wanted in _written(raw, spec.cls, experiment.catalogue):
                 message = _fault(Ref.parse(text), wanted, known)
-                if message and (place, message) not in said:
-                    said.add((place, message))
-                    yield name, place, message
+                if message and (place, text) not in said:
+                    said.add((place, text))
+                    yield name, place, message + at(point, value_at(spec.raw, place))
 
 
 def _written(raw: Any, cls: type[Component], catalogue: Catalogue) -> Iterator[tuple[KeyPath, str, type]]:
@@ -94,7 +94,7 @@ def _written_in(value: Any, kind: Kind, place: KeyPath, catalogue: Catalogue) ->
 def _fault(ref: Ref[Any], wanted: type, known: Mapping[str, StageSpec]) -> str:
     if ref.stage not in known:
         fitting = [name for name, spec in known.items() if _fits(spec, wanted)]
-        hint = nearest(ref.stage, known) or (f"; there is {', '.join(fitting)}" if fitting else "; declare it first")
+        hint = nearest(ref.stage, fitting) or (f"; there is {', '.join(fitting)}" if fitting else "; declare it first")
         return f"no stage is called '{ref.stage}'{hint}"
     spec = known[ref.stage]
     if not _fits(spec, wanted):
@@ -153,35 +153,50 @@ def _unsound(experiment: Experiment, bad: set[str]) -> set[str]:
 
 def _misfits(experiment: Experiment, unsound: set[str]) -> Iterator[Finding]:
     """Yield where images or classes do not fit: a model and its data set, or the stages one stage brings together."""
+    if not experiment.seeds:
+        return  # a fault reported elsewhere, which leaves nothing to look at
     for name in experiment.stages:
-        if name in unsound:
-            continue
-        for component in experiment.components(name):
-            infos = _infos(experiment, component)
-            if isinstance(component, Target):
-                yield from (
-                    (name, (field,) if field else (), m) for field, m in component.fits(next(iter(infos.values())))
-                )
-                continue
-            for (first, one), (other, two) in itertools.pairwise(infos.items()):
-                if (one.shape, one.num_classes) != (two.shape, two.num_classes):
-                    message = f"'{first}' works on {_form(one)}, but '{other}' on {_form(two)}; they must agree"
-                    yield name, (), message
+        if name not in unsound:
+            found = (
+                (field, message)
+                for point in experiment.points(experiment.axes_of(name) - {SEED})
+                for field, message in _misfits_at(experiment, name, {**point, SEED: experiment.seeds[0]})
+            )
+            yield from ((name, (field,) if field else (), message) for field, message in dict.fromkeys(found))
 
 
-def _infos(experiment: Experiment, component: Stage) -> dict[str, DataInfo]:
+def _misfits_at(experiment: Experiment, name: str, point: Point) -> Iterator[tuple[str, str]]:
+    component = experiment.component(name, point)
+    if isinstance(component, Target):
+        yield from component.fits(next(iter(_infos(experiment, component, point).values())))
+        return
+    # An evaluation brings together what one of its cells reads; one misfit tells enough of it.
+    for cell in component.expand() if isinstance(component, Evaluation) else (component,):
+        for (first, one), (other, two) in itertools.pairwise(_infos(experiment, cell, point).items()):
+            if (one.shape, one.num_classes) != (two.shape, two.num_classes):
+                yield "", f"'{first}' works on {_form(one)}, but '{other}' on {_form(two)}; they must agree"
+                return
+
+
+def _infos(experiment: Experiment, component: Stage, point: Point) -> dict[str, DataInfo]:
     """Return what is known of the data behind each stage a component reads."""
     found = {}
     for ref in component.references():
-        cls = experiment.stages[ref.stage].cls
-        for inner in experiment.components(ref.stage):
-            if isinstance(inner, Dataset):
-                found[ref.stage] = inner.info()
-            elif issubclass(cls, Stage) and (getattr(inner, "dataset", None) or getattr(inner, "model", None)):
-                for dataset in experiment.components(experiment.dataset_of(inner)):
-                    assert isinstance(dataset, Dataset)
-                    found[ref.stage] = dataset.info()
+        if (name := _data_behind(experiment, ref.stage, point)) is not None:
+            dataset = experiment.component(name, point)
+            assert isinstance(dataset, Dataset)
+            found[ref.stage] = dataset.info()
     return found
+
+
+def _data_behind(experiment: Experiment, stage: str, point: Point) -> str | None:
+    """Return the data set that a stage's images, or those its model was made for, come from."""
+    component = experiment.component(stage, point)
+    if isinstance(component, Dataset):
+        return stage
+    origins = (getattr(component, name, None) for name in ("dataset", "model", "data"))
+    ref = next((origin for origin in origins if isinstance(origin, Ref)), None)
+    return _data_behind(experiment, ref.stage, point) if ref else None
 
 
 def _form(info: DataInfo) -> str:

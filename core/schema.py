@@ -19,7 +19,9 @@ Schema = dict[str, Any]
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 NAME = r"^[A-Za-z_][A-Za-z0-9_-]*$"
 AXIS = r"^\$[A-Za-z_][A-Za-z0-9_]*$"
-FRACTION = r"^\s*-?\d+(\.\d*)?\s*/\s*\d+(\.\d*)?\s*$"
+# Not over 0, and of so few digits that the number is finite.
+FRACTION = r"^\s*-?[0-9]{1,18}(\.[0-9]{0,18})?\s*/\s*(?=[0-9.]*[1-9])[0-9]{1,18}(\.[0-9]{0,18})?\s*$"
+STAGE = "the name of a stage, with .train, .validation or .test behind it where a part is meant"
 REFERENCE = rf"^[A-Za-z_][A-Za-z0-9_-]*(\.({'|'.join(PARTS)}))?$"
 
 
@@ -87,8 +89,10 @@ def _component(leaf: type[Component]) -> Schema:
 def field_schema(field: Field) -> Schema:
     """Return the schema of one parameter."""
     schema = _kind(field.kind, field)
-    if field.help:
-        schema = {"description": field.help} | schema
+    target = field.kind.target
+    description = field.help or (summary(target) if target else "")
+    if description:
+        schema = {"description": description} | schema
     if not field.required and isinstance(field.default, bool | int | float | str):
         schema["default"] = field.default
     return schema
@@ -117,7 +121,7 @@ def _kind(kind: Kind, field: Field) -> Schema:
             plain = {"type": ["boolean", "number", "string", "null", "array"]}
             return {"type": "object", "additionalProperties": plain}
         case "ref":
-            return {"type": "string", "pattern": f"({AXIS})|({REFERENCE})", "x-expected": "the name of a stage"}
+            return {"type": "string", "pattern": f"({AXIS})|({REFERENCE})", "x-expected": STAGE}
         case "nested":
             assert kind.target is not None
             return {"$ref": file_name(kind.target)}
@@ -155,7 +159,8 @@ def _named(schema: Schema, description: str) -> Schema:
 
 def _experiment() -> Schema:
     scalar = {"type": ["boolean", "number", "string"]}
-    labels = {"if": {"type": "string"}, "else": {"type": "array", "items": {"type": "string"}, "minItems": 1}}
+    several = {"type": "array", "items": {"type": "string"}, "minItems": 1, "x-expected": "a column or a list of them"}
+    labels = {"if": {"type": "string"}, "else": several}
     table = _closed(
         {
             "from": {"type": "string", "description": "The evaluation whose results the table shows."},

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from core import compose, tables
-from core.build import build, expand_path, fraction, normalise, substitute
+from core.build import at, build, expand_path, fraction, normalise, substitute, value_at
 from core.component import fields_of
 from core.compose import Layered
 from core.discovery import Catalogue
@@ -19,7 +20,8 @@ from core.references import reference_faults
 from core.smoke import shrink
 from core.validate import Validator, is_axis
 
-RESERVED = ("experiment", "stage", "model", "examples", "group", "metric", "value", "n", "lower", "upper", "unit")
+RESERVED = ("experiment", "stage", "model", "examples", "group", "metric", "value", "n", "lower", "upper", "unit",
+            "higher_is_better", "note")  # fmt: skip
 
 
 def load(
@@ -39,11 +41,13 @@ class _Reader:
         self.layered, self.path, self.catalogue = layered, path, catalogue
         self.validator = Validator(catalogue)
         self.data: dict[str, Any] = {key: value for key, value in layered.data.items() if value is not None}
-        self.faults: list[Fault] = []
-        self.broken: set[str] = set()
+        self.faults: list[Fault] = [fault for _, fault in layered.unread]
+        self.broken = {str(path[1]) for path, _ in layered.unread if len(path) > 1 and path[0] in SECTIONS}
+        self.unread = {path for path, _ in layered.unread}
 
     def report(self, path: KeyPath, message: str) -> None:
-        self.faults.append(self.layered.fault(path, message))
+        if path not in self.unread:  # what is there instead of a value that could not be read is not the user's
+            self.faults.append(self.layered.fault(path, message))
         if len(path) > 1 and path[0] in SECTIONS:
             self.broken.add(str(path[1]))
 
@@ -51,7 +55,9 @@ class _Reader:
         specs = dict(self._stages())
         for finding in self.validator.experiment(self.data):
             self.report(*finding)
-        axes = self._axes(specs.values())
+        axes = self._axes()
+        if not specs and not self.faults:
+            self.report((), f"the file declares no stage; declare some under {', '.join(SECTIONS)}")
         self._instances(specs, axes)
         sound = {name: spec for name, spec in specs.items() if name not in self.broken}
         experiment = self._experiment(sound, axes, tuple(seeds) or tuple(self._seeds()))
@@ -92,7 +98,9 @@ class _Reader:
     def _paths(self, place: KeyPath, cls: type[Stage], raw: dict[str, Any]) -> dict[str, Any]:
         for field in fields_of(cls):
             text = raw.get(field.name)
-            if field.is_file and isinstance(text, str) and not is_axis(text):
+            if field.is_file and is_axis(text):
+                self.report((*place, field.name), "a path cannot vary over an axis; declare a stage for each file")
+            elif field.is_file and isinstance(text, str):
                 raw[field.name] = self._file((*place, field.name), text)
         return raw
 
@@ -100,7 +108,7 @@ class _Reader:
         full, unset = expand_path(text, self.layered.folder_of(place).resolve())
         if unset:
             self.report(place, f"the environment variable {unset} is not set; set it, or write the path out")
-        elif not Path(full).exists():
+        elif not os.path.exists(full):  # noqa: PTH110 - Path.exists raises where the name is too long
             self.report(
                 place, f"there is no file or folder {full}; relative paths start at the experiment file's folder"
             )
@@ -108,27 +116,28 @@ class _Reader:
 
     def _seeds(self) -> list[int]:
         seeds = self.data.get("seeds", [1])
-        return [s for s in seeds if isinstance(s, int)] if isinstance(seeds, list) else [1]
+        # A whole number may be written 1.0, as anywhere else.
+        return [int(s) for s in seeds if isinstance(s, int | float)] if isinstance(seeds, list) else [1]
 
-    def _axes(self, specs: Iterable[StageSpec]) -> dict[str, tuple[Any, ...]]:
+    def _axes(self) -> dict[str, tuple[Any, ...]]:
         raw = self.data.get("axes", {})
         axes = {
             name: tuple(fraction(value) for value in values)
             for name, values in (raw.items() if isinstance(raw, Mapping) else ())
             if isinstance(values, list) and values
         }
-        for name in axes:
-            if name == SEED or name in RESERVED:
-                self.report(("axes", name), f"'{name}' is a column of every result; choose another name")
         used = set()
-        for spec in specs:
-            for place, axis in _axis_places(spec.raw):
+        for section in SECTIONS:
+            for place, axis in _axis_places(self.data.get(section)):
                 used.add(axis)
                 if axis not in axes and axis != SEED:
                     known = nearest(axis, [*axes, SEED]) or "; declare it under axes:"
-                    self.report((spec.section, spec.name, *place), f"there is no axis '{axis}'{known}")
-        for name in set(axes) - used:
-            self.report(("axes", name), f"no stage uses ${name}; use it, or take the axis out")
+                    self.report((section, *place), f"there is no axis '{axis}'{known}")
+        for name in axes:
+            if name == SEED or name in RESERVED:
+                self.report(("axes", name), f"'{name}' is a column of every result; choose another name")
+            elif name not in used and is_axis(f"${name}"):
+                self.report(("axes", name), f"no stage uses ${name}; use it, or take the axis out")
         return axes
 
     def _instances(self, specs: Mapping[str, StageSpec], axes: Mapping[str, tuple[Any, ...]]) -> None:
@@ -146,15 +155,18 @@ class _Reader:
     def _instance(self, spec: StageSpec, point: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
         raw = normalise(substitute(spec.raw, point), spec.cls, self.catalogue)
         findings = list(self.validator.component(SECTIONS[spec.section], raw)) if point else []
-        yield from ((place, f"{message} (at {_at(point)})") for place, message in findings)
+        for place, message in findings:
+            yield place, message + at(point, value_at(spec.raw, place))
         if not findings:
             for field, message in build(spec.cls, raw, self.catalogue).check():
-                yield ((field,) if field else ()), message + (f" (at {_at(point)})" if point else "")
+                yield ((field,) if field else ()), message + at(point)
 
     def _experiment(
         self, stages: Mapping[str, StageSpec], axes: Mapping[str, Any], seeds: tuple[int, ...]
     ) -> Experiment:
-        own_name = self.layered.origin_of(("name",)).file == str(self.path) and self.data.get("name")
+        stated = self.layered.origin_of(("name",))
+        # A file that extends another one does not take its name, which would mix their results.
+        own_name = (stated.file == str(self.path) or not stated.line) and self.data.get("name")
         return Experiment(
             name=str(own_name or self.path.stem),
             description=str(self.data.get("description", "")),
@@ -178,7 +190,3 @@ def _axis_places(value: Any, place: KeyPath = ()) -> Iterator[tuple[KeyPath, str
     elif isinstance(value, list):
         for i, item in enumerate(value):
             yield from _axis_places(item, (*place, i))
-
-
-def _at(point: Mapping[str, Any]) -> str:
-    return ", ".join(f"{axis} = {value}" for axis, value in point.items())

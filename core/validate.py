@@ -76,12 +76,11 @@ class Validator:
             case "required":
                 for key in expected:
                     if key not in value:
-                        yield path, f"'{key}' is missing{self._meaning(error, key)}"
+                        yield path, f"'{key}' is missing{_meaning(rule['properties'][key], key)}"
             case "enum":
                 yield path, self._not_among(path, value, expected)
             case "type":
-                wanted = [expected] if isinstance(expected, str) else expected
-                yield path, f"expected {' or '.join(_TYPES[t] for t in wanted)}, received {show(value)}"
+                yield path, f"expected {_wanted(rule)}, received {show(value)}{_as_list(rule, value)}"
             case "pattern" if "propertyNames" in error.absolute_schema_path:
                 yield (*path, value), f"{show(value)} is not {rule['x-expected']}"
             case "pattern":
@@ -95,16 +94,16 @@ class Validator:
             case _:
                 yield path, error.message
 
-    def _meaning(self, error: ValidationError, key: str) -> str:
-        help_text = error.schema.get("properties", {}).get(key, {}).get("description", "")  # type: ignore[union-attr]
-        return f"; add it: {help_text}" if help_text else "; add it"
-
     def _not_among(self, path: Path, value: Any, choices: list[Any]) -> str:
+        if path and path[-1] == "type" and not isinstance(value, str):
+            return f"expected text, received {show(value)}{_known(choices)}"
         if path and path[-1] == "type":
-            homes = [leaf.section for leaf in self._catalogue.stage(str(value))]
+            if is_axis(value):
+                return "a type cannot vary over an axis; declare a stage for each type"
+            homes = [leaf.section for leaf in self._catalogue.stage(value)]
             if homes and len(path) > 1 and path[0] not in homes:
                 return f"type '{value}' belongs in {' or '.join(homes)}:, not in {path[0]}:"
-            return f"unknown type {show(value)}{nearest(str(value), choices) or _known(choices)}"
+            return f"unknown type {show(value)}{nearest(value, choices) or _known(choices)}"
         return f"{show(value)} is not allowed{nearest(str(value), map(str, choices)) or _known(choices)}"
 
 
@@ -119,6 +118,25 @@ def show(value: Any) -> str:
 def is_axis(value: Any) -> bool:
     """Return whether a plain value stands for an axis."""
     return isinstance(value, str) and re.match(AXIS, value) is not None
+
+
+def _wanted(rule: Mapping[str, Any]) -> str:
+    types = [rule["type"]] if isinstance(rule["type"], str) else rule["type"]
+    return str(rule.get("x-expected") or " or ".join(_TYPES[name] for name in types))
+
+
+def _as_list(rule: Mapping[str, Any], value: Any) -> str:
+    """Return the advice to write a list of one item, where the item alone was written."""
+    item = rule.get("items", {}) if rule["type"] == "array" else {}
+    if not item or item.get("type") == "object" or "x-expected" in rule or isinstance(value, Mapping | None):
+        return ""
+    return f"; write [{value}]"
+
+
+def _meaning(rule: Mapping[str, Any], key: str) -> str:
+    if key == "type":
+        return _known(rule["enum"])
+    return f"; add it: {rule['description']}" if "description" in rule else "; add it"
 
 
 def _known(choices: list[Any]) -> str:

@@ -161,7 +161,17 @@ def test_a_file_that_extends_itself_is_a_circle(files):
 
 def test_faults_of_a_base_are_its_own(files):
     files(e="extends: b.yaml\n", b="x: 1\nx: 2\n")
-    assert faults() == ["b.yaml:2: x: repeated key; first written in line 1, keep one of them"]
+    assert [str(fault) for _, fault in compose().unread] == [
+        "b.yaml:2: x: repeated key; first written in line 1, keep one of them"
+    ]
+
+
+def test_faults_of_values_and_of_what_is_extended_are_reported_together(files):
+    files(e="x: 1\nx: 2\nextends: b.yaml\n")
+    assert faults() == [
+        "e.yaml:2: x: repeated key; first written in line 1, keep one of them",
+        "e.yaml:3: extends: there is no file b.yaml; expected a path relative to the file that extends it",
+    ]
 
 
 @given(st.text(max_size=30) | st.text(st.sampled_from("ab.=[]{}:,$1'&*! "), max_size=20))
