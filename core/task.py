@@ -13,6 +13,7 @@ from typing import Any, Literal
 from core import backend
 from core.artefacts import Artefact, Data
 from core.build import build, plain
+from core.classifier import Classifier
 from core.component import Part, Ref
 from core.cost import Meter
 from core.discovery import Catalogue, discover
@@ -132,22 +133,25 @@ def _run(task: Task, store: Store, report: Report) -> Run:
 class _Loaded:
     """The artefacts a process read last, so that stages in a row share a model and what was compiled for it."""
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._artefacts: OrderedDict[tuple[Path, str], Artefact] = OrderedDict()
+    def __init__(self, budget: int) -> None:
+        self._budget = budget
+        self._artefacts: OrderedDict[tuple[Path, str], tuple[Artefact, int]] = OrderedDict()
 
     def get(self, store: Store, fingerprint: str) -> Artefact:
         key = (store.root, fingerprint)
         if key not in self._artefacts:
             kind = _kinds()[store_kind(store, fingerprint)]
-            self._artefacts[key] = store.load(fingerprint, kind)
-            while len(self._artefacts) > self._limit:
+            artefact = store.load(fingerprint, kind)
+            # Arrays stay on disk until they are touched; only what the framework holds counts.
+            size = store.size(fingerprint) if isinstance(artefact, Classifier) else 0
+            self._artefacts[key] = artefact, size
+            while sum(size for _, size in self._artefacts.values()) > self._budget and len(self._artefacts) > 1:
                 self._artefacts.popitem(last=False)
         self._artefacts.move_to_end(key)
-        return self._artefacts[key]
+        return self._artefacts[key][0]
 
 
-_LOADED = _Loaded(limit=16)
+_LOADED = _Loaded(budget=2**29)
 
 
 def store_kind(store: Store, fingerprint: str) -> str:
