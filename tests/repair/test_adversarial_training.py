@@ -222,6 +222,7 @@ def test_as_many_images_of_each_batch_are_replaced_as_in_art(ratio: float, monke
     pytest.importorskip("art")
     if backend.name() != "tensorflow":
         pytest.skip("ART's Keras classifier works on TensorFlow")
+    from art.attacks.evasion import FastGradientMethod
     from art.defences.trainer import AdversarialTrainer
     from art.estimators.classification import TensorFlowV2Classifier
 
@@ -230,6 +231,7 @@ def test_as_many_images_of_each_batch_are_replaced_as_in_art(ratio: float, monke
         linear(), nb_classes=2, input_shape=(3, 3, 1), optimizer=keras.optimizers.Adam(0.01),
         loss_object=keras.losses.CategoricalCrossentropy(from_logits=True),
     )  # fmt: skip
+    generator = FastGradientMethod(estimator, eps=EPS)
     theirs: list[int] = []
     ours: list[int] = []
 
