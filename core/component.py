@@ -8,6 +8,7 @@ import typing
 from abc import ABC
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
@@ -162,6 +163,7 @@ def _references(value: object) -> Iterator[Ref[Any]]:
             yield from _references(item)
 
 
+@cache
 def fields_of(cls: type[Component]) -> tuple[Field, ...]:
     """Return the parameters of a component class in declaration order.
 

@@ -35,7 +35,11 @@ class Digests:
         self._code: dict[str, str] = {}
         # Without a memory, or with a damaged one, everything is read once more.
         with suppress(OSError, ValueError):
-            self._known = json.loads(memory.read_text(encoding="utf-8"))
+            known = json.loads(memory.read_text(encoding="utf-8"))
+            if isinstance(known, dict):
+                self._known = {
+                    key: entry for key, entry in known.items() if isinstance(entry, list) and len(entry) == 2
+                }
 
     def remember(self) -> None:
         """Write the memory, if anything was learnt."""
