@@ -16,15 +16,15 @@ TOLERANCE = 1e-5  # float32 rounding of x + eps near 1, with room for sums over 
 
 def distance(difference: Images, norm: Norm | Literal[0]) -> NDArray[np.float64]:
     """Return the norm of each image of a difference (n, h, w, c), as float64 (n,)."""
-    flat = np.abs(difference.reshape(len(difference), -1)).astype(np.float64)
+    flat = np.abs(difference.reshape(len(difference), -1))
     found: NDArray[np.float64]
     match norm:
         case "inf":
-            found = flat.max(axis=1, initial=0.0)
+            found = flat.max(axis=1, initial=0.0).astype(np.float64)
         case 2:
-            found = np.sqrt((flat * flat).sum(axis=1))
+            found = np.sqrt(np.square(flat, dtype=np.float64).sum(axis=1))
         case 1:
-            found = flat.sum(axis=1)
+            found = flat.sum(axis=1, dtype=np.float64)
         case 0:
             found = (flat > 0).sum(axis=1).astype(np.float64)
     return found

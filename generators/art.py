@@ -39,11 +39,18 @@ BOUNDED = frozenset(
 )
 """Attacks whose ``eps`` is the radius of a ball they stay in; elsewhere it is a step or a tolerance."""
 
-SINGLE = frozenset({"ShadowAttack", "SimBA"})
+SINGLE = frozenset({"ShadowAttack"})
 """Attacks that take one image at a time."""
 
-NEEDED_PACKAGES = {"AutoAttack": "multiprocess", "ThresholdAttack": "cma"}
+NEEDED_PACKAGES = {
+    "AutoAttack": "multiprocess",
+    "CompositeAdversarialAttackPyTorch": "kornia",
+    "ThresholdAttack": "cma",
+}
 """Packages that ART imports for an attack but does not install."""
+
+STARTING = frozenset({"BoundaryAttack", "HopSkipJump"})
+"""Attacks that start from a random misclassified image, which ART draws from a stream that cannot be seeded."""
 
 _BACKENDS = {"PyTorch": "torch", "TensorFlowV2": "tensorflow", "MomentumIterativeMethod": "torch"}
 """Backend that attacks whose name ends so need; ART has switched the last one off for TensorFlow (its issue 2439)."""
@@ -105,8 +112,22 @@ class Art(Attack):
         settings = {name: value for name, value in defaults.items() if name in parameters(self.attack)}
         attack = getattr(evasion, self.attack)(_estimator(victim.model), **(settings | dict(self.params)))
         batches = [slice(start, start + at_once) for start in range(0, len(x), at_once)]
+        starts = {"x_adv_init": self._starts(victim, x, y, rng)} if self.attack in STARTING else {}
         # Copies, because some attacks write into what they are given and stage inputs are read-only.
-        return np.concatenate([attack.generate(x=np.array(x[b]), y=np.array(y[b])) for b in batches])
+        return np.concatenate([attack.generate(x=np.array(x[b]), y=np.array(y[b]), **starts) for b in batches])
+
+    def _starts(self, victim: Classifier, x: Images, y: Labels, rng: np.random.Generator) -> Images:
+        """Return random images that are not given ``y``, each out of as many draws as ART would make."""
+        starts = np.array(x)
+        left = np.arange(len(x))
+        for _ in range(int(self.params.get("init_size", parameters(self.attack)["init_size"].default) or 0)):
+            if not len(left):
+                break
+            drawn = rng.random((len(left), *x.shape[1:]), np.float32)
+            broken = victim.predict(drawn) != y[left]
+            starts[left[broken]] = drawn[broken]
+            left = left[~broken]
+        return starts
 
 
 def _fault(name: str, value: Plain, known: Mapping[str, Parameter]) -> str:

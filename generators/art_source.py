@@ -18,6 +18,7 @@ _OBJECTS = "needs an object detector or tracker"
 _SPEECH = "needs a speech recogniser"
 _PATCH = "makes one patch for all images, whose generate() returns no images"
 _GUIDES = "steers towards guide images, which an experiment file cannot give"
+_PROBABILITIES = "needs a model that gives probabilities; a classifier here gives logits"
 UNSUITABLE = {
     "AdversarialPatch": _PATCH,
     "AdversarialPatchNumpy": _PATCH,
@@ -42,9 +43,10 @@ UNSUITABLE = {
     "MalwareGDTensorFlow": "needs malware binaries",
     "OverloadPyTorch": _OBJECTS,
     "OverTheAirFlickeringPyTorch": "needs video",
+    "SimBA": _PROBABILITIES,
     "SNAL": _OBJECTS,
     "TargetedUniversalPerturbation": "needs target labels",
-    "VirtualAdversarialMethod": "needs a model that gives probabilities; a classifier here gives logits",
+    "VirtualAdversarialMethod": _PROBABILITIES,
 }
 """Attacks of ART that do not attack an image classifier that gives logits, and why."""
 

@@ -177,10 +177,15 @@ def test_agrees_with_art_on_the_published_mlp(shared: Path) -> None:
             BasicIterativeMethod(art, eps=0.3, eps_step=0.05, max_iter=10, batch_size=500, verbose=False),
         ),
     ]
+    powers = np.exp(victim.logits(x).astype(np.float64))
+    # Nearer to 1 the rounding of the softmax decides the sign of some pixels' gradients, and steps add it up.
+    unsure = powers[np.arange(500), y] / powers.sum(axis=1) < 0.999
+    assert unsure.sum() > 100
     for ours, theirs in pairs:
         mine, other = ours.craft(victim, x, y, RNG(0)), theirs.generate(x, y)
         same = np.isclose(mine, other, atol=1e-5).mean(axis=(1, 2, 3)) > 0.99
-        assert same.mean() > 0.97, (ours.tag, same.mean())
+        assert same[unsure].mean() > 0.99, (ours.tag, same[unsure].mean())
+        assert same.mean() > 0.9, (ours.tag, same.mean())
         assert abs((victim.predict(mine) == y).mean() - (victim.predict(other) == y).mean()) <= 0.01
 
 
