@@ -42,20 +42,7 @@ class Leases:
     def acquire(self, fingerprint: str) -> bool:
         """Return whether this runner may make the artefact; False while another one is making it."""
         path = self._folder / fingerprint
-        for _ in range(2):
-            try:
-                with path.open("x", encoding="utf-8") as stream:
-                    json.dump(self._owner, stream)
-            except FileExistsError:
-                if path in self._held:
-                    return True
-                if not self._void(path):
-                    return False
-                self._break(path)
-            else:
-                self._held.add(path)
-                return True
-        return False
+        return self._create(path) or path in self._held or (self._void(path) and self._take_over(path))
 
     def release(self, fingerprint: str) -> None:
         """Give a lease back."""
@@ -78,16 +65,25 @@ class Leases:
                 except FileNotFoundError:
                     self._held.discard(path)
 
+    def _create(self, path: Path) -> bool:
+        try:
+            with path.open("x", encoding="utf-8") as stream:
+                json.dump(self._owner, stream)
+        except FileExistsError:
+            return False
+        self._held.add(path)
+        return True
+
     def _void(self, path: Path) -> bool:
         try:
             age = self._now() - path.stat().st_mtime
             owner = json.loads(path.read_text(encoding="utf-8"))
+            if owner["host"] == self._owner["host"]:
+                return not _alive(int(owner["pid"]), float(owner["started"]))
         except FileNotFoundError:
             return True
-        except ValueError:
-            return age > EXPIRY  # being written, or its writer died while writing
-        if owner.get("host") == self._owner["host"]:
-            return not _alive(int(owner["pid"]), float(owner["started"]))
+        except (ValueError, KeyError, TypeError):
+            pass  # being written, or its writer died while writing
         return age > EXPIRY
 
     def _now(self) -> float:
@@ -99,14 +95,31 @@ class Leases:
         finally:
             probe.unlink(missing_ok=True)
 
-    def _break(self, path: Path) -> None:
-        # Renaming first lets exactly one of several runners take the void lease away.
-        grave = self._folder / f".void-{uuid.uuid4().hex}"
+    def _take_over(self, path: Path) -> bool:
+        """Put our own lease in the place of a void one, unless another runner is doing so."""
+        guard = self._folder / f".void-{path.name}"
         try:
-            path.rename(grave)
+            guard.open("x").close()
+        except FileExistsError:
+            self._remove_expired(guard)
+            return False
+        try:
+            # Looked at again behind the guard: what was void a moment ago may be another runner's by now.
+            if not self._void(path):
+                return False
+            path.unlink(missing_ok=True)
+            return self._create(path)
+        finally:
+            guard.unlink(missing_ok=True)
+
+    def _remove_expired(self, guard: Path) -> None:
+        """Remove a guard whose runner died in the moment it stood there."""
+        try:
+            expired = self._now() - guard.stat().st_mtime > EXPIRY
         except FileNotFoundError:
             return
-        grave.unlink(missing_ok=True)
+        if expired:
+            guard.unlink(missing_ok=True)
 
 
 def _alive(pid: int, started: float) -> bool:

@@ -14,6 +14,7 @@ from core.artefacts import Artefact, read_json, write_json
 
 A = TypeVar("A", bound=Artefact)
 META = "meta.json"
+_GARBLED = (OSError, ValueError, KeyError, TypeError, AttributeError)  # what reading meta data out of garbage raises
 
 
 class Damaged(Exception):
@@ -45,7 +46,7 @@ class Store:
             meta = self.meta(fingerprint)
             folder = self.folder(fingerprint)
             return all((folder / name).stat().st_size == size for name, (size, _) in meta["files"].items())
-        except (OSError, ValueError, KeyError, TypeError):
+        except _GARBLED:
             return False
 
     def meta(self, fingerprint: str) -> dict[str, Any]:
@@ -65,7 +66,7 @@ class Store:
                 for name, (_, digest) in files.items():
                     if _sha256(folder / name) != digest:
                         raise Damaged(fingerprint, f"{name} has changed since it was written")
-            except (OSError, ValueError, KeyError, TypeError) as error:
+            except _GARBLED as error:
                 raise Damaged(fingerprint, str(error)) from error
             self._verified.add(fingerprint)
         return kind.load(folder)

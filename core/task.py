@@ -162,7 +162,7 @@ def store_kind(store: Store, fingerprint: str) -> str:
     """
     try:
         return str(store.meta(fingerprint)["kind"])
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise Damaged(fingerprint, str(error)) from error
 
 
