@@ -52,7 +52,8 @@ class Examples(Artefact):
     """Labelled images.
 
     ``x`` is float32 (n, height, width, channels) in [0, 1]; ``y`` int64 (n,), the true labels; ``index`` int64
-    (n,), the position of each image in the part it was made from; ``info`` is metadata in plain JSON values.
+    (n,), says which image of the data set each one is or was made from: its position in the data set's own part, whatever
+    was left out since; ``info`` is metadata in plain JSON values.
 
     Raises:
         ValueError: an array has the wrong shape or dtype, or pixels lie outside [0, 1].
@@ -82,6 +83,20 @@ class Examples(Artefact):
 
     def __len__(self) -> int:
         return len(self.x)
+
+    def rows_of(self, index: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the rows that hold the images with these indices, int64 like ``index``.
+
+        Raises:
+            ValueError: an image is not among these examples.
+        """
+        order = np.argsort(self.index, kind="stable")
+        places = np.searchsorted(self.index, index, sorter=order)
+        rows = order[np.minimum(places, len(self) - 1)] if len(self) else np.full(len(index), -1)
+        strange = index[(rows < 0) | (self.index[rows] != index)] if len(self) else index
+        if len(strange):
+            raise ValueError(f"image {strange[0]} is not among the {len(self)} images it should come from")
+        return rows
 
     @property
     def shape(self) -> tuple[int, int, int]:

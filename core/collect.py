@@ -150,7 +150,7 @@ class Collection:
         take = slice(0, SHOWN)
         return ImageGrid(
             name=label,
-            clean=np.asarray(clean.x[made.index[take]]),
+            clean=np.asarray(clean.x[clean.rows_of(made.index[take])]),
             perturbed=np.asarray(made.x[take]),
             true=made.y[take].tolist(),
             predicted=made.info.get("predicted", [""] * SHOWN)[take],

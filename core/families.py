@@ -259,7 +259,7 @@ class Attack(Generator):
         run.images += len(clean)
         shown = victim.predict(x[:SHOWN]).tolist()
         info = self._honesty() | {"predicted": shown}
-        return Examples(x=x, y=clean.y, index=np.arange(len(clean)), info=info)
+        return Examples(x=x, y=clean.y, index=clean.index, info=info)
 
     def _bounded(self, adversarial: Images, clean: Images) -> Images:
         adversarial = np.clip(np.asarray(adversarial, np.float32), 0.0, 1.0)

@@ -52,12 +52,13 @@ class Perturbation(Evaluation):
         made = run[self.examples[0]]
         clean = run[dataclasses.replace(self.examples[0], clean=True)]
         info, n = made.info, len(made)
+        rows = clean.rows_of(made.index)
         threat = ThreatModel(info["norm"], info["eps"]) if "eps" in info else None
         norms: dict[Any, list[Any]] = {0: [], 1: [], 2: [], "inf": []}
         inside = 0
         for start in range(0, n, BLOCK):
             part = slice(start, start + BLOCK)
-            difference = np.asarray(made.x[part]) - clean.x[made.index[part]]
+            difference = np.asarray(made.x[part]) - clean.x[rows[part]]
             for norm, found in norms.items():
                 found.append(distance(difference, norm))
             if threat is not None:

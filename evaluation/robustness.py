@@ -64,10 +64,10 @@ class RobustnessMatrix(Evaluation):
     def measure(self, run: Run) -> Iterable[Row]:
         model = run[self.models[0]]
         sets = [run[ref] for ref in self.examples]
-        right = _right_in_all(model, sets)
+        originals, right = _right_in_all(model, sets)
         yield Row.proportion("accuracy", int(right.sum()), len(right), higher_is_better=True, **self.about())
         if self.per_class:
-            y = sets[0].y
+            y = sets[0].y[sets[0].rows_of(originals)]
             for label in range(model.num_classes):
                 among = right[y == label]
                 yield Row.proportion(
@@ -80,14 +80,14 @@ class RobustnessMatrix(Evaluation):
                 )
 
 
-def _right_in_all(model: Classifier, sets: list[Examples]) -> NDArray[np.bool_]:
-    """Return for each original image whether the model is right on every example made from it, bool (n,)."""
+def _right_in_all(model: Classifier, sets: list[Examples]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the indices of the original images (n,), and whether the model is right on all made from each, bool (n,)."""
     originals = np.unique(np.concatenate([examples.index for examples in sets]))
     right = np.ones(len(originals), bool)
     for examples in sets:
         wrong = model.predict(examples.x) != examples.y
         right[np.searchsorted(originals, examples.index[wrong])] = False
-    return right
+    return originals, right
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +130,8 @@ class AttackSuccess(Evaluation):
     def measure(self, run: Run) -> Iterable[Row]:
         model, adversarial = run[self.models[0]], run[self.examples[0]]
         clean = run[dataclasses.replace(self.examples[0], clean=True)]
-        x, y = clean.x[adversarial.index], clean.y[adversarial.index]
+        rows = clean.rows_of(adversarial.index)
+        x, y = clean.x[rows], clean.y[rows]
         was_right, is_right = model.predict(x) == y, model.predict(adversarial.x) == y
         about: dict[str, Any] = {**self.about(), "note": _note(adversarial)}
         broken = int((was_right & ~is_right).sum())

@@ -29,8 +29,9 @@ Shape = tuple[int, ...]
 class ExamplesFile(Generator):
     """Examples made by another program, one file for each part.
 
-    A .npz file holds `x_adv` (or `x`), and may hold `index`, the row of `data` that each image was made from, and `y`,
-    its label, which must then be that row's. Without `index`, and in a .npy file, image i belongs to row i. Images are
+    A .npz file holds `x_adv` (or `x`), and may hold `index`, which image of the data set each one was made from (its
+    position in the set's own part), and `y`, its label, which must then be that image's. Without `index`, and in a
+    .npy file, image i was made from the i-th image of `data`. Images are
     uint8 or float in [0, 1], (n, h, w, c), flat (n, h * w * c), or grey (n, h, w).
 
     Source: DeepCustom keeps its generated data in this way (gen_data.npy).
@@ -63,9 +64,9 @@ class ExamplesFile(Generator):
             raise StageError(f"examples_file: no file for the {run.part} part; name one in `{run.part}`")
         clean = run[self.data]
         arrays = _read(Path(path))
-        index = _index(arrays, len(clean), path)
+        rows = _rows(arrays, clean, path)
         x = _shaped(arrays[_images_of({key: a.shape for key, a in arrays.items()}, path)], clean.shape, path)
-        y = clean.y[index]
+        y = clean.y[rows]
         if "y" in arrays and not np.array_equal(given := arrays["y"].reshape(-1), y):
             wrong = int((given != y).sum()) if given.shape == y.shape else len(y)
             raise StageError(
@@ -74,7 +75,7 @@ class ExamplesFile(Generator):
             )
         run.images += len(x)
         info = {"attack": self.tag, "step_rule": f"made elsewhere: {Path(path).name}"}
-        return Examples(x=x, y=y, index=index, info=info)
+        return Examples(x=x, y=y, index=clean.index[rows], info=info)
 
 
 def _shapes(path: Path) -> Mapping[str, Shape]:
@@ -132,16 +133,19 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
         ) from None
 
 
-def _index(arrays: Mapping[str, NDArray[Any]], rows: int, path: object) -> NDArray[np.int64]:
+def _rows(arrays: Mapping[str, NDArray[Any]], clean: Examples, path: object) -> NDArray[np.int64]:
     n = len(arrays[next(name for name in _IMAGES if name in arrays)])
     if "index" not in arrays:
-        if n != rows:
-            raise StageError(f"{path}: {n} images for {rows} in `data`; add an 'index' array (n,) of rows to the file")
-        return np.arange(rows)
+        if n != len(clean):
+            raise StageError(f"{path}: {n} images for {len(clean)} in `data`; add an 'index' array (n,) to the file")
+        return np.arange(n)
     index = arrays["index"].reshape(-1)
-    if not np.issubdtype(index.dtype, np.integer) or (n and not (index.min() >= 0 and index.max() < rows)):
-        raise StageError(f"{path}: expected 'index' to hold whole numbers from 0 to {rows - 1}")
-    return index.astype(np.int64)
+    if not np.issubdtype(index.dtype, np.integer):
+        raise StageError(f"{path}: expected 'index' to hold whole numbers, received {index.dtype}")
+    try:
+        return clean.rows_of(index.astype(np.int64))
+    except ValueError as error:
+        raise StageError(f"{path}: 'index': {error}") from error
 
 
 def _shaped(x: NDArray[Any], shape: tuple[int, int, int], path: object) -> Images:

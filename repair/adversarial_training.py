@@ -112,15 +112,16 @@ class AdversarialTraining(Repair):
 
     def _train_on_pairs(self, model: Any, run: Run) -> None:
         adversarial, clean = run[self._adversarial], run[self._clean]
-        if len(adversarial) and not 0 <= int(adversarial.index.min()) <= int(adversarial.index.max()) < len(clean):
+        try:
+            rows = clean.rows_of(adversarial.index)
+        except ValueError as error:
             raise StageError(
-                f"{self.examples}: expected positions within its {len(clean)} clean images, "
-                f"received {adversarial.index.min()} to {adversarial.index.max()}; gf needs a generator that changes images"
-            )
-        whole = np.array_equal(adversarial.index, np.arange(len(clean)))
+                f"{self.examples}: {error}; gf needs a generator that changes images of its data"
+            ) from error
+        whole = np.array_equal(rows, np.arange(len(clean)))
         training.fit_pairs(
             model,
-            clean.x if whole else clean.x[adversarial.index],
+            clean.x if whole else clean.x[rows],
             adversarial.x,
             adversarial.y,
             ratio=self._share,

@@ -74,7 +74,7 @@ def test_faults_seen_before_running(tmp_path: Path, arrays: dict[str, np.ndarray
     ("arrays", "message"),
     [
         ({"x": X[:4]}, "4 images for 6 in `data`; add an 'index' array"),
-        ({"x": X[:2], "index": np.array([0, 6])}, "expected 'index' to hold whole numbers from 0 to 5"),
+        ({"x": X[:2], "index": np.array([0, 6])}, "'index': image 6 is not among the 6 images"),
         ({"x": X[:2], "index": np.array([0.0, 1.0])}, "expected 'index' to hold whole numbers"),
         ({"x": X, "y": (Y + 1) % 3}, "6 of 6 labels in 'y' differ"),
         ({"x": X.reshape(6, 1, 4, 4)}, r"expected images \(4, 4, 1\) as in `data`, received \(1, 4, 4\)"),

@@ -111,7 +111,7 @@ class Shift(Generator):
         data = run[self.data]
         run.progress(len(data), len(data), "images")
         x = np.clip(data.x + np.float32(self.noise.draw(run)), 0, 1)
-        return Examples(x=x, y=data.y, index=np.arange(len(data)))
+        return Examples(x=x, y=data.y, index=data.index)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,7 +170,7 @@ class Trouble(Generator):
                 case _:
                     raise RuntimeError("asked to fail")
         data = run[self.data]
-        return Examples(x=np.array(data.x), y=data.y, index=np.arange(len(data)))
+        return Examples(x=np.array(data.x), y=data.y, index=data.index)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,4 +193,4 @@ class FromFile(Generator):
         times = int(Path(self.path).read_text(encoding="utf-8"))
         data = run[self.data]
         take = np.zeros(times, np.int64)
-        return Examples(x=data.x[take], y=data.y[take], index=take)
+        return Examples(x=data.x[take], y=data.y[take], index=data.index[take])

@@ -105,7 +105,7 @@ def test_pairs_are_aligned_by_the_index_of_the_examples() -> None:
 def test_examples_that_change_no_image_of_the_clean_part_are_refused() -> None:
     component = repair()
     outside = Examples(x=X[:1], y=Y[:1], index=np.array([64]))
-    with pytest.raises(StageError, match="positions within its 64 clean images, received 64 to 64"):
+    with pytest.raises(StageError, match="image 64 is not among the 64 images"):
         component.produce(run(component, [Classifier(linear()), outside, clean()]))
 
 
