@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import importlib.util
 import inspect
@@ -19,6 +18,8 @@ from core.faults import Fault, SpecError
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILT_IN = ("targets", "localisation", "generators", "repair", "evaluation")
+TAKEN = (*BUILT_IN, "core", "tests", "benchmarks")
+"""Names of folders whose modules a user's folder of that name would hide."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,8 @@ def discover(folders: Iterable[Path] = ()) -> Catalogue:
         SpecError: a user's file cannot be imported, or two components of a family share a tag.
         TypeError: a component is declared wrongly.
     """
-    users = tuple(Path(folder).resolve() for folder in folders)
+    users = tuple(dict.fromkeys(Path(folder).resolve() for folder in folders))
+    _check_names(users)
     modules = [*_built_in(), *(module for folder in users for module in _from_folder(folder))]
     leaves = [leaf for module in modules for leaf in _leaves(module)]
     _unique_tags(leaves)
@@ -73,6 +75,18 @@ def _built_in() -> Iterator[ModuleType]:
             relative = path.relative_to(ROOT).with_suffix("")
             if path.name != "__init__.py":
                 yield importlib.import_module(".".join(relative.parts))
+
+
+def _check_names(folders: tuple[Path, ...]) -> None:
+    names = [folder.name for folder in folders]
+    for folder in folders:
+        message = ""
+        if folder.name in TAKEN and folder.parent != ROOT:
+            message = f"{folder.name} is the name of a folder of Temper; rename yours"
+        elif names.count(folder.name) > 1:
+            message = f"two folders are called {folder.name}; rename one"
+        if message:
+            raise SpecError([Fault("--components", 0, str(folder), message)])
 
 
 def _from_folder(folder: Path) -> Iterator[ModuleType]:
@@ -132,7 +146,8 @@ def _check_declaration(leaf: type[Component]) -> None:
     if inspect.isabstract(leaf):
         missing = ", ".join(sorted(leaf.__abstractmethods__))
         raise TypeError(f"{where}: has a tag but does not implement {missing}")
-    if not (dataclasses.is_dataclass(leaf) and leaf.__dataclass_params__.frozen):
+    parameters = vars(leaf).get("__dataclass_params__")  # its own: a family's would be found by inheritance
+    if parameters is None or not parameters.frozen:
         raise TypeError(f"{where}: must be decorated with @dataclass(frozen=True, kw_only=True)")
     fields_of(leaf)
 

@@ -1,0 +1,166 @@
+"""Who may import whom, what no module does, and how large one may be; read from the source."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+from tests.conftest import ROOT
+
+HOUSES = ("core", "targets", "generators", "localisation", "repair", "evaluation")
+FRAMEWORKS = {"tensorflow", "keras", "torch", "jax", "art", "diffusers", "transformers", "foolbox"}
+HEAVY = FRAMEWORKS | {"pandas", "matplotlib", "sklearn", "scipy", "dask", "distributed", "jinja2", "PIL"}
+AT_ONCE = {"numpy", "yaml", "jsonschema", "referencing", "rich", "psutil"}
+"""Packages that a module of core may import as it is imported; everything else is imported where it is used."""
+LONGEST = 300
+LONGER = {"core/families.py": 330}
+"""Modules that may be longer, and by how much: one noun that gains nothing from being torn apart."""
+
+
+@dataclass(frozen=True)
+class Imported:
+    name: str
+    line: int
+    at_once: bool
+    relative: bool
+
+
+def modules(*houses: str) -> list[Path]:
+    found = [path for house in houses for path in sorted((ROOT / house).rglob("*.py"))]
+    return [ROOT / "runner.py", *found] if houses == HOUSES else found
+
+
+def ids(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imports(path: Path) -> Iterator[Imported]:
+    yield from _imports(tree(path), at_once=True)
+
+
+def _imports(node: ast.AST, at_once: bool) -> Iterator[Imported]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            yield from (Imported(alias.name, child.lineno, at_once, False) for alias in child.names)
+        elif isinstance(child, ast.ImportFrom):
+            yield Imported(child.module or "", child.lineno, at_once, child.level > 0)
+        else:
+            inside = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            typing = isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"
+            yield from _imports(child, at_once and not inside and not typing)
+
+
+def wrong(path: Path, rule: str, found: list[Imported]) -> str:
+    return "\n".join(f"{ids(path)}:{i.line}: imports {i.name}; {rule}" for i in found)
+
+
+def package(name: str) -> str:
+    return name.partition(".")[0]
+
+
+EVERYWHERE = modules(*HOUSES)
+
+
+@pytest.mark.parametrize("path", EVERYWHERE, ids=ids)
+def test_imports_are_absolute_and_frameworks_wait_until_they_are_used(path: Path) -> None:
+    found = list(imports(path))
+    assert not (bad := [i for i in found if i.relative]), wrong(path, "imports are absolute", bad)
+    bad = [i for i in found if i.at_once and package(i.name) in HEAVY]
+    assert not bad, wrong(path, "import it in the function that uses it", bad)
+
+
+@pytest.mark.parametrize("path", modules("core"), ids=ids)
+def test_core_imports_no_component_and_few_packages(path: Path) -> None:
+    found = list(imports(path))
+    bad = [i for i in found if package(i.name) in (*HOUSES[1:], "runner", "tests", "benchmarks")]
+    assert not bad, wrong(path, "core knows no component", bad)
+    known = sys.stdlib_module_names | AT_ONCE | {"core"}
+    bad = [i for i in found if i.at_once and package(i.name) not in known]
+    assert not bad, wrong(path, f"core imports at once only {', '.join(sorted(AT_ONCE))}", bad)
+
+
+@pytest.mark.parametrize("path", modules(*HOUSES[1:]), ids=ids)
+def test_a_house_imports_core_and_itself(path: Path) -> None:
+    own = path.relative_to(ROOT).parts[0]
+    bad = [i for i in imports(path) if package(i.name) in {*HOUSES, "runner", "tests", "benchmarks"} - {"core", own}]
+    assert not bad, wrong(path, "houses meet in core only", bad)
+
+
+FORBIDDEN = {
+    "chdir": "the working directory belongs to the user",
+    "eval": "no text becomes code",
+    "exec": "no text becomes code",
+    "print": "the console speaks through rich, a module through its progress",
+    "system": "no shell",
+}
+
+
+@pytest.mark.parametrize("path", EVERYWHERE, ids=ids)
+def test_no_module_does_what_none_may(path: Path) -> None:
+    found = [
+        f"imports {i.name} in line {i.line}" for i in imports(path) if package(i.name) in {"pickle", "dill", "shelve"}
+    ]
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Call):
+            function = node.func
+            name = function.id if isinstance(function, ast.Name) else ""
+            if (
+                isinstance(function, ast.Attribute)
+                and isinstance(function.value, ast.Name)
+                and function.value.id == "os"
+            ):
+                name = function.attr
+            if name in FORBIDDEN:
+                found.append(f"calls {name} in line {node.lineno}: {FORBIDDEN[name]}")
+            for keyword in node.keywords:
+                if keyword.arg in ("allow_pickle", "shell") and ast.unparse(keyword.value) != "False":
+                    found.append(f"{keyword.arg} in line {node.lineno}")
+                if keyword.arg == "safe_mode" and ast.unparse(keyword.value) != "True":
+                    found.append(f"loads models unsafely in line {node.lineno}")
+    assert not found
+
+
+@pytest.mark.parametrize("path", [p for p in EVERYWHERE if p.name != "__init__.py"], ids=ids)
+def test_a_module_says_what_it_is(path: Path) -> None:
+    docstring = ast.get_docstring(tree(path))
+    assert docstring
+    assert docstring.splitlines()[0].rstrip()[-1] in ".!?:", "the first line is a sentence"
+
+
+@pytest.mark.parametrize("path", [p for p in EVERYWHERE if p.name == "__init__.py"], ids=ids)
+def test_packages_are_empty(path: Path) -> None:
+    assert path.read_text(encoding="utf-8").strip() == ""
+
+
+def test_modules_are_short() -> None:
+    lengths = {ids(path): len(path.read_text(encoding="utf-8").splitlines()) for path in EVERYWHERE}
+    long = {name: length for name, length in lengths.items() if length > LONGER.get(name, LONGEST)}
+    assert not long
+    assert all(lengths[name] > LONGEST for name in LONGER), "an exception that is needed no more"
+
+
+PROBE = """
+import sys
+sys.path.insert(0, {root!r})
+import core.cli
+from core.discovery import discover
+assert discover().leaves
+print(",".join(sorted({{name.partition(".")[0] for name in sys.modules}} & {heavy!r})))
+"""
+
+
+def test_finding_the_components_imports_no_framework() -> None:
+    probe = PROBE.format(root=str(ROOT), heavy=HEAVY)
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.strip() == ""
