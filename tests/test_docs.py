@@ -16,6 +16,7 @@ from core.cli import DONE, _parser, main
 from core.component import Component, summary
 from core.discovery import Catalogue, discover
 from core.families import Dataset
+from core.faults import SpecError
 from core.report.spec import ExpectedSpec
 from tests.conftest import PLAIN, ROOT
 
@@ -192,6 +193,18 @@ def test_a_variant_is_what_its_page_says(built_in: Catalogue, tmp_path: Path) ->
     assert small.stages["mlp"].raw["units"] == 16
     assert small.stages["mlp"].raw["layers"] == 2
     assert small.axes["eps"] == (8 / 255, 16 / 255, 32 / 255)
+
+
+def test_faults_read_as_the_page_shows(built_in: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = ROOT / "docs" / "experiment-file.md"
+    (shown,) = blocks(page, "")
+    files(page, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    path = Path("digits.yaml")
+    path.write_text(path.read_text(encoding="utf-8").replace("eps_step", "eps_stp"), encoding="utf-8")
+    with pytest.raises(SpecError) as wrong:
+        spec.load(path, built_in)
+    assert str(wrong.value) == shown.strip()
 
 
 def test_the_readme_fits_on_a_page_or_two() -> None:
