@@ -57,6 +57,10 @@ def file_name(family: type[Component]) -> str:
 def _family(family: type[Component], catalogue: Catalogue) -> Schema:
     # An if/then chain on `type`, never oneOf: oneOf answers a typo with "not valid under any of the given schemas".
     members = catalogue.of(family)
+    chain = [
+        {"if": {"properties": {"type": {"const": tag}}, "required": ["type"]}, "then": {"$ref": f"#/$defs/{tag}"}}
+        for tag in members
+    ]
     return {
         "$schema": DRAFT,
         "$id": file_name(family),
@@ -64,13 +68,7 @@ def _family(family: type[Component], catalogue: Catalogue) -> Schema:
         "type": "object",
         "required": ["type"],
         "properties": {"type": {"enum": list(members), "description": f"Kind of {family.__name__.lower()}."}},
-        "allOf": [
-            {
-                "if": {"properties": {"type": {"const": tag}}, "required": ["type"]},
-                "then": {"$ref": f"#/$defs/{tag}"},
-            }
-            for tag in members
-        ],
+        **({"allOf": chain} if chain else {}),  # a family may have no member yet
         "$defs": {tag: _component(leaf) for tag, leaf in members.items()},
     }
 

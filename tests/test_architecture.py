@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+
 from tests.conftest import ROOT
 
 HOUSES = ("core", "targets", "generators", "localisation", "repair", "evaluation")
