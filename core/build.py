@@ -133,23 +133,27 @@ def _value(value: Any, kind: Kind, catalogue: Catalogue) -> Any:
             return value
 
 
-def plain(component: Component, show: Callable[[Ref[Any]], Any] = str) -> dict[str, Any]:
-    """Return a component as plain JSON values with every default written out, and references as ``show`` gives them."""
+def plain(component: Component, show: Callable[[Ref[Any]], Any] = str, paths: bool = True) -> dict[str, Any]:
+    """Return a component as plain JSON values with every default written out, and references as ``show`` gives them.
+
+    Without ``paths``, the places of files are left out.
+    """
     values: dict[str, Any] = {"type": component.tag}
-    for field in dataclasses.fields(component):  # type: ignore[arg-type]
-        values[field.name] = _plain(getattr(component, field.name), show)
+    for field in fields_of(type(component)):
+        value = getattr(component, field.name)
+        values[field.name] = None if field.is_file and not paths else _plain(value, show, paths)
     return values
 
 
-def _plain(value: Any, show: Callable[[Ref[Any]], Any]) -> Any:
+def _plain(value: Any, show: Callable[[Ref[Any]], Any], paths: bool) -> Any:
     if isinstance(value, Component):
-        return plain(value, show)
+        return plain(value, show, paths)
     if isinstance(value, Ref):
         return show(value)
     if isinstance(value, tuple):
-        return [_plain(item, show) for item in value]
+        return [_plain(item, show, paths) for item in value]
     if isinstance(value, Mapping):
-        return {key: _plain(item, show) for key, item in value.items()}
+        return {key: _plain(item, show, paths) for key, item in value.items()}
     return value
 
 

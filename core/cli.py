@@ -11,7 +11,7 @@ from types import FrameType
 
 from rich.console import Console
 
-from core import compose, schema, spec
+from core import backend, compose, schema, spec
 from core.describe import description, explanation, failure_lines, listing, plan_lines
 from core.discovery import ROOT, Catalogue, discover
 from core.faults import Fault, SpecError, nearest
@@ -65,7 +65,7 @@ def _act(options: argparse.Namespace, out: Console) -> int:
             description(catalogue, options.describe) if options.describe else listing(catalogue, options.list or None)
         )
         for item in lines:
-            out.print(item, markup=False, highlight=False)
+            out.print(item, markup=False, highlight=False, soft_wrap=isinstance(item, str))
         return DONE
     if not options.files:
         raise SpecError([Fault("runner.py", 0, "", "no experiment file is named; --help shows how")])
@@ -80,6 +80,10 @@ def _experiments(options: argparse.Namespace, catalogue: Catalogue, out: Console
                 raise SpecError(fault for _, fault in layered.unread)
             out.print(explanation(layered, options.explain, catalogue), markup=False, highlight=False)
         return DONE
+    try:
+        backend.name()
+    except ValueError as wrong:
+        raise SpecError.at("environment", 0, str(wrong)) from None
     # Every file is read before the first one runs, so that a fault in the last costs nothing.
     sessions: list[Session] = []
     faults: list[Fault] = []
@@ -103,7 +107,7 @@ def _experiment(session: Session, options: argparse.Namespace, out: Console) -> 
     plan = session.plan()
     if options.plan:
         for step in plan_lines(plan):
-            out.print(step)
+            out.print(step, soft_wrap=True)
         return DONE
     tally = session.run(plan, out)
     made, cached = len(tally.made), len(plan.having("cached"))

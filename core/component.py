@@ -142,10 +142,20 @@ class Component(ABC):
 
         By default the fields marked ``File``; their content enters the fingerprint, their place does not.
         """
-        for f in fields_of(type(self)):
+        for component in self.with_nested():
+            for f in fields_of(type(component)):
+                value = getattr(component, f.name)
+                if f.is_file and value is not None:
+                    yield Path(value)
+
+    def with_nested(self) -> Iterator[Component]:
+        """Yield the component itself and every component nested in it."""
+        yield self
+        for f in dataclasses.fields(self):  # type: ignore[arg-type]
             value = getattr(self, f.name)
-            if f.is_file and value is not None:
-                yield Path(value)
+            for item in value if isinstance(value, tuple) else (value,):
+                if isinstance(item, Component):
+                    yield from item.with_nested()
 
     @property
     def stochastic(self) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 from core import backend
 from core.artefacts import Data
 from core.build import changed, map_references, plain
-from core.component import Part, Plain, Ref, fields_of
+from core.component import Part, Plain, Ref
 from core.digest import Digests, of_value
 from core.experiment import SEED, Experiment, Point
 from core.families import Dataset, Evaluation, Generator, Repair, Stage
@@ -201,7 +201,7 @@ class Graph:
 
     def _definition(self, ref: Ref[Any], point: Point) -> Iterator[tuple[str, Input]]:
         component = self._bind(self._experiment.component(ref.stage, point), "train", ref.against, point)
-        ingredients = {"component": plain(component), "code": self._digests.code(type(component).__module__)}
+        ingredients = {"component": plain(component), "code": self._code(component)}
         yield str(ref), Input(definition={"section": component.section} | ingredients)
         for inner in component.references():
             if inner not in (getattr(component, "model", None), getattr(component, "data", None)):
@@ -217,18 +217,21 @@ class Graph:
             found = inputs[str(ref)]
             return {"ref": str(ref) if named else None, "is": found.definition or [found.fingerprint, found.part]}
 
-        values = plain(component, identity)
         # What counts is the content of a file, not where it lies.
-        values |= {f.name: None for f in fields_of(type(component)) if f.is_file}
+        values = plain(component, identity, paths=False)
         return {
             "component": values,
-            "code": self._digests.code(type(component).__module__),
+            "code": self._code(component),
             "part": part,
             "seed": None if seed is None else [seed, stage],
             "backend": None if isinstance(component, Dataset) else backend.name(),
             "files": [self._digests.content(path) for path in component.files()],
             "reads": [identity(ref) for ref in component.references() if ref.clean],
         }
+
+    def _code(self, component: Stage) -> list[str]:
+        """Return the digests of the modules that a component and those nested in it are written in."""
+        return sorted({self._digests.code(type(part).__module__) for part in component.with_nested()})
 
 
 def _label(stage: str, part: Part | None, against: str | None, component: Stage, point: Mapping[str, Plain]) -> str:

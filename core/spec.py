@@ -10,7 +10,7 @@ from typing import Any
 
 from core import compose, tables
 from core.build import at, build, expand_path, fraction, normalise, substitute, value_at
-from core.component import fields_of
+from core.component import Component, fields_of
 from core.compose import Layered
 from core.discovery import Catalogue
 from core.experiment import SEED, Experiment, StageSpec
@@ -95,9 +95,12 @@ class _Reader:
                 raw = stages[name] = self._paths((section, name), cls, normalise(raw, cls, self.catalogue))
                 yield name, StageSpec(name, cls, raw)
 
-    def _paths(self, place: KeyPath, cls: type[Stage], raw: dict[str, Any]) -> dict[str, Any]:
+    def _paths(self, place: KeyPath, cls: type[Component], raw: dict[str, Any]) -> dict[str, Any]:
         for field in fields_of(cls):
             text = raw.get(field.name)
+            if field.kind.name == "nested" and isinstance(text, dict):
+                leaf = self.catalogue.of(field.kind.target).get(str(text.get("type")))
+                raw[field.name] = self._paths((*place, field.name), leaf, text) if leaf else text
             if field.is_file and is_axis(text):
                 self.report((*place, field.name), "a path cannot vary over an axis; declare a stage for each file")
             elif field.is_file and isinstance(text, str):

@@ -198,6 +198,24 @@ def test_a_file_that_changes_content_changes_the_artefact(run: Run, write: Write
     assert "0 to run" in said  # the place does not count
 
 
+def test_a_file_of_a_nested_component_counts_too(run: Run, write: Write, tmp_path: Path) -> None:
+    (tmp_path / "shift").write_text("0.5", encoding="utf-8")
+    text = """
+    name: nested
+    datasets: {grey: {type: plain}}
+    generate: {lighter: {type: shift, data: grey, noise: {type: written, path: shift}}}
+    """
+    assert "2 made" in run(write(text))[1]
+    (tmp_path / "shift").rename(tmp_path / "moved")
+    code, said = run(write(text), "--plan")
+    assert code == 2
+    assert "generate.lighter.noise.path: there is no file" in said
+    text = text.replace("path: shift", "path: moved")
+    assert "0 to run" in run(write(text), "--plan")[1]
+    (tmp_path / "moved").write_text("0.25", encoding="utf-8")
+    assert "because file changed" in run(write(text), "--plan")[1]
+
+
 def test_smoke_results_never_mix_with_real_ones(run: Run, write: Write, tmp_path: Path) -> None:
     code, said = run(write(PLAIN), "--smoke")
     assert code == 0, said

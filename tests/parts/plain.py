@@ -86,6 +86,25 @@ class Drawn(Noise):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Written(Noise):
+    """The shift that a text file says.
+
+    Source: made up for the tests.
+    """
+
+    tag = "written"
+
+    path: Annotated[str, "the file with the shift, in pixel values", File()]
+
+    @property
+    def stochastic(self) -> bool:
+        return False
+
+    def draw(self, run: Run) -> float:
+        return float(Path(self.path).read_text(encoding="utf-8"))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Shift(Generator):
     """Images made lighter.
 
