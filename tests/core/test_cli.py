@@ -1,0 +1,309 @@
+"""The command line: what it says and how it ends, in this process or, where imports matter, in one of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from core.sections import SECTIONS
+from tests.conftest import PARTS, PLAIN, ROOT
+
+Run = Callable[..., tuple[int, str]]
+Write = Callable[..., Path]
+
+FAULTY = PLAIN.replace("type: shade,", "type: shad,")
+FAILING = """
+name: failing
+datasets: {grey: {type: plain}}
+generate: {bad: {type: trouble, data: grey, how: raise}}
+"""
+
+
+@pytest.fixture
+def outputs(tmp_path: Path) -> Path:
+    return tmp_path / "outputs"
+
+
+# Exit codes.
+
+
+def test_done_is_0(run: Run, write: Write) -> None:
+    assert run(write(PLAIN))[0] == 0
+
+
+def test_a_failed_stage_is_1(run: Run, write: Write) -> None:
+    code, said = run(write(FAILING))
+    assert code == 1
+    assert "1 failed" in said
+
+
+def test_a_faulty_file_is_2_and_nothing_runs(run: Run, write: Write, outputs: Path) -> None:
+    code, said = run(write(FAULTY))
+    assert code == 2
+    assert "experiment.yaml:12: evaluate.shade.type: unknown type 'shad'; did you mean 'shade'?" in said
+    assert not outputs.exists()
+
+
+def test_one_faulty_file_among_several_stops_them_all(run: Run, write: Write, outputs: Path) -> None:
+    code, said = run(write(PLAIN, "good.yaml"), write(FAULTY, "bad.yaml"), write("seeds: x", "worse.yaml"))
+    assert code == 2
+    assert "bad.yaml:12:" in said
+    assert "worse.yaml:1:" in said
+    assert not (outputs / "plain").exists()
+
+
+def test_several_files_run_one_after_another_and_the_worst_end_counts(run: Run, write: Write, outputs: Path) -> None:
+    code, said = run(write(FAILING, "failing.yaml"), write(PLAIN, "plain.yaml"))
+    assert code == 1, said
+    assert (outputs / "plain" / "results.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "runner.py: no experiment file is named; --help shows how"),
+        (("none.yaml",), "none.yaml: cannot be read: No such file or directory"),
+        (("--list", "generators"), "--list: there is no section 'generators'; did you mean 'generate'?"),
+        (("--describe", "fsgm"), "--describe: there is no type 'fsgm'; did you mean 'fgsm'?"),
+    ],
+)
+def test_a_wrong_command_is_2(run: Run, arguments: tuple[str, ...], said: str) -> None:
+    code, output = run(*arguments)
+    assert code == 2
+    assert said in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--seeds", "a"), "expected different whole numbers such as 1,2,3, received 'a'"),
+        (("--seeds", "1,1"), "expected different whole numbers"),
+        (("--jobs", "0"), "expected a whole number of at least 1, received '0'"),
+        (("--no-such",), "unrecognized arguments: --no-such"),
+    ],
+)
+def test_a_wrong_option_is_2_too(
+    run: Run, write: Write, arguments: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        run(write(PLAIN), *arguments)
+    assert end.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--only", "--force"])
+def test_an_unknown_stage_is_named_with_those_there_are(run: Run, write: Write, option: str) -> None:
+    code, said = run(write(PLAIN), option, "lightr,nothing_like_it")
+    assert code == 2
+    assert "no stage is called 'lightr'; did you mean 'lighter'?" in said
+    assert "no stage is called 'nothing_like_it'; there is grey, lighter, random, shade" in said
+
+
+def test_an_unknown_backend_is_a_fault_of_the_environment(
+    run: Run, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", "theano")
+    code, said = run(write(PLAIN), "--plan")
+    assert code == 2
+    assert "KERAS_BACKEND: expected tensorflow" in said
+    assert "received 'theano'" in said
+
+
+# Options.
+
+
+def test_set_overrides_a_value_and_its_faults_name_it(run: Run, write: Write) -> None:
+    code, said = run(write(PLAIN), "--plan", "--set", "datasets.grey.images=8", "--set", "axes.by=[0.3]")
+    assert code == 0, said
+    assert "lighter.test by=0.3" in said
+    code, said = run(write(PLAIN), "--plan", "--set", "datasets.grey.images=none")
+    assert code == 2
+    assert "--set datasets.grey.images=none: expected a whole number, received 'none'" in said
+
+
+def test_set_can_name_the_experiment(run: Run, write: Write, outputs: Path) -> None:
+    assert run(write(PLAIN), "--set", "name=other", "--tables")[0] == 0
+    assert (outputs / "other").is_dir()
+    assert not (outputs / "plain").exists()
+
+
+def test_seeds_replace_those_of_the_file(run: Run, write: Write) -> None:
+    code, said = run(write(PLAIN), "--plan", "--seeds", "7")
+    assert code == 0, said
+    assert "random.test seed=7" in said
+    assert "seed=1" not in said
+
+
+def test_a_plan_runs_nothing(run: Run, write: Write, outputs: Path) -> None:
+    code, said = run(write(PLAIN), "--plan")
+    assert code == 0, said
+    assert "10 to run, 0 cached" in said
+    assert not (outputs / "plain").exists()
+
+
+def test_only_adv_training_without_data_is_2(run: Run, write: Write) -> None:
+    code, said = run(write(PLAIN), "--set", "mode=only_adv_training")
+    assert code == 2
+    assert "mode: generate.lighter: only_adv_training takes generated data from the store" in said
+
+
+@pytest.mark.parametrize("section", [None, *SECTIONS, "noise"])
+def test_list_shows_the_components_of_a_section(run: Run, section: str | None) -> None:
+    code, said = run("--list", *([section] if section else []))
+    assert code == 0
+    named = [line.removesuffix(":") for line in said.splitlines() if line and not line.startswith(" ")]
+    assert named == ([section] if section else [*SECTIONS, *named[len(SECTIONS) :]])
+    if section in (None, "generate"):
+        assert "  fgsm                   Fast gradient sign method" in said
+    if section in (None, "noise"):
+        assert "  drawn" in said
+
+
+def test_describe_shows_every_parameter(run: Run) -> None:
+    code, said = run("--describe", "pgd")
+    assert code == 0
+    for text in (
+        "generate: type: pgd",
+        "Source:",
+        "parameter",
+        "eps_step",
+        "> 0",
+        "required",
+        "reference to Classifier",
+    ):
+        assert text in said
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("datasets.grey.type", "datasets.grey.type = 'plain'\n  from {file}:7\n  grey: {{type: plain}}"),
+        ("axes.by[1]", "axes.by[1] = 0.2\n  from {file}:5"),
+        ("axes.by.1", "axes.by.1 = 0.2\n  from {file}:5"),
+        ("generate.lighter", "generate.lighter = a mapping\n  from {file}:9"),
+        ("datasets.grey.images", "datasets.grey.images = 6\n  default of plain: images of each part"),
+    ],
+)
+def test_explain_says_where_a_value_comes_from(run: Run, write: Write, key: str, said: str) -> None:
+    file = write(PLAIN)
+    code, output = run(file, "--explain", key)
+    assert code == 0, output
+    assert said.format(file=file) in output
+
+
+def test_explain_knows_of_overrides_and_layers(run: Run, write: Write) -> None:
+    base = write(PLAIN, "base.yaml")
+    file = write("extends: base.yaml\ngenerate:\n  random: {seconds: 0.0}\n")
+    assert f"from {base}:7" in run(file, "--explain", "datasets.grey.type")[1]
+    assert f"from {file}:3" in run(file, "--explain", "generate.random.seconds")[1]
+    said = run(file, "--explain", "datasets.grey.images", "--set", "datasets.grey.images=8")[1]
+    assert "datasets.grey.images = 8\n  from --set datasets.grey.images=8" in said
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("generate.lightr.data", "there is no 'lightr'; did you mean 'lighter'?"),
+        ("datasets.grey.imags", "no such value; did you mean 'images'?"),
+        ("axes.by[5]", "there is no '5'"),
+        ("nothing", "there is no 'nothing'"),
+        ("datasets.grey.type.deeper", "there is no 'deeper'"),
+    ],
+)
+def test_explain_of_what_is_not_there_is_2(run: Run, write: Write, key: str, said: str) -> None:
+    code, output = run(write(PLAIN), "--explain", key)
+    assert code == 2
+    assert said in output
+
+
+def test_users_schemas_are_written_beside_their_components(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from core.cli import main
+
+    folder = tmp_path / "mine_with_schemas"
+    folder.mkdir()
+    assert main(["--write-schemas", "--components", str(folder)]) == 0
+    assert (folder / "schemas" / "experiment.schema.json").exists()
+    assert "wrote" in capsys.readouterr().out
+
+
+def test_gc_of_nothing_removes_nothing(run: Run) -> None:
+    assert run("--gc") == (0, "removed 0 artefacts, 0.0 MiB\n")
+
+
+# The program.
+
+
+def program(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run the program; it reports on its standard error which packages it imported."""
+    return subprocess.run(
+        [sys.executable, "-X", "importtime", str(ROOT / "runner.py"), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+HEAVY = ("tensorflow", "keras", "torch", "jax", "art", "pandas", "matplotlib", "sklearn", "scipy")
+
+
+def imported(stderr: str) -> set[str]:
+    names = {line.rpartition("|")[2].strip().partition(".")[0] for line in stderr.splitlines() if "|" in line}
+    assert "numpy" in names  # the report is there
+    return names & set(HEAVY)
+
+
+MODELS = """
+name: models
+datasets: {grey: {type: plain}}
+targets: {mlp: {type: dense, dataset: grey}}
+generate: {pgd: {type: pgd, model: mlp, eps: 0.1, eps_step: 0.01, max_iter: 2}}
+evaluate: {matrix: {type: robustness_matrix, models: [mlp], examples: [grey, pgd], protocol: white_box}}
+"""
+
+
+def test_a_plan_imports_no_framework(write: Write, outputs: Path) -> None:
+    done = program(write(MODELS), "--plan", "--components", PARTS, "--outputs", outputs)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "to run" in done.stdout
+    assert imported(done.stderr) == set()
+
+
+@pytest.mark.parametrize("arguments", [("--list",), ("--describe", "pgd"), ("--gc",)])
+def test_looking_imports_no_framework(arguments: tuple[str, ...], outputs: Path) -> None:
+    done = program(*arguments, "--outputs", outputs)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert imported(done.stderr) == set()
+
+
+def test_a_run_that_is_there_already_imports_no_framework(run: Run, write: Write, outputs: Path) -> None:
+    assert run(write(PLAIN))[0] == 0
+    done = program(write(PLAIN), "--components", PARTS, "--outputs", outputs)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "0 made, 10 cached" in done.stdout
+    assert imported(done.stderr) == set()
+
+
+def test_help_names_every_option_section_and_exit_code() -> None:
+    done = program("--help")
+    assert done.returncode == 0
+    for text in ("0 done", "1 a stage failed", "2 the file is wrong", "130 interrupted"):
+        assert text in " ".join(done.stdout.split())
+    for option in (
+        "--plan", "--explain", "--smoke", "--set", "--seeds", "--only", "--force", "--retry-failed", "--tables", "--diff",
+        "--jobs", "--list", "--describe", "--write-schemas", "--gc", "--components", "--outputs",
+    ):  # fmt: skip
+        assert option in done.stdout
+
+
+def test_faults_go_to_the_error_stream(write: Write, outputs: Path) -> None:
+    done = program(write(FAULTY), "--components", PARTS, "--outputs", outputs)
+    assert done.returncode == 2
+    assert "unknown type 'shad'" in done.stderr
+    assert done.stdout == ""

@@ -1,0 +1,56 @@
+"""The experiment files that come with Temper: each is sound, says what it is, and needs no data of ours to be planned."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from core import spec
+from core.cli import main
+from core.discovery import discover
+from tests.conftest import ROOT
+
+FOLDER = ROOT / "experiments"
+FILES = sorted(path for path in FOLDER.rglob("*") if path.suffix in (".yaml", ".yml", ".json"))
+
+
+def ids(path: Path) -> str:
+    return str(path.relative_to(FOLDER))
+
+
+def test_there_are_experiments() -> None:
+    assert FILES
+    assert FOLDER / "quickstart.yaml" in FILES
+
+
+@pytest.mark.parametrize("path", FILES, ids=ids)
+def test_it_can_be_planned(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = main([str(path), "--plan", "--outputs", str(tmp_path)])
+    said = capsys.readouterr()
+    assert code == 0, said.err
+    assert "to run" in said.out
+
+
+@pytest.mark.parametrize("path", FILES, ids=ids)
+def test_it_can_be_planned_in_small(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(path), "--smoke", "--plan", "--outputs", str(tmp_path)]) == 0, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if p.suffix != ".json"], ids=ids)
+def test_its_head_says_what_it_is(path: Path) -> None:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    head = lines[: next(i for i, line in enumerate(lines) if not line.startswith("#"))]
+    schema = re.search(r"\$schema=(\S+)", head[0])
+    assert schema
+    assert (path.parent / schema[1]).resolve() == ROOT / "schemas" / "experiment.schema.json"
+    assert len([line for line in head[1:] if len(line) > 20]) >= 1, "a comment at the top says what the experiment is"
+    for command in re.findall(r"runner\.py (\S+)", "\n".join(head)):
+        assert command == str(path.relative_to(ROOT)), "the command at the top names another file"
+
+
+def test_each_has_results_of_its_own() -> None:
+    catalogue = discover()
+    names = [spec.load(path, catalogue).name for path in FILES]
+    assert len(set(names)) == len(names)
