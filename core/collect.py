@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.artefacts import Data, Examples, Results
+from core.attack import SHOWN, Attack
 from core.experiment import SEED
 from core.experiment import Experiment as Checked
-from core.families import SHOWN, Attack, Evaluation
+from core.families import Evaluation
 from core.graph import Graph, Result
 from core.history import Failures
 from core.report.spec import Experiment, ImageGrid

@@ -12,10 +12,10 @@ from rich.text import Text
 from core.component import Component, Field, fields_of, summary
 from core.compose import Layered
 from core.discovery import Catalogue
-from core.families import SECTIONS
 from core.faults import Fault, KeyPath, SpecError, nearest
 from core.plan import Plan
 from core.progress import duration
+from core.sections import SECTIONS
 from core.validate import show
 
 

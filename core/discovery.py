@@ -13,8 +13,9 @@ from pathlib import Path
 from types import MappingProxyType, ModuleType
 
 from core.component import Component, fields_of
-from core.families import SECTIONS, Stage
 from core.faults import Fault, SpecError
+from core.sections import SECTIONS
+from core.stage import Stage
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILT_IN = ("targets", "localisation", "generators", "repair", "evaluation")

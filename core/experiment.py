@@ -10,9 +10,10 @@ from typing import Any, Literal
 
 from core.build import axes_in, build, substitute
 from core.component import Plain, Ref
+from core.dataset import Dataset
 from core.discovery import Catalogue
-from core.families import Dataset, Stage
 from core.report.spec import ExpectedSpec, TableSpec
+from core.stage import Stage
 
 Mode = Literal["both", "only_attack", "only_adv_training"]
 Point = Mapping[str, Plain]

@@ -11,10 +11,12 @@ from core import backend
 from core.artefacts import Data
 from core.build import changed, map_references, plain
 from core.component import Part, Plain, Ref
+from core.dataset import Dataset
 from core.digest import Digests, of_value
 from core.experiment import SEED, Experiment, Point
-from core.families import Dataset, Evaluation, Generator, Repair, Stage
+from core.families import Evaluation, Generator, Repair
 from core.references import typed
+from core.stage import Stage
 
 
 @dataclass(frozen=True)

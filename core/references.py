@@ -10,11 +10,13 @@ from typing import Any
 from core.artefacts import Artefact, Data, DataInfo, Examples
 from core.build import at, substitute, value_at
 from core.component import Component, Kind, Ref, fields_of
+from core.dataset import Dataset
 from core.discovery import Catalogue
 from core.experiment import SEED, Experiment, Point, StageSpec
-from core.families import Dataset, Evaluation, Generator, Stage, Target
+from core.families import Evaluation, Generator, Target
 from core.faults import KeyPath, nearest
 from core.schema import REFERENCE
+from core.stage import Stage
 
 Finding = tuple[str, KeyPath, str]
 

@@ -8,7 +8,7 @@ import yaml
 
 from core.component import fields_of
 from core.experiment import Experiment, StageSpec
-from core.families import SECTIONS
+from core.sections import SECTIONS
 
 
 def resolved(experiment: Experiment) -> str:

@@ -11,8 +11,8 @@ from typing import Any
 
 from core.component import PARTS, Component, Field, Kind, fields_of, summary
 from core.discovery import Catalogue
-from core.families import SECTIONS
 from core.report.spec import Best, CellFormat
+from core.sections import SECTIONS
 
 Schema = dict[str, Any]
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from core.component import fields_of
+from core.dataset import Dataset
 from core.experiment import Experiment, StageSpec
-from core.families import Dataset
 
 TINY: Mapping[str, int] = {"train_size": 200, "test_size": 50, "epochs": 1, "max_iter": 2, "num_random_init": 1}
 """The largest value each of these parameters has in a smoke run, wherever it occurs."""

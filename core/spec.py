@@ -14,10 +14,11 @@ from core.component import Component, fields_of
 from core.compose import Layered
 from core.discovery import Catalogue
 from core.experiment import SEED, Experiment, StageSpec
-from core.families import SECTIONS, Stage
 from core.faults import Fault, KeyPath, SpecError, nearest
 from core.references import reference_faults
+from core.sections import SECTIONS
 from core.smoke import shrink
+from core.stage import Stage
 from core.validate import Validator, is_axis
 
 RESERVED = ("experiment", "stage", "model", "examples", "group", "metric", "value", "n", "lower", "upper", "unit",

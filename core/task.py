@@ -17,11 +17,12 @@ from core.classifier import Classifier
 from core.component import Part, Ref
 from core.cost import Meter
 from core.discovery import Catalogue, discover
-from core.families import SECTIONS, Stage
 from core.graph import Input, Work
 from core.ledger import Ledger, StageDied
 from core.provenance import versions
 from core.run import Run
+from core.sections import SECTIONS
+from core.stage import Stage
 from core.store import Damaged, Store
 
 Status = Literal["done", "failed", "damaged"]

@@ -13,9 +13,9 @@ import numpy as np
 
 from core import backend
 from core.artefacts import Images, Labels
+from core.attack import Attack
 from core.classifier import Classifier
 from core.component import Plain, empty_mapping
-from core.families import Attack
 from core.faults import StageError, nearest
 from core.threat import Norm, ThreatModel
 from generators.art_source import Parameter, parameters

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from core import backend
 from core.artefacts import Images, Labels
+from core.attack import Attack
 from core.classifier import Classifier
 from core.component import Range
-from core.families import Attack
 from core.threat import Norm, ThreatModel
 from generators.ball import ascent, draw, projector
 

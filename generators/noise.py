@@ -10,9 +10,9 @@ from typing import Annotated
 import numpy as np
 
 from core.artefacts import Images, Labels
+from core.attack import Attack
 from core.classifier import Classifier
 from core.component import Range
-from core.families import Attack
 from core.threat import ThreatModel
 from generators.ball import draw
 

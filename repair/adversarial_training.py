@@ -11,9 +11,10 @@ import numpy as np
 
 from core import backend, training
 from core.artefacts import Examples, Images, Labels
+from core.attack import Attack
 from core.classifier import Classifier
 from core.component import Part, Range, Ref
-from core.families import Attack, Repair
+from core.families import Repair
 from core.faults import StageError
 from core.run import Run
 

@@ -20,8 +20,6 @@ HEAVY = FRAMEWORKS | {"pandas", "matplotlib", "sklearn", "scipy", "dask", "distr
 AT_ONCE = {"numpy", "yaml", "jsonschema", "referencing", "rich", "psutil"}
 """Packages that a module of core may import as it is imported; everything else is imported where it is used."""
 LONGEST = 300
-LONGER = {"core/families.py": 330}
-"""Modules that may be longer, and by how much: one noun that gains nothing from being torn apart."""
 
 
 @dataclass(frozen=True)
@@ -146,9 +144,7 @@ def test_packages_are_empty(path: Path) -> None:
 
 def test_modules_are_short() -> None:
     lengths = {ids(path): len(path.read_text(encoding="utf-8").splitlines()) for path in EVERYWHERE}
-    long = {name: length for name, length in lengths.items() if length > LONGER.get(name, LONGEST)}
-    assert not long
-    assert all(lengths[name] > LONGEST for name in LONGER), "an exception that is needed no more"
+    assert not {name: length for name, length in lengths.items() if length > LONGEST}
 
 
 PROBE = """

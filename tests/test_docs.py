@@ -14,8 +14,8 @@ from core import schema, spec
 from core.build import build
 from core.cli import DONE, _parser, main
 from core.component import Component, summary
+from core.dataset import Dataset
 from core.discovery import Catalogue, discover
-from core.families import Dataset
 from core.faults import SpecError
 from core.report.spec import ExpectedSpec
 from tests.conftest import PLAIN, ROOT

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from core.families import Source
+from core.dataset import Source
 from core.faults import StageError
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")

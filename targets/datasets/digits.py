@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from core.artefacts import DataInfo
-from core.families import Dataset, Source
+from core.dataset import Dataset, Source
 from core.stratify import stratified
 
 

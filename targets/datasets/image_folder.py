@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from core.artefacts import DataInfo
 from core.component import File, Range
-from core.families import Dataset, Source
+from core.dataset import Dataset, Source
 from core.faults import StageError
 from core.images import prepare
 from core.stratify import stratified

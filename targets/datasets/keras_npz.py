@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar
 from core import backend
 from core.artefacts import DataInfo
 from core.component import File
-from core.families import Dataset, Source
+from core.dataset import Dataset, Source
 from core.faults import StageError
 from targets.datasets.archive import Archive, with_channels
 

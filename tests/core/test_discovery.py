@@ -10,15 +10,16 @@ import pytest
 
 from core.component import Component
 from core.discovery import Catalogue, discover
-from core.families import SECTIONS, Generator
+from core.families import Generator
 from core.faults import SpecError
+from core.sections import SECTIONS
 
 HEAD = """
 from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 from core.artefacts import DataInfo
-from core.families import Dataset
+from core.dataset import Dataset
 """
 BODY = """
 @dataclass(frozen=True, kw_only=True)

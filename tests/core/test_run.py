@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from tests.conftest import PARTS, PLAIN, start
 
 Run = Callable[..., tuple[int, str]]
@@ -224,7 +225,9 @@ def test_smoke_results_never_mix_with_real_ones(run: Run, write: Write, tmp_path
     assert {row[0] for row in rows[1:]} == {"plain.smoke"}
 
 
-def test_gc_keeps_what_the_last_runs_refer_to(run: Run, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gc_keeps_what_the_last_runs_refer_to(
+    run: Run, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import core.sweep
 
     monkeypatch.setattr(core.sweep, "GRACE", -1.0)

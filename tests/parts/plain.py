@@ -15,7 +15,8 @@ import numpy as np
 
 from core.artefacts import DataInfo, Examples, Row
 from core.component import Component, File, Range, Ref
-from core.families import Dataset, Evaluation, Generator, Source
+from core.dataset import Dataset, Source
+from core.families import Evaluation, Generator
 from core.run import Run
 
 

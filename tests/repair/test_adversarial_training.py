@@ -9,9 +9,9 @@ import pytest
 
 from core import backend
 from core.artefacts import Examples
+from core.attack import Attack
 from core.classifier import Classifier
 from core.component import Component, Ref
-from core.families import Attack
 from core.faults import StageError
 from core.run import Run
 from repair.adversarial_training import AdversarialTraining

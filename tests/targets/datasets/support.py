@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from core.artefacts import Data
-from core.families import Dataset
+from core.dataset import Dataset
 from core.run import Run
 
 

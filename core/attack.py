@@ -1,0 +1,78 @@
+"""The family of attacks: generators that perturb each image of a part against a model."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, final
+
+import numpy as np
+
+from core.artefacts import Examples, Images, Labels
+from core.classifier import Classifier
+from core.component import Range, Ref
+from core.families import Generator
+from core.run import Run
+from core.threat import ThreatModel
+
+SHOWN = 8
+"""Images of each set that the report shows, with the attacked model's predictions."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attack(Generator):
+    """A generator that perturbs each image of a part against a model; the labels stay."""
+
+    model: Annotated[Ref[Classifier], "the model to attack"]
+    data: Annotated[Ref[Examples] | None, "images to start from; default: the model's data set"] = None
+    labels: Annotated[
+        Literal["true", "predicted"], "labels whose loss is raised: the true ones, or the model's own"
+    ] = "true"
+    batch_size: Annotated[int, "images perturbed at once", Range(ge=1)] = 500
+
+    @property
+    def threat(self) -> ThreatModel | None:
+        """The ball every perturbed image must lie in; ``None`` for an attack without a bound."""
+        return None
+
+    @property
+    def step_rule(self) -> str:
+        """How far each step goes, in words, for the report."""
+        return ""
+
+    @abstractmethod
+    def perturb(self, victim: Classifier, x: Images, y: Labels, rng: np.random.Generator) -> Images:
+        """Return ``x`` (n, h, w, c) perturbed so that ``victim`` does not give ``y`` (n,)."""
+
+    @final
+    def craft(self, victim: Classifier, x: Images, y: Labels, rng: np.random.Generator) -> Images:
+        """Return one batch (n, h, w, c) with true labels ``y`` (n,) perturbed, clipped to [0, 1] and inside the ball."""
+        labels = y if self.labels == "true" else victim.predict(x)
+        return self._bounded(self.perturb(victim, x, labels, rng), x)
+
+    @final
+    def produce(self, run: Run) -> Examples:
+        assert self.data is not None  # the graph fills in the model's data set
+        clean, victim = run[self.data], run[self.model]
+        rng = run.rng()
+        x = np.empty_like(clean.x)
+        for start in range(0, len(clean), self.batch_size):
+            batch = slice(start, start + self.batch_size)
+            x[batch] = self.craft(victim, np.asarray(clean.x[batch]), clean.y[batch], rng)
+            run.progress(min(start + self.batch_size, len(clean)), len(clean), "images")
+        run.images += len(clean)
+        shown = victim.predict(x[:SHOWN]).tolist()
+        info = self._honesty() | {"predicted": shown}
+        return Examples(x=x, y=clean.y, index=clean.index, info=info)
+
+    def _bounded(self, adversarial: Images, clean: Images) -> Images:
+        adversarial = np.clip(np.asarray(adversarial, np.float32), 0.0, 1.0)
+        if adversarial.shape != clean.shape:
+            raise ValueError(f"{self.tag}: expected images {clean.shape}, received {adversarial.shape}")
+        if self.threat is not None and not (inside := self.threat.contains(adversarial - clean)).all():
+            raise ValueError(f"{self.tag}: {(~inside).sum()} images left the ball {self.threat}")
+        return adversarial
+
+    def _honesty(self) -> dict[str, Any]:
+        bound = {"norm": self.threat.norm, "eps": self.threat.eps} if self.threat else {}
+        return {"attack": self.tag, "labels": self.labels, "step_rule": self.step_rule, **bound}
