@@ -1,0 +1,466 @@
+"""What every component must honour, found by being there: a new one is covered without a change to this file.
+
+A component whose parameters cannot be guessed from their types gets an entry in ``ARGUMENTS``.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+from core import backend
+from core.artefacts import Artefact, Data, Examples, Results
+from core.attack import Attack
+from core.build import plain
+from core.classifier import Classifier
+from core.component import PARTS, Component, Field, Kind, Range, fields_of, summary
+from core.dataset import Dataset
+from core.digest import Digests
+from core.discovery import discover
+from core.families import Evaluation, Generator, Target
+from core.graph import Graph, Work
+from core.schema import field_schema
+from core.sections import SECTIONS
+from core.smoke import TINY
+from core.spec import load
+from core.stage import Stage
+from core.store import Store
+from core.task import Task, perform, store_kind
+from core.threat import ThreatModel
+from tests.conftest import PARTS as COMPONENTS
+
+CATALOGUE = discover([COMPONENTS])
+LEAVES = CATALOGUE.leaves
+STAGES = [leaf for leaf in LEAVES if issubclass(leaf, Stage)]
+
+
+def ids(leaf: type[Component]) -> str:
+    return f"{getattr(leaf, 'section', 'nested')}.{leaf.tag}"
+
+
+every = pytest.mark.parametrize("leaf", LEAVES, ids=ids)
+
+
+def of(family: type[Component], *without: type[Component]) -> pytest.MarkDecorator:
+    found = [leaf for leaf in LEAVES if issubclass(leaf, family) and not issubclass(leaf, without)]
+    return pytest.mark.parametrize("leaf", found, ids=ids)
+
+
+# How it is declared.
+
+
+@every
+def test_it_is_a_frozen_dataclass_of_keywords(leaf: type[Component]) -> None:
+    assert leaf.__dataclass_params__.frozen  # type: ignore[attr-defined]
+    assert all(field.kw_only for field in dataclasses.fields(leaf))  # type: ignore[arg-type]
+
+
+@every
+def test_it_inherits_from_no_other_component(leaf: type[Component]) -> None:
+    assert not [base.__name__ for base in leaf.__mro__[1:] if "tag" in vars(base)]
+
+
+@every
+def test_its_tag_is_a_name_in_lower_case(leaf: type[Component]) -> None:
+    assert re.fullmatch(r"[a-z][a-z0-9_]*", leaf.tag)
+    assert leaf.tag not in SECTIONS
+
+
+@every
+def test_it_says_what_it_does_and_where_it_comes_from(leaf: type[Component]) -> None:
+    text = inspect.cleandoc(vars(leaf).get("__doc__") or "")
+    assert not text.startswith(f"{leaf.__name__}("), "a dataclass without a docstring of its own"
+    assert re.match(r"\S.*[.:]$", summary(leaf)), "the first line is a sentence"
+    assert re.search(r"^Source: \S", text, re.MULTILINE)
+
+
+@every
+def test_its_fields_are_described(leaf: type[Component]) -> None:
+    for field in fields_of(leaf):
+        assert field.name != "type"
+        if field.kind.name != "nested":
+            assert len(field.help.split()) >= 2, f"{field.name}: {field.help!r} says too little"
+            assert field.help[-1] not in ".;,", f"{field.name}: {field.help!r} is no sentence of its own"
+        assert not (field.name == "as_published" and field.default is not False)
+
+
+UNBOUNDED = {("saved", "scale"), ("saved", "offset")}
+"""Numbers that may be anything, negative included."""
+
+
+@every
+def test_its_numbers_have_bounds(leaf: type[Component]) -> None:
+    for field in fields_of(leaf):
+        if _innermost(field.kind).name in ("int", "float") and field.kind.name != "many":
+            assert field.bounds or (leaf.tag, field.name) in UNBOUNDED, field.name
+
+
+@every
+def test_its_schema_is_sound_and_its_defaults_satisfy_it(leaf: type[Component]) -> None:
+    for field in fields_of(leaf):
+        schema = field_schema(field)
+        Draft202012Validator.check_schema(schema)
+        if not field.required and _innermost(field.kind).name != "nested":
+            value = list(field.default) if isinstance(field.default, tuple) else field.default
+            assert Draft202012Validator(schema).is_valid(value), f"{field.name} = {value!r}"
+
+
+@every
+def test_every_field_is_read(leaf: type[Component]) -> None:
+    modules = {base.__module__ for base in leaf.__mro__ if issubclass(base, Component) and base is not Component}
+    read = set().union(*map(_names_read, modules))
+    assert not {field.name for field in fields_of(leaf)} - read
+
+
+@cache
+def _names_read(module: str) -> set[str]:
+    tree = ast.parse(inspect.getsource(sys.modules[module]))
+    attributes = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    # getattr(self, name) over names in the source.
+    texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    parts = set(PARTS) if "PARTS" in names else set()  # getattr(self, part) for each of them
+    return attributes | {text for text in texts if text.isidentifier()} | parts
+
+
+def _innermost(kind: Kind) -> Kind:
+    while kind.item is not None:
+        kind = kind.item
+    return kind
+
+
+@pytest.mark.parametrize("leaf", STAGES, ids=ids)
+def test_a_stage_has_a_section_and_an_artefact(leaf: type[Stage]) -> None:
+    assert leaf.section in SECTIONS
+    assert issubclass(leaf.produces, Artefact)
+
+
+@of(Generator)
+def test_a_generator_says_what_it_starts_from(leaf: type[Component]) -> None:
+    # Evaluations that compare with the originals ask for it.
+    assert "data" in {field.name for field in fields_of(leaf)}
+
+
+@of(Evaluation)
+def test_an_evaluation_says_what_it_measures_and_how_to_show_it(leaf: type[Evaluation]) -> None:
+    assert leaf.metrics
+    assert all(re.fullmatch(r"[a-z][a-z0-9_]*", metric) for metric in leaf.metrics)
+    assert len(set(leaf.metrics)) == len(leaf.metrics)
+    assert leaf.rows
+    assert leaf.columns
+    assert not set(leaf.rows) & set(leaf.columns)
+
+
+# How it behaves: every stage is run by the engine, on tiny data.
+
+ARGUMENTS: dict[str, Callable[[Path], dict[str, Any]]] = {
+    "art": lambda folder: {"attack": "FastGradientMethod"},
+    "examples_file": lambda folder: {"test": _npz(folder / "examples.npz", x_adv=np.zeros((20, 8, 8, 1), np.float32))},
+    "from_file": lambda folder: {"path": _text(folder / "number", "3")},
+    "image_folder": lambda folder: {"root": _images(folder / "images")},
+    "npz": lambda folder: {"path": _splits(folder / "splits.npz", (8, 8))},
+    "mnist": lambda folder: {"root": _splits(folder / "mnist.npz", (28, 28))},
+    "fashion_mnist": lambda folder: {"root": _splits(folder / "fashion_mnist.npz", (28, 28))},
+    "cifar10": lambda folder: {"root": _splits(folder / "cifar10.npz", (32, 32, 3))},
+    "saved": lambda folder: {"path": _model(folder / "model.keras")},
+    "trouble": lambda folder: {"unless": _text(folder / "well", "")},
+}
+
+
+def _text(path: Path, text: str) -> str:
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def _npz(path: Path, **arrays: Any) -> str:
+    np.savez(path, **arrays)
+    return str(path)
+
+
+def _splits(path: Path, shape: tuple[int, ...]) -> str:
+    rng = np.random.default_rng(0)
+    sizes = {"train": 60, "test": 20}
+    arrays = {f"x_{part}": rng.integers(0, 256, (n, *shape), np.uint8) for part, n in sizes.items()}
+    return _npz(path, **arrays, **{f"y_{part}": np.arange(n) % 10 for part, n in sizes.items()})
+
+
+def _images(folder: Path) -> str:
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for part in ("train", "test"):
+        for name in ("cat", "dog"):
+            (folder / part / name).mkdir(parents=True, exist_ok=True)
+            for i in range(4):
+                Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8)).save(folder / part / name / f"{i}.png")
+    return str(folder)
+
+
+def _model(path: Path) -> str:
+    keras = backend.keras()
+    backend.seed(0)
+    layers = [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10, "softmax")]
+    keras.Sequential(layers).save(path)
+    return str(path)
+
+
+def values(leaf: type[Component], folder: Path, stages: dict[type, str]) -> dict[str, Any]:
+    """Return parameters for a component: those it needs, guessed from their types, and small ones for long work."""
+    chosen: dict[str, Any] = {"type": leaf.tag}
+    for field in fields_of(leaf):
+        if field.required:
+            chosen[field.name] = _guess(field, field.kind, folder, stages)
+        elif field.name in TINY and isinstance(field.default, int) and field.default > TINY[field.name]:
+            chosen[field.name] = TINY[field.name]
+    return chosen | (ARGUMENTS[leaf.tag](folder) if leaf.tag in ARGUMENTS else {})
+
+
+def _guess(field: Field, kind: Kind, folder: Path, stages: dict[type, str]) -> Any:
+    bounds = field.bounds or Range()
+    low = next((bound for bound in (bounds.ge, bounds.gt) if bound is not None), None)
+    high = next((bound for bound in (bounds.le, bounds.lt) if bound is not None), None)
+    match kind.name:
+        case "bool":
+            return False
+        case "int":
+            return int(low or 0) + 1
+        case "float" if high is not None:
+            return ((low or 0.0) + high) / 2
+        case "float":
+            return (low or 0.0) + 0.05
+        case "str":
+            return "x"
+        case "choice":
+            return kind.choices[0]
+        case "mapping":
+            return {}
+        case "optional":
+            return None
+        case "many":
+            assert kind.item is not None
+            return [_guess(field, kind.item, folder, stages)]
+        case "nested":
+            assert kind.target is not None
+            return values(next(iter(CATALOGUE.of(kind.target).values())), folder, stages)
+        case _:
+            assert kind.target is not None
+            if field.name == "data":
+                return "data"
+            return next(name for made, name in stages.items() if issubclass(made, kind.target))
+
+
+class Bench:
+    """Runs the works of an experiment one after another, in a store of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.store = Store(folder / "store")
+
+    def graph(self, document: dict[str, Any], seed: int = 1) -> Graph:
+        file = self.folder / "bench.yaml"
+        file.write_text(yaml.safe_dump(document | {"seeds": [seed]}), encoding="utf-8")
+        return Graph(load(file, CATALOGUE), Digests(self.folder / "digests.json"))
+
+    def make(self, graph: Graph, disturb: bool = False) -> None:
+        for fingerprint, work in graph.works.items():
+            if self.store.has(fingerprint):
+                continue
+            if disturb:  # what another stage may have left behind
+                np.random.seed(99)  # noqa: NPY002
+                if work.component.framework:
+                    backend.seed(99)
+            outcome = perform(Task.of(work, "run", CATALOGUE), self.store.root, lambda *_: None)
+            assert outcome.status == "done", outcome.log or outcome.cause
+
+    def artefact(self, work: Work, kind: type[Artefact]) -> Any:
+        assert store_kind(self.store, work.fingerprint) == kind.kind
+        return Store(self.store.root).load(work.fingerprint, kind)  # a fresh store reads and checks it anew
+
+
+SURROUNDINGS: dict[str, Any] = {
+    "datasets": {"data": {"type": "digits", "train_size": 60, "test_size": 20}},
+    "targets": {"model": {"type": "dense", "dataset": "data", "layers": 1, "units": 8, "epochs": 1}},
+    "generate": {"noise": {"type": "uniform_noise", "model": "model", "eps": 0.1}},
+}
+ORIGINS: dict[type, str] = {Classifier: "model", Examples: "noise", Data: "data"}
+
+
+def document(leaf: type[Stage], folder: Path) -> dict[str, Any]:
+    """Return an experiment with one stage of a component, called ``it``, and what it needs."""
+    chosen = values(leaf, folder, ORIGINS | dict(_localisers(leaf)))
+    whole = {section: dict(stages) for section, stages in SURROUNDINGS.items()}
+    if issubclass(leaf, Target) and leaf.tag != "saved":
+        # Large enough for any network of the trade.
+        whole["datasets"]["data"]["resize"] = 64 if leaf.tag == "alexnet" else 32
+    for kind, name in _localisers(leaf):
+        maker = next(made for made in STAGES if made.produces is kind)
+        whole.setdefault("localise", {})[name] = values(maker, folder, ORIGINS)
+    whole.setdefault(leaf.section, {})["it"] = chosen
+    return whole
+
+
+def _localisers(leaf: type[Component]) -> Iterator[tuple[type, str]]:
+    """Yield the artefacts of localisers that a component reads, with a name for a stage that makes each."""
+    for field in fields_of(leaf):
+        kind = _innermost(field.kind)
+        if kind.name == "nested" and kind.target is not None:
+            yield from _localisers(next(iter(CATALOGUE.of(kind.target).values())))
+        elif kind.name == "ref" and kind.target not in (*ORIGINS, Artefact) and kind.target is not None:
+            yield kind.target, kind.target.__name__.lower()
+
+
+def its(graph: Graph) -> Work:
+    return next(work for work in graph.works.values() if work.stage == "it")
+
+
+def content(artefact: Artefact) -> list[Any]:
+    """Return what an artefact consists of, for comparison."""
+    if isinstance(artefact, Classifier):
+        return [np.array(weights) for weights in artefact.model.get_weights()]
+    if isinstance(artefact, Examples):
+        return [artefact.x, artefact.y, artefact.index]
+    if isinstance(artefact, Data):
+        return [part for name in ("train", "validation", "test") for part in content(getattr(artefact, name))]
+    assert dataclasses.is_dataclass(artefact)
+    return [getattr(artefact, field.name) for field in dataclasses.fields(artefact)]
+
+
+def same(one: list[Any], two: list[Any]) -> bool:
+    return len(one) == len(two) and all(
+        np.array_equal(a, b, equal_nan=a.dtype.kind == "f") if isinstance(a, np.ndarray) else a == b
+        for a, b in zip(one, two, strict=True)
+    )
+
+
+MEASURES_TIME = {"cost"}
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    return Bench(tmp_path_factory.mktemp("bench"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("leaf", STAGES, ids=ids)
+def test_it_runs_the_same_again_and_touches_nothing_else(leaf: type[Stage], bench: Bench, tmp_path: Path) -> None:
+    written = document(leaf, bench.folder)
+    graph = bench.graph(written)
+    bench.make(graph)
+    work = its(graph)
+    made = content(bench.artefact(work, leaf.produces))
+    # What was written to the store can still be read, inputs included: nobody has written into them.
+    for other in graph.works.values():
+        bench.artefact(other, other.component.produces)
+    # The same in another store, with other random streams disturbed and another stage beside it.
+    again = Bench(tmp_path)
+    written.setdefault("generate", {})["beside"] = {"type": "gaussian_noise", "model": "model", "std": 0.1}
+    repeated = again.graph(written)
+    assert its(repeated).fingerprint == work.fingerprint
+    for fingerprint in work.needs:
+        needed = graph.works[fingerprint]
+        again.store.publish(
+            fingerprint, bench.artefact(needed, needed.component.produces), bench.store.meta(fingerprint)
+        )
+    again.make(repeated, disturb=True)
+    assert leaf.tag in MEASURES_TIME or same(content(again.artefact(work, leaf.produces)), made)
+
+
+@pytest.mark.slow
+@of(Dataset)
+def test_a_data_set_is_what_it_says(leaf: type[Dataset], bench: Bench) -> None:
+    written = document(leaf, bench.folder)
+    written["datasets"]["it"] |= {"validation": 0.25}
+    graph = bench.graph(written)
+    bench.make(graph)
+    work = its(graph)
+    data = bench.artefact(work, Data)
+    assert isinstance(work.component, Dataset)
+    assert data.info == work.component.info()
+    for part in (data.train, data.validation, data.test):
+        assert part.shape == data.info.shape
+        assert len(part) > 0
+        assert set(part.y) <= set(range(data.info.num_classes))
+    assert not set(data.train.index) & set(data.validation.index)
+
+
+@pytest.mark.slow
+@of(Attack)
+def test_an_attack_keeps_labels_and_bounds(leaf: type[Attack], bench: Bench) -> None:
+    graph = bench.graph(document(leaf, bench.folder))
+    bench.make(graph)
+    work = its(graph)
+    made = bench.artefact(work, Examples)
+    clean = bench.artefact(next(w for w in graph.works.values() if w.stage == "data"), Data).test
+    assert made.x.shape == clean.x.shape
+    assert made.x.dtype == np.float32
+    assert np.array_equal(made.y, clean.y)
+    assert np.array_equal(made.index, np.arange(len(clean)))
+    assert made.x.min() >= 0.0
+    assert made.x.max() <= 1.0
+    assert isinstance(work.component, Attack)
+    threat: ThreatModel | None = work.component.threat
+    assert threat is None or threat.contains(made.x - clean.x).all()
+    assert not np.array_equal(made.x, clean.x), "an attack that changes nothing"
+    assert made.info["attack"] == leaf.tag
+
+
+def shades(constant: bool) -> Classifier:
+    """Return a classifier of shades that is always right, or that says the same of every image."""
+    keras = backend.keras()
+    model = keras.Sequential([keras.Input((2, 2, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
+    slope = 0.0 if constant else 1.0
+    weights = slope * np.array([[-1.0, 1.0]] * 4, np.float32)
+    model.set_weights([weights, np.array([0.5, 0.0] if constant else [2.0, -2.0], np.float32)])
+    return Classifier(model)
+
+
+KNOWN = {False: {"accuracy": 1.0, "clean_accuracy": 1.0, "robust_accuracy": 1.0, "attack_success_rate": 0.0}, True: {}}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("constant", [False, True], ids=["perfect", "constant"])
+@of(Evaluation)
+def test_an_evaluation_gives_numbers_in_range(leaf: type[Evaluation], constant: bool, tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    whole = {
+        "datasets": {"data": {"type": "plain", "images": 6}},
+        "targets": {"model": {"type": "dense", "dataset": "data"}},
+        "generate": {"noise": {"type": "uniform_noise", "model": "model", "eps": 0.01}},
+    }
+    whole["evaluate"] = {"it": values(leaf, tmp_path, ORIGINS)}
+    graph = bench.graph(whole)
+    model = next(work for work in graph.works.values() if work.stage == "model")
+    cost = {"seconds": 1.0, "cpu_seconds": 1.0, "peak_memory": 2**20, "images": 6}
+    bench.store.publish(model.fingerprint, shades(constant), {"cost": cost})
+    bench.make(graph)
+    rows = [row for w in graph.works.values() if w.stage == "it" for row in bench.artefact(w, Results).rows]
+    assert {row.metric for row in rows} <= set(leaf.metrics)
+    assert leaf.metrics[0] in {row.metric for row in rows}, "the headline is there"
+    for row in rows:
+        assert row.unit
+        assert row.n > 0
+        assert np.isfinite(row.value)
+        if row.unit == "proportion":
+            assert 0.0 <= row.value <= 1.0
+        if row.lower is not None and row.upper is not None:
+            assert row.lower - 1e-9 <= row.value <= row.upper + 1e-9
+        assert row.value == pytest.approx(KNOWN[constant].get(row.metric, row.value)), row.metric
+
+
+@every
+def test_plain_values_of_a_built_component_are_valid(leaf: type[Component]) -> None:
+    fields = {field.name: field.default for field in fields_of(leaf) if not field.required}
+    if len(fields) == len(fields_of(leaf)):  # nothing to guess: its defaults are a component
+        assert plain(leaf()).keys() == {"type", *fields}
