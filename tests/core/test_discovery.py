@@ -99,7 +99,7 @@ def test_nested_families_are_found_through_the_fields_that_hold_them(catalogue: 
     assert names[: len(SECTIONS)] == [family.__name__ for family in SECTIONS.values()]
     assert "Noise" in names
     noise = next(family for family in catalogue.families() if family.__name__ == "Noise")
-    assert set(catalogue.of(noise)) == {"drawn", "fixed"}
+    assert set(catalogue.of(noise)) == {"drawn", "fixed", "written"}
 
 
 @pytest.mark.parametrize(
