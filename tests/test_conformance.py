@@ -396,6 +396,17 @@ def test_a_data_set_is_what_it_says(leaf: type[Dataset], bench: Bench) -> None:
 
 
 @pytest.mark.slow
+@of(Generator)
+def test_a_generator_says_which_image_each_was_made_from(leaf: type[Generator], bench: Bench) -> None:
+    graph = bench.graph(document(leaf, bench.folder))
+    bench.make(graph)
+    made = bench.artefact(its(graph), Examples)
+    clean = bench.artefact(next(w for w in graph.works.values() if w.stage == "data"), Data).test
+    assert len(made) > 0
+    assert len(clean.rows_of(made.index)) == len(made)
+
+
+@pytest.mark.slow
 @of(Attack)
 def test_an_attack_keeps_labels_and_bounds(leaf: type[Attack], bench: Bench) -> None:
     graph = bench.graph(document(leaf, bench.folder))
@@ -406,7 +417,7 @@ def test_an_attack_keeps_labels_and_bounds(leaf: type[Attack], bench: Bench) -> 
     assert made.x.shape == clean.x.shape
     assert made.x.dtype == np.float32
     assert np.array_equal(made.y, clean.y)
-    assert np.array_equal(made.index, np.arange(len(clean)))
+    assert np.array_equal(made.index, clean.index)
     assert made.x.min() >= 0.0
     assert made.x.max() <= 1.0
     assert isinstance(work.component, Attack)
