@@ -6,6 +6,7 @@ A component whose parameters cannot be guessed from their types gets an entry in
 from __future__ import annotations
 
 import ast
+import copy
 import dataclasses
 import inspect
 import re
@@ -300,7 +301,7 @@ ORIGINS: dict[type, str] = {Classifier: "model", Examples: "noise", Data: "data"
 def document(leaf: type[Stage], folder: Path) -> dict[str, Any]:
     """Return an experiment with one stage of a component, called ``it``, and what it needs."""
     chosen = values(leaf, folder, ORIGINS | dict(_localisers(leaf)))
-    whole = {section: dict(stages) for section, stages in SURROUNDINGS.items()}
+    whole = copy.deepcopy(SURROUNDINGS)
     if issubclass(leaf, Target) and leaf.tag != "saved":
         # Large enough for any network of the trade.
         whole["datasets"]["data"]["resize"] = 64 if leaf.tag == "alexnet" else 32
