@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -48,6 +49,8 @@ def keras() -> Any:
 
         if name() == "tensorflow":
             _on_gpu()
+            # A program for each model and batch shape is meant; TensorFlow takes it for retracing by mistake.
+            logging.getLogger("tensorflow").setLevel(logging.ERROR)
     return module
 
 
@@ -141,13 +144,15 @@ def run(
     shared: Sequence[Any] = (),
     static: tuple[Hashable, ...] = (),
     batch_size: int = BATCH,
+    passes: int = 1,
 ) -> tuple[NDArray[Any], ...]:
     """Run ``body(call, *images, *shared, *static)`` on one batch as one program compiled for the model.
 
     ``body`` is a module-level function written in ``keras.ops``; ``call`` maps image tensors to float32 logits.
     ``images`` are arrays (n, ...) with n <= ``batch_size``, which every returned tensor must have as its first
     axis too; ``shared`` are numbers that may change without a new compilation; ``static`` are part of the program.
-    The weights are read at each call, so a model in training is attacked as it stands.
+    The weights are read at each call, so a model in training is attacked as it stands. ``passes`` is how often the
+    program sends an image through the model, which decides how much compiling pays.
 
     Fewer images than ``batch_size`` are padded to one of a few shapes.
 
@@ -161,7 +166,7 @@ def run(
     convert = keras().ops.convert_to_tensor
     tensors = [convert(_padded(array, size)) for array in images]
     numbers = [convert(np.asarray(v, np.int32 if isinstance(v, int) else np.float32)) for v in shared]
-    outputs = _program(model, body, static)(*tensors, *numbers)
+    outputs = _program(model, body, static, passes)(*tensors, *numbers)
     return tuple(keras().ops.convert_to_numpy(output)[:n] for output in outputs)
 
 
@@ -195,15 +200,16 @@ def _loss_gradient(call: Call, x: Tensor, y: Tensor) -> tuple[Tensor]:
 _programs: WeakKeyDictionary[Any, dict[Hashable, Callable[..., tuple[Tensor, ...]]]] = WeakKeyDictionary()
 
 
-def _program(model: Any, body: Body, static: tuple[Hashable, ...]) -> Callable[..., tuple[Tensor, ...]]:
+def _program(model: Any, body: Body, static: tuple[Hashable, ...], passes: int) -> Callable[..., tuple[Tensor, ...]]:
     programs = _programs.setdefault(model, {})
-    key = (body, static)
+    xla = name() == "tensorflow" and _xla_pays(model, passes)
+    key = (body, static, xla)
     if key not in programs:
-        programs[key] = _compile(model, body, static)
+        programs[key] = _compile(model, body, static, xla)
     return programs[key]
 
 
-def _compile(model: Any, body: Body, static: tuple[Hashable, ...]) -> Callable[..., tuple[Tensor, ...]]:
+def _compile(model: Any, body: Body, static: tuple[Hashable, ...], xla: bool) -> Callable[..., tuple[Tensor, ...]]:
     # A strong reference to the model here would keep its own cache entry alive for ever.
     owner: Callable[[], Any] = ref(model)
 
@@ -217,7 +223,7 @@ def _compile(model: Any, body: Body, static: tuple[Hashable, ...]) -> Callable[.
             def graph(*arguments: Tensor) -> tuple[Tensor, ...]:
                 return body(call, *arguments, *static)
 
-            return tf.function(graph, autograph=False, jit_compile=_xla_pays(model))  # type: ignore[no-any-return]
+            return tf.function(graph, autograph=False, jit_compile=xla)  # type: ignore[no-any-return]
         case "jax":
             import jax
 
@@ -239,11 +245,23 @@ def _compile(model: Any, body: Body, static: tuple[Hashable, ...]) -> Callable[.
             return eager
 
 
-def _xla_pays(model: Any) -> bool:
-    """Return whether TensorFlow should compile programs of this model with XLA.
+def _xla_pays(model: Any, passes: int) -> bool:
+    """Return whether TensorFlow should compile a program of this model with XLA.
 
-    On CPU XLA fuses the small operations of dense layers, which doubles the gradients per second, but replaces
-    oneDNN's convolutions, which divides them by three (measured: benchmarks/README.md). A kernel of rank 3 or more
-    tells a convolution.
+    On CPU XLA fuses the small operations of dense layers, which gives three times as many gradients per second, but
+    replaces oneDNN's convolutions, which gives a third (measured: benchmarks/README.md). A kernel of rank 3 or more
+    tells a convolution. Compiling takes about a second, which a program of few passes does not win back.
     """
-    return not _on_gpu() and all(len(v.shape) <= 2 for v in model.variables)
+    if _on_gpu() or passes < 10 or any(len(v.shape) > 2 for v in model.variables):
+        return False
+    _start_xla()
+    return True
+
+
+@cache
+def _start_xla() -> None:
+    """Start XLA, whose first use writes notes that obey no setting."""
+    import tensorflow as tf
+
+    with _muted():
+        tf.function(lambda x: x + 1.0, jit_compile=True)(tf.constant(0.0))

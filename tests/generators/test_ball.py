@@ -17,11 +17,10 @@ SHAPE = (6, 3, 3, 2)
 NORMS: list[Norm] = ["inf", 2, 1]
 
 
-def project(images: np.ndarray, centre: np.ndarray, eps: float, norm: Norm) -> np.ndarray:
+def project(images: Any, centre: Any, eps: float, norm: Norm) -> Any:
     ops = backend.keras().ops
     tensors = [ops.convert_to_tensor(a.astype(np.float32)) for a in (images, centre)]
-    projected: Any = ops.convert_to_numpy(projector(tensors[1], np.float32(eps), norm)(tensors[0]))
-    return projected
+    return ops.convert_to_numpy(projector(tensors[1], np.float32(eps), norm)(tensors[0]))
 
 
 @pytest.mark.parametrize("norm", NORMS)

@@ -24,7 +24,7 @@ def produce(component: ExamplesFile, part: Part = "test", clean: Examples = CLEA
     return component.produce(Run("file", 0, part, lambda ref: clean, lambda ref: {}, lambda *_: None))
 
 
-def npz(folder: Path, **arrays: np.ndarray) -> ExamplesFile:
+def npz(folder: Path, **arrays: Any) -> ExamplesFile:
     np.savez(folder / "made.npz", **arrays)
     return ExamplesFile(data=DATA, test=str(folder / "made.npz"))
 
