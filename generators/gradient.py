@@ -94,6 +94,7 @@ class GradientAttack(Attack):
             shared=(self.eps, eps_step, max_iter),
             static=(self.norm, self.loss),
             batch_size=batch_size,
+            passes=max_iter,
         )
 
 
