@@ -104,6 +104,10 @@ def _experiment(session: Session, options: argparse.Namespace, out: Console) -> 
         session.report(out)
         out.print(f"tables: {session.folder}", markup=False, highlight=False)
         return DONE
+    if options.export:
+        for path in session.export(options.export):
+            out.print(f"wrote {path}", markup=False, highlight=False)
+        return DONE
     plan = session.plan()
     if options.plan:
         for step in plan_lines(plan):
@@ -173,6 +177,9 @@ def _parser() -> argparse.ArgumentParser:
     look.add_argument("--plan", action="store_true", help="check the files, say what would run and why, and stop")
     look.add_argument("--explain", metavar="KEY", help="say where a value comes from: generate.pgd.eps")
     look.add_argument("--tables", action="store_true", help="write the tables from what is finished so far")
+    look.add_argument(
+        "--export", type=Path, metavar="FOLDER", help="write the generated sets that are finished as .npz files"
+    )
     look.add_argument("--diff", nargs=2, type=Path, metavar=("RUN_A", "RUN_B"), help="compare two results folders")
     look.add_argument("--list", nargs="?", const="", metavar="SECTION", help="list the components (of a section)")
     look.add_argument("--describe", metavar="TYPE", help="describe a component: parameters, bounds, defaults, source")

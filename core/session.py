@@ -7,7 +7,7 @@ import io
 import json
 import time
 from collections.abc import Collection as Names
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 from rich.console import Console
 
 from core import engine, plan, provenance
-from core.artefacts import read_json, write_json
+from core.artefacts import Examples, export_npz, read_json, write_json
 from core.collect import Collection
 from core.digest import Digests, of_value
 from core.discovery import ROOT
@@ -95,6 +95,18 @@ class Session:
             return Execution(self.graph, plan, self.store, runner, progress, self.experiment.catalogue).run()
         finally:
             runner.close()
+
+    def export(self, folder: Path) -> Iterator[Path]:
+        """Write every generated set that is finished (of the stages in ``only``, if any) as .npz; yield the paths."""
+        from core.report.write import file_name
+
+        folder.mkdir(parents=True, exist_ok=True)
+        for fingerprint, work in self.graph.works.items():
+            wanted = not self.options.only or work.stage in self.options.only
+            if work.section == "generate" and wanted and self.store.has(fingerprint):
+                path = folder / f"{file_name(work.label)}.npz"
+                export_npz(self.store.load(fingerprint, Examples), path)
+                yield path
 
     def report(self, console: Console, seconds: float | None = None) -> None:
         """Write the results the store has now, unless the folder already shows exactly these."""

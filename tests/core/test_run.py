@@ -238,6 +238,19 @@ def test_gc_keeps_what_the_last_runs_refer_to(
     assert "0 to run" in run(write(PLAIN.replace("[0.1, 0.2]", "[0.1]")), "--plan")[1]
 
 
+def test_generated_sets_can_be_exported(run: Run, write: Write, tmp_path: Path) -> None:
+    run(write(PLAIN))
+    code, said = run(write(PLAIN), "--only", "lighter", "--export", tmp_path / "sets")
+    assert code == 0, said
+    assert sorted(path.name for path in (tmp_path / "sets").iterdir()) == [
+        "lighter.test-by-0.1.npz",
+        "lighter.test-by-0.2.npz",
+    ]
+    with np.load(tmp_path / "sets" / "lighter.test-by-0.1.npz") as found:
+        assert set(found) == {"x_adv", "y", "index"}
+        np.testing.assert_allclose(found["x_adv"][:, 0, 0, 0], [0.1, 0.3, 0.5, 0.7, 0.9, 1.0], atol=1e-6)
+
+
 def test_diff_names_settings_and_numbers(run: Run, write: Write, tmp_path: Path) -> None:
     run(write(PLAIN))
     run(write(PLAIN.replace("name: plain", "name: other").replace("{type: plain}", "{type: plain, images: 8}")))
