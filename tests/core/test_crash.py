@@ -70,6 +70,32 @@ def test_kill_at_random_moments_then_resume(chain: Path, tmp_path: Path) -> None
     assert not list((tmp_path / "killed" / ".store" / ".leases").glob("[0-9a-f]*"))
 
 
+def test_a_killed_training_ends_with_the_same_numbers(write: Write, tmp_path: Path) -> None:
+    file = write(
+        """
+        name: chain
+        seeds: [1, 2]
+        datasets: {digits: {type: digits}}
+        targets: {mlp: {type: dense, dataset: digits, layers: 1, units: 16, epochs: 3}}
+        generate: {pgd: {type: pgd, model: mlp, eps: 0.1, eps_step: 0.02, max_iter: 10}}
+        repair: {hard: {type: adversarial_training, model: mlp, examples: pgd, epochs: 2}}
+        evaluate:
+          matrix: {type: robustness_matrix, models: [mlp, hard], examples: [digits, pgd], protocol: white_box}
+        """
+    )
+    started = time.monotonic()
+    finish(file, tmp_path / "whole")
+    seconds = time.monotonic() - started
+    rng = random.Random(2)
+    for _ in range(4):
+        process = start(file, *options(tmp_path / "killed"))
+        time.sleep(rng.uniform(0.3, 0.9) * seconds)
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=60)
+    finish(file, tmp_path / "killed")
+    assert tables(tmp_path / "killed") == tables(tmp_path / "whole")
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_cleanly_and_says_how_to_resume(chain: Path, tmp_path: Path, number: signal.Signals) -> None:
     process = start(chain, *options(tmp_path / "outputs", "--set", "generate.d.seconds=30"))
