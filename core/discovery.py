@@ -59,13 +59,14 @@ def discover(folders: Iterable[Path] = ()) -> Catalogue:
     """Import every module of the built-in folders and of the users' ``folders`` and collect their components.
 
     Raises:
-        SpecError: a user's file cannot be imported, or two components of a family share a tag.
-        TypeError: a component is declared wrongly.
+        SpecError: a user's file cannot be imported, components are declared wrongly, or two of a family share a tag.
     """
     users = tuple(dict.fromkeys(Path(folder).resolve() for folder in folders))
     _check_names(users)
     modules = [*_built_in(), *(module for folder in users for module in _from_folder(folder))]
     leaves = [leaf for module in modules for leaf in _leaves(module)]
+    if faults := list(_misdeclared(leaves)):
+        raise SpecError(faults)
     _unique_tags(leaves)
     return Catalogue(tuple(leaves), users)
 
@@ -138,19 +139,26 @@ def _leaves(module: ModuleType) -> Iterator[type[Component]]:
             and value.__module__ == module.__name__
             and "tag" in vars(value)
         ):
-            _check_declaration(value)
             yield value
 
 
-def _check_declaration(leaf: type[Component]) -> None:
-    where = f"{leaf.__module__}.{leaf.__qualname__}"
+def _misdeclared(leaves: Iterable[type[Component]]) -> Iterator[Fault]:
+    for leaf in leaves:
+        if message := _declaration_fault(leaf):
+            yield Fault(inspect.getfile(leaf), inspect.getsourcelines(leaf)[1], leaf.__name__, message)
+
+
+def _declaration_fault(leaf: type[Component]) -> str:
     if inspect.isabstract(leaf):
-        missing = ", ".join(sorted(leaf.__abstractmethods__))
-        raise TypeError(f"{where}: has a tag but does not implement {missing}")
+        return f"has a tag but does not implement {', '.join(sorted(leaf.__abstractmethods__))}"
     parameters = vars(leaf).get("__dataclass_params__")  # its own: a family's would be found by inheritance
     if parameters is None or not parameters.frozen:
-        raise TypeError(f"{where}: must be decorated with @dataclass(frozen=True, kw_only=True)")
-    fields_of(leaf)
+        return "must be decorated with @dataclass(frozen=True, kw_only=True)"
+    try:
+        fields_of(leaf)
+    except (TypeError, NameError) as error:  # NameError: an annotation names what is not imported
+        return str(error)
+    return ""
 
 
 def _unique_tags(leaves: Iterable[type[Component]]) -> None:
