@@ -94,7 +94,7 @@ def torch_twin(victim: Classifier) -> Any:
 
 def floor(victim: Classifier, x: Any, y: Any, steps: int) -> Attack:
     """Return as many bare gradients as the attack takes, in one compiled loop that cannot be optimised away."""
-    return lambda: backend.run(victim.model, _bare, (x, y), (steps,), batch_size=len(x))
+    return lambda: backend.run(victim.model, _bare, (x, y), (steps,), batch_size=len(x), passes=steps)
 
 
 def _bare(call: Any, x: Any, y: Any, steps: Any) -> tuple[Any]:
