@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,8 @@ from core.progress import Progress
 from core.store import Store
 from core.task import Outcome, Task
 
+MAX_DAMAGES = 2
+"""How often an artefact that is damaged is made again within one run; a disk that spoils everything must not hold it."""
 POLL = 0.2
 """Seconds between two looks at what another runner is making."""
 
@@ -44,6 +47,7 @@ class Execution:
         self._run = uuid.uuid4().hex
         self._open: dict[str, Work] = {}
         self._running: set[str] = set()
+        self._damages: Counter[str] = Counter()
         self.tally = Tally()
 
     def run(self) -> Tally:
@@ -106,11 +110,12 @@ class Execution:
                 self._timings.add(work, float(outcome.cost.get("seconds", 0.0)))
                 self.tally.made.append(work.fingerprint)
                 self._close(work)
-            case "damaged":
+            case "damaged" if self._damages[outcome.damaged] < MAX_DAMAGES:
                 # Its maker goes back into the plan, and the work that found the damage waits for it.
+                self._damages[outcome.damaged] += 1
                 self._progress.say(f"{outcome.cause}; it is made again")
                 self._reopen(outcome.damaged)
-            case "failed":
+            case _:
                 record = self._failures.add(work, outcome.cause, outcome.log, outcome.cost)
                 self._fail(work, record)
 

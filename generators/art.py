@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -104,6 +105,8 @@ class Art(Attack):
                 yield "params", f"{self.attack}: {fault}"
 
     def perturb(self, victim: Classifier, x: Images, y: Labels, rng: np.random.Generator) -> Images:
+        # Attacks that run others (AutoAttack) show their progress bars whatever `verbose` says.
+        os.environ.setdefault("TQDM_DISABLE", "1")
         from art.attacks import evasion
 
         backend.seed(int(rng.integers(2**31)))
