@@ -20,10 +20,10 @@ seeds: [1, 2]
 datasets:
   grey: {type: plain, images: 2000}
 generate:
-  a: {type: shift, data: grey, noise: {type: drawn}, seconds: 0.05, counter: COUNTER}
-  b: {type: shift, data: a, noise: {type: drawn}, seconds: 0.05, counter: COUNTER}
-  c: {type: shift, data: b, noise: {type: drawn, like: a}, seconds: 0.05, counter: COUNTER}
-  d: {type: shift, data: grey, noise: {type: drawn}, seconds: 0.05, counter: COUNTER}
+  a: {type: shift, data: grey, noise: {type: drawn}, seconds: 0.2, counter: COUNTER}
+  b: {type: shift, data: a, noise: {type: drawn}, seconds: 0.2, counter: COUNTER}
+  c: {type: shift, data: b, noise: {type: drawn, like: a}, seconds: 0.2, counter: COUNTER}
+  d: {type: shift, data: grey, noise: {type: drawn}, seconds: 0.2, counter: COUNTER}
 evaluate:
   shade: {type: shade, examples: [grey, a, b, c, d]}
 """
@@ -60,7 +60,7 @@ def test_kill_at_random_moments_then_resume(chain: Path, tmp_path: Path) -> None
     killed = 0
     for _ in range(10):
         process = start(chain, *options(tmp_path / "killed"))
-        time.sleep(rng.uniform(0.2, 1.1) * seconds)
+        time.sleep(rng.uniform(0.2, 0.7) * seconds)
         killed += process.poll() is None
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=60)
@@ -99,7 +99,7 @@ def test_a_killed_training_ends_with_the_same_numbers(write: Write, tmp_path: Pa
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_cleanly_and_says_how_to_resume(chain: Path, tmp_path: Path, number: signal.Signals) -> None:
     process = start(chain, *options(tmp_path / "outputs", "--set", "generate.d.seconds=30"))
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while not (tmp_path / "count").exists() or "d.test" not in (tmp_path / "count").read_text(encoding="utf-8"):
         assert time.monotonic() < deadline
         time.sleep(0.05)

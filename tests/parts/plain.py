@@ -113,6 +113,7 @@ class Shift(Generator):
     """
 
     tag = "shift"
+    framework = False
 
     data: Annotated[Ref[Examples], "images to start from"]
     noise: Noise
@@ -171,6 +172,7 @@ class Trouble(Generator):
     """
 
     tag = "trouble"
+    framework = False
 
     data: Annotated[Ref[Examples], "images to pass on"]
     how: Annotated[str, "raise, memory or kill"]
@@ -201,6 +203,7 @@ class FromFile(Generator):
     """
 
     tag = "from_file"
+    framework = False
 
     data: Annotated[Ref[Examples], "images to copy"]
     path: Annotated[str, "the file with the number", File()]
