@@ -6,7 +6,6 @@ import json
 import os
 import socket
 import threading
-import time
 import uuid
 from pathlib import Path
 
@@ -127,8 +126,3 @@ def _alive(pid: int, started: float) -> bool:
         return abs(psutil.Process(pid).create_time() - started) < 1.0
     except psutil.NoSuchProcess:
         return False
-
-
-def wait(seconds: float = 0.2) -> None:
-    """Pause while another runner works."""
-    time.sleep(seconds)

@@ -44,14 +44,11 @@ class RobustnessMatrix(Evaluation):
 
     def expand(self) -> Iterator[Self]:
         for model in self.models:
-            examples = tuple(self._against(ref, model) for ref in self.examples)
+            examples = tuple(_judged(ref, model, self.protocol) for ref in self.examples)
             for ref in examples:
                 yield dataclasses.replace(self, models=(model,), examples=(ref,), worst_case=False)
             if self.worst_case and len(examples) > 1:
                 yield dataclasses.replace(self, models=(model,), examples=examples, per_class=False)
-
-    def _against(self, ref: Ref[Examples], model: Ref[Classifier]) -> Ref[Examples]:
-        return dataclasses.replace(ref, against=model.stage) if self.protocol == "white_box" else ref
 
     def about(self) -> dict[str, str]:
         return {"model": self.models[0].stage, "examples": self._column()}
@@ -78,6 +75,11 @@ class RobustnessMatrix(Evaluation):
                     group=f"class {label}",
                     **self.about(),
                 )
+
+
+def _judged(ref: Ref[Examples], model: Ref[Classifier], protocol: str) -> Ref[Examples]:
+    """Return the examples a model is judged on: as they are, or (white box) made anew against it."""
+    return dataclasses.replace(ref, against=model.stage) if protocol == "white_box" else ref
 
 
 def _right_in_all(model: Classifier, sets: list[Examples]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
@@ -117,8 +119,7 @@ class AttackSuccess(Evaluation):
     def expand(self) -> Iterator[Self]:
         for model in self.models:
             for ref in self.examples:
-                against = model.stage if self.protocol == "white_box" else None
-                yield dataclasses.replace(self, models=(model,), examples=(dataclasses.replace(ref, against=against),))
+                yield dataclasses.replace(self, models=(model,), examples=(_judged(ref, model, self.protocol),))
 
     def references(self) -> Iterator[Ref[Any]]:
         yield from super().references()
