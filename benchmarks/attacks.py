@@ -22,9 +22,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from core import backend
+from core import backend, programs
 from core.classifier import Classifier
 from core.component import Ref
+from core.gradients import margin, value_and_gradient
 from generators.gradient import BIM
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -94,14 +95,14 @@ def torch_twin(victim: Classifier) -> Any:
 
 def floor(victim: Classifier, x: Any, y: Any, steps: int) -> Attack:
     """Return as many bare gradients as the attack takes, in one compiled loop that cannot be optimised away."""
-    return lambda: backend.run(victim.model, _bare, (x, y), (steps,), batch_size=len(x), passes=steps)
+    return lambda: programs.run(victim.model, _bare, (x, y), (steps,), batch_size=len(x), passes=steps)
 
 
 def _bare(call: Any, x: Any, y: Any, steps: Any) -> tuple[Any]:
     ops = backend.keras().ops
 
     def step(_: Any, at: Any) -> Any:
-        return backend.value_and_gradient(lambda z: backend.margin(call(z), y), at)[1]
+        return value_and_gradient(lambda z: margin(call(z), y), at)[1]
 
     return (ops.fori_loop(0, steps, step, x),)
 

@@ -7,9 +7,11 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from core import backend
+from core import backend, programs
 from core.artefacts import Artefact, Images, Labels
 from core.faults import StageError
+from core.gradients import margin, value_and_gradient
+from core.programs import Call, Tensor
 from core.rewire import to_logits
 
 
@@ -49,7 +51,7 @@ class Classifier(Artefact):
 
     def logits(self, x: Images) -> Images:
         """Return the logits of images, float32 (n, classes)."""
-        return backend.forward(self.model, x)
+        return programs.run_all(self.model, _logits, x)[0]
 
     def predict(self, x: Images) -> Labels:
         """Return the predicted labels of images, int64 (n,)."""
@@ -58,7 +60,7 @@ class Classifier(Artefact):
 
     def loss_gradient(self, x: Images, y: Labels) -> Images:
         """Return the gradient of each image's cross-entropy with respect to its pixels, float32 like ``x``."""
-        return backend.loss_gradient(self.model, x, y)
+        return programs.run_all(self.model, _loss_gradient, x, y)[0]
 
     def save(self, folder: Path) -> None:
         self.model.save(folder / "model.keras")
@@ -66,3 +68,12 @@ class Classifier(Artefact):
     @classmethod
     def load(cls, folder: Path) -> Self:
         return cls(backend.keras().models.load_model(folder / "model.keras", compile=False, safe_mode=True))
+
+
+def _logits(call: Call, x: Tensor) -> tuple[Tensor]:
+    return (call(x),)
+
+
+def _loss_gradient(call: Call, x: Tensor, y: Tensor) -> tuple[Tensor]:
+    softplus = backend.keras().ops.softplus
+    return (value_and_gradient(lambda images: softplus(margin(call(images), y)), x)[1],)

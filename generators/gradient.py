@@ -10,15 +10,16 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from core import backend
+from core import backend, programs
 from core.artefacts import Images, Labels
 from core.attack import Attack
 from core.classifier import Classifier
 from core.component import Range
+from core.gradients import margin, value_and_gradient
+from core.programs import Body, Call, Tensor
 from core.threat import Norm, ThreatModel
 from generators.ball import ascent, draw, projector
 
-Tensor = Any
 Loss = Literal["margin", "cross_entropy"]
 
 
@@ -84,10 +85,10 @@ class GradientAttack(Attack):
         return best
 
     def _run(
-        self, body: backend.Body, victim: Classifier, x: Images, y: Labels, start: Images, batch_size: int
+        self, body: Body, victim: Classifier, x: Images, y: Labels, start: Images, batch_size: int
     ) -> tuple[NDArray[Any], ...]:
         eps_step, max_iter, _ = self.schedule
-        return backend.run(
+        return programs.run(
             victim.model,
             body,
             images=(x, y, start),
@@ -99,7 +100,7 @@ class GradientAttack(Attack):
 
 
 def _climb(
-    call: backend.Call, x: Tensor, y: Tensor, start: Tensor, eps: Tensor, eps_step: Tensor, max_iter: Tensor, *how: Any
+    call: Call, x: Tensor, y: Tensor, start: Tensor, eps: Tensor, eps_step: Tensor, max_iter: Tensor, *how: Any
 ) -> tuple[Tensor]:
     """Return the images that ``max_iter`` steps from ``start`` reach; ``how`` is the norm and the loss."""
     ops = backend.keras().ops
@@ -108,22 +109,22 @@ def _climb(
 
     def objective(images: Tensor) -> Tensor:
         if loss == "margin":
-            return backend.margin(call(images), y)
+            return margin(call(images), y)
         return ops.sparse_categorical_crossentropy(y, call(images), from_logits=True)
 
     def step(_: Tensor, images: Tensor) -> Tensor:
-        gradient = backend.value_and_gradient(objective, images)[1]
+        gradient = value_and_gradient(objective, images)[1]
         return project(images + eps_step * ascent(gradient, norm))
 
     return (ops.fori_loop(0, max_iter, step, project(start)),)
 
 
-def _scored_climb(call: backend.Call, x: Tensor, y: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
+def _scored_climb(call: Call, x: Tensor, y: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
     """Return the images reached, whether they are misclassified (n,), and their margin (n,)."""
     ops = backend.keras().ops
     (images,) = _climb(call, x, y, *rest)
     logits = call(images)
-    return images, ops.cast(ops.argmax(logits, axis=-1), "int32") != y, backend.margin(logits, y)
+    return images, ops.cast(ops.argmax(logits, axis=-1), "int32") != y, margin(logits, y)
 
 
 @dataclass(frozen=True, kw_only=True)
