@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from core import backend
@@ -16,6 +17,7 @@ from core.digest import Digests, of_value
 from core.experiment import SEED, Experiment, Point
 from core.families import Evaluation, Generator, Repair
 from core.references import typed
+from core.run import PREPARED
 from core.stage import Stage
 
 
@@ -119,8 +121,13 @@ class Graph:
         part = ref.part if issubclass(cls, Generator) else None
         key = (ref.stage, part, ref.against, tuple(point.items()))
         if key not in self._memo:
-            component = self._bind(self._experiment.component(ref.stage, point), part, ref.against, point)
-            self._memo[key] = self._add(ref.stage, component, part, point, ref.against)
+            stage = self._experiment.component(ref.stage, point)
+            before = {}
+            if isinstance(stage, Generator) and stage.prepares:
+                learner = self._bind(stage, "train", ref.against, point)
+                before[str(PREPARED)] = Input(self._add(ref.stage, learner, None, point, ref.against))
+            component = self._bind(stage, part, ref.against, point)
+            self._memo[key] = self._add(ref.stage, component, part, point, ref.against, before)
         return self._memo[key]
 
     def _bind(self, component: Stage, part: Part | None, against: str | None, point: Point) -> Stage:
@@ -164,8 +171,16 @@ class Graph:
         model = getattr(self._experiment.component(stage, point), "model", None)
         return model.stage if isinstance(model, Ref) else None
 
-    def _add(self, stage: str, component: Stage, part: Part | None, point: Point, against: str | None = None) -> str:
-        inputs = dict(self._inputs(component, point))
+    def _add(
+        self,
+        stage: str,
+        component: Stage,
+        part: Part | None,
+        point: Point,
+        against: str | None = None,
+        before: Mapping[str, Input] = MappingProxyType({}),
+    ) -> str:
+        inputs = dict(self._inputs(component, point)) | dict(before)
         seed = int(point.get(SEED, 0) or 0) if component.stochastic else None
         ingredients = self._ingredients(stage, component, part, seed, inputs)
         fingerprint = of_value(ingredients)
@@ -229,6 +244,7 @@ class Graph:
             "backend": None if isinstance(component, Dataset) else backend.name(),
             "files": [self._digests.content(path) for path in component.files()],
             "reads": [identity(ref) for ref in component.references() if ref.clean],
+            "prepared": inputs[str(PREPARED)].fingerprint if str(PREPARED) in inputs else None,
         }
 
     def _code(self, component: Stage) -> list[str]:
@@ -237,7 +253,8 @@ class Graph:
 
 
 def _label(stage: str, part: Part | None, against: str | None, component: Stage, point: Mapping[str, Plain]) -> str:
-    text = stage + (f".{part}" if part else "") + (f"@{against}" if against else "")
+    learns = part is None and isinstance(component, Generator)
+    text = stage + (f".{part}" if part else "") + (".prepare" if learns else "") + (f"@{against}" if against else "")
     if isinstance(component, Evaluation):
         text += f"[{', '.join(dict.fromkeys(ref.stage for ref in component.references() if not ref.clean))}]"
     return " ".join([text, *(f"{axis}={show_value(value)}" for axis, value in point.items())])

@@ -18,7 +18,7 @@ from core import backend
 
 Tensor = Any
 Arrays = tuple[NDArray[Any], ...]
-Call = Callable[[Tensor], Tensor]
+Call = Callable[[Tensor], Any]
 Body = Callable[..., tuple[Tensor, ...]]
 
 BATCH = 500
@@ -41,7 +41,8 @@ def run(
 ) -> Arrays:
     """Run ``body(call, *images, *shared, *static)`` on one batch as one compiled program.
 
-    ``body`` is a module-level function written in ``keras.ops``; ``call`` maps image tensors to float32 logits.
+    ``body`` is a module-level function written in ``keras.ops``; ``call`` maps image tensors to the model's output in
+    float32: logits, or the list of tensors that a model of several outputs gives (``core.probe``).
     ``images`` are arrays (n, ...) with n <= ``batch_size``, which every returned tensor must have as its first
     axis too, image by image: a batch may be cut up. ``shared`` are numbers that may change without a new compilation;
     ``static`` are part of the program. The weights are read at each call, so a model in training is attacked as it
@@ -132,7 +133,9 @@ def _compile(
     keras = backend.keras()
 
     def call_of(model: Any) -> Call:
-        return lambda x: keras.ops.cast(model(x, training=False), "float32")
+        return lambda x: keras.tree.map_structure(
+            lambda output: keras.ops.cast(output, "float32"), model(x, training=False)
+        )
 
     if backend.name() == "torch":
         import torch

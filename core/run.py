@@ -11,6 +11,8 @@ import numpy as np
 from core.component import Component, Part, Ref
 
 T = TypeVar("T")
+PREPARED: Ref[Any] = Ref("!prepared")
+"""What the inputs of a generator call the artefact that it learnt before."""
 Progress = Callable[[int, int, str], None]
 
 
@@ -41,12 +43,20 @@ class Run:
         """Return the artefact a reference of the running component stands for."""
         return self._load(ref)  # type: ignore[no-any-return]
 
+    @property
+    def prepared(self) -> Any:
+        """What the running generator's ``prepare`` returned."""
+        return self._load(PREPARED)
+
     def definition(self, ref: Ref[Any]) -> Component:
         """Return the component behind a reference, without its artefact."""
         return self._load(ref)  # type: ignore[no-any-return]
 
     def cost(self, ref: Ref[Any]) -> Mapping[str, Any]:
-        """Return what the artefact behind a reference cost to make."""
+        """Return what the artefact behind a reference cost to make: the fields of ``core.cost.Cost``.
+
+        A generator that had to learn first adds ``preparation_seconds``.
+        """
         return self._cost(ref)
 
     def progress(self, done: int, total: int, unit: str) -> None:

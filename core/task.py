@@ -17,10 +17,11 @@ from core.classifier import Classifier
 from core.component import Part, Ref
 from core.cost import Meter
 from core.discovery import Catalogue, discover
+from core.families import Generator
 from core.graph import Input, Work
 from core.ledger import Ledger, StageDied
 from core.provenance import versions
-from core.run import Run
+from core.run import PREPARED, Run
 from core.sections import SECTIONS
 from core.stage import Stage
 from core.store import Damaged, Store
@@ -82,7 +83,7 @@ def perform(task: Task, root: Path, report: Report) -> Outcome:
             backend.keras()
         with ledger.attempt() as attempt, meter.watching(attempt.note_memory):
             run = _run(task, store, report)
-            artefact = component.produce(run)
+            artefact = _make(component, run)
             meter.cost.images = run.images
     except Damaged as damage:
         return Outcome(task.fingerprint, "damaged", str(damage), damaged=damage.fingerprint)
@@ -91,13 +92,25 @@ def perform(task: Task, root: Path, report: Report) -> Outcome:
     except Exception as error:  # noqa: BLE001 - whatever a component raises costs its own stage only
         cause = "out of memory" if isinstance(error, MemoryError) else f"{type(error).__name__}: {error}"
         return Outcome(task.fingerprint, "failed", _one_line(cause), traceback.format_exc(), cost=meter.as_dict())
-    meta = {"stage": task.stage, "label": task.label, "type": task.component["type"], "section": task.section}
+    meta: dict[str, Any] = {
+        "stage": task.stage,
+        "label": task.label,
+        "type": task.component["type"],
+        "section": task.section,
+    }
+    if str(PREPARED) in task.inputs:
+        meta["prepared"] = task.inputs[str(PREPARED)]["fingerprint"]
     try:
         store.publish(task.fingerprint, artefact, {**meta, "cost": meter.as_dict(), "versions": versions()})
     except OSError as error:
         cause = f"the artefact could not be written ({error.strerror or error}); the store is as it was"
         return Outcome(task.fingerprint, "failed", cause, traceback.format_exc(), cost=meter.as_dict())
     return Outcome(task.fingerprint, "done", cost=meter.as_dict())
+
+
+def _make(component: Stage, run: Run) -> Artefact:
+    # A generator is asked for a part, or for what it has to learn before.
+    return component.prepare(run) if isinstance(component, Generator) and not run.part else component.produce(run)
 
 
 @cache
@@ -123,7 +136,10 @@ def _run(task: Task, store: Store, report: Report) -> Run:
         return artefact.part(found.part) if isinstance(artefact, Data) and found.part else artefact
 
     def cost(ref: Ref[Any]) -> Mapping[str, Any]:
-        return store.meta(inputs[str(ref)].fingerprint)["cost"]  # type: ignore[no-any-return]
+        meta: dict[str, Any] = store.meta(inputs[str(ref)].fingerprint)
+        if "prepared" not in meta:
+            return dict(meta["cost"])
+        return {**meta["cost"], "preparation_seconds": store.meta(meta["prepared"])["cost"]["seconds"]}
 
     def progress(done: int, total: int, unit: str) -> None:
         report(task.fingerprint, done, total, unit)

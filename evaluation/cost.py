@@ -18,13 +18,14 @@ class Cost(Evaluation):
     """Seconds, CPU seconds, peak memory and images per second of stages, as measured when they were computed.
 
     The figures are kept with each artefact, so that a resumed or fully cached run still reports what the work cost.
-    Peak memory is the resident set of the whole process, the framework included.
+    Peak memory is the resident set of the whole process, the framework included. ``preparation_seconds`` is what a
+    generator that learns took to learn, once for all its parts.
 
     Source: the timing tables of DeepCustom and guided retraining, which report seconds alone.
     """
 
     tag = "cost"
-    metrics = ("seconds", "cpu_seconds", "peak_memory", "images_per_second")
+    metrics = ("seconds", "preparation_seconds", "cpu_seconds", "peak_memory", "images_per_second")
     framework = False
     rows = ("examples",)
     columns = ("metric",)
@@ -42,6 +43,8 @@ class Cost(Evaluation):
         cost = run.cost(self.stages[0])
         images = int(cost["images"])
         yield self._row("seconds", cost["seconds"], "seconds", images)
+        if "preparation_seconds" in cost:
+            yield self._row("preparation_seconds", cost["preparation_seconds"], "seconds", images)
         yield self._row("cpu_seconds", cost["cpu_seconds"], "seconds", images)
         yield self._row("peak_memory", cost["peak_memory"] / 2**20, "MiB", images)
         if images:

@@ -136,6 +136,39 @@ class Shift(Generator):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Learner(Generator):
+    """Images as far from the training images' mean as they were, on the other side.
+
+    Source: made up for the tests.
+    """
+
+    tag = "learner"
+    framework = False
+    prepares = Examples
+
+    data: Annotated[Ref[Examples], "images to start from"]
+    counter: Annotated[str, "file that gets a line for every time work is done"]
+
+    @property
+    def stochastic(self) -> bool:
+        return False
+
+    def prepare(self, run: Run) -> Examples:
+        self._count(run, "learns")
+        data = run[self.data]
+        return Examples(x=data.x.mean(axis=0, keepdims=True), y=data.y[:1], index=data.index[:1])
+
+    def produce(self, run: Run) -> Examples:
+        self._count(run, run.part or "")
+        data = run[self.data]
+        return Examples(x=np.clip(2 * run.prepared.x - data.x, 0, 1), y=data.y, index=data.index)
+
+    def _count(self, run: Run, what: str) -> None:
+        with Path(self.counter).open("a", encoding="utf-8") as stream:
+            stream.write(f"{run.stage} {what}\n")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Shade(Evaluation):
     """The mean shade of examples.
 
