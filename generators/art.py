@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import math
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -105,8 +104,6 @@ class Art(Attack):
                 yield "params", f"{self.attack}: {fault}"
 
     def perturb(self, victim: Classifier, x: Images, y: Labels, rng: np.random.Generator) -> Images:
-        # Attacks that run others (AutoAttack) show their progress bars whatever `verbose` says.
-        os.environ.setdefault("TQDM_DISABLE", "1")
         from art.attacks import evasion
 
         backend.seed(int(rng.integers(2**31)))
@@ -114,6 +111,8 @@ class Art(Attack):
         defaults = {"targeted": False, "verbose": False, "batch_size": at_once}
         settings = {name: value for name, value in defaults.items() if name in parameters(self.attack)}
         attack = getattr(evasion, self.attack)(_estimator(victim.model), **(settings | dict(self.params)))
+        for inner in getattr(attack, "attacks", ()):
+            inner.verbose = False  # AutoAttack does not pass it on
         batches = [slice(start, start + at_once) for start in range(0, len(x), at_once)]
         starts = {"x_adv_init": self._starts(victim, x, y, rng)} if self.attack in STARTING else {}
         # Copies, because some attacks write into what they are given and stage inputs are read-only.

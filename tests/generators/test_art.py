@@ -140,3 +140,12 @@ class TestAttacks:
         made = component.craft(victim, x, y, np.random.default_rng(0))
         assert (victim.predict(made) != y).sum() >= 5
         assert np.array_equal(made, component.craft(victim, x, y, np.random.default_rng(0)))
+
+    @pytest.mark.slow
+    def test_auto_attack_is_silent(self, capfd: pytest.CaptureFixture[str]) -> None:
+        """It runs other attacks, and does not pass on that they are to show no bars."""
+        victim, (x, y) = small(), images(4)
+        component = Art(model=MODEL, attack="AutoAttack", params={"eps": 0.9, "eps_step": 0.3})
+        made = component.craft(victim, x, y, np.random.default_rng(0))
+        assert (victim.predict(made) != y).all()
+        assert capfd.readouterr() == ("", "")
