@@ -12,6 +12,7 @@ from core.build import axes_in, build, substitute
 from core.component import Plain, Ref
 from core.dataset import Dataset
 from core.discovery import Catalogue
+from core.families import Evaluation
 from core.report.spec import ExpectedSpec, TableSpec
 from core.stage import Stage
 
@@ -84,11 +85,22 @@ class Experiment:
         """Return the axes a stage's artefact varies over: its own and those of everything it reads."""
         found = set(self.stages[name].own_axes)
         for component in self.components(name):
-            if component.stochastic:
-                found.add(SEED)
-            for ref in component.references():
-                found |= self.axes_of(ref.stage)
+            found |= self.axes_read(component)
         return frozenset(found)
+
+    def axes_read(self, component: Stage) -> frozenset[str]:
+        """Return the axes a component varies over by what it reads: those of its inputs but the ones it gathers."""
+        found = {SEED} if component.stochastic else set()
+        for ref in component.references():
+            axes = self.axes_of(ref.stage) | (self.axes_of(ref.against) if ref.against else frozenset())
+            if isinstance(component, Evaluation) and self.is_gathered(ref):
+                axes = frozenset(axis for axis in axes if not component.gathers(axis))
+            found |= axes
+        return frozenset(found)
+
+    def is_gathered(self, ref: Ref[Any]) -> bool:
+        """Whether a reference leads to an evaluation: to the rows of all its cells rather than to one artefact."""
+        return issubclass(self.stages[ref.stage].cls, Evaluation)
 
     def implied(self, component: Stage, point: Point) -> Iterator[Ref[Any]]:
         """Yield the data a component works on where the file does not say: its model's data set."""

@@ -6,13 +6,13 @@ A family's ``produce`` is final where it owns what must be the same for all its 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal, final
 
 from core.artefacts import Artefact, Data, DataInfo, Examples, Results, Row
 from core.classifier import Classifier
-from core.component import Part, Ref
+from core.component import Part, Plain, Ref
 from core.run import Run
 from core.stage import Stage
 
@@ -87,6 +87,21 @@ class Evaluation(Stage):
     def expand(self) -> Iterator[Evaluation]:
         """Yield the cells; by default the evaluation itself."""
         yield self
+
+    def gathers(self, column: str) -> bool:
+        """Whether all values of a column of the results read (an axis, ``seed``, ``model``, ``examples``) meet in one work.
+
+        By default all do. An evaluation varies over the axes that it does not gather.
+        """
+        return True
+
+    def suits(self, columns: Mapping[str, Sequence[Plain]]) -> Iterator[tuple[str, str]]:
+        """Yield ``(field, message)`` for every way this evaluation cannot use the results it reads.
+
+        ``columns`` has the values of ``metric``, ``model``, ``examples``, and of each axis that these results vary over.
+        Must not import a framework.
+        """
+        yield from ()
 
     def about(self) -> dict[str, str]:
         """Return what a cell's rows say in the columns ``model`` and ``examples``, for a cell that has no rows yet."""

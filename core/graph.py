@@ -9,25 +9,36 @@ from types import MappingProxyType
 from typing import Any
 
 from core import backend
-from core.artefacts import Data
-from core.build import changed, map_references, plain
+from core.binding import Binding
+from core.build import plain
 from core.component import Part, Plain, Ref
 from core.dataset import Dataset
 from core.digest import Digests, of_value
 from core.experiment import SEED, Experiment, Point
 from core.families import Evaluation, Generator, Repair
-from core.references import typed
 from core.run import PREPARED
 from core.stage import Stage
+
+CELL = "#"
+"""Stands between a reference and the number of one of the cells it gathers; no name in a file has it."""
 
 
 @dataclass(frozen=True)
 class Input:
-    """What a reference of a work leads to: an artefact, or one part of a data set, or a component as it stands."""
+    """What a reference of a work leads to: an artefact, or one part of a data set, or a component as it stands.
+
+    A reference to an evaluation leads to one of these for each cell, with the cell's ``point``.
+    """
 
     fingerprint: str = ""
     part: Part | None = None
     definition: Mapping[str, Any] | None = None
+    point: Point | None = None
+
+
+def is_cell_of(key: str, ref: Ref[Any]) -> bool:
+    """Whether an input of a work is a cell of the evaluation that a reference gathers."""
+    return key.startswith(f"{ref}{CELL}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,45 +82,40 @@ class Graph:
 
     def __init__(self, experiment: Experiment, digests: Digests) -> None:
         self._experiment, self._digests = experiment, digests
+        self._binding = Binding(experiment)
         self._memo: dict[tuple[Any, ...], str] = {}
         self.works: dict[str, Work] = {}
-        self.results: list[Result] = []
+        self._cells: dict[str, list[Result]] = {}
         self.roots: list[str] = []
         read = {ref.stage for name in experiment.stages for c in experiment.components(name) for ref in c.references()}
         for name, spec in experiment.stages.items():
             if issubclass(spec.cls, Evaluation):
-                self._evaluation(name)
+                self.roots.extend(cell.fingerprint for cell in self._evaluation(name))
             elif name not in read:
                 # Nothing reads it, so it is wanted for itself.
                 for point in experiment.points(experiment.axes_of(name)):
                     part: Part | None = "test" if issubclass(spec.cls, Generator) else None
                     self.roots.append(self._work(Ref(name, part), point))
         self.roots = list(dict.fromkeys(self.roots))
+        self.results = [cell for name in experiment.stages for cell in self._cells.get(name, ())]
 
-    def _evaluation(self, name: str) -> None:
+    def _evaluation(self, name: str) -> list[Result]:
+        """Return the cells of an evaluation; one that gathers may ask for them before their turn in the file."""
+        if name not in self._cells:
+            self._cells[name] = list(self._expanded(name))
+        return self._cells[name]
+
+    def _expanded(self, name: str) -> Iterator[Result]:
         own = self._experiment.stages[name].own_axes
         for outer in self._experiment.points(own):
             component = self._experiment.component(name, outer)
             assert isinstance(component, Evaluation)
             for cell in component.expand():
-                axes = own | self._axes(cell)
+                axes = own | self._experiment.axes_read(cell)
                 for point in self._experiment.points(axes):
                     if all(point[axis] == value for axis, value in outer.items()):
-                        self._cell(name, cell, point)
-
-    def _axes(self, component: Stage) -> frozenset[str]:
-        axes: set[str] = {SEED} if component.stochastic else set()
-        for ref in component.references():
-            axes |= self._experiment.axes_of(ref.stage)
-            if ref.against:
-                axes |= self._experiment.axes_of(ref.against)
-        return frozenset(axes)
-
-    def _cell(self, name: str, cell: Evaluation, point: Point) -> None:
-        bound = self._bind(cell, None, None, point)
-        fingerprint = self._add(name, bound, None, point)
-        self.results.append(Result(name, point, cell.about(), fingerprint))
-        self.roots.append(fingerprint)
+                        bound = self._binding.bind(cell, None, None, point)
+                        yield Result(name, point, cell.about(), self._add(name, bound, None, point))
 
     def _work(self, ref: Ref[Any], point: Point) -> str:
         """Return the fingerprint of the work behind a bound reference at a point."""
@@ -124,52 +130,11 @@ class Graph:
             stage = self._experiment.component(ref.stage, point)
             before = {}
             if isinstance(stage, Generator) and stage.prepares:
-                learner = self._bind(stage, "train", ref.against, point)
+                learner = self._binding.bind(stage, "train", ref.against, point)
                 before[str(PREPARED)] = Input(self._add(ref.stage, learner, None, point, ref.against))
-            component = self._bind(stage, part, ref.against, point)
+            component = self._binding.bind(stage, part, ref.against, point)
             self._memo[key] = self._add(ref.stage, component, part, point, ref.against, before)
         return self._memo[key]
-
-    def _bind(self, component: Stage, part: Part | None, against: str | None, point: Point) -> Stage:
-        """Return a component with every reference made explicit: its part, and the model it is turned against."""
-        model = getattr(component, "model", None)
-        own = model.stage if isinstance(model, Ref) else None
-        for ref in self._experiment.implied(component, point):
-            component = changed(component, data=ref)
-        whole = {ref for _, ref, target in typed(component) if target is Data}
-
-        def explicit(field: str, ref: Ref[Any]) -> Ref[Any]:
-            is_whole = ref in whole
-            ref = self._turned(ref, own, against, point)
-            cls = self._experiment.stages[ref.stage].cls
-            if issubclass(cls, Generator | Dataset) and ref.part is None and not is_whole:
-                meant = component.part_of(field)
-                if meant == "definition":
-                    return dataclasses.replace(ref, definition=True)
-                # A generator reads the part of its data that it is asked to make.
-                ref = dataclasses.replace(ref, part=part if part and field == "data" else meant)
-            return ref
-
-        return map_references(component, explicit)  # type: ignore[no-any-return]
-
-    def _turned(self, ref: Ref[Any], own: str | None, against: str | None, point: Point) -> Ref[Any]:
-        """Return a reference of a component whose model is replaced: the new model, or what is derived from it."""
-        spec = self._experiment.stages[ref.stage]
-        if against is not None and own is not None:
-            if ref.stage == own:
-                return dataclasses.replace(ref, stage=against)
-            if issubclass(spec.cls, Dataset):
-                return ref
-            if self._model_of(ref.stage, point) == own:
-                return dataclasses.replace(ref, against=against)
-        if ref.against and self._model_of(ref.stage, point) in (None, ref.against):
-            # Made without a model, or against this very one: there is nothing to make anew.
-            return dataclasses.replace(ref, against=None)
-        return ref
-
-    def _model_of(self, stage: str, point: Point) -> str | None:
-        model = getattr(self._experiment.component(stage, point), "model", None)
-        return model.stage if isinstance(model, Ref) else None
 
     def _add(
         self,
@@ -205,19 +170,30 @@ class Graph:
         for ref in component.references():
             if ref.definition:
                 yield from self._definition(ref, point)
+            elif self._experiment.is_gathered(ref):
+                yield from self._gathered(ref, point)
             else:
                 yield str(ref), self._input(ref, point)
+
+    def _gathered(self, ref: Ref[Any], point: Point) -> Iterator[tuple[str, Input]]:
+        """Yield the cells of an evaluation at a point of the axes that are not gathered.
+
+        A cell that does not depend on one of these stands for all its values.
+        """
+        for i, cell in enumerate(self._evaluation(ref.stage)):
+            if all(cell.point.get(axis, value) == value for axis, value in point.items()):
+                yield f"{ref}{CELL}{i}", Input(cell.fingerprint, point=cell.point)
 
     def _input(self, ref: Ref[Any], point: Point) -> Input:
         cls = self._experiment.stages[ref.stage].cls
         if ref.clean and not issubclass(cls, Dataset):
-            made = self._bind(self._experiment.component(ref.stage, point), ref.part, ref.against, point)
+            made = self._binding.bind(self._experiment.component(ref.stage, point), ref.part, ref.against, point)
             return self._input(made.data, point)  # type: ignore[attr-defined]
         part = ref.part if issubclass(cls, Dataset) else None
         return Input(self._work(dataclasses.replace(ref, clean=False), point), part)
 
     def _definition(self, ref: Ref[Any], point: Point) -> Iterator[tuple[str, Input]]:
-        component = self._bind(self._experiment.component(ref.stage, point), "train", ref.against, point)
+        component = self._binding.bind(self._experiment.component(ref.stage, point), "train", ref.against, point)
         ingredients = {"component": plain(component), "code": self._code(component)}
         yield str(ref), Input(definition={"section": component.section} | ingredients)
         for inner in component.references():
@@ -231,6 +207,9 @@ class Graph:
         named = isinstance(component, Evaluation)
 
         def identity(ref: Ref[Any]) -> dict[str, Any]:
+            if self._experiment.is_gathered(ref):
+                cells = [[cell.fingerprint, dict(cell.point or {})] for k, cell in inputs.items() if is_cell_of(k, ref)]
+                return {"ref": str(ref), "is": cells}
             found = inputs[str(ref)]
             return {"ref": str(ref) if named else None, "is": found.definition or [found.fingerprint, found.part]}
 

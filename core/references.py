@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from core.artefacts import Artefact, Data, DataInfo, Examples
+from core.artefacts import Artefact, Data, DataInfo, Examples, Results
 from core.build import at, substitute, value_at
 from core.component import Component, Kind, Ref, fields_of
 from core.dataset import Dataset
@@ -113,6 +113,8 @@ def _fits(spec: StageSpec, wanted: type) -> bool:
     produces = getattr(spec.cls, "produces", None)
     if produces is None:  # a stage of unknown type, reported elsewhere
         return True
+    if issubclass(produces, Results):  # rows are read as such only, not as any artefact
+        return issubclass(Results, wanted) and wanted is not Artefact
     return issubclass(produces, wanted) or (wanted is Examples and produces is Data)
 
 
@@ -184,6 +186,8 @@ def _infos(experiment: Experiment, component: Stage, point: Point) -> dict[str, 
     """Return what is known of the data behind each stage a component reads."""
     found = {}
     for ref in component.references():
+        if experiment.is_gathered(ref):  # rows, of whatever images
+            continue
         if (name := _data_behind(experiment, ref.stage, point)) is not None:
             dataset = experiment.component(name, point)
             assert isinstance(dataset, Dataset)

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 from zlib import crc32
 
 import numpy as np
 
-from core.component import Component, Part, Ref
+from core.artefacts import Results, Row
+from core.component import Component, Part, Plain, Ref
 
 T = TypeVar("T")
 PREPARED: Ref[Any] = Ref("!prepared")
 """What the inputs of a generator call the artefact that it learnt before."""
 Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A row of another evaluation, and where on the axes it was measured."""
+
+    row: Row
+    point: Mapping[str, Plain]
+
+    def column(self, name: str) -> Plain:
+        """Return what a tidy row says in a column: an axis, ``seed``, ``model``, ``examples``, ``group``; ``None`` if empty."""
+        value: Plain = self.point[name] if name in self.point else getattr(self.row, name, None)
+        return None if value == "" else value
 
 
 class Run:
@@ -34,10 +49,11 @@ class Run:
         load: Callable[[Ref[Any]], Any],
         cost: Callable[[Ref[Any]], Mapping[str, Any]],
         progress: Progress,
+        gather: Callable[[Ref[Results]], Sequence[Measured]] = lambda ref: (),
     ) -> None:
         self.stage, self.seed, self.part = stage, seed, part
         self.images = 0
-        self._load, self._cost, self._progress = load, cost, progress
+        self._load, self._cost, self._progress, self._gather = load, cost, progress, gather
 
     def __getitem__(self, ref: Ref[T]) -> T:
         """Return the artefact a reference of the running component stands for."""
@@ -47,6 +63,10 @@ class Run:
     def prepared(self) -> Any:
         """What the running generator's ``prepare`` returned."""
         return self._load(PREPARED)
+
+    def gather(self, ref: Ref[Results]) -> Sequence[Measured]:
+        """Return the rows of all cells of another evaluation, in the order of the file, each with its place on the axes."""
+        return self._gather(ref)
 
     def definition(self, ref: Ref[Any]) -> Component:
         """Return the component behind a reference, without its artefact."""

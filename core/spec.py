@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from core import compose, tables
+from core import columns, compose, tables
 from core.build import at, build, expand_path, fraction, normalise, substitute, value_at
 from core.component import Component, fields_of
 from core.compose import Layered
@@ -64,8 +64,8 @@ class _Reader:
         experiment = self._experiment(sound, axes, tuple(seeds) or tuple(self._seeds()))
         for name, place, message in reference_faults(experiment, known=specs):
             self.report((specs[name].section, name, *place), message)
-        if not self.broken:
-            for place, message in () if self.faults else tables.faults(experiment, self.data):
+        if not self.faults:
+            for place, message in (*columns.unsuited(experiment), *tables.faults(experiment, self.data)):
                 self.report(place, message)
         if self.faults:
             raise SpecError(self.faults)

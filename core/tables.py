@@ -6,14 +6,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from core.build import fraction
-from core.component import Plain
-from core.experiment import SEED, Experiment
+from core.columns import LABELS, varies
+from core.experiment import Experiment
 from core.families import Evaluation
 from core.faults import KeyPath, nearest
 from core.report.check import expected_faults, table_faults
 from core.report.spec import ExpectedSpec, TableSpec
-
-Varies = dict[str, tuple[Plain, ...]]
 
 
 def default_tables(experiment: Experiment) -> dict[str, TableSpec]:
@@ -68,32 +66,15 @@ def faults(experiment: Experiment, data: Mapping[str, Any]) -> Iterator[tuple[Ke
             yield from ((("expected", i), message) for message in expected_faults(expected, sound, column))
 
 
-def varies(experiment: Experiment, name: str) -> Varies:
-    """Return the columns the results of an evaluation vary over, each with its values in file order."""
-    found: dict[str, dict[Plain, None]] = {"model": {}, "examples": {}}
-    axes: set[str] = set()
-    cls = experiment.stages[name].cls
-    assert issubclass(cls, Evaluation)
-    for component in experiment.components(name):
-        assert isinstance(component, Evaluation)
-        for cell in component.expand():
-            for level, label in cell.about().items():
-                found[level].setdefault(label)
-            for ref in cell.references():
-                axes |= experiment.axes_of(ref.stage) | (experiment.axes_of(ref.against) if ref.against else set())
-    axes |= experiment.stages[name].own_axes
-    columns: Varies = {level: tuple(labels) for level, labels in found.items() if labels}
-    columns["metric"] = cls.metrics
-    columns |= {axis: experiment.values(axis) for axis in experiment.axes if axis in axes}
-    return columns | ({SEED: experiment.seeds} if SEED in axes else {})
-
-
 def _default(experiment: Experiment, name: str) -> TableSpec:
     cls = experiment.stages[name].cls
     assert issubclass(cls, Evaluation)
-    axes = tuple(column for column in varies(experiment, name) if column in experiment.axes)
+    known = varies(experiment, name)
+    axes = tuple(column for column in known if column in experiment.axes)
+    # What is empty everywhere needs no place, unless it were all there is.
+    labels = tuple(level for level in cls.rows if level in known or level not in LABELS) or cls.rows
     # Axes go where the examples are, since it is mostly these that are swept; failing that, to the rows.
-    rows, columns = (cls.rows, cls.columns + axes) if "examples" in cls.columns else (cls.rows + axes, cls.columns)
+    rows, columns = (labels, cls.columns + axes) if "examples" in cls.columns else (labels + axes, cls.columns)
     metric = None if "metric" in rows + columns else cls.metrics[0]
     return TableSpec(name=name, source=name, rows=rows, columns=columns, metric=metric)
 

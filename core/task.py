@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from core import backend
-from core.artefacts import Artefact, Data
+from core.artefacts import Artefact, Data, Results
 from core.build import build, plain
 from core.classifier import Classifier
 from core.component import Part, Ref
 from core.cost import Meter
 from core.discovery import Catalogue, discover
 from core.families import Generator
-from core.graph import Input, Work
+from core.graph import Input, Work, is_cell_of
 from core.ledger import Ledger, StageDied
 from core.provenance import versions
-from core.run import PREPARED, Run
+from core.run import PREPARED, Measured, Run
 from core.sections import SECTIONS
 from core.stage import Stage
 from core.store import Damaged, Store
@@ -144,7 +144,11 @@ def _run(task: Task, store: Store, report: Report) -> Run:
     def progress(done: int, total: int, unit: str) -> None:
         report(task.fingerprint, done, total, unit)
 
-    return Run(task.stage, task.seed, task.part, load, cost, progress)
+    def gather(ref: Ref[Results]) -> list[Measured]:
+        cells = [found for key, found in inputs.items() if is_cell_of(key, ref)]
+        return [Measured(row, cell.point or {}) for cell in cells for row in store.load(cell.fingerprint, Results).rows]
+
+    return Run(task.stage, task.seed, task.part, load, cost, progress, gather)
 
 
 class _Loaded:

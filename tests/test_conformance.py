@@ -176,6 +176,7 @@ ARGUMENTS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "fashion_mnist": lambda folder: {"root": _splits(folder / "fashion_mnist.npz", (28, 28))},
     "cifar10": lambda folder: {"root": _splits(folder / "cifar10.npz", (32, 32, 3))},
     "saved": lambda folder: {"path": _model(folder / "model.keras")},
+    "significance": lambda folder: {"metric": "shade", "compare": "examples"},
     "trouble": lambda folder: {"unless": _text(folder / "well", "")},
 }
 
@@ -294,8 +295,9 @@ SURROUNDINGS: dict[str, Any] = {
     "datasets": {"data": {"type": "digits", "train_size": 60, "test_size": 20}},
     "targets": {"model": {"type": "dense", "dataset": "data", "layers": 1, "units": 8, "epochs": 1}},
     "generate": {"noise": {"type": "uniform_noise", "model": "model", "eps": 0.1}},
+    "evaluate": {"shades": {"type": "shade", "examples": ["data", "noise"]}},
 }
-ORIGINS: dict[type, str] = {Classifier: "model", Examples: "noise", Data: "data"}
+ORIGINS: dict[type, str] = {Classifier: "model", Examples: "noise", Data: "data", Results: "shades"}
 
 
 def document(leaf: type[Stage], folder: Path) -> dict[str, Any]:
@@ -451,7 +453,7 @@ def test_an_evaluation_gives_numbers_in_range(leaf: type[Evaluation], constant: 
         "targets": {"model": {"type": "dense", "dataset": "data"}},
         "generate": {"noise": {"type": "uniform_noise", "model": "model", "eps": 0.01}},
     }
-    whole["evaluate"] = {"it": values(leaf, tmp_path, ORIGINS)}
+    whole["evaluate"] = {**SURROUNDINGS["evaluate"], "it": values(leaf, tmp_path, ORIGINS)}
     graph = bench.graph(whole)
     model = next(work for work in graph.works.values() if work.stage == "model")
     cost = {"seconds": 1.0, "cpu_seconds": 1.0, "peak_memory": 2**20, "images": 6}

@@ -21,7 +21,8 @@ _UNIT_SYMBOLS = {"seconds": "s", "count": "", "proportion": ""}
 class Cell:
     """The numbers of a cell in their own unit, and the reasons of those that do not exist.
 
-    ``values`` has one number per run, ``bounds`` the interval of each, ``n`` the items each was measured on.
+    ``values`` has one number per run, ``bounds`` the interval of each, ``n`` the items each was measured on,
+    ``notes`` the remarks on them, each once.
     """
 
     metric: str = ""
@@ -31,6 +32,7 @@ class Cell:
     bounds: tuple[tuple[float, float] | None, ...] = ()
     n: tuple[int, ...] = ()
     reasons: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, rows: Sequence[Mapping[str, Any]], reasons: Sequence[str]) -> Cell:
@@ -50,6 +52,7 @@ class Cell:
             ),
             n=tuple(int(row["n"]) for row in rows),
             reasons=tuple(reasons),
+            notes=tuple(dict.fromkeys(str(note) for row in rows if not missing(note := row.get("note")))),
         )
 
     @property

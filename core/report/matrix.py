@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from core.component import Plain
@@ -130,17 +130,22 @@ class Matrix:
     @property
     def hole_notes(self) -> list[str]:
         """Where numbers are missing and why, one line per reason that does not fit into its cell."""
-        places: dict[str, list[str]] = defaultdict(list)
+        # Without a number and without a detail, the cell itself has said it all.
+        return self._placed(lambda cell: [r for r in cell.reasons if cell.values or ":" in r], self.spec.levels)
+
+    @property
+    def remarks(self) -> list[str]:
+        """The notes on numbers, and where they hold: one line for each note, whatever the metric."""
+        return self._placed(lambda cell: cell.notes, [level for level in self.spec.levels if level != "metric"])
+
+    def _placed(self, texts: Callable[[Cell], Iterable[str]], levels: Sequence[str]) -> list[str]:
+        places: dict[str, dict[str, None]] = defaultdict(dict)
         for (row, column), cell in self.cells.items():
-            names = [
-                *self.row_labels(row),
-                *(self.label(*pair) for pair in zip(self.spec.columns, column, strict=True)),
-            ]
-            for reason in dict.fromkeys(cell.reasons):
-                # Without a number and without a detail, the cell itself has said it all.
-                if cell.values or ":" in reason:
-                    places[reason].append(" ".join(filter(None, names)))
-        return [f"{reason} ({_some(where)})" for reason, where in places.items()]
+            labels = zip(self.spec.levels, (*row, *column), strict=True)
+            where = " ".join(filter(None, (self.label(*pair) for pair in labels if pair[0] in levels)))
+            for text in texts(cell):
+                places[text][where] = None
+        return [f"{text} ({_some(list(where))})" for text, where in places.items()]
 
 
 def _some(places: Sequence[str], most: int = 6) -> str:

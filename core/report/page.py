@@ -125,6 +125,7 @@ def _table(matrix: Matrix, figures: Figures) -> dict[str, Any]:
         "header": _header(matrix),
         "body": body,
         "notes": matrix.hole_notes,
+        "remarks": matrix.remarks,
         "figures": [
             _picture(
                 name,

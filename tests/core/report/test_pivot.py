@@ -185,3 +185,15 @@ def test_statement_and_notes() -> None:
         "skipped: dgn_susp failed (fgsm_robust dgn_susp 0.2)",
         "failed: out of memory at 14.2 GB (pgd_robust dgn_susp 0.3)",
     ]
+
+
+def test_notes_are_said_once_for_all_the_metrics_they_hold_for() -> None:
+    rows = [
+        row(model, "pgd", 5000, eps=None, seed=seed, metric=metric, note="true labels" if model == "a" else "")
+        for model in ("a", "b")
+        for metric in ("accuracy", "loss")
+        for seed in (1, 2)
+    ]
+    spec = TableSpec(name="t", source="robustness", rows=("model",), columns=("metric",))
+    matrix = build(spec, pd.DataFrame(rows), (), Experiment(name="x"))
+    assert matrix.remarks == ["true labels (a)"]

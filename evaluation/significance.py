@@ -1,0 +1,192 @@
+"""Whether the differences between variants are more than chance."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from math import isnan
+from statistics import fmean
+from typing import Annotated, Any
+
+from core import comparison
+from core.artefacts import Results, Row
+from core.component import Plain, Range, Ref
+from core.families import Evaluation
+from core.faults import StageError, nearest
+from core.report.cells import label
+from core.run import Measured, Run
+
+SEED = "seed"
+LABELS = ("model", "examples")
+About = tuple[tuple[str, str], ...]
+Sample = dict[Plain, float]
+"""The numbers of one level by the repetition they were measured in."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Significance(Evaluation):
+    """Whether the differences between the levels of a column of another evaluation's results are more than chance.
+
+    For each pair of levels: both means and their difference with percentile bootstrap intervals, Vargha-Delaney A12 (its magnitude
+    in a word is in the note), and two-sided p of the Mann-Whitney U test and, where both have a number in every repetition,
+    of the Wilcoxon signed-rank test. ``_holm`` is p after Holm's correction for the pairs compared on the same thing. The note
+    says so where there are too few repetitions for any difference to be significant.
+
+    All else that the results vary over (examples, other axes) is kept: each of its values has comparisons of its own. If
+    ``over`` is not the seed, each number compared is a mean over the seeds.
+
+    Source: Mann and Whitney (1947); Wilcoxon (1945); Vargha and Delaney (2000), A Critique and Improvement of the CL Common
+    Language Effect Size Statistics; Efron (1979), Bootstrap methods; Holm (1979); their use as in Arcuri and Briand (2011), A
+    practical guide for using statistical tests to assess randomized algorithms in software engineering.
+    """
+
+    tag = "significance"
+    metrics = (
+        "a12", "mean_first", "mean_second", "difference",
+        "p_mann_whitney", "p_mann_whitney_holm", "p_wilcoxon", "p_wilcoxon_holm",
+    )  # fmt: skip
+    framework = False
+    rows = ("model", "examples", "group")
+    columns = ("metric",)
+
+    of: Annotated[Ref[Results], "the evaluation whose results are compared"]
+    metric: Annotated[str, "the metric that is compared"]
+    compare: Annotated[str, "the column whose levels are compared: model, examples, group or an axis"]
+    baseline: Annotated[str | None, "the level that every other is compared with; null: all pairs"] = None
+    over: Annotated[str, "the column that numbers the repetitions: seed, examples or an axis"] = SEED
+    resamples: Annotated[int, "bootstrap samples behind each interval", Range(ge=100, le=100_000)] = 10_000
+
+    def gathers(self, column: str) -> bool:
+        return column in (self.compare, self.over, SEED)
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        if self.compare == self.over:
+            yield "compare", f"'{self.compare}' cannot be both what is compared and what numbers the repetitions"
+
+    def suits(self, columns: Mapping[str, Sequence[Plain]]) -> Iterator[tuple[str, str]]:
+        if self.metric not in columns["metric"]:
+            yield "metric", _unknown(self.metric, columns["metric"], "metric of", self.of)
+        known = [name for name in columns if name != "metric"]
+        for field, name in (("compare", self.compare), ("over", self.over)):
+            if name not in columns and name != "group":
+                yield field, _unknown(name, known, "column that varies in the results of", self.of)
+        levels = [label(value) for value in columns.get(self.compare, ())]
+        if len(levels) == 1:
+            yield "compare", f"'{self.of}' has one {self.compare} only ({levels[0]}); there is nothing to compare"
+        if levels and self.baseline is not None and self.baseline not in levels:
+            yield "baseline", _unknown(self.baseline, levels, f"{self.compare} of", self.of)
+
+    def measure(self, run: Run) -> Iterable[Row]:
+        rows = [m for m in run.gather(self.of) if m.row.metric == self.metric]
+        if not rows:
+            raise StageError(f"metric: '{self.of}' measured no '{self.metric}' here; compare a metric that it gave")
+        for about, samples in self._samples(rows).items():
+            pairs = [_Pair.of(a, b, samples) for a, b in self._pairs(list(samples))]
+            yield from self._compared(pairs, dict(about), rows[0].row.unit)
+
+    def _samples(self, rows: Sequence[Measured]) -> dict[About, dict[Plain, Sample]]:
+        """Return the sample of each level, by what is compared on: a set of examples, say."""
+        found: dict[About, dict[Plain, dict[Plain, list[float]]]] = {}
+        for m in rows:
+            level = m.column(self.compare)
+            # What does not depend on the column, is undefined, or is of one group of images is no number of a level.
+            if level is None or isnan(m.row.value) or (m.row.group and "group" not in (self.compare, self.over)):
+                continue
+            about = tuple((name, str(m.column(name) or "")) for name in LABELS if not self.gathers(name))
+            sample = found.setdefault(about, {}).setdefault(level, {})
+            sample.setdefault(m.column(self.over), []).append(m.row.value)
+        return {
+            about: {level: {at: self._one(values) for at, values in sample.items()} for level, sample in levels.items()}
+            for about, levels in found.items()
+        }
+
+    def _one(self, values: list[float]) -> float:
+        if self.over == SEED and len(values) > 1:
+            raise StageError(
+                f"'{self.of}' gave {len(values)} numbers where one is expected for each {self.compare} and seed; "
+                "compare a column that tells them apart"
+            )
+        return fmean(values)
+
+    def _pairs(self, levels: list[Plain]) -> Iterator[tuple[Plain, Plain]]:
+        if self.baseline is None:
+            yield from itertools.combinations(levels, 2)
+        for base in [level for level in levels if label(level) == self.baseline]:
+            yield from ((level, base) for level in levels if level != base)
+
+    def _compared(self, pairs: list[_Pair], about: dict[str, Any], unit: str) -> Iterator[Row]:
+        matched = [pair for pair in pairs if pair.paired]
+        ranked = [comparison.mann_whitney(pair.first, pair.second) for pair in pairs]
+        signed = [comparison.wilcoxon(pair.first, pair.second) for pair in matched]
+        signs = dict(zip(matched, zip(signed, comparison.holm(signed), strict=True), strict=True))
+        for pair, p, corrected in zip(pairs, ranked, comparison.holm(ranked), strict=True):
+            row = partial(Row, group=pair.name, higher_is_better=None, **about)
+            yield from self._sizes(pair, unit, row)
+            a12 = comparison.vargha_delaney(pair.first, pair.second)
+            n, sizes = len(pair.first) + len(pair.second), f"{len(pair.first)} against {len(pair.second)}"
+            note = _note(comparison.magnitude(a12), sizes, *pair.caveats(False, len(pairs)))
+            yield row(metric="a12", value=a12, n=n, unit="probability", note=note)
+            yield row(metric="p_mann_whitney", value=p, n=n, unit="probability", note=note)
+            yield row(metric="p_mann_whitney_holm", value=corrected, n=n, unit="probability", note=note)
+            if pair in signs:
+                n, (p, corrected) = len(pair.first), signs[pair]
+                note = _note(f"{n} pairs", *pair.caveats(True, len(matched)))
+                yield row(metric="p_wilcoxon", value=p, n=n, unit="probability", note=note)
+                yield row(metric="p_wilcoxon_holm", value=corrected, n=n, unit="probability", note=note)
+
+    def _sizes(self, pair: _Pair, unit: str, row: Callable[..., Row]) -> Iterator[Row]:
+        for metric, sample in (("mean_first", pair.first), ("mean_second", pair.second)):
+            low, high = comparison.bootstrap_mean(sample, self.resamples) or (None, None)
+            yield row(metric=metric, value=fmean(sample), n=len(sample), unit=unit, lower=low, upper=high)
+        interval = comparison.bootstrap_difference(pair.first, pair.second, self.resamples, pair.paired)
+        # A difference of proportions is no proportion: it may be negative.
+        scale, unit = (100.0, "percentage points") if unit == "proportion" else (1.0, unit)
+        low, high = (scale * interval[0], scale * interval[1]) if interval else (None, None)
+        yield row(
+            metric="difference",
+            value=scale * (fmean(pair.first) - fmean(pair.second)),
+            n=len(pair.first) + len(pair.second),
+            unit=unit,
+            lower=low,
+            upper=high,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Pair:
+    """Two levels and their numbers; where ``paired``, those of the same repetition stand at the same place."""
+
+    name: str
+    first: list[float]
+    second: list[float]
+    paired: bool
+
+    @classmethod
+    def of(cls, first: Plain, second: Plain, samples: Mapping[Plain, Sample]) -> _Pair:
+        one, two = samples[first], samples[second]
+        paired = one.keys() == two.keys() and None not in one
+        name = f"{label(first)} vs {label(second)}"
+        return cls(name, list(one.values()), [two[at] for at in (one if paired else two)], paired)
+
+    def caveats(self, paired: bool, pairs: int) -> Iterator[str]:
+        """Yield what to know of a p: how many it is corrected for, and whether it could have been small at all."""
+        if pairs > 1:
+            yield f"Holm over {pairs} pairs"
+        least = comparison.smallest_p(len(self.first), len(self.second), paired)
+        possible = least if least > comparison.ALPHA else min(1.0, pairs * least)
+        if possible > comparison.ALPHA:
+            after = "" if possible == least else " after correction"
+            yield (
+                f"too few repetitions for any difference to be significant{after} (smallest possible p {possible:.2g})"
+            )
+
+
+def _note(*parts: str) -> str:
+    return "; ".join(parts)
+
+
+def _unknown(name: str, known: Iterable[Plain], what: str, of: Ref[Any]) -> str:
+    names = [label(value) for value in known]
+    return f"'{name}' is no {what} '{of}'{nearest(name, names) or '; there is ' + ', '.join(names)}"

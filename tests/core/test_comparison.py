@@ -1,0 +1,91 @@
+"""Comparing two samples: numbers worked by hand, and agreement with SciPy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from core import comparison
+
+
+def test_a12_counts_wins_and_half_of_the_ties() -> None:
+    # 3 > 1, 3 > 2, 3 = 3; 2 > 1, 2 = 2, 2 < 3: three wins and two ties of six.
+    assert comparison.vargha_delaney([3, 2], [1, 2, 3]) == pytest.approx((3 + 2 / 2) / 6)
+    assert comparison.vargha_delaney([1, 2], [3, 4]) == 0.0
+    assert comparison.vargha_delaney([3, 4], [1, 2]) == 1.0
+    assert comparison.vargha_delaney([5, 5], [5]) == 0.5
+
+
+def test_a12_is_the_share_of_the_u_statistic() -> None:
+    rng = np.random.default_rng(0)
+    first, second = rng.integers(0, 9, 12), rng.integers(2, 11, 7)
+    u = stats.mannwhitneyu(first, second).statistic
+    assert comparison.vargha_delaney(first, second) == pytest.approx(u / (12 * 7))
+
+
+@pytest.mark.parametrize(
+    ("a12", "word"),
+    [
+        (0.5, "negligible"), (0.559, "negligible"), (0.56, "small"), (0.639, "small"), (0.64, "medium"),
+        (0.709, "medium"), (0.71, "large"), (1.0, "large"), (0.44, "small"), (0.36, "medium"), (0.29, "large"),
+        (0.441, "negligible"),
+    ],
+)  # fmt: skip
+def test_an_effect_is_as_large_on_either_side(a12: float, word: str) -> None:
+    assert comparison.magnitude(a12) == word
+
+
+def test_separated_samples_have_the_smallest_p() -> None:
+    # One of the 20 ways to choose 3 of 6, on either side.
+    assert comparison.mann_whitney([1, 2, 3], [4, 5, 6]) == pytest.approx(0.1)
+    assert comparison.smallest_p(3, 3, paired=False) == pytest.approx(0.1)
+    assert comparison.smallest_p(4, 4, paired=False) == pytest.approx(2 / 70)
+    # One of the 2^5 ways to choose the signs of 5 differences, on either side.
+    assert comparison.wilcoxon([1, 2, 3, 4, 5], [0, 0, 0, 0, 0]) == pytest.approx(2 / 32)
+    assert comparison.smallest_p(5, 5, paired=True) == pytest.approx(2 / 32)
+    assert comparison.smallest_p(1, 1, paired=False) == 1.0
+
+
+def test_tied_samples_are_counted_exactly() -> None:
+    # Of the 20 ways to deal out 1 2 2 2 3 4, U is at most 1 in 3 of them (1 2 2): twice that.
+    assert comparison.mann_whitney([1, 2, 2], [2, 3, 4]) == pytest.approx(0.3)
+    assert comparison.mann_whitney([1, 1, 1], [1, 1, 1]) == 1.0
+    first, second = [1, 2, 2, 5, 5, 6], [2, 3, 5, 5, 7]
+    exact = stats.mannwhitneyu(first, second, method=stats.PermutationMethod(n_resamples=np.inf)).pvalue
+    assert comparison.mann_whitney(first, second) == pytest.approx(exact)
+    assert comparison.mann_whitney([1], [1, 2]) == 1.0
+    assert comparison.wilcoxon([1, 2], [1, 2]) == 1.0
+
+
+def test_larger_samples_agree_with_scipy() -> None:
+    rng = np.random.default_rng(1)
+    first, second = rng.normal(0, 1, 30), rng.normal(0.4, 1, 30)
+    assert comparison.mann_whitney(first, second) == stats.mannwhitneyu(first, second).pvalue
+    assert comparison.wilcoxon(first, second) == pytest.approx(stats.wilcoxon(first, second).pvalue)
+
+
+def test_holm_by_hand() -> None:
+    # Smallest first: 4 x 0.01, 3 x 0.02, 2 x 0.03 = 0.06 again, 1 x 0.5.
+    assert comparison.holm([0.02, 0.5, 0.01, 0.03]) == pytest.approx([0.06, 0.5, 0.04, 0.06])
+    assert comparison.holm([0.9, 0.8]) == [1.0, 1.0]
+    assert comparison.holm([]) == []
+
+
+def test_a_bootstrap_interval_is_that_of_scipy_and_the_same_each_time() -> None:
+    sample = np.random.default_rng(2).normal(10, 2, 40).tolist()
+    low, high = comparison.bootstrap_mean(sample, 10_000) or (0, 0)
+    theirs = stats.bootstrap(
+        (sample,), np.mean, n_resamples=10_000, method="percentile", rng=np.random.default_rng(3)
+    ).confidence_interval
+    assert (low, high) == pytest.approx(tuple(theirs), abs=0.03)
+    assert comparison.bootstrap_mean(sample, 10_000) == (low, high)
+    assert comparison.bootstrap_mean([1.0], 100) is None
+
+
+def test_pairs_that_differ_by_the_same_have_an_interval_without_width() -> None:
+    first, second = [1.0, 5.0, 9.0], [0.5, 4.5, 8.5]
+    assert comparison.bootstrap_difference(first, second, 500, paired=True) == (0.5, 0.5)
+    low, high = comparison.bootstrap_difference(first, second, 500, paired=False) or (0, 0)
+    assert low < 0.5 < high
+    assert comparison.bootstrap_difference([1.0], [2.0, 3.0], 500, paired=False) is None
