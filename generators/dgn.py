@@ -1,0 +1,199 @@
+"""Data generator networks: one autoencoder for each class learns to perturb its images against a frozen target."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core import backend, programs
+from core.artefacts import Examples, Images, Labels, read_json, write_json
+from core.attack import SHOWN
+from core.class_generators import ClassGenerators, GeneratorLoss
+from core.classifier import Classifier
+from core.component import Range, Ref
+from core.families import Generator
+from core.faults import StageError
+from core.programs import Call, Tensor
+from core.run import Run
+from generators.dgn_networks import Architecture, Init, build, resolve
+from generators.dgn_training import Schedule, Training, learning_rate
+
+
+@dataclass(frozen=True, eq=False)
+class DGNNetworks(ClassGenerators):
+    """Trained networks by class, the mean loss of each one's epochs, and the radius their perturbation is cut to.
+
+    ``eps`` is ``None`` where nothing is cut.
+    """
+
+    kind: ClassVar[str] = "dgn_networks"
+
+    networks: Mapping[int, Any]
+    losses: Mapping[int, list[float]]
+    eps: float | None
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+    def perturb(self, x: Images, labels: Labels) -> Images:
+        if strange := sorted(set(labels.tolist()) - set(self.networks)):
+            raise StageError(f"class {strange[0]} has no network, since the training part has no image of it")
+        made = np.empty_like(x)
+        for label in np.unique(labels).tolist():
+            rows = np.flatnonzero(labels == label)
+            for start in range(0, len(rows), programs.BATCH):
+                part = rows[start : start + programs.BATCH]
+                radius = 1.0 if self.eps is None else self.eps  # no two pixels in [0, 1] are further apart
+                (made[part],) = programs.run(self.networks[label], _perturbed, (x[part],), (radius,))
+        return made
+
+    def save(self, folder: Path) -> None:
+        for label, network in self.networks.items():
+            network.save(folder / f"{label}.keras")
+        with (folder / "losses.csv").open("w", newline="", encoding="utf-8") as stream:
+            lines = csv.writer(stream)
+            lines.writerow(["class", "epoch", "loss"])
+            lines.writerows([label, i + 1, loss] for label, row in self.losses.items() for i, loss in enumerate(row))
+        write_json(folder / "networks.json", {"classes": list(self.networks), "eps": self.eps, "info": self.info})
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        raw = read_json(folder / "networks.json")
+        models = backend.keras().models
+        networks = {
+            label: models.load_model(folder / f"{label}.keras", compile=False, safe_mode=True)
+            for label in raw["classes"]
+        }
+        losses: dict[int, list[float]] = {label: [] for label in raw["classes"]}
+        with (folder / "losses.csv").open(newline="", encoding="utf-8") as stream:
+            for line in csv.DictReader(stream):
+                losses[int(line["class"])].append(float(line["loss"]))
+        return cls(networks, losses, raw["eps"], raw["info"])
+
+
+def _perturbed(call: Call, x: Tensor, radius: Tensor) -> tuple[Tensor]:
+    ops = backend.keras().ops
+    return (ops.clip(x + ops.clip(call(x) - x, -radius, radius), 0.0, 1.0),)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DGN(Generator):
+    """Data generator networks: a convolutional autoencoder for each class, trained against the frozen target.
+
+    g = G_c(x), x' = clip(x + clip(g - x, -eps, eps), 0, 1), where G_c is trained with ``loss`` on the training images of
+    class c. Which network an image passes through depends on a label: with ``selector: true_label``, as published, the
+    perturbation tells the true class, and a model trained on it may read the class off it (measured by ``label_leak``).
+
+    The artefact draws its batches in fixed order (``shuffle: false``), never lets the learning rate fall
+    (``lr_schedule: constant``) but for one of six configurations, and initialises as ``init: legacy``. It also lets the
+    statistics of batch normalisation see test images, which is not offered.
+
+    Source: DeepCustom, Improving Robustness of Deep Learning Systems with Fast and Customizable Adversarial Data
+    Generation.
+    """
+
+    tag = "dgn"
+    prepares = DGNNetworks
+
+    model: Annotated[Ref[Classifier], "the frozen target"]
+    data: Annotated[Ref[Examples] | None, "images to start from; default: the model's data set"] = None
+    loss: Annotated[GeneratorLoss, "what the networks learn to make small"]
+    eps: Annotated[float, "L-inf radius of the perturbation, in input units", Range(gt=0, le=1)]
+    clipping: Annotated[bool, "cut the perturbation to eps; without it eps only enters the loss"] = True
+    selector: Annotated[
+        Literal["true_label", "predicted_label"],
+        "whose network an image passes through: that of its true class, or of the class the target gives it",
+    ] = "true_label"
+    keep: Annotated[
+        Literal["all", "changed", "misclassified"],
+        "images to return: all; those the target now gives another class; those it now gives a wrong class",
+    ] = "all"
+    architecture: Annotated[
+        Architecture, "mnist (28x28x1) and cifar (32x32x3) are the published ones; auto takes them where they fit"
+    ] = "auto"
+    init: Annotated[Init, "initial weights of the encoder: He's, or the artefact's (deviation 0.82, bias 0.1)"] = "he"
+    epochs: Annotated[int, "passes over the training images of each class", Range(ge=1)] = 100
+    batch_size: Annotated[int, "images per optimiser step", Range(ge=1)] = 100
+    learning_rate: Annotated[float, "step size of Adam, at the start", Range(gt=0)] = 1e-4
+    lr_schedule: Annotated[Schedule, "staircase: the step size falls by `decay_rate` every `decay_step` steps"] = (
+        "staircase"
+    )
+    decay_step: Annotated[int, "steps after which the step size falls", Range(ge=1)] = 1000
+    decay_rate: Annotated[float, "what the step size is multiplied by", Range(gt=0, le=1)] = 0.9
+    shuffle: Annotated[bool, "draw the batches anew each epoch"] = True
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        if self.loss.clip_in_loss and not self.clipping:
+            yield (
+                "clipping",
+                "the loss cuts the perturbation (clip_in_loss) but the images would not be; set both or none",
+            )
+
+    def prepare(self, run: Run) -> DGNNetworks:
+        assert self.data is not None  # the graph fills in the model's data set
+        target, images, seed = run[self.model], run[self.data], run.framework_seed()
+        classes = np.unique(images.y).tolist()
+        rate = learning_rate(self.learning_rate, self.lr_schedule, self.decay_step, self.decay_rate)
+        training: Training | None = None
+        networks: dict[int, Any] = {}
+        losses: dict[int, list[float]] = {}
+        total = self.epochs * len(classes)
+        for label in classes:
+            network = build(self.architecture, images.shape, self.init, seed + label)
+            constants = self.loss.constants(run, label)
+            if training is None:
+                training = Training(network, self.loss.judge(target.model), self.loss, self.eps, rate, constants)
+            rows = np.flatnonzero(images.y == label)
+            losses[label] = training.train(
+                network,
+                images.x[rows],
+                images.y[rows],
+                constants,
+                epochs=self.epochs,
+                batch_size=self.batch_size,
+                shuffle=self.shuffle,
+                seed=seed + label,
+                progress=_Counter(run, len(losses) * self.epochs, total),
+            )
+            networks[label] = network
+        run.images += self.epochs * len(images)
+        info = {"loss": self.loss.tag, "architecture": resolve(self.architecture, images.shape)}
+        return DGNNetworks(networks, losses, self.eps if self.clipping else None, info)
+
+    def produce(self, run: Run) -> Examples:
+        assert self.data is not None
+        clean, target = run[self.data], run[self.model]
+        x = np.asarray(clean.x)
+        before = target.predict(x) if self.selector == "predicted_label" or self.keep == "changed" else clean.y
+        made = run.prepared.perturb(x, before if self.selector == "predicted_label" else clean.y)
+        run.images += len(clean)
+        kept = self._kept(target, made, before, clean.y)
+        made = made[kept]
+        shown = target.predict(made[:SHOWN]).tolist()
+        return Examples(x=made, y=clean.y[kept], index=clean.index[kept], info=self._info() | {"predicted": shown})
+
+    def _kept(self, target: Classifier, made: Images, before: Labels, y: Labels) -> NDArray[np.int64]:
+        if self.keep == "all":
+            return np.arange(len(made))
+        return np.flatnonzero(target.predict(made) != (before if self.keep == "changed" else y))
+
+    def _info(self) -> dict[str, Any]:
+        whose = "true" if self.selector == "true_label" else "predicted"
+        rule = f"one pass through the network of the {whose} class ({self.loss.tag}), kept: {self.keep}"
+        bound = {"norm": "inf", "eps": self.eps} if self.clipping else {}
+        return {"attack": self.tag, "labels": whose, "selector": self.selector, "step_rule": rule, **bound}
+
+
+class _Counter:
+    """Counts the epochs of all classes for the progress bar."""
+
+    def __init__(self, run: Run, done: int, total: int) -> None:
+        self._run, self._done, self._total = run, done, total
+
+    def __call__(self) -> None:
+        self._done += 1
+        self._run.progress(self._done, self._total, "epochs")

@@ -1,0 +1,95 @@
+"""The architectures of data generator networks: convolutional autoencoders from an image to one of the same size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from core import backend
+from core.faults import StageError
+
+Architecture = Literal["auto", "mnist", "cifar", "adaptive"]
+Init = Literal["he", "legacy"]
+Shape = tuple[int, int, int]
+
+FITS: dict[str, Shape] = {"mnist": (28, 28, 1), "cifar": (32, 32, 3)}
+"""The image shape that each published architecture is made for."""
+_FILTERS = (32, 64, 128, 128)
+_SMALLEST_CODE = 2
+
+
+def resolve(architecture: Architecture, shape: Shape) -> str:
+    """Return the architecture for images of a shape: ``auto`` is the published one where it fits, else adaptive.
+
+    Raises:
+        StageError: a published architecture is asked for, and images have another shape.
+    """
+    if architecture == "auto":
+        return next((name for name, fitting in FITS.items() if fitting == shape), "adaptive")
+    if FITS.get(architecture, shape) != shape:
+        raise StageError(
+            f"architecture: {architecture} takes images of shape {FITS[architecture]}, received {shape}; use auto"
+        )
+    return architecture
+
+
+def build(architecture: Architecture, shape: Shape, init: Init, seed: int) -> Any:
+    """Return a Keras model from images (n, h, w, c) to images of the same shape in [0, 1], with fresh weights.
+
+    Encoder: convolutions with ReLU. Decoder: transposed convolutions, each but the last followed by ReLU and then batch
+    normalisation, the last by a sigmoid.
+
+    Source: DeepCustom, its figures 2 and 3 of the architectures (its text swaps kernels and strides).
+    """
+    keras = backend.keras()
+    backend.seed(seed)
+    layers = {"mnist": _mnist, "cifar": _cifar, "adaptive": _adaptive}[resolve(architecture, shape)](shape, init)
+    return keras.Sequential([keras.Input(shape), *layers])
+
+
+def _mnist(shape: Shape, init: Init) -> Iterator[Any]:
+    layers = backend.keras().layers
+    for filters, padding in ((32, "same"), (64, "same"), (128, "valid")):
+        yield _convolution(filters, init, padding=padding)
+        yield layers.MaxPooling2D(2, padding="same")
+    yield from _up((64, 3, 2), (32, 2, 2), last=(shape[2], 2, 2))
+
+
+def _cifar(shape: Shape, init: Init) -> Iterator[Any]:
+    for filters, strides in ((32, 1), (64, 2), (128, 1), (128, 2)):
+        yield _convolution(filters, init, strides=strides)
+    yield from _up((128, 3, 2), (64, 4, 1), (32, 4, 2), last=(shape[2], 3, 1))
+
+
+def _adaptive(shape: Shape, init: Init) -> Iterator[Any]:
+    """Yield as many halvings as leave a code of 2 x 2 or more, at least one and at most four, and their inverses."""
+    height, width, channels = shape
+    depth = max(1, min(len(_FILTERS), (min(height, width) // _SMALLEST_CODE).bit_length() - 1))
+    for filters in _FILTERS[:depth]:
+        yield _convolution(filters, init, strides=2, padding="same")
+    back = [(filters, 3, 2) for filters in reversed(_FILTERS[: depth - 1])]
+    yield from _up(*back, last=(channels, 3, 2), padding="same")
+    step = 2**depth
+    surplus = [-size % step for size in (height, width)]
+    yield backend.keras().layers.Cropping2D(((0, surplus[0]), (0, surplus[1])))
+
+
+def _convolution(filters: int, init: Init, strides: int = 1, padding: str = "valid") -> Any:
+    keras = backend.keras()
+    kernel, bias = keras.initializers.HeNormal(), keras.initializers.Zeros()
+    if init == "legacy":
+        # The artefact takes the height of the kernel for its fan-in.
+        kernel = keras.initializers.TruncatedNormal(stddev=(2 / 3) ** 0.5)
+        bias = keras.initializers.Constant(0.1)
+    common = {"activation": "relu", "kernel_initializer": kernel, "bias_initializer": bias}
+    return keras.layers.Conv2D(filters, 3, strides=strides, padding=padding, **common)
+
+
+def _up(*stages: tuple[int, int, int], last: tuple[int, int, int], padding: str = "valid") -> Iterator[Any]:
+    """Yield transposed convolutions of (filters, kernel, stride)."""
+    layers = backend.keras().layers
+    for filters, kernel, strides in stages:
+        yield layers.Conv2DTranspose(filters, kernel, strides=strides, padding=padding, activation="relu")
+        yield layers.BatchNormalization()
+    filters, kernel, strides = last
+    yield layers.Conv2DTranspose(filters, kernel, strides=strides, padding=padding, activation="sigmoid")

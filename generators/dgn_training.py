@@ -1,0 +1,154 @@
+"""Trains one data generator network after another in one compiled program."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any, Literal
+
+import numpy as np
+
+from core import backend
+from core.artefacts import Images, Labels
+from core.class_generators import Batch, GeneratorLoss
+from core.faults import StageError
+
+Schedule = Literal["staircase", "constant"]
+Constants = Mapping[str, np.ndarray]
+
+SETTLING_BATCHES = 20
+"""Batches that the statistics of batch normalisation are taken over at the end."""
+
+
+def learning_rate(start: float, schedule: Schedule, decay_step: int, decay_rate: float) -> Any:
+    """Return Adam's step size: constant, or multiplied by ``decay_rate`` after every ``decay_step`` steps."""
+    if schedule == "constant":
+        return start
+    return backend.keras().optimizers.schedules.ExponentialDecay(start, decay_step, decay_rate, staircase=True)
+
+
+class Training:
+    """Trains networks of one architecture against one target; they share the compiled training step.
+
+    A network comes in by its weights, so the step is compiled once and not once for each class.
+    """
+
+    def __init__(
+        self, network: Any, judge: Any, loss: GeneratorLoss, eps: float, rate: Any, constants: Constants
+    ) -> None:
+        """Build the training step; ``constants`` are those of any class, whose shapes all share."""
+        keras = backend.keras()
+        judge.trainable = False
+        self._network = keras.models.clone_model(network)
+        self._trainer = _trainer_class()(self._network, judge, loss, eps, constants)
+        self._trainer.compile(optimizer=keras.optimizers.Adam(rate), jit_compile=backend.name() == "jax")
+        self._trainer.optimizer.build(self._network.trainable_variables)
+        self._fresh = [keras.ops.convert_to_numpy(variable) for variable in self._trainer.optimizer.variables]
+
+    def train(
+        self,
+        network: Any,
+        x: Images,
+        y: Labels,
+        constants: Constants,
+        *,
+        epochs: int,
+        batch_size: int,
+        shuffle: bool,
+        seed: int,
+        progress: Callable[[], None],
+    ) -> list[float]:
+        """Train a network in place on the images (n, h, w, c) of one class; return the mean loss of each epoch.
+
+        Batches are whole, so that one shape is compiled, and drawn anew each epoch with ``shuffle``; the last images, fewer
+        than a batch, are left out. Where that would be more than a tenth of them, batches are made smaller.
+
+        Raises:
+            StageError: the loss is no longer finite.
+        """
+        self._trainer.reset(network.get_weights(), self._fresh, constants)
+        size = batch_size if len(x) >= 10 * batch_size else len(x) // math.ceil(len(x) / batch_size)
+        whole = len(x) // size * size
+        losses: list[float] = []
+
+        def report(epoch: int, logs: dict[str, float]) -> None:
+            losses.append(float(logs["loss"]))
+            if not math.isfinite(losses[-1]):
+                raise StageError(
+                    f"training diverged: the loss of epoch {epoch + 1} is {losses[-1]}; lower learning_rate or set "
+                    "clip_in_loss"
+                )
+            progress()
+
+        backend.seed(seed)
+        callbacks = [backend.keras().callbacks.LambdaCallback(on_epoch_end=report)]
+        self._trainer.fit(
+            x[:whole], y[:whole], batch_size=size, epochs=epochs, shuffle=shuffle, verbose=0, callbacks=callbacks
+        )
+        network.set_weights(self._network.get_weights())
+        settle(network, x[:: max(1, len(x) // (size * SETTLING_BATCHES))], size)
+        return losses
+
+
+def settle(network: Any, x: Images, batch_size: int) -> None:
+    """Set the statistics of batch normalisation to their mean over batches of ``x``, in place.
+
+    The running mean that training leaves behind weighs a batch 0.01: after fewer than some 500 steps it still holds much
+    of where it started, and the network would make other images than it was trained to make.
+
+    Source: Ioffe and Szegedy (2015), Batch Normalization, algorithm 2.
+    """
+    keras = backend.keras()
+    layers = [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    momenta = [layer.momentum for layer in layers]
+    parts = np.array_split(x, max(1, min(SETTLING_BATCHES, len(x) // batch_size)))
+    for done, part in enumerate(parts):
+        for layer in layers:
+            layer.momentum = done / (done + 1)
+        network(keras.ops.convert_to_tensor(part), training=True)
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
+
+
+@cache
+def _trainer_class() -> Any:
+    keras = backend.keras()
+    ops = keras.ops
+
+    class Trainer(keras.Model):  # type: ignore[misc, name-defined]
+        """A network together with the frozen judge and the constants of its loss."""
+
+        def __init__(self, network: Any, judge: Any, loss: GeneratorLoss, eps: float, constants: Constants) -> None:
+            super().__init__()
+            self.network, self.judge, self.objective, self.eps = network, judge, loss, eps
+            self.constants = {
+                name: self.add_weight(shape=np.shape(value), initializer="zeros", trainable=False, name=name)
+                for name, value in constants.items()
+            }
+            self.built = True
+
+        def reset(self, weights: list[Any], optimizer: list[Any], constants: Constants) -> None:
+            self.network.set_weights(weights)
+            for variable, value in zip(self.optimizer.variables, optimizer, strict=True):
+                variable.assign(value)
+            for name, variable in self.constants.items():
+                variable.assign(constants[name])
+
+        def call(self, x: Any, training: bool = False) -> Any:
+            return self.network(x, training=training)
+
+        def compute_loss(
+            self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+        ) -> Any:
+            batch = Batch(
+                x=x,
+                made=y_pred,
+                y=ops.cast(y, "int32"),
+                eps=self.eps,
+                look=lambda images: self.judge(images, training=False),
+                constants={name: ops.convert_to_tensor(variable) for name, variable in self.constants.items()},
+            )
+            return self.objective.of(batch)
+
+    return Trainer

@@ -1,0 +1,115 @@
+"""The losses of data generator networks, worked by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from core import backend
+from core.class_generators import Batch, GeneratorLoss
+from core.component import Ref
+from core.faults import StageError
+from core.probe import UnitLayer
+from core.rankings import NeuronRanking, PixelRanking
+from core.run import Run
+from generators.losses.lrp import LRP
+from generators.losses.nce import NCE
+from generators.losses.suspiciousness import Suspiciousness
+
+RANKING: Any = Ref("ranking")
+
+
+def run(ranking: Any) -> Run:
+    return Run("it", 0, None, {RANKING: ranking}.__getitem__, lambda _: {}, lambda *_: None)
+
+
+def value(
+    loss: GeneratorLoss, x: Any, made: Any, constants: Mapping[str, Any], look: Any = None, y: Any = (0,)
+) -> float:
+    ops = backend.keras().ops
+    tensors = [ops.convert_to_tensor(np.asarray(array, np.float32)) for array in (x, made)]
+    given = {name: ops.convert_to_tensor(array) for name, array in constants.items()}
+    labels = ops.convert_to_tensor(np.asarray(y, np.int32))
+    return float(ops.convert_to_numpy(loss.value(Batch(tensors[0], tensors[1], labels, 0.25, look, given))))
+
+
+PIXELS = PixelRanking(np.array([[0.9, -1.0], [0.1, 0.5]]).reshape(1, 2, 2, 1))
+
+
+def test_lrp_wants_relevant_pixels_lowered_and_the_others_raised() -> None:
+    loss = LRP(pixels=RANKING, k=2, custom_loss_constant=0.75)
+    constants = loss.constants(run(PIXELS), 0)
+    assert constants["relevant"].ravel().tolist() == [1, 0, 0, 1]
+    x = np.full((3, 2, 2, 1), 0.5)
+    ideal = x + 0.25 * np.array([-1, 1, 1, -1]).reshape(2, 2, 1)
+    assert value(loss, x, ideal, constants) == 0
+    # Unchanged, every pixel is 0.25 off, and the weights add up to 1.
+    assert value(loss, x, x, constants) == pytest.approx(0.25**2)
+    off = ideal + np.array([0.1, 0, 0, 0]).reshape(2, 2, 1)
+    assert value(loss, x, off, constants) == pytest.approx(0.75 * 0.1**2 / 2)
+    off = ideal + np.array([0, 0, 0.1, 0]).reshape(2, 2, 1)
+    assert value(loss, x, off, constants) == pytest.approx(0.25 * 0.1**2 / 2)
+
+
+def test_lrp_wants_a_relevance_and_other_pixels() -> None:
+    with pytest.raises(StageError, match="fewer than the 4 values"):
+        LRP(pixels=RANKING, k=4).constants(run(PIXELS), 0)
+    with pytest.raises(StageError, match="class 0, of which it had no image"):
+        LRP(pixels=RANKING).constants(run(PixelRanking(np.full((1, 2, 2, 1), np.nan))), 0)
+
+
+def test_nce_is_the_distance_less_the_cross_entropy() -> None:
+    x, made = np.zeros((2, 1, 1, 2)), np.array([[[[0.2, 0.0]]], [[[0.0, 0.4]]]])
+
+    def look(images: Any) -> Any:  # the pixels are the logits
+        return 10 * images[:, 0, 0, :]
+
+    distance = (0.2**2 + 0.4**2) / 4
+    entropies = [np.log(np.exp(2) + 1) - 2, np.log(np.exp(4) + 1)]
+    assert value(NCE(), x, made, {}, look, (0, 0)) == pytest.approx(distance - np.mean(entropies), rel=1e-5)
+    weighed = NCE(custom_loss_constant=0.9)
+    expected = 0.9 * distance - 0.1 * np.mean(entropies)
+    assert value(weighed, x, made, {}, look, (0, 0)) == pytest.approx(expected, rel=1e-4)
+
+
+LAYERS = (UnitLayer("maps", 2, 1, 2), UnitLayer("dense", 3, 1, 1))
+
+
+def neurons() -> NeuronRanking:
+    chosen = np.array([[4, 0], [-1, -1]])  # the last map but one, and the last neuron but none; nobody
+    return NeuronRanking(LAYERS, np.zeros((2, 5)), chosen, np.zeros((2, 5, 0), np.int64))
+
+
+def test_suspiciousness_raises_the_suspicious_and_holds_the_others() -> None:
+    loss = Suspiciousness(neurons=RANKING, custom_loss_constant=0.5, theta=2, gamma=3, alpha=5, beta=7)
+    constants = loss.constants(run(neurons()), 0)
+    assert {name: mask.tolist() for name, mask in constants.items()} == {
+        "suspicious_0": [1, 0],
+        "suspicious_1": [0, 0, 1],
+    }
+    x, made = np.zeros((2, 1, 1, 1)), np.full((2, 1, 1, 1), 0.5)
+
+    def look(images: Any) -> Any:
+        """Before: all 0. After, for both images: map 0 is (1, 3), map 1 (-2, 2), the neurons 1, -1, 4."""
+        scale = 2 * images
+        maps = np.array([[[[1.0, -2.0], [3.0, 2.0]]]], np.float32)
+        dense = np.array([[1.0, -1.0, 4.0]], np.float32)
+        return [scale * maps, scale[:, 0, 0] * dense, None]
+
+    maps = 5 * -2 + 7 * 2
+    dense = 2 * -4 + 3 * (1 + 1)
+    distance = 0.25
+    assert value(loss, x, made, constants, look) == pytest.approx(0.5 * (maps + dense) + 0.5 * distance)
+    published = Suspiciousness(
+        neurons=RANKING, custom_loss_constant=0.5, theta=2, gamma=3, alpha=5, beta=7, as_published=True
+    )
+    summed = 2 * maps + 2 * 2 * -4 + 3 * (1 + 1)  # over a batch of 2, but for the others of the dense layers
+    assert value(published, x, made, constants, look) == pytest.approx(0.5 * summed + 0.5 * distance)
+
+
+def test_suspiciousness_needs_somebody_to_blame() -> None:
+    with pytest.raises(StageError, match="blames no unit for class 1"):
+        Suspiciousness(neurons=RANKING).constants(run(neurons()), 1)
