@@ -1,27 +1,25 @@
-"""Gathers what a run has in the store for the report: tidy rows, holes, costs, example images."""
+"""Gathers what a run has in the store for the report: tidy rows, holes, costs, pictures."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from core.artefacts import Data, Examples, Results
-from core.attack import SHOWN, Attack
+from core.artefacts import Results
+from core.attack import Attack
 from core.experiment import SEED
 from core.experiment import Experiment as Checked
 from core.families import Evaluation
 from core.graph import Graph, Result
 from core.history import Failures
-from core.report.spec import Experiment, ImageGrid
+from core.pictures import Pictures
+from core.report.spec import Experiment
 from core.resolved import resolved
 from core.store import Damaged, Store
 
 if TYPE_CHECKING:
     import pandas as pd
 
-GRIDS = 6
 STRENGTH = ("eps", "max_iter", "num_random_init")
 """Parameters of which a larger value can only make an attack stronger."""
 
@@ -50,6 +48,7 @@ class Collection:
     def around(self, provenance: Mapping[str, Any]) -> Experiment:
         """Return what the report says around the numbers."""
         experiment = self._experiment
+        pictures = Pictures(experiment, self._graph, self._store)
         labels: dict[str, dict[str, None]] = {"model": {}, "examples": {}}
         for result in self._graph.results:
             for level, label in result.about.items():
@@ -71,7 +70,8 @@ class Collection:
             costs=list(self._costs()),
             failures=list(self.failures()),
             resolved=resolved(experiment),
-            grids=list(self._grids()),
+            examples=pictures.examples(),
+            localisation=pictures.localisation(),
         )
 
     def failures(self) -> Iterator[dict[str, Any]]:
@@ -128,36 +128,3 @@ class Collection:
         for fingerprint, work in self._graph.works.items():
             if self._store.has(fingerprint) and work.section not in ("evaluate", "datasets"):
                 yield {"stage": work.label, "type": work.component.tag, **self._store.meta(fingerprint)["cost"]}
-
-    def _grids(self) -> Iterator[ImageGrid]:
-        """Yield a grid of images for the test part of each generator at its first point."""
-        shown: set[str] = set()
-        for fingerprint, work in self._graph.works.items():
-            key = work.label.partition(" ")[0]
-            if work.section != "generate" or work.part != "test" or key in shown or len(shown) == GRIDS:
-                continue
-            grid = self._grid(fingerprint, work.label)
-            if grid is not None:
-                shown.add(key)
-                yield grid
-
-    def _grid(self, fingerprint: str, label: str) -> ImageGrid | None:
-        data = getattr(self._graph.works[fingerprint].component, "data", None)
-        source = self._graph.works[fingerprint].inputs.get(str(data))
-        if source is None or not self._store.has(fingerprint) or not self._store.has(source.fingerprint):
-            return None
-        made = self._store.load(fingerprint, Examples)
-        clean = self._clean(source.fingerprint, source.part)
-        take = slice(0, SHOWN)
-        return ImageGrid(
-            name=label,
-            clean=np.asarray(clean.x[clean.rows_of(made.index[take])]),
-            perturbed=np.asarray(made.x[take]),
-            true=made.y[take].tolist(),
-            predicted=made.info.get("predicted", [""] * SHOWN)[take],
-        )
-
-    def _clean(self, fingerprint: str, part: Any) -> Examples:
-        if part is None:
-            return self._store.load(fingerprint, Examples)
-        return self._store.load(fingerprint, Data).part(part)

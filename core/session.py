@@ -98,7 +98,7 @@ class Session:
 
     def export(self, folder: Path) -> Iterator[Path]:
         """Write every generated set that is finished (of the stages in ``only``, if any) as .npz; yield the paths."""
-        from core.report.write import file_name
+        from core.report.pictures import file_name
 
         folder.mkdir(parents=True, exist_ok=True)
         for fingerprint, work in self.graph.works.items():

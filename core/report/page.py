@@ -11,10 +11,11 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from core.report.canvas import DPI
 from core.report.cells import Cell, label, number
 from core.report.expected import Outcome, verdict
-from core.report.figures import DPI
 from core.report.matrix import Key, Matrix
+from core.report.pictures import Drawn
 from core.report.spec import Experiment
 
 STRIP = 150  # width of the picture of a difference, in pixels
@@ -30,7 +31,8 @@ class Content:
     experiment: Experiment
     matrices: Sequence[Matrix]
     figures: Mapping[str, Figures]
-    grids: Figures
+    examples: Sequence[Drawn]
+    localisation: Sequence[Drawn]
     outcomes: Sequence[Outcome]
     warnings: Sequence[str]
     faults: Sequence[str]
@@ -55,10 +57,8 @@ def page(content: Content) -> str:
         "unmet": [_outcome(o) for o in outcomes if o.verdict != "reproduced"],
         "met": [_outcome(o) for o in outcomes if o.verdict == "reproduced"],
         "tables": [_table(matrix, content.figures.get(matrix.spec.name, {})) for matrix in content.matrices],
-        "grids": [
-            _picture(name, png, grid.name)
-            for (name, png), grid in zip(content.grids.items(), experiment.grids, strict=True)
-        ],
+        "examples": [_picture(drawn.name, drawn.png, drawn.caption) for drawn in content.examples],
+        "localisation": [_picture(drawn.name, drawn.png, drawn.caption) for drawn in content.localisation],
         "failures": _records(experiment.failures),
         "costs": _records(_by_stage(experiment.costs)),
         "works": _records([_readable(row) for row in experiment.costs]),
@@ -70,7 +70,8 @@ def page(content: Content) -> str:
         "warnings": ("warnings", "Warnings"),
         "outcomes": ("reproduction", "Reproduction"),
         "tables": ("tables", "Tables"),
-        "grids": ("examples", "Examples"),
+        "localisation": ("localisation", "Localisation"),
+        "examples": ("examples", "Examples"),
         "failures": ("failures", "Failures"),
         "costs": ("cost", "Cost"),
         "provenance": ("provenance", "Provenance"),
@@ -118,6 +119,7 @@ def _table(matrix: Matrix, figures: Figures) -> dict[str, Any]:
                      "first": not same and len(row) > 1, "cells": cells})  # fmt: skip
         above = row
     heat = f"{matrix.corner}: mean over seeds"
+    curves = f"{matrix.corner}, " if matrix.corner else ""
     return {
         "name": spec.name,
         "title": matrix.title,
@@ -130,7 +132,7 @@ def _table(matrix: Matrix, figures: Figures) -> dict[str, Any]:
             _picture(
                 name,
                 png,
-                heat if name.endswith("_heatmap") else f"{matrix.corner}, by {name.rpartition('_by_')[2]}; bands: ± sd",
+                heat if name.endswith("_heatmap") else f"{curves}by {name.rpartition('_by_')[2]}; bands: ± sd",
             )
             for name, png in figures.items()
         ],

@@ -14,6 +14,8 @@ CellFormat = Literal["mean ± sd", "mean", "mean [lower, upper]", "n"]
 Best = Literal["bold", "none"]
 Labels = Mapping[str, Plain]
 
+MAX_CLASSES = 12  # classes that a picture shows, the first ones
+
 # Columns of every tidy row that a table may be laid out by, besides the experiment's axes.
 LEVELS = ("model", "examples", "metric", "group", "seed")
 
@@ -84,6 +86,48 @@ class ImageGrid:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClassGrid:
+    """Examples of each class: of every class, a few images (k, h, w, c) in [0, 1] before and after.
+
+    ``predicted`` has a text for each, empty where it is not known; ``wrong`` says which are known to be mistaken.
+    """
+
+    name: str
+    classes: Sequence[str]
+    clean: Sequence[NDArray[Any]]
+    made: Sequence[NDArray[Any]]
+    predicted: Sequence[Sequence[str]]
+    wrong: Sequence[Sequence[bool]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelevanceMap:
+    """How relevant each pixel is to each class, signed: (classes, h, w, c), nan where a class has none."""
+
+    name: str
+    classes: Sequence[str]
+    relevance: NDArray[Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerMap:
+    """How much each unit of each layer is to blame for each class.
+
+    ``scores`` is (classes, units), units counted through ``layers`` (name and number of units), nan where a class has
+    none, possibly infinite; ``selected`` has the units of each class that are held to blame.
+    """
+
+    name: str
+    classes: Sequence[str]
+    layers: Sequence[tuple[str, int]]
+    scores: NDArray[Any]
+    selected: Sequence[Sequence[int]]
+
+
+Picture = ImageGrid | ClassGrid | RelevanceMap | LayerMap
+
+
+@dataclass(frozen=True, kw_only=True)
 class Experiment:
     """The experiment around the numbers.
 
@@ -92,7 +136,8 @@ class Experiment:
     stage (``transfer``). ``strength`` maps an axis to the attack parameter it sweeps, ``model_axes`` a model to the
     axes it varies over itself; both serve the warnings. ``costs`` has a row for each
     piece of work: its label as ``stage``, what it is, and numbers (``seconds``, ``images``, ``peak_memory`` in
-    bytes); ``failures`` are rows of plain values; ``resolved`` is the experiment file as run.
+    bytes); ``failures`` are rows of plain values; ``resolved`` is the experiment file as run;
+    ``examples`` and ``localisation`` are what there is to look at.
     """
 
     name: str
@@ -109,7 +154,8 @@ class Experiment:
     costs: Sequence[Mapping[str, Any]] = ()
     failures: Sequence[Mapping[str, Any]] = ()
     resolved: str = ""
-    grids: Sequence[ImageGrid] = ()
+    examples: Sequence[ImageGrid | ClassGrid] = ()
+    localisation: Sequence[RelevanceMap | LayerMap] = ()
 
     def values(self, level: str) -> Sequence[Plain]:
         """Return the labels of a level in declared order; empty where none are declared."""

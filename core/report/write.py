@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
@@ -13,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from core.report import expected as expectation
 from core.report.expected import Outcome, compare, verdict
-from core.report.figures import grid_figure, table_figures
+from core.report.figures import table_figures
 from core.report.latex import latex
 from core.report.matrix import Matrix
 from core.report.page import Content, page
+from core.report.pictures import draw
 from core.report.pivot import TableError, build
 from core.report.spec import ExpectedSpec, Experiment, TableSpec
 from core.report.warnings import warnings
@@ -55,8 +55,9 @@ def write_report(
         write_text(folder / f"{name}.csv", csv_text(matrix.grid()))
         write_text(folder / f"{name}.tex", latex(matrix))
         figures[name] = table_figures(matrix)
-    grids = {f"examples_{file_name(grid.name)}": grid_figure(grid) for grid in experiment.grids}
-    for group in (*figures.values(), grids):
+    examples, localisation = (list(map(draw, found)) for found in (experiment.examples, experiment.localisation))
+    pictures = {drawn.name: drawn.png for drawn in (*examples, *localisation)}
+    for group in (*figures.values(), pictures):
         for name, png in group.items():
             write_bytes(folder / "figures" / f"{name}.png", png)
 
@@ -70,7 +71,8 @@ def write_report(
         experiment=experiment,
         matrices=matrices,
         figures=figures,
-        grids=grids,
+        examples=examples,
+        localisation=localisation,
         outcomes=outcomes,
         warnings=cautions,
         faults=faults,
@@ -114,11 +116,6 @@ def csv_text(rows: Iterable[Sequence[str]]) -> str:
     buffer = StringIO()
     csv.writer(buffer, lineterminator="\n").writerows(rows)
     return buffer.getvalue()
-
-
-def file_name(name: str) -> str:
-    """Return a name with everything a file system may refuse replaced by ``-``."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -119,7 +119,7 @@ def demo_experiment(**changes: Any) -> Experiment:
             }
         ],
         "resolved": "name: deepcustom-attacks-mnist\nseeds: [1, 2, 3]\naxes:\n  eps: [0.1, 0.2, 0.3]\n",
-        "grids": [digits_grid(rng)],
+        "examples": [digits_grid(rng)],
     }
     return Experiment(**(base | changes))
 

@@ -11,7 +11,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from core.report.figures import curves_along, grid_figure, table_figures
+from core.report.curves import curves_along
+from core.report.figures import table_figures
+from core.report.images import grid_figure
 from core.report.matrix import Matrix
 from core.report.pivot import build
 from core.report.spec import Experiment, TableSpec
@@ -39,6 +41,22 @@ def test_curves_are_the_cells_of_the_table() -> None:
     assert [panel for panel, line, _ in curves if line == "mlp"] == ["mnist", "fgsm", "pgd", "dgn_susp"]
     (points,) = [points for panel, line, points in curves if (panel, line) == ("pgd", "pgd_robust")]
     assert [(x, round(cell.mean, 4)) for x, cell in points] == [(0.1, 0.9471), (0.2, 0.9391), (0.3, 0.9217)]
+
+
+def test_metrics_have_panels_of_their_own() -> None:
+    rows = [
+        row(model, "", 100 * k, eps=None, seed=None, metric=metric, k=k, value=k * scale, unit=unit)
+        for model in ("tarantula", "ochiai")
+        for k in (5, 10, 50)
+        for metric, scale, unit in (("accuracy", 0.01, "proportion"), ("l2", 1, "pixels"))
+    ]
+    spec = TableSpec(name="t", source="robustness", rows=("model", "k"), columns=("metric",))
+    matrix = build(spec, pd.DataFrame(rows), (), Experiment(name="x", axes={"k": (5, 10, 50)}))
+    curves = curves_along(matrix, "rows", 1)
+    assert {(panel, line) for panel, line, _ in curves} == {
+        (metric, model) for metric in ("accuracy (%)", "l2 (pixels)") for model in ("tarantula", "ochiai")
+    }
+    assert list(table_figures(matrix)) == ["t_by_k"]
 
 
 def test_a_hole_ends_a_curve() -> None:
@@ -86,7 +104,7 @@ def test_the_difference_is_stretched_and_grey_where_nothing_changed() -> None:
 def test_drawing_leaves_no_global_figure_behind() -> None:
     code = (
         "import sys\n"
-        "from core.report.figures import grid_figure\n"
+        "from core.report.images import grid_figure\n"
         "from tests.core.report.demo import digits_grid\n"
         "import numpy as np\n"
         "grid_figure(digits_grid(np.random.default_rng(0)))\n"

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.report.pictures import file_name
 from core.report.spec import TableSpec
-from core.report.write import file_name, results_csv, write_report, write_text
+from core.report.write import results_csv, write_report, write_text
 from tests.core.report.demo import BY_EPS, TABLE, demo_expected, demo_experiment, demo_frame, demo_holes, row
 
 

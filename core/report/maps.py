@@ -1,0 +1,130 @@
+"""Pictures of what localisation finds: relevance of pixels, and suspicious units layer by layer, class by class."""
+
+from __future__ import annotations
+
+from functools import partial
+from math import ceil
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.report.canvas import FAINT, INK, drawn
+from core.report.spec import MAX_CLASSES, LayerMap, RelevanceMap
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WRAP = 64  # units in one line of a layer map; a layer of more goes on in the next
+EMPTY = "#eceff1"
+OUTLIER = 3.0  # a largest score so many times the 99th percentile does not set the scale
+
+
+def relevance_figure(found: RelevanceMap) -> bytes:
+    """Return a heat map for each class as PNG, summed over channels; each on its own scale, white is zero."""
+    return drawn(partial(_relevance, found=found))
+
+
+def layer_figure(found: LayerMap) -> bytes:
+    """Return a map of the units for each class as PNG: layers from top to bottom, selected units outlined."""
+    return drawn(partial(_layers, found=found))
+
+
+def _relevance(figure: Figure, found: RelevanceMap) -> None:
+    count = min(len(found.classes), MAX_CLASSES)
+    across = min(count, 5 if count <= 10 else 6)
+    down = ceil(count / across)
+    figure.set_size_inches(1.75 * across + 0.5, 2.05 * down)
+    grid: Any = figure.subplots(down, across, squeeze=False, gridspec_kw={"wspace": 0.12, "hspace": 0.3})
+    for i, axes in enumerate(grid.flat):
+        if i >= count:
+            axes.set_visible(False)
+            continue
+        image = found.relevance[i].sum(axis=-1)
+        known = bool(np.isfinite(image).all())
+        largest = float(np.abs(image).max(initial=0.0)) if known else 0.0
+        _bare(axes, found.classes[i])
+        shown = np.ma.masked_invalid(image)
+        axes.imshow(shown, cmap="RdBu_r", vmin=-largest or -1, vmax=largest or 1, interpolation="nearest")
+        axes.set_xlabel(f"±{largest:.3g}" if known else "no image", fontsize=7.5, color=FAINT, labelpad=3)
+
+
+def _layers(figure: Figure, found: LayerMap) -> None:
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    count = min(len(found.classes), MAX_CLASSES)
+    lines = _lines(found)
+    width = min(WRAP, max(units for _, units in found.layers))
+    across = 1 if width > 40 or count == 1 else 2
+    down = ceil(count / across)
+    unit = min(0.16, 4.6 / width) if across == 2 else min(0.2, 8.0 / width)
+    height = max(unit * len(lines), 0.11 * len(found.layers))
+    figure.set_size_inches(across * (unit * width + 1.0) + 0.6, down * (height + 0.42) + 0.2)
+    grid: Any = figure.subplots(
+        down, across, squeeze=False, gridspec_kw={"hspace": 0.42 / height, "wspace": 0.9 / (unit * width)}
+    )
+    low, high = _scale(found.scores[:count])
+    norm = Normalize(low, high)
+    for i, axes in enumerate(grid.flat):
+        if i < count:
+            _units(axes, found, i, lines, width, norm)
+        else:
+            axes.set_visible(False)
+    bar = figure.colorbar(ScalarMappable(norm, "YlOrRd"), ax=grid.ravel().tolist(), fraction=0.03, pad=0.02)
+    bar.outline.set_visible(False)
+    bar.set_label("score", fontsize=8)
+    bar.ax.tick_params(labelsize=7, length=2)
+
+
+def _units(axes: Axes, found: LayerMap, label: int, lines: list[tuple[int, int]], width: int, norm: Any) -> None:
+    from matplotlib.colors import ListedColormap
+    from matplotlib.patches import Rectangle
+
+    scores = found.scores[label]
+    known = not np.isnan(scores).all()
+    _bare(axes, found.classes[label] + ("" if known else ": not localised"))
+    image: NDArray[Any] = np.full((len(lines), width), np.nan)
+    for line, (start, units) in enumerate(lines):
+        image[line, :units] = np.minimum(scores[start : start + units], norm.vmax)
+    # Below, what there is; above, what is known of it. Lines that are not full end in white.
+    below = np.ma.masked_less(np.arange(width) < np.array([[units] for _, units in lines]), 1)
+    axes.imshow(below, cmap=ListedColormap([EMPTY]), aspect="auto", interpolation="nearest")
+    axes.imshow(np.ma.masked_invalid(image), cmap="YlOrRd", norm=norm, aspect="auto", interpolation="nearest")
+    axes.set_facecolor("white")
+    firsts = np.cumsum([0, *(units for _, units in found.layers)])
+    ticks = [next(i for i, (start, _) in enumerate(lines) if start == first) for first in firsts[:-1]]
+    axes.set_yticks(ticks, [name for name, _ in found.layers], fontsize=6)
+    axes.tick_params(length=0, pad=2)
+    for tick in ticks[1:]:
+        axes.axhline(tick - 0.5, color="white", linewidth=1.2)
+    for unit in found.selected[label]:
+        line = next(i for i, (start, units) in enumerate(lines) if start <= unit < start + units)
+        corner = (unit - lines[line][0] - 0.5, line - 0.5)
+        axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=INK, linewidth=1.1, clip_on=False, zorder=3))
+
+
+def _lines(found: LayerMap) -> list[tuple[int, int]]:
+    """Return the first unit and the number of units of every line of the map."""
+    lines, start = [], 0
+    for _, units in found.layers:
+        lines += [(start + at, min(WRAP, units - at)) for at in range(0, units, WRAP)]
+        start += units
+    return lines
+
+
+def _scale(scores: NDArray[Any]) -> tuple[float, float]:
+    """Return the ends of the colour scale; an infinite or outlying score takes the colour of the highest."""
+    known = scores[np.isfinite(scores)]
+    if not known.size:
+        return 0.0, 1.0
+    low, high, usual = min(0.0, float(known.min())), float(known.max()), float(np.percentile(known, 99))
+    high = usual if high > OUTLIER * usual > 0 else high
+    return low, high if high > low else low + 1.0
+
+
+def _bare(axes: Axes, title: str) -> None:
+    axes.set(xticks=[], yticks=[], facecolor=EMPTY)
+    axes.set_title(title, loc="left", fontsize=8.5, fontweight="bold", pad=3)
+    axes.spines[:].set_visible(False)

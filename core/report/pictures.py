@@ -1,0 +1,52 @@
+"""What there is to look at besides tables: each picture with its file name and what it shows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from core.report.images import class_figure, grid_figure
+from core.report.maps import layer_figure, relevance_figure
+from core.report.spec import MAX_CLASSES, ClassGrid, ImageGrid, LayerMap, Picture, RelevanceMap
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A picture as PNG, its file's name without ending, and its caption."""
+
+    name: str
+    png: bytes
+    caption: str
+
+
+def draw(picture: Picture) -> Drawn:
+    """Return a picture as it is shown."""
+    kind, png, caption = _drawn(picture)
+    return Drawn(f"{kind}_{file_name(picture.name)}", png, f"{picture.name}{caption}")
+
+
+def _drawn(picture: Picture) -> tuple[str, bytes, str]:
+    match picture:
+        case ImageGrid():
+            return "examples", grid_figure(picture), ""
+        case ClassGrid():
+            known = any(text for row in picture.predicted for text in row)
+            frames = "; framed with the prediction where it is known, red if wrong" if known else ""
+            return "classes", class_figure(picture), f", class by class{frames}{_first(picture.classes)}"
+        case RelevanceMap():
+            scale = "red for, blue against the class, each on the scale below it"
+            return "relevance", relevance_figure(picture), f": relevance of pixels; {scale}{_first(picture.classes)}"
+        case LayerMap():
+            outlined = "score of each unit, layer by layer; selected units outlined"
+            return "units", layer_figure(picture), f": {outlined}{_first(picture.classes)}"
+
+
+def _first(classes: Sequence[str]) -> str:
+    count = len(classes)
+    return f"; the first {MAX_CLASSES} of {count} classes" if count > MAX_CLASSES else ""
+
+
+def file_name(name: str) -> str:
+    """Return a name with everything a file system may refuse replaced by ``-``."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name)

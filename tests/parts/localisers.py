@@ -1,0 +1,41 @@
+"""A localiser without a framework, for tests of what is shown of one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+
+from core.artefacts import Examples
+from core.component import Ref
+from core.families import Localiser
+from core.probe import UnitLayer
+from core.rankings import NOBODY, NeuronRanking
+from core.run import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blame(Localiser):
+    """Blames a unit for each class, and none for the last.
+
+    Source: made up for the tests.
+    """
+
+    tag = "blame"
+    produces = NeuronRanking
+    framework = False
+
+    data: Annotated[Ref[Examples], "labelled images whose classes are counted"]
+
+    @property
+    def stochastic(self) -> bool:
+        return False
+
+    def produce(self, run: Run) -> NeuronRanking:
+        classes = int(run[self.data].y.max()) + 1
+        layers = (UnitLayer("conv", 3, 4, 4), UnitLayer("dense", 2, 1, 1))
+        scores = np.tile(np.arange(5.0), (classes, 1))
+        selected = np.arange(classes)[:, None]
+        scores[-1], selected[-1] = np.nan, NOBODY
+        return NeuronRanking(layers, scores, selected, np.zeros((classes, 5, 0), np.int64))
