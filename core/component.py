@@ -17,6 +17,8 @@ T_co = TypeVar("T_co", covariant=True)
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = typing.get_args(Part)
 Plain = bool | int | float | str | None
+MARKS = ("clean", "definition", "prepared")
+"""What a component may ask of another stage instead of its artefact."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,8 @@ class Ref(Generic[T_co]):
     ``part`` selects the training, validation or test part of a data set or a generator; a bare reference gets
     the part its reader means (``Component.part_of``). The remaining fields are never written in a file:
     ``against`` turns a generator against another model than its own, ``clean`` asks for the data a generator
-    started from, ``definition`` asks for the component itself and computes nothing.
+    started from, ``prepared`` for what it learnt before, ``definition`` asks for the component itself and computes
+    nothing.
     """
 
     stage: str
@@ -34,6 +37,7 @@ class Ref(Generic[T_co]):
     against: str | None = None
     clean: bool = False
     definition: bool = False
+    prepared: bool = False
 
     def __str__(self) -> str:
         return (
@@ -42,6 +46,7 @@ class Ref(Generic[T_co]):
             + (f"@{self.against}" if self.against else "")
             + ("!clean" if self.clean else "")
             + ("!definition" if self.definition else "")
+            + ("!prepared" if self.prepared else "")
         )
 
     @property
@@ -55,7 +60,7 @@ class Ref(Generic[T_co]):
         text, _, mark = text.partition("!")
         text, _, against = text.partition("@")
         stage, _, part = text.partition(".")
-        return cls(stage, part or None, against or None, mark == "clean", mark == "definition")  # type: ignore[arg-type]
+        return cls(stage, part or None, against or None, *(mark == name for name in MARKS))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)

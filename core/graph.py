@@ -130,11 +130,17 @@ class Graph:
             stage = self._experiment.component(ref.stage, point)
             before = {}
             if isinstance(stage, Generator) and stage.prepares:
-                learner = self._binding.bind(stage, "train", ref.against, point)
-                before[str(PREPARED)] = Input(self._add(ref.stage, learner, None, point, ref.against))
+                before[str(PREPARED)] = Input(self._preparation(ref, point))
             component = self._binding.bind(stage, part, ref.against, point)
             self._memo[key] = self._add(ref.stage, component, part, point, ref.against, before)
         return self._memo[key]
+
+    def _preparation(self, ref: Ref[Any], point: Point) -> str:
+        """Return the fingerprint of what the generator behind a reference has to learn, at its point or one with more axes."""
+        axes = self._experiment.axes_of(ref.stage) | (self._experiment.axes_of(ref.against) if ref.against else set())
+        point = {axis: value for axis, value in point.items() if axis in axes}
+        learner = self._binding.bind(self._experiment.component(ref.stage, point), "train", ref.against, point)
+        return self._add(ref.stage, learner, None, point, ref.against)
 
     def _add(
         self,
@@ -172,7 +178,8 @@ class Graph:
                 yield from self._definition(ref, point)
             elif self._experiment.is_gathered(ref):
                 yield from self._gathered(ref, point)
-            else:
+            elif not ref.prepared or getattr(self._experiment.stages[ref.stage].cls, "prepares", None):
+                # A generator that learns nothing has nothing to read; who asks for it says so.
                 yield str(ref), self._input(ref, point)
 
     def _gathered(self, ref: Ref[Any], point: Point) -> Iterator[tuple[str, Input]]:
@@ -186,6 +193,8 @@ class Graph:
 
     def _input(self, ref: Ref[Any], point: Point) -> Input:
         cls = self._experiment.stages[ref.stage].cls
+        if ref.prepared:
+            return Input(self._preparation(ref, point))
         if ref.clean and not issubclass(cls, Dataset):
             made = self._binding.bind(self._experiment.component(ref.stage, point), ref.part, ref.against, point)
             return self._input(made.data, point)  # type: ignore[attr-defined]

@@ -172,6 +172,7 @@ ARGUMENTS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "from_file": lambda folder: {"path": _text(folder / "number", "3")},
     "image_folder": lambda folder: {"root": _images(folder / "images")},
     "npz": lambda folder: {"path": _splits(folder / "splits.npz", (8, 8))},
+    "label_leak": lambda folder: {"examples": ["learnt"]},
     "mnist": lambda folder: {"root": _splits(folder / "mnist.npz", (28, 28))},
     "fashion_mnist": lambda folder: {"root": _splits(folder / "fashion_mnist.npz", (28, 28))},
     "cifar10": lambda folder: {"root": _splits(folder / "cifar10.npz", (32, 32, 3))},
@@ -308,6 +309,10 @@ SURROUNDINGS: dict[str, Any] = {
     "generate": {"noise": {"type": "uniform_noise", "model": "model", "eps": 0.1}},
     "evaluate": {"shades": {"type": "shade", "examples": ["data", "noise"]}},
 }
+BESIDES: dict[str, dict[str, Any]] = {
+    "label_leak": {"learnt": {"type": "dgn", "model": "model", "eps": 0.01, "epochs": 1, "loss": {"type": "nce"}}}
+}
+"""Generators that a component needs for its work."""
 ORIGINS: dict[type, str] = {Classifier: "model", Examples: "noise", Data: "data", Results: "shades"}
 
 
@@ -321,6 +326,7 @@ def document(leaf: type[Stage], folder: Path) -> dict[str, Any]:
     for kind, name in _localisers(leaf):
         maker = next(made for made in STAGES if made.produces is kind)
         whole.setdefault("localise", {})[name] = values(maker, folder, ORIGINS)
+    whole["generate"] |= BESIDES.get(leaf.tag, {})
     whole.setdefault(leaf.section, {})["it"] = chosen
     return whole
 
@@ -470,7 +476,7 @@ def test_an_evaluation_gives_numbers_in_range(leaf: type[Evaluation], constant: 
     whole = {
         "datasets": {"data": {"type": "plain", "images": 6}},
         "targets": {"model": {"type": "dense", "dataset": "data"}},
-        "generate": {"noise": {"type": "uniform_noise", "model": "model", "eps": 0.01}},
+        "generate": {"noise": {"type": "uniform_noise", "model": "model", "eps": 0.01}, **BESIDES.get(leaf.tag, {})},
     }
     whole["evaluate"] = {**SURROUNDINGS["evaluate"], "it": values(leaf, tmp_path, ORIGINS)}
     graph = bench.graph(whole)

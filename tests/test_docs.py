@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from core import schema, spec
+from core import backend, schema, spec
 from core.build import build
+from core.class_generators import Batch, GeneratorLoss
 from core.cli import DONE, _parser, main
 from core.component import Component, summary
 from core.dataset import Dataset
@@ -233,6 +234,17 @@ def test_the_data_set_of_the_page_has_two_kinds_of_stripes(own: Path) -> None:
     (x, y), _ = stripes.load()
     assert (x[y == 0] == x[y == 0][:, :, :1]).all()  # lying: the rows are of one shade
     assert (x[y == 1] == x[y == 1][:, :1]).all()
+
+
+def test_the_loss_of_the_page_wants_dark_images_and_a_wrong_target(own: Path) -> None:
+    catalogue = discover([own / "my_components"])
+    loss = build(catalogue.of(GeneratorLoss)["darker"], {"weight": 0.5}, catalogue)
+    assert isinstance(loss, GeneratorLoss)
+    logits = backend.keras().ops.convert_to_tensor([[0.0, 3.0]])
+    made = backend.keras().ops.full((1, 2, 2, 1), 0.25)
+    labels = backend.keras().ops.convert_to_tensor([0])
+    value = loss.of(Batch(x=made, made=made, y=labels, eps=0.1, look=lambda _: logits, constants={}))
+    assert float(value) == pytest.approx(0.25 - 0.5 * 3)
 
 
 @pytest.mark.slow
