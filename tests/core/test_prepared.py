@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from core.component import Ref
 from core.digest import Digests
 from core.experiment import Experiment
 from core.graph import Graph
@@ -48,3 +49,9 @@ def test_it_is_learnt_once_and_kept(write: Callable[..., Path], tmp_path: Path) 
     shades = results[results.metric == "shade"].set_index("examples")["value"]
     assert abs(shades["mirror"] - (1 - shades["grey"])) < 1e-6
     assert results[results.metric == "preparation_seconds"]["value"].item() > 0
+
+
+def test_a_reference_to_what_was_learnt_reads_as_it_is_written() -> None:
+    for ref in (Ref("dgn", "test", prepared=True), Ref("dgn", None, "robust", clean=True), Ref("pgd", definition=True)):
+        assert Ref.parse(str(ref)) == ref
+    assert str(Ref("dgn", "test", prepared=True)) == "dgn.test!prepared"
