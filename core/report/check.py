@@ -37,6 +37,9 @@ def table_faults(spec: TableSpec, varies: Varies) -> list[str]:
             for value in spec.allowed(level) or ()
             if varies.get(level) and value not in varies[level]
         ]
+    # A level that is misspelt or forgotten lacks its place for that reason alone.
+    if set(spec.levels) - set(known) or _empty_sides(spec):
+        return faults
     return faults + [fault for level in known if (fault := _unplaced(spec, level, varies.get(level, ())))]
 
 
