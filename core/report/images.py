@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAX_IMAGES = 10
+EDGE = "#cfd6db"
 RIGHT, WRONG = "#1b6e3c", "#b3261e"
+Box = tuple[float, float, int, int]  # left, top, width and height
 
 
 def grid_figure(grid: ImageGrid) -> bytes:
@@ -68,6 +70,10 @@ def _classes(figure: Figure, grid: ClassGrid) -> None:
     figure.set_size_inches(0.78 * wall.shape[1] / wide, 0.78 * wall.shape[0] / wide)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.imshow(wall, vmin=0, vmax=1, interpolation="nearest", aspect="auto")
+    for row in range(rows):
+        for start, images in ((0, grid.clean[row]), (middle, grid.made[row])):
+            for column in range(len(images)):
+                _frame(axes, (start + column * wide - 0.5, row * high - 0.5, width, height), EDGE, 0.8)
     axes.set_xticks([])
     axes.set_yticks([row * high + height / 2 - 0.5 for row in range(rows)], grid.classes[:rows])
     axes.tick_params(length=0)
@@ -87,15 +93,20 @@ def _show(axes: Axes, image: Any, shades: str = "gray") -> None:
         image[..., 0] if grey else image, vmin=0, vmax=1, interpolation="nearest", cmap=shades if grey else None
     )
     axes.set(xticks=[], yticks=[])
-    axes.spines[:].set_color("#cfd6db")
+    axes.spines[:].set_color(EDGE)
 
 
-def _verdict(axes: Axes, box: tuple[float, float, int, int], text: str, wrong: bool) -> None:
-    """Frame an image, given as left, top, width and height, and write a prediction into its lower left corner."""
+def _frame(axes: Axes, box: Box, colour: str, line: float) -> None:
     from matplotlib.patches import Rectangle
 
     left, top, width, height = box
+    axes.add_patch(Rectangle((left, top), width, height, fill=False, edgecolor=colour, linewidth=line, clip_on=False))
+
+
+def _verdict(axes: Axes, box: Box, text: str, wrong: bool) -> None:
+    """Frame an image and write a prediction into its lower left corner."""
+    left, top, width, height = box
     colour = WRONG if wrong else RIGHT
-    axes.add_patch(Rectangle((left, top), width, height, fill=False, edgecolor=colour, linewidth=1.8, clip_on=False))
+    _frame(axes, box, colour, 1.8)
     axes.text(left + 0.05 * width, top + 0.95 * height, text, fontsize=7, fontweight="bold", color="white", va="bottom",
               bbox={"facecolor": colour, "edgecolor": "none", "pad": 1.2, "alpha": 0.9})  # fmt: skip

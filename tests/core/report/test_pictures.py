@@ -102,6 +102,13 @@ def test_wrong_predictions_are_framed_in_red() -> None:
     assert "framed" not in draw(replace(BY_CLASS, predicted=[[""] * 3, [""]])).caption
 
 
+def test_a_white_image_is_seen_on_white_paper() -> None:
+    white = [np.ones_like(images) for images in IMAGES]
+    unknown = [[""] * 3, [""]]
+    shown = pixels(replace(BY_CLASS, clean=white, made=white, predicted=unknown))
+    assert ((shown > 190) & (shown < 245)).all(axis=1).mean() > 0.01
+
+
 def test_of_many_classes_the_first_are_shown() -> None:
     many = replace(RELEVANCE, classes=[str(i) for i in range(43)], relevance=RNG.normal(size=(43, 4, 4, 3)))
     assert draw(many).caption.endswith("; the first 12 of 43 classes")
