@@ -117,6 +117,8 @@ def fit_on_the_fly(
 
 
 def _steps(n: int, batch_size: int) -> int:
+    if backend.name() == "torch":
+        return 1  # Keras refuses more: torch runs each step as it comes
     return max(1, min(STEPS_AT_ONCE, math.ceil(n / batch_size)))
 
 

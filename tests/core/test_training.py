@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from itertools import pairwise
 from typing import Any
 
@@ -7,8 +10,10 @@ import numpy as np
 import pytest
 
 from core import backend
+from core.classifier import Classifier
 from core.faults import StageError
 from core.training import fit, fit_on_the_fly, fit_pairs
+from tests.conftest import ROOT
 
 RNG = np.random.default_rng(0)
 X = RNG.random((50, 3, 3, 1), np.float32)
@@ -85,7 +90,7 @@ def test_pairs_are_shuffled_together() -> None:
     x = np.eye(4, 9, dtype=np.float32).reshape(4, 3, 3, 1)
     model = linear()
     fit_pairs(model, x, x, np.arange(4), ratio=0.5, epochs=40, batch_size=1, learning_rate=0.1, seed=0)
-    np.testing.assert_array_equal(np.argmax(model(x), axis=1), np.arange(4))
+    np.testing.assert_array_equal(Classifier(model).predict(x), np.arange(4))
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adadelta", "rmsprop", "sgd"])
@@ -170,3 +175,12 @@ def test_on_the_fly_with_the_whole_set_as_one_batch_is_plain_training_on_the_per
     assert losses == pytest.approx(expected, rel=1e-5)
     for a, b in zip(flown.get_weights(), plain.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("other", sorted({*backend.BACKENDS} - {backend.name()}))
+def test_all_of_this_holds_on_the_other_backends(other: str) -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "not slow", __file__]
+    environment = os.environ | {"KERAS_BACKEND": other}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:]
