@@ -83,7 +83,7 @@ class Spectrum:
         ends = np.cumsum([layer.units * layer.height * layer.width for layer in self.layers])[:-1]
         parts = np.split(scores, ends, axis=1)
         means = [
-            part.reshape(len(part), -1, layer.units).mean(axis=1)
+            part.reshape(len(part), layer.height * layer.width, layer.units).mean(axis=1)
             for part, layer in zip(parts, self.layers, strict=True)
         ]
         return np.concatenate(means, axis=1)

@@ -458,10 +458,11 @@ def test_an_attack_keeps_labels_and_bounds(leaf: type[Attack], bench: Bench) -> 
 def shades(constant: bool) -> Classifier:
     """Return a classifier of shades that is always right, or that says the same of every image."""
     keras = backend.keras()
-    model = keras.Sequential([keras.Input((2, 2, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
+    layers = keras.layers
+    model = keras.Sequential([keras.Input((2, 2, 1)), layers.Flatten(), layers.Dense(2), layers.Dense(2)])
     slope = 0.0 if constant else 1.0
     weights = slope * np.array([[-1.0, 1.0]] * 4, np.float32)
-    model.set_weights([weights, np.array([0.5, 0.0] if constant else [2.0, -2.0], np.float32)])
+    model.set_weights([weights, np.array([0.5, 0.0] if constant else [2.0, -2.0]), np.eye(2), np.zeros(2)])
     return Classifier(model)
 
 
@@ -473,12 +474,15 @@ KNOWN = {False: {"accuracy": 1.0, "clean_accuracy": 1.0, "robust_accuracy": 1.0,
 @of(Evaluation)
 def test_an_evaluation_gives_numbers_in_range(leaf: type[Evaluation], constant: bool, tmp_path: Path) -> None:
     bench = Bench(tmp_path)
-    whole = {
+    whole: dict[str, Any] = {
         "datasets": {"data": {"type": "plain", "images": 6}},
         "targets": {"model": {"type": "dense", "dataset": "data"}},
         "generate": {"noise": {"type": "uniform_noise", "model": "model", "eps": 0.01}, **BESIDES.get(leaf.tag, {})},
     }
-    whole["evaluate"] = {**SURROUNDINGS["evaluate"], "it": values(leaf, tmp_path, ORIGINS)}
+    whole["evaluate"] = {**SURROUNDINGS["evaluate"], "it": values(leaf, tmp_path, ORIGINS | dict(_localisers(leaf)))}
+    for kind, name in _localisers(leaf):
+        maker = next(made for made in STAGES if made.produces is kind)
+        whole.setdefault("localise", {})[name] = values(maker, tmp_path, ORIGINS)
     graph = bench.graph(whole)
     model = next(work for work in graph.works.values() if work.stage == "model")
     cost = {"seconds": 1.0, "cpu_seconds": 1.0, "peak_memory": 2**20, "images": 6}

@@ -25,10 +25,12 @@ from localisation.suspicious import DStar, Ochiai, Tarantula
 
 def network() -> Classifier:
     keras = backend.keras()
-    backend.seed(3)
     layers = keras.layers
     stack = [keras.Input((6, 6, 1)), layers.Conv2D(3, 3, activation="relu"), layers.MaxPooling2D(), layers.Conv2D(4, 2)]
-    return Classifier(keras.Sequential([*stack, layers.Flatten(), layers.Dense(5, "tanh"), layers.Dense(3)]))
+    model = keras.Sequential([*stack, layers.Flatten(), layers.Dense(5, "tanh"), layers.Dense(3)])
+    rng = np.random.default_rng(51)  # the same on every backend, and not of one opinion on everything
+    model.set_weights([rng.normal(scale=0.5, size=weights.shape) for weights in model.get_weights()])
+    return Classifier(model)
 
 
 def examples(n: int = 40, shape: tuple[int, int, int] = (6, 6, 1), classes: int = 3) -> Examples:
@@ -59,7 +61,7 @@ def test_counts_are_those_of_a_loop(
     monkeypatch.setattr(programs, "BATCH", 16)
     model, data = network(), examples()
     found = count(model, data, threshold, values, conv_unit)
-    *layers, logits = map(np.array, Probe(model.model, values).model(data.x))
+    *layers, logits = map(backend.keras().ops.convert_to_numpy, Probe(model.model, values).model(data.x))
     right = logits.argmax(axis=1) == data.y
     counts: list[list[list[int]]] = []
     for label in range(3):
@@ -89,6 +91,14 @@ def test_the_score_of_a_map_is_the_mean_over_its_positions(monkeypatch: pytest.M
     np.testing.assert_allclose(scores[alive, :3], first[alive])
     assert scores.shape == (3, 12)
     assert found.unit_counts.shape == (3, 12, 0)
+
+
+def test_positions_where_nothing_can_be_localised() -> None:
+    data = examples(4)
+    one = Examples(x=data.x, y=np.zeros(4, np.int64), index=data.index)
+    blind = network()
+    blind.model.layers[-1].set_weights([np.zeros((5, 3)), np.array([9.0, 0, 0])])
+    assert np.isnan(count(blind, one, 0.0, "pre", "per_position").scores(tarantula)).all()
 
 
 def by_hand() -> tuple[Classifier, Examples]:

@@ -1,0 +1,174 @@
+"""Suspiciousness-guided synthesis: images that excite the units blamed for their class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core import backend, programs
+from core.artefacts import Examples, Images
+from core.attack import SHOWN
+from core.classifier import Classifier
+from core.component import Range, Ref
+from core.families import Generator
+from core.faults import StageError
+from core.gradients import value_and_gradient
+from core.probe import Probe, Values, unit_means
+from core.programs import Call, Tensor
+from core.rankings import Indices, NeuronRanking
+from core.run import Run
+
+Combine = Literal["rms_mean", "raw_mean", "sign_agreement"]
+_NEARLY_ZERO = 1e-5  # what DeepFault adds to a gradient's size before it divides by it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Synthesis(Generator):
+    """Inputs that excite chosen units: each image moves along the gradients of the units blamed for its class.
+
+    x' = clip(x + delta, 0, 1), in one step, with g_n the gradient of unit n's value (a feature map: its spatial mean):
+    rms_mean: delta = clip(step * mean_n g_n / (rms(g_n) + 1e-5), -eps, eps); raw_mean: the same without division;
+    sign_agreement: delta = eps * s where all g_n have the same sign s, else 0. Labels stay. Images of classes that could
+    not be localised are left out.
+
+    Source: Eniser, Gerasimou and Sen (2019), DeepFault, section 3.2, algorithm 2 (rms_mean); its public code since
+    December 2019 (raw_mean) and that of October 2018 (sign_agreement).
+    """
+
+    tag = "synthesis"
+
+    model: Annotated[Ref[Classifier], "the model whose units are excited"]
+    neurons: Annotated[Ref[NeuronRanking], "the units to excite for each class"]
+    data: Annotated[Ref[Examples] | None, "images to start from; default: the model's data set"] = None
+    combine: Annotated[Combine, "how the gradients of several units become one step"] = "rms_mean"
+    step: Annotated[float, "factor of the mean gradient, in input units; `sign_agreement` has none", Range(gt=0)] = 1.0
+    eps: Annotated[
+        float, "L-inf radius of the perturbation, in input units; DeepFault's distance", Range(gt=0, le=1)
+    ] = 0.1
+    top: Annotated[int | None, "units to excite of each class, the first to blame first; default: all", Range(ge=1)] = (
+        None
+    )
+    values: Annotated[Values, "a unit's value is taken before or after its activation function"] = "pre"
+    inputs: Annotated[
+        Literal["correct", "all"], "start from the images the model classifies correctly, or from all"
+    ] = "correct"
+    per_class: Annotated[int | None, "images of each class to start from; default: all", Range(ge=1)] = None
+    choice: Annotated[
+        Literal["first", "random"], "which `per_class` images: the first, or drawn without replacement"
+    ] = "first"
+    batch_size: Annotated[int, "gradients computed at once: images times units", Range(ge=1)] = 5000
+
+    @property
+    def stochastic(self) -> bool:
+        return self.per_class is not None and self.choice == "random"
+
+    def produce(self, run: Run) -> Examples:
+        assert self.data is not None  # the graph fills in the model's data set
+        clean, victim, ranking = run[self.data], run[self.model], run[self.neurons]
+        units = [ranking.units_of(label)[: self.top] for label in range(len(ranking.scores))]
+        rows = self._rows(clean, victim, units, run)
+        probe = Probe(victim.model, self.values)
+        if [layer.units for layer in probe.layers] != [layer.units for layer in ranking.layers]:
+            raise StageError(
+                f"synthesis: expected units of layers of {[layer.units for layer in probe.layers]} as the model has, "
+                f"received {[layer.units for layer in ranking.layers]}; localise them in this model"
+            )
+        x = np.empty((len(rows), *clean.shape), np.float32)
+        batch = max(1, self.batch_size // max(len(chosen) for chosen in units))
+        for start in range(0, len(rows), batch):
+            part = rows[start : start + batch]
+            x[start : start + batch] = self.excite(
+                probe, np.asarray(clean.x[part]), [units[y] for y in clean.y[part]], batch
+            )
+            run.progress(min(start + batch, len(rows)), len(rows), "images")
+        run.images += len(rows)
+        info: dict[str, Any] = {
+            "attack": self.tag,
+            "labels": "true",
+            "step_rule": self.combine
+            if self.combine == "sign_agreement"
+            else f"one step, {self.step:g} x {self.combine}",
+            "norm": "inf",
+            "eps": self.eps,
+            "left_out": len(clean) - len(rows),
+            "predicted": victim.predict(x[:SHOWN]).tolist(),
+        }
+        return Examples(x=x, y=clean.y[rows], index=clean.index[rows], info=info)
+
+    def excite(self, probe: Probe, x: Images, units: list[Indices], batch_size: int) -> Images:
+        """Return at most ``batch_size`` images (n, h, w, c) moved along the gradients of some units each, at least one.
+
+        Units are counted through all layers of the probe, as a ranking counts them.
+        """
+        most = max(len(chosen) for chosen in units)
+        filled = np.zeros((len(x), most), np.int32)
+        weight = np.zeros((len(x), most), np.float32)
+        for i, chosen in enumerate(units):
+            filled[i, : len(chosen)], weight[i, : len(chosen)] = chosen, 1
+        (moved,) = programs.run(
+            probe.model, _excite, (x, filled, weight), (self.step, self.eps), (most, self.combine), batch_size, most
+        )
+        return moved
+
+    def _rows(self, clean: Examples, victim: Classifier, units: list[Indices], run: Run) -> NDArray[np.int64]:
+        """Return the rows of the images to start from, int64, in order."""
+        able = np.array([len(chosen) > 0 for chosen in units])[clean.y]
+        if self.inputs == "correct":
+            able &= victim.predict(clean.x) == clean.y
+        rows = np.flatnonzero(able)
+        if self.per_class is not None:
+            rows = np.sort(np.concatenate([*self._chosen(clean, rows, self.per_class, run), rows[:0]]))
+        if not len(rows):
+            raise StageError(
+                f"synthesis: expected images of localised classes to start from ({self.inputs}), received none of "
+                f"{len(clean)}; train the model longer, or say `inputs: all`"
+            )
+        return rows
+
+    def _chosen(self, clean: Examples, rows: Indices, wanted: int, run: Run) -> Iterator[Indices]:
+        rng = run.rng()
+        for label in np.unique(clean.y[rows]):
+            among = rows[clean.y[rows] == label]
+            size = min(wanted, len(among))
+            yield among[:size] if self.choice == "first" else rng.choice(among, size, replace=False)
+
+
+def _excite(
+    call: Call, x: Tensor, units: Tensor, weight: Tensor, step: Tensor, eps: Tensor, most: int, combine: Combine
+) -> tuple[Tensor]:
+    """Return ``x`` moved along the gradients of ``units`` (n, most), of which those of ``weight`` 0 do not count."""
+    ops = backend.keras().ops
+    counts = ops.maximum(ops.sum(weight, axis=1), 1.0)
+    if combine == "raw_mean":
+        # The mean of the gradients is the gradient of the mean: one pass for all units.
+        mean = _gradient(call, x, units, weight / ops.expand_dims(counts, 1))
+        return (ops.clip(x + ops.clip(step * mean, -eps, eps), 0.0, 1.0),)
+    # Every image once for each of its units: one pass for all of them, too.
+    each = _gradient(call, ops.repeat(x, most, axis=0), ops.reshape(units, (-1, 1)), ops.ones((1, 1), x.dtype))
+    each = ops.reshape(each, (-1, most, *x.shape[1:]))
+    weight, counts = ops.reshape(weight, (-1, most, 1, 1, 1)), ops.reshape(counts, (-1, 1, 1, 1))
+    if combine == "sign_agreement":
+        sign = ops.sum(ops.sign(each) * weight, axis=1)
+        delta = eps * (ops.cast(sign == counts, x.dtype) - ops.cast(sign == -counts, x.dtype))
+    else:
+        size = ops.sqrt(ops.mean(ops.square(each), axis=(2, 3, 4), keepdims=True))
+        mean = ops.sum(each / (size + _NEARLY_ZERO) * weight, axis=1) / counts
+        delta = ops.clip(step * mean, -eps, eps)
+    return (ops.clip(x + delta, 0.0, 1.0),)
+
+
+def _gradient(call: Call, x: Tensor, units: Tensor, weight: Tensor) -> Tensor:
+    """Return the gradient, with respect to the images (n, ...), of the sum of ``units`` (n, k), each times its weight."""
+    ops = backend.keras().ops
+
+    def value(images: Tensor) -> Tensor:
+        *values, _ = call(images)
+        found = unit_means(values)
+        chosen = ops.one_hot(units, found.shape[-1], dtype=found.dtype) * ops.expand_dims(weight, -1)
+        return ops.sum(found * ops.sum(chosen, axis=1), axis=1)
+
+    return value_and_gradient(value, x)[1]
