@@ -147,7 +147,7 @@ class Learner(Generator):
     prepares = Examples
 
     data: Annotated[Ref[Examples], "images to start from"]
-    counter: Annotated[str, "file that gets a line for every time work is done"]
+    counter: Annotated[str | None, "file that gets a line for every time work is done"] = None
 
     @property
     def stochastic(self) -> bool:
@@ -164,8 +164,9 @@ class Learner(Generator):
         return Examples(x=np.clip(2 * run.prepared.x - data.x, 0, 1), y=data.y, index=data.index)
 
     def _count(self, run: Run, what: str) -> None:
-        with Path(self.counter).open("a", encoding="utf-8") as stream:
-            stream.write(f"{run.stage} {what}\n")
+        if self.counter:
+            with Path(self.counter).open("a", encoding="utf-8") as stream:
+                stream.write(f"{run.stage} {what}\n")
 
 
 @dataclass(frozen=True, kw_only=True)
