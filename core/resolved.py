@@ -6,7 +6,8 @@ from typing import Any
 
 import yaml
 
-from core.component import fields_of
+from core.build import plain
+from core.component import Component, fields_of
 from core.experiment import Experiment, StageSpec
 from core.sections import SECTIONS
 
@@ -48,6 +49,8 @@ def _stage(spec: StageSpec) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Component):
+        return plain(value)
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
     if hasattr(value, "items"):
