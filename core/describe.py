@@ -29,7 +29,8 @@ def listing(catalogue: Catalogue, section: str | None) -> Iterator[Text | str]:
         family.__name__.lower(): family for family in catalogue.families() if family not in SECTIONS.values()
     }
     if section is not None and section not in families:
-        hint = nearest(section, families) or f"; choose one of {', '.join(families)}"
+        # What stands in a file is likelier meant than a family of nested components.
+        hint = nearest(section, SECTIONS) or nearest(section, families) or f"; choose one of {', '.join(families)}"
         raise SpecError([Fault("--list", 0, "", f"there is no section '{section}'{hint}")])
     for name, family in families.items():
         if section in (None, name):
