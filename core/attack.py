@@ -62,7 +62,7 @@ class Attack(Generator):
             run.progress(min(start + self.batch_size, len(clean)), len(clean), "images")
         run.images += len(clean)
         shown = victim.predict(x[:SHOWN]).tolist()
-        info = self._honesty() | {"predicted": shown}
+        info = honesty(self.tag, self.labels, self.step_rule, self.threat) | {"predicted": shown}
         return Examples(x=x, y=clean.y, index=clean.index, info=info)
 
     def _bounded(self, adversarial: Images, clean: Images) -> Images:
@@ -73,6 +73,8 @@ class Attack(Generator):
             raise ValueError(f"{self.tag}: {(~inside).sum()} images left the ball {self.threat}")
         return adversarial
 
-    def _honesty(self) -> dict[str, Any]:
-        bound = {"norm": self.threat.norm, "eps": self.threat.eps} if self.threat else {}
-        return {"attack": self.tag, "labels": self.labels, "step_rule": self.step_rule, **bound}
+
+def honesty(tag: str, labels: str, step_rule: str, threat: ThreatModel | None) -> dict[str, Any]:
+    """Return what a report has to say of perturbed images: whose labels were used, the steps, and the ball if any."""
+    bound = {"norm": threat.norm, "eps": threat.eps} if threat else {}
+    return {"attack": tag, "labels": labels, "step_rule": step_rule, **bound}

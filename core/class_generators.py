@@ -13,9 +13,8 @@ from core import backend
 from core.artefacts import Artefact, Images, Labels
 from core.component import Component
 from core.probe import unfold
+from core.programs import Tensor
 from core.run import Run
-
-Tensor = Any
 
 
 class ClassGenerators(Artefact):

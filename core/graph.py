@@ -119,10 +119,7 @@ class Graph:
 
     def _work(self, ref: Ref[Any], point: Point) -> str:
         """Return the fingerprint of the work behind a bound reference at a point."""
-        axes = self._experiment.axes_of(ref.stage)
-        if ref.against:
-            axes |= self._experiment.axes_of(ref.against)
-        point = {axis: value for axis, value in point.items() if axis in axes}
+        point = self._own_point(ref, point)
         cls = self._experiment.stages[ref.stage].cls
         part = ref.part if issubclass(cls, Generator) else None
         key = (ref.stage, part, ref.against, tuple(point.items()))
@@ -137,10 +134,16 @@ class Graph:
 
     def _preparation(self, ref: Ref[Any], point: Point) -> str:
         """Return the fingerprint of what the generator behind a reference has to learn, at its point or one with more axes."""
-        axes = self._experiment.axes_of(ref.stage) | (self._experiment.axes_of(ref.against) if ref.against else set())
-        point = {axis: value for axis, value in point.items() if axis in axes}
+        point = self._own_point(ref, point)
         learner = self._binding.bind(self._experiment.component(ref.stage, point), "train", ref.against, point)
         return self._add(ref.stage, learner, None, point, ref.against)
+
+    def _own_point(self, ref: Ref[Any], point: Point) -> Point:
+        """Return a point on those axes only that the stage behind a bound reference varies over."""
+        axes = self._experiment.axes_of(ref.stage)
+        if ref.against:
+            axes |= self._experiment.axes_of(ref.against)
+        return {axis: value for axis, value in point.items() if axis in axes}
 
     def _add(
         self,

@@ -9,11 +9,11 @@ import numpy as np
 
 from core.artefacts import Artefact, Data, Examples
 from core.attack import SHOWN
-from core.component import Ref
 from core.dataset import Dataset
 from core.experiment import Experiment
 from core.graph import Graph, Work
 from core.rankings import NeuronRanking, PixelRanking
+from core.references import data_behind
 from core.report.spec import ClassGrid, ImageGrid, LayerMap, RelevanceMap
 from core.store import Store
 
@@ -94,13 +94,11 @@ class Pictures:
 
     def _class_names(self, work: Work, count: int) -> list[str]:
         """Return the names of the classes of the data behind a work; their numbers where these are not known."""
-        ref = next((r for r in map(work.component.__dict__.get, ("model", "data")) if isinstance(r, Ref)), None)
         names: tuple[str, ...] = ()
-        while ref is not None:
-            component: Any = self._experiment.component(ref.stage, work.point)
-            if isinstance(component, Dataset):
-                names = component.info().class_names
-            ref = next((r for r in map(vars(component).get, ("dataset", "model", "data")) if isinstance(r, Ref)), None)
+        if (name := data_behind(self._experiment, work.stage, work.point)) is not None:
+            dataset = self._experiment.component(name, work.point)
+            assert isinstance(dataset, Dataset)
+            names = dataset.info().class_names
         return list(names) if len(names) >= count else [str(label) for label in range(count)]
 
 

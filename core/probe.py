@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from core import backend
 from core.faults import StageError
+from core.programs import Tensor
 
-Tensor = Any
 Values = Literal["pre", "post"]
 
 

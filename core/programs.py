@@ -64,7 +64,7 @@ def run(
     parts = [[_padded(array[s * size : (s + 1) * size], size) for array in images] for s in range(shares)]
     each = _pool().map if shares > 1 else map
     outputs = each(lambda part: program(model, [*part, *numbers]), parts)
-    return tuple(np.concatenate(arrays)[:n] for arrays in zip(*outputs, strict=True))
+    return tuple((np.concatenate(a) if shares > 1 else a[0])[:n] for a in zip(*outputs, strict=True))
 
 
 def run_all(model: Any, body: Body, *images: NDArray[Any]) -> Arrays:

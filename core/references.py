@@ -188,21 +188,21 @@ def _infos(experiment: Experiment, component: Stage, point: Point) -> dict[str, 
     for ref in component.references():
         if experiment.is_gathered(ref):  # rows, of whatever images
             continue
-        if (name := _data_behind(experiment, ref.stage, point)) is not None:
+        if (name := data_behind(experiment, ref.stage, point)) is not None:
             dataset = experiment.component(name, point)
             assert isinstance(dataset, Dataset)
             found[ref.stage] = dataset.info()
     return found
 
 
-def _data_behind(experiment: Experiment, stage: str, point: Point) -> str | None:
+def data_behind(experiment: Experiment, stage: str, point: Point) -> str | None:
     """Return the data set that a stage's images, or those its model was made for, come from."""
     component = experiment.component(stage, point)
     if isinstance(component, Dataset):
         return stage
     origins = (getattr(component, name, None) for name in ("dataset", "model", "data"))
     ref = next((origin for origin in origins if isinstance(origin, Ref)), None)
-    return _data_behind(experiment, ref.stage, point) if ref else None
+    return data_behind(experiment, ref.stage, point) if ref else None
 
 
 def _form(info: DataInfo) -> str:

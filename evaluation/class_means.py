@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from core.classifier import Classifier
 from core.component import Range, Ref
 from core.families import Evaluation
 from core.run import Run
+from evaluation.protocol import Protocol, judged
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +34,7 @@ class ClassMeans(Evaluation):
     models: Annotated[tuple[Ref[Classifier], ...], "the models, one row each"]
     examples: Annotated[tuple[Ref[Examples], ...], "data sets and generators, one column each"]
     protocol: Annotated[
-        Literal["transfer", "white_box"],
+        Protocol,
         "transfer: examples made on the generator's own model; white_box: made anew against each model",
     ] = "white_box"
     clip: Annotated[
@@ -45,8 +46,7 @@ class ClassMeans(Evaluation):
     def expand(self) -> Iterator[Self]:
         for model in self.models:
             for ref in self.examples:
-                judged = dataclasses.replace(ref, against=model.stage) if self.protocol == "white_box" else ref
-                yield dataclasses.replace(self, models=(model,), examples=(judged,))
+                yield dataclasses.replace(self, models=(model,), examples=(judged(ref, model, self.protocol),))
 
     def about(self) -> dict[str, str]:
         return {"model": self.models[0].stage, "examples": self.examples[0].label}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from core.classifier import Classifier
 from core.component import Ref
 from core.families import Evaluation
 from core.run import Run
+from evaluation.protocol import Protocol, judged
 
 WORST_CASE = "worst_case"
 
@@ -36,7 +37,7 @@ class RobustnessMatrix(Evaluation):
     models: Annotated[tuple[Ref[Classifier], ...], "the models, one row each"]
     examples: Annotated[tuple[Ref[Examples], ...], "data sets and generators, one column each"]
     protocol: Annotated[
-        Literal["transfer", "white_box"],
+        Protocol,
         "transfer: examples made on the generator's own model; white_box: made anew against each model",
     ]
     per_class: Annotated[bool, "also give the accuracy of each class"] = False
@@ -44,7 +45,7 @@ class RobustnessMatrix(Evaluation):
 
     def expand(self) -> Iterator[Self]:
         for model in self.models:
-            examples = tuple(_judged(ref, model, self.protocol) for ref in self.examples)
+            examples = tuple(judged(ref, model, self.protocol) for ref in self.examples)
             for ref in examples:
                 yield dataclasses.replace(self, models=(model,), examples=(ref,), worst_case=False)
             if self.worst_case and len(examples) > 1:
@@ -77,11 +78,6 @@ class RobustnessMatrix(Evaluation):
                 )
 
 
-def _judged(ref: Ref[Examples], model: Ref[Classifier], protocol: str) -> Ref[Examples]:
-    """Return the examples a model is judged on: as they are, or (white box) made anew against it."""
-    return dataclasses.replace(ref, against=model.stage) if protocol == "white_box" else ref
-
-
 def _right_in_all(model: Classifier, sets: list[Examples]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Return the indices of the original images (n,), and whether the model is right on all made from each, bool (n,)."""
     originals = np.unique(np.concatenate([examples.index for examples in sets]))
@@ -112,14 +108,14 @@ class AttackSuccess(Evaluation):
     models: Annotated[tuple[Ref[Classifier], ...], "the models the attacks are judged on"]
     examples: Annotated[tuple[Ref[Examples], ...], "the generators to judge"]
     protocol: Annotated[
-        Literal["transfer", "white_box"],
+        Protocol,
         "transfer: examples made on the generator's own model; white_box: made anew against each model",
     ] = "white_box"
 
     def expand(self) -> Iterator[Self]:
         for model in self.models:
             for ref in self.examples:
-                yield dataclasses.replace(self, models=(model,), examples=(_judged(ref, model, self.protocol),))
+                yield dataclasses.replace(self, models=(model,), examples=(judged(ref, model, self.protocol),))
 
     def references(self) -> Iterator[Ref[Any]]:
         yield from super().references()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +19,7 @@ from core.probe import Probe, Values, unit_means
 from core.programs import Call, Tensor
 from core.rankings import NOBODY, Indices, NeuronRanking
 from core.run import Run
-
-Protocol = Literal["transfer", "white_box"]
-
-
-def turned(ref: Ref[Any], model: Ref[Classifier], protocol: str) -> Ref[Any]:
-    """Return what a model is judged on: as it is, or (white box) made anew against it."""
-    return dataclasses.replace(ref, against=model.stage) if protocol == "white_box" else ref
+from evaluation.protocol import Protocol, judged
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +47,7 @@ class SuspiciousLayers(Evaluation):
     def expand(self) -> Iterator[Self]:
         for model in self.models:
             for ref in self.neurons:
-                yield dataclasses.replace(self, models=(model,), neurons=(turned(ref, model, self.protocol),))
+                yield dataclasses.replace(self, models=(model,), neurons=(judged(ref, model, self.protocol),))
 
     def about(self) -> dict[str, str]:
         return {"model": self.models[0].stage, "examples": self.neurons[0].stage}
@@ -109,7 +103,7 @@ class SuspiciousActivations(Evaluation):
         neurons = self.neurons * len(self.examples) if len(self.neurons) == 1 else self.neurons
         for model in self.models:
             for ref, units in zip(self.examples, neurons, strict=True):
-                pair = (turned(ref, model, self.protocol), turned(units, model, self.protocol))
+                pair = (judged(ref, model, self.protocol), judged(units, model, self.protocol))
                 yield dataclasses.replace(self, models=(model,), examples=pair[:1], neurons=pair[1:])
 
     def references(self) -> Iterator[Ref[Any]]:
@@ -124,18 +118,18 @@ class SuspiciousActivations(Evaluation):
         clean = run[dataclasses.replace(self.examples[0], clean=True)]
         starts, units = clean.rows_of(made.index), ranking.selected[made.y]
         blamed = units != NOBODY
-        judged = np.flatnonzero(blamed.any(axis=1))
+        counted = np.flatnonzero(blamed.any(axis=1))
         about: dict[str, Any] = self.about()
-        yield Row.proportion("judged", len(judged), len(made), higher_is_better=None, **about)
-        if not len(judged):
+        yield Row.proportion("judged", len(counted), len(made), higher_is_better=None, **about)
+        if not len(counted):
             return
         probe = Probe(run[self.models[0]].model, self.values)
         differences = []
-        for start in range(0, len(judged), programs.BATCH):
-            rows = judged[start : start + programs.BATCH]
+        for start in range(0, len(counted), programs.BATCH):
+            rows = counted[start : start + programs.BATCH]
             pair = np.asarray(made.x[rows]), np.asarray(clean.x[starts[rows]])
             differences.append(_increases(probe, *pair, units[rows])[blamed[rows]])
-            run.progress(min(start + programs.BATCH, len(judged)), len(judged), "images")
+            run.progress(min(start + programs.BATCH, len(counted)), len(counted), "images")
         found = np.concatenate(differences)
         yield Row.proportion("raised", int((found > 0).sum()), len(found), higher_is_better=None, **about)
         yield Row(

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from core import backend
 from core.artefacts import Images
+from core.programs import Tensor
 from core.threat import Norm
 
-Tensor = Any
 _TINY = 1e-12
 
 

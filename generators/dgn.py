@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from core import backend, programs
 from core.artefacts import Examples, Images, Labels, read_json, write_json
-from core.attack import SHOWN
+from core.attack import SHOWN, honesty
 from core.class_generators import ClassGenerators, GeneratorLoss
 from core.classifier import Classifier
 from core.component import Range, Ref
@@ -21,6 +21,7 @@ from core.families import Generator
 from core.faults import StageError
 from core.programs import Call, Tensor
 from core.run import Run
+from core.threat import ThreatModel
 from generators.dgn_networks import Architecture, Init, build, resolve
 from generators.dgn_training import Schedule, Training, learning_rate
 
@@ -184,8 +185,8 @@ class DGN(Generator):
     def _info(self) -> dict[str, Any]:
         whose = "true" if self.selector == "true_label" else "predicted"
         rule = f"one pass through the network of the {whose} class ({self.loss.tag}), kept: {self.keep}"
-        bound = {"norm": "inf", "eps": self.eps} if self.clipping else {}
-        return {"attack": self.tag, "labels": whose, "selector": self.selector, "step_rule": rule, **bound}
+        threat = ThreatModel("inf", self.eps) if self.clipping else None
+        return honesty(self.tag, whose, rule, threat) | {"selector": self.selector}
 
 
 class _Counter:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core import backend, programs
 from core.artefacts import Examples, Images
-from core.attack import SHOWN
+from core.attack import SHOWN, honesty
 from core.classifier import Classifier
 from core.component import Range, Ref
 from core.families import Generator
@@ -21,6 +21,7 @@ from core.probe import Probe, Values, unit_means
 from core.programs import Call, Tensor
 from core.rankings import Indices, NeuronRanking
 from core.run import Run
+from core.threat import ThreatModel
 
 Combine = Literal["rms_mean", "raw_mean", "sign_agreement"]
 _NEARLY_ZERO = 1e-5  # what DeepFault adds to a gradient's size before it divides by it
@@ -86,17 +87,9 @@ class Synthesis(Generator):
             )
             run.progress(min(start + batch, len(rows)), len(rows), "images")
         run.images += len(rows)
-        info: dict[str, Any] = {
-            "attack": self.tag,
-            "labels": "true",
-            "step_rule": self.combine
-            if self.combine == "sign_agreement"
-            else f"one step, {self.step:g} x {self.combine}",
-            "norm": "inf",
-            "eps": self.eps,
-            "left_out": len(clean) - len(rows),
-            "predicted": victim.predict(x[:SHOWN]).tolist(),
-        }
+        rule = self.combine if self.combine == "sign_agreement" else f"one step, {self.step:g} x {self.combine}"
+        info = honesty(self.tag, "true", rule, ThreatModel("inf", self.eps))
+        info |= {"left_out": len(clean) - len(rows), "predicted": victim.predict(x[:SHOWN]).tolist()}
         return Examples(x=x, y=clean.y[rows], index=clean.index[rows], info=info)
 
     def excite(self, probe: Probe, x: Images, units: list[Indices], batch_size: int) -> Images:

@@ -15,8 +15,7 @@ from typing import Annotated, Any
 from core import backend
 from core.component import Component, Range
 from core.faults import StageError
-
-Tensor = Any
+from core.programs import Tensor
 
 
 class RelevanceRule(Component):

@@ -12,8 +12,10 @@ from textwrap import dedent
 import pytest
 
 from core.cli import main
+from core.digest import Digests
 from core.discovery import Catalogue, discover
 from core.experiment import Experiment
+from core.graph import Graph
 from core.spec import load
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -69,6 +71,16 @@ def experiment(write: Callable[..., Path], catalogue: Catalogue) -> Callable[...
         return load(write(text), catalogue, sets)
 
     return experiment
+
+
+@pytest.fixture
+def graph(experiment: Callable[..., Experiment], tmp_path: Path) -> Callable[..., Graph]:
+    """The works of an experiment given as text, with overrides."""
+
+    def graph(text: str, *sets: str) -> Graph:
+        return Graph(experiment(text, *sets), Digests(tmp_path / "digests.json"))
+
+    return graph
 
 
 @pytest.fixture

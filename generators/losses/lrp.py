@@ -9,9 +9,10 @@ from typing import Annotated
 import numpy as np
 
 from core import backend
-from core.class_generators import Batch, GeneratorLoss, Tensor
+from core.class_generators import Batch, GeneratorLoss
 from core.component import Range, Ref
 from core.faults import StageError
+from core.programs import Tensor
 from core.rankings import PixelRanking
 from core.run import Run
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from core import backend
-from core.class_generators import Batch, GeneratorLoss, Tensor
+from core.class_generators import Batch, GeneratorLoss
 from core.component import Range
 from core.gradients import margin
+from core.programs import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,10 +9,11 @@ from typing import Annotated, Any
 import numpy as np
 
 from core import backend
-from core.class_generators import Batch, GeneratorLoss, Tensor
+from core.class_generators import Batch, GeneratorLoss
 from core.component import Range, Ref
 from core.faults import StageError
 from core.probe import Probe
+from core.programs import Tensor
 from core.rankings import NeuronRanking
 from core.run import Run
 

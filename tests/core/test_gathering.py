@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from core.columns import varies
-from core.digest import Digests
 from core.experiment import Experiment
 from core.faults import SpecError
 from core.graph import Graph, Work
@@ -32,14 +31,6 @@ evaluate:
   better: {type: significance, of: shade, metric: shade, compare: examples, baseline: two}
   shade: {type: shade, examples: [one, two]}
 """
-
-
-@pytest.fixture
-def graph(experiment: Callable[..., Experiment], tmp_path: Path) -> Callable[..., Graph]:
-    def graph(text: str, *sets: str) -> Graph:
-        return Graph(experiment(text, *sets), Digests(tmp_path / "digests.json"))
-
-    return graph
 
 
 def works(graph: Graph, stage: str) -> list[Work]:

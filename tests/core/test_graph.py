@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
-from core.digest import Digests
 from core.experiment import Experiment
 from core.graph import Graph, Work
 
@@ -35,14 +33,6 @@ evaluate:
     {type: robustness_matrix, models: [mlp, other, robust], examples: [grey, pgd, noise], protocol: transfer}
 """
 WHITE_BOX = BASE.replace("transfer", "white_box")
-
-
-@pytest.fixture
-def graph(experiment: Callable[..., Experiment], tmp_path: Path) -> Build:
-    def graph(text: str, *sets: str) -> Graph:
-        return Graph(experiment(text, *sets), Digests(tmp_path / "digests.json"))
-
-    return graph
 
 
 def works(graph: Graph, stage: str) -> list[Work]:

@@ -8,8 +8,6 @@ from pathlib import Path
 import pandas as pd
 
 from core.component import Ref
-from core.digest import Digests
-from core.experiment import Experiment
 from core.graph import Graph
 from tests.conftest import PARTS, start
 
@@ -26,10 +24,9 @@ evaluate:
 
 
 def test_all_parts_read_one_preparation_made_of_the_training_part(
-    experiment: Callable[..., Experiment], tmp_path: Path
+    graph: Callable[..., Graph],
 ) -> None:
-    graph = Graph(experiment(LEARNING), Digests(tmp_path / "digests.json"))
-    works = {work.label: work for work in graph.works.values() if work.stage == "mirror"}
+    works = {work.label: work for work in graph(LEARNING).works.values() if work.stage == "mirror"}
     assert set(works) == {"mirror.prepare", "mirror.test", "mirror.train"}
     prepared = works["mirror.prepare"]
     assert [found.part for found in prepared.inputs.values()] == ["train"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from core.probe import Probe
 from core.rankings import NOBODY, NeuronRanking
 from core.run import Run
 from generators.synthesis import Combine, Synthesis
-from tests.localisation.published import NETWORKS, held_out, network
+from tests.localisation.published import NETWORKS, held_out, logs, network
 
 UNITS = 4
 COMMON: dict[str, Any] = {"model": Ref("model"), "neurons": Ref("neurons"), "data": Ref("data"), "eps": 0.1}
@@ -158,16 +157,6 @@ def test_units_of_another_network_are_refused() -> None:
     run = Run("it", 0, "test", lambda ref: artefacts[str(ref)], lambda ref: {}, lambda *_: None)
     with pytest.raises(StageError, match=r"expected units of layers of \[4\] .* received \[9\]"):
         Synthesis(**COMMON, inputs="all").produce(run)
-
-
-@cache
-def logs(shared: Path) -> Any:
-    import pandas as pd
-
-    path = shared / "specs" / "oracles" / "deepfault_oct2018_runs.csv"
-    if not path.is_file():
-        pytest.skip(f"DeepFault's logs are not at {path}")
-    return pd.read_csv(path)
 
 
 def clipped_loss(logits: Any, y: Any) -> Any:

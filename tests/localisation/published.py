@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
+import pytest
 
 from core.artefacts import DataInfo, Examples
 from core.classifier import Classifier
@@ -37,3 +40,14 @@ def held_out(shared: Path) -> Examples:
     with np.load(shared / "data" / "mnist.npz") as file:
         x = (file["x_train"][rows, :, :, None] / np.float32(255)).astype(np.float32)
         return Examples(x=x, y=file["y_train"][rows].astype(np.int64), index=rows)
+
+
+@cache
+def logs(shared: Path) -> Any:
+    """Return DeepFault's results of October 2018, a row each."""
+    import pandas as pd
+
+    path = shared / "specs" / "oracles" / "deepfault_oct2018_runs.csv"
+    if not path.is_file():
+        pytest.skip(f"DeepFault's logs are not at {path}")
+    return pd.read_csv(path)

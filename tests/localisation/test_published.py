@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,23 +9,13 @@ import pytest
 
 from localisation.controls import LeastSuspicious
 from localisation.suspicious import DStar, Ochiai, Tarantula
-from tests.localisation.published import NETWORKS, held_out, network
+from tests.localisation.published import NETWORKS, held_out, logs, network
 from tests.localisation.test_spectrum import COMMON, made
 
 pytestmark = pytest.mark.shared
 
 MEASURES: dict[str, Any] = {"tarantula": Tarantula, "dstar": DStar, "ochiai": Ochiai, "opposite": LeastSuspicious}
 UNITS = "neurons_hiddenlayer:unit"
-
-
-@cache
-def logs(shared: Path) -> Any:
-    import pandas as pd
-
-    path = shared / "specs" / "oracles" / "deepfault_oct2018_runs.csv"
-    if not path.is_file():
-        pytest.skip(f"DeepFault's logs are not at {path}")
-    return pd.read_csv(path)
 
 
 @pytest.mark.slow
