@@ -5,20 +5,21 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, final
+from typing import Annotated, Any, final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.artefacts import Data, DataInfo, Examples, Labels
-from core.component import PARTS, Part, Range
+from core.artefacts import Data, DataInfo, Examples, Images, Labels
+from core.component import Range
 from core.faults import StageError
-from core.images import prepare
+from core.images import Grey, Pictures, Preparation
 from core.run import Run
+from core.split import Split
 from core.stage import Stage
-from core.stratify import stratified
 
-Source = tuple[tuple[NDArray[Any], NDArray[Any]], tuple[NDArray[Any], NDArray[Any]]]
+Loaded = tuple[NDArray[Any] | Pictures, NDArray[Any]]
+Source = tuple[Loaded, Loaded]
 """What a data set loads: (training images, labels), (test images, labels)."""
 
 
@@ -27,7 +28,8 @@ class Dataset(Stage):
     """Labelled images in three parts.
 
     Members fill ``load`` and ``source_info``, and ``check_source`` and ``source_sizes`` where they can tell at once.
-    The index of an image is its position in the part that ``load`` returned, whatever was left out since.
+    The index of an image is its position in the part that ``load`` returned, whatever was left out since; with
+    ``resplit``, in the training part followed by the test part.
     """
 
     section = "datasets"
@@ -35,6 +37,10 @@ class Dataset(Stage):
     framework = False
 
     classes: Annotated[tuple[int, ...], "keep only these classes, relabelled 0, 1, ... in this order; empty: all"] = ()
+    resplit: Annotated[
+        tuple[int, ...],
+        "unite both parts and draw them anew, stratified: images for training, validation and test; empty: as they came",
+    ] = ()
     train_size: Annotated[int | None, "training images to keep, stratified; default: all", Range(ge=1)] = None
     test_size: Annotated[int | None, "test images to keep, stratified; default: all", Range(ge=1)] = None
     validation: Annotated[float, "share of the training images held out for validation", Range(ge=0, lt=1)] = 0.0
@@ -42,13 +48,20 @@ class Dataset(Stage):
     resize: Annotated[
         int | None, "height and width to scale the images to, bilinearly; default: as is", Range(ge=1)
     ] = None
-    grey: Annotated[bool, "convert colour images to one grey channel (ITU-R 601 luma)"] = False
+    grey: Annotated[
+        Grey | None,
+        "convert colour images to one channel, the luma of ITU-R 601; luma_bgr: red and blue taken for each other",
+    ] = None
+    opencv: Annotated[
+        bool, "grey and resize as OpenCV does them: on bytes, from the nearest four pixels even where images shrink"
+    ] = False
 
     @abstractmethod
     def load(self) -> Source:
         """Return (training images, labels), (test images, labels).
 
-        Images are (n, height, width, channels), uint8 or float in [0, 1]; labels whole numbers (n,) from 0.
+        Images are (n, height, width, channels), uint8 or float in [0, 1], or ``Pictures``; labels whole numbers (n,)
+        from 0.
 
         Raises:
             StageError: the data are missing or damaged.
@@ -70,94 +83,129 @@ class Dataset(Stage):
         """Return how many training and test images ``load`` will give, where that is known without loading."""
         return None
 
+    def groups(self) -> tuple[Labels, Labels] | None:
+        """Return a number for each training and test image; images of one number are never parted.
+
+        Images of one thing are such a group: a model that has seen one of them knows the others.
+        """
+        return None
+
     @final
     def info(self) -> DataInfo:
         """Return shape and class names as ``produce`` gives them: with ``classes``, ``grey`` and ``resize`` applied."""
         source = self.source_info()
-        height, width, channels = source.shape
         names = source.class_names
         return DataInfo(
-            (self.resize or height, self.resize or width, 1 if self.grey else channels),
-            tuple(names[i] for i in self.classes) if self.classes else names,
+            self._preparation.shape(source.shape), tuple(names[i] for i in self.classes) if self.classes else names
         )
 
     @final
     def check(self) -> Iterator[tuple[str, str]]:
-        faults = list(self.check_source())
+        faults = [*self._check_options(), *self.check_source()]
         yield from faults
         if faults:
             return
         source = self.source_info()
         if outside := [i for i in self.classes if not 0 <= i < source.num_classes]:
             yield "classes", f"there is no class {outside[0]}; expected 0 to {source.num_classes - 1}"
-        if len(set(self.classes)) < len(self.classes):
-            yield "classes", f"a class is named twice in {list(self.classes)}; name each once"
         if self.grey and source.shape[2] not in (1, 3):
             yield "grey", f"the images have {source.shape[2]} channels; expected 1 or 3"
-        for field, size, available in zip(
-            ("train_size", "test_size"), (self.train_size, self.test_size), self.source_sizes() or (), strict=False
-        ):
+        if sizes := self.source_sizes():
+            yield from self._check_sizes(*sizes)
+
+    def _check_options(self) -> Iterator[tuple[str, str]]:
+        if len(set(self.classes)) < len(self.classes):
+            yield "classes", f"a class is named twice in {list(self.classes)}; name each once"
+        if self.opencv and not (self.grey or self.resize):
+            yield "opencv", "it changes nothing without `grey` or `resize`; give one, or leave it out"
+        if not self.resplit:
+            return
+        if len(self.resplit) != 3 or min(self.resplit) < 0 or 0 in self.resplit[::2]:
+            yield (
+                "resplit",
+                f"expected three numbers of images, as in [7000, 2000, 1000]; received {list(self.resplit)}",
+            )
+        elif self.validation:
+            yield "validation", "resplit says how large the validation part is; leave one of them out"
+
+    def _check_sizes(self, train: int, test: int) -> Iterator[tuple[str, str]]:
+        there_are = "images are asked for; expected at most"
+        if self.resplit:
+            if sum(self.resplit) > train + test:
+                yield "resplit", f"{sum(self.resplit)} {there_are} {train + test}, which is all there are"
+            train, _, test = self.resplit
+        for field, size, available in (("train_size", self.train_size, train), ("test_size", self.test_size, test)):
             if size is not None and size > available:
-                yield field, f"{size} images are asked for; expected at most {available}, which is all there are"
+                yield field, f"{size} {there_are} {available}, which is all there are"
 
     @final
     def produce(self, run: Run) -> Data:
-        source = self.source_info()
-        (train_x, train_y), (test_x, test_y) = self.load()
-        train = self._chosen("train", train_x, train_y, source)
-        test = self._chosen("test", test_x, test_y, source)
-        held_out = np.zeros(len(train), bool)
-        held_out[self._held_out(train_y[train])] = True
-        run.images += len(train) + len(test)
-        return Data(
-            self.info(),
-            train=self._examples(train_x, train_y, train[~held_out]),
-            validation=self._examples(train_x, train_y, train[held_out]),
-            test=self._examples(test_x, test_y, test),
-        )
+        info, source = self.info(), self.source_info()
+        loaded = self.load()
+        for part, (x, y) in zip(("train", "test"), loaded, strict=True):
+            self._check_part(part, x, y, source)
+        (_, train_y), (_, test_y) = loaded
+        y = np.concatenate([train_y, test_y]).astype(np.int64)
+        kept = np.flatnonzero(np.isin(y, self.classes)) if self.classes else np.arange(len(y))
+        first, groups = len(train_y), self.groups()
+        try:
+            rows = self._split.rows(
+                y, kept[kept < first], kept[kept >= first], None if groups is None else np.concatenate(groups)
+            )
+            parts = {
+                part: Examples(
+                    x=self._images(loaded, chosen, source),
+                    y=self._relabelled(y[chosen]),
+                    index=chosen - (first if part == "test" and not self.resplit else 0),
+                )
+                for part, chosen in rows.items()
+            }
+        except ValueError as error:
+            of = f" (classes {list(self.classes)})" if self.classes else ""
+            raise StageError(f"{self.tag}{of}: {error}") from None
+        run.images += sum(map(len, rows.values()))
+        return Data(info, train=parts["train"], validation=parts["validation"], test=parts["test"])
 
-    def _chosen(self, part: Literal["train", "test"], x: NDArray[Any], y: NDArray[Any], source: DataInfo) -> Labels:
-        """Return the positions to keep of a loaded part, having checked the part."""
-        if x.shape[1:] != source.shape or y.shape != (len(x),) or not np.issubdtype(y.dtype, np.integer):
+    def _check_part(self, part: str, x: NDArray[Any] | Pictures, y: NDArray[Any], source: DataInfo) -> None:
+        shape = x.shape if isinstance(x, np.ndarray) else (len(x), *source.shape)
+        if shape[1:] != source.shape or y.shape != shape[:1] or not np.issubdtype(y.dtype, np.integer):
             raise StageError(
                 f"{self.tag}, {part}: expected images (n, {source.shape}) and whole labels (n,), "
-                f"received {x.shape} and {y.dtype} {y.shape}; repair the data set"
+                f"received {shape} and {y.dtype} {y.shape}; repair the data set"
             )
         if len(y) and not 0 <= int(y.min()) <= int(y.max()) < source.num_classes:
             raise StageError(
                 f"{self.tag}, {part}: expected labels 0 to {source.num_classes - 1}, "
                 f"received {y.min()} to {y.max()}; repair the data set"
             )
-        rows = np.flatnonzero(np.isin(y, self.classes)) if self.classes else np.arange(len(y))
-        size = self.train_size if part == "train" else self.test_size
-        if size is not None and size > len(rows):
-            of = f" of classes {list(self.classes)}" if self.classes else ""
-            raise StageError(f"{self.tag}: {part}_size is {size}, but there are {len(rows)} images{of}; ask for fewer")
-        if not len(rows):
-            raise StageError(f"{self.tag}, {part}: no image is left; keep other classes")
-        return rows[stratified(y[rows], len(rows) if size is None else size, self._rng(part))]
 
-    def _held_out(self, y: NDArray[Any]) -> Labels:
-        size = round(self.validation * len(y))
-        if self.validation and size in (0, len(y)):
-            raise StageError(
-                f"{self.tag}: validation={self.validation:g} of {len(y)} training images leaves a part empty; "
-                "choose a share that leaves at least one image on each side"
-            )
-        return stratified(y, size, self._rng("validation"))
+    def _images(self, loaded: Source, rows: Labels, source: DataInfo) -> Images:
+        """Return images by their positions in the training part followed by the test part, in rising order."""
+        (train, _), (test, _) = loaded
+        split = int(np.searchsorted(rows, len(train)))
+        if split == len(rows):
+            return self._preparation.images(train, rows, source.shape)
+        if split == 0:
+            return self._preparation.images(test, rows - len(train), source.shape)
+        halves = (train, rows[:split]), (test, rows[split:] - len(train))
+        return np.concatenate([self._preparation.images(x, places, source.shape) for x, places in halves])
 
-    def _rng(self, part: Part) -> np.random.Generator:
-        return np.random.default_rng([self.split_seed, PARTS.index(part)])
+    def _relabelled(self, y: Labels) -> Labels:
+        return np.array([self.classes.index(label) for label in y], np.int64) if self.classes else y
 
-    def _examples(self, x: NDArray[Any], y: NDArray[Any], rows: Labels) -> Examples:
-        labels = y[rows].astype(np.int64)
-        if self.classes:
-            labels = np.array([self.classes.index(label) for label in labels], np.int64)
-        try:
-            images = prepare(x, rows, grey=self.grey, size=self.resize)
-        except ValueError as error:
-            raise StageError(f"{self.tag}: {error}") from None
-        return Examples(x=images, y=labels, index=rows)
+    @property
+    def _preparation(self) -> Preparation:
+        return Preparation(grey=self.grey, size=self.resize, opencv=self.opencv)
+
+    @property
+    def _split(self) -> Split:
+        return Split(
+            anew=self.resplit,
+            train_size=self.train_size,
+            test_size=self.test_size,
+            validation=self.validation,
+            seed=self.split_seed,
+        )
 
     @property
     def stochastic(self) -> bool:

@@ -14,8 +14,7 @@ from core.component import File
 from core.dataset import Dataset, Source
 from core.faults import StageError
 from targets.datasets.archive import Archive, with_channels
-
-FOLDER_VARIABLE = "TEMPER_DATA"
+from targets.datasets.place import FOLDER_VARIABLE
 
 
 @dataclass(frozen=True, kw_only=True)

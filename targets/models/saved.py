@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from core import backend
 from core.artefacts import DataInfo
@@ -15,13 +15,11 @@ from core.classifier import Classifier
 from core.component import File
 from core.families import Target
 from core.faults import StageError
+from core.images import LUMA, Grey
 from core.rewire import to_logits
 from core.run import Run
 from targets.models.graph import Shape, parse
 from targets.models.model_file import ModelFile
-
-# ITU-R 601 luma. With "bgr" red and blue change places: what OpenCV's BGR2GRAY makes of an RGB image.
-LUMA = {"rgb": (0.299, 0.587, 0.114), "bgr": (0.114, 0.587, 0.299)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +41,8 @@ class Saved(Target):
     scale: Annotated[float, "the model's input is scale * pixel + offset, pixels in [0, 1]; 255: raw bytes"] = 1.0
     offset: Annotated[float, "see `scale`; scale 2 with offset -1 is [-1, 1]"] = 0.0
     grey: Annotated[
-        Literal["rgb", "bgr"] | None,
-        "the model is grey, the data set in colour: weigh its channels as luma, taking them to be in this order",
+        Grey | None,
+        "the model is grey, the data set in colour: luma of ITU-R 601; luma_bgr: red and blue taken for each other",
     ] = None
     channels_first: Annotated[bool, "the model takes (channels, height, width)"] = False
 
@@ -105,7 +103,7 @@ class Saved(Target):
         if not self.channels_first and _agree(wanted, (channels, height, width)):
             return "set channels_first: true"
         if not self.grey and channels == 3 and _agree(wanted, (height, width, 1)):
-            return "set grey: rgb, or grey: true of the data set"
+            return "set grey: luma here or of the data set"
         return "resize the data set, or choose another model"
 
     def _behind_conventions(self, model: Any, info: DataInfo) -> Any:
@@ -128,7 +126,8 @@ class Saved(Target):
     def _conventions(self, wanted: Shape, info: DataInfo) -> Iterator[Any]:
         keras = backend.keras()
         if self.grey:
-            weights = keras.initializers.Constant([[[[w] for w in LUMA[self.grey]]]])
+            luma = LUMA if self.grey == "luma" else LUMA[::-1]
+            weights = keras.initializers.Constant(luma.reshape(1, 1, 3, 1).tolist())
             yield keras.layers.Conv2D(
                 1, 1, use_bias=False, kernel_initializer=weights, trainable=False, name="input_grey"
             )

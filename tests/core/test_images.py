@@ -4,7 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from core.images import LUMA, prepare, resize, to_unit
+from core.images import LUMA, Preparation, resize, to_unit
+
+LUMA_GREY = Preparation(grey="luma")
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
@@ -39,30 +41,30 @@ def test_other_pixels_are_refused(x, said):
 
 def test_grey_is_the_luma_of_itu_r_601():
     pure = np.eye(3, dtype=np.float32).reshape(3, 1, 1, 3)
-    np.testing.assert_allclose(prepare(pure, grey=True).ravel(), [0.299, 0.587, 0.114], rtol=1e-6)
+    np.testing.assert_allclose(LUMA_GREY.apply(pure).ravel(), [0.299, 0.587, 0.114], rtol=1e-6)
     assert LUMA.sum() == pytest.approx(1)
 
 
 def test_grey_agrees_with_pillow_up_to_its_rounding():
     x = (noise(1, 9, 7, 3) * 255).astype(np.uint8)
     pillow = np.asarray(Image.fromarray(x[0]).convert("L"))
-    np.testing.assert_allclose(prepare(x, grey=True)[0, ..., 0] * 255, pillow, atol=0.51)
+    np.testing.assert_allclose(LUMA_GREY.apply(x)[0, ..., 0] * 255, pillow, atol=0.51)
 
 
 def test_white_stays_white():
     white = np.full((2, 9, 9, 3), 255, np.uint8)
-    assert prepare(white, grey=True, size=7).max() <= 1.0
-    np.testing.assert_allclose(prepare(white, grey=True, size=7), 1.0, rtol=1e-6)
+    assert Preparation(grey="luma", size=7).apply(white).max() <= 1.0
+    np.testing.assert_allclose(Preparation(grey="luma", size=7).apply(white), 1.0, rtol=1e-6)
 
 
 def test_grey_images_are_grey_already():
     x = noise(2, 4, 4, 1)
-    np.testing.assert_array_equal(prepare(x, grey=True), x)
+    np.testing.assert_array_equal(LUMA_GREY.apply(x), x)
 
 
 def test_grey_wants_one_or_three_channels():
     with pytest.raises(ValueError, match="expected images of 1 or 3 channels, received 4"):
-        prepare(noise(1, 2, 2, 4), grey=True)
+        LUMA_GREY.apply(noise(1, 2, 2, 4))
 
 
 @pytest.mark.parametrize(
@@ -90,8 +92,13 @@ def test_resizing_keeps_a_constant_image(source, target):
 def test_rows_are_taken_in_their_order_across_chunks():
     x = (np.arange(5000) % 251).astype(np.uint8).reshape(-1, 1, 1, 1)
     rows = np.random.default_rng(0).permutation(5000)
-    np.testing.assert_array_equal(prepare(x, rows), to_unit(x)[rows])
+    np.testing.assert_array_equal(Preparation().images(x, rows, (1, 1, 1)), to_unit(x)[rows])
 
 
 def test_no_rows_give_no_images():
-    assert prepare(noise(3, 4, 4, 3), np.array([], np.int64), grey=True, size=2).shape == (0, 2, 2, 1)
+    assert Preparation(grey="luma", size=2).images(noise(3, 4, 4, 3), np.array([], np.int64), (4, 4, 3)).shape == (
+        0,
+        2,
+        2,
+        1,
+    )

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from core.faults import StageError
-from core.images import LUMA, prepare
+from core.images import LUMA, Preparation
 from targets.datasets.image_folder import ImageFolder
 from tests.targets.datasets.support import produced
 
@@ -52,12 +52,12 @@ def test_images_of_several_sizes_are_resized_each(root):
     odd = picture(99, 9, 4)
     Image.fromarray(odd).save(root / "train" / "dog" / "odd.png")
     data = produced(ImageFolder(root=str(root), resize=4))
-    np.testing.assert_array_equal(data.train.x[-1], prepare(odd[None], size=4)[0])
-    np.testing.assert_array_equal(data.train.x[0], prepare(picture(0)[None], size=4)[0])
+    np.testing.assert_array_equal(data.train.x[-1], Preparation(size=4).apply(odd[None])[0])
+    np.testing.assert_array_equal(data.train.x[0], Preparation(size=4).apply(picture(0)[None])[0])
 
 
 def test_grey_is_made_of_the_colours(root):
-    data = produced(ImageFolder(root=str(root), grey=True))
+    data = produced(ImageFolder(root=str(root), grey="luma"))
     np.testing.assert_allclose(data.train.x[0, ..., 0], picture(0) / 255 @ LUMA, atol=1e-6)
 
 
@@ -100,7 +100,7 @@ def test_an_empty_class_is_a_fault(root):
 
 
 def test_a_test_part_without_images_is_a_fault(root):
-    assert ("test_share", "the test part has no image; expected at least one") in faults(root, test_share=0.01)
+    assert ("test_share", "the test part has no image; expected some") in faults(root, test_share=0.01)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a png", b"\x89PNG\r\n\x1a\n" + b"\0" * 40, "cut"])

@@ -10,8 +10,9 @@ from core import backend
 from core.faults import StageError
 from targets.datasets.cifar10 import CIFAR10
 from targets.datasets.fashion_mnist import FashionMNIST
-from targets.datasets.keras_npz import FOLDER_VARIABLE, KerasNpz
+from targets.datasets.keras_npz import KerasNpz
 from targets.datasets.mnist import MNIST
+from targets.datasets.place import FOLDER_VARIABLE
 from tests.targets.datasets.support import arrays, produced, save
 
 ROOT = Path(__file__).resolve().parents[3]

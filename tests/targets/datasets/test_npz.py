@@ -7,6 +7,7 @@ import pytest
 from core.artefacts import Data
 from core.component import PARTS
 from core.faults import StageError
+from core.images import Preparation
 from targets.datasets.npz import Npz
 from tests.targets.datasets.support import a_run, arrays, produced, save
 
@@ -72,8 +73,39 @@ def test_a_smaller_test_part_leaves_the_training_part_alone(make):
 
 
 def test_grey_and_resize_shape_the_images_and_the_info(make):
-    dataset = make(arrays(**COLOUR), grey=True, resize=4)
+    dataset = make(arrays(**COLOUR), grey="luma", resize=4)
     assert dataset.info().shape == (4, 4, 1) == produced(dataset).train.shape
+
+
+def test_both_parts_united_are_drawn_anew_with_one_index(make):
+    contents = arrays(**SMALL)
+    data = produced(make(contents, resplit=(90, 20, 30)))
+    assert [len(data.part(name)) for name in PARTS] == [90, 20, 30]
+    index = np.concatenate([data.part(name).index for name in PARTS])
+    assert sorted(index) == list(range(140))
+    together = np.concatenate([contents["x_train"], contents["x_test"]])
+    labels = np.concatenate([contents["y_train"], contents["y_test"]])
+    for name in PARTS:
+        part = data.part(name)
+        assert (part.index < 100).any()
+        assert (part.index >= 100).any()
+        np.testing.assert_array_equal(part.x[..., 0], together[part.index] / np.float32(255))
+        np.testing.assert_array_equal(part.y, labels[part.index])
+
+
+def test_drawing_anew_counts_the_classes_that_are_kept(make):
+    data = produced(make(classes=(2, 0), resplit=(40, 10, 20)))
+    assert [np.bincount(data.part(name).y).tolist() for name in PARTS] == [[20, 20], [5, 5], [10, 10]]
+    with pytest.raises(StageError, match=r"npz \(classes \[2, 0\]\): resplit asks for 71 images, but there are 70"):
+        produced(make(classes=(2, 0), resplit=(41, 10, 20)))
+
+
+def test_opencv_prepares_bytes(make):
+    contents = arrays(**COLOUR)
+    data = produced(make(contents, grey="luma_bgr", resize=4, opencv=True))
+    expected = Preparation(grey="luma_bgr", size=4, opencv=True).apply(contents["x_test"])
+    np.testing.assert_array_equal(data.test.x, expected)
+    np.testing.assert_array_equal(np.rint(expected * 255) / np.float32(255), expected)
 
 
 def test_the_artefact_survives_being_kept(make, tmp_path):
@@ -89,7 +121,7 @@ def test_the_images_count_for_the_cost_report(make):
 
 
 def test_a_sound_data_set_has_no_fault(make):
-    assert list(make(classes=(0, 3), train_size=50, grey=True).check()) == []
+    assert list(make(classes=(0, 3), train_size=50, grey="luma").check()) == []
 
 
 @pytest.mark.parametrize(
@@ -100,6 +132,12 @@ def test_a_sound_data_set_has_no_fault(make):
         ({"classes": (1, 1)}, "classes", r"a class is named twice in \[1, 1\]"),
         ({"train_size": 101}, "train_size", "101 images are asked for; expected at most 100"),
         ({"test_size": 41}, "test_size", "41 images are asked for; expected at most 40"),
+        ({"resplit": (100, 20, 21)}, "resplit", "141 images are asked for; expected at most 140"),
+        ({"resplit": (50, 20, 20), "train_size": 51}, "train_size", "51 images are asked for; expected at most 50"),
+        ({"resplit": (50, 20)}, "resplit", r"as in \[7000, 2000, 1000\]; received \[50, 20\]"),
+        ({"resplit": (50, 20, 0)}, "resplit", r"received \[50, 20, 0\]"),
+        ({"resplit": (50, 20, 20), "validation": 0.1}, "validation", "resplit says how large the validation part is"),
+        ({"opencv": True}, "opencv", "it changes nothing without `grey` or `resize`"),
         ({"class_names": ("a",)}, "class_names", "1 names for labels up to 3; expected a name for each"),
     ],
 )
@@ -174,7 +212,7 @@ def test_floats_beyond_one_stop_the_stage(make):
     [
         (
             {"classes": (0,), "train_size": 26},
-            r"train_size is 26, but there are 25 images of classes \[0\]; ask for fewer",
+            r"train_size is 26, but there are 25 images; ask for fewer",
         ),
         ({"train_size": 10, "validation": 0.01}, "validation=0.01 of 10 training images leaves a part empty"),
         ({"train_size": 10, "validation": 0.99}, "validation=0.99 of 10 training images leaves a part empty"),
@@ -187,10 +225,10 @@ def test_what_only_the_labels_tell_stops_the_stage(make, parameters, said):
 
 
 def test_a_class_without_images_stops_the_stage(make):
-    with pytest.raises(StageError, match="test: no image is left; keep other classes"):
+    with pytest.raises(StageError, match=r"npz \(classes \[1, 2\]\): the test part has no image; keep other classes"):
         produced(make(altered(y_test=np.zeros(40, np.int64)), classes=(1, 2)))
 
 
 def test_grey_wants_colour(make):
-    ((field, message),) = make(arrays(**SMALL | {"shape": (6, 6, 4)}), grey=True).check()
+    ((field, message),) = make(arrays(**SMALL | {"shape": (6, 6, 4)}), grey="luma").check()
     assert (field, message) == ("grey", "the images have 4 channels; expected 1 or 3")

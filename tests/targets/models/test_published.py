@@ -108,7 +108,7 @@ def test_deepcustoms_convolutional_network_is_the_convnet_target_with_its_weight
 @pytest.mark.slow
 def test_cifar_model_of_guided_retraining_takes_grey_images_in_its_authors_channel_order(folder: Path) -> None:
     """Its authors round the grey value to a byte, which a differentiable layer cannot: a few images differ."""
-    target = saved("guided_retraining/model_cifar.h5", grey="bgr")
+    target = saved("guided_retraining/model_cifar.h5", grey="luma_bgr")
     assert accuracy(target, images(folder / "cifar10.npz")) == pytest.approx(0.8291, abs=1e-3)
 
 

@@ -77,7 +77,7 @@ def test_scale_and_offset_are_applied_to_pixels(tmp_path: Path, build: Any) -> N
     np.testing.assert_allclose(scaled.logits(COLOUR), plain.logits(2 * COLOUR - 1), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("order", "luma"), [("rgb", (0.299, 0.587, 0.114)), ("bgr", (0.114, 0.587, 0.299))])
+@pytest.mark.parametrize(("order", "luma"), [("luma", (0.299, 0.587, 0.114)), ("luma_bgr", (0.114, 0.587, 0.299))])
 def test_colour_images_reach_a_grey_model_as_luma(tmp_path: Path, order: str, luma: tuple[float, ...]) -> None:
     network((6, 6, 1)).save(path := tmp_path / "model.keras")
     grey = (COLOUR @ np.array(luma, np.float32))[..., None]
@@ -107,7 +107,7 @@ def test_channels_first_and_flat_inputs_are_rearranged(tmp_path: Path) -> None:
 def test_every_layer_of_a_model_behind_conventions_still_has_one_output(tmp_path: Path) -> None:
     """Coverage criteria read the output of each layer from the input of the model."""
     network((6, 6, 1)).save(path := tmp_path / "model.keras")
-    model = load(path, (6, 6, 3), grey="rgb", scale=255.0).model
+    model = load(path, (6, 6, 3), grey="luma", scale=255.0).model
     keras = backend.keras()
     outputs = keras.Model(model.inputs[0], [layer.output for layer in model.layers[1:]])(COLOUR)
     np.testing.assert_array_equal(outputs[-1], model(COLOUR))
@@ -121,10 +121,10 @@ def test_a_model_of_any_image_size_takes_the_size_of_the_data(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("shape", "classes", "fields", "message"),
     [
-        ((6, 6, 3), 5, {}, "takes 6x6x1 images, but gets 6x6x3 images; set grey: rgb"),
+        ((6, 6, 3), 5, {}, "takes 6x6x1 images, but gets 6x6x3 images; set grey: luma"),
         ((6, 1, 6), 5, {}, "takes 6x6x1 images, but gets 6x1x6 images; set channels_first: true"),
         ((8, 8, 1), 5, {}, "takes 6x6x1 images, but gets 8x8x1 images; resize the data set"),
-        ((6, 6, 1), 5, {"grey": "rgb"}, "expected images of 3 channels, received 1; leave `grey` out"),
+        ((6, 6, 1), 5, {"grey": "luma"}, "expected images of 3 channels, received 1; leave `grey` out"),
         ((6, 6, 1), 7, {}, "the model has 5 outputs, but the data set 7 classes"),
     ],
 )

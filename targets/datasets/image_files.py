@@ -1,0 +1,181 @@
+"""Data sets kept as image files: listed at once, opened one at a time."""
+
+from __future__ import annotations
+
+import struct
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.artefacts import DataInfo, Labels
+from core.component import Range
+from core.dataset import Dataset, Source
+from core.faults import StageError
+from core.images import Shape
+from core.stratify import drawn
+
+ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".webp")
+_EIGHT_BIT = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
+
+
+@dataclass(frozen=True, eq=False)
+class ImageFiles:
+    """Labelled image files, all of one shape where one is given."""
+
+    paths: tuple[Path, ...]
+    labels: Labels
+    shape: Shape | None = None
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def read(self, row: int) -> NDArray[np.uint8]:
+        """Return an image as RGB, uint8 (h, w, 3).
+
+        Raises:
+            StageError: the image is damaged, not of 8 bits a channel, or of another shape.
+        """
+        image = _rgb(self.paths[row])
+        if self.shape is not None and image.shape != self.shape:
+            raise StageError(_other_size(self.paths[row], image.shape, self.shape))
+        return image
+
+    def at(self, rows: Labels) -> ImageFiles:
+        """Return the files at some positions."""
+        return ImageFiles(tuple(self.paths[row] for row in rows), self.labels[rows], self.shape)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileDataset(Dataset):
+    """A data set kept as image files, which are of one size unless ``resize`` is given.
+
+    Members fill ``names``, ``training_files``, ``test_files`` and ``check_folders``, and ``track`` where several
+    images show one thing.
+    """
+
+    test_share: Annotated[
+        float | None,
+        "share of the training images held out as the test part, stratified; default: read the test part",
+        Range(gt=0, lt=1),
+    ] = None
+
+    @abstractmethod
+    def names(self) -> tuple[str, ...]:
+        """Return the names of the classes, by label."""
+
+    @abstractmethod
+    def training_files(self) -> ImageFiles:
+        """List the training images."""
+
+    @abstractmethod
+    def test_files(self) -> ImageFiles:
+        """List the test part; not asked for where ``test_share`` is given."""
+
+    @abstractmethod
+    def check_folders(self) -> Iterator[tuple[str, str]]:
+        """Yield ``(field, message)`` for what keeps the files from being listed."""
+
+    def track(self, path: Path) -> str | None:
+        """Return the name of the thing that an image shows; ``None`` where images may be parted as they come."""
+        return None
+
+    @property
+    def blamed(self) -> str:
+        """The field that is at fault where a file is."""
+        return "root"
+
+    def check_source(self) -> Iterator[tuple[str, str]]:
+        faults = list(self.check_folders())
+        yield from faults
+        if not faults:
+            yield from self._check_images()
+
+    def _check_images(self) -> Iterator[tuple[str, str]]:
+        """Open the first image of each class; the others are judged when they are read."""
+        expected = None
+        for part, files in zip(("training", "test"), self._parts(), strict=True):
+            if not len(files):
+                yield "test_share" if self.test_share else self.blamed, f"the {part} part has no image; expected some"
+                return
+            for row in np.unique(files.labels, return_index=True)[1]:
+                try:
+                    shape = files.read(row).shape
+                except StageError as error:
+                    yield self.blamed, str(error)
+                    return
+                expected = expected or shape
+                if shape != expected and self.resize is None:
+                    yield "resize", _other_size(files.paths[row], shape, expected)
+                    return
+
+    def source_info(self) -> DataInfo:
+        height, width, channels = self.training_files().read(0).shape
+        return DataInfo((height, width, channels), self.names())
+
+    def source_sizes(self) -> tuple[int, int]:
+        train, test = self._parts()
+        return len(train), len(test)
+
+    def load(self) -> Source:
+        shape = None if self.resize else self.source_info().shape
+        train, test = (replace(files, shape=shape) for files in self._parts())
+        return (train, train.labels), (test, test.labels)
+
+    def groups(self) -> tuple[Labels, Labels] | None:
+        train, test = self._parts()
+        numbers = self._tracks((*train.paths, *test.paths))
+        return None if numbers is None else (numbers[: len(train)], numbers[len(train) :])
+
+    def _parts(self) -> tuple[ImageFiles, ImageFiles]:
+        train = self.training_files()
+        if self.test_share is None:
+            return train, self.test_files()
+        size, rng = round(self.test_share * len(train)), np.random.default_rng([self.split_seed, len(train)])
+        test = drawn(train.labels, self._tracks(train.paths), size, rng)
+        return train.at(np.delete(np.arange(len(train)), test)), train.at(test)
+
+    def _tracks(self, paths: tuple[Path, ...]) -> Labels | None:
+        names = [name for name in map(self.track, paths) if name is not None]
+        return np.unique(names, return_inverse=True)[1].astype(np.int64) if len(names) == len(paths) else None
+
+
+def in_class_folders(folder: Path, labels: Mapping[str, int]) -> ImageFiles:
+    """List ``folder/<class>/*``, class by class in the order given, each by name."""
+    found = [(path, label) for name, label in labels.items() for path in images_in(folder / name)]
+    return ImageFiles(tuple(path for path, _ in found), np.array([label for _, label in found], np.int64))
+
+
+def folders_in(folder: Path) -> tuple[str, ...]:
+    """Return the names of the folders in a folder, in alphabetical order."""
+    return tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != "."))
+
+
+def images_in(folder: Path) -> list[Path]:
+    """Return the images in a folder by name; none where there is no folder."""
+    if not folder.is_dir():
+        return []
+    # Names, because comparing tens of thousands of paths takes seconds.
+    names = sorted(entry.name for entry in folder.iterdir())
+    return [folder / name for name in names if name.lower().endswith(ENDINGS)]
+
+
+def _rgb(path: Path) -> NDArray[np.uint8]:
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            if image.mode not in _EIGHT_BIT:
+                raise StageError(f"{path}: expected 8 bits per channel, received mode {image.mode}; convert the image")
+            return np.asarray(image.convert("RGB"))
+    except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
+        raise StageError(f"{path}: the image is damaged ({error}); replace or remove it") from None
+
+
+def _other_size(path: Path, shape: tuple[int, ...], expected: tuple[int, ...]) -> str:
+    height, width = shape[:2]
+    return f"{path} is {height}x{width}, the first image {expected[0]}x{expected[1]}; give 'resize', or one size to all"
