@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.artefacts import Artefact, read_json, write_json
+from core.faults import StageError
 from core.probe import UnitLayer
 
 Scores = NDArray[np.float64]
@@ -51,6 +52,21 @@ class NeuronRanking(Artefact):
             )
         if self.selected.ndim != 2 or len(self.selected) != classes or (self.selected >= units).any():
             raise ValueError(f"neuron ranking: expected units below {units} for {classes} classes as the selection")
+
+    def first(self, top: int | None) -> NeuronRanking:
+        """Return the ranking with only the first ``top`` of the blamed units of each class; all if ``None``.
+
+        Raises:
+            StageError: units were selected, but not so many for any class.
+        """
+        most = self.selected.shape[1]
+        if top is None or not most:
+            return self
+        if top > most:
+            raise StageError(
+                f"expected at least {top} units blamed for a class, received {most}; raise the localiser's `top`"
+            )
+        return replace(self, selected=self.selected[:, :top])
 
     def units_of(self, label: int) -> Indices:
         """Return the units blamed for a class, counted through all layers, int64 (k,); empty if none is."""

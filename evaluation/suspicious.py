@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from core import backend, programs
 from core.artefacts import Examples, Images, Row
 from core.classifier import Classifier
-from core.component import Ref
+from core.component import Range, Ref
 from core.families import Evaluation
 from core.probe import Probe, Values, unit_means
 from core.programs import Call, Tensor
@@ -40,6 +40,9 @@ class SuspiciousLayers(Evaluation):
 
     models: Annotated[tuple[Ref[Classifier], ...], "the models, one row each"]
     neurons: Annotated[tuple[Ref[NeuronRanking], ...], "the localisers, one row each for every model"]
+    top: Annotated[
+        int | None, "units of each class to look at, the first to blame first; default: all", Range(ge=1)
+    ] = None
     protocol: Annotated[Protocol, "transfer: as found in the localiser's own model; white_box: anew in each"] = (
         "white_box"
     )
@@ -53,7 +56,7 @@ class SuspiciousLayers(Evaluation):
         return {"model": self.models[0].stage, "examples": self.neurons[0].stage}
 
     def measure(self, run: Run) -> Iterable[Row]:
-        ranking = run[self.neurons[0]]
+        ranking = run[self.neurons[0]].first(self.top)
         about: dict[str, Any] = self.about()
         classes = range(len(ranking.selected))
         localised = sum(len(ranking.units_of(label)) > 0 for label in classes)
@@ -87,6 +90,9 @@ class SuspiciousActivations(Evaluation):
         tuple[Ref[NeuronRanking], ...],
         "whose units are looked at: one localiser for each of `examples`, or one for all",
     ]
+    top: Annotated[
+        int | None, "units of each class to look at, the first to blame first; default: all", Range(ge=1)
+    ] = None
     values: Annotated[Values, "a unit's value is taken before or after its activation function"] = "pre"
     protocol: Annotated[
         Protocol, "transfer: examples and units of the generator's own model; white_box: made anew against each model"
@@ -114,7 +120,7 @@ class SuspiciousActivations(Evaluation):
         return {"model": self.models[0].stage, "examples": self.examples[0].label}
 
     def measure(self, run: Run) -> Iterable[Row]:
-        made, ranking = run[self.examples[0]], run[self.neurons[0]]
+        made, ranking = run[self.examples[0]], run[self.neurons[0]].first(self.top)
         clean = run[dataclasses.replace(self.examples[0], clean=True)]
         starts, units = clean.rows_of(made.index), ranking.selected[made.y]
         blamed = units != NOBODY

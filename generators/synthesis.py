@@ -69,8 +69,8 @@ class Synthesis(Generator):
 
     def produce(self, run: Run) -> Examples:
         assert self.data is not None  # the graph fills in the model's data set
-        clean, victim, ranking = run[self.data], run[self.model], run[self.neurons]
-        units = [ranking.units_of(label)[: self.top] for label in range(len(ranking.scores))]
+        clean, victim, ranking = run[self.data], run[self.model], run[self.neurons].first(self.top)
+        units = [ranking.units_of(label) for label in range(len(ranking.scores))]
         rows = self._rows(clean, victim, units, run)
         probe = Probe(victim.model, self.values)
         if [layer.units for layer in probe.layers] != [layer.units for layer in ranking.layers]:

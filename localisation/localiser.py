@@ -6,8 +6,6 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, final
 
-import numpy as np
-
 from core.artefacts import Examples
 from core.classifier import Classifier
 from core.component import Part, Range, Ref
@@ -15,7 +13,7 @@ from core.families import Localiser
 from core.probe import Values
 from core.rankings import Indices, NeuronRanking, Scores
 from core.run import Run
-from localisation.selection import Scope, most, table
+from localisation.selection import Scope, highest, table
 from localisation.spectrum import ConvUnit, Spectrum, count
 
 
@@ -86,7 +84,4 @@ class SpectrumLocaliser(Localiser):
     def highest(self, spectrum: Spectrum, scores: Scores) -> list[Indices]:
         """Return the units of highest score of each class; none of a class that cannot be localised."""
         sizes = [layer.units for layer in spectrum.layers]
-        return [
-            np.zeros(0, np.int64) if np.isnan(row).any() else most(row, sizes, self.top, self.scope, self.as_published)
-            for row in scores
-        ]
+        return highest(scores, sizes, self.top, self.scope, self.as_published)

@@ -1,29 +1,16 @@
-"""Rules of layer-wise relevance propagation: how a layer with weights hands its relevance down to its inputs.
-
-A rule is written as a gradient. In a network whose layers return their usual values z but have other derivatives, the
-relevance of a tensor is the tensor times the gradient that arrives at it. So a rule only says what a layer's derivative
-is, and every backend's own differentiation, compiled like any other, carries the relevance to the pixels.
-"""
+"""Rules of layer-wise relevance propagation: how a layer with weights hands its relevance down to its inputs."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from core import backend
-from core.component import Component, Range
+from core.component import Range
 from core.faults import StageError
 from core.programs import Tensor
-
-
-class RelevanceRule(Component):
-    """How a layer with weights hands its relevance down."""
-
-    @abstractmethod
-    def carry(self, layer: Any, x: Tensor, z: Tensor) -> Tensor:
-        """Return the values ``z`` = ``layer(x)`` with the derivative by which relevance goes from ``z`` to ``x``."""
+from core.propagation import RelevanceRule, carried, ratio
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,22 +94,6 @@ class ZPlus(RelevanceRule):
     def carry(self, layer: Any, x: Tensor, z: Tensor) -> Tensor:
         above, _ = _signed_sums(layer, x, with_bias=False)
         return carried(z, (above, ratio(z, above)))
-
-
-def carried(value: Tensor, *carriers: tuple[Tensor, Tensor]) -> Tensor:
-    """Return ``value`` with the derivative sum of ``weight * d(carrier)`` over the pairs (carrier, weight)."""
-    stop = backend.keras().ops.stop_gradient
-    result = stop(value)
-    for carrier, weight in carriers:
-        result = result + stop(weight) * (carrier - stop(carrier))  # adds exactly 0
-    return result
-
-
-def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """Return the quotient, and 0 where the denominator is 0: there nobody has a share."""
-    ops = backend.keras().ops
-    nothing = ops.equal(denominator, 0)
-    return ops.where(nothing, 0.0, numerator / ops.where(nothing, 1.0, denominator))
 
 
 def _signed_sums(layer: Any, x: Tensor, with_bias: bool) -> tuple[Tensor, Tensor]:

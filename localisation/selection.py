@@ -35,6 +35,13 @@ def most(scores: Scores, sizes: Sequence[int], top: int, scope: Scope, as_publis
     return _highest(scores, np.sort(chosen), len(chosen))
 
 
+def highest(scores: Scores, sizes: Sequence[int], top: int, scope: Scope, as_published: bool = False) -> list[Indices]:
+    """Return what ``most`` selects of each row of scores (classes, units); nothing where a score is nan."""
+    return [
+        np.zeros(0, np.int64) if np.isnan(row).any() else most(row, sizes, top, scope, as_published) for row in scores
+    ]
+
+
 def layers_of(units: Iterable[int], sizes: Sequence[int]) -> Indices:
     """Return all units of the layers that hold any of some units, int64, in order."""
     layers = np.repeat(np.arange(len(sizes)), sizes)

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 WRAP = 64  # units in one line of a layer map; a layer of more goes on in the next
 EMPTY = "#eceff1"
+NAME_SIZE, TITLE_SIZE = 6, 8.5  # points
+WIDTH, COLUMN, UNIT = 10.0, 4.2, 0.16  # inches, at most: all maps side by side, one of several, a unit
+TITLE, GAP = 0.2, 0.22  # inches: above a map, between maps
+SCALE = (0.14, 0.9, 2.5)  # inches: the colour scale's width, its least and greatest height
 OUTLIER = 3.0  # a largest score so many times the 99th percentile does not set the scale
 
 
@@ -56,35 +60,40 @@ def _layers(figure: Figure, found: LayerMap) -> None:
 
     count = min(len(found.classes), MAX_CLASSES)
     lines = _lines(found)
-    width = min(WRAP, max(units for _, units in found.layers))
-    across = 1 if width > 40 or count == 1 else 2
-    down = ceil(count / across)
-    unit = min(0.16, 4.6 / width) if across == 2 else min(0.2, 8.0 / width)
-    height = max(unit * len(lines), 0.11 * len(found.layers))
-    figure.set_size_inches(across * (unit * width + 1.0) + 0.6, down * (height + 0.42) + 0.2)
-    grid: Any = figure.subplots(
-        down, across, squeeze=False, gridspec_kw={"hspace": 0.42 / height, "wspace": 0.9 / (unit * width)}
-    )
-    low, high = _scale(found.scores[:count])
-    norm = Normalize(low, high)
-    for i, axes in enumerate(grid.flat):
-        if i < count:
-            _units(axes, found, i, lines, width, norm)
-        else:
-            axes.set_visible(False)
-    bar = figure.colorbar(ScalarMappable(norm, "YlOrRd"), ax=grid.ravel().tolist(), fraction=0.03, pad=0.02)
+    units = min(WRAP, max(units for _, units in found.layers))
+    titles = [_title(found, label) for label in range(count)]
+    # All in inches, so that names and the scale have their room whatever the number of units.
+    unit = min(UNIT, (COLUMN if units <= COLUMN / 0.1 else WIDTH) / units)
+    names = max(_inches(name, NAME_SIZE) for name, _ in found.layers) + 0.1
+    wide = max(unit * units, *(_inches(title, TITLE_SIZE, "bold") for title in titles))
+    high = max(unit * len(lines), 0.11 * len(found.layers))
+    column, row = names + wide + GAP, high + TITLE + GAP
+    down = ceil(count / max(1, int((WIDTH + GAP) / column)))
+    across = ceil(count / down)
+    tall = min(max(down * row - TITLE - GAP, SCALE[1]), SCALE[2])
+    width, height = across * column + SCALE[0] + 0.6, max(down * row, TITLE + tall)
+    figure.set_size_inches(width, height)
+    low, top = _scale(found.scores[:count])
+    norm = Normalize(low, top)
+    for label in range(count):
+        left, upper = label % across * column + names, label // across * row + TITLE
+        place = (left / width, 1 - (upper + high) / height, unit * units / width, high / height)
+        _units(figure.add_axes(place), found, label, titles[label], lines, units, norm)
+    place = (across * column / width, 1 - (TITLE + tall) / height, SCALE[0] / width, tall / height)
+    bar = figure.colorbar(ScalarMappable(norm, "YlOrRd"), cax=figure.add_axes(place))
     bar.outline.set_visible(False)
     bar.set_label("score", fontsize=8)
     bar.ax.tick_params(labelsize=7, length=2)
 
 
-def _units(axes: Axes, found: LayerMap, label: int, lines: list[tuple[int, int]], width: int, norm: Any) -> None:
+def _units(
+    axes: Axes, found: LayerMap, label: int, title: str, lines: list[tuple[int, int]], width: int, norm: Any
+) -> None:
     from matplotlib.colors import ListedColormap
     from matplotlib.patches import Rectangle
 
     scores = found.scores[label]
-    known = not np.isnan(scores).all()
-    _bare(axes, found.classes[label] + ("" if known else ": not localised"))
+    _bare(axes, title)
     image: NDArray[Any] = np.full((len(lines), width), np.nan)
     for line, (start, units) in enumerate(lines):
         image[line, :units] = np.minimum(scores[start : start + units], norm.vmax)
@@ -95,7 +104,7 @@ def _units(axes: Axes, found: LayerMap, label: int, lines: list[tuple[int, int]]
     axes.set_facecolor("white")
     firsts = np.cumsum([0, *(units for _, units in found.layers)])
     ticks = [next(i for i, (start, _) in enumerate(lines) if start == first) for first in firsts[:-1]]
-    axes.set_yticks(ticks, [name for name, _ in found.layers], fontsize=6)
+    axes.set_yticks(ticks, [name for name, _ in found.layers], fontsize=NAME_SIZE)
     axes.tick_params(length=0, pad=2)
     for tick in ticks[1:]:
         axes.axhline(tick - 0.5, color="white", linewidth=1.2)
@@ -103,6 +112,18 @@ def _units(axes: Axes, found: LayerMap, label: int, lines: list[tuple[int, int]]
         line = next(i for i, (start, units) in enumerate(lines) if start <= unit < start + units)
         corner = (unit - lines[line][0] - 0.5, line - 0.5)
         axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=INK, linewidth=1.1, clip_on=False, zorder=3))
+
+
+def _title(found: LayerMap, label: int) -> str:
+    return found.classes[label] + (": not localised" if np.isnan(found.scores[label]).all() else "")
+
+
+def _inches(text: str, size: float, weight: str = "normal") -> float:
+    """Return how wide a text is drawn."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import TextPath
+
+    return float(TextPath((0, 0), text, prop=FontProperties(size=size, weight=weight)).get_extents().xmax) / 72
 
 
 def _lines(found: LayerMap) -> list[tuple[int, int]]:
@@ -126,5 +147,5 @@ def _scale(scores: NDArray[Any]) -> tuple[float, float]:
 
 def _bare(axes: Axes, title: str) -> None:
     axes.set(xticks=[], yticks=[], facecolor=EMPTY)
-    axes.set_title(title, loc="left", fontsize=8.5, fontweight="bold", pad=3)
+    axes.set_title(title, loc="left", fontsize=TITLE_SIZE, fontweight="bold", pad=3)
     axes.spines[:].set_visible(False)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from core.faults import StageError
 from core.probe import UnitLayer
 from core.rankings import NeuronRanking, PixelRanking
 
@@ -27,6 +29,17 @@ def test_units_have_a_place_in_their_layer() -> None:
     assert ranking().units_of(0).tolist() == [1, 4, 2]
     assert list(ranking().places_of(0)) == [(0, 1), (1, 2), (1, 0)]
     assert list(ranking().places_of(1)) == []
+
+
+def test_the_first_units_of_each_class() -> None:
+    two = ranking().first(2)
+    assert [two.units_of(label).tolist() for label in (0, 1)] == [[1, 4], []]
+    np.testing.assert_array_equal(two.scores, ranking().scores)
+    np.testing.assert_array_equal(ranking().first(None).selected, ranking().selected)
+    with pytest.raises(StageError, match=r"at least 4 units .* received 3; raise the localiser's `top`"):
+        ranking().first(4)
+    nobody = replace(ranking(), selected=np.zeros((2, 0), np.int64))
+    assert nobody.first(4).units_of(0).tolist() == []
 
 
 def test_a_neuron_ranking_is_kept(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,14 @@ def test_the_share_of_each_layer() -> None:
     assert rows["localised", ""].value == pytest.approx(2 / 3)
     shares = [rows["layer_share", f"layer {i}"] for i in (1, 2)]
     assert [(row.value, row.n) for row in shares] == [(0.5, 4), (0.5, 4)]
+
+
+def test_only_the_first_units_are_looked_at() -> None:
+    cell = SuspiciousLayers(models=(Ref("m"),), neurons=(Ref("n"),), top=1)
+    rows = measured(cell, {"n": ranking([[0, 4, 3], [2, NOBODY, NOBODY], [NOBODY] * 3])})
+    assert [(rows["layer_share", f"layer {i}"].value, rows["layer_share", f"layer {i}"].n) for i in (1, 2)] == [
+        (1.0, 2), (0.0, 2)
+    ]  # fmt: skip
 
 
 def test_nothing_localised_has_no_shares() -> None:
@@ -67,6 +76,9 @@ def test_how_much_blamed_units_are_excited() -> None:
     assert rows["increase", ""].value == pytest.approx(0.0, abs=1e-6)
     rows = measured(cell, artefacts | {"n": ranking([[0, 2], [NOBODY] * 2, [NOBODY] * 2])})
     assert rows["increase", ""].value == pytest.approx(0.2, rel=1e-5)
+    first = replace(cell, top=1)
+    rows = measured(first, artefacts | {"n": ranking([[0, 2, 4], [1, NOBODY, NOBODY], [NOBODY] * 3])})
+    assert (rows["raised", ""].value, rows["raised", ""].n) == (0.5, 2)
     rows = measured(cell, artefacts | {"n": ranking([[NOBODY]] * 3)})
     assert set(rows) == {("judged", "")}
 

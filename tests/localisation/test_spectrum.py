@@ -138,6 +138,14 @@ def test_classes_without_failures_or_passes_are_not_ranked() -> None:
     assert ranking.info["passed"] == [2, 2, 0]
 
 
+@pytest.mark.parametrize("localiser", [Tarantula, Ochiai, DStar])
+def test_what_is_counted_once_serves_every_smaller_top(localiser: Any) -> None:
+    model, data = network(), examples(200)
+    all_units = made(localiser(**COMMON, top=12), model, data)
+    for top in (1, 2, 5, 11):
+        assert np.array_equal(all_units.first(top).selected, made(localiser(**COMMON, top=top), model, data).selected)
+
+
 def test_random_units_come_from_the_layers_of_the_suspicious_ones_and_are_none_of_them() -> None:
     model, data = network(), examples(200)
     control = RandomNeurons(**COMMON, top=1)
