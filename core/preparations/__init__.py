@@ -1,0 +1,1 @@
+"""What stages of several families need done before their own work."""
