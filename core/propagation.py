@@ -29,11 +29,11 @@ class RelevanceRule(Component):
         """Return the values ``z`` = ``layer(x)`` with the derivative by which relevance goes from ``z`` to ``x``."""
 
 
-def carrying(model: Any, rule: RelevanceRule) -> Any:
+def carrying(model: Any, rule: RelevanceRule | None) -> Any:
     """Return a model of the same outputs whose derivatives carry relevance: R(tensor) = tensor * gradient.
 
-    Layers with weights hand relevance down by the rule; activations pass it on; max pooling gives it to the largest
-    value; average pooling, normalisation and sums share it by LRP-0. Dropout is off.
+    Layers with weights hand relevance down by the rule, or by LRP-0 if there is none; activations pass it on; max pooling
+    gives it to the largest value; average pooling, normalisation and sums share it by LRP-0. Dropout is off.
 
     Raises:
         StageError: a layer with weights is neither dense nor convolutional nor a batch normalisation.
@@ -41,7 +41,7 @@ def carrying(model: Any, rule: RelevanceRule) -> Any:
     return _copied(unfold(model), rule)
 
 
-def carrying_units(model: Any, rule: RelevanceRule) -> Any:
+def carrying_units(model: Any, rule: RelevanceRule | None) -> Any:
     """Return a model as ``carrying`` does, from [images, a factor for each unit (n, units)] to logits.
 
     The factors multiply the units' values after their activation; units are those of ``core.probe.Probe``, in its order.
@@ -89,7 +89,7 @@ def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
 
 def _copied(
     source: Any,
-    rule: RelevanceRule,
+    rule: RelevanceRule | None,
     inputs: list[Tensor] | None = None,
     change: Callable[[Any, Tensor], Tensor] = lambda original, outputs: outputs,
 ) -> Any:
@@ -100,7 +100,7 @@ def _copied(
         original = source.get_layer(layer.name)
         if layer.weights:
             layer.set_weights(original.get_weights())
-        if _is_linear(layer):
+        if _is_linear(layer) and rule is not None:
             outputs = rule.carry(layer, arguments[0], outputs)
         elif _is_activation(layer):
             outputs = _passed_on(arguments[0], outputs)

@@ -19,15 +19,20 @@ from core.rankings import Scores
 Batches = Iterator[tuple[slice, NDArray[np.float32]]]
 
 
-def pixel_relevance(classifier: Classifier, rule: RelevanceRule, x: Images, y: Labels | None = None) -> Batches:
+def pixel_relevance(
+    classifier: Classifier, x: Images, rule: RelevanceRule | None = None, y: Labels | None = None
+) -> Batches:
     """Yield batches of images, each as a slice of ``x`` and the relevance of its pixels, shaped like the images.
 
-    Relevance starts from one logit of each image: that of the class ``y``, or by default of the predicted class.
+    Relevance starts from one logit of each image: that of the class ``y``, or by default of the predicted class. Without a
+    rule it goes down by LRP-0.
     """
     return _batches(carrying(classifier.model, rule), _of_pixels, (), x, y)
 
 
-def unit_batches(classifier: Classifier, rule: RelevanceRule, x: Images, y: Labels | None = None) -> Batches:
+def unit_batches(
+    classifier: Classifier, x: Images, rule: RelevanceRule | None = None, y: Labels | None = None
+) -> Batches:
     """Yield batches of images, each as a slice of ``x`` and the relevance of all hidden units, (k, units).
 
     Units are those of ``core.probe.Probe``, in its order. A feature map has the sum over its positions.
@@ -36,12 +41,14 @@ def unit_batches(classifier: Classifier, rule: RelevanceRule, x: Images, y: Labe
     return _batches(carrier, _of_units, (carrier.inputs[1].shape[1],), x, y)
 
 
-def unit_relevance(classifier: Classifier, rule: RelevanceRule, x: Images, y: Labels | None = None) -> Scores:
+def unit_relevance(
+    classifier: Classifier, x: Images, rule: RelevanceRule | None = None, y: Labels | None = None
+) -> Scores:
     """Return the relevance of all hidden units for the decision on each image, float64 (n, units).
 
     As ``unit_batches``, for as many images as memory holds.
     """
-    return np.concatenate([found.astype(np.float64) for _, found in unit_batches(classifier, rule, x, y)])
+    return np.concatenate([found.astype(np.float64) for _, found in unit_batches(classifier, x, rule, y)])
 
 
 def _batches(carrier: Any, body: Body, static: tuple[int, ...], x: Images, y: Labels | None) -> Batches:

@@ -48,7 +48,7 @@ class ClassRelevance(Localiser):
         assert self.data is not None  # the graph fills in the model's data set
         images, model = run[self.data], run[self.model]
         sums = np.zeros((model.num_classes, *shape))
-        for rows, found in relevance(model, self.rule, images.x, images.y if self.start == "true" else None):
+        for rows, found in relevance(model, images.x, self.rule, images.y if self.start == "true" else None):
             np.add.at(sums, images.y[rows], found)
             run.progress(rows.stop, len(images), "images")
         run.images += len(images)

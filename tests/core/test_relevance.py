@@ -74,7 +74,7 @@ def by_hand() -> Any:
 )
 def test_a_network_worked_by_hand(rule: RelevanceRule, expected: list[float]) -> None:
     image = np.array([[[[1.0], [2.0]]]], np.float32)
-    found = unit_relevance(Classifier(by_hand()), rule, image, np.array([0]))
+    found = unit_relevance(Classifier(by_hand()), image, rule, np.array([0]))
     assert found.dtype == np.float64
     np.testing.assert_allclose(found, [expected], rtol=1e-5)
 
@@ -84,7 +84,7 @@ def test_a_network_worked_by_hand(rule: RelevanceRule, expected: list[float]) ->
 def test_without_bias_the_units_of_every_layer_have_the_logit_in_all(rule: RelevanceRule, pooling: str, x: Any) -> None:
     model = network(bias=False, pooling=pooling)
     logits = numpy(model(x))[np.arange(9), Y]
-    found = unit_relevance(Classifier(model), rule, x, Y)
+    found = unit_relevance(Classifier(model), x, rule, Y)
     # A negative logit may have no positive contributions for z+ to share it among.
     sound = logits > 0.01 if rule.tag == "z_plus" else np.full(9, True)
     assert sound.sum() >= 3
@@ -109,9 +109,10 @@ def gradient_times_activation(model: Any, at: int, x: Any, y: Any) -> Any:
 
 
 @pytest.mark.parametrize("bias", [False, True])
-def test_lrp_0_is_the_gradient_times_the_activation(bias: bool, x: Any) -> None:
+@pytest.mark.parametrize("rule", [Zero(), None])
+def test_lrp_0_is_the_gradient_times_the_activation(rule: RelevanceRule | None, bias: bool, x: Any) -> None:
     model = network(bias)
-    found = unit_relevance(Classifier(model), Zero(), x, Y)
+    found = unit_relevance(Classifier(model), x, rule, Y)
     expected = np.concatenate([gradient_times_activation(model, at, x, Y) for at in (0, 3, 6)], axis=1)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
     assert (found == 0).any(), "some unit is off on some image, and nothing rests on it"
@@ -125,7 +126,7 @@ def test_a_normalised_unit_has_the_relevance_of_its_activation(x: Any) -> None:
     rng = np.random.default_rng(2)
     model.set_weights([0.3 + 0.2 * rng.random(weights.shape) for weights in model.get_weights()])
     model.layers[-1].set_weights([rng.normal(size=(144, 3)), np.zeros(3)])
-    found = unit_relevance(Classifier(model), Zero(), x, Y)
+    found = unit_relevance(Classifier(model), x, Zero(), Y)
     np.testing.assert_allclose(found, gradient_times_activation(model, 2, x, Y), rtol=1e-4, atol=1e-5)
 
 
@@ -134,26 +135,26 @@ def test_each_model_has_its_own_relevance_in_batches_of_any_size(
     rule: RelevanceRule, x: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two = (Classifier(network(bias=True, seed=seed)) for seed in (3, 4))
-    alone = unit_relevance(one, rule, x)
-    other = unit_relevance(two, rule, x)
+    alone = unit_relevance(one, x, rule)
+    other = unit_relevance(two, x, rule)
     assert np.abs(alone - other).max() > 0.01
     monkeypatch.setattr(programs, "BATCH", 4)
-    np.testing.assert_allclose(unit_relevance(one, rule, x), alone, rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(unit_relevance(one, rule, x, one.predict(x)), alone, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(unit_relevance(one, x, rule), alone, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(unit_relevance(one, x, rule, one.predict(x)), alone, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("rule", [Zero(), AlphaBeta(), ZPlus()], ids=lambda rule: rule.tag)
 def test_pixels_share_what_the_first_layer_holds(rule: RelevanceRule, x: Any) -> None:
     model = Classifier(network(bias=False))
-    pixels = np.concatenate([found for _, found in pixel_relevance(model, rule, x, Y)]).sum(axis=(1, 2, 3))
-    units = unit_relevance(model, rule, x, Y)[:, :4].sum(axis=1)
+    pixels = np.concatenate([found for _, found in pixel_relevance(model, x, rule, Y)]).sum(axis=(1, 2, 3))
+    units = unit_relevance(model, x, rule, Y)[:, :4].sum(axis=1)
     np.testing.assert_allclose(pixels, units, rtol=1e-3, atol=1e-5)
 
 
 def test_a_model_without_hidden_units_has_relevant_pixels_only(x: Any) -> None:
     keras = backend.keras()
     model = Classifier(keras.Sequential([keras.Input((8, 8, 2)), keras.layers.Flatten(), keras.layers.Dense(3)]))
-    ((_, found),) = pixel_relevance(model, Zero(), x)
+    ((_, found),) = pixel_relevance(model, x, Zero())
     assert found.shape == x.shape
     with pytest.raises(StageError, match="hidden layer"):
-        unit_relevance(model, Zero(), x)
+        unit_relevance(model, x, Zero())

@@ -17,7 +17,9 @@ from core.probe import Probe
 from core.rankings import NOBODY, NeuronRanking
 from core.run import Run
 from generators.synthesis import Combine, Synthesis
-from tests.localisation.published import NETWORKS, held_out, logs, network
+from localisation.suspicious import DStar, Ochiai, Tarantula
+from tests.generators.models import mnist_test
+from tests.localisation.published import NETWORKS, SYNTHESISED, held_out, logs, network
 
 UNITS = 4
 COMMON: dict[str, Any] = {"model": Ref("model"), "neurons": Ref("neurons"), "data": Ref("data"), "eps": 0.1}
@@ -189,3 +191,21 @@ def test_losses_and_accuracies_are_those_of_the_logs(shared: Path, name: str) ->
             assert clipped_loss(logits[of_class], moved.y[of_class]).mean() == pytest.approx(row.loss, abs=5e-5)
             checked += 1
     assert checked == 820
+
+
+@pytest.mark.shared
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("measure", [Tarantula, Ochiai, DStar])
+def test_another_program_found_the_same_accuracies(shared: Path, name: str, measure: Any) -> None:
+    victim = network(shared, name)
+    x, y = mnist_test(shared)
+    data = Examples(x=x, y=y, index=np.arange(len(y)))
+    artefacts: dict[str, Any] = {"model": victim, "data": data}
+    run = Run("it", 0, "test", lambda ref: artefacts[str(ref)], lambda ref: {}, lambda *_: None)
+    artefacts["neurons"] = measure(model=Ref("model"), data=Ref("data"), top=10).produce(run)
+    for top, expected in zip((1, 2, 3, 5, 10), SYNTHESISED[name][measure.tag], strict=True):
+        moved = Synthesis(**COMMON, top=top).produce(run)
+        right = victim.predict(moved.x) == moved.y
+        found = np.mean([right[moved.y == label].mean() for label in range(10)])
+        assert found == pytest.approx(expected, abs=0.002), top

@@ -42,7 +42,7 @@ def outputs(model: Any, x: Any) -> Any:
 
 
 def relevance(model: Any, rule: RelevanceRule, x: Any, y: Any) -> Any:
-    ((rows, found),) = pixel_relevance(Classifier(model), rule, x, y)
+    ((rows, found),) = pixel_relevance(Classifier(model), x, rule, y)
     assert rows == slice(0, len(x))
     return found
 

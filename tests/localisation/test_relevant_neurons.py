@@ -20,7 +20,7 @@ from tests.localisation.test_spectrum import COMMON, examples, made, network
 def test_relevance_is_averaged_over_the_images_of_a_class(start: str, rule: Any) -> None:
     model, data = network(), examples(40, classes=2)
     ranking = made(RelevantNeurons(**COMMON, top=3, rule=rule, start=start), model, data)  # type: ignore[arg-type]
-    each = unit_relevance(model, rule, data.x, data.y if start == "true" else model.predict(data.x))
+    each = unit_relevance(model, data.x, rule, data.y if start == "true" else model.predict(data.x))
     for label in (0, 1):
         mean = each[data.y == label].mean(axis=0)
         np.testing.assert_allclose(ranking.scores[label], mean, atol=1e-6)
