@@ -426,7 +426,8 @@ def test_a_data_set_is_what_it_says(leaf: type[Dataset], bench: Bench) -> None:
 def test_a_generator_says_which_image_each_was_made_from(leaf: type[Generator], bench: Bench) -> None:
     graph = bench.graph(document(leaf, bench.folder))
     bench.make(graph)
-    made = bench.artefact(its(graph), Examples)
+    made = bench.artefact(its(graph), leaf.produces)
+    assert isinstance(made, Examples)
     clean = bench.artefact(next(w for w in graph.works.values() if w.stage == "data"), Data).test
     assert len(made) > 0
     assert len(clean.rows_of(made.index)) == len(made)

@@ -1,1 +1,0 @@
-"""What stages of several families need done before their own work."""
