@@ -5,16 +5,22 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
 from core import backend
-from core.artefacts import Artefact, Images, Labels
+from core.artefacts import Artefact, Examples, Images, Labels
 from core.component import Component
 from core.probe import unfold
 from core.programs import Tensor
 from core.run import Run
+
+
+class ClassExamples(Examples):
+    """Images that a network for each class perturbed; the generator prepares ``networks``, a ``ClassGenerators``."""
+
+    kind: ClassVar[str] = "class_examples"
 
 
 class ClassGenerators(Artefact):

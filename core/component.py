@@ -17,8 +17,6 @@ T_co = TypeVar("T_co", covariant=True)
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = typing.get_args(Part)
 Plain = bool | int | float | str | None
-MARKS = ("clean", "definition", "prepared")
-"""What a component may ask of another stage instead of its artefact."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +26,8 @@ class Ref(Generic[T_co]):
     ``part`` selects the training, validation or test part of a data set or a generator; a bare reference gets
     the part its reader means (``Component.part_of``). The remaining fields are never written in a file:
     ``against`` turns a generator against another model than its own, ``clean`` asks for the data a generator
-    started from, ``prepared`` for what it learnt before, ``definition`` asks for the component itself and computes
-    nothing.
+    started from, ``prepared`` for one of the stage's preparations by name, ``definition`` asks for the component itself
+    and computes nothing.
     """
 
     stage: str
@@ -37,7 +35,7 @@ class Ref(Generic[T_co]):
     against: str | None = None
     clean: bool = False
     definition: bool = False
-    prepared: bool = False
+    prepared: str = ""
 
     def __str__(self) -> str:
         return (
@@ -46,7 +44,7 @@ class Ref(Generic[T_co]):
             + (f"@{self.against}" if self.against else "")
             + ("!clean" if self.clean else "")
             + ("!definition" if self.definition else "")
-            + ("!prepared" if self.prepared else "")
+            + (f"!prepared:{self.prepared}" if self.prepared else "")
         )
 
     @property
@@ -58,9 +56,10 @@ class Ref(Generic[T_co]):
     def parse(cls, text: str) -> Ref[Any]:
         """Read what ``str`` wrote; the suffixes after ``@`` and ``!`` are refused in experiment files."""
         text, _, mark = text.partition("!")
+        mark, _, prepared = mark.partition(":")
         text, _, against = text.partition("@")
         stage, _, part = text.partition(".")
-        return cls(stage, part or None, against or None, *(mark == name for name in MARKS))  # type: ignore[arg-type]
+        return cls(stage, part or None, against or None, mark == "clean", mark == "definition", prepared)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from core.sections import SECTIONS
 from core.stage import Stage
 
 ROOT = Path(__file__).resolve().parent.parent
-BUILT_IN = ("targets", "localisation", "generators", "repair", "evaluation")
-TAKEN = (*BUILT_IN, "core", "tests", "benchmarks")
+BUILT_IN = ("targets", "localisation", "generators", "repair", "evaluation", "core/preparations")
+TAKEN = ("targets", "localisation", "generators", "repair", "evaluation", "core", "tests", "benchmarks")
 """Names of folders whose modules a user's folder of that name would hide."""
 
 

@@ -110,6 +110,7 @@ class Experiment:
     def dataset_of(self, component: Stage, point: Point) -> str:
         """Return the name of the data set a component's model was made for, at a point of the axes."""
         ref = getattr(component, "dataset", None) or getattr(component, "model", None)
+        ref = ref or next(iter(getattr(component, "models", ())), None)
         if not isinstance(ref, Ref):
             raise TypeError(f"{type(component).__name__} has neither a data set nor a model")
         if issubclass(self.stages[ref.stage].cls, Dataset):

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal, final
 
-from core.artefacts import Artefact, Data, DataInfo, Examples, Results, Row
+from core.artefacts import Data, DataInfo, Examples, Results, Row
 from core.classifier import Classifier
 from core.component import Part, Plain, Ref
 from core.run import Run
@@ -40,17 +40,11 @@ class Localiser(Stage):
 class Generator(Stage):
     """Makes test inputs, one part (training, validation, test) at a time: ``run.part``.
 
-    A generator that has to learn first sets ``prepares`` to what it learns and fills ``prepare``, which works on the
-    training part whatever part is wanted; the result is an artefact of its own, shared by all parts: ``run.prepared``.
+    What a generator learns before, of the training part whatever part is wanted, is among its ``preparations``.
     """
 
     section = "generate"
     produces = Examples
-    prepares: ClassVar[type[Artefact] | None] = None
-
-    def prepare(self, run: Run) -> Artefact:
-        """Return what is learnt once for all parts; called only if ``prepares`` is set."""
-        raise NotImplementedError(f"{self.tag} declares that it prepares something, but has no prepare()")
 
     def part_of(self, field_name: str) -> Part | Literal["definition"]:
         return "test" if field_name == "data" else "train"

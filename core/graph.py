@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 from core import backend
@@ -16,8 +15,8 @@ from core.dataset import Dataset
 from core.digest import Digests, of_value
 from core.experiment import SEED, Experiment, Point
 from core.families import Evaluation, Generator, Repair
-from core.run import PREPARED
-from core.stage import Stage
+from core.run import prepared
+from core.stage import Preparation, Stage
 
 CELL = "#"
 """Stands between a reference and the number of one of the cells it gathers; no name in a file has it."""
@@ -45,7 +44,7 @@ def is_cell_of(key: str, ref: Ref[Any]) -> bool:
 class Work:
     """One artefact to be made.
 
-    ``ingredients`` are what the fingerprint is the digest of; ``inputs`` lead from each reference, as text, to
+    ``section`` is the stage's, also of what it prepares; ``ingredients`` are what the fingerprint is the digest of; ``inputs`` lead from each reference, as text, to
     what it stands for; ``point`` are the values of the axes the artefact depends on.
     """
 
@@ -124,19 +123,18 @@ class Graph:
         part = ref.part if issubclass(cls, Generator) else None
         key = (ref.stage, part, ref.against, tuple(point.items()))
         if key not in self._memo:
-            stage = self._experiment.component(ref.stage, point)
-            before = {}
-            if isinstance(stage, Generator) and stage.prepares:
-                before[str(PREPARED)] = Input(self._preparation(ref, point))
-            component = self._binding.bind(stage, part, ref.against, point)
-            self._memo[key] = self._add(ref.stage, component, part, point, ref.against, before)
+            component = self._bound(ref, part, point)
+            self._memo[key] = self._add(ref.stage, component, part, point, ref.against)
         return self._memo[key]
 
     def _preparation(self, ref: Ref[Any], point: Point) -> str:
-        """Return the fingerprint of what the generator behind a reference has to learn, at its point or one with more axes."""
+        """Return the fingerprint of what the stage behind a reference prepares, at its point or one with more axes."""
         point = self._own_point(ref, point)
-        learner = self._binding.bind(self._experiment.component(ref.stage, point), "train", ref.against, point)
-        return self._add(ref.stage, learner, None, point, ref.against)
+        made = self._bound(ref, ref.part, point).preparations()[ref.prepared]
+        return self._add(ref.stage, made, None, point, ref.against, ref.prepared)
+
+    def _bound(self, ref: Ref[Any], part: Part | None, point: Point) -> Stage:
+        return self._binding.bind(self._experiment.component(ref.stage, point), part, ref.against, point)
 
     def _own_point(self, ref: Ref[Any], point: Point) -> Point:
         """Return a point on those axes only that the stage behind a bound reference varies over."""
@@ -152,17 +150,20 @@ class Graph:
         part: Part | None,
         point: Point,
         against: str | None = None,
-        before: Mapping[str, Input] = MappingProxyType({}),
+        name: str = "",
     ) -> str:
-        inputs = dict(self._inputs(component, point)) | dict(before)
+        """Add the work of a bound component, which a stage prepares if it has a ``name``; return its fingerprint."""
+        inputs = dict(self._inputs(component, point))
+        for before, preparation in component.preparations().items():
+            inputs[str(prepared(before))] = Input(self._add(stage, preparation, None, point, against, before))
         seed = int(point.get(SEED, 0) or 0) if component.stochastic else None
         ingredients = self._ingredients(stage, component, part, seed, inputs)
         fingerprint = of_value(ingredients)
         if fingerprint not in self.works:
             self.works[fingerprint] = Work(
                 stage=stage,
-                section=component.section,
-                label=_label(stage, part, against, component, point),
+                section=self._experiment.stages[stage].section,
+                label=_label(stage, name or part, against, component, point),
                 component=component,
                 part=part,
                 point=point,
@@ -181,8 +182,7 @@ class Graph:
                 yield from self._definition(ref, point)
             elif self._experiment.is_gathered(ref):
                 yield from self._gathered(ref, point)
-            elif not ref.prepared or getattr(self._experiment.stages[ref.stage].cls, "prepares", None):
-                # A generator that learns nothing has nothing to read; who asks for it says so.
+            else:
                 yield str(ref), self._input(ref, point)
 
     def _gathered(self, ref: Ref[Any], point: Point) -> Iterator[tuple[str, Input]]:
@@ -199,13 +199,12 @@ class Graph:
         if ref.prepared:
             return Input(self._preparation(ref, point))
         if ref.clean and not issubclass(cls, Dataset):
-            made = self._binding.bind(self._experiment.component(ref.stage, point), ref.part, ref.against, point)
-            return self._input(made.data, point)  # type: ignore[attr-defined]
+            return self._input(self._bound(ref, ref.part, point).data, point)  # type: ignore[attr-defined]
         part = ref.part if issubclass(cls, Dataset) else None
         return Input(self._work(dataclasses.replace(ref, clean=False), point), part)
 
     def _definition(self, ref: Ref[Any], point: Point) -> Iterator[tuple[str, Input]]:
-        component = self._binding.bind(self._experiment.component(ref.stage, point), "train", ref.against, point)
+        component = self._bound(ref, "train", point)
         ingredients = {"component": plain(component), "code": self._code(component)}
         yield str(ref), Input(definition={"section": component.section} | ingredients)
         for inner in component.references():
@@ -235,7 +234,7 @@ class Graph:
             "backend": None if isinstance(component, Dataset) else backend.name(),
             "files": [self._digests.content(path) for path in component.files()],
             "reads": [identity(ref) for ref in component.references() if ref.clean],
-            "prepared": inputs[str(PREPARED)].fingerprint if str(PREPARED) in inputs else None,
+            "prepared": {name: inputs[str(prepared(name))].fingerprint for name in component.preparations()},
         }
 
     def _code(self, component: Stage) -> list[str]:
@@ -243,10 +242,9 @@ class Graph:
         return sorted({self._digests.code(type(part).__module__) for part in component.with_nested()})
 
 
-def _label(stage: str, part: Part | None, against: str | None, component: Stage, point: Mapping[str, Plain]) -> str:
-    learns = part is None and isinstance(component, Generator)
-    text = stage + (f".{part}" if part else "") + (".prepare" if learns else "") + (f"@{against}" if against else "")
-    if isinstance(component, Evaluation):
+def _label(stage: str, what: str | None, against: str | None, component: Stage, point: Mapping[str, Plain]) -> str:
+    text = stage + (f".{what}" if what else "") + (f"@{against}" if against else "")
+    if isinstance(component, Evaluation | Preparation):
         text += f"[{', '.join(dict.fromkeys(ref.stage for ref in component.references() if not ref.clean))}]"
     return " ".join([text, *(f"{axis}={show_value(value)}" for axis, value in point.items())])
 

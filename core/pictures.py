@@ -61,7 +61,7 @@ class Pictures:
         shown: set[str] = set()
         for fingerprint, work in self._graph.works.items():
             key = work.label.partition(" ")[0]
-            wanted = work.section == section and (section != "generate" or work.part == "test")
+            wanted = work.component.section == section and (section != "generate" or work.part == "test")
             if wanted and key not in shown and len(shown) < STAGES and self._store.has(fingerprint):
                 shown.add(key)
                 yield work

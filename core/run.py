@@ -13,9 +13,12 @@ from core.artefacts import Results, Row
 from core.component import Component, Part, Plain, Ref
 
 T = TypeVar("T")
-PREPARED: Ref[Any] = Ref("!prepared")
-"""What the inputs of a generator call the artefact that it learnt before."""
 Progress = Callable[[int, int, str], None]
+
+
+def prepared(name: str) -> Ref[Any]:
+    """Return what the inputs of a work call the artefact of one of its preparations."""
+    return Ref("", prepared=name)
 
 
 @dataclass(frozen=True)
@@ -59,10 +62,9 @@ class Run:
         """Return the artefact a reference of the running component stands for."""
         return self._load(ref)  # type: ignore[no-any-return]
 
-    @property
-    def prepared(self) -> Any:
-        """What the running generator's ``prepare`` returned."""
-        return self._load(PREPARED)
+    def prepared(self, name: str) -> Any:
+        """Return the artefact of one of the running component's ``preparations``."""
+        return self._load(prepared(name))
 
     def gather(self, ref: Ref[Results]) -> Sequence[Measured]:
         """Return the rows of all cells of another evaluation, in the order of the file, each with its place on the axes."""
@@ -75,7 +77,7 @@ class Run:
     def cost(self, ref: Ref[Any]) -> Mapping[str, Any]:
         """Return what the artefact behind a reference cost to make: the fields of ``core.cost.Cost``.
 
-        A generator that had to learn first adds ``preparation_seconds``.
+        A stage that had preparations adds ``preparation_seconds``.
         """
         return self._cost(ref)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from core.dataset import Dataset
 from core.families import Evaluation, Generator, Localiser, Repair, Target
-from core.stage import Stage
+from core.stage import Preparation, Stage
 
 SECTIONS: dict[str, type[Stage]] = {
     family.section: family for family in (Dataset, Target, Localiser, Generator, Repair, Evaluation)
 }
+FAMILIES: dict[str, type[Stage]] = SECTIONS | {Preparation.section: Preparation}
+"""Every family whose members do work: those that stand in a file, and what these prepare."""

@@ -1,9 +1,11 @@
-"""The stage: a component that stands in a section of the experiment file and returns an artefact."""
+"""The stage: a component that stands in a section of the experiment file and returns an artefact; and what it learns before."""
 
 from __future__ import annotations
 
+import dataclasses
 from abc import abstractmethod
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
 
 from core.artefacts import Artefact
 from core.component import Component
@@ -18,6 +20,30 @@ class Stage(Component):
     framework: ClassVar[bool] = True
     """Whether the work takes a framework, which is then imported before its cost is measured."""
 
+    def preparations(self) -> Mapping[str, Preparation]:
+        """Return what has to be learnt, counted or observed before the work, each under the name ``run.prepared`` knows.
+
+        Called on a component whose references say which part they mean. A stage that does not depend on the seed must
+        not prepare what does.
+        """
+        return {}
+
     @abstractmethod
     def produce(self, run: Run) -> Artefact:
         """Do the work and return the artefact."""
+
+
+class Preparation(Stage):
+    """Work that a stage needs done before its own, in no section of a file: the stage makes it of its own parameters.
+
+    It is a work of its own, made once for all stages, parts and cells whose preparations are equal. Its fields are
+    what it depends on, so leave out what only the stage itself reads.
+    """
+
+    section = "prepare"
+
+    @classmethod
+    def of(cls, stage: Component, **values: Any) -> Self:
+        """Return the preparation with the fields that a stage has too taken from it, but for ``values``."""
+        shared = {f.name for f in dataclasses.fields(cls)} & {f.name for f in dataclasses.fields(stage)}  # type: ignore[arg-type]
+        return cls(**({name: getattr(stage, name) for name in shared} | values))

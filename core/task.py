@@ -17,12 +17,11 @@ from core.classifier import Classifier
 from core.component import Part, Ref
 from core.cost import Meter
 from core.discovery import Catalogue, discover
-from core.families import Generator
 from core.graph import Input, Work, is_cell_of
 from core.ledger import Ledger, StageDied
 from core.provenance import versions
-from core.run import PREPARED, Measured, Run
-from core.sections import SECTIONS
+from core.run import Measured, Run
+from core.sections import FAMILIES
 from core.stage import Stage
 from core.store import Damaged, Store
 
@@ -39,6 +38,7 @@ class Task:
     label: str
     stage: str
     section: str
+    family: str
     component: Mapping[str, Any]
     part: Part | None
     seed: int
@@ -54,6 +54,7 @@ class Task:
             label=work.label,
             stage=work.stage,
             section=work.section,
+            family=work.component.section,
             component=plain(work.component),
             part=work.part,
             seed=work.seed,
@@ -78,12 +79,12 @@ def perform(task: Task, root: Path, report: Report) -> Outcome:
     """Make the artefact of a task and put it in the store; every failure comes back as an outcome."""
     store, ledger, meter = Store(root), Ledger(root, task.fingerprint, task.run), Meter()
     try:
-        component = _component(task.section, task.component, task.folders)
+        component = _component(task.family, task.component, task.folders)
         if component.framework:
             backend.keras()
         with ledger.attempt() as attempt, meter.watching(attempt.note_memory):
             run = _run(task, store, report)
-            artefact = _make(component, run)
+            artefact = component.produce(run)
             meter.cost.images = run.images
     except Damaged as damage:
         return Outcome(task.fingerprint, "damaged", str(damage), damaged=damage.fingerprint)
@@ -98,8 +99,8 @@ def perform(task: Task, root: Path, report: Report) -> Outcome:
         "type": task.component["type"],
         "section": task.section,
     }
-    if str(PREPARED) in task.inputs:
-        meta["prepared"] = task.inputs[str(PREPARED)]["fingerprint"]
+    if before := [found["fingerprint"] for ref, found in task.inputs.items() if Ref.parse(ref).prepared]:
+        meta["prepared"] = before
     try:
         store.publish(task.fingerprint, artefact, {**meta, "cost": meter.as_dict(), "versions": versions()})
     except OSError as error:
@@ -108,19 +109,14 @@ def perform(task: Task, root: Path, report: Report) -> Outcome:
     return Outcome(task.fingerprint, "done", cost=meter.as_dict())
 
 
-def _make(component: Stage, run: Run) -> Artefact:
-    # A generator is asked for a part, or for what it has to learn before.
-    return component.prepare(run) if isinstance(component, Generator) and not run.part else component.produce(run)
-
-
 @cache
 def _catalogue(folders: tuple[str, ...]) -> Catalogue:
     return discover(map(Path, folders))
 
 
-def _component(section: str, values: Mapping[str, Any], folders: tuple[str, ...]) -> Stage:
+def _component(family: str, values: Mapping[str, Any], folders: tuple[str, ...]) -> Stage:
     catalogue = _catalogue(folders)
-    leaf = catalogue.of(SECTIONS[section])[values["type"]]
+    leaf = catalogue.of(FAMILIES[family])[values["type"]]
     assert issubclass(leaf, Stage)
     return build(leaf, values, catalogue)
 
@@ -139,7 +135,7 @@ def _run(task: Task, store: Store, report: Report) -> Run:
         meta: dict[str, Any] = store.meta(inputs[str(ref)].fingerprint)
         if "prepared" not in meta:
             return dict(meta["cost"])
-        return {**meta["cost"], "preparation_seconds": store.meta(meta["prepared"])["cost"]["seconds"]}
+        return {**meta["cost"], "preparation_seconds": sum(_seconds(store, before) for before in meta["prepared"])}
 
     def progress(done: int, total: int, unit: str) -> None:
         report(task.fingerprint, done, total, unit)
@@ -149,6 +145,12 @@ def _run(task: Task, store: Store, report: Report) -> Run:
         return [Measured(row, cell.point or {}) for cell in cells for row in store.load(cell.fingerprint, Results).rows]
 
     return Run(task.stage, task.seed, task.part, load, cost, progress, gather)
+
+
+def _seconds(store: Store, fingerprint: str) -> float:
+    """Return how long a preparation took, with what had to be prepared for it."""
+    meta = store.meta(fingerprint)
+    return float(meta["cost"]["seconds"]) + sum(_seconds(store, before) for before in meta.get("prepared", ()))
 
 
 class _Loaded:

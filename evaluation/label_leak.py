@@ -9,12 +9,11 @@ from typing import Annotated, Any, Self
 
 import numpy as np
 
-from core.artefacts import Examples, Row
-from core.class_generators import ClassGenerators
+from core.artefacts import Row
+from core.class_generators import ClassExamples, ClassGenerators
 from core.classifier import Classifier
 from core.component import Ref
 from core.families import Evaluation
-from core.faults import StageError
 from core.run import Run
 
 
@@ -37,7 +36,7 @@ class LabelLeak(Evaluation):
     columns = ("metric",)
 
     models: Annotated[tuple[Ref[Classifier], ...], "the models to ask"]
-    examples: Annotated[tuple[Ref[Examples], ...], "generators that have a network for each class"]
+    examples: Annotated[tuple[Ref[ClassExamples], ...], "generators that have a network for each class"]
 
     @property
     def stochastic(self) -> bool:
@@ -52,14 +51,15 @@ class LabelLeak(Evaluation):
         yield from super().references()
         for ref in self.examples:
             yield dataclasses.replace(ref, clean=True)
-            yield dataclasses.replace(ref, prepared=True)
+            yield dataclasses.replace(ref, prepared="networks")
 
     def about(self) -> dict[str, str]:
         return {"model": self.models[0].stage, "examples": self.examples[0].label}
 
     def measure(self, run: Run) -> Iterable[Row]:
         (model,), (ref,) = self.models, self.examples
-        networks, clean, classifier = _networks(run, ref), run[dataclasses.replace(ref, clean=True)], run[model]
+        networks: ClassGenerators = run[dataclasses.replace(ref, prepared="networks")]  # type: ignore[assignment]
+        clean, classifier = run[dataclasses.replace(ref, clean=True)], run[model]
         x, y = np.asarray(clean.x), clean.y
         n, classes = len(y), classifier.num_classes
         wrong = (y + run.rng().integers(1, classes, size=n)) % classes
@@ -69,13 +69,3 @@ class LabelLeak(Evaluation):
         yield Row.proportion("says_generator", int((said == wrong).sum()), n, higher_is_better=False, **about)
         yield Row.proportion("accuracy", int((said == y).sum()), n, higher_is_better=True, **about)
         yield Row.proportion("own_accuracy", int((own == y).sum()), n, higher_is_better=True, **self.about())
-
-
-def _networks(run: Run, ref: Ref[Examples]) -> ClassGenerators:
-    try:
-        learnt = run[dataclasses.replace(ref, prepared=True)]
-    except KeyError:
-        learnt = None
-    if not isinstance(learnt, ClassGenerators):
-        raise StageError(f"examples: expected a generator with a network for each class (dgn), '{ref.stage}' has none")
-    return learnt

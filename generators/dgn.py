@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from core import backend, programs
 from core.artefacts import Examples, Images, Labels, read_json, write_json
 from core.attack import SHOWN, honesty
-from core.class_generators import ClassGenerators, GeneratorLoss
+from core.class_generators import ClassExamples, ClassGenerators, GeneratorLoss
 from core.classifier import Classifier
-from core.component import Range, Ref
+from core.component import Component, Range, Ref
 from core.families import Generator
 from core.faults import StageError
 from core.programs import Call, Tensor
 from core.run import Run
+from core.stage import Preparation
 from core.threat import ThreatModel
 from generators.dgn_networks import Architecture, Init, build, resolve
 from generators.dgn_training import Schedule, Training, learning_rate
@@ -82,37 +83,14 @@ def _perturbed(call: Call, x: Tensor, radius: Tensor) -> tuple[Tensor]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DGN(Generator):
-    """Data generator networks: a convolutional autoencoder for each class, trained against the frozen target.
-
-    g = G_c(x), x' = clip(x + clip(g - x, -eps, eps), 0, 1), where G_c is trained with ``loss`` on the training images of
-    class c. Which network an image passes through depends on a label: with ``selector: true_label``, as published, the
-    perturbation tells the true class, and a model trained on it may read the class off it (measured by ``label_leak``).
-
-    The artefact draws its batches in fixed order (``shuffle: false``), never lets the learning rate fall
-    (``lr_schedule: constant``) but for one of six configurations, and initialises as ``init: legacy``. It also lets the
-    statistics of batch normalisation see test images, which is not offered.
-
-    Source: DeepCustom, Improving Robustness of Deep Learning Systems with Fast and Customizable Adversarial Data
-    Generation.
-    """
-
-    tag = "dgn"
-    prepares = DGNNetworks
+class _Learning(Component):
+    """What the networks depend on."""
 
     model: Annotated[Ref[Classifier], "the frozen target"]
     data: Annotated[Ref[Examples] | None, "images to start from; default: the model's data set"] = None
     loss: Annotated[GeneratorLoss, "what the networks learn to make small"]
     eps: Annotated[float, "L-inf radius of the perturbation, in input units", Range(gt=0, le=1)]
     clipping: Annotated[bool, "cut the perturbation to eps; without it eps only enters the loss"] = True
-    selector: Annotated[
-        Literal["true_label", "predicted_label"],
-        "whose network an image passes through: that of its true class, or of the class the target gives it",
-    ] = "true_label"
-    keep: Annotated[
-        Literal["all", "changed", "misclassified"],
-        "images to return: all; those the target now gives another class; those it now gives a wrong class",
-    ] = "all"
     architecture: Annotated[
         Architecture, "mnist (28x28x1) and cifar (32x32x3) are the published ones; auto takes them where they fit"
     ] = "auto"
@@ -127,14 +105,18 @@ class DGN(Generator):
     decay_rate: Annotated[float, "what the step size is multiplied by", Range(gt=0, le=1)] = 0.9
     shuffle: Annotated[bool, "draw the batches anew each epoch"] = True
 
-    def check(self) -> Iterator[tuple[str, str]]:
-        if self.loss.clip_in_loss and not self.clipping:
-            yield (
-                "clipping",
-                "the loss cuts the perturbation (clip_in_loss) but the images would not be; set both or none",
-            )
 
-    def prepare(self, run: Run) -> DGNNetworks:
+@dataclass(frozen=True, kw_only=True)
+class DGNTraining(Preparation, _Learning):
+    """The training of the data generator networks of all classes.
+
+    Source: DeepCustom, as ``dgn`` says.
+    """
+
+    tag = "dgn_training"
+    produces = DGNNetworks
+
+    def produce(self, run: Run) -> DGNNetworks:
         assert self.data is not None  # the graph fills in the model's data set
         target, images, seed = run[self.model], run[self.data], run.framework_seed()
         classes = np.unique(images.y).tolist()
@@ -165,17 +147,57 @@ class DGN(Generator):
         info = {"loss": self.loss.tag, "architecture": resolve(self.architecture, images.shape)}
         return DGNNetworks(networks, losses, self.eps if self.clipping else None, info)
 
-    def produce(self, run: Run) -> Examples:
+
+@dataclass(frozen=True, kw_only=True)
+class DGN(Generator, _Learning):
+    """Data generator networks: a convolutional autoencoder for each class, trained against the frozen target.
+
+    g = G_c(x), x' = clip(x + clip(g - x, -eps, eps), 0, 1), where G_c is trained with ``loss`` on the training images of
+    class c. Which network an image passes through depends on a label: with ``selector: true_label``, as published, the
+    perturbation tells the true class, and a model trained on it may read the class off it (measured by ``label_leak``).
+
+    The artefact draws its batches in fixed order (``shuffle: false``), never lets the learning rate fall
+    (``lr_schedule: constant``) but for one of six configurations, and initialises as ``init: legacy``. It also lets the
+    statistics of batch normalisation see test images, which is not offered.
+
+    Source: DeepCustom, Improving Robustness of Deep Learning Systems with Fast and Customizable Adversarial Data
+    Generation.
+    """
+
+    tag = "dgn"
+    produces = ClassExamples
+
+    selector: Annotated[
+        Literal["true_label", "predicted_label"],
+        "whose network an image passes through: that of its true class, or of the class the target gives it",
+    ] = "true_label"
+    keep: Annotated[
+        Literal["all", "changed", "misclassified"],
+        "images to return: all; those the target now gives another class; those it now gives a wrong class",
+    ] = "all"
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        if self.loss.clip_in_loss and not self.clipping:
+            yield (
+                "clipping",
+                "the loss cuts the perturbation (clip_in_loss) but the images would not be; set both or none",
+            )
+
+    def preparations(self) -> Mapping[str, Preparation]:
+        assert self.data is not None  # the graph fills in the model's data set
+        return {"networks": DGNTraining.of(self, data=replace(self.data, part="train"))}
+
+    def produce(self, run: Run) -> ClassExamples:
         assert self.data is not None
         clean, target = run[self.data], run[self.model]
         x = np.asarray(clean.x)
         before = target.predict(x) if self.selector == "predicted_label" or self.keep == "changed" else clean.y
-        made = run.prepared.perturb(x, before if self.selector == "predicted_label" else clean.y)
+        made = run.prepared("networks").perturb(x, before if self.selector == "predicted_label" else clean.y)
         run.images += len(clean)
         kept = self._kept(target, made, before, clean.y)
         made = made[kept]
         shown = target.predict(made[:SHOWN]).tolist()
-        return Examples(x=made, y=clean.y[kept], index=clean.index[kept], info=self._info() | {"predicted": shown})
+        return ClassExamples(x=made, y=clean.y[kept], index=clean.index[kept], info=self._info() | {"predicted": shown})
 
     def _kept(self, target: Classifier, made: Images, before: Labels, y: Labels) -> NDArray[np.int64]:
         if self.keep == "all":

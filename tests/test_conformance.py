@@ -25,6 +25,7 @@ from core import backend
 from core.artefacts import Artefact, Data, Examples, Results
 from core.attack import Attack
 from core.build import plain
+from core.class_generators import ClassExamples
 from core.classifier import Classifier
 from core.component import PARTS, Component, Field, Kind, Range, fields_of, summary
 from core.dataset import Dataset
@@ -36,7 +37,7 @@ from core.schema import field_schema
 from core.sections import SECTIONS
 from core.smoke import TINY
 from core.spec import load
-from core.stage import Stage
+from core.stage import Preparation, Stage
 from core.store import Store
 from core.task import Task, perform, store_kind
 from core.threat import ThreatModel
@@ -44,7 +45,8 @@ from tests.conftest import PARTS as COMPONENTS
 
 CATALOGUE = discover([COMPONENTS])
 LEAVES = CATALOGUE.leaves
-STAGES = [leaf for leaf in LEAVES if issubclass(leaf, Stage)]
+STAGES = [leaf for leaf in LEAVES if issubclass(leaf, Stage) and not issubclass(leaf, Preparation)]
+"""What stands in a file; a preparation is tried with the stage that makes it."""
 
 
 def ids(leaf: type[Component]) -> str:
@@ -313,7 +315,9 @@ BESIDES: dict[str, dict[str, Any]] = {
     "label_leak": {"learnt": {"type": "dgn", "model": "model", "eps": 0.01, "epochs": 1, "loss": {"type": "nce"}}}
 }
 """Generators that a component needs for its work."""
-ORIGINS: dict[type, str] = {Classifier: "model", Examples: "noise", Data: "data", Results: "shades"}
+ORIGINS: dict[type, str] = {
+    Classifier: "model", Examples: "noise", Data: "data", Results: "shades", ClassExamples: "learnt"
+}  # fmt: skip
 
 
 def document(leaf: type[Stage], folder: Path) -> dict[str, Any]:
@@ -342,17 +346,9 @@ def _localisers(leaf: type[Component]) -> Iterator[tuple[type, str]]:
 
 
 def its(graph: Graph) -> Work:
-    return next(work for work in graph.works.values() if work.stage == "it" and not learns(work))
-
-
-def learns(work: Work) -> bool:
-    return isinstance(work.component, Generator) and work.part is None
-
-
-def kind_of(work: Work) -> type[Artefact]:
-    if isinstance(work.component, Generator) and work.component.prepares and learns(work):
-        return work.component.prepares
-    return work.component.produces
+    return next(
+        work for work in graph.works.values() if work.stage == "it" and not isinstance(work.component, Preparation)
+    )
 
 
 def content(artefact: Artefact) -> list[Any]:
@@ -392,7 +388,7 @@ def test_it_runs_the_same_again_and_touches_nothing_else(leaf: type[Stage], benc
     made = content(bench.artefact(work, leaf.produces))
     # What was written to the store can still be read, inputs included: nobody has written into them.
     for other in graph.works.values():
-        bench.artefact(other, kind_of(other))
+        bench.artefact(other, other.component.produces)
     # The same in another store, with other random streams disturbed and another stage beside it.
     again = Bench(tmp_path)
     written.setdefault("generate", {})["beside"] = {"type": "gaussian_noise", "model": "model", "std": 0.1}
@@ -400,7 +396,9 @@ def test_it_runs_the_same_again_and_touches_nothing_else(leaf: type[Stage], benc
     assert its(repeated).fingerprint == work.fingerprint
     for fingerprint in work.needs:
         needed = graph.works[fingerprint]
-        again.store.publish(fingerprint, bench.artefact(needed, kind_of(needed)), bench.store.meta(fingerprint))
+        again.store.publish(
+            fingerprint, bench.artefact(needed, needed.component.produces), bench.store.meta(fingerprint)
+        )
     again.make(repeated, disturb=True)
     assert leaf.tag in MEASURES_TIME or same(content(again.artefact(work, leaf.produces)), made)
 
@@ -428,7 +426,8 @@ def test_a_data_set_is_what_it_says(leaf: type[Dataset], bench: Bench) -> None:
 def test_a_generator_says_which_image_each_was_made_from(leaf: type[Generator], bench: Bench) -> None:
     graph = bench.graph(document(leaf, bench.folder))
     bench.make(graph)
-    made = bench.artefact(its(graph), Examples)
+    made = bench.artefact(its(graph), leaf.produces)
+    assert isinstance(made, Examples)
     clean = bench.artefact(next(w for w in graph.works.values() if w.stage == "data"), Data).test
     assert len(made) > 0
     assert len(clean.rows_of(made.index)) == len(made)

@@ -19,6 +19,7 @@ from core.dataset import Dataset
 from core.discovery import Catalogue, discover
 from core.faults import SpecError
 from core.report.spec import ExpectedSpec
+from core.stage import Preparation
 from tests.conftest import PLAIN, ROOT
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -85,10 +86,15 @@ def test_every_choice_of_a_file_is_named(file_schema: schema.Schema, name: str) 
     assert [choice for choice in (file_schema["properties"] | tables)[name]["enum"] if choice not in NAMED] == []
 
 
+def offered(catalogue: Catalogue) -> list[type[Component]]:
+    """Return what a file can name: all but what stages prepare."""
+    return [leaf for leaf in catalogue.leaves if not issubclass(leaf, Preparation)]
+
+
 def test_every_type_is_listed_with_its_source(built_in: Catalogue) -> None:
     page = (ROOT / "docs" / "sources.md").read_text(encoding="utf-8").splitlines()
     missing = []
-    for leaf in built_in.leaves:
+    for leaf in offered(built_in):
         row = f"| `{leaf.tag}` | {summary(leaf)} | "
         found = next((line for line in page if line.startswith(row)), None)
         if found is None:
@@ -101,7 +107,7 @@ def test_every_type_is_listed_with_its_source(built_in: Catalogue) -> None:
 def test_no_type_is_listed_that_is_gone(built_in: Catalogue) -> None:
     page = (ROOT / "docs" / "sources.md").read_text(encoding="utf-8")
     listed = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
-    assert set(listed) == {leaf.tag for leaf in built_in.leaves}
+    assert set(listed) == {leaf.tag for leaf in offered(built_in)}
 
 
 def source(leaf: type[Component]) -> str:

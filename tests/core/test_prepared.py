@@ -1,4 +1,4 @@
-"""What a generator learns before it makes anything is an artefact of its own: made once, shared, and paid for."""
+"""What a stage prepares is an artefact of its own: made once, shared, and paid for."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def test_all_parts_read_one_preparation_made_of_the_training_part(
     graph: Callable[..., Graph],
 ) -> None:
     works = {work.label: work for work in graph(LEARNING).works.values() if work.stage == "mirror"}
-    assert set(works) == {"mirror.prepare", "mirror.test", "mirror.train"}
-    prepared = works["mirror.prepare"]
+    assert set(works) == {"mirror.mean[grey]", "mirror.test", "mirror.train"}
+    prepared = works["mirror.mean[grey]"]
     assert [found.part for found in prepared.inputs.values()] == ["train"]
     for part in ("mirror.test", "mirror.train"):
         assert prepared.fingerprint in works[part].needs
@@ -49,6 +49,10 @@ def test_it_is_learnt_once_and_kept(write: Callable[..., Path], tmp_path: Path) 
 
 
 def test_a_reference_to_what_was_learnt_reads_as_it_is_written() -> None:
-    for ref in (Ref("dgn", "test", prepared=True), Ref("dgn", None, "robust", clean=True), Ref("pgd", definition=True)):
+    for ref in (
+        Ref("dgn", "test", prepared="networks"),
+        Ref("dgn", None, "robust", clean=True),
+        Ref("pgd", definition=True),
+    ):
         assert Ref.parse(str(ref)) == ref
-    assert str(Ref("dgn", "test", prepared=True)) == "dgn.test!prepared"
+    assert str(Ref("dgn", "test", prepared="networks")) == "dgn.test!prepared:networks"

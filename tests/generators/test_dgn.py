@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -16,7 +17,8 @@ from core.component import Ref
 from core.faults import StageError
 from core.probe import Probe
 from core.rankings import NeuronRanking, PixelRanking
-from core.run import PREPARED, Run
+from core.run import Run
+from core.run import prepared as prepared_by
 from generators.dgn import DGN, DGNNetworks
 from generators.dgn_networks import Shape, build, resolve
 from generators.dgn_training import learning_rate, settle
@@ -104,13 +106,18 @@ PIXELS = PixelRanking(np.random.default_rng(5).normal(size=(3, *SHAPE)))
 def surroundings(
     model: Classifier, ranking: Any, part: Any = None, prepared: Any = None, data: Examples = EXAMPLES
 ) -> Run:
-    known: dict[Any, Any] = {MODEL: model, DATA: data, RANKING: ranking, PREPARED: prepared}
+    known: dict[Any, Any] = {MODEL: model, DATA: data, replace(DATA, part="train"): data, RANKING: ranking}
+    known[prepared_by("networks")] = prepared
     return Run("it", 1, part, known.__getitem__, lambda _: {}, lambda *_: None)
 
 
 def dgn(loss: GeneratorLoss, **fields: Any) -> DGN:
     common: dict[str, Any] = {"eps": 0.2, "epochs": 4, "batch_size": 8, "learning_rate": 3e-3}
     return DGN(model=MODEL, data=DATA, loss=loss, **(common | fields))
+
+
+def learn(generator: DGN, run: Run) -> DGNNetworks:
+    return cast("DGNNetworks", generator.preparations()["networks"].produce(run))
 
 
 LOSSES: list[tuple[GeneratorLoss, Any]] = [
@@ -126,7 +133,7 @@ def test_the_loss_falls_and_the_target_stays(loss: GeneratorLoss, ranking: Any, 
     model = target()
     before = [weights.copy() for weights in model.model.get_weights()]
     run = surroundings(model, ranking(model))
-    learnt = dgn(loss).prepare(run)
+    learnt = learn(dgn(loss), run)
     assert run.images == 240
     assert all(losses[-1] < losses[0] for losses in learnt.losses.values())
     assert all(map(np.array_equal, before, model.model.get_weights()))
@@ -142,9 +149,9 @@ def test_the_loss_falls_and_the_target_stays(loss: GeneratorLoss, ranking: Any, 
 
 def test_each_class_starts_anew_however_many_came_before() -> None:
     model, loss = target(), LRP(pixels=RANKING, k=5)
-    among_three = dgn(loss).prepare(surroundings(model, PIXELS)).networks[2].get_weights()
+    among_three = learn(dgn(loss), surroundings(model, PIXELS)).networks[2].get_weights()
     last = Examples(X[Y == 2], Y[Y == 2], np.flatnonzero(Y == 2))
-    alone = dgn(loss).prepare(surroundings(model, PIXELS, data=last)).networks[2].get_weights()
+    alone = learn(dgn(loss), surroundings(model, PIXELS, data=last)).networks[2].get_weights()
     for one, two in zip(among_three, alone, strict=True):
         np.testing.assert_allclose(one, two, atol=1e-4)
 
@@ -156,7 +163,7 @@ def test_the_lrp_loss_leads_to_its_minimum() -> None:
     flat = Examples(x, np.zeros(64, np.int64), np.arange(64))
     loss = LRP(pixels=RANKING, k=10)
     run = surroundings(target(), PIXELS, data=flat)
-    learnt = dgn(loss, epochs=100, learning_rate=1e-2, batch_size=32).prepare(run)
+    learnt = learn(dgn(loss, epochs=100, learning_rate=1e-2, batch_size=32), run)
     signs = 1 - 2 * loss.constants(run, 0)["relevant"]
     moved = learnt.perturb(x, flat.y) - x
     assert np.abs(moved - 0.2 * signs).mean() < 0.04
@@ -165,7 +172,7 @@ def test_the_lrp_loss_leads_to_its_minimum() -> None:
 
 def test_whose_network_and_which_images() -> None:
     model = target()
-    learnt = dgn(NCE(), epochs=1).prepare(surroundings(model, None))
+    learnt = learn(dgn(NCE(), epochs=1), surroundings(model, None))
     run = surroundings(model, None, "test", learnt)
     own = dgn(NCE()).produce(run)
     np.testing.assert_array_equal(own.x, learnt.perturb(X, Y))
@@ -184,7 +191,7 @@ def test_whose_network_and_which_images() -> None:
 
 def test_without_clipping_the_network_has_the_last_word() -> None:
     model = target()
-    learnt = dgn(NCE(), epochs=1, clipping=False).prepare(surroundings(model, None))
+    learnt = learn(dgn(NCE(), epochs=1, clipping=False), surroundings(model, None))
     raw = backend.keras().ops.convert_to_numpy(learnt.networks[0](X[Y == 0], training=False))
     np.testing.assert_allclose(learnt.perturb(X[Y == 0], Y[Y == 0]), raw, atol=1e-5)
     assert "eps" not in dgn(NCE(), clipping=False).produce(surroundings(model, None, "test", learnt)).info
@@ -193,7 +200,7 @@ def test_without_clipping_the_network_has_the_last_word() -> None:
 
 def test_a_class_without_a_network_is_a_fault() -> None:
     model, few = target(), Examples(X[Y != 1], Y[Y != 1], np.flatnonzero(Y != 1))
-    learnt = dgn(NCE(), epochs=1).prepare(surroundings(model, None, data=few))
+    learnt = learn(dgn(NCE(), epochs=1), surroundings(model, None, data=few))
     with pytest.raises(StageError, match="class 1 has no network"):
         learnt.perturb(X, Y)
 
@@ -213,7 +220,7 @@ def test_few_epochs_break_the_published_mlp(shared: Path, tag: str) -> None:
     ranking = Relevance(model=MODEL, data=DATA).produce(surroundings(model, None, data=data))
     loss = LRP(pixels=RANKING) if tag == "lrp" else NCE()
     generator = DGN(model=MODEL, data=DATA, loss=loss, eps=0.3, epochs=2, batch_size=50)
-    learnt = generator.prepare(surroundings(model, ranking, data=data))
+    learnt = learn(generator, surroundings(model, ranking, data=data))
     made = learnt.perturb(x, y)
     assert (model.predict(made) == y).mean() <= 0.25
     assert np.abs(made - x).max() <= 0.3 + 1e-6

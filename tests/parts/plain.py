@@ -6,8 +6,8 @@ import os
 import signal
 import time
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +18,7 @@ from core.component import Component, File, Range, Ref
 from core.dataset import Dataset, Source
 from core.families import Evaluation, Generator
 from core.run import Run
+from core.stage import Preparation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +145,6 @@ class Learner(Generator):
 
     tag = "learner"
     framework = False
-    prepares = Examples
 
     data: Annotated[Ref[Examples], "images to start from"]
     counter: Annotated[str | None, "file that gets a line for every time work is done"] = None
@@ -153,20 +153,43 @@ class Learner(Generator):
     def stochastic(self) -> bool:
         return False
 
-    def prepare(self, run: Run) -> Examples:
-        self._count(run, "learns")
+    def preparations(self) -> Mapping[str, Preparation]:
+        return {"mean": MeanImage.of(self, data=replace(self.data, part="train"))}
+
+    def produce(self, run: Run) -> Examples:
+        _count(self.counter, run, run.part or "")
+        data, mean = run[self.data], run.prepared("mean")
+        return Examples(x=np.clip(2 * mean.x - data.x, 0, 1), y=data.y, index=data.index)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanImage(Preparation):
+    """The mean of images.
+
+    Source: made up for the tests.
+    """
+
+    tag = "mean_image"
+    produces = Examples
+    framework = False
+
+    data: Annotated[Ref[Examples], "images to take the mean of"]
+    counter: Annotated[str | None, "file that gets a line for every time work is done"] = None
+
+    @property
+    def stochastic(self) -> bool:
+        return False
+
+    def produce(self, run: Run) -> Examples:
+        _count(self.counter, run, "learns")
         data = run[self.data]
         return Examples(x=data.x.mean(axis=0, keepdims=True), y=data.y[:1], index=data.index[:1])
 
-    def produce(self, run: Run) -> Examples:
-        self._count(run, run.part or "")
-        data = run[self.data]
-        return Examples(x=np.clip(2 * run.prepared.x - data.x, 0, 1), y=data.y, index=data.index)
 
-    def _count(self, run: Run, what: str) -> None:
-        if self.counter:
-            with Path(self.counter).open("a", encoding="utf-8") as stream:
-                stream.write(f"{run.stage} {what}\n")
+def _count(counter: str | None, run: Run, what: str) -> None:
+    if counter:
+        with Path(counter).open("a", encoding="utf-8") as stream:
+            stream.write(f"{run.stage} {what}\n")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,106 @@
+"""Observes what a model computes of images: one forward pass, which every criterion and score then reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+
+from core import backend, programs
+from core.activations import SOFTMAX, Activations, on_disk
+from core.artefacts import Examples, Images
+from core.classifier import Classifier
+from core.component import Ref
+from core.probe import UnitLayer
+from core.programs import Call, Tensor
+from core.run import Progress, Run
+from core.stage import Preparation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observation(Preparation):
+    """What a model computes of images, unit by unit.
+
+    Source: one pass in place of the several of each artefact; units as in DeepXplore, Pei et al. (2017), section 4.1.
+    """
+
+    tag = "observation"
+    produces = Activations
+
+    model: Annotated[Ref[Classifier], "the model to look into"]
+    examples: Annotated[Ref[Examples], "the images"]
+
+    @property
+    def stochastic(self) -> bool:
+        return False
+
+    def produce(self, run: Run) -> Activations:
+        examples = run[self.examples]
+        run.images += len(examples)
+        return observe(run[self.model], examples.x, run.progress)
+
+
+def observe(classifier: Classifier, x: Images, progress: Progress = lambda done, total, unit: None) -> Activations:
+    """Return what a classifier computes of images float32 (n, height, width, channels), in batches.
+
+    Raises:
+        StageError: the model is nested, so that its layers cannot be told.
+    """
+    layers, model = _watched(classifier.model)
+    n, units, classes = len(x), sum(layer.units for layer in layers), classifier.num_classes
+    means, positive = on_disk((n, units), np.float32), on_disk((n, units), np.bool_)
+    low, high = (on_disk((n, len(layers)), np.float32) for _ in range(2))
+    peak, logits = on_disk((n, len(layers)), np.int32), on_disk((n, classes), np.float32)
+    for start in range(0, n, programs.BATCH):
+        rows = slice(start, min(start + programs.BATCH, n))
+        parts = programs.run(model, _reduced, (np.asarray(x[rows]),))
+        for array, part in zip((means, positive, low, high, peak, logits), parts, strict=True):
+            array[rows] = part
+        progress(rows.stop, n, "images")
+    return Activations(layers, means, positive, low, high, peak, logits)
+
+
+def _watched(model: Any) -> tuple[tuple[UnitLayer, ...], Any]:
+    """Return the layers to observe, the logits and the softmax last, and a model of all but the softmax."""
+    end = model.outputs[0]
+    hidden = [layer for layer in model.layers if _computes(layer) and layer.output is not end]
+    last = next((layer.name for layer in model.layers if layer.output is end), "logits")
+    outputs = [*(layer.output for layer in hidden), end]
+    names = [*(layer.name for layer in hidden), last]
+    layers = [_described(name, output.shape) for name, output in zip(names, outputs, strict=True)]
+    return (*layers, _described(SOFTMAX, end.shape)), backend.keras().Model(model.inputs[0], outputs)
+
+
+def _computes(layer: Any) -> bool:
+    """Whether a layer computes something of its own, and does not only bring in, reshape, scale or drop values."""
+    layers = backend.keras().layers
+    passing = (
+        layers.InputLayer, layers.Flatten, layers.Reshape, layers.Permute, layers.Rescaling, layers.Dropout,
+        layers.SpatialDropout2D, layers.GaussianNoise, layers.ZeroPadding2D, layers.Cropping2D,
+    )  # fmt: skip
+    return not isinstance(layer, passing)
+
+
+def _described(name: str, shape: tuple[int | None, ...]) -> UnitLayer:
+    height, width = shape[1:3] if len(shape) == 4 else (1, 1)
+    return UnitLayer(name, int(shape[-1] or 0), int(height or 0), int(width or 0))
+
+
+def _reduced(call: Call, x: Tensor) -> tuple[Tensor, ...]:
+    """Return the arrays of ``Activations`` in their order, for a batch."""
+    ops = backend.keras().ops
+    *hidden, logits = call(x)
+    layers = [*hidden, logits, ops.softmax(logits)]
+    spatial = [tuple(range(1, len(layer.shape) - 1)) for layer in layers]
+    flat = [ops.reshape(layer, (ops.shape(layer)[0], -1)) for layer in layers]
+    means = [ops.mean(layer, axis=axes) if axes else layer for layer, axes in zip(layers, spatial, strict=True)]
+    tops = [ops.max(layer, axis=axes) if axes else layer for layer, axes in zip(layers, spatial, strict=True)]
+    return (
+        ops.concatenate(means, axis=1),
+        ops.cast(ops.concatenate(tops, axis=1) > 0, "uint8"),
+        ops.stack([ops.min(layer, axis=1) for layer in flat], axis=1),
+        ops.stack([ops.max(layer, axis=1) for layer in flat], axis=1),
+        ops.stack([ops.cast(ops.argmax(layer, axis=1), "int32") for layer in flat], axis=1),
+        logits,
+    )
