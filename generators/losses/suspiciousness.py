@@ -30,6 +30,11 @@ class Suspiciousness(GeneratorLoss):
     convolutions, so that the loss depends on the batch size. The published CIFAR-10 loss also passes wrongly pooled
     values on to the deeper layers; here the target itself is asked.
 
+    With ``gamma`` as large as ``theta``, as published for MNIST, holding the many neurons outweighs raising the few, and
+    the image itself is nearly the minimum: what such a network does to the target is mostly what it reconstructs badly.
+    Images of MNIST moved to the minimum themselves leave the published 5 x 30 network 95.7 % of them with ``gamma``
+    0.5, and none with 0.01 (top 20, eps 0.3; measured).
+
     Source: DeepCustom, loss Suspiciousness.
     """
 

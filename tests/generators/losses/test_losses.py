@@ -12,6 +12,7 @@ from core import backend
 from core.class_generators import Batch, GeneratorLoss
 from core.component import Ref
 from core.faults import StageError
+from core.gradients import value_and_gradient
 from core.probe import UnitLayer
 from core.rankings import NeuronRanking, PixelRanking
 from core.run import Run
@@ -113,3 +114,45 @@ def test_suspiciousness_raises_the_suspicious_and_holds_the_others() -> None:
 def test_suspiciousness_needs_somebody_to_blame() -> None:
     with pytest.raises(StageError, match="blames no unit for class 1"):
         Suspiciousness(neurons=RANKING).constants(run(neurons()), 1)
+
+
+def dense_judge(weights: Any) -> Any:
+    """Return what a look at one dense hidden layer without bias shows: its values, and no logits."""
+    return lambda images: [backend.keras().ops.matmul(images[:, 0, 0, :], weights), None]
+
+
+def descent(loss: GeneratorLoss, x: Any, made: Any, constants: Mapping[str, Any], look: Any) -> Any:
+    """Return the gradient of the loss with respect to what the network makes."""
+    ops = backend.keras().ops
+    start, labels = ops.convert_to_tensor(x), ops.zeros(len(x), "int32")
+    given = {name: ops.convert_to_tensor(array) for name, array in constants.items()}
+    _, gradient = value_and_gradient(
+        lambda images: loss.value(Batch(start, images, labels, 0.25, look, given)), ops.convert_to_tensor(made)
+    )
+    return ops.convert_to_numpy(gradient)
+
+
+def test_the_gradient_of_suspiciousness_is_the_closed_form() -> None:
+    """On a layer z = x w it is A (-theta sum_S w + gamma sum_M sign(z(g) - z(x)) w) / n + 2 (1 - A) (g - x) / (n pixels)."""
+    rng = np.random.default_rng(3)
+    weights = rng.normal(size=(4, 6)).astype(np.float32)
+    x, made = rng.random((2, 5, 1, 1, 4), np.float32)
+    suspicious = np.array([1, 0, 0, 1, 0, 0], np.float32)
+    loss = Suspiciousness(neurons=RANKING, custom_loss_constant=0.7, theta=0.4, gamma=0.3)
+    direction = np.sign((made - x)[:, 0, 0] @ weights) * (1 - suspicious)
+    neurons = (-0.4 * weights @ suspicious + 0.3 * direction @ weights.T) / 5
+    expected = 0.7 * neurons + 0.3 * 2 * (made - x)[:, 0, 0] / 20
+    received = descent(loss, x, made, {"suspicious_0": suspicious}, dense_judge(weights))
+    np.testing.assert_allclose(received[:, 0, 0], expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("gamma", "moves"), [(0.5, False), (0.2, True)])
+def test_many_held_neurons_outweigh_a_suspicious_one(gamma: float, moves: bool) -> None:
+    """One pixel lifts a suspicious neuron and two others alike: with theta 0.5, moving gains 0.5 and costs 2 gamma."""
+    loss = Suspiciousness(neurons=RANKING, custom_loss_constant=1, theta=0.5, gamma=gamma)
+    x = np.full((1, 1, 1, 1), 0.5, np.float32)
+    weights = np.ones((1, 3), np.float32)
+    constants = {"suspicious_0": np.array([1, 0, 0], np.float32)}
+    uphill = descent(loss, x, x + np.float32(0.1), constants, dense_judge(weights))
+    assert uphill.item() == pytest.approx(2 * gamma - 0.5)
+    assert (uphill.item() < 0) == moves
