@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +21,21 @@ NOT_LEARNT = -1
 
 @dataclass(frozen=True, kw_only=True)
 class Score(Component):
-    """How much an input is worth a label, or a place in a training set: the higher, the sooner."""
+    """How much an input is worth a label, or a place in a training set: the higher, the sooner.
+
+    ``coarse`` says that many inputs share a value, so that their order is a matter of chance.
+    """
+
+    coarse: ClassVar[bool] = False
+
+    @property
+    def stochastic(self) -> bool:
+        return False
+
+    @property
+    def learns(self) -> bool:
+        """Whether the score learns of training images at all."""
+        return type(self).fit is not Score.fit
 
     def fit(self, material: Material) -> Arrays:
         """Return what must be learnt of training images, as arrays; nothing by default."""
@@ -31,6 +47,10 @@ class Score(Component):
 
         ``own`` (n,) says which training image each input is, so that it is not compared with itself, or ``NOT_LEARNT``.
         """
+
+    def remarks(self, learnt: Arrays) -> Iterator[str]:
+        """Yield what a reader must know of what was learnt: classes that cannot be judged, say; nothing by default."""
+        yield from ()
 
 
 def descending(scores: Scores, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -1,0 +1,61 @@
+"""Scores inputs, once for everything that orders, summarises or draws them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+
+from core.activations import Activations
+from core.artefacts import Examples
+from core.classifier import Classifier
+from core.component import Ref
+from core.material import Arrays
+from core.naming import named
+from core.preparations.observation import Observation
+from core.preparations.profile import ScoreProfile
+from core.run import Run
+from core.score import NOT_LEARNT, Score, Scores
+from core.scored import Scored
+from core.stage import Preparation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scoring(Preparation):
+    """What a score says of inputs; where these are the training images, each is compared with the others only.
+
+    Source: the score's.
+    """
+
+    tag = "scoring"
+    produces = Scored
+    framework = False
+
+    model: Annotated[Ref[Classifier], "the model to look into"]
+    data: Annotated[Ref[Examples], "the training images"]
+    examples: Annotated[Ref[Examples], "the inputs to score"]
+    score: Score
+
+    @property
+    def stochastic(self) -> bool:
+        return self.score.stochastic
+
+    def preparations(self) -> Mapping[str, Preparation]:
+        learning = {"profile": ScoreProfile.of(self)} if self.score.learns else {}
+        return {"seen": Observation.of(self), **learning}
+
+    def produce(self, run: Run) -> Scored:
+        seen: Activations = run.prepared("seen")
+        learnt: Arrays = run.prepared("profile").arrays if self.score.learns else {}
+        n = len(seen)
+        own = np.arange(n) if self.examples == self.data else np.full(n, NOT_LEARNT)
+        values = self.score.values(learnt, seen, own, run.rng("score"))
+        run.images += n
+        return Scored(named(self.score), values, (*self.score.remarks(learnt), *_unjudged(values)))
+
+
+def _unjudged(values: Scores) -> Iterator[str]:
+    if missing := int(np.isnan(values).sum()):
+        yield f"{missing} of {len(values)} inputs have no score"
