@@ -1,4 +1,4 @@
-"""The family of localisers that average relevance over the images of each class."""
+"""What averages relevance over the images of each class."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import numpy as np
 
 from core.artefacts import Examples
 from core.classifier import Classifier
-from core.component import Ref
-from core.families import Localiser
+from core.component import Component, Ref
 from core.propagation import RelevanceRule
 from core.rankings import Scores
 from core.relevance import Batches
@@ -20,7 +19,7 @@ from localisation.relevance_rules import Epsilon
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassRelevance(Localiser):
+class ClassRelevance(Component):
     """Averages the relevance of something over the images of each class. Members fill ``produce`` from ``means``."""
 
     model: Annotated[Ref[Classifier], "the model whose decisions are explained"]

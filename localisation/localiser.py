@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, final
 
-from core.artefacts import Examples
-from core.classifier import Classifier
-from core.component import Part, Range, Ref
+from core.component import Part, Range
 from core.families import Localiser
-from core.probe import Values
 from core.rankings import Indices, NeuronRanking, Scores
 from core.run import Run
+from core.stage import Preparation
+from localisation.counting import Counted, HitSpectrum
 from localisation.selection import Scope, highest, table
-from localisation.spectrum import ConvUnit, Spectrum, count
+from localisation.spectrum import Spectrum
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpectrumLocaliser(Localiser):
+class SpectrumLocaliser(Localiser, Counted):
     """Selects units for each class by their hit spectra. Members fill ``blame``.
 
     A class of which the model gets every image wrong, or none, cannot be localised: its scores are nan, and nothing
@@ -27,19 +27,7 @@ class SpectrumLocaliser(Localiser):
 
     produces = NeuronRanking
 
-    model: Annotated[Ref[Classifier], "the model to look into"]
-    data: Annotated[
-        Ref[Examples] | None, "labelled images to run; default: the training part of the model's data set"
-    ] = None
     top: Annotated[int, "units to select for each class", Range(ge=1)]
-    threshold: Annotated[
-        float, "a unit is active where its value exceeds this, in the units of its value", Range(ge=-1e6, le=1e6)
-    ] = 0.0
-    values: Annotated[Values, "a unit's value is taken before or after its activation function"] = "pre"
-    conv_unit: Annotated[
-        ConvUnit,
-        "a feature map is one unit by its spatial mean, or each of its positions is judged and their scores averaged",
-    ] = "map_mean"
     scope: Annotated[Scope, "`top` units of the whole network, or of each of its layers"] = "network"
     as_published: Annotated[
         bool, "as the artefacts do: the test part by default, and ties that may select more than `top` units"
@@ -56,19 +44,12 @@ class SpectrumLocaliser(Localiser):
     def blame(self, spectrum: Spectrum, run: Run) -> tuple[Scores, list[Indices]]:
         """Return the scores (classes, units), and the selected units of each class, the first to blame first."""
 
+    def preparations(self) -> Mapping[str, Preparation]:
+        return {"spectrum": HitSpectrum.of(self)}
+
     @final
     def produce(self, run: Run) -> NeuronRanking:
-        assert self.data is not None  # the graph fills in the model's data set
-        examples = run[self.data]
-        spectrum = count(
-            run[self.model],
-            examples,
-            self.threshold,
-            self.values,
-            self.conv_unit,
-            lambda done, total: run.progress(done, total, "images"),
-        )
-        run.images += len(examples)
+        spectrum: Spectrum = run.prepared("spectrum")
         scores, chosen = self.blame(spectrum, run)
         localisable = spectrum.localisable.tolist()
         info: dict[str, Any] = {

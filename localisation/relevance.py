@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from core.families import Localiser
 from core.rankings import PixelRanking
 from core.relevance import pixel_relevance
 from core.run import Run
@@ -11,7 +12,7 @@ from localisation.class_relevance import ClassRelevance
 
 
 @dataclass(frozen=True, kw_only=True)
-class Relevance(ClassRelevance):
+class Relevance(Localiser, ClassRelevance):
     """How relevant each pixel is to each class: layer-wise relevance propagation, averaged over the images of a class.
 
     From one logit of an image, relevance goes down layer by layer to the pixels. Layers with weights hand it down by

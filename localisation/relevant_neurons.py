@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
 
 from core.component import Range
+from core.families import Localiser
 from core.probe import Probe
 from core.rankings import NeuronRanking
 from core.relevance import unit_batches
 from core.run import Run
+from core.stage import Preparation
 from localisation.class_relevance import ClassRelevance
 from localisation.selection import Scope, highest, table
 
 
 @dataclass(frozen=True, kw_only=True)
-class RelevantNeurons(ClassRelevance):
+class UnitRelevance(Preparation, ClassRelevance):
+    """The mean relevance of every unit to each class, of which none is selected yet.
+
+    Source: as ``relevant_neurons`` says.
+    """
+
+    tag = "unit_relevance"
+    produces = NeuronRanking
+
+    def produce(self, run: Run) -> NeuronRanking:
+        layers = Probe(run[self.model].model).layers
+        means, info = self.means(run, unit_batches, (sum(layer.units for layer in layers),))
+        nobody, uncounted = np.zeros((len(means), 0), np.int64), np.zeros((*means.shape, 0), np.int64)
+        return NeuronRanking(layers, means, nobody, uncounted, info)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelevantNeurons(Localiser, ClassRelevance):
     """The units that each class rests on most: layer-wise relevance propagation, averaged over the images of a class.
 
     From one logit of an image, relevance goes down layer by layer as in ``relevance``. A unit has the relevance of its
@@ -35,10 +55,10 @@ class RelevantNeurons(ClassRelevance):
     top: Annotated[int, "units to select for each class", Range(ge=1)]
     scope: Annotated[Scope, "`top` units of the whole network, or of each of its layers"] = "network"
 
+    def preparations(self) -> Mapping[str, Preparation]:
+        return {"relevance": UnitRelevance.of(self)}
+
     def produce(self, run: Run) -> NeuronRanking:
-        layers = Probe(run[self.model].model).layers
-        sizes = [layer.units for layer in layers]
-        scores, info = self.means(run, unit_batches, (sum(sizes),))
-        chosen = highest(scores, sizes, self.top, self.scope)
-        none = np.zeros((*scores.shape, 0), np.int64)
-        return NeuronRanking(layers, scores, table(chosen), none, {"localiser": self.tag, **info})
+        found: NeuronRanking = run.prepared("relevance")
+        chosen = highest(found.scores, [layer.units for layer in found.layers], self.top, self.scope)
+        return replace(found, selected=table(chosen), info={"localiser": self.tag, **found.info})

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core import backend, programs
-from core.artefacts import Examples
+from core.artefacts import Artefact, Examples, read_json, write_json
 from core.classifier import Classifier
 from core.probe import Probe, UnitLayer, Values, unit_means
 from core.programs import Call, Tensor
@@ -18,12 +19,13 @@ from core.rankings import Indices, Scores
 
 ConvUnit = Literal["map_mean", "per_position"]
 Measure = Callable[[Indices], Scores]
+_COUNTS = ("failed", "passed", "active_failed", "active_passed")
 _AT_ONCE = 2**25
 """Activities held at once: a network of many positions is counted in smaller batches."""
 
 
 @dataclass(frozen=True, eq=False)
-class Spectrum:
+class Spectrum(Artefact):
     """The hit spectra of all classes.
 
     A cell is what is active or not: a neuron, a feature map (``map_mean``) or one position of a feature map
@@ -35,6 +37,8 @@ class Spectrum:
         failed, passed: int64 (classes,), how many images of each class the model got wrong and right.
         active_failed, active_passed: int64 (classes, cells), how many of them had the cell active.
     """
+
+    kind: ClassVar[str] = "spectrum"
 
     layers: tuple[UnitLayer, ...]
     conv_unit: ConvUnit
@@ -76,6 +80,18 @@ class Spectrum:
         scores = np.full((len(self.failed), units), np.nan)
         scores[self.localisable] = self._of_units(measure(self.counts[self.localisable]))
         return scores
+
+    def save(self, folder: Path) -> None:
+        for name in _COUNTS:
+            np.save(folder / f"{name}.npy", getattr(self, name))
+        layers = [asdict(layer) for layer in self.layers]
+        write_json(folder / "spectrum.json", {"layers": layers, "conv_unit": self.conv_unit})
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        raw = read_json(folder / "spectrum.json")
+        layers = tuple(UnitLayer(**layer) for layer in raw["layers"])
+        return cls(layers, raw["conv_unit"], **{name: np.load(folder / f"{name}.npy") for name in _COUNTS})
 
     def _of_units(self, scores: Scores) -> Scores:
         if self.conv_unit == "map_mean":

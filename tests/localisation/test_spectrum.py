@@ -15,11 +15,11 @@ from core.component import Ref
 from core.faults import StageError
 from core.probe import Probe, Values
 from core.rankings import NOBODY, NeuronRanking
-from core.run import Run
+from core.run import Run, prepared
 from localisation import spectrum as module
 from localisation.controls import LeastSuspicious, RandomNeurons
 from localisation.measures import tarantula
-from localisation.spectrum import ConvUnit, count
+from localisation.spectrum import ConvUnit, Spectrum, count
 from localisation.suspicious import DStar, Ochiai, Tarantula
 
 
@@ -44,7 +44,10 @@ def run_of(artefacts: dict[str, Any], seed: int = 0) -> Run:
 
 
 def made(localiser: Any, model: Classifier, data: Examples, seed: int = 0) -> NeuronRanking:
-    ranking = localiser.produce(run_of({"model": model, "data": data}, seed))
+    inputs: dict[str, Any] = {"model": model, "data": data}
+    for name, before in localiser.preparations().items():
+        inputs[str(prepared(name))] = before.produce(run_of(inputs))
+    ranking = localiser.produce(run_of(inputs, seed))
     assert isinstance(ranking, NeuronRanking)
     return ranking
 
@@ -91,6 +94,15 @@ def test_the_score_of_a_map_is_the_mean_over_its_positions(monkeypatch: pytest.M
     np.testing.assert_allclose(scores[alive, :3], first[alive])
     assert scores.shape == (3, 12)
     assert found.unit_counts.shape == (3, 12, 0)
+
+
+@pytest.mark.parametrize("conv_unit", ["map_mean", "per_position"])
+def test_a_spectrum_is_kept(conv_unit: ConvUnit, tmp_path: Path) -> None:
+    found = count(network(), examples(), 0.0, "pre", conv_unit)
+    found.save(tmp_path)
+    again = Spectrum.load(tmp_path)
+    assert (again.layers, again.conv_unit) == (found.layers, conv_unit)
+    assert np.array_equal(again.counts, found.counts)
 
 
 def test_positions_where_nothing_can_be_localised() -> None:
@@ -207,3 +219,30 @@ def test_what_a_bare_reference_to_data_means(experiment: Any, tmp_path: Path) ->
     graph = Graph(experiment(text), Digests(tmp_path / "digests.json"))
     parts = {w.stage: str(w.component.data) for w in graph.works.values() if w.section == "localise"}  # type: ignore[attr-defined]
     assert parts == {"ours": "digits.train", "theirs": "digits.test", "said": "digits.validation"}
+
+
+def test_measures_share_one_count_whatever_their_top(experiment: Any, tmp_path: Path) -> None:
+    from core.digest import Digests
+    from core.graph import Graph
+
+    text = """
+    name: once
+    seeds: [1, 2]
+    axes:
+      k: [1, 2, 3]
+    datasets:
+      digits: {type: digits}
+    targets:
+      mlp: {type: dense, dataset: digits}
+    localise:
+      ochiai: {type: ochiai, model: mlp, top: $k}
+      dstar: {type: dstar, model: mlp, top: $k, star: 2}
+      random: {type: random_neurons, model: mlp, top: $k}
+      other: {type: tarantula, model: mlp, top: $k, threshold: 0.5}
+      relevant: {type: relevant_neurons, model: mlp, top: $k}
+    """
+    graph = Graph(experiment(text), Digests(tmp_path / "digests.json"))
+    tags = [work.component.tag for work in graph.works.values() if work.section == "localise"]
+    assert tags.count("dstar") == 6
+    assert tags.count("hit_spectrum") == 2 * 2, "one of each threshold for each seed's model"
+    assert tags.count("unit_relevance") == 2
