@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -17,6 +17,8 @@ from core.probe import UnitLayer
 
 SOFTMAX = "softmax"
 """The name of the layer of class probabilities, the last of all."""
+BLOCK = 2**22
+"""Values of units that are looked at together."""
 _ARRAYS = ("means", "positive", "low", "high", "peak", "logits")
 
 
@@ -101,6 +103,12 @@ class Activations(Artefact):
     def take(self, rows: slice | NDArray[Any]) -> Activations:
         """Return those of some images."""
         return Activations(self.layers, *(getattr(self, name)[rows] for name in _ARRAYS))
+
+    def blocks(self) -> Iterator[Activations]:
+        """Yield those of consecutive images, so few at a time that what is computed of them fits into memory."""
+        rows = max(1, BLOCK // self.means.shape[1])
+        for start in range(0, len(self), rows):
+            yield self.take(slice(start, start + rows))
 
     def save(self, folder: Path) -> None:
         for name in _ARRAYS:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
@@ -37,6 +38,11 @@ class Coverage(ABC):
         """The share covered so far, in [0, 1]; nan where nothing could be."""
         return self.covered / self.total if self.total else float("nan")
 
+    @property
+    def remarks(self) -> Mapping[str, int]:
+        """What else was counted that a reader of the value should know, by name."""
+        return {}
+
     @abstractmethod
     def gain(self, seen: Activations) -> Counts:
         """Return how much each input alone would add to what is covered, int64 (n,); the state stays."""
@@ -45,14 +51,24 @@ class Coverage(ABC):
     def sequential_gain(self, seen: Activations) -> Counts:
         """Return how much each input would add after those before it, int64 (n,); the state stays."""
 
-    @abstractmethod
     def additional_order(self, seen: Activations) -> Counts:
         """Return the inputs in the order of what each adds to those before it, int64 (n,); the state stays.
 
         Greedy: at each step the input that adds the most, the first of equals; once none adds anything, the rest in order.
+        Here every step judges all inputs anew.
 
         Source: Rothermel et al. (2001), Prioritizing Test Cases for Regression Testing, additional coverage.
         """
+        grown, order, left = copy.deepcopy(self), [], np.ones(len(seen), np.bool_)
+        while left.any():
+            gains = np.where(left, grown.gain(seen), 0)
+            best = int(gains.argmax())
+            if gains[best] == 0:
+                break
+            grown.update(seen.take(slice(best, best + 1)))
+            order.append(best)
+            left[best] = False
+        return np.concatenate([np.array(order, np.int64), np.flatnonzero(left)])
 
     @abstractmethod
     def update(self, seen: Activations) -> None:
@@ -68,14 +84,14 @@ class Coverage(ABC):
 
     @abstractmethod
     def merge(self, state: Arrays) -> None:
-        """Count as covered what another of the same profile has covered."""
+        """Count as seen what another of the same profile has seen."""
 
 
 class CellCoverage(Coverage):
     """Coverage of cells: each input hits some of them, whatever other inputs do.
 
-    ``hits`` leads from activations of n inputs to the cells they hit, int64 (n, m), below ``total``, filled up with
-    ``NOTHING``. ``impossible`` are cells that no input can hit, which do not count.
+    ``hits`` leads from activations of n inputs to the cells they hit, int64 (n, m): below ``cells``, none twice in a
+    row, filled up with ``NOTHING``. ``impossible`` is the number of cells that no input can hit, which do not count.
     """
 
     def __init__(self, cells: int, hits: Callable[[Activations], Counts], impossible: int = 0) -> None:
@@ -88,41 +104,37 @@ class CellCoverage(Coverage):
         return int(self._seen.sum())
 
     def gain(self, seen: Activations) -> Counts:
-        hits = np.sort(self._hits(seen), axis=1)
-        again = np.zeros(hits.shape, np.bool_)
-        again[:, 1:] = hits[:, 1:] == hits[:, :-1]
-        counts: Counts = (self._new(hits) & ~again).sum(axis=1)
-        return counts
+        counts = [self._new(self._hits(block)).sum(axis=1) for block in seen.blocks()]
+        return np.concatenate(counts) if counts else np.zeros(0, np.int64)
 
     def sequential_gain(self, seen: Activations) -> Counts:
-        hits = self._hits(seen)
-        rows, columns = np.nonzero(self._new(hits))
-        _, first = np.unique(hits[rows, columns], return_index=True)
-        return np.bincount(rows[first], minlength=len(hits)).astype(np.int64)
+        rows, cells = self._additions(seen)
+        first = np.full(len(self._seen), len(seen))
+        np.minimum.at(first, cells, rows)
+        return np.bincount(first[first < len(seen)], minlength=len(seen)).astype(np.int64)
 
     def additional_order(self, seen: Activations) -> Counts:
-        hits = self._hits(seen)
-        rows, columns = np.nonzero(self._new(hits))
-        pairs = np.unique(np.stack([hits[rows, columns], rows], axis=1), axis=0)  # by cell, each input once
-        cells, starts = np.unique(pairs[:, 0], return_index=True)
-        who = np.split(pairs[:, 1], starts[1:])
-        left = np.bincount(pairs[:, 1], minlength=len(hits))
-        place = np.full(len(self._seen), NOTHING)
-        place[cells] = np.arange(len(cells))
+        rows, cells = self._additions(seen)
+        of_row = np.searchsorted(rows, np.arange(len(seen) + 1))
+        by_cell = np.argsort(cells, kind="stable")
+        of_cell = np.searchsorted(cells, np.arange(len(self._seen) + 1), sorter=by_cell)
+        left = np.diff(of_row)
+        waiting = np.ones(len(self._seen), np.bool_)
         order: list[int] = []
-        while len(order) < len(hits) and left.max() > 0:
+        while len(order) < len(seen) and left.max() > 0:
             best = int(left.argmax())
             order.append(best)
-            for cell in np.unique(place[hits[best][hits[best] != NOTHING]]):
-                if cell != NOTHING:
-                    left[who[cell]] -= 1
-                    place[cells[cell]] = NOTHING
-        rest = np.setdiff1d(np.arange(len(hits)), order)
-        return np.concatenate([np.array(order, np.int64), rest])
+            taken = cells[of_row[best] : of_row[best + 1]]
+            taken = taken[waiting[taken]]
+            waiting[taken] = False
+            who = [rows[by_cell[of_cell[cell] : of_cell[cell + 1]]] for cell in taken]
+            left -= np.bincount(np.concatenate(who), minlength=len(seen))
+        return np.concatenate([np.array(order, np.int64), np.setdiff1d(np.arange(len(seen)), order)])
 
     def update(self, seen: Activations) -> None:
-        hits = self._hits(seen)
-        self._seen[hits[hits != NOTHING]] = True
+        for block in seen.blocks():
+            hits = self._hits(block)
+            self._seen[hits[hits != NOTHING]] = True
 
     def state(self) -> dict[str, NDArray[Any]]:
         return {"seen": np.packbits(self._seen)}
@@ -137,6 +149,18 @@ class CellCoverage(Coverage):
     def _new(self, hits: Counts) -> NDArray[np.bool_]:
         new: NDArray[np.bool_] = (hits != NOTHING) & ~self._seen[hits]
         return new
+
+    def _additions(self, seen: Activations) -> tuple[Counts, Counts]:
+        """Return every input and cell not yet covered that it hits, by input, int64 (k,) each."""
+        rows, cells, start = [], [], 0
+        for block in seen.blocks():
+            hits = self._hits(block)
+            row, column = np.nonzero(self._new(hits))
+            rows.append(row + start)
+            cells.append(hits[row, column])
+            start += len(block)
+        nothing = np.zeros(0, np.int64)
+        return np.concatenate([nothing, *rows]), np.concatenate([nothing, *cells])
 
     def _unpacked(self, state: Arrays) -> NDArray[np.bool_]:
         return np.unpackbits(state["seen"], count=len(self._seen)).astype(np.bool_)
