@@ -172,6 +172,15 @@ ARGUMENTS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "art": lambda folder: {"attack": "FastGradientMethod"},
     "examples_file": lambda folder: {"test": _npz(folder / "examples.npz", x_adv=np.zeros((20, 8, 8, 1), np.float32))},
     "from_file": lambda folder: {"path": _text(folder / "number", "3")},
+    "gtsrb": lambda folder: {"root": _images(folder / "gtsrb", classes=("00000", "00042"))},
+    "intel": lambda folder: {
+        "root": _images(
+            folder / "intel",
+            parts=("seg_train", "seg_test"),
+            classes=("buildings", "forest", "glacier", "mountain", "sea", "street"),
+        )
+    },
+    "svhn": lambda folder: {"root": _mats(folder / "svhn")},
     "image_folder": lambda folder: {"root": _images(folder / "images")},
     "npz": lambda folder: {"path": _splits(folder / "splits.npz", (8, 8))},
     "label_leak": lambda folder: {"examples": ["learnt"]},
@@ -201,15 +210,29 @@ def _splits(path: Path, shape: tuple[int, ...]) -> str:
     return _npz(path, **arrays, **{f"y_{part}": np.arange(n) % 10 for part, n in sizes.items()})
 
 
-def _images(folder: Path) -> str:
+def _images(
+    folder: Path, *, parts: tuple[str, str] = ("train", "test"), classes: tuple[str, ...] = ("cat", "dog")
+) -> str:
+    """Write four images of each class into each part, of four things."""
     from PIL import Image
 
     rng = np.random.default_rng(0)
-    for part in ("train", "test"):
-        for name in ("cat", "dog"):
+    for part in parts:
+        for name in classes:
             (folder / part / name).mkdir(parents=True, exist_ok=True)
             for i in range(4):
-                Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8)).save(folder / part / name / f"{i}.png")
+                Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8)).save(folder / part / name / f"{i}_0.png")
+    return str(folder)
+
+
+def _mats(folder: Path) -> str:
+    from scipy.io import savemat
+
+    folder.mkdir(exist_ok=True)
+    rng = np.random.default_rng(0)
+    for part, n in (("train", 60), ("test", 20)):
+        arrays = {"X": rng.integers(0, 256, (32, 32, 3, n), np.uint8), "y": (np.arange(n) % 10 + 1)[:, None]}
+        savemat(folder / f"{part}_32x32.mat", arrays)
     return str(folder)
 
 

@@ -1,10 +1,17 @@
 """What the tests of data sets share: small files, and a run without an engine."""
 
+import atexit
+import shutil
+import subprocess
+import sys
+import tempfile
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from core.artefacts import Data
 from core.dataset import Dataset
@@ -35,3 +42,15 @@ def arrays(train: int = 20, test: int = 10, *, shape: tuple[int, ...] = (28, 28)
 def save(path: Path, contents: Mapping[str, Any]) -> Path:
     np.savez(path, **contents)
     return path
+
+
+@cache
+def unpacked(name: str) -> Path:
+    """Lay out one of the packed real data sets as its users have it; skip the test where they are absent."""
+    script = Path(__file__).resolve().parents[4] / "shared" / "data" / "unpack.py"
+    if not script.exists():
+        pytest.skip("the real data beside the repository are absent")
+    folder = Path(tempfile.mkdtemp(prefix="temper-data-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    subprocess.run([sys.executable, script, folder, name], check=True)
+    return folder / name

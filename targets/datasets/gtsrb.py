@@ -1,0 +1,162 @@
+"""German traffic signs."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+
+from core.faults import StageError
+from targets.datasets.image_files import FileDataset, ImageFiles, folders_in, in_class_folders
+from targets.datasets.place import Placed
+
+_TRUTH = "GT-final_test.csv"
+_COLUMNS = ("Filename", "ClassId")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GTSRB(Placed, FileDataset):
+    """Photographs of German traffic signs: 39,209 training and 12,630 test images of 15 to 250 pixels, 43 classes.
+
+    ``root`` holds the official folders, GTSRB/Final_Training/Images/000NN and GTSRB/Final_Test/Images with
+    GT-final_test.csv, or train/000NN and test/000NN. The training images of one track (TTTTT_FFFFF.ppm) show one sign
+    coming nearer: parts that are drawn from them take tracks whole.
+
+    Source: Stallkamp, Schlipsing, Salmen and Igel (2012), Man vs. computer: Benchmarking machine learning algorithms
+    for traffic sign recognition. With ``split: images`` the parts leak into each other, as in guided retraining.
+    """
+
+    tag = "gtsrb"
+    class_names: ClassVar[tuple[str, ...]] = (
+        "speed limit 20", "speed limit 30", "speed limit 50", "speed limit 60", "speed limit 70", "speed limit 80",
+        "end of speed limit 80", "speed limit 100", "speed limit 120", "no passing", "no passing by lorries",
+        "right of way at the next crossing", "priority road", "yield", "stop", "no vehicles", "no lorries", "no entry",
+        "danger", "curve to the left", "curve to the right", "double curve", "bumpy road", "slippery road",
+        "road narrows", "road works", "traffic lights", "pedestrians", "children", "bicycles", "ice or snow",
+        "wild animals", "end of all limits", "turn right", "turn left", "ahead only", "ahead or right",
+        "ahead or left", "keep right", "keep left", "roundabout", "end of no passing", "end of no passing by lorries",
+    )  # fmt: skip
+
+    split: Annotated[
+        Literal["tracks", "images"],
+        "what is drawn for a part made of training images: whole tracks, or single images, which leaks",
+    ] = "tracks"
+
+    def names(self) -> tuple[str, ...]:
+        return self.class_names
+
+    def files(self) -> Iterator[Path]:
+        yield from filter(None, (self._training, *(() if self.test_share else (self._test, self._truth))))
+
+    def training_files(self) -> ImageFiles:
+        assert self._training is not None  # said by check_folders
+        return _by_number(self._training)
+
+    def test_files(self) -> ImageFiles:
+        assert self._test is not None
+        if not self._official_test:
+            return _by_number(self._test)
+        truth = _read(self._truth) if self._truth else {}
+        return ImageFiles(tuple(self._test / name for name in truth), np.array([*truth.values()], np.int64))
+
+    def track(self, path: Path) -> str | None:
+        name = path.stem.rpartition("_")[0]
+        return None if self.split == "images" else str(path.parent / name if name else path)
+
+    def check_folders(self) -> Iterator[tuple[str, str]]:
+        yield from self._check_folder()
+        if self.folder is None or not self.folder.is_dir():
+            return
+        if self._training is None:
+            yield (
+                self.blamed,
+                f"{self.folder} holds neither GTSRB/Final_Training/Images nor train; expected one, with the folders "
+                f"00000 to {len(self.class_names) - 1:05d}",
+            )
+            return
+        strange = list(self._check_class_folders(self._training))
+        yield from strange
+        if self.split == "tracks" and not strange:
+            alone = next((path for path in self.training_files().paths if "_" not in path.stem), None)
+            if alone:
+                yield "split", f"{alone} does not begin with its track, as 00012_00029.ppm does; give split: images"
+        if self.test_share is None:
+            yield from self._check_test()
+
+    def _check_test(self) -> Iterator[tuple[str, str]]:
+        if self._test is None:
+            yield (
+                self.blamed,
+                f"{self.folder} holds neither GTSRB/Final_Test/Images nor test; expected one, or give test_share",
+            )
+        elif not self._official_test:
+            yield from self._check_class_folders(self._test)
+        elif self._truth is None:
+            yield (
+                self.blamed,
+                f"there is no {_TRUTH} in {self._test}; expected the labels of the test images, or give test_share",
+            )
+        else:
+            try:
+                _read(self._truth)
+            except StageError as error:
+                yield self.blamed, str(error)
+
+    def _check_class_folders(self, folder: Path) -> Iterator[tuple[str, str]]:
+        known = range(len(self.class_names))
+        if strange := [name for name in folders_in(folder) if not (name.isdecimal() and int(name) in known)]:
+            yield self.blamed, f"{folder / strange[0]} is no class; expected the folders 00000 to {known[-1]:05d}"
+
+    @property
+    def _training(self) -> Path | None:
+        return self._first("GTSRB/Final_Training/Images", "Final_Training/Images", "train")
+
+    @property
+    def _test(self) -> Path | None:
+        return self._first("GTSRB/Final_Test/Images", "Final_Test/Images", "test")
+
+    @property
+    def _official_test(self) -> bool:
+        return self._test is not None and self._test.name == "Images"
+
+    @property
+    def _truth(self) -> Path | None:
+        """The labels of the official test images, which come in an archive of their own."""
+        return (
+            self._first(
+                *(f"{place}{_TRUTH}" for place in ("GTSRB/Final_Test/Images/", "Final_Test/Images/", "GTSRB/", ""))
+            )
+            if self._official_test
+            else None
+        )
+
+    def _first(self, *places: str) -> Path | None:
+        paths = [self.folder / place for place in places] if self.folder else []
+        return next((path for path in paths if path.exists()), None)
+
+
+def _by_number(folder: Path) -> ImageFiles:
+    """List folders named by their class's number, however many zeros are before it."""
+    return in_class_folders(folder, {name: int(name) for name in folders_in(folder)})
+
+
+def _read(truth: Path) -> dict[str, int]:
+    """Return the label of each test image by its file's name.
+
+    Raises:
+        StageError: the file is in another format.
+    """
+    with truth.open(encoding="utf-8", newline="") as stream:
+        rows = csv.DictReader(stream, delimiter=";")
+        if lost := [name for name in _COLUMNS if name not in (rows.fieldnames or ())]:
+            raise StageError(f"{truth} has no column {lost[0]}; expected {' and '.join(_COLUMNS)}, separated by ';'")
+        try:
+            return {row["Filename"]: int(row["ClassId"]) for row in rows}
+        except (TypeError, ValueError) as error:
+            raise StageError(
+                f"{truth}, line {rows.line_num}: expected a class number ({error}); fetch it again"
+            ) from None

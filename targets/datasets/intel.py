@@ -1,0 +1,61 @@
+"""Photographs of landscapes and streets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from targets.datasets.image_files import FileDataset, ImageFiles, images_in, in_class_folders
+from targets.datasets.place import Placed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Intel(Placed, FileDataset):
+    """Photographs of landscapes and streets: 14,034 training and 3,000 test images, mostly 150x150, 6 classes.
+
+    ``root`` holds seg_train/<class>/*.jpg and seg_test/<class>/*.jpg, each perhaps once more in a folder of its own
+    name, as the archive unpacks. Some images are of other sizes: give ``resize``.
+
+    Source: the Intel Image Classification challenge (2018), as on Kaggle; used by guided retraining.
+    """
+
+    tag = "intel"
+    class_names: ClassVar[tuple[str, ...]] = ("buildings", "forest", "glacier", "mountain", "sea", "street")
+
+    def names(self) -> tuple[str, ...]:
+        return self.class_names
+
+    def files(self) -> Iterator[Path]:
+        if self.folder:
+            yield from (self._part(name) for name in self._folders)
+
+    def training_files(self) -> ImageFiles:
+        return self._listed("seg_train")
+
+    def test_files(self) -> ImageFiles:
+        return self._listed("seg_test")
+
+    def check_folders(self) -> Iterator[tuple[str, str]]:
+        yield from self._check_folder()
+        if self.folder is None or not self.folder.is_dir():
+            return
+        for name in self._folders:
+            for label in self.class_names:
+                if not images_in(folder := self._part(name) / label):
+                    hint = ", or give test_share" if name == "seg_test" else ""
+                    yield self.blamed, f"{folder} holds no image; expected the folders seg_train and seg_test{hint}"
+                    return
+
+    @property
+    def _folders(self) -> tuple[str, ...]:
+        return ("seg_train",) if self.test_share else ("seg_train", "seg_test")
+
+    def _part(self, name: str) -> Path:
+        assert self.folder is not None  # said by check_folders
+        nested = self.folder / name / name
+        return nested if nested.is_dir() else self.folder / name
+
+    def _listed(self, name: str) -> ImageFiles:
+        return in_class_folders(self._part(name), {label: i for i, label in enumerate(self.class_names)})

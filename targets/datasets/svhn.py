@@ -1,0 +1,110 @@
+"""House numbers."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.artefacts import DataInfo
+from core.dataset import Source
+from core.faults import StageError
+from targets.datasets.place import Placed
+
+_SIDE = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class SVHN(Placed):
+    """Digits cut out of photographs of house numbers: 73,257 training and 26,032 test images, 32x32, 10 classes.
+
+    ``root`` holds train_32x32.mat and test_32x32.mat, the cropped digits of the official site.
+
+    Source: Netzer, Wang, Coates, Bissacco, Wu and Ng (2011), Reading digits in natural images with unsupervised
+    feature learning.
+    """
+
+    tag = "svhn"
+
+    def files(self) -> Iterator[Path]:
+        if self.folder:
+            yield from (self._file("train"), self._file("test"))
+
+    def check_source(self) -> Iterator[tuple[str, str]]:
+        yield from self._check_folder()
+        if self.folder is None or not self.folder.is_dir():
+            return
+        for path in self.files():
+            if not path.is_file():
+                yield self.blamed, f"there is no file {path}; expected train_32x32.mat and test_32x32.mat"
+                continue
+            try:
+                _images_in(path)
+            except StageError as error:
+                yield self.blamed, str(error)
+
+    def source_info(self) -> DataInfo:
+        return DataInfo((_SIDE, _SIDE, 3), tuple("0123456789"))
+
+    def source_sizes(self) -> tuple[int, int]:
+        return _images_in(self._file("train")), _images_in(self._file("test"))
+
+    def load(self) -> Source:
+        return _read(self._file("train")), _read(self._file("test"))
+
+    def _file(self, part: Literal["train", "test"]) -> Path:
+        assert self.folder is not None  # said by check_source
+        return self.folder / f"{part}_32x32.mat"
+
+
+def _images_in(path: Path) -> int:
+    """Return how many images a file has, from its headers.
+
+    Raises:
+        StageError: the file is damaged or in another layout.
+    """
+    from scipy.io import whosmat
+
+    with _reading(path):
+        shapes = {name: shape for name, shape, _ in whosmat(path)}
+    images = shapes.get("X", ())
+    if len(images) != 4 or images[:3] != (_SIDE, _SIDE, 3) or shapes.get("y") != (images[3], 1):
+        raise StageError(f"{path} holds {shapes}; expected X ({_SIDE}, {_SIDE}, 3, n) and y (n, 1)")
+    return int(images[3])
+
+
+def _read(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return images (n, h, w, c) and labels (n,), in which the files' 10 is the digit 0.
+
+    Raises:
+        StageError: the file is damaged or in another layout.
+    """
+    from scipy.io import loadmat
+
+    _images_in(path)
+    with _reading(path):
+        arrays = loadmat(path, variable_names=["X", "y"])
+    labels = arrays["y"].reshape(-1).astype(np.int64)
+    if not ((labels >= 0) & (labels <= 10)).all():
+        raise StageError(f"{path}: expected labels 1 to 10, received {labels.min()} to {labels.max()}; fetch it again")
+    return np.moveaxis(arrays["X"], 3, 0), labels % 10
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn what SciPy raises for a file it cannot read into a ``StageError``."""
+    from scipy.io.matlab import MatReadError
+
+    try:
+        yield
+    except (MatReadError, OSError, ValueError, TypeError, EOFError, NotImplementedError, zlib.error) as error:
+        received = f"{type(error).__name__}: {error}"
+        raise StageError(
+            f"{path}: expected a sound .mat file of MATLAB 5 to 7, received {received}; fetch it again"
+        ) from None

@@ -1,0 +1,210 @@
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from core.faults import StageError
+from targets.datasets.gtsrb import GTSRB
+from targets.datasets.place import FOLDER_VARIABLE
+from tests.targets.datasets.support import produced, unpacked
+
+TRACKS = {0: 4, 13: 3}
+"""Tracks of each class, of six images each."""
+TRUTH = "Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId\n"
+
+
+@pytest.fixture(autouse=True)
+def no_folder(monkeypatch):
+    monkeypatch.delenv(FOLDER_VARIABLE, raising=False)
+
+
+def picture(path, value, height=6, width=6):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((height, width, 3), value, np.uint8)).save(path)
+
+
+def training(folder, ending="ppm"):
+    """Write images whose value is the number of their sign."""
+    for label, tracks in TRACKS.items():
+        for track in range(tracks):
+            for frame in range(6):
+                picture(folder / f"{label:05d}" / f"{track:05d}_{frame:05d}.{ending}", 10 * label + track)
+        (folder / f"{label:05d}" / f"GT-{label:05d}.csv").write_text("Filename;Width;Height\n", encoding="utf-8")
+
+
+@pytest.fixture
+def official(tmp_path):
+    training(tmp_path / "GTSRB" / "Final_Training" / "Images")
+    for i in range(3):
+        picture(tmp_path / "GTSRB" / "Final_Test" / "Images" / f"{i:05d}.ppm", 200 + i)
+    rows = "".join(f"{i:05d}.ppm;6;6;1;1;5;5;{label}\n" for i, label in enumerate((13, 0, 13)))
+    (tmp_path / "GT-final_test.csv").write_text(TRUTH + rows, encoding="utf-8")
+    return tmp_path
+
+
+@pytest.fixture
+def plain(tmp_path):
+    training(tmp_path / "train", "png")
+    for label in TRACKS:
+        picture(tmp_path / "test" / f"{label}" / "00000.png", label)
+    return tmp_path
+
+
+def faults(root, **parameters):
+    return list(GTSRB(root=str(root), **parameters).check())
+
+
+def signs(part):
+    return set(np.rint(part.x[:, 0, 0, 0] * 255).astype(int))
+
+
+def test_the_official_folders_are_read(official):
+    dataset = GTSRB(root=str(official))
+    assert list(dataset.check()) == []
+    data = produced(dataset)
+    assert data.info == dataset.info()
+    assert (data.info.num_classes, data.info.shape) == (43, (6, 6, 3))
+    assert data.info.class_names[13] == "yield"
+    assert data.train.y.tolist() == [0] * 24 + [13] * 18
+    assert data.test.y.tolist() == [13, 0, 13]
+    assert np.rint(data.test.x[:, 0, 0, 0] * 255).tolist() == [200, 201, 202]
+    assert dataset.source_sizes() == (42, 3)
+    assert [path.relative_to(official).as_posix() for path in dataset.files()] == [
+        "GTSRB/Final_Training/Images",
+        "GTSRB/Final_Test/Images",
+        "GT-final_test.csv",
+    ]
+
+
+@pytest.mark.parametrize("place", ["GTSRB/Final_Test/Images", "GTSRB", "."])
+def test_the_labels_are_found_where_their_archive_may_be_unpacked(official, place):
+    truth = official / "GT-final_test.csv"
+    if truth.parent != official / place:
+        shutil.move(truth, official / place / truth.name)
+    assert produced(GTSRB(root=str(official))).test.y.tolist() == [13, 0, 13]
+
+
+def test_the_folder_gtsrb_itself_may_be_named(official):
+    shutil.move(official / "GT-final_test.csv", official / "GTSRB")
+    assert len(produced(GTSRB(root=str(official / "GTSRB"))).test) == 3
+
+
+def test_plain_class_folders_are_read(plain):
+    data = produced(GTSRB(root=str(plain)))
+    assert (data.train.y.tolist(), data.test.y.tolist()) == ([0] * 24 + [13] * 18, [0, 13])
+
+
+def test_the_environment_names_the_folder_of_all_data_sets(plain, monkeypatch):
+    (expected := plain / "gtsrb").mkdir()
+    shutil.move(plain / "train", expected)
+    shutil.move(plain / "test", expected)
+    monkeypatch.setenv(FOLDER_VARIABLE, str(plain))
+    assert GTSRB().source_sizes() == (42, 2)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(
+    "parameters",
+    [{"validation": 0.3}, {"test_share": 0.3}, {"test_share": 0.3, "validation": 0.3}, {"resplit": (20, 12, 12)}],
+)
+def test_parts_made_of_training_images_share_no_sign(official, parameters, seed):
+    data = produced(GTSRB(root=str(official), split_seed=seed, **parameters))
+    parts = [signs(data.train), signs(data.validation), signs(data.test)]
+    assert not parts[0] & parts[1] | parts[0] & parts[2] | parts[1] & parts[2]
+    if "validation" in parameters:
+        assert set(data.validation.y) == {0, 13}
+    if "test_share" in parameters:
+        assert set(data.test.y) == {0, 13}
+
+
+def test_single_images_may_be_drawn_as_the_paper_did(official):
+    data = produced(GTSRB(root=str(official), split="images", test_share=0.25, validation=0.25))
+    assert (len(data.train), len(data.validation), len(data.test)) == (24, 8, 10)
+    assert signs(data.train) & signs(data.test)
+
+
+def test_a_missing_folder_is_a_fault_of_what_named_it(tmp_path, monkeypatch):
+    assert list(GTSRB().check()) == [
+        ("root", "nothing says where the data are; name their folder, or set TEMPER_DATA"),
+    ]
+    assert list(GTSRB().files()) == []
+    assert faults(tmp_path / "none") == [("root", f"there is no folder {tmp_path / 'none'}; expected that of gtsrb")]
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
+    message = f"there is no folder {tmp_path / 'gtsrb'} (from TEMPER_DATA); expected that of gtsrb"
+    assert list(GTSRB().check()) == [("", message)]
+
+
+def test_what_is_expected_where_is_said(official):
+    ((field, message),) = faults(official / "GTSRB" / "Final_Test")
+    assert (field, message) == (
+        "root",
+        f"{official / 'GTSRB' / 'Final_Test'} holds neither GTSRB/Final_Training/Images nor train; expected one, "
+        "with the folders 00000 to 00042",
+    )
+    (official / "GT-final_test.csv").unlink()
+    ((field, message),) = faults(official)
+    assert message.startswith("there is no GT-final_test.csv in ")
+    assert message.endswith("expected the labels of the test images, or give test_share")
+    shutil.rmtree(official / "GTSRB" / "Final_Test")
+    ((field, message),) = faults(official)
+    assert message.endswith("holds neither GTSRB/Final_Test/Images nor test; expected one, or give test_share")
+    assert faults(official, test_share=0.3) == []
+
+
+@pytest.mark.parametrize("name", ["00043", "stop"])
+def test_a_folder_that_is_no_class_is_a_fault(plain, name):
+    (plain / "train" / name).mkdir()
+    assert faults(plain) == [("root", f"{plain / 'train' / name} is no class; expected the folders 00000 to 00042")]
+
+
+def test_images_without_tracks_are_split_one_by_one_or_not_at_all(plain):
+    picture(path := plain / "train" / "00000" / "99.png", 1)
+    message = f"{path} does not begin with its track, as 00012_00029.ppm does; give split: images"
+    assert faults(plain) == [("split", message)]
+    assert faults(plain, split="images") == []
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("Filename,ClassId\n", "has no column Filename; expected Filename and ClassId, separated by ';'"),
+        (TRUTH + "00000.ppm;6;6;1;1;5;5;x\n", "line 2: expected a class number"),
+        (TRUTH + "00000.ppm;6;6\n", "line 2: expected a class number"),
+    ],
+)
+def test_damaged_labels_are_a_fault(official, content, said):
+    (official / "GT-final_test.csv").write_text(content, encoding="utf-8")
+    ((field, message),) = faults(official)
+    assert field == "root"
+    assert said in message
+
+
+def test_labels_of_no_class_and_images_that_are_gone_stop_the_stage(official):
+    row = "{};6;6;1;1;5;5;{}\n"
+    truth = official / "GT-final_test.csv"
+    truth.write_text(TRUTH + row.format("00000.ppm", 43), encoding="utf-8")
+    with pytest.raises(StageError, match="gtsrb, test: expected labels 0 to 42, received 43 to 43"):
+        produced(GTSRB(root=str(official)))
+    truth.write_text(TRUTH + row.format("00000.ppm", 1) + row.format("00009.ppm", 1), encoding="utf-8")
+    with pytest.raises(StageError, match=r"00009.ppm: the image is damaged \(.*No such file"):
+        produced(GTSRB(root=str(official)))
+
+
+def test_images_of_several_sizes_are_resized(official):
+    picture(official / "GTSRB" / "Final_Training" / "Images" / "00013" / "00000_00000.ppm", 9, 15, 17)
+    assert [field for field, _ in faults(official)] == ["resize"]
+    assert produced(GTSRB(root=str(official), resize=8, grey="luma")).train.shape == (8, 8, 1)
+
+
+@pytest.mark.shared
+@pytest.mark.slow
+def test_real_signs_are_split_by_track():
+    dataset = GTSRB(root=str(unpacked("gtsrb")), grey="luma", test_share=0.1, validation=0.1)
+    assert list(dataset.check()) == []
+    data = produced(dataset)
+    assert dataset.info().shape == (32, 32, 1)
+    assert sum(map(len, (data.train, data.validation, data.test))) == 13_070
+    for part, share in ((data.validation, 0.09), (data.test, 0.1)):
+        assert len(part) / 13_070 == pytest.approx(share, abs=0.02)
+        assert len(np.unique(part.y)) == 43
