@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core.artefacts import Examples, Images, Labels
 from core.classifier import Classifier
@@ -16,7 +17,9 @@ from core.run import Run
 from core.threat import ThreatModel
 
 SHOWN = 8
-"""Images of each set that the report shows, with the attacked model's predictions."""
+"""Images of each set that the report shows first."""
+PER_CLASS = 5
+"""Images of each class that the report shows besides."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +64,7 @@ class Attack(Generator):
             x[batch] = self.craft(victim, np.asarray(clean.x[batch]), clean.y[batch], rng)
             run.progress(min(start + self.batch_size, len(clean)), len(clean), "images")
         run.images += len(clean)
-        shown = victim.predict(x[:SHOWN]).tolist()
-        info = honesty(self.tag, self.labels, self.step_rule, self.threat) | {"predicted": shown}
+        info = honesty(self.tag, self.labels, self.step_rule, self.threat) | verdicts(victim, x, clean.y)
         return Examples(x=x, y=clean.y, index=clean.index, info=info)
 
     def _bounded(self, adversarial: Images, clean: Images) -> Images:
@@ -72,6 +74,19 @@ class Attack(Generator):
         if self.threat is not None and not (inside := self.threat.contains(adversarial - clean)).all():
             raise ValueError(f"{self.tag}: {(~inside).sum()} images left the ball {self.threat}")
         return adversarial
+
+
+def pictured(y: Labels) -> NDArray[np.int64]:
+    """Return which images the report shows of those with labels ``y`` (n,): rows in rising order."""
+    of_classes = [np.flatnonzero(y == label)[:PER_CLASS] for label in np.unique(y)]
+    return np.unique(np.concatenate([np.arange(min(SHOWN, len(y))), *of_classes]))
+
+
+def verdicts(victim: Classifier, x: Images, y: Labels) -> dict[str, Any]:
+    """Return what a model says of the images that the report shows, as ``predicted``: class by row."""
+    rows = pictured(y)
+    said = victim.predict(x[rows]).tolist()
+    return {"predicted": {str(row): label for row, label in zip(rows.tolist(), said, strict=True)}}
 
 
 def honesty(tag: str, labels: str, step_rule: str, threat: ThreatModel | None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from core.artefacts import Artefact, Data, Examples
-from core.attack import SHOWN
+from core.attack import PER_CLASS, SHOWN
 from core.dataset import Dataset
 from core.experiment import Experiment
 from core.graph import Graph, Work
@@ -19,7 +19,6 @@ from core.store import Store
 
 STAGES = 6
 """Stages of a section that are shown, each at the first of its points that is finished."""
-PER_CLASS = 5
 
 
 class Pictures:
@@ -76,11 +75,10 @@ class Pictures:
         return self._store.load(source.fingerprint, Data).part(source.part)
 
     def _by_class(self, work: Work, made: Examples, clean: Examples) -> ClassGrid:
-        known = [str(label) for label in made.info.get("predicted", [])]
         labels = np.unique(made.y)
         names = self._class_names(work, int(labels.max()) + 1)
         chosen = [np.flatnonzero(made.y == label)[:PER_CLASS] for label in labels]
-        predicted = [[known[i] if i < len(known) else "" for i in rows] for rows in chosen]
+        predicted = [[_said(made, row) for row in rows] for rows in chosen]
         return ClassGrid(
             name=work.label,
             classes=[names[label] for label in labels],
@@ -109,5 +107,10 @@ def _first_images(label: str, made: Examples, clean: Examples) -> ImageGrid:
         clean=np.asarray(clean.x[clean.rows_of(made.index[take])]),
         perturbed=np.asarray(made.x[take]),
         true=made.y[take].tolist(),
-        predicted=made.info.get("predicted", [""] * SHOWN)[take],
+        predicted=[_said(made, row) for row in range(len(made.y[take]))],
     )
+
+
+def _said(made: Examples, row: int) -> str:
+    """Return the class that the attacked model gave an image, empty where it was not asked."""
+    return str(made.info.get("predicted", {}).get(str(row), ""))

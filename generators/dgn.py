@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from core import backend, programs
 from core.artefacts import Examples, Images, Labels, read_json, write_json
-from core.attack import SHOWN, honesty
+from core.attack import honesty, verdicts
 from core.class_generators import ClassExamples, ClassGenerators, GeneratorLoss
 from core.classifier import Classifier
 from core.component import Component, Range, Ref
@@ -195,9 +195,8 @@ class DGN(Generator, _Learning):
         made = run.prepared("networks").perturb(x, before if self.selector == "predicted_label" else clean.y)
         run.images += len(clean)
         kept = self._kept(target, made, before, clean.y)
-        made = made[kept]
-        shown = target.predict(made[:SHOWN]).tolist()
-        return ClassExamples(x=made, y=clean.y[kept], index=clean.index[kept], info=self._info() | {"predicted": shown})
+        made, y = made[kept], clean.y[kept]
+        return ClassExamples(x=made, y=y, index=clean.index[kept], info=self._info() | verdicts(target, made, y))
 
     def _kept(self, target: Classifier, made: Images, before: Labels, y: Labels) -> NDArray[np.int64]:
         if self.keep == "all":

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from core import backend, programs
 from core.artefacts import Examples, Images
-from core.attack import SHOWN, honesty
+from core.attack import honesty, verdicts
 from core.classifier import Classifier
 from core.component import Range, Ref
 from core.families import Generator
@@ -89,7 +89,7 @@ class Synthesis(Generator):
         run.images += len(rows)
         rule = self.combine if self.combine == "sign_agreement" else f"one step, {self.step:g} x {self.combine}"
         info = honesty(self.tag, "true", rule, ThreatModel("inf", self.eps))
-        info |= {"left_out": len(clean) - len(rows), "predicted": victim.predict(x[:SHOWN]).tolist()}
+        info |= {"left_out": len(clean) - len(rows)} | verdicts(victim, x, clean.y[rows])
         return Examples(x=x, y=clean.y[rows], index=clean.index[rows], info=info)
 
     def excite(self, probe: Probe, x: Images, units: list[Indices], batch_size: int) -> Images:
