@@ -1,0 +1,115 @@
+"""How the traces of each class spread: the units that vary, their mean and covariance, and what makes them white."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.component import Range
+from core.faults import StageError
+from core.material import Arrays, Material
+from evaluation.surprise.traces import Groups, TraceScore, listed
+
+Floats = NDArray[np.float64]
+LEAST = 2
+"""Images of a class that it takes to say how they spread."""
+ROUNDING = 1e-13
+"""Eigenvalues below this share of the largest are rounding errors; activations are float32, their squares no better."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpreadScore(TraceScore):
+    """A score that compares an input's trace with how those of its predicted class spread."""
+
+    var_threshold: Annotated[float, "variance below which a unit is left out", Range(ge=0)] = 1e-5
+    mask: Annotated[
+        Literal["per_class", "union"],
+        "per_class: each class leaves out the units that hardly vary in it; union: all leave out those of any class",
+    ] = "per_class"
+    floor: Annotated[
+        float,
+        "least eigenvalue of a class's covariance, as a share of their mean; lower ones are lifted to it, "
+        "and with 0 a singular covariance is an error",
+        Range(ge=0, lt=1),
+    ] = 1e-6
+
+    def fit(self, material: Material) -> Arrays:
+        learnt = self.learnt_traces(material)
+        traces, groups = np.asarray(learnt["traces"]), Groups(learnt)
+        units = traces.shape[1]
+        kept, means = np.zeros((groups.count, units), np.bool_), np.zeros((groups.count, units))
+        roots, volumes = np.zeros((groups.count, units, units)), np.zeros(groups.count)
+        lifted = np.zeros(groups.count, np.int64)
+        judged = np.flatnonzero(groups.sizes() >= LEAST)
+        if not len(judged):
+            raise StageError(
+                f"{self.tag}: expected a class predicted for {LEAST} training images, received none; use more"
+            )
+        for label in judged:
+            own = traces[groups.rows[groups.slices[label]]]
+            kept[label] = own.var(axis=0, dtype=np.float64) >= max(self.var_threshold, np.finfo(np.float32).tiny)
+        if self.mask == "union":
+            kept[judged] = kept[judged].all(axis=0)
+        if not kept.any():
+            raise StageError(
+                f"{self.tag}: expected units whose variance is at least {self.var_threshold:g}, found none "
+                f"(mask: {self.mask}); lower var_threshold, or look at another layer"
+            )
+        for label in judged:
+            (columns,) = np.nonzero(kept[label])
+            if len(columns):
+                own = traces[np.ix_(groups.rows[groups.slices[label]], columns)].astype(np.float64)
+                means[label, columns] = own.mean(axis=0)
+                values, vectors = np.linalg.eigh(np.cov(own, rowvar=False).reshape(len(columns), -1))
+                values, lifted[label] = self._lifted(values, int(label))
+                roots[label][columns, : len(columns)] = vectors / np.sqrt(values)
+                volumes[label] = np.log(values).sum() / 2
+        return {**learnt, "kept": kept, "means": means, "roots": roots, "volumes": volumes, "lifted": lifted}
+
+    def _lifted(self, values: Floats, label: int) -> tuple[Floats, int]:
+        """Return the eigenvalues of a class's covariance, none too small, and how many were lifted."""
+        low = values < max(self.floor * values.mean(), ROUNDING * values.max())
+        if low.any() and not self.floor:
+            raise StageError(
+                f"{self.tag}: the covariance of class {label} is singular ({int(low.sum())} of {len(values)} directions); "
+                "give a floor above 0, or raise var_threshold"
+            )
+        return np.where(low, self.floor * values.mean(), values), int(low.sum())
+
+    def remarks(self, learnt: Arrays) -> Iterator[str]:
+        groups = Groups(learnt)
+        yield from groups.remarks(LEAST)
+        judged = groups.sizes() >= LEAST
+        units = learnt["kept"].shape[1]
+        out = units - learnt["kept"][judged].sum(axis=1)
+        if len(still := np.flatnonzero(judged)[out == units]):
+            yield f"classes in which no unit varies, so that they have no scores: {listed(still)}"
+        if out.any():
+            number = f"{out.min()}" if out.min() == out.max() else f"{out.min()} to {out.max()}"
+            yield f"{number} of {units} units left out of each class: variance below {self.var_threshold:g}"
+        if len(flat := np.flatnonzero(learnt["lifted"])):
+            most = int(learnt["lifted"].max())
+            yield f"classes with a singular covariance, lifted to the floor in at most {most} directions: {listed(flat)}"
+
+
+class Spread:
+    """How one class spreads: traces made white by it have mean 0 and covariance 1.
+
+    ``units`` is the number of those that vary, ``volume`` half the logarithm of the covariance's determinant.
+    """
+
+    def __init__(self, learnt: Arrays, label: int) -> None:
+        (self._columns,) = np.nonzero(learnt["kept"][label])
+        self.units = len(self._columns)
+        self._mean = np.asarray(learnt["means"][label])[self._columns]
+        self._root = np.asarray(learnt["roots"][label])[self._columns, : self.units]
+        self.volume = float(learnt["volumes"][label])
+
+    def white(self, traces: NDArray[np.float32]) -> Floats:
+        """Return traces (n, units of the layer) made white, float64 (n, units)."""
+        made: Floats = (traces[:, self._columns].astype(np.float64) - self._mean) @ self._root
+        return made

@@ -1,0 +1,101 @@
+"""What surprise is measured by: the traces that training images leave in a layer, class by predicted class."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.activations import Activations
+from core.faults import StageError
+from core.material import Arrays, Material
+from core.score import Score
+
+Match = Literal["exclude", "include"]
+Values = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TraceScore(Score):
+    """A score that compares an input's trace, the values of a layer's units, with those of the training images.
+
+    Classes are those the model predicts, not the labels.
+    """
+
+    layers: Annotated[
+        tuple[str, ...] | None, "names of the layers whose units are the trace; default: the last hidden one"
+    ] = None
+
+    def traces(self, seen: Activations) -> Values:
+        """Return the traces of n inputs, float32 (n, units)."""
+        units = seen.units(self.layers or seen.last_hidden)
+        return np.asarray(seen.means)[:, units]
+
+    def learnt_traces(self, material: Material) -> dict[str, NDArray[np.generic]]:
+        """Return the traces of the training images and their predicted classes.
+
+        Raises:
+            StageError: there is no training image whose trace is finite.
+        """
+        seen = material.activations
+        traces = self.traces(seen)
+        if not np.isfinite(traces).all(axis=1).any():
+            raise StageError(
+                f"{self.tag}: expected finite activations of the training images, received none; look at the model's weights"
+            )
+        return {"traces": traces, "predicted": seen.predicted, "classes": np.array(seen.logits.shape[1])}
+
+
+class Groups:
+    """Training images by predicted class, those without a finite trace left out.
+
+    Attributes:
+        rows: the training images, class after class, in each in their order.
+        slices: where each class, (classes,) of them, lies in ``rows``.
+    """
+
+    def __init__(self, learnt: Arrays) -> None:
+        predicted = learnt["predicted"]
+        finite = np.asarray(np.isfinite(learnt["traces"]).all(axis=1))
+        self.count = int(learnt["classes"])
+        order = np.argsort(predicted, kind="stable")
+        self.rows: NDArray[np.int64] = order[finite[order]]
+        ends = np.searchsorted(predicted[self.rows], np.arange(self.count + 1))
+        self.slices = [slice(int(a), int(b)) for a, b in itertools.pairwise(ends)]
+        self._images = len(predicted)
+
+    def places(self, own: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return where in ``rows`` each of some training images is; -1 where it is none, as ``own`` has it, or left out."""
+        places = np.full(self._images + 1, -1)  # the last one for those that are none
+        places[self.rows] = np.arange(len(self.rows))
+        found: NDArray[np.int64] = places[own]
+        return found
+
+    def sizes(self) -> NDArray[np.int64]:
+        """Return the number of images of each class, int64 (classes,)."""
+        return np.array([part.stop - part.start for part in self.slices])
+
+    def remarks(self, least: int) -> Iterator[str]:
+        """Yield which images are left out, and which classes have fewer images than it takes to judge."""
+        if missing := self._images - len(self.rows):
+            yield f"{missing} training images without finite activations left out"
+        if len(few := np.flatnonzero(self.sizes() < least)):
+            number = "no training image" if least == 1 else f"fewer than {least} training images"
+            yield f"classes predicted for {number}, so that they have no scores: {listed(few)}"
+
+
+def listed(labels: NDArray[np.int64], most: int = 8) -> str:
+    """Return classes as text, the first few of many."""
+    return ", ".join(map(str, labels[:most].tolist())) + (", ..." if len(labels) > most else "")
+
+
+def judged_by_class(seen: Activations, traces: Values) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """Yield each class that is predicted, and the inputs with finite traces it is predicted for."""
+    finite = np.isfinite(traces).all(axis=1)
+    predicted = seen.predicted
+    for label in np.unique(predicted[finite]).tolist():
+        yield label, np.flatnonzero(finite & (predicted == label))

@@ -1,0 +1,168 @@
+"""Likelihood-based and Mahalanobis surprise by hand, against SciPy and scikit-learn, and where covariances are singular."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import gaussian_kde, multivariate_normal
+from sklearn.covariance import EmpiricalCovariance
+
+from core.faults import StageError
+from core.score import NOT_LEARNT
+from evaluation.surprise import lsa
+from evaluation.surprise.lsa import LSA
+from evaluation.surprise.mdsa import MDSA
+from evaluation.surprise.spreads import SpreadScore
+from tests.evaluation.surprise.support import remarks, seen, values
+
+AS_PUBLISHED = LSA(mask="union", self_match="include", floor=0.0)
+both = pytest.mark.parametrize("score", [LSA(), MDSA()], ids=lambda s: s.tag)
+
+
+def normal(x: float, centre: float, variance: float) -> float:
+    return float(np.exp(-((x - centre) ** 2) / (2 * variance)) / np.sqrt(2 * np.pi * variance))
+
+
+def test_by_hand() -> None:
+    # Class 0 at -1, 0 and 1: variance 1, Scott's factor 3^(-1/5), class 1 at 5 and 7: variance 2, factor 2^(-1/5).
+    train = seen([[-1], [0], [1], [5], [7]], [0, 0, 0, 1, 1])
+    found = values(LSA(), train, seen([[0], [2], [5.5]], [0, 0, 1]))
+    first, second = 3 ** (-2 / 5), 2 * 2 ** (-2 / 5)
+    expected = [
+        -np.log(np.mean([normal(0, c, first) for c in (-1, 0, 1)])),
+        -np.log(np.mean([normal(2, c, first) for c in (-1, 0, 1)])),
+        -np.log(np.mean([normal(5.5, c, second) for c in (5, 7)])),
+    ]
+    assert found == pytest.approx(expected, rel=1e-12)
+    own = values(LSA(), train, train, np.arange(5))
+    assert own[1] == pytest.approx(-np.log(np.mean([normal(0, c, first) for c in (-1, 1)])))
+    assert own[3] == pytest.approx(-np.log(normal(5, 7, second)))
+    with_itself = values(LSA(self_match="include"), train, train, np.arange(5))
+    assert with_itself[1] == pytest.approx(expected[0])
+
+
+def test_distance_by_hand() -> None:
+    train = seen([[-1], [0], [1], [5], [7]], [0, 0, 0, 1, 1])
+    assert values(MDSA(), train, seen([[0], [2], [4]], [0, 0, 1])) == pytest.approx([0, 2, 2 / np.sqrt(2)])
+
+
+def cloud(n: int = 600, d: int = 12, classes: int = 3) -> tuple[Any, Any]:
+    rng = np.random.default_rng(0)
+    mixing = rng.normal(size=(classes, d, d))
+    labels = rng.integers(0, classes, n)
+    return np.einsum("nd,nde->ne", rng.normal(size=(n, d)), mixing[labels]).astype(np.float32), labels
+
+
+@pytest.mark.parametrize("score", [LSA(), AS_PUBLISHED], ids=["default", "published"])
+def test_against_scipy(score: LSA, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lsa, "ROWS", 64)
+    monkeypatch.setattr(lsa, "COLUMNS", 50)
+    traces, labels = cloud()
+    train, test, predicted = traces[:400], traces[400:], labels[400:]
+    found = values(score, seen(train, labels[:400]), seen(test, predicted))
+    for c in range(3):
+        kernels = gaussian_kde(train[labels[:400] == c].astype(np.float64).T)
+        expected = -kernels.logpdf(test[predicted == c].astype(np.float64).T)
+        assert found[predicted == c] == pytest.approx(expected, rel=1e-9, abs=1e-9)
+
+
+def test_leaving_oneself_out_against_the_definition() -> None:
+    traces, labels = cloud(n=90, d=4)
+    train = seen(traces, labels)
+    own = np.r_[np.arange(60), np.full(30, NOT_LEARNT)]
+    found = values(LSA(), train, train, own)
+    for i in (0, 7, 59, 60, 89):
+        same = np.flatnonzero(labels == labels[i])
+        points = traces[same].astype(np.float64)
+        width = len(same) ** (-2 / (4 + 4)) * np.cov(points, rowvar=False)
+        kernels = multivariate_normal.pdf(points, mean=traces[i].astype(np.float64), cov=width)
+        density = kernels[same != i].mean() if own[i] >= 0 else kernels.mean()
+        assert found[i] == pytest.approx(-np.log(density), rel=1e-9)
+
+
+def test_distance_against_scikit_learn() -> None:
+    traces, labels = cloud()
+    found = values(MDSA(), seen(traces[:400], labels[:400]), seen(traces[400:], labels[400:]))
+    for c in range(3):
+        own = traces[:400][labels[:400] == c].astype(np.float64)
+        fitted = EmpiricalCovariance().fit(own)  # divides by n, where a covariance divides by n - 1
+        squares = fitted.mahalanobis(traces[400:][labels[400:] == c].astype(np.float64)) * (len(own) - 1) / len(own)
+        assert found[labels[400:] == c] ** 2 == pytest.approx(squares, rel=1e-9)
+
+
+def test_far_away_is_a_large_number_and_not_infinity() -> None:
+    traces, labels = cloud(n=100, d=3)
+    far = values(LSA(), seen(traces, labels), seen(np.full((1, 3), 1e4), [0]))[0]
+    assert 1e5 < far < 1e12
+
+
+def test_units_that_hardly_vary_are_left_out_class_by_class_or_for_all() -> None:
+    traces, labels = cloud(n=200, d=4, classes=2)
+    traces[labels == 0, 3] = 0.5
+    train, test = seen(traces, labels), seen(traces + np.float32(0.1), labels)
+    found = {mask: values(LSA(mask=mask), train, test) for mask in ("per_class", "union")}
+    three, four = (values(LSA(), seen(traces[:, :d], labels), seen(traces[:, :d] + 0.1, labels)) for d in (3, 4))
+    assert np.array_equal(found["union"], three)
+    assert np.array_equal(found["per_class"][labels == 0], three[labels == 0])
+    assert np.array_equal(found["per_class"][labels == 1], four[labels == 1])
+    assert not np.allclose(three[labels == 1], four[labels == 1])
+    assert "0 to 1 of 4 units left out" in remarks(LSA(), train)
+    assert "1 of 4 units left out" in remarks(LSA(mask="union"), train)
+
+
+@both
+def test_a_singular_covariance_is_lifted_and_told(score: SpreadScore) -> None:
+    traces, labels = cloud(n=200, d=3, classes=2)
+    doubled = np.hstack([traces, traces[:, :1]])  # a unit that repeats another
+    train = seen(doubled, labels)
+    off = doubled[:1].copy()
+    off[0, 3] += 1.0  # where no training image is
+    on, away = values(score, train, seen(doubled[:1], labels[:1])), values(score, train, seen(off, labels[:1]))
+    assert np.isfinite(on).all()
+    assert away > on + 100
+    assert "singular covariance, lifted to the floor in at most 1 directions: 0, 1" in remarks(score, train)
+
+
+@both
+def test_fewer_images_than_units(score: SpreadScore) -> None:
+    traces, labels = cloud(n=40, d=30, classes=2)
+    train = seen(traces, labels)
+    assert np.isfinite(values(score, train, train, np.arange(40))).all()
+    assert "singular covariance" in remarks(score, train)
+
+
+def test_as_published_a_singular_covariance_is_an_error() -> None:
+    traces, labels = cloud(n=200, d=3, classes=2)
+    with pytest.raises(StageError, match="covariance of class 0 is singular"):
+        remarks(AS_PUBLISHED, seen(np.hstack([traces, traces[:, :1]]), labels))
+
+
+@both
+def test_classes_that_cannot_be_judged_are_told(score: SpreadScore) -> None:
+    train = seen([[0], [1], [2], [9], [3], [3]], [0, 0, 0, 1, 2, 2], classes=4)
+    test = seen([[1], [9], [3], [3]], [0, 1, 2, 3], classes=4)
+    assert np.isnan(values(score, train, test)).tolist() == [False, True, True, True]
+    said = remarks(score, train)
+    assert "classes predicted for fewer than 2 training images, so that they have no scores: 1, 3" in said
+    assert "classes in which no unit varies, so that they have no scores: 2" in said
+
+
+@both
+def test_where_nothing_can_be_judged_there_is_an_error(score: SpreadScore) -> None:
+    with pytest.raises(StageError, match="predicted for 2 training images"):
+        values(score, seen([[0], [1]], [0, 1]), seen([[0]], [0]))
+    with pytest.raises(StageError, match="variance is at least 1e-05"):
+        values(score, seen([[1], [1]], [0, 0]), seen([[0]], [0]))
+    with pytest.raises(StageError, match="finite activations"):
+        values(score, seen([[np.nan], [np.nan]], [0, 0]), seen([[0]], [0]))
+
+
+@both
+def test_what_is_no_number_has_no_score(score: SpreadScore) -> None:
+    train = seen([[0], [1], [2], [np.nan]], [0, 0, 0, 0])
+    found = values(score, train, seen([[1], [np.inf]], [0, 0]))
+    assert np.isnan(found).tolist() == [False, True]
+    assert found[0] == values(score, seen([[0], [1], [2]], [0, 0, 0]), seen([[1]], [0]))[0]
+    assert "1 training images without finite activations" in remarks(score, train)
