@@ -8,11 +8,15 @@ import pytest
 from core.artefacts import DataInfo
 from targets.models.convnet import ConvNet
 from targets.models.dense import Dense
+from targets.models.guided import GuidedCIFAR10, GuidedFashionMNIST, GuidedGTSRB, GuidedIntel, GuidedMNIST
 from targets.models.lenet import LeNet1, LeNet4, LeNet5
 from tests.targets.models.support import DATASET, data, examples, run
 
 MNIST = DataInfo((28, 28, 1), tuple("0123456789"))
 CIFAR = DataInfo((32, 32, 3), tuple("0123456789"))
+GREY_CIFAR = DataInfo((32, 32, 1), CIFAR.class_names)
+GTSRB = DataInfo((48, 48, 1), tuple(map(str, range(43))))
+INTEL = DataInfo((48, 48, 1), tuple("012345"))
 
 
 @pytest.mark.parametrize(
@@ -29,12 +33,17 @@ CIFAR = DataInfo((32, 32, 3), tuple("0123456789"))
         (LeNet4(dataset=DATASET, padding="same"), MNIST, 69_362),
         (LeNet5(dataset=DATASET, padding="same"), MNIST, 107_786),
         (ConvNet(dataset=DATASET), CIFAR, 122_570),
+        (GuidedMNIST(dataset=DATASET), MNIST, 1_625_866),
+        (GuidedFashionMNIST(dataset=DATASET), MNIST, 448_010),
+        (GuidedCIFAR10(dataset=DATASET), GREY_CIFAR, 675_722),
+        (GuidedGTSRB(dataset=DATASET), GTSRB, 2_788_619),
+        (GuidedIntel(dataset=DATASET), INTEL, 882_498),
     ],
 )
 def test_the_number_of_parameters_is_the_published_one(target: Any, info: DataInfo, parameters: int) -> None:
     model = target.network(info)
     assert model.count_params() == parameters
-    assert (model.input_shape, model.output_shape) == ((None, *info.shape), (None, 10))
+    assert (model.input_shape, model.output_shape) == ((None, *info.shape), (None, info.num_classes))
 
 
 @pytest.mark.parametrize(
@@ -44,6 +53,8 @@ def test_the_number_of_parameters_is_the_published_one(target: Any, info: DataIn
         LeNet1(dataset=DATASET),
         LeNet5(dataset=DATASET, padding="same"),
         ConvNet(dataset=DATASET),
+        GuidedMNIST(dataset=DATASET),
+        GuidedIntel(dataset=DATASET),
     ],
 )
 def test_the_smallest_image_is_exactly_the_one_the_network_can_be_built_for(target: Any) -> None:
@@ -56,6 +67,19 @@ def test_the_smallest_image_is_exactly_the_one_the_network_can_be_built_for(targ
         assert [field for field, _ in target.fits(small)] == ["dataset"]
         with pytest.raises(ValueError, match=r"shape|negative|dimension"):
             target.network(small)
+
+
+def test_guided_networks_drop_where_the_paper_does() -> None:
+    network = GuidedIntel(dataset=DATASET).network(INTEL)
+    kinds = [(layer.name, getattr(layer, "rate", None)) for layer in network.layers]
+    assert [(name, rate) for name, rate in kinds if rate] == [
+        ("block3_dropout", 0.3),
+        ("block4_dropout", 0.3),
+        ("flat_dropout", 0.5),
+        ("dense_1_dropout", 0.5),
+    ]
+    assert network.get_layer("flatten").output.shape[1] == 1152
+    assert [name for name, _ in kinds][-4:] == ["dense_1", "dense_1_dropout", "dense_2", "logits"]
 
 
 def test_leaky_hidden_layers_let_a_hundredth_through() -> None:
