@@ -153,6 +153,7 @@ class Graph:
         name: str = "",
     ) -> str:
         """Add the work of a bound component, which a stage prepares if it has a ``name``; return its fingerprint."""
+        component = component.equivalent()
         inputs = dict(self._inputs(component, point))
         for before, preparation in component.preparations().items():
             inputs[str(prepared(before))] = Input(self._add(stage, preparation, None, point, against, before))
@@ -230,7 +231,7 @@ class Graph:
             "component": values,
             "code": self._code(component),
             "part": part,
-            "seed": None if seed is None else [seed, stage],
+            "seed": None if seed is None else [seed, component.stream(stage)],
             "backend": None if isinstance(component, Dataset) else backend.name(),
             "files": [self._digests.content(path) for path in component.files()],
             "reads": [identity(ref) for ref in component.references() if ref.clean],

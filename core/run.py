@@ -39,6 +39,7 @@ class Run:
 
     Attributes:
         stage: the stage's name in the experiment file.
+        stream: the name that the random stream derives from, the stage's own unless its component says otherwise.
         part: the part a generator is asked for; ``None`` for every other family.
         seed: the experiment's seed (0 for a deterministic component).
         images: how many images were processed, for the cost report; a component adds to it.
@@ -53,8 +54,10 @@ class Run:
         cost: Callable[[Ref[Any]], Mapping[str, Any]],
         progress: Progress,
         gather: Callable[[Ref[Results]], Sequence[Measured]] = lambda ref: (),
+        stream: str | None = None,
     ) -> None:
         self.stage, self.seed, self.part = stage, seed, part
+        self.stream = stage if stream is None else stream
         self.images = 0
         self._load, self._cost, self._progress, self._gather = load, cost, progress, gather
 
@@ -88,9 +91,9 @@ class Run:
     def rng(self, purpose: str = "") -> np.random.Generator:
         """Return the stage's random stream, or a separate one for a ``purpose``.
 
-        Derived from the seed and the stage's name alone, so that adding a stage changes no other's numbers.
+        Derived from the seed and the stream's name alone, so that adding a stage changes no other's numbers.
         """
-        return np.random.default_rng([self.seed, crc32(self.stage.encode()), crc32(purpose.encode())])
+        return np.random.default_rng([self.seed, crc32(self.stream.encode()), crc32(purpose.encode())])
 
     def framework_seed(self) -> int:
         """Return a 31-bit seed for frameworks that take an integer."""

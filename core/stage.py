@@ -28,6 +28,20 @@ class Stage(Component):
         """
         return {}
 
+    def stream(self, stage: str) -> str:
+        """Return the name that the random stream derives from beside the seed: by default that of the stage in the file.
+
+        Stages of one stream draw the same numbers, so that they differ by what they do and not by chance.
+        """
+        return stage
+
+    def equivalent(self) -> Stage:
+        """Return the component that is computed for this one and all others whose artefact is the same.
+
+        Called on a component whose references say which part they mean.
+        """
+        return self
+
     @abstractmethod
     def produce(self, run: Run) -> Artefact:
         """Do the work and return the artefact."""

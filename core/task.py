@@ -83,7 +83,7 @@ def perform(task: Task, root: Path, report: Report) -> Outcome:
         if component.framework:
             backend.keras()
         with ledger.attempt() as attempt, meter.watching(attempt.note_memory):
-            run = _run(task, store, report)
+            run = _run(task, component.stream(task.stage), store, report)
             artefact = component.produce(run)
             meter.cost.images = run.images
     except Damaged as damage:
@@ -121,7 +121,7 @@ def _component(family: str, values: Mapping[str, Any], folders: tuple[str, ...])
     return build(leaf, values, catalogue)
 
 
-def _run(task: Task, store: Store, report: Report) -> Run:
+def _run(task: Task, stream: str, store: Store, report: Report) -> Run:
     inputs = {ref: Input(**values) for ref, values in task.inputs.items()}
 
     def load(ref: Ref[Any]) -> Any:
@@ -144,7 +144,7 @@ def _run(task: Task, store: Store, report: Report) -> Run:
         cells = [found for key, found in inputs.items() if is_cell_of(key, ref)]
         return [Measured(row, cell.point or {}) for cell in cells for row in store.load(cell.fingerprint, Results).rows]
 
-    return Run(task.stage, task.seed, task.part, load, cost, progress, gather)
+    return Run(task.stage, task.seed, task.part, load, cost, progress, gather, stream)
 
 
 def _seconds(store: Store, fingerprint: str) -> float:
