@@ -57,7 +57,7 @@ def run(
     if n > batch_size:
         raise ValueError(f"programs.run: expected at most {batch_size} images, received {n}")
     fused = _fuses(model, passes)
-    program = _program(_architecture(model), body, static, fused)
+    program = _program(architecture(model), body, static, fused)
     numbers = [np.asarray(value, np.int32 if isinstance(value, int) else np.float32) for value in shared]
     shares = _shares(n) if fused else 1
     size = _padded_size(-(-n // shares), -(-batch_size // shares))
@@ -75,8 +75,8 @@ def run_all(model: Any, body: Body, *images: NDArray[Any]) -> Arrays:
 
 
 @dataclass(frozen=True)
-class _Architecture:
-    """What a program depends on of a model: everything but the values of its weights."""
+class Architecture:
+    """What a program depends on of a model: everything but the values of its weights; ``model`` is one that has it."""
 
     digest: str
     model: Any = field(compare=False)
@@ -85,10 +85,11 @@ class _Architecture:
 _digests: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
 
 
-def _architecture(model: Any) -> _Architecture:
+def architecture(model: Any) -> Architecture:
+    """Return what tells a Keras model from those of other layers, equal for models that differ in their weights only."""
     if model not in _digests:
         _digests[model] = _describe(model)
-    return _Architecture(_digests[model], model)
+    return Architecture(_digests[model], model)
 
 
 def _describe(model: Any) -> str:
@@ -114,7 +115,7 @@ def _unnamed(part: Any, names: dict[str, int], reference: bool = False) -> Any:
 
 @lru_cache(maxsize=_COMPILED_AT_ONCE)
 def _program(
-    architecture: _Architecture, body: Body, static: tuple[Hashable, ...], fused: bool
+    architecture: Architecture, body: Body, static: tuple[Hashable, ...], fused: bool
 ) -> Callable[[Any, list[NDArray[Any]]], Arrays]:
     """Return the function that runs ``body`` for any model of the architecture, on arrays."""
     compiled = _compile(architecture.model, body, static, fused)

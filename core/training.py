@@ -12,6 +12,7 @@ from core import backend
 from core.artefacts import Images, Labels
 from core.faults import StageError
 from core.run import Progress
+from core.trainers import trainer
 
 Optimizer = Literal["adam", "adadelta", "rmsprop", "sgd"]
 Perturb = Callable[[Images, Labels], Images]
@@ -40,11 +41,15 @@ def fit(
     Raises:
         StageError: the loss is no longer finite.
     """
-    keras = backend.keras()
-    # Training a wrapper leaves the model itself without an optimizer, whose state would be saved with it.
-    trainer = keras.Model(model.inputs[0], model.outputs[0])
-    _compile(trainer, _optimizer(optimizer, learning_rate), steps=_steps(len(x), batch_size))
-    return _fit(trainer, x, y, epochs, batch_size, seed, shuffle, progress)
+    steps = _steps(len(x), batch_size)
+
+    def compiled(copy: Any) -> Any:
+        wrapper = backend.keras().Model(copy.inputs[0], copy.outputs[0])
+        _compile(wrapper, _optimizer(optimizer, learning_rate), steps=steps)
+        return wrapper
+
+    with trainer(model, compiled, ("fit", optimizer, learning_rate, steps)).holding(model) as copy:
+        return _fit(copy, x, y, epochs, batch_size, seed, shuffle, progress)
 
 
 def fit_pairs(
@@ -68,12 +73,17 @@ def fit_pairs(
     Raises:
         StageError: the loss is no longer finite.
     """
-    keras = backend.keras()
-    inputs = [keras.Input(model.input_shape[1:]) for _ in range(2)]
-    trainer = keras.Model(inputs, [model(images) for images in inputs])
-    weights = [ratio, 1.0 - ratio]
-    _compile(trainer, _optimizer("adam", learning_rate), steps=_steps(len(y), batch_size), loss_weights=weights)
-    return _fit(trainer, [clean, adversarial], [y, y], epochs, batch_size, seed, shuffle, progress)
+    steps = _steps(len(y), batch_size)
+
+    def compiled(copy: Any) -> Any:
+        keras = backend.keras()
+        inputs = [keras.Input(copy.input_shape[1:]) for _ in range(2)]
+        wrapper = keras.Model(inputs, [copy(images) for images in inputs])
+        _compile(wrapper, _optimizer("adam", learning_rate), steps=steps, loss_weights=[ratio, 1.0 - ratio])
+        return wrapper
+
+    with trainer(model, compiled, ("fit_pairs", ratio, learning_rate, steps)).holding(model) as copy:
+        return _fit(copy, [clean, adversarial], [y, y], epochs, batch_size, seed, shuffle, progress)
 
 
 def fit_on_the_fly(
@@ -97,29 +107,40 @@ def fit_on_the_fly(
     Raises:
         StageError: the loss is no longer finite.
     """
-    trainer = backend.keras().Model(model.inputs[0], model.outputs[0])
-    _compile(trainer, _optimizer("adam", learning_rate), steps=1)
+    # The attack looks at the model as it stands, so it is trained in no copy; the wrapper keeps the optimiser out of it.
+    wrapper = backend.keras().Model(model.inputs[0], model.outputs[0])
+    _compile(wrapper, _optimizer("adam", learning_rate), steps=1)
     losses = []
     for epoch in range(epochs):
         order = rng.permutation(len(x))
-        trainer.reset_metrics()
+        wrapper.reset_metrics()
         loss = math.nan
         for start in range(0, len(x), batch_size):
             batch = order[start : start + batch_size]
             images, labels = x[batch], y[batch]
             replaced = rng.permutation(len(batch))[: math.ceil(share * len(batch))]
             images[replaced] = perturb(images[replaced], labels[replaced])
-            loss = float(trainer.train_on_batch(images, labels))
+            loss = float(wrapper.train_on_batch(images, labels))
         losses.append(_finite(loss, epoch))
         if progress:
             progress(epoch + 1, epochs, "epochs")
     return losses
 
 
+def copied(model: Any, seed: int, *, weights: bool) -> Any:
+    """Return a model of the same layers that shares none with the given one: with its weights, or with new initial ones."""
+    backend.seed(seed)
+    copy = backend.keras().models.clone_model(model)
+    if weights:
+        copy.set_weights(model.get_weights())
+    return copy
+
+
 def _steps(n: int, batch_size: int) -> int:
     if backend.name() == "torch":
         return 1  # Keras refuses more: torch runs each step as it comes
-    return max(1, min(STEPS_AT_ONCE, math.ceil(n / batch_size)))
+    # A power of two: sets of many sizes are trained by few programs.
+    return min(STEPS_AT_ONCE, 2 ** math.floor(math.log2(max(1, math.ceil(n / batch_size)))))
 
 
 def _optimizer(name: Optimizer, learning_rate: float) -> Any:
@@ -135,11 +156,11 @@ def _optimizer(name: Optimizer, learning_rate: float) -> Any:
             return optimizers.SGD(learning_rate, momentum=0.9, nesterov=True)
 
 
-def _compile(trainer: Any, optimizer: Any, *, steps: int, loss_weights: list[float] | None = None) -> None:
+def _compile(model: Any, optimizer: Any, *, steps: int, loss_weights: list[float] | None = None) -> None:
     losses = backend.keras().losses
-    trainer.compile(
+    model.compile(
         optimizer=optimizer,
-        loss=[losses.SparseCategoricalCrossentropy(from_logits=True) for _ in trainer.outputs],
+        loss=[losses.SparseCategoricalCrossentropy(from_logits=True) for _ in model.outputs],
         loss_weights=loss_weights,
         steps_per_execution=steps,
         # XLA makes TensorFlow's convolutions on a CPU twice as slow; JAX without it compiles nothing at all.
@@ -148,7 +169,7 @@ def _compile(trainer: Any, optimizer: Any, *, steps: int, loss_weights: list[flo
 
 
 def _fit(
-    trainer: Any, x: Any, y: Any, epochs: int, batch_size: int, seed: int, shuffle: bool, progress: Progress | None
+    model: Any, x: Any, y: Any, epochs: int, batch_size: int, seed: int, shuffle: bool, progress: Progress | None
 ) -> list[float]:
     losses: list[float] = []
 
@@ -159,7 +180,7 @@ def _fit(
 
     callbacks = [backend.keras().callbacks.LambdaCallback(on_epoch_end=report)]
     backend.seed(seed)
-    trainer.fit(x, y, batch_size=batch_size, epochs=epochs, shuffle=shuffle, verbose=0, callbacks=callbacks)
+    model.fit(x, y, batch_size=batch_size, epochs=epochs, shuffle=shuffle, verbose=0, callbacks=callbacks)
     return losses
 
 

@@ -101,13 +101,9 @@ class AdversarialTraining(Repair):
 
     def _initial(self, run: Run) -> Any:
         """Return a model of the same layers that shares no weights with the one to harden."""
-        source, seed = run[self.model].model, run.framework_seed()
-        backend.seed(seed)
-        model = backend.keras().models.clone_model(source)
-        start = self.start or ("fresh" if self.recipe == "gf" else "continued")
-        if start == "continued":
-            model.set_weights(source.get_weights())
-        elif self.as_published:
+        start, seed = self.start or ("fresh" if self.recipe == "gf" else "continued"), run.framework_seed()
+        model = training.copied(run[self.model].model, seed, weights=start == "continued")
+        if start == "fresh" and self.as_published:
             _initialise_as_published(model, seed)
         return model
 
