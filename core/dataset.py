@@ -91,6 +91,11 @@ class Dataset(Stage):
         return None
 
     @final
+    def sizes(self) -> tuple[int, int] | None:
+        """Return how many training and test images there are to choose from, where that is known without loading."""
+        return (self.resplit[0], self.resplit[2]) if len(self.resplit) == 3 else self.source_sizes()
+
+    @final
     def info(self) -> DataInfo:
         """Return shape and class names as ``produce`` gives them: with ``classes``, ``grey`` and ``resize`` applied."""
         source = self.source_info()
@@ -111,7 +116,7 @@ class Dataset(Stage):
         if self.grey and source.shape[2] not in (1, 3):
             yield "grey", f"the images have {source.shape[2]} channels; expected 1 or 3"
         if sizes := self.source_sizes():
-            yield from self._check_sizes(*sizes)
+            yield from self._check_sizes(sum(sizes))
 
     def _check_options(self) -> Iterator[tuple[str, str]]:
         if len(set(self.classes)) < len(self.classes):
@@ -128,15 +133,11 @@ class Dataset(Stage):
         elif self.validation:
             yield "validation", "resplit says how large the validation part is; leave one of them out"
 
-    def _check_sizes(self, train: int, test: int) -> Iterator[tuple[str, str]]:
-        there_are = "images are asked for; expected at most"
-        if self.resplit:
-            if sum(self.resplit) > train + test:
-                yield "resplit", f"{sum(self.resplit)} {there_are} {train + test}, which is all there are"
-            train, _, test = self.resplit
-        for field, size, available in (("train_size", self.train_size, train), ("test_size", self.test_size, test)):
+    def _check_sizes(self, there_are: int) -> Iterator[tuple[str, str]]:
+        asked = (("resplit", sum(self.resplit)), ("train_size", self.train_size), ("test_size", self.test_size))
+        for (field, size), available in zip(asked, (there_are, *(self.sizes() or ())), strict=True):
             if size is not None and size > available:
-                yield field, f"{size} {there_are} {available}, which is all there are"
+                yield field, f"{size} images are asked for; expected at most {available}, which is all there are"
 
     @final
     def produce(self, run: Run) -> Data:

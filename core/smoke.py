@@ -38,7 +38,7 @@ def _tiny(spec: StageSpec, experiment: Experiment) -> dict[str, Any]:
     component = next(experiment.components(spec.name))
     if isinstance(component, Dataset):
         # A data set may have fewer images than that; one of unknown size keeps what its file says.
-        sizes = component.source_sizes() or (0, 0)
+        sizes = component.sizes() or (0, 0)
         limits |= {name: min(limits[name], size) for name, size in zip(("train_size", "test_size"), sizes, strict=True)}
     for field in fields_of(spec.cls):
         if limits.get(field.name):

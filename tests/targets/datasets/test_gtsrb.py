@@ -124,6 +124,14 @@ def test_single_images_may_be_drawn_as_the_paper_did(official):
     assert signs(data.train) & signs(data.test)
 
 
+def test_the_papers_sizes_are_drawn_from_the_training_images_alone(official):
+    dataset = GTSRB(root=str(official), split="images", test_share=0.1, resplit=(30, 4, 5))
+    assert list(dataset.check()) == []
+    data = produced(dataset)
+    assert (len(data.train), len(data.validation), len(data.test)) == (30, 4, 5)
+    assert max(signs(data.test)) < 200
+
+
 def test_a_missing_folder_is_a_fault_of_what_named_it(tmp_path, monkeypatch):
     assert list(GTSRB().check()) == [
         ("root", "nothing says where the data are; name their folder, or set TEMPER_DATA"),

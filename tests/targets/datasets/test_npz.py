@@ -100,6 +100,11 @@ def test_drawing_anew_counts_the_classes_that_are_kept(make):
         produced(make(classes=(2, 0), resplit=(41, 10, 20)))
 
 
+def test_there_are_as_many_to_choose_from_as_were_drawn(make):
+    assert make(resplit=(50, 20, 30)).sizes() == (50, 30)
+    assert make().sizes() == (100, 40) == make().source_sizes()
+
+
 def test_opencv_prepares_bytes(make):
     contents = arrays(**COLOUR)
     data = produced(make(contents, grey="luma_bgr", resize=4, opencv=True))
