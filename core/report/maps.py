@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 WRAP = 64  # units in one line of a layer map; a layer of more goes on in the next
 EMPTY = "#eceff1"
 NAME_SIZE, TITLE_SIZE = 6, 8.5  # points
-WIDTH, COLUMN, UNIT = 10.0, 4.2, 0.16  # inches, at most: all maps side by side, one of several, a unit
+WIDTH, COLUMN = 10.0, 4.2  # inches, at most: all maps side by side, one of several
+UNIT = (0.1, 0.16)  # inches: the least size of a unit for maps to stand side by side, its greatest size
 TITLE, GAP = 0.2, 0.22  # inches: above a map, between maps
 SCALE = (0.14, 0.9, 2.5)  # inches: the colour scale's width, its least and greatest height
 OUTLIER = 3.0  # a largest score so many times the 99th percentile does not set the scale
@@ -63,7 +64,7 @@ def _layers(figure: Figure, found: LayerMap) -> None:
     units = min(WRAP, max(units for _, units in found.layers))
     titles = [_title(found, label) for label in range(count)]
     # All in inches, so that names and the scale have their room whatever the number of units.
-    unit = min(UNIT, (COLUMN if units <= COLUMN / 0.1 else WIDTH) / units)
+    unit = min(UNIT[1], (COLUMN if units * UNIT[0] <= COLUMN else WIDTH) / units)
     names = max(_inches(name, NAME_SIZE) for name, _ in found.layers) + 0.1
     wide = max(unit * units, *(_inches(title, TITLE_SIZE, "bold") for title in titles))
     high = max(unit * len(lines), 0.11 * len(found.layers))
@@ -74,20 +75,20 @@ def _layers(figure: Figure, found: LayerMap) -> None:
     width, height = across * column + SCALE[0] + 0.6, max(down * row, TITLE + tall)
     figure.set_size_inches(width, height)
     low, top = _scale(found.scores[:count])
-    norm = Normalize(low, top)
+    scale = ScalarMappable(Normalize(low, top), "RdBu_r" if low < 0 else "YlOrRd")
     for label in range(count):
         left, upper = label % across * column + names, label // across * row + TITLE
         place = (left / width, 1 - (upper + high) / height, unit * units / width, high / height)
-        _units(figure.add_axes(place), found, label, titles[label], lines, units, norm)
+        _units(figure.add_axes(place), found, label, titles[label], lines, units, scale)
     place = (across * column / width, 1 - (TITLE + tall) / height, SCALE[0] / width, tall / height)
-    bar = figure.colorbar(ScalarMappable(norm, "YlOrRd"), cax=figure.add_axes(place))
+    bar = figure.colorbar(scale, cax=figure.add_axes(place))
     bar.outline.set_visible(False)
     bar.set_label("score", fontsize=8)
     bar.ax.tick_params(labelsize=7, length=2)
 
 
 def _units(
-    axes: Axes, found: LayerMap, label: int, title: str, lines: list[tuple[int, int]], width: int, norm: Any
+    axes: Axes, found: LayerMap, label: int, title: str, lines: list[tuple[int, int]], width: int, scale: Any
 ) -> None:
     from matplotlib.colors import ListedColormap
     from matplotlib.patches import Rectangle
@@ -96,11 +97,11 @@ def _units(
     _bare(axes, title)
     image: NDArray[Any] = np.full((len(lines), width), np.nan)
     for line, (start, units) in enumerate(lines):
-        image[line, :units] = np.minimum(scores[start : start + units], norm.vmax)
+        image[line, :units] = np.clip(scores[start : start + units], *scale.get_clim())
     # Below, what there is; above, what is known of it. Lines that are not full end in white.
     below = np.ma.masked_less(np.arange(width) < np.array([[units] for _, units in lines]), 1)
     axes.imshow(below, cmap=ListedColormap([EMPTY]), aspect="auto", interpolation="nearest")
-    axes.imshow(np.ma.masked_invalid(image), cmap="YlOrRd", norm=norm, aspect="auto", interpolation="nearest")
+    axes.imshow(np.ma.masked_invalid(image), cmap=scale.cmap, norm=scale.norm, aspect="auto", interpolation="nearest")
     axes.set_facecolor("white")
     firsts = np.cumsum([0, *(units for _, units in found.layers)])
     ticks = [next(i for i, (start, _) in enumerate(lines) if start == first) for first in firsts[:-1]]
@@ -136,13 +137,16 @@ def _lines(found: LayerMap) -> list[tuple[int, int]]:
 
 
 def _scale(scores: NDArray[Any]) -> tuple[float, float]:
-    """Return the ends of the colour scale; an infinite or outlying score takes the colour of the highest."""
+    """Return the ends of the colour scale, about zero if any score is negative.
+
+    An infinite or outlying score takes the colour of the end that it lies beyond.
+    """
     known = scores[np.isfinite(scores)]
-    if not known.size:
-        return 0.0, 1.0
-    low, high, usual = min(0.0, float(known.min())), float(known.max()), float(np.percentile(known, 99))
-    high = usual if high > OUTLIER * usual > 0 else high
-    return low, high if high > low else low + 1.0
+    signed = bool((known < 0).any())
+    sizes = np.abs(known)
+    high, usual = float(sizes.max(initial=0.0)), float(np.percentile(sizes, 99)) if sizes.size else 0.0
+    high = usual if high > OUTLIER * usual > 0 else high or 1.0
+    return -high if signed else 0.0, high
 
 
 def _bare(axes: Axes, title: str) -> None:

@@ -109,7 +109,15 @@ def test_an_outlier_or_an_infinite_score_does_not_set_the_scale() -> None:
     assert high < 1.1
     assert _scale(np.array([np.nan, np.inf])) == (0.0, 1.0)
     assert _scale(np.zeros(3)) == (0.0, 1.0)
+    assert _scale(np.array([-0.5, 2.0, -np.inf])) == (-2.0, 2.0)
     assert draw(replace(UNITS, scores=np.where(UNITS.scores > 0.5, np.inf, UNITS.scores))).png
+
+
+def test_signed_scores_are_shown_about_zero() -> None:
+    signed = replace(UNITS, scores=np.tile([-1.0, 0.0, 1.0, -1.0, 0.0, 0.0, 1.0], (2, 1)), selected=([], []))
+    for colour in ((103, 0, 31), (5, 48, 97)):  # the ends of RdBu
+        assert share(signed, colour) > 0.01
+        assert share(replace(signed, scores=np.abs(signed.scores)), colour) == 0.0
 
 
 def test_wrong_predictions_are_framed_in_red() -> None:
