@@ -15,6 +15,7 @@ from core.artefacts import Examples
 from core.classifier import Classifier
 from core.component import Ref
 from core.coverage import Criterion
+from core.material import Arrays
 from core.naming import named
 from core.preparations.observation import Observation
 from core.preparations.profile import CriterionProfile
@@ -39,7 +40,8 @@ class _Priority(Preparation):
     examples: Annotated[Ref[Examples], "the inputs to order"]
 
     def preparations(self) -> Mapping[str, Preparation]:
-        return {"seen": Observation(model=self.model, examples=self.examples), "learnt": self.before()}
+        before = self.before()
+        return {"seen": Observation(model=self.model, examples=self.examples)} | ({"learnt": before} if before else {})
 
     def produce(self, run: Run) -> Ordered:
         seen: Activations = run.prepared("seen")
@@ -53,8 +55,8 @@ class _Priority(Preparation):
         """What the order is called."""
 
     @abstractmethod
-    def before(self) -> Preparation:
-        """Return what is prepared as ``learnt``."""
+    def before(self) -> Preparation | None:
+        """Return what is prepared as ``learnt``, if anything."""
 
     @abstractmethod
     def order(self, run: Run, seen: Activations) -> tuple[Rows, tuple[str, ...]]:
@@ -107,12 +109,15 @@ class CoveragePriority(_Priority):
     def name(self) -> str:
         return named(self.criterion)
 
-    def before(self) -> Preparation:
+    def before(self) -> Preparation | None:
+        if not self.criterion.learns:
+            return None
         return CriterionProfile(model=self.model, data=self.data, criterion=self.criterion)
 
     def order(self, run: Run, seen: Activations) -> tuple[Rows, tuple[str, ...]]:
-        coverage = self.criterion.coverage(run.prepared("learnt").arrays, seen)
-        return coverage.additional_order(seen), ()
+        learnt: Arrays = run.prepared("learnt").arrays if self.criterion.learns else {}
+        coverage = self.criterion.coverage(learnt, seen)
+        return coverage.additional_order(seen), tuple(coverage.remarks)
 
 
 def _equals(values: Scores) -> tuple[str, ...]:
