@@ -15,6 +15,7 @@ from core.history import Failures
 from core.pictures import Pictures
 from core.report.spec import Experiment
 from core.resolved import resolved
+from core.score_pictures import score_pictures
 from core.store import Damaged, Store
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class Collection:
             resolved=resolved(experiment),
             examples=pictures.examples(),
             localisation=pictures.localisation(),
+            scores=score_pictures(self._graph, self._store),
         )
 
     def failures(self) -> Iterator[dict[str, Any]]:

@@ -7,12 +7,13 @@ from itertools import combinations
 from math import comb
 
 import numpy as np
+from numpy.typing import NDArray
 
 ALPHA = 0.05
 EXACT = 20_000  # ways to deal tied numbers out to two sides that are still counted one by one
 EFFECTS = ((0.71, "large"), (0.64, "medium"), (0.56, "small"))
 
-Sample = Sequence[float]
+Sample = Sequence[float] | NDArray[np.float64]
 
 
 def vargha_delaney(first: Sample, second: Sample) -> float:
@@ -20,8 +21,9 @@ def vargha_delaney(first: Sample, second: Sample) -> float:
 
     Source: Vargha and Delaney (2000), A Critique and Improvement of the CL Common Language Effect Size Statistics, eq. 1.
     """
-    difference = np.subtract.outer(np.asarray(first, float), np.asarray(second, float))
-    return float((difference > 0).mean() + 0.5 * (difference == 0).mean())
+    ordered, numbers = np.sort(np.asarray(second, float)), np.asarray(first, float)
+    below, not_above = (np.searchsorted(ordered, numbers, side=side).sum() for side in ("left", "right"))
+    return float((below + not_above) / (2 * len(ordered) * len(numbers)))
 
 
 def magnitude(a12: float) -> str:

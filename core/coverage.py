@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
@@ -39,9 +39,9 @@ class Coverage(ABC):
         return self.covered / self.total if self.total else float("nan")
 
     @property
-    def remarks(self) -> Mapping[str, int]:
-        """What else was counted that a reader of the value should know, by name."""
-        return {}
+    def remarks(self) -> tuple[str, ...]:
+        """What else a reader of the value should know: how much was left out, say."""
+        return ()
 
     @abstractmethod
     def gain(self, seen: Activations) -> Counts:
@@ -94,10 +94,20 @@ class CellCoverage(Coverage):
     row, filled up with ``NOTHING``. ``impossible`` is the number of cells that no input can hit, which do not count.
     """
 
-    def __init__(self, cells: int, hits: Callable[[Activations], Counts], impossible: int = 0) -> None:
+    def __init__(
+        self,
+        cells: int,
+        hits: Callable[[Activations], Counts],
+        impossible: int = 0,
+        remarks: tuple[str, ...] = (),
+    ) -> None:
         self.total = cells - impossible
-        self._hits = hits
+        self._hits, self._remarks = hits, remarks
         self._seen = np.zeros(cells, np.bool_)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        return self._remarks
 
     @property
     def covered(self) -> int:
@@ -133,8 +143,11 @@ class CellCoverage(Coverage):
 
     def update(self, seen: Activations) -> None:
         for block in seen.blocks():
-            hits = self._hits(block)
-            self._seen[hits[hits != NOTHING]] = True
+            self.count(self._hits(block))
+
+    def count(self, hits: Counts) -> None:
+        """Count the cells that inputs hit as seen, int64 (n, m)."""
+        self._seen[hits[hits != NOTHING]] = True
 
     def state(self) -> dict[str, NDArray[Any]]:
         return {"seen": np.packbits(self._seen)}
@@ -173,6 +186,11 @@ class Criterion(Component):
     layers: Annotated[
         tuple[str, ...] | None, "names of the layers whose units count; default: the hidden ones and the softmax"
     ] = None
+
+    @property
+    def learns(self) -> bool:
+        """Whether the criterion learns of training images at all."""
+        return type(self).profile is not Criterion.profile
 
     def profile(self, material: Material) -> dict[str, NDArray[Any]]:
         """Return what must be learnt of training images, as arrays; nothing by default."""

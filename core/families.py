@@ -54,7 +54,7 @@ class Repair(Stage):
     """Makes a better (or a regressed) model out of another."""
 
     section = "repair"
-    produces = Classifier
+    produces: ClassVar[type[Classifier]] = Classifier
 
 
 class Evaluation(Stage):

@@ -20,6 +20,9 @@ from core.faults import StageError
 from core.probe import Probe, unfold
 from core.programs import Tensor
 
+_COPIED = "_carrying"
+"""Ends the names of copied layers: a rule's operations get names such as "add", which a stored model's layers may have."""
+
 
 class RelevanceRule(Component):
     """How a layer with weights hands its relevance down."""
@@ -97,7 +100,7 @@ def _copied(
 
     def call(layer: Any, *arguments: Any, **options: Any) -> Tensor:
         outputs = layer(*arguments, **options)
-        original = source.get_layer(layer.name)
+        original = source.get_layer(layer.name.removesuffix(_COPIED))
         if layer.weights:
             layer.set_weights(original.get_weights())
         if _is_linear(layer) and rule is not None:
@@ -115,7 +118,7 @@ def _copy(layer: Any) -> Any:
             f"layer '{layer.name}' ({type(layer).__name__}): expected dense and convolutional layers and batch "
             "normalisation; relevance has no rule for other layers with weights"
         )
-    return type(layer).from_config(layer.get_config())
+    return type(layer).from_config({**layer.get_config(), "name": layer.name + _COPIED})
 
 
 def _is_linear(layer: Any) -> bool:

@@ -140,7 +140,8 @@ def _steps(n: int, batch_size: int) -> int:
     if backend.name() == "torch":
         return 1  # Keras refuses more: torch runs each step as it comes
     # A power of two: sets of many sizes are trained by few programs.
-    return min(STEPS_AT_ONCE, 2 ** math.floor(math.log2(max(1, math.ceil(n / batch_size)))))
+    batches = max(1, math.ceil(n / batch_size))
+    return min(STEPS_AT_ONCE, 1 << (batches.bit_length() - 1))
 
 
 def _optimizer(name: Optimizer, learning_rate: float) -> Any:

@@ -46,7 +46,7 @@ class NeuronCoverageScore(Score):
 
 @dataclass(frozen=True, kw_only=True)
 class RandomScore(Score):
-    """Chance: a random permutation.
+    """Chance: a number in [0, 1) drawn for each input.
 
     Source: the baseline of Durán, Martínez-Fernández, Felderer and Franch (2023), Guiding the retraining of convolutional
     neural networks against adversarial inputs.
@@ -59,4 +59,4 @@ class RandomScore(Score):
         return True
 
     def values(self, learnt: Arrays, seen: Activations, own: NDArray[np.int64], rng: np.random.Generator) -> Scores:
-        return rng.permutation(len(seen)).astype(np.float64)
+        return rng.random(len(seen))

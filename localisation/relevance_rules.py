@@ -102,7 +102,7 @@ def _signed_sums(layer: Any, x: Tensor, with_bias: bool) -> tuple[Tensor, Tensor
     layers, ops = keras.layers, keras.ops
     if not isinstance(layer, layers.Dense | layers.Conv1D | layers.Conv2D | layers.Conv2DTranspose):
         raise StageError(
-            f"layer '{layer.name}' ({type(layer).__name__}): its contributions have no signs of their own; expected dense "
+            f"a layer of type {type(layer).__name__}: its contributions have no signs of their own; expected dense "
             "and convolutional layers, or another rule (epsilon, zero)"
         )
     kernel, *bias = layer.get_weights()

@@ -170,6 +170,7 @@ def test_an_evaluation_says_what_it_measures_and_how_to_show_it(leaf: type[Evalu
 
 ARGUMENTS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "art": lambda folder: {"attack": "FastGradientMethod"},
+    "curve_summary": lambda folder: {"metric": "shade", "along": "seed"},
     "examples_file": lambda folder: {"test": _npz(folder / "examples.npz", x_adv=np.zeros((20, 8, 8, 1), np.float32))},
     "from_file": lambda folder: {"path": _text(folder / "number", "3")},
     "gtsrb": lambda folder: {"root": _images(folder / "gtsrb", classes=("00000", "00042"))},
@@ -181,6 +182,7 @@ ARGUMENTS: dict[str, Callable[[Path], dict[str, Any]]] = {
         )
     },
     "svhn": lambda folder: {"root": _mats(folder / "svhn")},
+    "guided_retraining": lambda folder: {"order": {"type": "entropy"}, "inputs": 0.5},
     "image_folder": lambda folder: {"root": _images(folder / "images")},
     "npz": lambda folder: {"path": _splits(folder / "splits.npz", (8, 8))},
     "label_leak": lambda folder: {"examples": ["learnt"]},

@@ -43,15 +43,17 @@ class Scoring(Preparation):
         return self.score.stochastic
 
     def preparations(self) -> Mapping[str, Preparation]:
-        learning = {"profile": ScoreProfile.of(self)} if self.score.learns else {}
-        return {"seen": Observation.of(self), **learning}
+        seen = Observation(model=self.model, examples=self.examples)
+        if not self.score.learns:
+            return {"seen": seen}
+        return {"seen": seen, "profile": ScoreProfile(model=self.model, data=self.data, score=self.score)}
 
     def produce(self, run: Run) -> Scored:
         seen: Activations = run.prepared("seen")
         learnt: Arrays = run.prepared("profile").arrays if self.score.learns else {}
         n = len(seen)
         own = np.arange(n) if self.examples == self.data else np.full(n, NOT_LEARNT)
-        values = self.score.values(learnt, seen, own, run.rng("score"))
+        values = self.score.values(learnt, seen, own, run.rng(f"score {self.examples}"))
         run.images += n
         return Scored(named(self.score), values, (*self.score.remarks(learnt), *_unjudged(values)))
 

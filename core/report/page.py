@@ -33,6 +33,7 @@ class Content:
     figures: Mapping[str, Figures]
     examples: Sequence[Drawn]
     localisation: Sequence[Drawn]
+    scores: Sequence[Drawn]
     outcomes: Sequence[Outcome]
     warnings: Sequence[str]
     faults: Sequence[str]
@@ -59,6 +60,7 @@ def page(content: Content) -> str:
         "tables": [_table(matrix, content.figures.get(matrix.spec.name, {})) for matrix in content.matrices],
         "examples": [_picture(drawn.name, drawn.png, drawn.caption) for drawn in content.examples],
         "localisation": [_picture(drawn.name, drawn.png, drawn.caption) for drawn in content.localisation],
+        "scores": [_picture(drawn.name, drawn.png, drawn.caption) for drawn in content.scores],
         "failures": _records(experiment.failures),
         "costs": _records(_by_stage(experiment.costs)),
         "works": _records([_readable(row) for row in experiment.costs]),
@@ -70,6 +72,7 @@ def page(content: Content) -> str:
         "warnings": ("warnings", "Warnings"),
         "outcomes": ("reproduction", "Reproduction"),
         "tables": ("tables", "Tables"),
+        "scores": ("scores", "Scores"),
         "localisation": ("localisation", "Localisation"),
         "examples": ("examples", "Examples"),
         "failures": ("failures", "Failures"),

@@ -8,7 +8,18 @@ from dataclasses import dataclass
 
 from core.report.images import class_figure, grid_figure
 from core.report.maps import layer_figure, relevance_figure
-from core.report.spec import MAX_CLASSES, ClassGrid, ImageGrid, LayerMap, Picture, RelevanceMap
+from core.report.scores import correlation_figure, fault_figure, histogram_figure
+from core.report.spec import (
+    MAX_CLASSES,
+    ClassGrid,
+    FaultCurves,
+    ImageGrid,
+    LayerMap,
+    Picture,
+    RelevanceMap,
+    ScoreCorrelations,
+    ScoreHistograms,
+)
 
 
 @dataclass(frozen=True)
@@ -40,6 +51,13 @@ def _drawn(picture: Picture) -> tuple[str, bytes, str]:
         case LayerMap():
             outlined = "score of each unit, layer by layer; selected units outlined"
             return "units", layer_figure(picture), f": {outlined}{_first(picture.classes)}"
+        case ScoreHistograms():
+            return "scores", histogram_figure(picture), ": scores set by set; the outermost bins hold what lies beyond"
+        case ScoreCorrelations():
+            return "correlations", correlation_figure(picture), ": Spearman's rank correlation of scores, set by set"
+        case FaultCurves():
+            dotted = "dotted: the best possible, and a guess"
+            return "faults", fault_figure(picture), f": faults found along each order; {dotted}"
 
 
 def _first(classes: Sequence[str]) -> str:

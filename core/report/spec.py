@@ -124,7 +124,35 @@ class LayerMap:
     selected: Sequence[Sequence[int]]
 
 
-Picture = ImageGrid | ClassGrid | RelevanceMap | LayerMap
+@dataclass(frozen=True, kw_only=True)
+class ScoreHistograms:
+    """The scores of each input: ``values`` by score and by set, float64, empty where a set has none, nan where an input has none."""
+
+    name: str
+    scores: Sequence[str]
+    sets: Sequence[str]
+    values: Sequence[Sequence[NDArray[Any]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreCorrelations:
+    """How scores agree: of each set a table (scores, scores) of rank correlations, nan where there is none."""
+
+    name: str
+    scores: Sequence[str]
+    sets: Sequence[str]
+    correlations: Sequence[NDArray[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FaultCurves:
+    """How soon orders find faults: by set and by order, the number found after each number of inputs, none included."""
+
+    name: str
+    curves: Mapping[str, Mapping[str, NDArray[Any]]]
+
+
+Picture = ImageGrid | ClassGrid | RelevanceMap | LayerMap | ScoreHistograms | ScoreCorrelations | FaultCurves
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +165,7 @@ class Experiment:
     axes it varies over itself; both serve the warnings. ``costs`` has a row for each
     piece of work: its label as ``stage``, what it is, and numbers (``seconds``, ``images``, ``peak_memory`` in
     bytes); ``failures`` are rows of plain values; ``resolved`` is the experiment file as run;
-    ``examples`` and ``localisation`` are what there is to look at.
+    ``examples``, ``localisation`` and ``scores`` are what there is to look at.
     """
 
     name: str
@@ -156,6 +184,7 @@ class Experiment:
     resolved: str = ""
     examples: Sequence[ImageGrid | ClassGrid] = ()
     localisation: Sequence[RelevanceMap | LayerMap] = ()
+    scores: Sequence[ScoreHistograms | ScoreCorrelations | FaultCurves] = ()
 
     def values(self, level: str) -> Sequence[Plain]:
         """Return the labels of a level in declared order; empty where none are declared."""

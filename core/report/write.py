@@ -55,8 +55,10 @@ def write_report(
         write_text(folder / f"{name}.csv", csv_text(matrix.grid()))
         write_text(folder / f"{name}.tex", latex(matrix))
         figures[name] = table_figures(matrix)
-    examples, localisation = (list(map(draw, found)) for found in (experiment.examples, experiment.localisation))
-    pictures = {drawn.name: drawn.png for drawn in (*examples, *localisation)}
+    examples, localisation, scores = (
+        list(map(draw, found)) for found in (experiment.examples, experiment.localisation, experiment.scores)
+    )
+    pictures = {drawn.name: drawn.png for drawn in (*examples, *localisation, *scores)}
     for group in (*figures.values(), pictures):
         for name, png in group.items():
             write_bytes(folder / "figures" / f"{name}.png", png)
@@ -73,6 +75,7 @@ def write_report(
         figures=figures,
         examples=examples,
         localisation=localisation,
+        scores=scores,
         outcomes=outcomes,
         warnings=cautions,
         faults=faults,

@@ -19,11 +19,11 @@ from evaluation.surprise.traces import Groups, Match, TraceScore, judged_by_clas
 
 @dataclass(frozen=True, kw_only=True)
 class DSA(TraceScore):
-    """Distance-based surprise adequacy, DSA(x) = |a(x) - a(x_a)| / |a(x_a) - a(x_b)|.
+    """Distance-based surprise adequacy: the distance from the own class against that between the classes.
 
-    a(x) is the trace of x, x_a the nearest training image that gets the same prediction, and x_b the nearest to x_a that gets
-    another. A training image is not its own x_a, else it would score 0. No score where a class has no training image, or
-    where x_a and x_b have the same trace.
+    DSA(x) = |a(x) - a(x_a)| / |a(x_a) - a(x_b)|, where a(x) is the trace of x, x_a the nearest training image that gets the same
+    prediction, and x_b the nearest to x_a that gets another. A training image is not its own x_a, else it would score 0. No
+    score where a class has no training image, or where x_a and x_b have the same trace.
 
     Source: Kim, Feldt and Yoo (2019), Guiding Deep Learning System Testing Using Surprise Adequacy, eq. 4 to 6.
     """

@@ -49,7 +49,9 @@ def x() -> Any:
 def outputs(x: Any) -> list[Any]:
     """Every layer's own values, each from a model of its own."""
     keras, model = backend.keras(), network()
-    values = [np.array(keras.Model(model.inputs[0], model.get_layer(name).output)(x)) for name in NAMES[:-1]]
+    values = [
+        keras.ops.convert_to_numpy(keras.Model(model.inputs[0], model.get_layer(name).output)(x)) for name in NAMES[:-1]
+    ]
     odds = np.exp(values[-1])
     return [*values, odds / odds.sum(axis=1, keepdims=True)]
 

@@ -131,6 +131,24 @@ def test_a_normalised_unit_has_the_relevance_of_its_activation(x: Any) -> None:
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.tag)
+def test_a_stored_model_may_have_the_names_that_keras_gives_next(rule: RelevanceRule, x: Any) -> None:
+    keras = backend.keras()
+    layers = keras.layers
+    added = keras.Input((1,)) + keras.Input((1,))
+    latest = {"dense": layers.Dense(1).name, "add": added._keras_history.operation.name}
+    following = {kind: int(name.rpartition("_")[2]) if "_" in name else 0 for kind, name in latest.items()}
+    inputs = keras.Input((8, 8, 2))
+    flat = layers.Flatten()(inputs)
+    sides = [layers.Dense(4, "relu", name=f"dense_{following['dense'] + i}")(flat) for i in range(1, 9)]
+    for i in range(1, 9):
+        sides = [layers.Add(name=f"add_{following['add'] + i}")(sides), *sides[1:]]
+    model = keras.Model(inputs, layers.Dense(3, name="logits")(sides[0]))
+    found = unit_relevance(Classifier(model), x, rule, Y)
+    assert found.shape == (9, 32)
+    assert np.isfinite(found).all()
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.tag)
 def test_each_model_has_its_own_relevance_in_batches_of_any_size(
     rule: RelevanceRule, x: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -95,9 +95,9 @@ def test_a_map_is_scaled_by_all_its_positions() -> None:
     assert values(NeuronCoverageScore(), maps, maps)[0] == 0.5
 
 
-def test_chance_is_a_permutation() -> None:
-    test = seen(np.zeros((50, 1)), np.zeros(50))
+def test_chance_is_as_likely_to_be_high_as_low() -> None:
+    test = seen(np.zeros((5000, 1)), np.zeros(5000))
     found = values(RandomScore(), test, test)
-    assert sorted(found) == list(range(50))
     assert RandomScore().stochastic
-    assert found.tolist() != list(range(50))
+    assert np.quantile(found, [0.25, 0.5, 0.75]) == pytest.approx([0.25, 0.5, 0.75], abs=0.03)
+    assert 0 <= found.min() <= found.max() < 1

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from copy import deepcopy
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from hypothesis import settings
 from numpy.typing import NDArray
 
 from core.activations import SOFTMAX, Activations
-from core.coverage import Coverage
+from core.artefacts import Examples
+from core.classifier import Classifier
+from core.coverage import Coverage, Criterion
+from core.material import Material
 from core.probe import UnitLayer
 
 PATIENT = settings(deadline=None, max_examples=50)
@@ -106,3 +109,19 @@ def _after(coverage: Coverage, *sets: Activations) -> Coverage:
 
 def _same(one: dict[str, Any], two: dict[str, Any]) -> bool:
     return one.keys() == two.keys() and all(np.array_equal(one[name], two[name]) for name in one)
+
+
+def material(seen: Activations) -> Material:
+    """Return activations as those of training images of which nothing else is known."""
+    return Material(cast("Classifier", None), cast("Examples", None), seen, lambda ref: seen)
+
+
+def covering(criterion: Criterion, seen: Activations) -> Coverage:
+    """Return the coverage by a criterion that has learnt from these activations, of no input yet."""
+    return criterion.coverage(criterion.profile(material(seen)), seen)
+
+
+def hit(coverage: Coverage, seen: Activations) -> tuple[int, int]:
+    """Return how much inputs cover, and of how much."""
+    grown = _after(coverage, seen)
+    return grown.covered, grown.total

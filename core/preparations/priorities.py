@@ -1,0 +1,127 @@
+"""Orders inputs by what to look at first, once for the numbers and the pictures made of it."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.activations import Activations
+from core.artefacts import Examples
+from core.classifier import Classifier
+from core.component import Ref
+from core.coverage import Criterion
+from core.material import Arrays
+from core.naming import named
+from core.preparations.observation import Observation
+from core.preparations.profile import CriterionProfile
+from core.preparations.scoring import Scoring
+from core.run import Run
+from core.score import Score, Scores, descending
+from core.scored import Ordered, Scored
+from core.stage import Preparation
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Priority(Preparation):
+    """An order of inputs, and on which of them the model is wrong."""
+
+    produces = Ordered
+    framework = False
+
+    model: Annotated[Ref[Classifier], "the model to look into"]
+    data: Annotated[Ref[Examples], "the training images"]
+    examples: Annotated[Ref[Examples], "the inputs to order"]
+
+    def preparations(self) -> Mapping[str, Preparation]:
+        before = self.before()
+        return {"seen": Observation(model=self.model, examples=self.examples)} | ({"learnt": before} if before else {})
+
+    def produce(self, run: Run) -> Ordered:
+        seen: Activations = run.prepared("seen")
+        order, remarks = self.order(run, seen)
+        run.images += len(seen)
+        return Ordered(self.name, order, seen.predicted != run[self.examples].y, remarks)
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What the order is called."""
+
+    @abstractmethod
+    def before(self) -> Preparation | None:
+        """Return what is prepared as ``learnt``, if anything."""
+
+    @abstractmethod
+    def order(self, run: Run, seen: Activations) -> tuple[Rows, tuple[str, ...]]:
+        """Return the inputs in order, int64 (n,), and what a reader must know of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScorePriority(_Priority):
+    """Inputs from the highest score to the lowest, equals in random order, those without a score last.
+
+    Source: the score's.
+    """
+
+    tag = "score_priority"
+
+    score: Score
+
+    @property
+    def stochastic(self) -> bool:
+        return self.score.stochastic or self.score.coarse
+
+    @property
+    def name(self) -> str:
+        return named(self.score)
+
+    def before(self) -> Preparation:
+        return Scoring(model=self.model, data=self.data, examples=self.examples, score=self.score)
+
+    def order(self, run: Run, seen: Activations) -> tuple[Rows, tuple[str, ...]]:
+        scored: Scored = run.prepared("learnt")
+        return descending(scored.values, run.rng("order")), (*scored.remarks, *_equals(scored.values))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoveragePriority(_Priority):
+    """Inputs in the order of what each adds to the coverage of those before it, starting from none.
+
+    Source: the criterion's; the order is that of core.coverage.
+    """
+
+    tag = "coverage_priority"
+
+    criterion: Criterion
+
+    @property
+    def stochastic(self) -> bool:
+        return False
+
+    @property
+    def name(self) -> str:
+        return named(self.criterion)
+
+    def before(self) -> Preparation | None:
+        if not self.criterion.learns:
+            return None
+        return CriterionProfile(model=self.model, data=self.data, criterion=self.criterion)
+
+    def order(self, run: Run, seen: Activations) -> tuple[Rows, tuple[str, ...]]:
+        learnt: Arrays = run.prepared("learnt").arrays if self.criterion.learns else {}
+        coverage = self.criterion.coverage(learnt, seen)
+        return coverage.additional_order(seen), tuple(coverage.remarks)
+
+
+def _equals(values: Scores) -> tuple[str, ...]:
+    """Return how many inputs are in random order, if more than a few."""
+    _, counts = np.unique(values[~np.isnan(values)], return_counts=True)
+    share = counts[counts > 1].sum() / max(1, len(values))
+    return (f"{share:.0%} of the inputs share their score with others: in random order",) if share >= 0.01 else ()

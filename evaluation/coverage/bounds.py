@@ -1,0 +1,52 @@
+"""Between which bounds training images keep each unit's value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.component import Range
+from core.coverage import Criterion
+from core.faults import StageError
+from core.material import Arrays, Material
+
+Values = NDArray[np.floating[Any]]
+_ROUNDING = 1e-6
+"""Share of a unit's range by which a value must pass a bound: a softmax at 1 moves by less from rounding alone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounded(Criterion):
+    """A criterion of the bounds between which training images keep each unit's value."""
+
+    sigma: Annotated[
+        float,
+        "by how many standard deviations of the training images' values each bound is moved outwards",
+        Range(ge=0),
+    ] = 0.0
+
+    def profile(self, material: Material) -> dict[str, NDArray[Any]]:
+        seen = material.activations
+        if not len(seen):
+            raise StageError(f"{self.tag}: expected training images to take the bounds of, received none")
+        columns = seen.units(self.counted(seen))
+        low, high = (np.full(len(columns), end) for end in (np.inf, -np.inf))
+        total, squares = np.zeros(len(columns)), np.zeros(len(columns))
+        middle = seen.means[0, columns].astype(np.float64)  # against cancellation in the sum of squares
+        for block in seen.blocks():
+            values = block.means[:, columns].astype(np.float64)
+            low, high = np.minimum(low, values.min(axis=0)), np.maximum(high, values.max(axis=0))
+            total += (values - middle).sum(axis=0)
+            squares += ((values - middle) ** 2).sum(axis=0)
+        variance = squares / len(seen) - (total / len(seen)) ** 2
+        margin = self.sigma * np.sqrt(np.maximum(variance, 0))
+        return {"low": low - margin, "high": high + margin}
+
+
+def beyond(profile: Arrays, values: Values) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return which values (n, units) lie below their unit's lower bound, and which above its upper one, bool alike."""
+    slack = _ROUNDING * (profile["high"] - profile["low"])
+    return values < profile["low"] - slack, values > profile["high"] + slack

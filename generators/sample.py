@@ -1,0 +1,47 @@
+"""A random part of a data set, so that attacks may each have images of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+
+from core.artefacts import Examples
+from core.component import Range, Ref
+from core.families import Generator
+from core.run import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample(Generator):
+    """Images drawn without replacement from each part of a data set, unchanged.
+
+    Samples of the same data, ``folds`` and ``size`` that differ in ``fold`` have no image in common: all cut one permutation.
+
+    Source: Durán, Martínez-Fernández, Felderer and Franch (2023), Guiding the retraining of convolutional neural
+    networks against adversarial inputs, who attack three random thirds of a sample with an attack each.
+    """
+
+    tag = "sample"
+    framework = False
+
+    data: Annotated[Ref[Examples], "the data set to draw from"]
+    size: Annotated[int, "images to draw from each part, or as many as leave each fold its own", Range(ge=1)]
+    folds: Annotated[int, "how many samples without a common image there are", Range(ge=1)] = 1
+    fold: Annotated[int, "which of these it is, from 1", Range(ge=1)] = 1
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        if self.fold > self.folds:
+            yield "fold", f"there are {self.folds} folds; expected 1 to {self.folds}, or more folds"
+
+    def stream(self, stage: str) -> str:
+        return self.tag
+
+    def produce(self, run: Run) -> Examples:
+        data = run[self.data]
+        size = min(self.size, len(data) // self.folds)
+        drawn = run.rng(run.part or "").permutation(len(data))[(self.fold - 1) * size : self.fold * size]
+        rows = np.sort(drawn)
+        return Examples(x=data.x[rows], y=data.y[rows], index=data.index[rows])
