@@ -156,8 +156,9 @@ def _seconds(store: Store, fingerprint: str) -> float:
 class _Loaded:
     """The artefacts a process read last, so that stages in a row share a model and what was compiled for it."""
 
-    def __init__(self, budget: int) -> None:
-        self._budget = budget
+    def __init__(self, budget: int, most: int) -> None:
+        """Hold models of ``budget`` bytes, and ``most`` artefacts: each set of examples keeps a file open."""
+        self._budget, self._most = budget, most
         self._artefacts: OrderedDict[tuple[Path, str], tuple[Artefact, int]] = OrderedDict()
 
     def get(self, store: Store, fingerprint: str) -> Artefact:
@@ -168,13 +169,17 @@ class _Loaded:
             # Arrays stay on disk until they are touched; only what the framework holds counts.
             size = store.size(fingerprint) if isinstance(artefact, Classifier) else 0
             self._artefacts[key] = artefact, size
-            while sum(size for _, size in self._artefacts.values()) > self._budget and len(self._artefacts) > 1:
+            while len(self._artefacts) > 1 and self._too_many():
                 self._artefacts.popitem(last=False)
         self._artefacts.move_to_end(key)
         return self._artefacts[key][0]
 
+    def _too_many(self) -> bool:
+        size = sum(size for _, size in self._artefacts.values())
+        return len(self._artefacts) > self._most or size > self._budget
 
-_LOADED = _Loaded(budget=2**29)
+
+_LOADED = _Loaded(budget=2**29, most=64)
 
 
 def store_kind(store: Store, fingerprint: str) -> str:
