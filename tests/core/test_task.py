@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from core.artefacts import Examples
 from core.store import Store
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="which files a process maps is asked of Linux")
 def test_only_the_artefacts_read_last_keep_their_files_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(task, "_LOADED", task._Loaded(budget=2**20, most=3))
     store = Store(tmp_path)
