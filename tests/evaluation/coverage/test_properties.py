@@ -11,11 +11,13 @@ from evaluation.coverage.boundary import NBC, SNAC
 from evaluation.coverage.kmnc import KMNC
 from evaluation.coverage.nc import NC
 from evaluation.coverage.ssc import SSC
+from evaluation.coverage.surprise import DSC, LSC
 from evaluation.coverage.tknc import TKNC
 from tests.evaluation.coverage.support import PATIENT, covering, drawn, hold
 
 CRITERIA = [
     NC(threshold=0.5), NC(layers=("a",)), KMNC(k=5), KMNC(k=3, sigma=0.5), NBC(), SNAC(sigma=0.1), TKNC(k=2), SSC(),
+    LSC(buckets=20, upper=20), DSC(buckets=20),
 ]  # fmt: skip
 
 

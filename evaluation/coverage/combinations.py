@@ -1,0 +1,72 @@
+"""Combinations of clusters: which of its typical values each of some units has for an input, all at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.activations import Activations
+from core.coverage import CellCoverage, Counts
+from core.faults import StageError
+from core.material import Arrays
+from evaluation.coverage.clusters import Floats, centroids, nearest
+
+_MOST = 2**24
+"""Combinations that are kept count of; nobody has tests for more."""
+
+
+def learn(seen: Activations, groups: Mapping[str, NDArray[np.int64]], most: int) -> dict[str, NDArray[Any]]:
+    """Return the clusters of the values of chosen units, as a profile of arrays.
+
+    ``groups`` are the chosen units of each layer, by their place in it.
+
+    Raises:
+        StageError: no unit is chosen.
+    """
+    chosen = [(i, part.start + unit) for i, (name, units) in enumerate(groups.items())
+              for part in seen.columns([name]) for unit in units]  # fmt: skip
+    if not chosen:
+        raise StageError("expected units to combine, received none; look at other layers")
+    found = [centroids(np.asarray(seen.means[:, column]), most) for _, column in chosen]
+    table = np.full((len(found), max(map(len, found))), np.nan)
+    for row, centres in zip(table, found, strict=True):
+        row[: len(centres)] = centres
+    group, columns = np.array(chosen, np.int64).T
+    return {"group": group, "columns": columns, "centroids": table}
+
+
+def coverage(profile: Arrays) -> CellCoverage:
+    """Return the coverage of the combinations of each group's clusters, of no input yet.
+
+    Raises:
+        StageError: there are more combinations than can be kept count of.
+    """
+    group, columns = np.asarray(profile["group"]), np.asarray(profile["columns"])
+    centres: list[Floats] = [row[~np.isnan(row)] for row in np.asarray(profile["centroids"])]
+    members = [np.flatnonzero(group == g) for g in np.unique(group)]
+    sizes = [math.prod(len(centres[i]) for i in rows) for rows in members]
+    if sum(sizes) > _MOST:
+        raise StageError(
+            f"expected at most {_MOST:,} combinations of clusters, received {sum(sizes):,}; choose fewer units or clusters"
+        )
+    firsts = np.cumsum([0, *sizes[:-1]])
+
+    def hits(seen: Activations) -> Counts:
+        codes = np.empty((len(seen), len(members)), np.int64)
+        for g, rows in enumerate(members):
+            code = np.zeros(len(seen), np.int64)
+            for i in rows:
+                code = code * len(centres[i]) + nearest(np.asarray(seen.means[:, columns[i]]), centres[i])
+            codes[:, g] = firsts[g] + code
+        return codes
+
+    return CellCoverage(sum(sizes), hits, remarks=(f"{len(columns)} units with {_counts(centres)} clusters",))
+
+
+def _counts(centres: list[Floats]) -> str:
+    numbers = sorted({len(row) for row in centres})
+    return f"{numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else str(numbers[0])

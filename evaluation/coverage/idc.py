@@ -1,0 +1,70 @@
+"""Importance-driven coverage (IDC)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.activations import Activations
+from core.component import Range
+from core.coverage import CellCoverage, Criterion
+from core.faults import StageError, nearest
+from core.material import Arrays, Material
+from core.probe import Probe
+from core.relevance import unit_batches
+from evaluation.coverage import combinations
+
+
+@dataclass(frozen=True, kw_only=True)
+class IDC(Criterion):
+    """Importance-driven coverage: the share of the combinations of what a layer's most important units do.
+
+    IDC(T) = |{combinations that some x in T is nearest to}| / prod_n |Psi_n| over the m units n of a layer with the largest
+    relevance (LRP-0, from the predicted class), summed over the training images that are classified correctly; Psi_n are
+    the clusters of the unit's values for these images, their number the one with the best silhouette. Several layers
+    are counted side by side.
+
+    Source: Gerasimou, Eniser, Sen and Cakan (2020), Importance-Driven Deep Learning System Testing, sec. 3.
+    Differs: a unit that is off is a cluster of its own, and clusters are of least squares, found exactly.
+    """
+
+    tag = "idc"
+
+    layers: Annotated[
+        tuple[str, ...] | None, "names of the layers, with weights of their own; default: the last hidden one of these"
+    ] = None
+    m: Annotated[int, "important units of each layer; the combinations grow exponentially with it", Range(ge=1)] = 6
+    clusters: Annotated[int, "most clusters of a unit's values, besides 0", Range(ge=2)] = 4
+
+    def profile(self, material: Material) -> dict[str, NDArray[Any]]:
+        seen = material.activations
+        right = seen.predicted == material.examples.y
+        if not right.any():
+            raise StageError("idc: expected training images that are classified correctly, received none")
+        groups = {
+            name: np.argsort(-relevance, kind="stable")[: self.m].astype(np.int64)
+            for name, relevance in self._relevance(material, right).items()
+        }
+        return combinations.learn(seen.take(right), groups, self.clusters)
+
+    def _relevance(self, material: Material, right: NDArray[np.bool_]) -> dict[str, NDArray[np.float64]]:
+        """Return the summed relevance of the units of each layer that counts."""
+        layers = Probe(material.classifier.model).layers
+        known = [layer.name for layer in layers]
+        wanted = self.layers or known[-1:]
+        for name in wanted:
+            if name not in known:
+                hint = nearest(name, known) or f"; there is {', '.join(known)}"
+                raise StageError(f"idc: no hidden layer with weights is called '{name}'{hint}")
+        ends = np.cumsum([layer.units for layer in layers])
+        total = np.zeros(int(ends[-1]))
+        for rows, relevance in unit_batches(material.classifier, material.examples.x):
+            total += relevance[right[rows]].sum(axis=0, dtype=np.float64)
+        parts = dict(zip(known, np.split(total, ends[:-1]), strict=True))
+        return {name: parts[name] for name in known if name in wanted}
+
+    def coverage(self, profile: Arrays, like: Activations) -> CellCoverage:
+        return combinations.coverage(profile)

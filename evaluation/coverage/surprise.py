@@ -1,0 +1,155 @@
+"""Surprise coverage (LSC, DSC): how evenly inputs are spread over degrees of surprise."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.activations import Activations
+from core.component import Range
+from core.coverage import NOTHING, CellCoverage, Counts, Criterion
+from core.faults import StageError
+from core.material import Arrays, Material
+from core.score import NOT_LEARNT, Score, Scores
+from evaluation.surprise.dsa import DSA
+from evaluation.surprise.lsa import LSA
+
+Layers = Annotated[
+    tuple[str, ...] | None, "names of the layers whose units are the trace; default: the last hidden one"
+]
+Mask = Literal["per_class", "union"]
+Buckets = Annotated[int, "n, the number of equal buckets", Range(ge=1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SurpriseCriterion(Criterion):
+    """Coverage of n equal buckets of (lower, upper] by an input's surprise."""
+
+    layers: Layers = None
+    buckets: Buckets = 1000
+
+    @property
+    @abstractmethod
+    def score(self) -> Score:
+        """The surprise."""
+
+    @abstractmethod
+    def bounds(self, profile: Arrays) -> tuple[float, float]:
+        """Return the bounds of the buckets."""
+
+    def profile(self, material: Material) -> dict[str, NDArray[Any]]:
+        return dict(self.score.fit(material))
+
+    def surprise(self, profile: Arrays, seen: Activations, own: NDArray[np.int64] | None = None) -> Scores:
+        """Return the surprise of n inputs, float64 (n,), of which ``own`` may say that they are training images."""
+        whose = np.full(len(seen), NOT_LEARNT) if own is None else own
+        return self.score.values(profile, seen, whose, np.random.default_rng(0))
+
+    def coverage(self, profile: Arrays, like: Activations) -> CellCoverage:
+        lower, upper = self.bounds(profile)
+        if not lower < upper:
+            raise StageError(
+                f"{self.tag}: expected a lower bound below the upper one, received {lower:g} and {upper:g}"
+            )
+
+        def hits(seen: Activations) -> Counts:
+            values = self.surprise(profile, seen)
+            inside = (values > lower) & (values <= upper)  # nan is not
+            share = (np.where(inside, values, upper) - lower) / (upper - lower)
+            bucket = np.clip(np.ceil(share * self.buckets).astype(np.int64) - 1, 0, self.buckets - 1)
+            return np.where(inside, bucket, NOTHING)[:, None]
+
+        return _SurpriseCoverage(self.buckets, hits)
+
+
+class _SurpriseCoverage(CellCoverage):
+    """Coverage of cells that also counts the inputs that hit none."""
+
+    _outside = 0
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        return (f"{self._outside} inputs outside the bounds or without surprise",) if self._outside else ()
+
+    def count(self, hits: Counts) -> None:
+        super().count(hits)
+        self._outside += int((hits == NOTHING).sum())
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        return {**super().state(), "outside": np.array(self._outside)}
+
+    def restore(self, state: Arrays) -> Self:
+        self._outside = int(state["outside"])
+        return super().restore(state)
+
+    def merge(self, state: Arrays) -> None:
+        super().merge(state)
+        self._outside += int(state["outside"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class LSC(SurpriseCriterion):
+    """Likelihood-based surprise coverage: the share of buckets of surprise by likelihood (``lsa``) that some input hits.
+
+    Published tables take the least surprise of the very inputs judged for ``lower``, so that more inputs may cover less.
+
+    Source: Kim, Feldt and Yoo (2019), Guiding Deep Learning System Testing Using Surprise Adequacy, sec. III.D.
+    """
+
+    tag = "lsc"
+
+    lower: Annotated[
+        float | None, "surprise up to which nothing counts, in nats; default: the least of a training image"
+    ] = None
+    upper: Annotated[float, "surprise above which nothing counts, in nats"] = 2000.0
+    mask: Annotated[
+        Mask, "as of `lsa`; union: all classes are judged by the same units, so that their surprises are comparable"
+    ] = "union"
+
+    @property
+    def score(self) -> LSA:
+        return LSA(layers=self.layers, mask=self.mask)
+
+    def profile(self, material: Material) -> dict[str, NDArray[Any]]:
+        learnt = super().profile(material)
+        if self.lower is not None:
+            return learnt
+        least = np.nanmin([np.inf, *self._least(learnt, material.activations)])
+        if not np.isfinite(least):
+            raise StageError("lsc: no training image has a surprise to start the buckets from; state `lower`")
+        return {**learnt, "least": np.array(least)}
+
+    def _least(self, learnt: Arrays, seen: Activations) -> Iterator[float]:
+        start = 0
+        for block in seen.blocks():
+            values = self.surprise(learnt, block, np.arange(start, start + len(block)))
+            yield float(np.min(values, initial=np.inf, where=np.isfinite(values)))
+            start += len(block)
+
+    def bounds(self, profile: Arrays) -> tuple[float, float]:
+        return (float(profile["least"]) if self.lower is None else self.lower), self.upper
+
+
+@dataclass(frozen=True, kw_only=True)
+class DSC(SurpriseCriterion):
+    """Distance-based surprise coverage: the share of buckets of surprise by distance (``dsa``) that some input hits.
+
+    Source: Kim, Feldt and Yoo (2019), Guiding Deep Learning System Testing Using Surprise Adequacy, sec. III.D.
+    """
+
+    tag = "dsc"
+
+    lower: Annotated[float, "surprise up to which nothing counts", Range(ge=0)] = 0.0
+    upper: Annotated[float, "surprise above which nothing counts", Range(gt=0)] = 2.0
+
+    @property
+    def score(self) -> DSA:
+        return DSA(layers=self.layers)
+
+    def bounds(self, profile: Arrays) -> tuple[float, float]:
+        return self.lower, self.upper

@@ -1,0 +1,165 @@
+"""Combinations of clusters on tables worked by hand: chosen by relevance, or by what transfers to another domain."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from core import backend
+from core.activations import Activations
+from core.artefacts import Examples
+from core.classifier import Classifier
+from core.component import Ref
+from core.faults import StageError
+from core.material import Material
+from core.preparations.observation import observe
+from core.relevance import unit_relevance
+from evaluation.coverage import combinations, transfer
+from evaluation.coverage.idc import IDC
+from evaluation.coverage.knw import KNW
+from tests.evaluation.coverage.support import activations, hit
+
+PROFILE = {
+    "group": np.array([0, 0, 1]),
+    "columns": np.array([0, 2, 3]),
+    "centroids": np.array([[0, 1, np.nan], [0, 2, 4], [5, np.nan, np.nan]]),
+}
+
+
+def test_every_input_is_nearest_to_one_combination_of_each_group() -> None:
+    seen = activations([[0, 9, 0, 5], [0.4, 8, 0.9, 7], [1, 7, 4, 0], [0.6, 0, 3.1, 5]])
+    coverage = combinations.coverage(PROFILE)
+    # The first two have (0, 0) in common, the last two (1, 4), and all the one combination of the second group.
+    assert coverage.sequential_gain(seen).tolist() == [2, 0, 1, 0]
+    assert hit(coverage, seen) == (3, 2 * 3 + 1)
+    assert coverage.remarks == ("3 units with 1 to 3 clusters",)
+
+
+def test_too_many_combinations_are_refused() -> None:
+    n = 30
+    profile = {"group": np.zeros(n), "columns": np.arange(n), "centroids": np.tile([0.0, 1.0], (n, 1))}
+    with pytest.raises(StageError, match=r"at most 16,777,216 combinations of clusters, received 1,073,741,824"):
+        combinations.coverage(profile)
+
+
+def test_clusters_are_learnt_of_the_chosen_units() -> None:
+    values = np.array([[1.0, 5], [0, 6]] * 20)
+    learnt = combinations.learn(activations(np.zeros((40, 3)), values), {"b": np.array([1, 0])}, 4)
+    assert learnt["columns"].tolist() == [4, 3]
+    assert learnt["centroids"].tolist() == [[5, 6], [0, 1]]
+    with pytest.raises(StageError, match="received none"):
+        combinations.learn(activations(values), {"a": np.zeros(0, np.int64)}, 4)
+
+
+@pytest.fixture(scope="module")
+def known() -> Material:
+    """A network with a convolution and two dense layers, and images labelled mostly as it sees them."""
+    keras = backend.keras()
+    backend.seed(1)
+    layers = keras.layers
+    stack = [keras.Input((6, 6, 1)), layers.Conv2D(3, 3, activation="relu", name="maps"), layers.Flatten()]
+    stack += [layers.Dense(8, "relu", name="one"), layers.Dense(7, "relu", name="two"), layers.Dense(3)]
+    classifier = Classifier(keras.Sequential(stack))
+    x = np.random.default_rng(0).random((300, 6, 6, 1), np.float32)
+    y = classifier.predict(x)
+    y[::10] = (y[::10] + 1) % 3
+    examples = Examples(x=x, y=y, index=np.arange(300))
+    return Material(
+        classifier, examples, observe(classifier, x), lambda ref: observe(classifier, x[:100] * np.float32(0.5))
+    )
+
+
+def test_the_most_relevant_units_are_combined(known: Material) -> None:
+    right = known.activations.predicted == known.examples.y
+    assert right.sum() == 270
+    relevance = unit_relevance(known.classifier, known.examples.x[right]).sum(axis=0)[-7:]
+    profile = IDC(m=3).profile(known)
+    first = known.activations.units(["two"])[0]
+    assert profile["columns"].tolist() == (first + np.argsort(-relevance)[:3]).tolist()
+    both = IDC(m=2, layers=("two", "maps")).profile(known)
+    assert both["group"].tolist() == [0, 0, 1, 1]  # in the order of computation
+    assert (both["columns"][:2] < 3).all()
+
+
+def test_more_important_units_have_more_combinations(known: Material) -> None:
+    totals, shares = [], []
+    for m in (2, 4, 6):
+        coverage = IDC(m=m).coverage(IDC(m=m).profile(known), known.activations)
+        coverage.update(known.activations)
+        totals.append(coverage.total)
+        shares.append(coverage.value)
+    assert totals == sorted(totals)
+    assert shares == sorted(shares, reverse=True)
+
+
+def test_idc_says_which_layers_it_knows(known: Material) -> None:
+    with pytest.raises(StageError, match=r"no hidden layer with weights is called 'twoo'.*two"):
+        IDC(layers=("twoo",)).profile(known)
+    nobody = Examples(x=known.examples.x, y=(known.activations.predicted + 1) % 3, index=known.examples.index)
+    with pytest.raises(StageError, match="classified correctly"):
+        IDC().profile(Material(known.classifier, nobody, known.activations, known.observed))
+
+
+def test_the_hellinger_distance_of_histograms() -> None:
+    one = np.repeat(np.array([0, 1], np.float32), [3, 1])
+    two = np.repeat(np.array([0, 1], np.float32), [1, 3])
+    expected = np.sqrt(1 - 2 * np.sqrt(3 / 16))
+    assert transfer.hellinger(one, two) == pytest.approx(expected, abs=1e-5)
+    assert transfer.hellinger(one, one) == pytest.approx(0, abs=1e-6)
+    assert transfer.hellinger(one * 0, one * 0 + 1) == pytest.approx(1, abs=1e-2)
+    rng = np.random.default_rng(0)
+    drawn = rng.normal(size=(2, 20000)).astype(np.float32)
+    assert transfer.hellinger(drawn[0], drawn[1]) < 0.05 < 0.3 < transfer.hellinger(drawn[0], drawn[1] + 1)
+
+
+def test_the_distance_image_by_image() -> None:
+    # The most active units are 0, 0, 1 and 0, 1, 1.
+    one, two = activations([[4, 1], [5, 0], [0, 2]]), activations([[9, 1], [0, 3], [0, 1]])
+    distances, in_one, in_two = transfer.of_indices(one, two, 0)
+    assert (in_one.tolist(), in_two.tolist()) == ([2, 1], [1, 2])
+    # Unit 0: p = 4/9, 5/9 and q = 1 on image 0; together on two images. Unit 1: p = 1 on image 2, q = 3/4 on 1, 1/4 on 2.
+    np.testing.assert_allclose(distances, [np.sqrt(1 - np.sqrt(4 / 9)) / 2, np.sqrt(1 - np.sqrt(1 / 4)) / 2])
+
+
+def pair() -> tuple[Activations, Activations]:
+    """Return training and strange activations of five units: alike, shifted, off, off in the strange domain, and more."""
+    rng = np.random.default_rng(0)
+    n, alike = 200, rng.random(200) + 1
+    one = [alike, rng.random(n) + 1, np.zeros(n), rng.random(n) + 1, np.where(np.arange(n) < 50, alike, 0)]
+    two = [alike[::-1], rng.random(n) + 1.5, np.zeros(n), np.zeros(n), np.where(np.arange(n) < 90, alike[::-1], 0)]
+    return activations(np.stack(one, axis=1)), activations(np.stack(two, axis=1))
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [({}, [0, 4, 1]), ({"kind": "top"}, [1, 4, 0]), ({"kind": "gained"}, [4]), ({"max_units": 1}, [0]),
+     ({"min_inputs": 60}, [0, 1])],
+)  # fmt: skip
+def test_units_that_transfer(fields: dict[str, Any], expected: list[int]) -> None:
+    one, two = pair()
+    blank: Any = None
+    profile = KNW(zero_shot=Ref("z"), **fields).profile(Material(blank, blank, one, lambda ref: two))
+    assert profile["columns"].tolist() == expected
+
+
+def test_without_another_domain_the_images_themselves_are_changed(known: Material) -> None:
+    found = {}
+    for transform in ("invert", "rotate"):
+        criterion = KNW(transform=transform, max_units=3)
+        profile = criterion.profile(known)
+        coverage = criterion.coverage(profile, known.activations)
+        coverage.update(known.activations)
+        assert 0 < coverage.value <= 1
+        found[transform] = profile["columns"].tolist()
+    assert set(found["invert"]) != set(found["rotate"])
+    other = KNW(zero_shot=Ref("z"), max_units=3).profile(known)
+    assert len(np.unique(other["group"])) == 3
+
+
+def test_nobody_transfers() -> None:
+    one, two = pair()
+    blank: Any = None
+    with pytest.raises(StageError, match="min_inputs"):
+        KNW(zero_shot=Ref("z"), min_inputs=1000).profile(Material(blank, blank, one, lambda ref: two))
