@@ -25,7 +25,7 @@ class SSC(Criterion):
     of the value after the activation, positive only above 0.
 
     Source: Sun, Huang, Kroening, Sharp, Hill and Ashmore (2019), Structural Test Coverage Criteria for Deep Neural
-    Networks, definition 5; the signs of feature maps as by DeepImportance.
+    Networks; the signs of feature maps as by DeepImportance.
     """
 
     tag = "ssc"

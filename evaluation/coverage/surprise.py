@@ -98,7 +98,7 @@ class LSC(SurpriseCriterion):
 
     Published tables take the least surprise of the very inputs judged for ``lower``, so that more inputs may cover less.
 
-    Source: Kim, Feldt and Yoo (2019), Guiding Deep Learning System Testing Using Surprise Adequacy, sec. III.D.
+    Source: Kim, Feldt and Yoo (2019), Guiding Deep Learning System Testing Using Surprise Adequacy, on surprise coverage.
     """
 
     tag = "lsc"
@@ -139,7 +139,7 @@ class LSC(SurpriseCriterion):
 class DSC(SurpriseCriterion):
     """Distance-based surprise coverage: the share of buckets of surprise by distance (``dsa``) that some input hits.
 
-    Source: Kim, Feldt and Yoo (2019), Guiding Deep Learning System Testing Using Surprise Adequacy, sec. III.D.
+    Source: Kim, Feldt and Yoo (2019), Guiding Deep Learning System Testing Using Surprise Adequacy, on surprise coverage.
     """
 
     tag = "dsc"

@@ -17,7 +17,7 @@ from tests.evaluation.coverage.support import PATIENT, covering, drawn, hold
 
 CRITERIA = [
     NC(threshold=0.5), NC(layers=("a",)), KMNC(k=5), KMNC(k=3, sigma=0.5), NBC(), SNAC(sigma=0.1), TKNC(k=2), SSC(),
-    LSC(buckets=20, upper=20), DSC(buckets=20),
+    LSC(buckets=20, upper=20, mask="per_class"), DSC(buckets=20),
 ]  # fmt: skip
 
 
