@@ -74,7 +74,8 @@ def log_kernels(points: Floats, support: Floats, without: NDArray[np.int64]) -> 
             exponents[hit, at[hit]] = -np.inf
             top = np.maximum(highest, exponents.max(axis=1))
             shift = np.where(np.isfinite(top), top, 0.0)  # where all there is was left out
-            total = total * np.exp(highest - shift) + np.exp(exponents - shift[:, None]).sum(axis=1)
+            exponents -= shift[:, None]
+            total = total * np.exp(highest - shift) + np.exp(exponents, out=exponents).sum(axis=1)
             highest = top
         logs[rows] = highest + np.log(total) - np.einsum("ij,ij->i", points[rows], points[rows]) / 2
     return logs
