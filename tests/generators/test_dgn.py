@@ -19,6 +19,7 @@ from core.probe import Probe
 from core.rankings import NeuronRanking, PixelRanking
 from core.run import Run
 from core.run import prepared as prepared_by
+from core.training import fit_pairs
 from generators.dgn import DGN, DGNNetworks
 from generators.dgn_networks import Shape, build, resolve
 from generators.dgn_training import learning_rate, settle
@@ -207,20 +208,30 @@ def test_a_class_without_a_network_is_a_fault() -> None:
 
 @pytest.mark.shared
 @pytest.mark.slow
-@pytest.mark.parametrize("tag", ["lrp", "nce"])
-def test_few_epochs_break_the_published_mlp(shared: Path, tag: str) -> None:
-    """DeepCustom trains for 150 and 100 epochs on 60,000 images; two on 6,000 leave its network about 10 % (measured)."""
+@pytest.mark.parametrize(("tag", "epochs", "left"), [("lrp", 3, 0.25), ("nce", 2, 0.05)])
+def test_few_epochs_break_the_published_mlp_and_harden_another(
+    shared: Path, tag: str, epochs: int, left: float
+) -> None:
+    """DeepCustom trains on 60,000 images for 150 and 100 epochs; here few steps of ten times the size do.
+
+    Its networks trained on such images reach 98.91 % (lrp) and 99.94 % (nce) on what they were trained against.
+    """
     from localisation.relevance import Relevance
 
     model, (x, y) = published(shared, "mnist_5x30"), mnist_test(shared)
     with np.load(shared / "data" / "mnist.npz") as file:
-        train = (file["x_train"][:6000, ..., None] / np.float32(255)).astype(np.float32)
-        labels = file["y_train"][:6000].astype(np.int64)
-    data = Examples(train, labels, np.arange(6000))
+        train = (file["x_train"][:10000, ..., None] / np.float32(255)).astype(np.float32)
+        labels = file["y_train"][:10000].astype(np.int64)
+    data = Examples(train, labels, np.arange(10000))
     ranking = Relevance(model=MODEL, data=DATA).produce(surroundings(model, None, data=data))
     loss = LRP(pixels=RANKING) if tag == "lrp" else NCE()
-    generator = DGN(model=MODEL, data=DATA, loss=loss, eps=0.3, epochs=2, batch_size=50)
+    generator = DGN(model=MODEL, data=DATA, loss=loss, eps=0.3, epochs=epochs, batch_size=50, learning_rate=1e-3)
     learnt = learn(generator, surroundings(model, ranking, data=data))
     made = learnt.perturb(x, y)
-    assert (model.predict(made) == y).mean() <= 0.25
     assert np.abs(made - x).max() <= 0.3 + 1e-6
+    assert (model.predict(made) == y).mean() <= left
+    backend.seed(1)
+    hardened = backend.keras().models.clone_model(model.model)
+    options: Any = {"ratio": 0.5, "epochs": 10, "batch_size": 100, "learning_rate": 1e-3, "seed": 1, "shuffle": True}
+    fit_pairs(hardened, train, learnt.perturb(train, labels), labels, **options)
+    assert (Classifier(hardened).predict(made) == y).mean() >= 0.97
