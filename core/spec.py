@@ -125,11 +125,13 @@ class _Reader:
 
     def _axes(self) -> dict[str, tuple[Any, ...]]:
         raw = self.data.get("axes", {})
-        axes = {
-            name: tuple(fraction(value) for value in values)
-            for name, values in (raw.items() if isinstance(raw, Mapping) else ())
-            if isinstance(values, list) and values
-        }
+        axes: dict[str, tuple[Any, ...]] = {}
+        for name, values in raw.items() if isinstance(raw, Mapping) else ():
+            for i, value in enumerate(values if isinstance(values, list) else ()):
+                if is_axis(value):
+                    self.report(("axes", name, i), f"'{value}' is an axis and no value; write values out")
+                else:
+                    axes[name] = (*axes.get(name, ()), fraction(value))
         used = set()
         for section in SECTIONS:
             for place, axis in _axis_places(self.data.get(section)):
