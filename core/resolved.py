@@ -35,6 +35,7 @@ def resolved(experiment: Experiment) -> str:
                 "cell": table.cell,
                 "best": table.best,
                 **({"caption": table.caption} if table.caption else {}),
+                **({"against": table.against} if table.against else {}),
             }
             for table in experiment.tables
         }

@@ -180,6 +180,10 @@ def _experiment() -> Schema:
                 "description": "Marks the best of each column.",
             },
             "caption": {"type": "string", "description": "The caption of the table."},
+            "against": {
+                "type": "string",
+                "description": "A metric that places the points of curves instead of the axis: a number of inputs, say.",
+            },
         },
         ["from", "rows", "columns"],
         "A table of the paper: a pivot of one evaluation's results.",

@@ -83,7 +83,7 @@ def _declared(experiment: Experiment, name: str, raw: Mapping[str, Any]) -> Tabl
     cls = experiment.stages[raw["from"]].cls
     assert issubclass(cls, Evaluation)
     rows, columns = _many(raw["rows"]), _many(raw["columns"])
-    options = {key: raw[key] for key in ("cell", "best", "caption") if key in raw}
+    options = {key: raw[key] for key in ("cell", "best", "caption", "against") if key in raw}
     metric = raw.get("metric", None if "metric" in rows + columns else cls.metrics[0])
     where = {
         key: tuple(map(_label, value)) if isinstance(value, list) else _label(value)

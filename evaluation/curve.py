@@ -22,7 +22,7 @@ class RetrainingAccuracy(Evaluation):
     """Accuracy of models on each set of examples and on all of them together, and how much each was retrained on.
 
     accuracy(m, E) = |{i : argmax m(x_i) = y_i}| / n; in ``union`` every image of every set counts once, so that a set counts by
-    its size. The images are those made on the generators' own models. Of a model that was retrained on chosen inputs, ``inputs``
+    its size, and twice if it is named twice. The images are those made on the generators' own models. Of a model that was retrained on chosen inputs, ``inputs``
     is their number and ``adversarial_inputs`` the share of them that are adversarial.
 
     Source: Durán, Martínez-Fernández, Felderer and Franch (2023), Guiding the retraining of convolutional neural
@@ -46,12 +46,12 @@ class RetrainingAccuracy(Evaluation):
     def measure(self, run: Run) -> Iterable[Row]:
         model, name = run[self.models[0]], self.models[0].stage
         counts: dict[str, tuple[int, int]] = {}
-        for ref in self.examples:
+        for ref in dict.fromkeys(self.examples):
             examples = run[ref]
             counts[ref.label] = int((model.predict(examples.x) == examples.y).sum()), len(examples)
         if len(counts) > 1:
-            hits, sizes = zip(*counts.values(), strict=True)
-            counts[UNION] = sum(hits), sum(sizes)
+            named = [counts[ref.label] for ref in self.examples]
+            counts[UNION] = sum(hits for hits, _ in named), sum(n for _, n in named)
         for label, (hits, n) in counts.items():
             yield Row.proportion("accuracy", hits, n, higher_is_better=True, model=name, examples=label)
         if isinstance(model, Retrained):

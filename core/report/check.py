@@ -37,6 +37,8 @@ def table_faults(spec: TableSpec, varies: Varies) -> list[str]:
             for value in spec.allowed(level) or ()
             if varies.get(level) and value not in varies[level]
         ]
+    if spec.against is not None and spec.against not in (metrics := varies.get("metric", ())):
+        faults.append(f"against: '{spec.against}' is no metric of '{spec.source}'{_nearest(spec.against, metrics)}")
     # A level that is misspelt or forgotten lacks its place for that reason alone.
     if set(spec.levels) - set(known) or _empty_sides(spec):
         return faults

@@ -40,13 +40,19 @@ def curves_along(matrix: Matrix, side: str, depth: int) -> list[Curve]:
         if len(keys) < 2:
             continue
         for other in across:
-            cells = [(key[depth], matrix.cells[(key, other) if side == "rows" else (other, key)]) for key in keys]
-            points = [(float(x), cell) for x, cell in cells if x is not None and cell.values]
+            pairs = [(key, other) if side == "rows" else (other, key) for key in keys]
+            places = [(_place(matrix, pair, key[depth]), pair) for pair, key in zip(pairs, keys, strict=True)]
+            points = [(x, matrix.cells[pair]) for x, pair in places if x is not None and matrix.cells[pair].values]
             names = _title(matrix, rest, group), _title(matrix, others, other)
             panel, line = reversed(names) if "metric" in others else names
             if points:
                 curves.append((panel, line, points))
     return curves
+
+
+def _place(matrix: Matrix, pair: tuple[Key, Key], axis: Any) -> float | None:
+    """Return where a cell stands on its curve; a cell that no place is known of stands on none."""
+    return float(axis) if matrix.places is None else matrix.places.get(pair)
 
 
 def lines(figure: Figure, matrix: Matrix, level: str, curves: Sequence[Curve]) -> None:
@@ -56,8 +62,8 @@ def lines(figure: Figure, matrix: Matrix, level: str, curves: Sequence[Curve]) -
     across = min(len(panels), 4)
     down = ceil(len(panels) / across)
     figure.set_size_inches(max(2.5 * across + 1.4, 4.2), 2.3 * down + 0.3)
-    alike = "metric" not in matrix.spec.levels
-    grid: Any = figure.subplots(down, across, squeeze=False, sharex=True, sharey=alike)
+    alike, on_axis = "metric" not in matrix.spec.levels, matrix.places is None
+    grid: Any = figure.subplots(down, across, squeeze=False, sharex=on_axis, sharey=alike and on_axis)
     xs = sorted({x for _, _, points in curves for x, _ in points})
     for at, axes in enumerate(grid.flat):
         if at >= len(panels):
@@ -70,18 +76,22 @@ def lines(figure: Figure, matrix: Matrix, level: str, curves: Sequence[Curve]) -
         axes.grid(color="#dfe4e8", linewidth=0.6)
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
-        if xs[0] > 0 and xs[-1] / xs[0] >= 100:
-            axes.set_xscale("log")
-        axes.set_xticks(xs, [label(x) for x in xs])
+        if not on_axis:
+            axes.set_xlim(left=0)
+        else:
+            if xs[0] > 0 and xs[-1] / xs[0] >= 100:
+                axes.set_xscale("log")
+            axes.set_xticks(xs, [label(x) for x in xs])
         axes.minorticks_off()
         shown = [cell for panel, _, points in curves if panel == panels[at] for _, cell in points]
         if all(cell.unit == "proportion" for cell in shown):
             top = shown[0].scale(matrix.spec.percent)
-            axes.set_ylim(-0.03 * top, 1.03 * top)
+            # Many near points are told apart only if they have the height to themselves.
+            axes.set_ylim(*((-0.03 * top, 1.03 * top) if on_axis else _range(shown, top)))
         if at % across == 0 and alike:
             axes.set_ylabel(matrix.quantity)
         if at >= len(panels) - across:
-            axes.set_xlabel(level)
+            axes.set_xlabel(matrix.spec.against or level)
             axes.tick_params(labelbottom=True)
     figure.tight_layout()
     if names == [""]:
@@ -101,7 +111,27 @@ def _curve(axes: Axes, matrix: Matrix, points: Sequence[tuple[float, Cell]], ind
     colour, marker = PALETTE[index % len(PALETTE)], MARKERS[index % len(MARKERS)]
     dashes = DASHES[index // len(PALETTE) % len(DASHES)]
     axes.plot(x, y, color=colour, marker=marker, linestyle=dashes, markersize=4, linewidth=1.4, label=name)
+    if matrix.places is not None:
+        top = int(np.argmax(y))
+        axes.plot(
+            x[top],
+            y[top],
+            color=colour,
+            marker="*",
+            markersize=12,
+            markeredgecolor="black",
+            markeredgewidth=0.5,
+            zorder=3,
+        )
     axes.fill_between(x, y - sd, y + sd, color=colour, alpha=0.18, linewidth=0)
+
+
+def _range(shown: Sequence[Cell], top: float) -> tuple[float, float]:
+    """Return the ends of a scale that proportions fill, their bands included."""
+    low = min(cell.mean - (cell.sd or 0.0) for cell in shown) * top
+    high = max(cell.mean + (cell.sd or 0.0) for cell in shown) * top
+    margin = 0.05 * (high - low) or 0.01 * top
+    return max(-0.03 * top, low - margin), min(1.03 * top, high + margin)
 
 
 def _without(key: tuple[T, ...], depth: int) -> tuple[T, ...]:

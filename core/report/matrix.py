@@ -15,7 +15,10 @@ Key = tuple[Plain, ...]
 
 @dataclass(frozen=True, eq=False)
 class Matrix:
-    """A table: row and column keys (one label per level) in file order, and a cell for each pair of them."""
+    """A table: row and column keys (one label per level) in file order, and a cell for each pair of them.
+
+    ``places`` are where the cells stand on curves, if that is not their place on the axis.
+    """
 
     spec: TableSpec
     rows: tuple[Key, ...]
@@ -23,6 +26,7 @@ class Matrix:
     cells: Mapping[tuple[Key, Key], Cell]
     protocol: str = ""
     seeds: tuple[Plain, ...] = ()
+    places: Mapping[tuple[Key, Key], float] | None = None
 
     def text(self, row: Key, column: Key) -> str:
         """Return a cell as shown."""

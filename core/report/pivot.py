@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +55,7 @@ def build(spec: TableSpec, frame: pd.DataFrame, holes: Sequence[Mapping[str, Any
     ordered_columns = _ordered((key[1] for key in present), spec.columns, experiment)
     cells = {key: Cell.of(numbers.get(key, ()), reasons.get(key, ())) for key in product(ordered_rows, ordered_columns)}
     seeds = {row["seed"] for row in rows if not missing(row["seed"])}
+    places = build(replace(spec, metric=spec.against, against=None), frame, (), experiment) if spec.against else None
     return Matrix(
         spec,
         ordered_rows,
@@ -61,6 +63,7 @@ def build(spec: TableSpec, frame: pd.DataFrame, holes: Sequence[Mapping[str, Any
         cells,
         experiment.protocols.get(spec.source, ""),
         tuple(seed for (seed,) in _ordered(((seed,) for seed in seeds), ("seed",), experiment)),
+        None if places is None else {key: cell.mean for key, cell in places.cells.items() if cell.values},
     )
 
 

@@ -27,7 +27,8 @@ class TableSpec:
     ``source`` is the evaluation's stage (``from`` in a file). ``rows`` and ``columns`` name what the table is laid
     out by, outermost first: an axis, or one of ``LEVELS``. ``metric`` is the only metric shown; ``None`` shows all
     and asks for ``metric`` among the rows or columns. ``where`` keeps the rows with a value, or one of several.
-    ``percent`` shows proportions as percentages.
+    ``percent`` shows proportions as percentages. ``against`` names a metric, such as a number of inputs, that places the points
+    of the table's curves instead of the axis.
     """
 
     name: str
@@ -38,6 +39,7 @@ class TableSpec:
     cell: CellFormat = "mean ± sd"
     best: Best = "none"
     caption: str = ""
+    against: str | None = None
     where: Mapping[str, Plain | tuple[Plain, ...]] = field(default_factory=dict)
     percent: bool = True
 

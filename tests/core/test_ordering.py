@@ -70,7 +70,8 @@ def test_clean_and_adversarial_rows_are_ordered_together() -> None:
     assert found.rows.tolist() == [1, 4, 2, 3, 0]
     assert found.adversarial.tolist() == [4, 2, 3]
     np.testing.assert_allclose(found.scores, [10.1, 10.9, 10.5, 10.3, 10.7], rtol=1e-6)
-    assert (found.rows.dtype, found.scores.dtype) == (np.int64, np.float64)
+    assert found.rows.dtype == np.int64
+    assert found.scores.dtype == np.float64
     assert found.note == "learnt 1"
 
 

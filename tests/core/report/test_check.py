@@ -44,6 +44,12 @@ def test_where_with_two_values_does_not_fix_an_axis() -> None:
     assert fault.startswith("eps: 'robustness' varies over eps (0.1, 0.2)")
 
 
+def test_what_curves_stand_against_is_a_metric() -> None:
+    assert table_faults(replace(TABLE, against="zero_gradients"), VARIES) == []
+    (fault,) = table_faults(replace(TABLE, against="zero_gradient"), VARIES)
+    assert fault == "against: 'zero_gradient' is no metric of 'robustness'; did you mean 'zero_gradients'?"
+
+
 def test_where_must_name_a_value_that_exists() -> None:
     (fault,) = table_faults(replace(TABLE, where={"examples": "fsgm"}), VARIES)
     assert fault == (

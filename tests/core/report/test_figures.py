@@ -111,3 +111,47 @@ def test_drawing_leaves_no_global_figure_behind() -> None:
         "sys.exit('matplotlib.pyplot' in sys.modules)\n"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def against(spec: TableSpec) -> Matrix:
+    """Two models at three shares of an axis, of which each was trained on as many inputs as it says, and an original."""
+    rows = [
+        row(
+            model,
+            examples,
+            hits,
+            eps=None,
+            seed=seed,
+            metric=metric,
+            share=share,
+            value=value + 0.01 * seed * (metric == "accuracy"),
+        )
+        for seed in (1, 2)
+        for model, n in (("dsa", 1000), ("random", 10))
+        for share, hits in ((0.1, 5000), (0.5, 8000), (1.0, 7000))
+        for metric, examples, value in (("accuracy", "union", hits / 10_000), ("inputs", "", share * n))
+    ]
+    rows.append(row("original", "union", 4000, eps=None, seed=1, share=None))
+    return build(spec, pd.DataFrame(rows), (), Experiment(name="x", seeds=(1, 2), axes={"share": (0.1, 0.5, 1.0)}))
+
+
+AGAINST = TableSpec(name="t", source="robustness", rows=("share",), columns=("model",), metric="accuracy",
+                    where={"examples": "union"}, against="inputs")  # fmt: skip
+
+
+def test_curves_against_a_metric_stand_where_that_says() -> None:
+    curves = curves_along(against(AGAINST), "rows", 0)
+    found = {line: [(x, round(cell.mean, 4)) for x, cell in points] for _, line, points in curves}
+    assert found == {
+        "dsa": [(100.0, 0.515), (500.0, 0.815), (1000.0, 0.715)],
+        "random": [(1.0, 0.515), (5.0, 0.815), (10.0, 0.715)],
+    }
+
+
+def test_curves_against_a_metric_are_drawn_otherwise() -> None:
+    along = against(replace(AGAINST, against=None))
+    assert {line for _, line, _ in curves_along(along, "rows", 0)} == {"dsa", "random", "original"}
+    png, other = (table_figures(matrix)["t_by_share"] for matrix in (against(AGAINST), along))
+    assert pixels(png).std() > 5
+    assert png != other
+    assert against(AGAINST).grid() == along.grid(), "the table itself is the same"
