@@ -99,7 +99,7 @@ def test_its_fields_are_described(leaf: type[Component]) -> None:
         assert not (field.name == "as_published" and field.default is not False)
 
 
-UNBOUNDED = {("saved", "scale"), ("saved", "offset")}
+UNBOUNDED = {("saved", "scale"), ("saved", "offset"), ("lsc", "lower"), ("lsc", "upper")}
 """Numbers that may be anything, negative included."""
 
 
