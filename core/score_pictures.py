@@ -71,15 +71,16 @@ class _Place:
     """Where a finished work belongs: the model's own work, and what the set of inputs is called."""
 
     model: str
-    label: str
     inputs: str
 
     @classmethod
     def of(cls, graph: Graph, work: Work) -> _Place:
         component: Any = work.component
         model = graph.works[work.inputs[str(component.model)].fingerprint]
-        axes = [f"{axis}={show_value(value)}" for axis, value in work.point.items() if axis not in model.point]
-        return cls(model.fingerprint, model.label, " ".join([component.examples.label, *axes]))
+        # The set's own axes: a score may depend on the seed where the set does not.
+        point = graph.works[work.inputs[str(component.examples)].fingerprint].point
+        axes = [f"{axis}={show_value(value)}" for axis, value in point.items() if axis not in model.point]
+        return cls(model.fingerprint, " ".join([component.examples.label, *axes]))
 
 
 def _by_model(graph: Graph, store: Store, kind: type[A]) -> Iterator[tuple[str, Sets[A]]]:

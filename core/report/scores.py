@@ -56,7 +56,7 @@ def _histograms(figure: Figure, found: ScoreHistograms) -> None:
                 colour = PALETTE[at % len(PALETTE)]
                 axes.stairs(100 * shares, edges, color=colour, linewidth=1.3, linestyle=DASHES[at // len(PALETTE)])
                 axes.stairs(100 * shares, edges, color=colour, alpha=0.15, fill=True)
-        _plain(axes, found.scores[i])
+        _plain(axes, _folded(found.scores[i]))
         axes.set_ylim(bottom=0)
         if i % across == 0:
             axes.set_ylabel("inputs (%)")
@@ -76,7 +76,7 @@ def _edges(sets: Sequence[NDArray[Any]]) -> NDArray[Any]:
 
 
 def _correlations(figure: Figure, found: ScoreCorrelations) -> None:
-    names, sets = list(found.scores), list(found.sets)
+    names, sets = [name.replace(" (", "\n(") for name in found.scores], list(found.sets)
     cell = 0.42
     side = cell * len(names)
     across = min(len(sets), max(1, int(11 / (side + 0.3))))
@@ -96,8 +96,8 @@ def _correlations(figure: Figure, found: ScoreCorrelations) -> None:
             axes.text(
                 column, row, text, ha="center", va="center", fontsize=6.5, color="white" if abs(value) > 0.7 else INK
             )
-        axes.set_xticks(range(len(names)), names, rotation=40, ha="right", fontsize=7.5)
-        axes.set_yticks(range(len(names)), names, fontsize=7.5)
+        axes.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor", fontsize=7)
+        axes.set_yticks(range(len(names)), names, fontsize=7)
         axes.tick_params(length=0, labelbottom=i + across >= len(sets))
         axes.spines[:].set_visible(False)
         axes.set_title(sets[i], loc="left", fontweight="bold")
@@ -140,6 +140,11 @@ def _plain(axes: Axes, title: str) -> None:
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=7.5)
+
+
+def _folded(name: str) -> str:
+    """Return a name with its parameters below it."""
+    return name.replace(" (", "\n(").replace(", ", ",\n")
 
 
 def _legend(figure: Figure, names: list[str]) -> None:

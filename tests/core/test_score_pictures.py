@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
+from core import backend
 from core.artefacts import Artefact
 from core.graph import Graph, Work
 from core.preparations.priorities import ScorePriority
@@ -65,6 +66,21 @@ def test_of_each_model_and_set_the_first_point_is_shown(graph: Callable[..., Gra
     assert {label: {name: line.tolist() for name, line in lines.items()} for label, lines in faults.curves.items()} == {
         "fgsm eps=0.1": {"entropy": [0, 1, 1, 1, 1]}
     }
+
+
+def test_a_score_that_depends_on_the_seed_is_of_the_same_set(graph: Callable[..., Graph], tmp_path: Path) -> None:
+    keras = backend.keras()
+    layers = [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)]
+    keras.Sequential(layers).save(tmp_path / "model.keras")
+    fixed = SCORED.replace(
+        "type: dense, dataset: digits", f"type: saved, dataset: digits, path: {tmp_path / 'model.keras'}"
+    )
+    whole, store = graph(fixed.replace("{type: margin}", "{type: random}")), Store(tmp_path / "store")
+    works = published(whole, store, Scoring)
+    assert {work.point.get("seed") for work in works} == {None, 1, 2}
+    histograms, _ = score_pictures(whole, store)
+    assert isinstance(histograms, ScoreHistograms)
+    assert (histograms.name, histograms.sets) == ("mlp", ["digits", "fgsm eps=0.1"])
 
 
 def test_scores_are_correlated_over_what_both_have_judged() -> None:
