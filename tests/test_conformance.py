@@ -185,6 +185,7 @@ ARGUMENTS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "guided_retraining": lambda folder: {"order": {"type": "entropy"}, "inputs": 0.5},
     "image_folder": lambda folder: {"root": _images(folder / "images")},
     "npz": lambda folder: {"path": _splits(folder / "splits.npz", (8, 8))},
+    "coverage": lambda folder: {"criteria": [{"type": "nc"}, {"type": "nbc"}, {"type": "tknc"}]},
     "label_leak": lambda folder: {"examples": ["learnt"]},
     "mnist": lambda folder: {"root": _splits(folder / "mnist.npz", (28, 28))},
     "fashion_mnist": lambda folder: {"root": _splits(folder / "fashion_mnist.npz", (28, 28))},
