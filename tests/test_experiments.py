@@ -16,6 +16,18 @@ FOLDER = ROOT / "experiments"
 FILES = sorted(path for path in FOLDER.rglob("*") if path.suffix in (".yaml", ".yml", ".json"))
 
 
+FOLDERS = {"guided_retraining_gtsrb.yaml", "guided_retraining_intel.yaml"}
+"""Their data are folders of images, whose classes are not known before they are there."""
+
+
+def planned(path: Path, code: int, said: str) -> bool:
+    """Whether a file was planned, or nothing but its data was missing."""
+    if path.name in FOLDERS and code == 2:
+        (fault,) = said.strip().splitlines()
+        return fault.endswith("nothing says where the data are; name their folder, or set TEMPER_DATA")
+    return code == 0
+
+
 def ids(path: Path) -> str:
     return str(path.relative_to(FOLDER))
 
@@ -29,13 +41,15 @@ def test_there_are_experiments() -> None:
 def test_it_can_be_planned(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code = main([str(path), "--plan", "--outputs", str(tmp_path)])
     said = capsys.readouterr()
-    assert code == 0, said.err
-    assert "to run" in said.out
+    assert planned(path, code, said.err), said.err
+    assert code or "to run" in said.out
 
 
 @pytest.mark.parametrize("path", FILES, ids=ids)
 def test_it_can_be_planned_in_small(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(path), "--smoke", "--plan", "--outputs", str(tmp_path)]) == 0, capsys.readouterr().err
+    code = main([str(path), "--smoke", "--plan", "--outputs", str(tmp_path)])
+    said = capsys.readouterr().err
+    assert planned(path, code, said), said
 
 
 @pytest.mark.parametrize("path", [p for p in FILES if p.suffix != ".json"], ids=ids)
