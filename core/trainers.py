@@ -46,8 +46,11 @@ class Trainer:
 def trainer(model: Any, compiled: Callable[[Any], Any], key: tuple[Any, ...]) -> Trainer:
     """Return a trainer for a model; ``compiled(copy)`` makes it of a copy of the model.
 
-    It is made once for models of one architecture and one ``key``, which must tell apart what ``compiled`` may return.
+    It is made once for models of one architecture and one ``key``, which must tell apart what ``compiled`` may return. With
+    TensorFlow only: elsewhere a first ``fit`` draws random numbers that later ones do not, so each model has its own.
     """
+    if backend.name() != "tensorflow":
+        return Trainer(backend.keras().models.clone_model(model), compiled)
     return _kept(architecture(model), _Recipe(compiled, key))
 
 
