@@ -11,7 +11,7 @@ from core.classifier import Classifier
 
 
 @dataclass(frozen=True, kw_only=True)
-class Diet:
+class TrainedOn:
     """What a model was retrained on: how many ``inputs``, of them ``adversarial``, out of how many ``available``."""
 
     inputs: int
@@ -25,14 +25,14 @@ class Retrained(Classifier):
 
     kind: ClassVar[str] = "retrained"
 
-    def __init__(self, model: Any, diet: Diet) -> None:
+    def __init__(self, model: Any, trained_on: TrainedOn) -> None:
         super().__init__(model)
-        self.diet = diet
+        self.trained_on = trained_on
 
     def save(self, folder: Path) -> None:
         super().save(folder)
-        write_json(folder / "diet.json", asdict(self.diet))
+        write_json(folder / "trained_on.json", asdict(self.trained_on))
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        return cls(Classifier.load(folder).model, Diet(**read_json(folder / "diet.json")))
+        return cls(Classifier.load(folder).model, TrainedOn(**read_json(folder / "trained_on.json")))

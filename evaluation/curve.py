@@ -11,7 +11,7 @@ from core.artefacts import Examples, Row
 from core.classifier import Classifier
 from core.component import Ref
 from core.families import Evaluation
-from core.retrained import Diet, Retrained
+from core.retrained import Retrained, TrainedOn
 from core.run import Run
 
 UNION = "union"
@@ -55,10 +55,14 @@ class RetrainingAccuracy(Evaluation):
         for label, (hits, n) in counts.items():
             yield Row.proportion("accuracy", hits, n, higher_is_better=True, model=name, examples=label)
         if isinstance(model, Retrained):
-            yield from _diet(model.diet, name)
+            yield from _rows_of(model.trained_on, name)
 
 
-def _diet(diet: Diet, model: str) -> Iterator[Row]:
-    about: dict[str, Any] = {"model": model, "note": diet.note}
-    yield Row(metric="inputs", value=diet.inputs, n=diet.available, unit="images", higher_is_better=False, **about)
-    yield Row.proportion("adversarial_inputs", diet.adversarial, diet.inputs, higher_is_better=None, **about)
+def _rows_of(trained_on: TrainedOn, model: str) -> Iterator[Row]:
+    about: dict[str, Any] = {"model": model, "note": trained_on.note}
+    yield Row(
+        metric="inputs", value=trained_on.inputs, n=trained_on.available, unit="images", higher_is_better=False, **about
+    )
+    yield Row.proportion(
+        "adversarial_inputs", trained_on.adversarial, trained_on.inputs, higher_is_better=None, **about
+    )

@@ -15,7 +15,7 @@ from core.classifier import Classifier
 from core.component import Range, Ref
 from core.families import Repair
 from core.preparations.ordering import Order, Ordering, Rows
-from core.retrained import Diet, Retrained
+from core.retrained import Retrained, TrainedOn
 from core.run import Run
 from core.score import Score
 from core.stage import Preparation, Stage
@@ -107,7 +107,7 @@ class GuidedRetraining(Repair):
         )
         run.images += self.epochs * len(rows)
         adversarial = int((rows >= clean).sum())
-        return Retrained(model, Diet(inputs=len(rows), adversarial=adversarial, available=available, note=note))
+        return Retrained(model, TrainedOn(inputs=len(rows), adversarial=adversarial, available=available, note=note))
 
     @property
     def _adversarial_only(self) -> bool:

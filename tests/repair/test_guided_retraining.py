@@ -74,21 +74,21 @@ def test_it_trains_on_the_first_of_the_order(original: Classifier, seen: list[di
     model = made(original, inputs=share)
     count = {0.05: 1, 0.1: 2, 0.33: 7, 0.55: 11, 0.95: 19}[share]
     assert seen[0]["rows"] == sorted(ROWS[:count])
-    assert model.diet.inputs == count
-    assert model.diet.adversarial == (ROWS[:count] >= 10).sum()
-    assert model.diet.available == 20
+    assert model.trained_on.inputs == count
+    assert model.trained_on.adversarial == (ROWS[:count] >= 10).sum()
+    assert model.trained_on.available == 20
 
 
 def test_adversarial_only_takes_the_adversarial_ones(original: Classifier, seen: list[dict[str, Any]]) -> None:
     model = made(original, inputs=0.5, configuration="original_adversarial")
     assert seen[0]["rows"] == sorted([row for row in ROWS if row >= 10][:5])
-    assert (model.diet.inputs, model.diet.adversarial, model.diet.available) == (5, 5, 10)
+    assert (model.trained_on.inputs, model.trained_on.adversarial, model.trained_on.available) == (5, 5, 10)
     made(original, configuration="original_adversarial")
     assert seen[1]["rows"] == list(range(10, 20))
 
 
 def test_all_of_it_is_all_of_it(original: Classifier, seen: list[dict[str, Any]]) -> None:
-    assert made(original).diet.inputs == 20
+    assert made(original).trained_on.inputs == 20
     assert seen[0]["rows"] == list(range(20))
 
 
@@ -115,14 +115,14 @@ def test_the_original_is_left_as_it_is(original: Classifier) -> None:
 
 def test_what_the_order_could_not_judge_is_told(original: Classifier, seen: list[dict[str, Any]]) -> None:
     order = Order(np.zeros(20), ROWS, ROWS[ROWS >= 10], {"unjudged": 3, "remarks": ["a remark"]})
-    assert made(original, order=order, inputs=0.5).diet.note == "3 of 20 inputs have no score; a remark"
+    assert made(original, order=order, inputs=0.5).trained_on.note == "3 of 20 inputs have no score; a remark"
 
 
 def test_it_is_read_as_it_was_written(original: Classifier, tmp_path: Path) -> None:
     written = made(original, inputs=0.3, epochs=1)
     written.save(tmp_path)
     read = Retrained.load(tmp_path)
-    assert read.diet == written.diet
+    assert read.trained_on == written.trained_on
     np.testing.assert_array_equal(read.model.get_weights()[0], written.model.get_weights()[0])
 
 
