@@ -36,11 +36,10 @@ def die(root: Path, memory: int = 0) -> None:
     """Start an attempt in another process and kill it."""
     project = str(Path(ledger.__file__).parents[1])
     code = ATTEMPT.format(root=project, folder=str(root), memory=memory)
-    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    assert child.stdout is not None
-    assert child.stdout.readline() == "started\n"
-    child.send_signal(signal.SIGKILL)
-    child.wait()
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "started\n"
+        child.send_signal(signal.SIGKILL)
 
 
 def test_an_attempt_leaves_nothing_behind_whether_it_succeeds_or_raises(tmp_path: Path) -> None:

@@ -49,10 +49,15 @@ def _layer(name: str, values: NDArray[np.float32]) -> UnitLayer:
 
 
 def drawn(seed: int, n: int, *units: int) -> Activations:
-    """Return activations of dense layers whose values are few, so that ties are frequent, and often 0."""
+    """Return activations of dense layers whose values are few, so that ties are frequent, and often 0.
+
+    The first two of several images are predicted to be of different classes, without which there is no DSA.
+    """
     rng = np.random.default_rng(seed)
     hidden = [np.maximum(rng.integers(-2, 4, (n, count)) / 4, 0) for count in units]
-    return activations(*hidden, logits=rng.integers(-2, 3, (n, 3)))
+    logits = rng.integers(-2, 3, (n, 3))
+    logits[:2, :2] = 4 * np.eye(2, dtype=np.int64)[: len(logits)]
+    return activations(*hidden, logits=logits)
 
 
 def hold(empty: Coverage, first: Activations, second: Activations) -> None:
