@@ -13,6 +13,7 @@ from typing import Annotated, ClassVar, Literal, final
 from core.artefacts import Data, DataInfo, Examples, Results, Row
 from core.classifier import Classifier
 from core.component import Part, Plain, Ref
+from core.report.spec import TableFigure
 from core.run import Run
 from core.stage import Stage
 
@@ -62,7 +63,7 @@ class Evaluation(Stage):
 
     ``expand`` splits an evaluation into cells, each the same component with narrower fields, that are computed,
     kept and may fail on their own. ``metrics`` names what it measures, the headline first; ``rows`` and ``columns``
-    lay out its default table, which shows the headline unless ``metric`` is among them.
+    lay out its default table, which shows the headline unless ``metric`` is among them and is drawn as ``figure``.
     """
 
     section = "evaluate"
@@ -70,6 +71,7 @@ class Evaluation(Stage):
     metrics: ClassVar[tuple[str, ...]]
     rows: ClassVar[tuple[str, ...]] = ("model",)
     columns: ClassVar[tuple[str, ...]] = ("examples",)
+    figure: ClassVar[TableFigure] = "heatmap"
 
     def part_of(self, field_name: str) -> Part | Literal["definition"]:
         return "test"

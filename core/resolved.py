@@ -34,6 +34,7 @@ def resolved(experiment: Experiment) -> str:
                 **({"where": _plain(table.where)} if table.where else {}),
                 "cell": table.cell,
                 "best": table.best,
+                "figure": table.figure,
                 **({"caption": table.caption} if table.caption else {}),
                 **({"against": table.against} if table.against else {}),
             }

@@ -11,7 +11,7 @@ from typing import Any
 
 from core.component import PARTS, Component, Field, Kind, fields_of, summary
 from core.discovery import Catalogue
-from core.report.spec import Best, CellFormat
+from core.report.spec import Best, CellFormat, TableFigure
 from core.sections import SECTIONS
 
 Schema = dict[str, Any]
@@ -178,6 +178,11 @@ def _experiment() -> Schema:
                 "enum": list(typing.get_args(Best)),
                 "default": "none",
                 "description": "Marks the best of each column.",
+            },
+            "figure": {
+                "enum": list(typing.get_args(TableFigure)),
+                "default": "heatmap",
+                "description": "What the table is drawn as, if its numbers are of one metric.",
             },
             "caption": {"type": "string", "description": "The caption of the table."},
             "against": {

@@ -76,14 +76,14 @@ def _default(experiment: Experiment, name: str) -> TableSpec:
     # Axes go where the examples are, since it is mostly these that are swept; failing that, to the rows.
     rows, columns = (labels, cls.columns + axes) if "examples" in cls.columns else (labels + axes, cls.columns)
     metric = None if "metric" in rows + columns else cls.metrics[0]
-    return TableSpec(name=name, source=name, rows=rows, columns=columns, metric=metric)
+    return TableSpec(name=name, source=name, rows=rows, columns=columns, metric=metric, figure=cls.figure)
 
 
 def _declared(experiment: Experiment, name: str, raw: Mapping[str, Any]) -> TableSpec:
     cls = experiment.stages[raw["from"]].cls
     assert issubclass(cls, Evaluation)
     rows, columns = _many(raw["rows"]), _many(raw["columns"])
-    options = {key: raw[key] for key in ("cell", "best", "caption", "against") if key in raw}
+    options = {key: raw[key] for key in ("cell", "best", "caption", "against", "figure") if key in raw}
     metric = raw.get("metric", None if "metric" in rows + columns else cls.metrics[0])
     where = {
         key: tuple(map(_label, value)) if isinstance(value, list) else _label(value)

@@ -80,7 +80,7 @@ def test_every_key_of_a_file_is_named(file_schema: schema.Schema) -> None:
     assert unnamed(list(properties["expected"]["items"]["properties"])) == []
 
 
-@pytest.mark.parametrize("name", ["mode", "cell", "best"])
+@pytest.mark.parametrize("name", ["mode", "cell", "best", "figure"])
 def test_every_choice_of_a_file_is_named(file_schema: schema.Schema, name: str) -> None:
     tables = file_schema["properties"]["tables"]["additionalProperties"]["properties"]
     assert [choice for choice in (file_schema["properties"] | tables)[name]["enum"] if choice not in NAMED] == []

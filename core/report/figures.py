@@ -1,4 +1,4 @@
-"""Pictures of a table: a heat map, and curves along its numeric levels."""
+"""Pictures of a table: a heat map or bars, and curves along its numeric levels."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from core.report.bars import bars
 from core.report.canvas import FAINT, INK, drawn
 from core.report.cells import Cell, number
 from core.report.curves import curves_along, lines
@@ -19,11 +20,12 @@ if TYPE_CHECKING:
 
 
 def table_figures(matrix: Matrix) -> dict[str, bytes]:
-    """Return the figures of a table as PNG by name: a heat map, and curves along each numeric axis."""
+    """Return the figures of a table as PNG by name: a heat map or bars, and curves along each numeric axis."""
     figures = {}
-    # Metrics in different units have no colour scale in common.
+    # Metrics in different units have no scale in common.
     if len({(cell.metric, cell.unit) for cell in matrix.measured}) == 1 and len(matrix.measured) > 1:
-        figures[f"{matrix.spec.name}_heatmap"] = drawn(partial(_heatmap, matrix=matrix))
+        draw = bars if matrix.spec.figure == "bars" else _heatmap
+        figures[f"{matrix.spec.name}_{matrix.spec.figure}"] = drawn(partial(draw, matrix=matrix))
     for side, levels in (("rows", matrix.spec.rows), ("columns", matrix.spec.columns)):
         for depth, level in enumerate(levels):
             if curves := curves_along(matrix, side, depth):

@@ -12,6 +12,7 @@ from core.component import Plain
 
 CellFormat = Literal["mean ± sd", "mean", "mean [lower, upper]", "n"]
 Best = Literal["bold", "none"]
+TableFigure = Literal["heatmap", "bars"]
 Labels = Mapping[str, Plain]
 
 MAX_CLASSES = 12  # classes that a picture shows, the first ones
@@ -28,7 +29,7 @@ class TableSpec:
     out by, outermost first: an axis, or one of ``LEVELS``. ``metric`` is the only metric shown; ``None`` shows all
     and asks for ``metric`` among the rows or columns. ``where`` keeps the rows with a value, or one of several.
     ``percent`` shows proportions as percentages. ``against`` names a metric, such as a number of inputs, that places the points
-    of the table's curves instead of the axis.
+    of the table's curves instead of the axis; ``figure`` is what the table is drawn as besides.
     """
 
     name: str
@@ -40,6 +41,7 @@ class TableSpec:
     best: Best = "none"
     caption: str = ""
     against: str | None = None
+    figure: TableFigure = "heatmap"
     where: Mapping[str, Plain | tuple[Plain, ...]] = field(default_factory=dict)
     percent: bool = True
 

@@ -38,6 +38,7 @@ class CoverageTable(Evaluation):
     framework = False
     rows = ("model", "group")
     columns = ("examples",)
+    figure = "bars"
 
     models: Annotated[tuple[Ref[Classifier], ...], "the models, rows of their own"]
     examples: Annotated[tuple[Ref[Examples], ...], "the sets of examples, one column each"]

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
+from core.report.bars import bars
 from core.report.curves import curves_along
 from core.report.figures import table_figures
 from core.report.images import grid_figure
@@ -57,6 +59,21 @@ def test_metrics_have_panels_of_their_own() -> None:
         (metric, model) for metric in ("accuracy (%)", "l2 (pixels)") for model in ("tarantula", "ochiai")
     }
     assert list(table_figures(matrix)) == ["t_by_k"]
+
+
+def test_bars_are_as_long_as_the_numbers() -> None:
+    rows = [row("mlp", examples, 1, eps=None, seed=None, group=group, value=value)
+            for group, examples, value in (("nc", "clean", 0.5), ("nc", "pgd", 0.25), ("idc", "clean", 1.0))]  # fmt: skip
+    spec = TableSpec(name="t", source="robustness", rows=("group",), columns=("examples",), figure="bars")
+    matrix = build(spec, pd.DataFrame(rows), (), Experiment(name="x"))
+    (name,) = table_figures(matrix)
+    assert name == "t_bars"
+    figure = Figure()
+    bars(figure, matrix)
+    (axes,) = figure.axes
+    lengths = {(bar.get_width(), round(bar.get_y() + bar.get_height() / 2, 2)) for bar in axes.patches}
+    assert {length for length in lengths if length[0] == length[0]} == {(50.0, -0.2), (100.0, 0.8), (25.0, 0.2)}
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["nc", "idc"]
 
 
 def test_a_hole_ends_a_curve() -> None:
