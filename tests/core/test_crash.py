@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -61,6 +62,8 @@ def test_kill_at_random_moments_then_resume(chain: Path, tmp_path: Path) -> None
     for _ in range(10):
         process = start(chain, *options(tmp_path / "killed"))
         time.sleep(rng.uniform(0.2, 0.7) * seconds)
+        if process.poll() is not None:  # nothing is left to be killed at: begin anew
+            shutil.rmtree(tmp_path / "killed")
         killed += process.poll() is None
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=60)
