@@ -101,4 +101,4 @@ def test_it_runs(run: Callable[..., tuple[int, str]], write: Callable[..., Path]
     assert (values["added", :, "digits"] == 0).all()
     assert values["added", "mlp", "fgsm", "nbc"] > 0
     wide = pd.read_csv(tmp_path / "outputs" / "adequacy" / "adequacy.csv")
-    assert list(wide.columns)[:4] == ["model", "group", "digits", "fgsm"]
+    assert list(wide.columns)[:4] == ["coverage (%), white-box", "group", "digits", "fgsm"]
