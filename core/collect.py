@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.artefacts import Results
 from core.attack import Attack
+from core.component import Plain
 from core.experiment import SEED
 from core.experiment import Experiment as Checked
 from core.families import Evaluation
@@ -50,10 +51,13 @@ class Collection:
         """Return what the report says around the numbers."""
         experiment = self._experiment
         pictures = Pictures(experiment, self._graph, self._store)
-        labels: dict[str, dict[str, None]] = {"model": {}, "examples": {}}
+        order: dict[str, dict[str, list[Plain]]] = {}
         for result in self._graph.results:
             for level, label in result.about.items():
-                labels[level].setdefault(label)
+                labels = order.setdefault(result.stage, {}).setdefault(level, [])
+                if label not in labels:
+                    labels.append(label)
+        models = {str(label) for levels in order.values() for label in levels.get("model", ())}
         return Experiment(
             name=experiment.name,
             description=experiment.description,
@@ -61,12 +65,10 @@ class Collection:
             smoke=experiment.smoke,
             seeds=experiment.seeds,
             axes=experiment.axes,
-            order={level: tuple(found) for level, found in labels.items()},
+            order=order,
             protocols=self._protocols(),
             strength=dict(self._strength()),
-            model_axes={
-                label: tuple(experiment.axes_of(label)) for label in labels["model"] if label in experiment.stages
-            },
+            model_axes={label: tuple(experiment.axes_of(label)) for label in models & set(experiment.stages)},
             provenance=provenance,
             costs=list(self._costs()),
             failures=list(self.failures()),

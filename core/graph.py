@@ -15,6 +15,7 @@ from core.dataset import Dataset
 from core.digest import Digests, of_value
 from core.experiment import SEED, Experiment, Point
 from core.families import Evaluation, Generator, Repair
+from core.naming import named
 from core.run import prepared
 from core.stage import Preparation, Stage
 
@@ -246,7 +247,13 @@ class Graph:
 def _label(stage: str, what: str | None, against: str | None, component: Stage, point: Mapping[str, Plain]) -> str:
     text = stage + (f".{what}" if what else "") + (f"@{against}" if against else "")
     if isinstance(component, Evaluation | Preparation):
-        text += f"[{', '.join(dict.fromkeys(ref.stage for ref in component.references() if not ref.clean))}]"
+        nested = [part for part in component.with_nested() if part is not component]
+        # One nested component may be all that tells a work from its neighbours.
+        about = [
+            *(ref.stage for ref in component.references() if not ref.clean),
+            *(named(p) for p in nested[:1] if len(nested) == 1),
+        ]
+        text += f"[{', '.join(dict.fromkeys(about))}]"
     return " ".join([text, *(f"{axis}={show_value(value)}" for axis, value in point.items())])
 
 

@@ -121,7 +121,7 @@ def _table(matrix: Matrix, figures: Figures) -> dict[str, Any]:
         body.append({"labels": ["" if same and i == 0 else text for i, text in enumerate(labels)],
                      "first": not same and len(row) > 1, "cells": cells})  # fmt: skip
         above = row
-    heat = f"{matrix.corner}: mean over seeds"
+    whole = f"{matrix.corner}: mean over seeds"
     curves = f"{matrix.corner}, " if matrix.corner else ""
     return {
         "name": spec.name,
@@ -135,7 +135,9 @@ def _table(matrix: Matrix, figures: Figures) -> dict[str, Any]:
             _picture(
                 name,
                 png,
-                heat if name.endswith("_heatmap") else f"{curves}by {name.rpartition('_by_')[2]}; bands: ± sd",
+                whole
+                if name == f"{matrix.spec.name}_{matrix.spec.figure}"
+                else f"{curves}by {name.rpartition('_by_')[2]}; bands: ± sd",
             )
             for name, png in figures.items()
         ],

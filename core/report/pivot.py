@@ -51,8 +51,8 @@ def build(spec: TableSpec, frame: pd.DataFrame, holes: Sequence[Mapping[str, Any
     for key, found in numbers.items():
         _unambiguous(spec, key, found, experiment)
     present = (*numbers, *(key for key in reasons if key not in numbers))
-    ordered_rows = _ordered((key[0] for key in present), spec.rows, experiment)
-    ordered_columns = _ordered((key[1] for key in present), spec.columns, experiment)
+    ordered_rows = _ordered((key[0] for key in present), spec.rows, spec, experiment)
+    ordered_columns = _ordered((key[1] for key in present), spec.columns, spec, experiment)
     cells = {key: Cell.of(numbers.get(key, ()), reasons.get(key, ())) for key in product(ordered_rows, ordered_columns)}
     seeds = {row["seed"] for row in rows if not missing(row["seed"])}
     places = build(replace(spec, metric=spec.against, against=None), frame, (), experiment) if spec.against else None
@@ -62,7 +62,7 @@ def build(spec: TableSpec, frame: pd.DataFrame, holes: Sequence[Mapping[str, Any
         ordered_columns,
         cells,
         experiment.protocols.get(spec.source, ""),
-        tuple(seed for (seed,) in _ordered(((seed,) for seed in seeds), ("seed",), experiment)),
+        tuple(seed for (seed,) in _ordered(((seed,) for seed in seeds), ("seed",), spec, experiment)),
         None if places is None else {key: cell.mean for key, cell in places.cells.items() if cell.values},
     )
 
@@ -130,11 +130,11 @@ class _Side:
         return None if missing(value) else value
 
 
-def _ordered(keys: Iterable[Key], levels: Sequence[str], experiment: Experiment) -> tuple[Key, ...]:
+def _ordered(keys: Iterable[Key], levels: Sequence[str], spec: TableSpec, experiment: Experiment) -> tuple[Key, ...]:
     unique = list(dict.fromkeys(keys))
     ranks: list[dict[Plain, int]] = []
     for depth, level in enumerate(levels):
-        labels = dict.fromkeys((None, *experiment.values(level), *(key[depth] for key in unique)))
+        labels = dict.fromkeys((None, *experiment.values(level, spec.source), *(key[depth] for key in unique)))
         ranks.append({value: rank for rank, value in enumerate(labels)})
     return tuple(sorted(unique, key=lambda key: [rank[value] for rank, value in zip(ranks, key, strict=True)]))
 

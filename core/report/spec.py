@@ -163,7 +163,7 @@ Picture = ImageGrid | ClassGrid | RelevanceMap | LayerMap | ScoreHistograms | Sc
 class Experiment:
     """The experiment around the numbers.
 
-    ``axes`` holds the values of every axis in file order; ``order`` the labels of other levels (``model``,
+    ``axes`` holds the values of every axis in file order; ``order`` by stage the labels of other levels (``model``,
     ``examples``) in file order, where labels left out follow in order of appearance. ``protocols`` is a note by
     stage (``transfer``). ``strength`` maps an axis to the attack parameter it sweeps, ``model_axes`` a model to the
     axes it varies over itself; both serve the warnings. ``costs`` has a row for each
@@ -178,7 +178,7 @@ class Experiment:
     smoke: bool = False
     seeds: Sequence[int] = ()
     axes: Mapping[str, Sequence[Plain]] = field(default_factory=dict)
-    order: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    order: Mapping[str, Mapping[str, Sequence[Plain]]] = field(default_factory=dict)
     protocols: Mapping[str, str] = field(default_factory=dict)
     strength: Mapping[str, str] = field(default_factory=dict)
     model_axes: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -190,8 +190,8 @@ class Experiment:
     localisation: Sequence[RelevanceMap | LayerMap] = ()
     scores: Sequence[ScoreHistograms | ScoreCorrelations | FaultCurves] = ()
 
-    def values(self, level: str) -> Sequence[Plain]:
-        """Return the labels of a level in declared order; empty where none are declared."""
+    def values(self, level: str, stage: str) -> Sequence[Plain]:
+        """Return the labels of a level of a stage's results in declared order; empty where none are declared."""
         if level == "seed":
             return self.seeds
-        return self.axes.get(level, self.order.get(level, ()))
+        return self.axes.get(level) or self.order.get(stage, {}).get(level, ())

@@ -93,7 +93,12 @@ def demo_experiment(**changes: Any) -> Experiment:
         "mode": "both",
         "seeds": SEEDS,
         "axes": {"eps": EPS},
-        "order": {"model": ["mlp", "fgsm_robust", "pgd_robust"], "examples": ["mnist", "fgsm", "pgd", "dgn_susp"]},
+        "order": {
+            "robustness": {
+                "model": ["mlp", "fgsm_robust", "pgd_robust"],
+                "examples": ["mnist", "fgsm", "pgd", "dgn_susp"],
+            }
+        },
         "protocols": {"robustness": "transfer"},
         "strength": {"eps": "eps"},
         "provenance": {

@@ -101,7 +101,8 @@ def test_where_keeps_rows_that_do_not_depend_on_the_fixed_axis() -> None:
 
 
 def test_a_hole_takes_its_place_in_file_order() -> None:
-    experiment = replace(PLAIN, order={"model": ["a", "b", "c"]})
+    others = {"model": ["c", "b", "a"]}
+    experiment = replace(PLAIN, order={"another": others, "robustness": {"model": ["a", "b", "c"]}})
     rows = [row(m, "pgd", 5000, eps=0.1, seed=1) for m in ("a", "c")]
     holes = [{"stage": "robustness", "model": "b", "examples": "pgd", "eps": 0.1, "seed": 1, "reason": "pending"}]
     body = table(TABLE, *rows, holes=holes, experiment=experiment)[2:]
