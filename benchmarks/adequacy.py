@@ -33,10 +33,10 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from core.activations import SOFTMAX, Activations
-from core.material import Material
-from core.probe import UnitLayer
-from core.score import NOT_LEARNT, Score
+from core.adequacy.material import Material
+from core.adequacy.score import NOT_LEARNT, Score
+from core.networks.activations import SOFTMAX, Activations
+from core.networks.probe import UnitLayer
 from evaluation.coverage.kmnc import KMNC
 from evaluation.surprise.dsa import DSA
 from evaluation.surprise.lsa import LSA

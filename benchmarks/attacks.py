@@ -22,10 +22,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from core import backend, programs
+from core import backend
 from core.classifier import Classifier
 from core.component import Ref
-from core.gradients import margin, value_and_gradient
+from core.networks import programs
+from core.networks.gradients import margin, value_and_gradient
 from generators.gradient import BIM
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")

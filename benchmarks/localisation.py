@@ -27,8 +27,8 @@ from core import backend
 from core.artefacts import Examples
 from core.classifier import Classifier
 from core.component import Ref
-from core.gradients import value_and_gradient
-from core.probe import Probe
+from core.networks.gradients import value_and_gradient
+from core.networks.probe import Probe
 from generators.synthesis import Synthesis
 from localisation.spectrum import count
 

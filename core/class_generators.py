@@ -12,8 +12,8 @@ import numpy as np
 from core import backend
 from core.artefacts import Artefact, Examples, Images, Labels
 from core.component import Component
-from core.probe import unfold
-from core.programs import Tensor
+from core.networks.probe import unfold
+from core.networks.programs import Tensor
 from core.run import Run
 
 

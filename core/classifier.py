@@ -7,19 +7,20 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from core import backend, programs
+from core import backend
 from core.artefacts import Artefact, Images, Labels
 from core.faults import StageError
-from core.gradients import margin, value_and_gradient
-from core.programs import Call, Tensor
-from core.rewire import to_logits
+from core.networks import programs
+from core.networks.gradients import margin, value_and_gradient
+from core.networks.programs import Call, Tensor
+from core.networks.rewire import to_logits
 
 
 class Classifier(Artefact):
     """A Keras model that maps float32 images (n, height, width, channels) in [0, 1] to logits (n, classes).
 
     Input conventions (scale, flattening, channel order, grey conversion) are layers of the model, and a softmax
-    at its end has been taken off (``core.rewire.to_logits``), so that everything that follows sees one interface and
+    at its end has been taken off (``core.networks.rewire.to_logits``), so that everything that follows sees one interface and
     unsaturated gradients.
 
     Raises:

@@ -11,11 +11,12 @@ from types import FrameType
 
 from rich.console import Console
 
-from core import backend, compose, schema, spec
-from core.describe import description, explanation, failure_lines, listing, plan_lines
-from core.discovery import ROOT, Catalogue, discover
+from core import backend
 from core.faults import Fault, SpecError, nearest
-from core.session import Options, Session
+from core.language import compose, schema, spec
+from core.language.describe import description, explanation, failure_lines, listing, plan_lines
+from core.language.discovery import ROOT, Catalogue, discover
+from core.running.session import Options, Session
 
 DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
 
@@ -44,13 +45,13 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 def _act(options: argparse.Namespace, out: Console) -> int:
     if options.gc:
-        from core.sweep import sweep
+        from core.storage.sweep import sweep
 
         removed, size = sweep(options.outputs)
         out.print(f"removed {removed} artefacts, {size / 2**20:,.1f} MiB")
         return DONE
     if options.diff:
-        from core.diff import diff
+        from core.running.diff import diff
 
         for line in diff(*(path if path.is_dir() else options.outputs / path for path in options.diff)):
             out.print(line, markup=False, highlight=False)

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from core.artefacts import Data, DataInfo, Examples, Images, Labels
 from core.component import Range
+from core.data.images import Grey, Pictures, Preparation
+from core.data.split import Split
 from core.faults import StageError
-from core.images import Grey, Pictures, Preparation
 from core.run import Run
-from core.split import Split
 from core.stage import Stage
 
 Loaded = tuple[NDArray[Any] | Pictures, NDArray[Any]]

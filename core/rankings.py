@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from core.artefacts import Artefact, read_json, write_json
 from core.faults import StageError
-from core.probe import UnitLayer
+from core.networks.probe import UnitLayer
 
 Scores = NDArray[np.float64]
 Indices = NDArray[np.int64]

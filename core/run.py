@@ -78,7 +78,7 @@ class Run:
         return self._load(ref)  # type: ignore[no-any-return]
 
     def cost(self, ref: Ref[Any]) -> Mapping[str, Any]:
-        """Return what the artefact behind a reference cost to make: the fields of ``core.cost.Cost``.
+        """Return what the artefact behind a reference cost to make: the fields of ``core.running.cost.Cost``.
 
         A stage that had preparations adds ``preparation_seconds``.
         """

@@ -10,15 +10,15 @@ from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 
+from core.adequacy.coverage import Criterion
+from core.adequacy.score import Score
+from core.adequacy.scored import Ordered
 from core.artefacts import Examples, Row
 from core.classifier import Classifier
 from core.component import Part, Ref
-from core.coverage import Criterion
 from core.families import Evaluation
 from core.preparations.priorities import CoveragePriority, ScorePriority
 from core.run import Run
-from core.score import Score
-from core.scored import Ordered
 from core.stage import Preparation
 from evaluation.protocol import Protocol, judged
 

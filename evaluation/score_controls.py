@@ -8,10 +8,10 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
-from core.activations import Activations
+from core.adequacy.material import Arrays
+from core.adequacy.score import Score, Scores
 from core.component import Range
-from core.material import Arrays
-from core.score import Score, Scores
+from core.networks.activations import Activations
 
 
 @dataclass(frozen=True, kw_only=True)

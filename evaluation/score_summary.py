@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 
+from core.adequacy.score import Score
+from core.adequacy.scored import Scored
 from core.artefacts import Examples, Row
 from core.classifier import Classifier
 from core.comparison import vargha_delaney
@@ -18,8 +20,6 @@ from core.families import Evaluation
 from core.naming import named
 from core.preparations.scoring import Scoring
 from core.run import Run
-from core.score import Score
-from core.scored import Scored
 from core.stage import Preparation
 from evaluation.protocol import Protocol, judged
 

@@ -10,13 +10,14 @@ from typing import Annotated, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from core import backend, programs
+from core import backend
 from core.artefacts import Examples, Images, Row
 from core.classifier import Classifier
 from core.component import Range, Ref
 from core.families import Evaluation
-from core.probe import Probe, Values, unit_means
-from core.programs import Call, Tensor
+from core.networks import programs
+from core.networks.probe import Probe, Values, unit_means
+from core.networks.programs import Call, Tensor
 from core.rankings import NOBODY, Indices, NeuronRanking
 from core.run import Run
 from evaluation.protocol import Protocol, judged

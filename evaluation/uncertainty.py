@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from core.activations import Activations
-from core.material import Arrays
-from core.score import Score, Scores
+from core.adequacy.material import Arrays
+from core.adequacy.score import Score, Scores
+from core.networks.activations import Activations
 
 Float = NDArray[np.float64]
 

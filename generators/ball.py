@@ -8,7 +8,7 @@ import numpy as np
 
 from core import backend
 from core.artefacts import Images
-from core.programs import Tensor
+from core.networks.programs import Tensor
 from core.threat import Norm
 
 _TINY = 1e-12

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from core import backend, programs
+from core import backend
 from core.artefacts import Examples, Images, Labels, read_json, write_json
 from core.attack import honesty, verdicts
 from core.class_generators import ClassExamples, ClassGenerators, GeneratorLoss
@@ -19,7 +19,8 @@ from core.classifier import Classifier
 from core.component import Component, Range, Ref
 from core.families import Generator
 from core.faults import StageError
-from core.programs import Call, Tensor
+from core.networks import programs
+from core.networks.programs import Call, Tensor
 from core.run import Run
 from core.stage import Preparation
 from core.threat import ThreatModel

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from core.artefacts import Examples, Images
 from core.component import PARTS, File, Ref
+from core.data.images import to_unit
 from core.families import Generator
 from core.faults import StageError
-from core.images import to_unit
 from core.run import Run
 
 _IMAGES = ("x_adv", "x")

@@ -10,13 +10,14 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from core import backend, programs
+from core import backend
 from core.artefacts import Images, Labels
 from core.attack import Attack
 from core.classifier import Classifier
 from core.component import Range
-from core.gradients import margin, value_and_gradient
-from core.programs import Body, Call, Tensor
+from core.networks import programs
+from core.networks.gradients import margin, value_and_gradient
+from core.networks.programs import Body, Call, Tensor
 from core.threat import Norm, ThreatModel
 from generators.ball import ascent, draw, projector
 

@@ -9,16 +9,17 @@ from typing import Annotated, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from core import backend, programs
+from core import backend
 from core.artefacts import Examples, Images
 from core.attack import honesty, verdicts
 from core.classifier import Classifier
 from core.component import Range, Ref
 from core.families import Generator
 from core.faults import StageError
-from core.gradients import value_and_gradient
-from core.probe import Probe, Values, unit_means
-from core.programs import Call, Tensor
+from core.networks import programs
+from core.networks.gradients import value_and_gradient
+from core.networks.probe import Probe, Values, unit_means
+from core.networks.programs import Call, Tensor
 from core.rankings import Indices, NeuronRanking
 from core.run import Run
 from core.threat import ThreatModel

@@ -11,9 +11,9 @@ import numpy as np
 from core.artefacts import Examples
 from core.classifier import Classifier
 from core.component import Component, Ref
-from core.propagation import RelevanceRule
+from core.networks.propagation import RelevanceRule
+from core.networks.relevance import Batches
 from core.rankings import Scores
-from core.relevance import Batches
 from core.run import Run
 from localisation.relevance_rules import Epsilon
 
@@ -42,7 +42,7 @@ class ClassRelevance(Component):
     ) -> tuple[Scores, dict[str, Any]]:
         """Return the mean relevance, float64 (classes, *shape), nan where a class has no image, and its metadata.
 
-        ``relevance`` is ``core.relevance.pixel_relevance`` or ``unit_batches``, whose images have relevance of ``shape``.
+        ``relevance`` is ``core.networks.relevance.pixel_relevance`` or ``unit_batches``, whose images have relevance of ``shape``.
         """
         assert self.data is not None  # the graph fills in the model's data set
         images, model = run[self.data], run[self.model]

@@ -8,7 +8,7 @@ from typing import Annotated
 from core.artefacts import Examples
 from core.classifier import Classifier
 from core.component import Component, Range, Ref
-from core.probe import Values
+from core.networks.probe import Values
 from core.run import Run
 from core.stage import Preparation
 from localisation.spectrum import ConvUnit, Spectrum, count

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from core.families import Localiser
+from core.networks.relevance import pixel_relevance
 from core.rankings import PixelRanking
-from core.relevance import pixel_relevance
 from core.run import Run
 from localisation.class_relevance import ClassRelevance
 

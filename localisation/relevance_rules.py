@@ -9,8 +9,8 @@ from typing import Annotated, Any
 from core import backend
 from core.component import Range
 from core.faults import StageError
-from core.programs import Tensor
-from core.propagation import RelevanceRule, carried, ratio
+from core.networks.programs import Tensor
+from core.networks.propagation import RelevanceRule, carried, ratio
 
 
 @dataclass(frozen=True, kw_only=True)

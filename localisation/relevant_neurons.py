@@ -10,9 +10,9 @@ import numpy as np
 
 from core.component import Range
 from core.families import Localiser
-from core.probe import Probe
+from core.networks.probe import Probe
+from core.networks.relevance import unit_batches
 from core.rankings import NeuronRanking
-from core.relevance import unit_batches
 from core.run import Run
 from core.stage import Preparation
 from localisation.class_relevance import ClassRelevance

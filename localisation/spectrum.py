@@ -10,11 +10,12 @@ from typing import ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from core import backend, programs
+from core import backend
 from core.artefacts import Artefact, Examples, read_json, write_json
 from core.classifier import Classifier
-from core.probe import Probe, UnitLayer, Values, unit_means
-from core.programs import Call, Tensor
+from core.networks import programs
+from core.networks.probe import Probe, UnitLayer, Values, unit_means
+from core.networks.programs import Call, Tensor
 from core.rankings import Indices, Scores
 
 ConvUnit = Literal["map_mean", "per_position"]

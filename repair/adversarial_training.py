@@ -9,13 +9,14 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from core import backend, training
+from core import backend
 from core.artefacts import Examples, Images, Labels
 from core.attack import Attack
 from core.classifier import Classifier
 from core.component import Part, Range, Ref
 from core.families import Repair
 from core.faults import StageError
+from core.networks import training
 from core.run import Run
 
 

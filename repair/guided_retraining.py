@@ -9,17 +9,17 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from core import training
+from core.adequacy.score import Score
 from core.artefacts import Examples, Images, Labels
 from core.classifier import Classifier
 from core.component import Range, Ref
 from core.families import Repair
+from core.networks import training
+from core.networks.training import Optimizer
 from core.preparations.ordering import Order, Ordering, Rows
 from core.retrained import Retrained, TrainedOn
 from core.run import Run
-from core.score import Score
 from core.stage import Preparation, Stage
-from core.training import Optimizer
 
 _ORDER = "order"
 

@@ -12,11 +12,11 @@ from textwrap import dedent
 import pytest
 
 from core.cli import main
-from core.digest import Digests
-from core.discovery import Catalogue, discover
-from core.experiment import Experiment
-from core.graph import Graph
-from core.spec import load
+from core.language.discovery import Catalogue, discover
+from core.language.experiment import Experiment
+from core.language.spec import load
+from core.running.graph import Graph
+from core.storage.digest import Digests
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = ROOT / "tests" / "parts"

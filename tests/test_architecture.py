@@ -19,6 +19,7 @@ FRAMEWORKS = {"tensorflow", "keras", "torch", "jax", "art", "diffusers", "transf
 HEAVY = FRAMEWORKS | {"pandas", "matplotlib", "sklearn", "scipy", "dask", "distributed", "jinja2", "PIL"}
 AT_ONCE = {"numpy", "yaml", "jsonschema", "referencing", "rich", "psutil"}
 """Packages that a module of core may import as it is imported; everything else is imported where it is used."""
+MACHINERY = ("core.language", "core.running", "core.storage")
 LONGEST = 300
 
 
@@ -94,6 +95,8 @@ def test_a_house_imports_core_and_itself(path: Path) -> None:
     own = path.relative_to(ROOT).parts[0]
     bad = [i for i in imports(path) if package(i.name) in {*HOUSES, "runner", "tests", "benchmarks"} - {"core", own}]
     assert not bad, wrong(path, "houses meet in core only", bad)
+    bad = [i for i in imports(path) if i.name.startswith(MACHINERY)]
+    assert not bad, wrong(path, "a component works with the vocabulary, not with what runs it", bad)
 
 
 FORBIDDEN = {
@@ -151,7 +154,7 @@ PROBE = """
 import sys
 sys.path.insert(0, {root!r})
 import core.cli
-from core.discovery import discover
+from core.language.discovery import discover
 assert discover().leaves
 print(",".join(sorted({{name.partition(".")[0] for name in sys.modules}} & {heavy!r})))
 """

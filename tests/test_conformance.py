@@ -24,22 +24,22 @@ from jsonschema import Draft202012Validator
 from core import backend
 from core.artefacts import Artefact, Data, Examples, Results
 from core.attack import Attack
-from core.build import plain
 from core.class_generators import ClassExamples
 from core.classifier import Classifier
 from core.component import PARTS, Component, Field, Kind, Range, fields_of, summary
 from core.dataset import Dataset
-from core.digest import Digests
-from core.discovery import discover
 from core.families import Evaluation, Generator, Target
-from core.graph import Graph, Work
-from core.schema import field_schema
-from core.sections import SECTIONS
-from core.smoke import TINY
-from core.spec import load
+from core.language.build import plain
+from core.language.discovery import discover
+from core.language.schema import field_schema
+from core.language.sections import SECTIONS
+from core.language.smoke import TINY
+from core.language.spec import load
+from core.running.graph import Graph, Work
+from core.running.task import Task, perform, store_kind
 from core.stage import Preparation, Stage
-from core.store import Store
-from core.task import Task, perform, store_kind
+from core.storage.digest import Digests
+from core.storage.store import Store
 from core.threat import ThreatModel
 from tests.conftest import PARTS as COMPONENTS
 

@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from core import backend, schema, spec
-from core.build import build
+from core import backend
 from core.class_generators import Batch, GeneratorLoss
 from core.cli import DONE, _parser, main
 from core.component import Component, summary
 from core.dataset import Dataset
-from core.discovery import Catalogue, discover
 from core.faults import SpecError
+from core.language import schema, spec
+from core.language.build import build
+from core.language.discovery import Catalogue, discover
 from core.report.spec import ExpectedSpec
 from core.stage import Preparation
 from tests.conftest import PLAIN, ROOT
@@ -180,7 +181,7 @@ def test_every_make_target_exists() -> None:
 
 @pytest.mark.parametrize("page", [p for p in PAGES if any(blocks(p, "yaml"))], ids=lambda page: page.stem)
 def test_yaml_blocks_are_yaml_and_whole_experiments_load(page: Path, tmp_path: Path) -> None:
-    from core.document import parse
+    from core.language.document import parse
 
     for text in blocks(page, "yaml"):
         parse(text, page.name)

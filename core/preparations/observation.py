@@ -7,13 +7,14 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from core import backend, programs
-from core.activations import SOFTMAX, Activations, on_disk
+from core import backend
 from core.artefacts import Examples, Images
 from core.classifier import Classifier
 from core.component import Ref
-from core.probe import UnitLayer
-from core.programs import Call, Tensor
+from core.networks import programs
+from core.networks.activations import SOFTMAX, Activations, on_disk
+from core.networks.probe import UnitLayer
+from core.networks.programs import Call, Tensor
 from core.run import Progress, Run
 from core.stage import Preparation
 

@@ -10,14 +10,14 @@ from typing import Annotated, Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from core.activations import joined
+from core.adequacy.score import NOT_LEARNT, Score, Scores, descending
 from core.artefacts import Artefact, Examples, read_json, write_json
 from core.classifier import Classifier
 from core.component import Ref
+from core.networks.activations import joined
 from core.preparations.observation import Observation
 from core.preparations.profile import ScoreProfile
 from core.run import Run
-from core.score import NOT_LEARNT, Score, Scores, descending
 from core.stage import Preparation
 
 Rows = NDArray[np.int64]

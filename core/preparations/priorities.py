@@ -10,19 +10,19 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
-from core.activations import Activations
+from core.adequacy.coverage import Criterion
+from core.adequacy.material import Arrays
+from core.adequacy.score import Score, Scores, descending
+from core.adequacy.scored import Ordered, Scored
 from core.artefacts import Examples
 from core.classifier import Classifier
 from core.component import Ref
-from core.coverage import Criterion
-from core.material import Arrays
 from core.naming import named
+from core.networks.activations import Activations
 from core.preparations.observation import Observation
 from core.preparations.profile import CriterionProfile
 from core.preparations.scoring import Scoring
 from core.run import Run
-from core.score import Score, Scores, descending
-from core.scored import Ordered, Scored
 from core.stage import Preparation
 
 Rows = NDArray[np.int64]
@@ -94,7 +94,7 @@ class ScorePriority(_Priority):
 class CoveragePriority(_Priority):
     """Inputs in the order of what each adds to the coverage of those before it, starting from none.
 
-    Source: the criterion's; the order is that of core.coverage.
+    Source: the criterion's; the order is that of core.adequacy.coverage.
     """
 
     tag = "coverage_priority"

@@ -10,15 +10,15 @@ from typing import Annotated, ClassVar, Self
 
 import numpy as np
 
-from core.activations import Activations
+from core.adequacy.coverage import Criterion
+from core.adequacy.material import Arrays, Material
+from core.adequacy.score import Score
 from core.artefacts import Artefact, Examples
 from core.classifier import Classifier
 from core.component import Ref
-from core.coverage import Criterion
-from core.material import Arrays, Material
+from core.networks.activations import Activations
 from core.preparations.observation import Observation
 from core.run import Run
-from core.score import Score
 from core.stage import Preparation
 
 

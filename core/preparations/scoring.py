@@ -8,17 +8,17 @@ from typing import Annotated
 
 import numpy as np
 
-from core.activations import Activations
+from core.adequacy.material import Arrays
+from core.adequacy.score import NOT_LEARNT, Score, Scores
+from core.adequacy.scored import Scored
 from core.artefacts import Examples
 from core.classifier import Classifier
 from core.component import Ref
-from core.material import Arrays
 from core.naming import named
+from core.networks.activations import Activations
 from core.preparations.observation import Observation
 from core.preparations.profile import ScoreProfile
 from core.run import Run
-from core.score import NOT_LEARNT, Score, Scores
-from core.scored import Scored
 from core.stage import Preparation
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.activations import Activations
-from core.coverage import NOTHING, CellCoverage, Counts
-from core.material import Arrays
+from core.adequacy.coverage import NOTHING, CellCoverage, Counts
+from core.adequacy.material import Arrays
+from core.networks.activations import Activations
 from evaluation.coverage.bounds import Bounded, beyond
 
 

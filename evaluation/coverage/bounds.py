@@ -8,10 +8,10 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.adequacy.coverage import Criterion
+from core.adequacy.material import Arrays, Material
 from core.component import Range
-from core.coverage import Criterion
 from core.faults import StageError
-from core.material import Arrays, Material
 
 Values = NDArray[np.floating[Any]]
 _ROUNDING = 1e-6

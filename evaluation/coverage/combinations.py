@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.activations import Activations
-from core.coverage import CellCoverage, Counts
+from core.adequacy.coverage import CellCoverage, Counts
+from core.adequacy.material import Arrays
 from core.faults import StageError
-from core.material import Arrays
+from core.networks.activations import Activations
 from evaluation.coverage.clusters import Floats, centroids, nearest
 
 _MOST = 2**24

@@ -8,13 +8,13 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.activations import Activations
+from core.adequacy.coverage import CellCoverage, Criterion
+from core.adequacy.material import Arrays, Material
 from core.component import Range
-from core.coverage import CellCoverage, Criterion
 from core.faults import StageError, nearest
-from core.material import Arrays, Material
-from core.probe import Probe
-from core.relevance import unit_batches
+from core.networks.activations import Activations
+from core.networks.probe import Probe
+from core.networks.relevance import unit_batches
 from evaluation.coverage import combinations
 
 

@@ -9,12 +9,12 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from core.activations import Activations
+from core.adequacy.coverage import CellCoverage, Criterion
+from core.adequacy.material import Arrays, Material
 from core.artefacts import Examples
 from core.component import Range, Ref
-from core.coverage import CellCoverage, Criterion
 from core.faults import StageError
-from core.material import Arrays, Material
+from core.networks.activations import Activations
 from core.preparations.observation import observe
 from evaluation.coverage import combinations, transfer
 from evaluation.coverage.transfer import Floats, Measured

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import numpy as np
 
-from core.activations import Activations
+from core.adequacy.coverage import NOTHING, CellCoverage, Counts, Criterion
+from core.adequacy.material import Arrays
 from core.component import Range
-from core.coverage import NOTHING, CellCoverage, Counts, Criterion
-from core.material import Arrays
+from core.networks.activations import Activations
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.coverage import Counts
-from core.material import Arrays
+from core.adequacy.coverage import Counts
+from core.adequacy.material import Arrays
 from evaluation.coverage.keys import Keys, draw_keys
 
 Bools = NDArray[np.bool_]

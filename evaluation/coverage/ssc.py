@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from core.activations import Activations
-from core.coverage import Counts, Coverage, Criterion
+from core.adequacy.coverage import Counts, Coverage, Criterion
+from core.adequacy.material import Arrays
 from core.faults import StageError
-from core.material import Arrays
+from core.networks.activations import Activations
 from evaluation.coverage.signs import NEVER, SEEN, Signs
 
 

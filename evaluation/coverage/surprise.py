@@ -10,12 +10,12 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from core.activations import Activations
+from core.adequacy.coverage import NOTHING, CellCoverage, Counts, Criterion
+from core.adequacy.material import Arrays, Material
+from core.adequacy.score import NOT_LEARNT, Score, Scores
 from core.component import Range
-from core.coverage import NOTHING, CellCoverage, Counts, Criterion
 from core.faults import StageError
-from core.material import Arrays, Material
-from core.score import NOT_LEARNT, Score, Scores
+from core.networks.activations import Activations
 from evaluation.surprise.dsa import DSA
 from evaluation.surprise.lsa import LSA
 

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
-from core.activations import Activations
+from core.adequacy.coverage import Coverage, Criterion
 from core.artefacts import Examples, Row
 from core.classifier import Classifier
 from core.component import Part, Ref
-from core.coverage import Coverage, Criterion
 from core.families import Evaluation
 from core.naming import named
+from core.networks.activations import Activations
 from core.preparations.observation import Observation
 from core.preparations.profile import CriterionProfile
 from core.run import Run

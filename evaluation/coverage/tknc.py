@@ -8,10 +8,10 @@ from typing import Annotated, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from core.activations import Activations
+from core.adequacy.coverage import CellCoverage, Counts, Criterion
+from core.adequacy.material import Arrays
 from core.component import Range
-from core.coverage import CellCoverage, Counts, Criterion
-from core.material import Arrays
+from core.networks.activations import Activations
 from evaluation.coverage.keys import Keys, draw_keys
 
 

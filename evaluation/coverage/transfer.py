@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from core.activations import Activations
+from core.networks.activations import Activations
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]

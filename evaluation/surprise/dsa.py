@@ -9,10 +9,10 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
-from core.activations import Activations
+from core.adequacy.material import Arrays, Material
+from core.adequacy.score import Scores
 from core.faults import StageError
-from core.material import Arrays, Material
-from core.score import Scores
+from core.networks.activations import Activations
 from evaluation.surprise.neighbours import NOBODY, Neighbours
 from evaluation.surprise.traces import Groups, Match, TraceScore, judged_by_class
 

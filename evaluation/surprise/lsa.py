@@ -8,9 +8,9 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
-from core.activations import Activations
-from core.material import Arrays
-from core.score import Scores
+from core.adequacy.material import Arrays
+from core.adequacy.score import Scores
+from core.networks.activations import Activations
 from evaluation.surprise.spreads import LEAST, Floats, Spread, SpreadScore
 from evaluation.surprise.traces import Groups, Match, judged_by_class
 

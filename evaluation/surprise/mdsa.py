@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from core.activations import Activations
-from core.material import Arrays
-from core.score import Scores
+from core.adequacy.material import Arrays
+from core.adequacy.score import Scores
+from core.networks.activations import Activations
 from evaluation.surprise.spreads import Spread, SpreadScore
 from evaluation.surprise.traces import judged_by_class
 

@@ -9,9 +9,9 @@ from typing import Annotated, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from core.adequacy.material import Arrays, Material
 from core.component import Range
 from core.faults import StageError
-from core.material import Arrays, Material
 from evaluation.surprise.traces import Groups, TraceScore, listed
 
 Floats = NDArray[np.float64]

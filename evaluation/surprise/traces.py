@@ -10,10 +10,10 @@ from typing import Annotated, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from core.activations import Activations
+from core.adequacy.material import Arrays, Material
+from core.adequacy.score import Score
 from core.faults import StageError
-from core.material import Arrays, Material
-from core.score import Score
+from core.networks.activations import Activations
 
 Match = Literal["exclude", "include"]
 Values = NDArray[np.float32]

@@ -12,7 +12,7 @@ from core import backend
 from core.class_generators import Batch, GeneratorLoss
 from core.component import Range, Ref
 from core.faults import StageError
-from core.programs import Tensor
+from core.networks.programs import Tensor
 from core.rankings import PixelRanking
 from core.run import Run
 

@@ -8,8 +8,8 @@ from typing import Annotated
 from core import backend
 from core.class_generators import Batch, GeneratorLoss
 from core.component import Range
-from core.gradients import margin
-from core.programs import Tensor
+from core.networks.gradients import margin
+from core.networks.programs import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,8 @@ from core import backend
 from core.class_generators import Batch, GeneratorLoss
 from core.component import Range, Ref
 from core.faults import StageError
-from core.probe import Probe
-from core.programs import Tensor
+from core.networks.probe import Probe
+from core.networks.programs import Tensor
 from core.rankings import NeuronRanking
 from core.run import Run
 

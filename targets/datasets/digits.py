@@ -8,8 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from core.artefacts import DataInfo
+from core.data.stratify import stratified
 from core.dataset import Dataset, Source
-from core.stratify import stratified
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from core.artefacts import DataInfo, Labels
 from core.component import Range
+from core.data.images import Shape
+from core.data.stratify import drawn
 from core.dataset import Dataset, Source
 from core.faults import StageError
-from core.images import Shape
-from core.stratify import drawn
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".webp")
 _EIGHT_BIT = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar
 from core import backend
 from core.artefacts import DataInfo
 from core.component import Range
-from core.training import Optimizer
+from core.networks.training import Optimizer
 from targets.models.trained import TrainedTarget
 
 

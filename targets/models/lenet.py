@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from core import backend
 from core.artefacts import DataInfo
 from core.component import Range
-from core.training import Optimizer
+from core.networks.training import Optimizer
 from targets.models.trained import TrainedTarget
 
 

@@ -13,10 +13,10 @@ from core import backend
 from core.artefacts import DataInfo
 from core.classifier import Classifier
 from core.component import File
+from core.data.images import LUMA, Grey
 from core.families import Target
 from core.faults import StageError
-from core.images import LUMA, Grey
-from core.rewire import to_logits
+from core.networks.rewire import to_logits
 from core.run import Run
 from targets.models.graph import Shape, parse
 from targets.models.model_file import ModelFile

@@ -13,8 +13,8 @@ from core.artefacts import DataInfo
 from core.classifier import Classifier
 from core.component import File, Range
 from core.families import Target
+from core.networks.training import Optimizer, fit
 from core.run import Run
-from core.training import Optimizer, fit
 from targets.models import weights
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from core.sections import SECTIONS
+from core.language.sections import SECTIONS
 from tests.conftest import PARTS, PLAIN, ROOT
 
 Run = Callable[..., tuple[int, str]]

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from core.columns import varies
-from core.experiment import Experiment
 from core.faults import SpecError
-from core.graph import Graph, Work
+from core.language.columns import varies
+from core.language.experiment import Experiment
+from core.running.graph import Graph, Work
 
 Run = Callable[..., tuple[int, str]]
 Write = Callable[..., Path]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from core.component import Ref
-from core.graph import Graph
+from core.running.graph import Graph
 from tests.conftest import PARTS, start
 
 LEARNING = """

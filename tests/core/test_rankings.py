@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from core.faults import StageError
-from core.probe import UnitLayer
+from core.networks.probe import UnitLayer
 from core.rankings import NeuronRanking, PixelRanking
 
 LAYERS = (UnitLayer("conv", 2, 3, 3), UnitLayer("dense", 3, 1, 1))

@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core.activations import Activations
+from core.adequacy.coverage import CellCoverage, Criterion
+from core.adequacy.scored import Ordered, Scored
 from core.component import Ref
-from core.coverage import CellCoverage, Criterion
+from core.networks.activations import Activations
 from core.preparations.priorities import CoveragePriority, ScorePriority
 from core.run import Run
-from core.scored import Ordered, Scored
 from evaluation.prioritisation import Prioritisation, apfd
 from evaluation.score_controls import NeuronCoverageScore, RandomScore
 from evaluation.uncertainty import Entropy

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from core.adequacy.scored import Scored
 from core.component import Ref
 from core.preparations.scoring import Scoring
 from core.run import Run
-from core.scored import Scored
 from evaluation.score_controls import RandomScore
 from evaluation.score_summary import ScoreSummary
 from evaluation.surprise.dsa import DSA

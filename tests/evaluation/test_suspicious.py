@@ -12,7 +12,7 @@ from core import backend
 from core.artefacts import Examples
 from core.classifier import Classifier
 from core.component import Ref
-from core.probe import UnitLayer
+from core.networks.probe import UnitLayer
 from core.rankings import NOBODY, NeuronRanking
 from evaluation.suspicious import SuspiciousActivations, SuspiciousLayers
 from tests.evaluation.test_evaluations import measured, ref

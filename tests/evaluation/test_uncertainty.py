@@ -9,8 +9,8 @@ import pytest
 from scipy.special import softmax
 from scipy.stats import entropy as scipy_entropy
 
-from core.probe import UnitLayer
-from core.score import Score
+from core.adequacy.score import Score
+from core.networks.probe import UnitLayer
 from evaluation.score_controls import NeuronCoverageScore, RandomScore
 from evaluation.uncertainty import DeepGini, Entropy, LeastConfidence, Margin
 from tests.evaluation.surprise.support import seen, values

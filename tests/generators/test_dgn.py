@@ -15,11 +15,11 @@ from core.class_generators import GeneratorLoss
 from core.classifier import Classifier
 from core.component import Ref
 from core.faults import StageError
-from core.probe import Probe
+from core.networks.probe import Probe
+from core.networks.training import fit_pairs
 from core.rankings import NeuronRanking, PixelRanking
 from core.run import Run
 from core.run import prepared as prepared_by
-from core.training import fit_pairs
 from generators.dgn import DGN, DGNNetworks
 from generators.dgn_networks import Shape, build, resolve
 from generators.dgn_training import learning_rate, settle

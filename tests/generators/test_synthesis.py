@@ -13,7 +13,7 @@ from core.artefacts import Examples
 from core.classifier import Classifier
 from core.component import Ref
 from core.faults import StageError
-from core.probe import Probe
+from core.networks.probe import Probe
 from core.rankings import NOBODY, NeuronRanking
 from core.run import Run
 from generators.synthesis import Combine, Synthesis

@@ -12,7 +12,7 @@ from core import backend
 from tests.conftest import ROOT
 
 FILES = (
-    "tests/core/test_relevance.py",
+    "tests/core/networks/test_relevance.py",
     "tests/localisation/test_relevance.py",
     "tests/localisation/test_relevant_neurons.py",
     "tests/localisation/test_spectrum.py",

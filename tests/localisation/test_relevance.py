@@ -13,9 +13,9 @@ from core.artefacts import Examples
 from core.classifier import Classifier
 from core.component import Ref
 from core.faults import StageError
-from core.propagation import RelevanceRule, carrying
+from core.networks.propagation import RelevanceRule, carrying
+from core.networks.relevance import pixel_relevance
 from core.rankings import PixelRanking
-from core.relevance import pixel_relevance
 from core.run import Run
 from localisation.relevance import Relevance
 from localisation.relevance_rules import AlphaBeta, Epsilon, Zero, ZPlus

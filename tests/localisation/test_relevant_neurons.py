@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from core.networks.relevance import unit_relevance
 from core.rankings import NOBODY
-from core.relevance import unit_relevance
 from localisation.relevance_rules import AlphaBeta, Epsilon, Zero
 from localisation.relevant_neurons import RelevantNeurons
 from tests.localisation.test_spectrum import COMMON, examples, made, network

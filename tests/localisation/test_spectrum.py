@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core import backend, programs
+from core import backend
 from core.artefacts import Examples
 from core.classifier import Classifier
 from core.component import Ref
 from core.faults import StageError
-from core.probe import Probe, Values
+from core.networks import programs
+from core.networks.probe import Probe, Values
 from core.rankings import NOBODY, NeuronRanking
 from core.run import Run, prepared
 from localisation import spectrum as module
@@ -202,8 +203,8 @@ def test_the_least_suspicious_are_of_lowest_score_and_alive() -> None:
 
 
 def test_what_a_bare_reference_to_data_means(experiment: Any, tmp_path: Path) -> None:
-    from core.digest import Digests
-    from core.graph import Graph
+    from core.running.graph import Graph
+    from core.storage.digest import Digests
 
     text = """
     name: parts
@@ -222,8 +223,8 @@ def test_what_a_bare_reference_to_data_means(experiment: Any, tmp_path: Path) ->
 
 
 def test_measures_share_one_count_whatever_their_top(experiment: Any, tmp_path: Path) -> None:
-    from core.digest import Digests
-    from core.graph import Graph
+    from core.running.graph import Graph
+    from core.storage.digest import Digests
 
     text = """
     name: once

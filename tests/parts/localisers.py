@@ -10,7 +10,7 @@ import numpy as np
 from core.artefacts import Examples
 from core.component import Ref
 from core.families import Localiser
-from core.probe import UnitLayer
+from core.networks.probe import UnitLayer
 from core.rankings import NOBODY, NeuronRanking
 from core.run import Run
 

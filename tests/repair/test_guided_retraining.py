@@ -10,15 +10,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core import backend, training
+from core import backend
 from core.artefacts import Examples
 from core.classifier import Classifier
 from core.component import Ref
 from core.faults import SpecError
-from core.graph import Graph
+from core.networks import training
 from core.preparations.ordering import Order, Ordering
 from core.retrained import Retrained
 from core.run import Run, prepared
+from core.running.graph import Graph
 from evaluation.uncertainty import DeepGini
 from repair.guided_retraining import GuidedRetraining
 

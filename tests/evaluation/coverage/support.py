@@ -10,12 +10,12 @@ import numpy as np
 from hypothesis import settings
 from numpy.typing import NDArray
 
-from core.activations import SOFTMAX, Activations
+from core.adequacy.coverage import Coverage, Criterion
+from core.adequacy.material import Material
 from core.artefacts import Examples
 from core.classifier import Classifier
-from core.coverage import Coverage, Criterion
-from core.material import Material
-from core.probe import UnitLayer
+from core.networks.activations import SOFTMAX, Activations
+from core.networks.probe import UnitLayer
 
 PATIENT = settings(deadline=None, max_examples=50)
 """For properties on a machine that others use, too."""

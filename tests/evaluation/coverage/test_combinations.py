@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from core import backend
-from core.activations import Activations
+from core.adequacy.material import Material
 from core.artefacts import Examples
 from core.classifier import Classifier
 from core.component import Ref
 from core.faults import StageError
-from core.material import Material
+from core.networks.activations import Activations
+from core.networks.relevance import unit_relevance
 from core.preparations.observation import observe
-from core.relevance import unit_relevance
 from evaluation.coverage import combinations, transfer
 from evaluation.coverage.idc import IDC
 from evaluation.coverage.knw import KNW

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.coverage import Criterion
+from core.adequacy.coverage import Criterion
 from evaluation.coverage.boundary import NBC, SNAC
 from evaluation.coverage.kmnc import KMNC
 from evaluation.coverage.nc import NC

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from core.adequacy.coverage import Coverage, Criterion
+from core.adequacy.material import Material
 from core.artefacts import DataInfo, Examples
 from core.component import Ref
-from core.coverage import Coverage, Criterion
-from core.material import Material
 from core.preparations.observation import observe
 from core.run import Run
 from evaluation.coverage.boundary import NBC, SNAC

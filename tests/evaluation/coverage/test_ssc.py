@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.activations import Activations
 from core.faults import StageError
+from core.networks.activations import Activations
 from evaluation.coverage import signs as module
 from evaluation.coverage.ssc import SSC
 from tests.evaluation.coverage.support import PATIENT, activations, covering, drawn, hit

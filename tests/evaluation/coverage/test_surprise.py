@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core.activations import Activations
 from core.faults import StageError
+from core.networks.activations import Activations
 from evaluation.coverage.surprise import DSC, LSC
 from evaluation.surprise.lsa import LSA
 from tests.evaluation.coverage.support import activations, covering, hit, material

@@ -12,8 +12,8 @@ import pytest
 
 from core.cli import DONE
 from core.component import Ref
-from core.graph import Graph
 from core.preparations.profile import Profile
+from core.running.graph import Graph
 from evaluation.coverage.kmnc import KMNC
 from evaluation.coverage.nc import NC
 from evaluation.coverage.table import CoverageTable

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.activations import SOFTMAX
 from core.faults import StageError
+from core.networks.activations import SOFTMAX
 from evaluation.coverage.boundary import NBC, SNAC
 from evaluation.coverage.kmnc import KMNC
 from evaluation.coverage.nc import NC

@@ -9,10 +9,10 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from core.activations import SOFTMAX, Activations
-from core.material import Material
-from core.probe import UnitLayer
-from core.score import NOT_LEARNT, Score, Scores
+from core.adequacy.material import Material
+from core.adequacy.score import NOT_LEARNT, Score, Scores
+from core.networks.activations import SOFTMAX, Activations
+from core.networks.probe import UnitLayer
 
 
 def seen(traces: Any, predicted: Any, classes: int = 0, logits: Any = None) -> Activations:

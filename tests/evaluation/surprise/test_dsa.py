@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
+from core.adequacy.score import NOT_LEARNT
 from core.faults import StageError
-from core.score import NOT_LEARNT
 from evaluation.surprise.dsa import DSA
 from tests.evaluation.surprise.support import remarks, seen, values
 

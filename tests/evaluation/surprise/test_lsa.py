@@ -9,8 +9,8 @@ import pytest
 from scipy.stats import gaussian_kde, multivariate_normal
 from sklearn.covariance import EmpiricalCovariance
 
+from core.adequacy.score import NOT_LEARNT
 from core.faults import StageError
-from core.score import NOT_LEARNT
 from evaluation.surprise import lsa
 from evaluation.surprise.lsa import LSA
 from evaluation.surprise.mdsa import MDSA

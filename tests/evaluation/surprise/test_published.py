@@ -11,12 +11,12 @@ import pytest
 from scipy.stats import gaussian_kde
 
 from core import backend
-from core.activations import Activations
+from core.adequacy.material import Arrays, Material
+from core.adequacy.score import NOT_LEARNT, Score, Scores
 from core.classifier import Classifier
-from core.material import Arrays, Material
+from core.networks.activations import Activations
+from core.networks.rewire import to_logits
 from core.preparations.observation import observe
-from core.rewire import to_logits
-from core.score import NOT_LEARNT, Score, Scores
 from evaluation.surprise.dsa import DSA
 from evaluation.surprise.lsa import LSA
 from evaluation.surprise.mdsa import MDSA

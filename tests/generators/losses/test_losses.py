@@ -12,8 +12,8 @@ from core import backend
 from core.class_generators import Batch, GeneratorLoss
 from core.component import Ref
 from core.faults import StageError
-from core.gradients import value_and_gradient
-from core.probe import UnitLayer
+from core.networks.gradients import value_and_gradient
+from core.networks.probe import UnitLayer
 from core.rankings import NeuronRanking, PixelRanking
 from core.run import Run
 from generators.losses.lrp import LRP

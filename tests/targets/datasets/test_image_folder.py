@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from core.data.images import LUMA, Preparation
 from core.faults import StageError
-from core.images import LUMA, Preparation
 from targets.datasets.image_folder import ImageFolder
 from tests.targets.datasets.support import produced
 

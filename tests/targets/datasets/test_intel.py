@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.images import Preparation
+from core.data.images import Preparation
 from targets.datasets.intel import Intel
 from targets.datasets.place import FOLDER_VARIABLE
 from tests.targets.datasets.support import produced, unpacked

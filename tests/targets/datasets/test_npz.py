@@ -6,8 +6,8 @@ import pytest
 
 from core.artefacts import Data
 from core.component import PARTS
+from core.data.images import Preparation
 from core.faults import StageError
-from core.images import Preparation
 from targets.datasets.npz import Npz
 from tests.targets.datasets.support import a_run, arrays, produced, save
 

@@ -1,0 +1,198 @@
+"""Reads an experiment file into a checked experiment, or reports every fault of it at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from core.component import Component, fields_of
+from core.faults import Fault, KeyPath, SpecError, nearest
+from core.language import columns, compose, tables
+from core.language.build import at, build, expand_path, fraction, normalise, substitute, value_at
+from core.language.compose import Layered
+from core.language.discovery import Catalogue
+from core.language.experiment import SEED, Experiment, StageSpec
+from core.language.references import reference_faults
+from core.language.sections import SECTIONS
+from core.language.smoke import shrink
+from core.language.validate import Validator, is_axis
+from core.stage import Stage
+
+RESERVED = ("experiment", "stage", "model", "examples", "group", "metric", "value", "n", "lower", "upper", "unit",
+            "higher_is_better", "note")  # fmt: skip
+
+
+def load(
+    path: Path, catalogue: Catalogue, sets: Sequence[str] = (), seeds: Sequence[int] = (), smoke: bool = False
+) -> Experiment:
+    """Return the experiment a file describes.
+
+    Raises:
+        SpecError: with every fault of the file.
+    """
+    layered = compose.load(path, sets)
+    return _Reader(layered, path, catalogue).read(seeds, smoke)
+
+
+class _Reader:
+    def __init__(self, layered: Layered, path: Path, catalogue: Catalogue) -> None:
+        self.layered, self.path, self.catalogue = layered, path, catalogue
+        self.validator = Validator(catalogue)
+        self.data: dict[str, Any] = {key: value for key, value in layered.data.items() if value is not None}
+        self.faults: list[Fault] = [fault for _, fault in layered.unread]
+        self.broken = {str(path[1]) for path, _ in layered.unread if len(path) > 1 and path[0] in SECTIONS}
+        self.unread = {path for path, _ in layered.unread}
+
+    def report(self, path: KeyPath, message: str) -> None:
+        if path not in self.unread:  # what is there instead of a value that could not be read is not the user's
+            self.faults.append(self.layered.fault(path, message))
+        if len(path) > 1 and path[0] in SECTIONS:
+            self.broken.add(str(path[1]))
+
+    def read(self, seeds: Sequence[int], smoke: bool) -> Experiment:
+        specs = dict(self._stages())
+        for finding in self.validator.experiment(self.data):
+            self.report(*finding)
+        axes = self._axes()
+        if not specs and not self.faults:
+            self.report((), f"the file declares no stage; declare some under {', '.join(SECTIONS)}")
+        self._instances(specs, axes)
+        sound = {name: spec for name, spec in specs.items() if name not in self.broken}
+        experiment = self._experiment(sound, axes, tuple(seeds) or tuple(self._seeds()))
+        for name, place, message in reference_faults(experiment, known=specs):
+            self.report((specs[name].section, name, *place), message)
+        if not self.faults:
+            for place, message in (*columns.unsuited(experiment), *tables.faults(experiment, self.data)):
+                self.report(place, message)
+        if self.faults:
+            raise SpecError(self.faults)
+        experiment = replace(
+            experiment,
+            tables=tables.all_tables(experiment, self.data),
+            expected=tables.expected_values(self.data.get("expected", [])),
+        )
+        return shrink(experiment) if smoke else experiment
+
+    def _stages(self) -> Iterator[tuple[str, StageSpec]]:
+        """Yield every stage whose type is known, with fractions and paths settled."""
+        homes: dict[str, str] = {}
+        for section, family in SECTIONS.items():
+            stages = self.data.get(section, {})
+            for name, raw in stages.items() if isinstance(stages, Mapping) else ():
+                if name in homes:
+                    self.report(
+                        (section, name), f"the name is already taken in {homes[name]}:; names are unique in a file"
+                    )
+                    continue
+                homes[name] = section
+                cls = self.catalogue.of(family).get(str(raw.get("type"))) if isinstance(raw, Mapping) else None
+                if cls is None or not issubclass(cls, Stage):
+                    self.broken.add(name)
+                    yield name, StageSpec(name, family, {})
+                    continue
+                raw = stages[name] = self._paths((section, name), cls, normalise(raw, cls, self.catalogue))
+                yield name, StageSpec(name, cls, raw)
+
+    def _paths(self, place: KeyPath, cls: type[Component], raw: dict[str, Any]) -> dict[str, Any]:
+        for field in fields_of(cls):
+            text = raw.get(field.name)
+            if field.kind.name == "nested" and isinstance(text, dict):
+                leaf = self.catalogue.of(field.kind.target).get(str(text.get("type")))
+                raw[field.name] = self._paths((*place, field.name), leaf, text) if leaf else text
+            if field.is_file and is_axis(text):
+                self.report((*place, field.name), "a path cannot vary over an axis; declare a stage for each file")
+            elif field.is_file and isinstance(text, str):
+                raw[field.name] = self._file((*place, field.name), text)
+        return raw
+
+    def _file(self, place: KeyPath, text: str) -> str:
+        full, unset = expand_path(text, self.layered.folder_of(place).resolve())
+        if unset:
+            self.report(place, f"the environment variable {unset} is not set; set it, or write the path out")
+        elif not os.path.exists(full):  # noqa: PTH110 - Path.exists raises where the name is too long
+            self.report(
+                place, f"there is no file or folder {full}; relative paths start at the experiment file's folder"
+            )
+        return full
+
+    def _seeds(self) -> list[int]:
+        seeds = self.data.get("seeds", [1])
+        # A whole number may be written 1.0, as anywhere else.
+        return [int(s) for s in seeds if isinstance(s, int | float)] if isinstance(seeds, list) else [1]
+
+    def _axes(self) -> dict[str, tuple[Any, ...]]:
+        raw = self.data.get("axes", {})
+        axes: dict[str, tuple[Any, ...]] = {}
+        for name, values in raw.items() if isinstance(raw, Mapping) else ():
+            for i, value in enumerate(values if isinstance(values, list) else ()):
+                if is_axis(value):
+                    self.report(("axes", name, i), f"'{value}' is an axis and no value; write values out")
+                else:
+                    axes[name] = (*axes.get(name, ()), fraction(value))
+        used = set()
+        for section in SECTIONS:
+            for place, axis in _axis_places(self.data.get(section)):
+                used.add(axis)
+                if axis not in axes and axis != SEED:
+                    known = nearest(axis, [*axes, SEED]) or "; declare it under axes:"
+                    self.report((section, *place), f"there is no axis '{axis}'{known}")
+        for name in axes:
+            if name == SEED or name in RESERVED:
+                self.report(("axes", name), f"'{name}' is a column of every result; choose another name")
+            elif name not in used and is_axis(f"${name}"):
+                self.report(("axes", name), f"no stage uses ${name}; use it, or take the axis out")
+        return axes
+
+    def _instances(self, specs: Mapping[str, StageSpec], axes: Mapping[str, tuple[Any, ...]]) -> None:
+        """Check every stage at every point of its axes, and with the component's own checks."""
+        for name, spec in specs.items():
+            if name in self.broken:
+                continue
+            said: set[tuple[KeyPath, str]] = set()
+            for point in self._experiment({name: spec}, axes, tuple(self._seeds())).points(spec.own_axes):
+                for place, message in self._instance(spec, point):
+                    if (place, message) not in said:
+                        said.add((place, message))
+                        self.report((spec.section, name, *place), message)
+
+    def _instance(self, spec: StageSpec, point: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
+        raw = normalise(substitute(spec.raw, point), spec.cls, self.catalogue)
+        findings = list(self.validator.component(SECTIONS[spec.section], raw)) if point else []
+        for place, message in findings:
+            yield place, message + at(point, value_at(spec.raw, place))
+        if not findings:
+            for field, message in build(spec.cls, raw, self.catalogue).check():
+                yield ((field,) if field else ()), message + at(point)
+
+    def _experiment(
+        self, stages: Mapping[str, StageSpec], axes: Mapping[str, Any], seeds: tuple[int, ...]
+    ) -> Experiment:
+        stated = self.layered.origin_of(("name",))
+        # A file that extends another one does not take its name, which would mix their results.
+        own_name = (stated.file == str(self.path) or not stated.line) and self.data.get("name")
+        return Experiment(
+            name=str(own_name or self.path.stem),
+            description=str(self.data.get("description", "")),
+            mode=self.data.get("mode", "both"),
+            seeds=seeds,
+            axes=axes,
+            stages=stages,
+            tables=(),
+            expected=(),
+            catalogue=self.catalogue,
+        )
+
+
+def _axis_places(value: Any, place: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
+    """Yield (path, axis name) for every ``$name`` in plain values."""
+    if is_axis(value):
+        yield place, value[1:]
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _axis_places(item, (*place, key))
+    elif isinstance(value, list):
+        for i, item in enumerate(value):
+            yield from _axis_places(item, (*place, i))

@@ -1,0 +1,142 @@
+"""What a model computes of images inside, reduced to a few numbers for each unit and layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.artefacts import Artefact, Images, Labels, read_json, write_json
+from core.faults import StageError, nearest
+from core.networks.probe import UnitLayer
+
+SOFTMAX = "softmax"
+"""The name of the layer of class probabilities, the last of all."""
+BLOCK = 2**22
+"""Values of units that are looked at together."""
+_ARRAYS = ("means", "positive", "low", "high", "peak", "logits")
+
+
+@dataclass(frozen=True, eq=False)
+class Activations(Artefact):
+    """What a model computed of n images.
+
+    A unit is a neuron or a feature map, its value the neuron's or the map's spatial mean, after the activation. Layers
+    are those that compute something of their own: with weights, pooling, separate activations; last come the logits and
+    ``SOFTMAX``. Arrays are read-only and memory-mapped.
+
+    Attributes:
+        layers: the layers in the order of computation; units are counted through all of them.
+        means: float32 (n, units), the units' values.
+        positive: bool (n, units), whether the unit's value is above 0 at any position.
+        low, high: float32 (n, layers), the least and the largest value in the layer, every position counted.
+        peak: int32 (n, layers), the flat position (height, width, unit) of the largest value; the first of equals.
+        logits: float32 (n, classes).
+
+    Source: the reductions that ten coverage criteria and surprise adequacy take, as their papers define units.
+    """
+
+    kind: ClassVar[str] = "activations"
+
+    layers: tuple[UnitLayer, ...]
+    means: Images
+    positive: NDArray[np.bool_]
+    low: Images
+    high: Images
+    peak: NDArray[np.int32]
+    logits: Images
+
+    def __len__(self) -> int:
+        return len(self.logits)
+
+    @property
+    def predicted(self) -> Labels:
+        """The predicted labels, int64 (n,)."""
+        labels: Labels = np.argmax(self.logits, axis=1).astype(np.int64)
+        return labels
+
+    @property
+    def counted(self) -> tuple[str, ...]:
+        """The layers whose units coverage criteria count: all but the logits, which softmax stands for."""
+        return (*(layer.name for layer in self.layers[:-2]), SOFTMAX)
+
+    @property
+    def last_hidden(self) -> tuple[str, ...]:
+        """The layer before the logits, as a tuple of its name.
+
+        Raises:
+            StageError: there is none.
+        """
+        if len(self.layers) < 3:
+            raise StageError("expected a model with a hidden layer, received one without")
+        return (self.layers[-3].name,)
+
+    def places(self, names: Iterable[str]) -> list[int]:
+        """Return the positions of layers among ``layers``, in the order of computation.
+
+        Raises:
+            StageError: a layer has another name.
+        """
+        known = [layer.name for layer in self.layers]
+        for name in names:
+            if name not in known:
+                hint = nearest(name, known) or f"; there is {', '.join(known)}"
+                raise StageError(f"no layer is called '{name}'{hint}")
+        wanted = set(names)
+        return [i for i, name in enumerate(known) if name in wanted]
+
+    def columns(self, names: Iterable[str]) -> list[slice]:
+        """Return where the units of each of some layers are in ``means`` and ``positive``."""
+        ends = np.cumsum([layer.units for layer in self.layers])
+        return [slice(int(ends[i] - self.layers[i].units), int(ends[i])) for i in self.places(names)]
+
+    def units(self, names: Iterable[str]) -> NDArray[np.int64]:
+        """Return the columns of all units of some layers, int64."""
+        parts = [np.arange(part.start, part.stop) for part in self.columns(names)]
+        return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+
+    def take(self, rows: slice | NDArray[Any]) -> Activations:
+        """Return those of some images."""
+        return Activations(self.layers, *(getattr(self, name)[rows] for name in _ARRAYS))
+
+    def blocks(self) -> Iterator[Activations]:
+        """Yield those of consecutive images, so few at a time that what is computed of them fits into memory."""
+        rows = max(1, BLOCK // self.means.shape[1])
+        for start in range(0, len(self), rows):
+            yield self.take(slice(start, start + rows))
+
+    def save(self, folder: Path) -> None:
+        for name in _ARRAYS:
+            np.save(folder / f"{name}.npy", getattr(self, name))
+        write_json(folder / "layers.json", [asdict(layer) for layer in self.layers])
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        layers = tuple(UnitLayer(**layer) for layer in read_json(folder / "layers.json"))
+        return cls(layers, *(np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS))
+
+
+def joined(sets: Iterable[Activations]) -> Activations:
+    """Return the activations of several sets of images under one model as those of one set.
+
+    Raises:
+        ValueError: they are of different layers.
+    """
+    first, *others = sets
+    if any(other.layers != first.layers for other in others):
+        raise ValueError("activations: expected sets of one model, received some of different layers")
+    arrays = (np.concatenate([getattr(one, name) for one in (first, *others)]) for name in _ARRAYS)
+    return Activations(first.layers, *arrays)
+
+
+def on_disk(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    """Return an array of zeros that lies in a nameless file, so that its size is no matter of memory."""
+    if 0 in shape:
+        return np.zeros(shape, dtype)
+    with TemporaryFile() as file:
+        return np.memmap(file, dtype=dtype, mode="w+", shape=shape)

@@ -1,0 +1,191 @@
+"""Trains Keras models that end in logits: plainly, on pairs of clean and adversarial images, or on the fly."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+
+from core import backend
+from core.artefacts import Images, Labels
+from core.faults import StageError
+from core.networks.trainers import trainer
+from core.run import Progress
+
+Optimizer = Literal["adam", "adadelta", "rmsprop", "sgd"]
+Perturb = Callable[[Images, Labels], Images]
+
+STEPS_AT_ONCE = 64
+"""Optimiser steps per call into the framework. Against one step per call, a dense network trains 2.5 times as fast."""
+
+
+def fit(
+    model: Any,
+    x: Images,
+    y: Labels,
+    *,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    seed: int,
+    optimizer: Optimizer = "adam",
+    shuffle: bool = True,
+    progress: Progress | None = None,
+) -> list[float]:
+    """Train a model in place on images (n, h, w, c) and labels (n,); return the mean cross-entropy of each epoch.
+
+    On a CPU the same seed gives the same weights.
+
+    Raises:
+        StageError: the loss is no longer finite.
+    """
+    steps = _steps(len(x), batch_size)
+
+    def compiled(copy: Any) -> Any:
+        wrapper = backend.keras().Model(copy.inputs[0], copy.outputs[0])
+        _compile(wrapper, _optimizer(optimizer, learning_rate), steps=steps)
+        return wrapper
+
+    with trainer(model, compiled, ("fit", optimizer, learning_rate, steps)).holding(model) as copy:
+        return _fit(copy, x, y, epochs, batch_size, seed, shuffle, progress)
+
+
+def fit_pairs(
+    model: Any,
+    clean: Images,
+    adversarial: Images,
+    y: Labels,
+    *,
+    ratio: float,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    seed: int,
+    shuffle: bool = True,
+    progress: Progress | None = None,
+) -> list[float]:
+    """Train a model in place with Adam on ratio * CE(f(clean), y) + (1 - ratio) * CE(f(adversarial), y).
+
+    The images, both (n, h, w, c), belong together by position. Returns the mean loss of each epoch.
+
+    Raises:
+        StageError: the loss is no longer finite.
+    """
+    steps = _steps(len(y), batch_size)
+
+    def compiled(copy: Any) -> Any:
+        keras = backend.keras()
+        inputs = [keras.Input(copy.input_shape[1:]) for _ in range(2)]
+        wrapper = keras.Model(inputs, [copy(images) for images in inputs])
+        _compile(wrapper, _optimizer("adam", learning_rate), steps=steps, loss_weights=[ratio, 1.0 - ratio])
+        return wrapper
+
+    with trainer(model, compiled, ("fit_pairs", ratio, learning_rate, steps)).holding(model) as copy:
+        return _fit(copy, [clean, adversarial], [y, y], epochs, batch_size, seed, shuffle, progress)
+
+
+def fit_on_the_fly(
+    model: Any,
+    x: Images,
+    y: Labels,
+    perturb: Perturb,
+    *,
+    share: float,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    rng: np.random.Generator,
+    progress: Progress | None = None,
+) -> list[float]:
+    """Train a model in place with Adam, a share of each batch replaced by ``perturb(images, labels)``.
+
+    ``perturb`` is called before each step, so it attacks the model as it stands; ceil(share * batch) images,
+    drawn anew each time, are given to it. Returns the mean cross-entropy of each epoch.
+
+    Raises:
+        StageError: the loss is no longer finite.
+    """
+    # The attack looks at the model as it stands, so it is trained in no copy; the wrapper keeps the optimiser out of it.
+    wrapper = backend.keras().Model(model.inputs[0], model.outputs[0])
+    _compile(wrapper, _optimizer("adam", learning_rate), steps=1)
+    losses = []
+    for epoch in range(epochs):
+        order = rng.permutation(len(x))
+        wrapper.reset_metrics()
+        loss = math.nan
+        for start in range(0, len(x), batch_size):
+            batch = order[start : start + batch_size]
+            images, labels = x[batch], y[batch]
+            replaced = rng.permutation(len(batch))[: math.ceil(share * len(batch))]
+            images[replaced] = perturb(images[replaced], labels[replaced])
+            loss = float(wrapper.train_on_batch(images, labels))
+        losses.append(_finite(loss, epoch))
+        if progress:
+            progress(epoch + 1, epochs, "epochs")
+    return losses
+
+
+def copied(model: Any, seed: int, *, weights: bool) -> Any:
+    """Return a model of the same layers that shares none with the given one: with its weights, or with new initial ones."""
+    backend.seed(seed)
+    copy = backend.keras().models.clone_model(model)
+    if weights:
+        copy.set_weights(model.get_weights())
+    return copy
+
+
+def _steps(n: int, batch_size: int) -> int:
+    if backend.name() == "torch":
+        return 1  # Keras refuses more: torch runs each step as it comes
+    # A power of two: sets of many sizes are trained by few programs.
+    batches = max(1, math.ceil(n / batch_size))
+    return min(STEPS_AT_ONCE, 1 << (batches.bit_length() - 1))
+
+
+def _optimizer(name: Optimizer, learning_rate: float) -> Any:
+    optimizers = backend.keras().optimizers
+    match name:
+        case "adam":
+            return optimizers.Adam(learning_rate)
+        case "adadelta":
+            return optimizers.Adadelta(learning_rate, rho=0.95)
+        case "rmsprop":
+            return optimizers.RMSprop(learning_rate)
+        case "sgd":
+            return optimizers.SGD(learning_rate, momentum=0.9, nesterov=True)
+
+
+def _compile(model: Any, optimizer: Any, *, steps: int, loss_weights: list[float] | None = None) -> None:
+    losses = backend.keras().losses
+    model.compile(
+        optimizer=optimizer,
+        loss=[losses.SparseCategoricalCrossentropy(from_logits=True) for _ in model.outputs],
+        loss_weights=loss_weights,
+        steps_per_execution=steps,
+        # XLA makes TensorFlow's convolutions on a CPU twice as slow; JAX without it compiles nothing at all.
+        jit_compile=backend.name() == "jax",
+    )
+
+
+def _fit(
+    model: Any, x: Any, y: Any, epochs: int, batch_size: int, seed: int, shuffle: bool, progress: Progress | None
+) -> list[float]:
+    losses: list[float] = []
+
+    def report(epoch: int, logs: dict[str, float]) -> None:
+        losses.append(_finite(logs["loss"], epoch))
+        if progress:
+            progress(epoch + 1, epochs, "epochs")
+
+    callbacks = [backend.keras().callbacks.LambdaCallback(on_epoch_end=report)]
+    backend.seed(seed)
+    model.fit(x, y, batch_size=batch_size, epochs=epochs, shuffle=shuffle, verbose=0, callbacks=callbacks)
+    return losses
+
+
+def _finite(loss: float, epoch: int) -> float:
+    if not math.isfinite(loss):
+        raise StageError(f"training diverged: the loss of epoch {epoch + 1} is {loss}; lower learning_rate")
+    return float(loss)

@@ -1,0 +1,116 @@
+"""What of a run there is to look at: examples of its generators, and what localisation found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from core.artefacts import Artefact, Data, Examples
+from core.attack import PER_CLASS, SHOWN
+from core.dataset import Dataset
+from core.language.experiment import Experiment
+from core.language.references import data_behind
+from core.rankings import NeuronRanking, PixelRanking
+from core.report.spec import ClassGrid, ImageGrid, LayerMap, RelevanceMap
+from core.running.graph import Graph, Work
+from core.storage.store import Store
+
+STAGES = 6
+"""Stages of a section that are shown, each at the first of its points that is finished."""
+
+
+class Pictures:
+    """The pictures of an experiment as far as the store has what they show."""
+
+    def __init__(self, experiment: Experiment, graph: Graph, store: Store) -> None:
+        self._experiment, self._graph, self._store = experiment, graph, store
+
+    def examples(self) -> list[ImageGrid | ClassGrid]:
+        """Return two grids for the test part of each generator: its first images, and some of each class."""
+        grids: list[ImageGrid | ClassGrid] = []
+        for work in self._first("generate"):
+            made = self._store.load(work.fingerprint, Examples)
+            if (clean := self._origin(work)) is not None and len(made):
+                grids += [_first_images(work.label, made, clean), self._by_class(work, made, clean)]
+        return grids
+
+    def localisation(self) -> list[RelevanceMap | LayerMap]:
+        """Return a map for each localiser."""
+        maps: list[RelevanceMap | LayerMap] = []
+        for work in self._first("localise"):
+            kind: type[Artefact] = work.component.produces
+            found: Any = self._store.load(work.fingerprint, kind)
+            if isinstance(found, PixelRanking):
+                names = self._class_names(work, len(found.relevance))
+                maps.append(RelevanceMap(name=work.label, classes=names, relevance=found.relevance))
+            elif isinstance(found, NeuronRanking):
+                count = len(found.scores)
+                layers = [(layer.name, layer.units) for layer in found.layers]
+                selected = [found.units_of(label).tolist() for label in range(count)]
+                maps.append(
+                    LayerMap(name=work.label, classes=self._class_names(work, count), layers=layers,
+                             scores=found.scores, selected=selected)
+                )  # fmt: skip
+        return maps
+
+    def _first(self, section: str) -> Iterator[Work]:
+        """Yield the finished works to show, of generators their test part."""
+        shown: set[str] = set()
+        for fingerprint, work in self._graph.works.items():
+            key = work.label.partition(" ")[0]
+            wanted = work.component.section == section and (section != "generate" or work.part == "test")
+            if wanted and key not in shown and len(shown) < STAGES and self._store.has(fingerprint):
+                shown.add(key)
+                yield work
+
+    def _origin(self, work: Work) -> Examples | None:
+        """Return the images that a generator started from; ``None`` where they are not there."""
+        source = work.inputs.get(str(getattr(work.component, "data", None)))
+        if source is None or not self._store.has(source.fingerprint):
+            return None
+        if source.part is None:
+            return self._store.load(source.fingerprint, Examples)
+        return self._store.load(source.fingerprint, Data).part(source.part)
+
+    def _by_class(self, work: Work, made: Examples, clean: Examples) -> ClassGrid:
+        labels = np.unique(made.y)
+        names = self._class_names(work, int(labels.max()) + 1)
+        chosen = [np.flatnonzero(made.y == label)[:PER_CLASS] for label in labels]
+        predicted = [[_said(made, row) for row in rows] for rows in chosen]
+        return ClassGrid(
+            name=work.label,
+            classes=[names[label] for label in labels],
+            clean=[np.asarray(clean.x[clean.rows_of(made.index[rows])]) for rows in chosen],
+            made=[np.asarray(made.x[rows]) for rows in chosen],
+            predicted=predicted,
+            wrong=[
+                [text not in ("", str(label)) for text in row] for label, row in zip(labels, predicted, strict=True)
+            ],
+        )
+
+    def _class_names(self, work: Work, count: int) -> list[str]:
+        """Return the names of the classes of the data behind a work; their numbers where these are not known."""
+        names: tuple[str, ...] = ()
+        if (name := data_behind(self._experiment, work.stage, work.point)) is not None:
+            dataset = self._experiment.component(name, work.point)
+            assert isinstance(dataset, Dataset)
+            names = dataset.info().class_names
+        return list(names) if len(names) >= count else [str(label) for label in range(count)]
+
+
+def _first_images(label: str, made: Examples, clean: Examples) -> ImageGrid:
+    take = slice(0, SHOWN)
+    return ImageGrid(
+        name=label,
+        clean=np.asarray(clean.x[clean.rows_of(made.index[take])]),
+        perturbed=np.asarray(made.x[take]),
+        true=made.y[take].tolist(),
+        predicted=[_said(made, row) for row in range(len(made.y[take]))],
+    )
+
+
+def _said(made: Examples, row: int) -> str:
+    """Return the class that the attacked model gave an image, empty where it was not asked."""
+    return str(made.info.get("predicted", {}).get(str(row), ""))

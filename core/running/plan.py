@@ -1,0 +1,163 @@
+"""The plan of a run: for each work, whether it is there already or must be made, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from core.faults import Fault, SpecError
+from core.language.experiment import Mode
+from core.running.graph import Graph, Work
+from core.storage.history import Failures, Timings
+from core.storage.store import Store
+
+State = Literal["cached", "run", "failed", "not needed", "left out"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One work of a plan; ``seconds`` is an estimate from past runs."""
+
+    work: Work
+    state: State
+    reason: str = ""
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The steps of a run in an order in which each finds what it needs."""
+
+    steps: Mapping[str, Step]
+    forced: frozenset[str] = field(default=frozenset())
+
+    def having(self, state: State) -> list[Step]:
+        """Return the steps in a state."""
+        return [step for step in self.steps.values() if step.state == state]
+
+
+def make(
+    graph: Graph,
+    store: Store,
+    last: Mapping[str, Any],
+    *,
+    mode: Mode = "both",
+    only: Collection[str] = (),
+    force: Collection[str] = (),
+    retry: bool = False,
+) -> Plan:
+    """Return the plan for a graph.
+
+    Raises:
+        SpecError: ``only_adv_training`` lacks generated data in the store.
+    """
+    timings, failures = Timings(store.root), Failures(store.root)
+    wanted = _wanted(graph, mode, only)
+    forced = _forced(graph, force)
+    present = {f for f in graph.works if f not in forced and store.has(f)}
+    needed = _needed(graph, wanted, present)
+    if mode == "only_adv_training":
+        _demand_generated(graph, needed)
+    steps = {}
+    for fingerprint, work in graph.works.items():
+        failure = None if retry or fingerprint in forced else failures.get(fingerprint)
+        if fingerprint in present:
+            step = Step(work, "cached")
+        elif fingerprint not in needed:
+            step = Step(work, "not needed" if fingerprint in _reach(graph, wanted) else "left out")
+        elif failure:
+            step = Step(work, "failed", f"{failure['cause']}; --retry-failed tries again")
+        else:
+            reason = "forced" if fingerprint in forced else _reason(work, last, store)
+            step = Step(work, "run", reason, timings.estimate(work))
+        steps[fingerprint] = step
+    return Plan(steps, frozenset(forced))
+
+
+def _wanted(graph: Graph, mode: Mode, only: Collection[str]) -> list[str]:
+    """Return the works that are asked for."""
+    if only:
+        return [f for f, work in graph.works.items() if work.stage in only]
+    if mode == "only_attack":
+        # The generated data themselves are asked for, even where only a repaired model would have read them.
+        made = [f for f, work in graph.works.items() if work.section == "generate" and not work.repaired]
+        return [*made, *(f for f in graph.roots if not graph.works[f].repaired)]
+    return graph.roots
+
+
+def _reach(graph: Graph, wanted: Collection[str]) -> set[str]:
+    found, open_ = set(), list(wanted)
+    while open_:
+        fingerprint = open_.pop()
+        if fingerprint not in found:
+            found.add(fingerprint)
+            open_.extend(graph.works[fingerprint].needs)
+    return found
+
+
+def _needed(graph: Graph, wanted: Collection[str], present: Collection[str]) -> set[str]:
+    """Return the works that must be made: what is asked for and not there, and what these in turn lack."""
+    found: set[str] = set()
+    open_ = [f for f in wanted if f not in present]
+    while open_:
+        fingerprint = open_.pop()
+        if fingerprint not in found:
+            found.add(fingerprint)
+            open_.extend(f for f in graph.works[fingerprint].needs if f not in present)
+    return found
+
+
+def _forced(graph: Graph, stages: Collection[str]) -> set[str]:
+    forced: set[str] = set()
+    for fingerprint, work in graph.works.items():
+        if work.stage in stages or forced.intersection(work.needs):
+            forced.add(fingerprint)
+    return forced
+
+
+def _demand_generated(graph: Graph, needed: Collection[str]) -> None:
+    missing = [w for f, w in graph.works.items() if f in needed and w.section == "generate" and not w.repaired]
+    if missing:
+        raise SpecError(
+            Fault(
+                "mode", 0, f"generate.{work.stage}",
+                f"only_adv_training takes generated data from the store, and {work.label} is not there; "
+                "run with mode: only_attack (or both) first",
+            )
+            for work in missing
+        )  # fmt: skip
+
+
+def _reason(work: Work, last: Mapping[str, Any], store: Store) -> str:
+    before = last.get(work.label)
+    if before is None:
+        return "never run"
+    if before["fingerprint"] == work.fingerprint:
+        return "its artefact is damaged" if store.folder(work.fingerprint).exists() else "not finished"
+    changes = list(_changes(before["ingredients"], dict(work.ingredients)))
+    return ", ".join(changes[:3]) + (f" and {len(changes) - 3} more" if len(changes) > 3 else "")
+
+
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what differs between what an artefact was made of and what it is to be made of."""
+    yield from _differences(before["component"], now["component"], "")
+    if before["code"] != now["code"]:
+        yield "code changed"
+    if before["files"] != now["files"]:
+        yield "file changed"
+    if before["backend"] != now["backend"]:
+        yield f"backend {before['backend']} → {now['backend']}"
+
+
+def _differences(before: Any, now: Any, name: str) -> Iterator[str]:
+    if isinstance(before, Mapping) and isinstance(now, Mapping) and "is" not in now:
+        for key in {**before, **now}:
+            yield from _differences(before.get(key), now.get(key), f"{name}.{key}" if name else key)
+    elif before != now:
+        reference = isinstance(now, Mapping | list)
+        yield f"{name} changed" if reference else f"{name} {_short(before)} → {_short(now)}"
+
+
+def _short(value: Any) -> str:
+    return "none" if value is None else str(value)

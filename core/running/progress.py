@@ -1,0 +1,150 @@
+"""Shows how a run goes: a live view on a terminal, plain lines elsewhere, and everything in the run's log file."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bars
+
+from core.running.graph import Work
+
+EVERY = 10.0
+"""Seconds between two lines about the same stage where there is no terminal."""
+
+
+class Progress:
+    """What a run tells its user."""
+
+    def __init__(self, console: Console, log: Path) -> None:
+        self._console = console
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self._handler = logging.FileHandler(log, encoding="utf-8")
+        self._handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        self._log = logging.Logger(str(log))
+        self._log.addHandler(self._handler)
+        self._labels: dict[str, str] = {}
+        self._started: dict[str, float] = {}
+        self._said: dict[str, float] = {}
+        self._estimates: Mapping[str, float | None] = {}
+        self._left: set[str] = set()
+        self._total = self._ended = 0
+        self._bars = Bars(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[unit]}"),
+            TimeElapsedColumn(),
+            TextColumn("left:"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._rows: dict[str, TaskID] = {}
+
+    def __enter__(self) -> Progress:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+        self._handler.close()
+
+    def say(self, text: str, style: str = "") -> None:
+        """Tell the user something, and log it."""
+        self._log.info(text)
+        stamp = "" if self._console.is_terminal else time.strftime("%H:%M:%S ")
+        self._bars.console.print(f"{stamp}{text}", style=style or None, markup=False, highlight=False, soft_wrap=True)
+
+    def begin(self, works: Iterable[Work], estimates: Mapping[str, float | None]) -> None:
+        """Show how much there is to do."""
+        self._left = {work.fingerprint for work in works}
+        self._total, self._estimates = len(self._left), estimates
+        if self._total:
+            self._rows[""] = self._bars.add_task("all stages", total=self._total, unit="")
+
+    def add(self, work: Work) -> None:
+        """Count a work that has to be done again."""
+        self._left.add(work.fingerprint)
+        self._total += 1
+        if "" in self._rows:
+            self._bars.update(self._rows[""], total=self._total)
+
+    def start(self, work: Work) -> None:
+        """Show that a work begins."""
+        self._labels[work.fingerprint] = work.label
+        self._started[work.fingerprint] = self._said[work.fingerprint] = time.monotonic()
+        self._rows[work.fingerprint] = self._bars.add_task(work.label, total=None, unit="")
+        self._log.info("%s begins", work.label)
+
+    def report(self, fingerprint: str, done: int, total: int, unit: str) -> None:
+        """Show how far a work is."""
+        if fingerprint in self._rows:
+            self._bars.update(self._rows[fingerprint], completed=done, total=total, unit=unit)
+        now = time.monotonic()
+        if not self._console.is_terminal and now - self._said.get(fingerprint, now) >= EVERY:
+            self._said[fingerprint] = now
+            passed = now - self._started[fingerprint]
+            left = f", about {duration(passed * (total - done) / done)} left" if done else ""
+            self.say(f"{self._labels[fingerprint]}: {done}/{total} {unit}{left}")
+
+    def finish(self, work: Work) -> None:
+        """Show that a work is done."""
+        self._end(work)
+        started = self._started.get(work.fingerprint)
+        took = f" ({duration(time.monotonic() - started)})" if started is not None else " (made by another runner)"
+        self.say(f"[{self._ended}/{self._total}] {work.label} done{took}{self._remaining()}")
+
+    def fail(self, work: Work, cause: str, known: bool) -> None:
+        """Show that a work failed, now or (``known``) in an earlier run."""
+        self._end(work)
+        when = "failed before: " if known else "FAILED: "
+        self.say(f"{work.label} {when}{cause}", style="red")
+
+    def skip(self, work: Work, because: str) -> None:
+        """Show that a work cannot be done."""
+        self._end(work)
+        self.say(f"{work.label} skipped: {because} failed", style="yellow")
+
+    def _end(self, work: Work) -> None:
+        row = self._rows.pop(work.fingerprint, None)
+        if row is not None:
+            self._bars.remove_task(row)
+        if work.fingerprint in self._left:
+            self._left.discard(work.fingerprint)
+            self._ended += 1
+            self._bars.update(self._rows[""], completed=self._ended)
+
+    def _remaining(self) -> str:
+        known = [self._estimates.get(f) for f in self._left]
+        if not known or any(seconds is None for seconds in known):
+            return ""
+        return f", about {duration(sum(s for s in known if s is not None))} of work left"
+
+
+def duration(seconds: float) -> str:
+    """Return seconds in words for people: ``0.4 s``, ``12 s``, ``3 min 05 s``, ``2 h 10 min``."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if seconds < 3600:
+        return f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
+    return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60):02d} min"

@@ -1,0 +1,189 @@
+"""One experiment from its checked form to its results: plan, run, report."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import time
+from collections.abc import Collection as Names
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from core.artefacts import Examples, export_npz, read_json, write_json
+from core.language.discovery import ROOT
+from core.language.experiment import Experiment
+from core.language.resolved import resolved
+from core.running import engine, plan, provenance
+from core.running.collect import Collection
+from core.running.execute import Execution, Tally
+from core.running.graph import Graph
+from core.running.plan import Plan
+from core.running.progress import Progress
+from core.storage.digest import Digests, of_value
+from core.storage.history import LAST, Failures, last_run, write_last_run
+from core.storage.store import Store
+
+MARK = ".report.json"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line asks of a run."""
+
+    only: Names[str] = ()
+    force: Names[str] = ()
+    retry: bool = False
+    jobs: int = 1
+
+
+@dataclass
+class Session:
+    """An experiment with its graph, its store and its folder of results."""
+
+    experiment: Experiment
+    outputs: Path
+    options: Options = field(default_factory=Options)
+
+    def __post_init__(self) -> None:
+        self.folder = self.outputs / self.experiment.name
+        self.store = Store(self.outputs / ".store")
+        self.digests = Digests(self.store.root / "digests.json")
+        self.graph = Graph(self.experiment, self.digests)
+        self.digests.code("core.running.session")
+        self.digests.remember()
+
+    def plan(self) -> Plan:
+        """Return what a run would do.
+
+        Raises:
+            SpecError: the mode cannot be carried out.
+        """
+        return plan.make(
+            self.graph,
+            self.store,
+            last_run(self.folder),
+            mode=self.experiment.mode,
+            only=self.options.only,
+            force=self.options.force,
+            retry=self.options.retry,
+        )
+
+    def run(self, plan: Plan, console: Console) -> Tally:
+        """Carry a plan out and write the report, of a run that is interrupted too."""
+        write_last_run(self.folder, self.graph.works.values())
+        started = time.time()
+        tally = Tally()
+        with Progress(console, self.folder / "log.txt") as progress:
+            try:
+                tally = self._execute(plan, progress)
+            finally:
+                if plan.having("run"):
+                    progress.say("writing tables")
+                self.report(console, seconds=time.time() - started)
+        return tally
+
+    def _execute(self, plan: Plan, progress: Progress) -> Tally:
+        if not plan.having("run") and not plan.having("failed"):
+            return Tally()
+        runner = engine.local(self.store.root, self.options.jobs, progress.report, progress.say)
+        try:
+            return Execution(self.graph, plan, self.store, runner, progress, self.experiment.catalogue).run()
+        finally:
+            runner.close()
+
+    def export(self, folder: Path) -> Iterator[Path]:
+        """Write every generated set that is finished (of the stages in ``only``, if any) as .npz; yield the paths."""
+        from core.report.pictures import file_name
+
+        folder.mkdir(parents=True, exist_ok=True)
+        for fingerprint, work in self.graph.works.items():
+            wanted = not self.options.only or work.stage in self.options.only
+            if work.section == "generate" and wanted and self.store.has(fingerprint):
+                path = folder / f"{file_name(work.label)}.npz"
+                export_npz(self.store.load(fingerprint, Examples), path)
+                yield path
+
+    def report(self, console: Console, seconds: float | None = None) -> None:
+        """Write the results the store has now, unless the folder already shows exactly these."""
+        key = self._report_key()
+        if self._is_current(key):
+            return
+        from core.report.write import write_report, write_text
+
+        before = {path: path.stat().st_mtime_ns for name in self._shown() if (path := self.folder / name).exists()}
+        collection = Collection(self.experiment, self.graph, self.store)
+        around = collection.around(self._provenance(seconds))
+        summary = write_report(
+            self.folder, around, collection.frame(), collection.holes, self.experiment.tables, self.experiment.expected
+        )
+        write_text(self.folder / "experiment.resolved.yaml", around.resolved)
+        write_text(self.folder / "provenance.json", json.dumps(around.provenance, indent=1) + "\n")
+        if around.failures:
+            write_text(self.folder / "failures.csv", _csv(around.failures))
+        for path, changed in before.items():
+            if path.stat().st_mtime_ns == changed:
+                path.unlink()  # a table that is declared no more, failures that are mended
+        self._mark_current(key)
+        for warning in (*summary.warnings, *summary.faults):
+            console.print(f"warning: {warning}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+        if self.experiment.expected:
+            console.print(summary.verdict, markup=False, highlight=False)
+
+    def _provenance(self, seconds: float | None) -> dict[str, Any]:
+        return {
+            "experiment": self.experiment.name,
+            "finished": time.strftime("%Y-%m-%d %H:%M:%S %z"),
+            "command": provenance.command(),
+            "seconds": seconds,
+            "code": provenance.code(),
+            "versions": provenance.versions(),
+            "machine": provenance.machine(),
+            "store": {work.label: fingerprint for fingerprint, work in self.graph.works.items()},
+        }
+
+    def _report_key(self) -> str:
+        """Return a digest of all the report shows: the results there are, the failures, the tables, our own code."""
+        failures = Failures(self.store.root)
+        pages = sorted((ROOT / "core" / "report").glob("page.*"))
+        shown = {
+            "works": [[f, self.store.has(f), failures.get(f)] for f in self.graph.works],
+            "experiment": resolved(self.experiment),
+            "code": [self.digests.code("core.running.session"), *map(self.digests.content, pages)],
+        }
+        return of_value(shown)
+
+    def _shown(self) -> dict[str, int]:
+        """Return the files the last report consists of, with their sizes."""
+        try:
+            return dict(read_json(self.folder / MARK)["files"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
+
+    def _is_current(self, key: str) -> bool:
+        try:
+            return read_json(self.folder / MARK)["key"] == key and all(
+                (self.folder / name).stat().st_size == size for name, size in self._shown().items()
+            )
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
+    def _mark_current(self, key: str) -> None:
+        files = {
+            str(path.relative_to(self.folder)): path.stat().st_size
+            for path in sorted(self.folder.rglob("*"))
+            if path.is_file() and path.name not in (MARK, LAST, "log.txt")
+        }
+        write_json(self.folder / MARK, {"key": key, "files": files})
+
+
+def _csv(records: Sequence[Mapping[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, ["stage", "label", "cause", "seconds", "peak_memory", "log"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return text.getvalue()

@@ -1,0 +1,211 @@
+"""One piece of work as plain values, and how any process that sees the store performs it."""
+
+from __future__ import annotations
+
+import traceback
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from core import backend
+from core.artefacts import Artefact, Data, Results
+from core.classifier import Classifier
+from core.component import Part, Ref
+from core.language.build import build, plain
+from core.language.discovery import Catalogue, discover
+from core.language.sections import FAMILIES
+from core.run import Measured, Run
+from core.running.cost import Meter
+from core.running.graph import Input, Work, is_cell_of
+from core.running.provenance import versions
+from core.stage import Stage
+from core.storage.ledger import Ledger, StageDied
+from core.storage.store import Damaged, Store
+
+Status = Literal["done", "failed", "damaged"]
+Report = Callable[[str, int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A work as plain values: what crosses from the runner to a worker, never the user's file."""
+
+    run: str
+    fingerprint: str
+    label: str
+    stage: str
+    section: str
+    family: str
+    component: Mapping[str, Any]
+    part: Part | None
+    seed: int
+    inputs: Mapping[str, Mapping[str, Any]]
+    folders: tuple[str, ...]
+
+    @classmethod
+    def of(cls, work: Work, run: str, catalogue: Catalogue) -> Task:
+        """Return the task of a work."""
+        return cls(
+            run=run,
+            fingerprint=work.fingerprint,
+            label=work.label,
+            stage=work.stage,
+            section=work.section,
+            family=work.component.section,
+            component=plain(work.component),
+            part=work.part,
+            seed=work.seed,
+            inputs={ref: asdict(found) for ref, found in work.inputs.items()},
+            folders=tuple(map(str, catalogue.folders)),
+        )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a task ended. ``cause`` is one line; ``log`` the whole story; ``damaged`` the input that must be remade."""
+
+    fingerprint: str
+    status: Status
+    cause: str = ""
+    log: str = ""
+    damaged: str = ""
+    cost: Mapping[str, Any] = field(default_factory=dict)
+
+
+def perform(task: Task, root: Path, report: Report) -> Outcome:
+    """Make the artefact of a task and put it in the store; every failure comes back as an outcome."""
+    store, ledger, meter = Store(root), Ledger(root, task.fingerprint, task.run), Meter()
+    try:
+        component = _component(task.family, task.component, task.folders)
+        if component.framework:
+            backend.keras()
+        with ledger.attempt() as attempt, meter.watching(attempt.note_memory):
+            run = _run(task, component.stream(task.stage), store, report)
+            artefact = component.produce(run)
+            meter.cost.images = run.images
+    except Damaged as damage:
+        return Outcome(task.fingerprint, "damaged", str(damage), damaged=damage.fingerprint)
+    except StageDied as death:
+        return Outcome(task.fingerprint, "failed", str(death), cost={"peak_memory": death.peak_memory})
+    except Exception as error:  # noqa: BLE001 - whatever a component raises costs its own stage only
+        cause = "out of memory" if isinstance(error, MemoryError) else f"{type(error).__name__}: {error}"
+        return Outcome(task.fingerprint, "failed", _one_line(cause), traceback.format_exc(), cost=meter.as_dict())
+    meta: dict[str, Any] = {
+        "stage": task.stage,
+        "label": task.label,
+        "type": task.component["type"],
+        "section": task.section,
+    }
+    if before := [found["fingerprint"] for ref, found in task.inputs.items() if Ref.parse(ref).prepared]:
+        meta["prepared"] = before
+    try:
+        store.publish(task.fingerprint, artefact, {**meta, "cost": meter.as_dict(), "versions": versions()})
+    except OSError as error:
+        cause = f"the artefact could not be written ({error.strerror or error}); the store is as it was"
+        return Outcome(task.fingerprint, "failed", cause, traceback.format_exc(), cost=meter.as_dict())
+    return Outcome(task.fingerprint, "done", cost=meter.as_dict())
+
+
+@cache
+def _catalogue(folders: tuple[str, ...]) -> Catalogue:
+    return discover(map(Path, folders))
+
+
+def _component(family: str, values: Mapping[str, Any], folders: tuple[str, ...]) -> Stage:
+    catalogue = _catalogue(folders)
+    leaf = catalogue.of(FAMILIES[family])[values["type"]]
+    assert issubclass(leaf, Stage)
+    return build(leaf, values, catalogue)
+
+
+def _run(task: Task, stream: str, store: Store, report: Report) -> Run:
+    inputs = {ref: Input(**values) for ref, values in task.inputs.items()}
+
+    def load(ref: Ref[Any]) -> Any:
+        found = inputs[str(ref)]
+        if found.definition is not None:
+            return _component(found.definition["section"], found.definition["component"], task.folders)
+        artefact = _LOADED.get(store, found.fingerprint)
+        return artefact.part(found.part) if isinstance(artefact, Data) and found.part else artefact
+
+    def cost(ref: Ref[Any]) -> Mapping[str, Any]:
+        meta: dict[str, Any] = store.meta(inputs[str(ref)].fingerprint)
+        if "prepared" not in meta:
+            return dict(meta["cost"])
+        return {**meta["cost"], "preparation_seconds": sum(_seconds(store, before) for before in meta["prepared"])}
+
+    def progress(done: int, total: int, unit: str) -> None:
+        report(task.fingerprint, done, total, unit)
+
+    def gather(ref: Ref[Results]) -> list[Measured]:
+        cells = [found for key, found in inputs.items() if is_cell_of(key, ref)]
+        return [Measured(row, cell.point or {}) for cell in cells for row in store.load(cell.fingerprint, Results).rows]
+
+    return Run(task.stage, task.seed, task.part, load, cost, progress, gather, stream)
+
+
+def _seconds(store: Store, fingerprint: str) -> float:
+    """Return how long a preparation took, with what had to be prepared for it."""
+    meta = store.meta(fingerprint)
+    return float(meta["cost"]["seconds"]) + sum(_seconds(store, before) for before in meta.get("prepared", ()))
+
+
+class _Loaded:
+    """The artefacts a process read last, so that stages in a row share a model and what was compiled for it."""
+
+    def __init__(self, budget: int, most: int) -> None:
+        """Hold models of ``budget`` bytes, and ``most`` artefacts: each set of examples keeps a file open."""
+        self._budget, self._most = budget, most
+        self._artefacts: OrderedDict[tuple[Path, str], tuple[Artefact, int]] = OrderedDict()
+
+    def get(self, store: Store, fingerprint: str) -> Artefact:
+        key = (store.root, fingerprint)
+        if key not in self._artefacts:
+            kind = _kinds()[store_kind(store, fingerprint)]
+            artefact = store.load(fingerprint, kind)
+            # Arrays stay on disk until they are touched; only what the framework holds counts.
+            size = store.size(fingerprint) if isinstance(artefact, Classifier) else 0
+            self._artefacts[key] = artefact, size
+            while len(self._artefacts) > 1 and self._too_many():
+                self._artefacts.popitem(last=False)
+        self._artefacts.move_to_end(key)
+        return self._artefacts[key][0]
+
+    def _too_many(self) -> bool:
+        size = sum(size for _, size in self._artefacts.values())
+        return len(self._artefacts) > self._most or size > self._budget
+
+
+_LOADED = _Loaded(budget=2**29, most=64)
+
+
+def store_kind(store: Store, fingerprint: str) -> str:
+    """Return the kind of a stored artefact.
+
+    Raises:
+        Damaged: it is missing or unreadable.
+    """
+    try:
+        return str(store.meta(fingerprint)["kind"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Damaged(fingerprint, str(error)) from error
+
+
+@cache
+def _kinds() -> dict[str, type[Artefact]]:
+    found, open_ = {}, list(Artefact.__subclasses__())
+    while open_:
+        cls = open_.pop()
+        open_.extend(cls.__subclasses__())
+        if "kind" in vars(cls):
+            found[cls.kind] = cls
+    return found
+
+
+def _one_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    line = " ".join(lines) if len(lines) < 3 else lines[0]
+    return line if len(line) <= 300 else line[:297] + "..."

@@ -1,0 +1,166 @@
+"""Experiment files that are wrong: what is said of them, and that nothing but a ``SpecError`` comes of any file.
+
+``tests/core/language/faults`` holds a file for each class of fault, with all that is said of it beside. After a change,
+``TEMPER_REWRITE=1 python -m pytest tests/core/language/test_spec.py`` writes the messages anew; read the difference.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.faults import SpecError
+from core.language import build
+from core.language.discovery import Catalogue
+from core.language.spec import load
+from core.running.graph import Graph
+from core.storage.digest import Digests
+
+FAULTS = Path(__file__).parent / "faults"
+FILES = sorted(path for path in FAULTS.iterdir() if path.suffix in (".yaml", ".json"))
+REWRITE = "TEMPER_REWRITE" in os.environ
+
+
+def said_of(file: str, catalogue: Catalogue) -> str:
+    try:
+        load(Path(file), catalogue)
+    except SpecError as wrong:
+        said = str(wrong).replace(str(FAULTS), ".").replace(str(Path.home()), "~") + "\n"
+        return re.sub(r"(; choose one of)( \w+,){3} .*", r"\1 ...", said)  # grows with every component
+    return "no fault\n"
+
+
+@pytest.mark.parametrize("file", [path.name for path in FILES])
+def test_faults(file: str, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(FAULTS)
+    expected = (FAULTS / file).with_suffix(".txt")
+    said = said_of(file, catalogue)
+    if REWRITE:
+        expected.write_text(said, encoding="utf-8")
+    assert said == expected.read_text(encoding="utf-8")
+
+
+# A valid experiment with every section and kind of value, which the fuzz damages.
+SOUND: dict[str, Any] = {
+    "name": "sound",
+    "description": "all sections",
+    "mode": "both",
+    "seeds": [1, 2],
+    "axes": {"eps": ["8/255", 0.1], "who": ["mlp", "robust"]},
+    "datasets": {"grey": {"type": "plain", "images": 6, "classes": [0, 1]}, "other": {"type": "plain"}},
+    "targets": {"mlp": {"type": "dense", "dataset": "grey", "layers": 1}},
+    "generate": {
+        "fgsm": {"type": "fgsm", "model": "mlp", "eps": "$eps"},
+        "pgd": {"type": "pgd", "model": "$who", "data": "grey", "eps": 0.1, "eps_step": 0.01, "max_iter": 2},
+        "art": {"type": "art", "model": "mlp", "attack": "DeepFool", "params": {"max_iter": 2, "epsilon": "$eps"}},
+        "lighter": {"type": "shift", "data": "fgsm", "noise": {"type": "drawn", "like": "grey.train"}},
+        "copies": {"type": "from_file", "data": "grey", "path": "number"},
+    },
+    "repair": {"robust": {"type": "adversarial_training", "model": "mlp", "examples": "fgsm", "ratio": 0.5}},
+    "evaluate": {
+        "robustness": {
+            "type": "robustness_matrix", "models": ["mlp", "robust"], "examples": ["grey", "fgsm", "pgd"],
+            "protocol": "white_box",
+        },
+        "cost": {"type": "cost", "stages": ["mlp", "fgsm"]},
+        "size": {"type": "perturbation", "examples": ["fgsm", "lighter", "copies.test"]},
+    },
+    "tables": {
+        "table_1": {
+            "from": "robustness", "rows": ["model", "who"], "columns": ["examples", "eps"], "cell": "mean",
+            "where": {"eps": [0.1]},
+        },
+    },
+    "expected": [{"table": "table_1", "row": "mlp", "column": {"examples": "fgsm"}, "value": 1, "tolerance": 100}],
+}  # fmt: skip
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    yield path
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from places(item, (*path, key))
+
+
+WORDS = sorted({str(key) for path in places(SOUND) for key in path} | {"type", "plain", "fgsm.test", "$eps", "$who"})
+LEAVES = (
+    st.sampled_from([*WORDS, "$seed", "1/3", "8/0", "1e400", "", "x" * 5000, "a\n", "${NO}", "~", "$", "seed", "nan"])
+    | st.none() | st.booleans() | st.integers(-3, 3) | st.floats(-2, 2) | st.text(max_size=3)
+    | st.sampled_from([10**30, -(2**63), 1e308, float("inf")])
+)  # fmt: skip
+VALUES = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(WORDS), inner, max_size=3)
+)
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> Any:
+    """Draw the sound experiment after one to three changes anywhere in it."""
+    data = copy.deepcopy(SOUND)
+    for _ in range(draw(st.integers(1, 3))):
+        path = draw(st.sampled_from([p for p in places(data) if p]))
+        parent = data
+        for key in path[:-1]:
+            parent = parent[key]
+        match draw(st.sampled_from(["delete", "replace", "insert", "move"])):
+            case "delete":
+                del parent[path[-1]]
+            case "replace":
+                parent[path[-1]] = draw(VALUES)
+            case "insert" if isinstance(parent, dict):
+                parent[draw(st.sampled_from(WORDS) | st.text(max_size=3))] = draw(VALUES)
+            case "insert":
+                parent.insert(path[-1], draw(VALUES))
+            case "move":
+                other = draw(st.sampled_from(list(places(data))))
+                parent[path[-1]] = copy.deepcopy(build.value_at(data, other))
+        if not data:
+            break
+    return data
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("fuzz")
+    (folder / "number").write_text("2", encoding="utf-8")
+    return folder
+
+
+@cache
+def digests(folder: Path) -> Digests:
+    return Digests(folder / "digests.json")
+
+
+def loaded(data: Any, folder: Path, catalogue: Catalogue) -> Graph:
+    file = folder / "fuzz.json"
+    file.write_text(json.dumps(data), encoding="utf-8")
+    return Graph(load(file, catalogue), digests(folder))
+
+
+def test_the_sound_experiment_is_sound(folder: Path, catalogue: Catalogue) -> None:
+    assert loaded(SOUND, folder, catalogue).works
+
+
+@settings(max_examples=int(os.environ.get("TEMPER_FUZZ", "150")), deadline=None)
+@given(data=damaged())
+def test_a_damaged_experiment_is_loaded_or_has_faults(data: Any, folder: Path, catalogue: Catalogue) -> None:
+    graph, faults = None, ()
+    try:
+        graph = loaded(data, folder, catalogue)
+    except SpecError as wrong:
+        faults = wrong.faults
+    assert graph or (faults and all(fault.message for fault in faults))
+    # What loads can be planned: every work after those it needs.
+    done: set[str] = set()
+    for fingerprint, work in graph.works.items() if graph else ():
+        assert done.issuperset(work.needs)
+        done.add(fingerprint)

@@ -1,0 +1,73 @@
+"""What of a run is shown: examples of generators, and what localisation found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from core.language.experiment import Experiment
+from core.rankings import PixelRanking
+from core.report.spec import ClassGrid, LayerMap, RelevanceMap
+from core.running.graph import Graph
+from core.running.pictures import Pictures
+from core.storage.digest import Digests
+from core.storage.store import Store
+from tests.conftest import PLAIN
+
+SHOWN = PLAIN.replace("generate:", "localise:\n  blamed: {type: blame, data: grey}\ngenerate:")
+
+
+def test_a_run_shows_its_examples_and_whom_it_blames(
+    run: Callable[..., tuple[int, str]],
+    write: Callable[..., Path],
+    experiment: Callable[..., Experiment],
+    tmp_path: Path,
+) -> None:
+    code, said = run(write(SHOWN))
+    assert code == 0, said
+    figures = {path.stem for path in (tmp_path / "outputs" / "plain" / "figures").iterdir()}
+    assert figures >= {
+        "units_blamed", "examples_lighter.test-by-0.1", "classes_lighter.test-by-0.1", "classes_random.test-seed-1",
+    }  # fmt: skip
+    page = (tmp_path / "outputs" / "plain" / "report.html").read_text(encoding="utf-8")
+    assert '<a href="#localisation">' in page
+    assert "blamed: score of each unit" in page
+
+    store = Store(tmp_path / "outputs" / ".store")
+    pictures = Pictures(experiment(SHOWN), Graph(experiment(SHOWN), Digests(store.root / "digests.json")), store)
+    (blamed,) = pictures.localisation()
+    assert isinstance(blamed, LayerMap)
+    assert (blamed.layers, blamed.classes, blamed.selected) == (
+        [("conv", 3), ("dense", 2)],
+        ["dark", "light"],
+        [[0], []],
+    )
+    grid = next(grid for grid in pictures.examples() if isinstance(grid, ClassGrid))
+    assert grid.classes == ["dark", "light"]
+    assert [len(images) for images in grid.made] == [3, 3]
+    np.testing.assert_allclose(grid.made[0] - grid.clean[0], 0.1, atol=1e-6)
+    assert grid.predicted == [[""] * 3] * 2
+
+
+def test_nothing_is_shown_of_what_is_not_finished(experiment: Callable[..., Experiment], tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    pictures = Pictures(experiment(SHOWN), Graph(experiment(SHOWN), Digests(tmp_path / "digests.json")), store)
+    assert pictures.examples() == []
+    assert pictures.localisation() == []
+
+
+def test_classes_are_called_as_in_the_data_of_the_model(experiment: Callable[..., Experiment], tmp_path: Path) -> None:
+    checked = experiment("""
+        datasets: {grey: {type: plain}}
+        targets: {mlp: {type: dense, dataset: grey}}
+        localise: {lrp: {type: relevance, model: mlp}}
+    """)
+    store = Store(tmp_path / "store")
+    graph = Graph(checked, Digests(tmp_path / "digests.json"))
+    work = next(work for work in graph.works.values() if work.stage == "lrp")
+    store.publish(work.fingerprint, PixelRanking(np.ones((2, 2, 2, 1))), {})
+    (found,) = Pictures(checked, graph, store).localisation()
+    assert isinstance(found, RelevanceMap)
+    assert found.classes == ["dark", "light"]

@@ -1,0 +1,112 @@
+"""The attempt ledger: a stage that kills its worker is given up, one that a killed runner was at is not."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from core.storage import ledger
+from core.storage.ledger import MAX_DEATHS, Ledger, StageDied
+
+ATTEMPT = """
+import sys, time
+sys.path.insert(0, {root!r})
+from pathlib import Path
+from core.storage.ledger import Ledger
+with Ledger(Path({folder!r}), "f", "run").attempt() as attempt:
+    attempt.note_memory({memory})
+    print("started", flush=True)
+    time.sleep(60)
+"""
+
+
+def records(root: Path, run: str = "run") -> list[Path]:
+    return list((root / ".attempts" / run / "f").glob("*.json"))
+
+
+def die(root: Path, memory: int = 0) -> None:
+    """Start an attempt in another process and kill it."""
+    project = str(Path(ledger.__file__).parents[2])
+    code = ATTEMPT.format(root=project, folder=str(root), memory=memory)
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "started\n"
+        child.send_signal(signal.SIGKILL)
+
+
+def test_an_attempt_leaves_nothing_behind_whether_it_succeeds_or_raises(tmp_path: Path) -> None:
+    with Ledger(tmp_path, "f", "run").attempt():
+        assert len(records(tmp_path)) == 1
+    assert records(tmp_path) == []
+    with pytest.raises(RuntimeError), Ledger(tmp_path, "f", "run").attempt():
+        raise RuntimeError
+    assert records(tmp_path) == []
+
+
+def test_one_death_is_forgiven_two_are_not(tmp_path: Path) -> None:
+    assert MAX_DEATHS == 2
+    die(tmp_path, 3 * 2**20)
+    with Ledger(tmp_path, "f", "run").attempt():
+        pass
+    die(tmp_path, 5 * 2**20)
+    with pytest.raises(StageDied, match=r"died 2 times .*; it was last seen using 5 MiB") as caught:
+        Ledger(tmp_path, "f", "run").attempt().__enter__()
+    assert caught.value.peak_memory == 5 * 2**20
+
+
+def test_deaths_of_other_runs_and_stages_do_not_count(tmp_path: Path) -> None:
+    die(tmp_path)
+    die(tmp_path)
+    with Ledger(tmp_path, "f", "another run").attempt(), Ledger(tmp_path, "g", "run").attempt():
+        assert len(records(tmp_path)) == 2
+        assert len(records(tmp_path, "another run")) == 1
+
+
+def test_attempts_that_go_on_elsewhere_do_not_count(tmp_path: Path) -> None:
+    first, second, third = (Ledger(tmp_path, "f", "run") for _ in range(3))
+    with first.attempt(), second.attempt(), third.attempt():
+        assert len(records(tmp_path)) == 3
+
+
+def test_a_worker_of_another_host_counts_as_dead(tmp_path: Path) -> None:
+    # The runner starts an attempt again only once the worker before is gone.
+    folder = tmp_path / ".attempts" / "run" / "f"
+    folder.mkdir(parents=True)
+    for number in range(2):
+        record = {"host": "elsewhere", "pid": os.getpid(), "process_start": time.time(), "peak_memory": 0}
+        (folder / f"{number}.json").write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(StageDied):
+        Ledger(tmp_path, "f", "run").attempt().__enter__()
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"host": '])
+def test_a_torn_record_blames_nobody(tmp_path: Path, text: str) -> None:
+    die(tmp_path)
+    (tmp_path / ".attempts" / "run" / "f" / "torn.json").write_text(text, encoding="utf-8")
+    with Ledger(tmp_path, "f", "run").attempt():
+        pass
+
+
+def test_memory_is_written_down_when_it_has_grown_by_a_tenth(tmp_path: Path) -> None:
+    with Ledger(tmp_path, "f", "run").attempt() as attempt:
+        (path,) = records(tmp_path)
+        seen = []
+        for peak in (100, 105, 120, 50):
+            attempt.note_memory(peak)
+            seen.append(json.loads(path.read_text(encoding="utf-8"))["peak_memory"])
+    assert seen == [100, 100, 120, 120]
+
+
+def test_a_record_names_host_and_process(tmp_path: Path) -> None:
+    with Ledger(tmp_path, "f", "run").attempt():
+        (path,) = records(tmp_path)
+        record = json.loads(path.read_text(encoding="utf-8"))
+    assert (record["host"], record["pid"]) == (socket.gethostname(), os.getpid())
