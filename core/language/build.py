@@ -95,6 +95,28 @@ def _normalise(value: Any, kind: Kind, catalogue: Catalogue) -> Any:
     return value
 
 
+def completed(raw: Raw, cls: type[Component], catalogue: Catalogue) -> dict[str, Any]:
+    """Return plain values with every default written out, inside nested components too; ``$name`` stays."""
+    values: dict[str, Any] = {"type": cls.tag}
+    for field in fields_of(cls):
+        if field.name in raw:
+            values[field.name] = _completed(raw[field.name], field.kind, catalogue)
+        elif not field.required:
+            values[field.name] = _plain(field.default, str, paths=True)
+    return values
+
+
+def _completed(value: Any, kind: Kind, catalogue: Catalogue) -> Any:
+    if kind.name == "nested" and isinstance(value, Mapping):
+        assert kind.target is not None
+        return completed(value, catalogue.of(kind.target)[value["type"]], catalogue)
+    if kind.item is not None:
+        if kind.name == "many" and isinstance(value, list):
+            return [_completed(item, kind.item, catalogue) for item in value]
+        return _completed(value, kind.item, catalogue)
+    return value
+
+
 def fraction(value: Any) -> Any:
     """Return a plain value, or the number it stands for if it is the text of a fraction."""
     found = number(value) if isinstance(value, str) else None

@@ -7,8 +7,8 @@ from typing import Any
 import yaml
 
 from core.component import Component, fields_of
-from core.language.build import plain
-from core.language.experiment import Experiment, StageSpec
+from core.language.build import completed, plain
+from core.language.experiment import Experiment
 from core.language.sections import SECTIONS
 
 
@@ -21,7 +21,11 @@ def resolved(experiment: Experiment) -> str:
     if experiment.axes:
         document["axes"] = {name: list(values) for name, values in experiment.axes.items()}
     for section in SECTIONS:
-        stages = {name: _stage(spec) for name, spec in experiment.stages.items() if spec.section == section}
+        stages = {
+            name: completed(spec.raw, spec.cls, experiment.catalogue)
+            for name, spec in experiment.stages.items()
+            if spec.section == section
+        }
         if stages:
             document[section] = stages
     if experiment.tables:
@@ -43,11 +47,6 @@ def resolved(experiment: Experiment) -> str:
     if experiment.expected:
         document["expected"] = [_plain(vars(value)) for value in experiment.expected]
     return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)
-
-
-def _stage(spec: StageSpec) -> dict[str, Any]:
-    defaults = {field.name: _plain(field.default) for field in fields_of(spec.cls) if not field.required}
-    return {"type": spec.cls.tag} | defaults | dict(spec.raw)
 
 
 def _plain(value: Any) -> Any:

@@ -41,6 +41,9 @@ class Suspiciousness(GeneratorLoss):
     tag = "suspiciousness"
 
     neurons: Annotated[Ref[NeuronRanking], "the suspicious neurons and feature maps of each class"]
+    top: Annotated[int | None, "units to raise of each class, the first to blame first; default: all", Range(ge=1)] = (
+        None
+    )
     custom_loss_constant: Annotated[float, "weight of the neurons against the distance", Range(ge=0, le=1)] = 0.8
     theta: Annotated[float, "weight of the suspicious neurons of dense layers", Range(ge=0)] = 0.5
     gamma: Annotated[float, "weight of their other neurons", Range(ge=0)] = 0.5
@@ -52,7 +55,7 @@ class Suspiciousness(GeneratorLoss):
         return Probe(model).model
 
     def constants(self, run: Run, label: int) -> Mapping[str, np.ndarray]:
-        ranking = run[self.neurons]
+        ranking = run[self.neurons].first(self.top)
         if not len(ranking.units_of(label)):
             raise StageError(
                 f"neurons: {self.neurons} blames no unit for class {label}: there the model makes no mistake, or only "

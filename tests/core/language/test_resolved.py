@@ -29,3 +29,12 @@ def test_a_nested_component_that_is_a_default_is_written_out(
     assert rule["type"] == "epsilon"
     assert rule["epsilon"] > 0
     assert resolved(experiment(text)) == text
+
+
+def test_defaults_inside_a_given_nested_component_are_written_out(
+    experiment: Callable[..., Experiment], write: Callable[..., Path]
+) -> None:
+    given = RELEVANT.replace("model: mlp}", "model: mlp, rule: {type: alpha_beta, alpha: 2}}")
+    text = resolved(experiment(given))
+    assert yaml.safe_load(text)["localise"]["lrp"]["rule"] == {"type": "alpha_beta", "alpha": 2, "beta": 1.0}
+    assert resolved(experiment(text)) == text

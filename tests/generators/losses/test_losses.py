@@ -91,6 +91,9 @@ def test_suspiciousness_raises_the_suspicious_and_holds_the_others() -> None:
         "suspicious_0": [1, 0],
         "suspicious_1": [0, 0, 1],
     }
+    first = Suspiciousness(neurons=RANKING, top=1).constants(run(neurons()), 0)
+    assert first["suspicious_0"].tolist() == [0, 0]
+    assert first["suspicious_1"].tolist() == [0, 0, 1]
     x, made = np.zeros((2, 1, 1, 1)), np.full((2, 1, 1, 1), 0.5)
 
     def look(images: Any) -> Any:
