@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from core.component import Component, fields_of
+from core.component import Component
 from core.language.build import completed, plain
 from core.language.experiment import Experiment
 from core.language.sections import SECTIONS
