@@ -17,6 +17,7 @@ from core.statistics import wilson
 
 Images = NDArray[np.float32]
 Labels = NDArray[np.int64]
+Masks = NDArray[np.bool_]
 
 
 class Artefact(ABC):
@@ -53,7 +54,7 @@ class Examples(Artefact):
 
     ``x`` is float32 (n, height, width, channels) in [0, 1]; ``y`` int64 (n,), the true labels; ``index`` int64
     (n,), says which image of the data set each one is or was made from: its position in the data set's own part, whatever
-    was left out since; ``info`` is metadata in plain JSON values.
+    was left out since; ``info`` is metadata in plain JSON values; ``masks`` bool (n, height, width), where the object is, if known.
 
     Raises:
         ValueError: an array has the wrong shape or dtype, or pixels lie outside [0, 1].
@@ -65,6 +66,7 @@ class Examples(Artefact):
     y: Labels
     index: NDArray[np.int64]
     info: Mapping[str, Any] = field(default_factory=dict)
+    masks: Masks | None = None
 
     def __post_init__(self) -> None:
         n = len(self.x)
@@ -73,12 +75,14 @@ class Examples(Artefact):
         for name, array in (("labels", self.y), ("index", self.index)):
             if array.shape != (n,) or array.dtype != np.int64:
                 raise ValueError(f"{name}: expected int64 ({n},), received {array.dtype} {array.shape}")
+        if self.masks is not None and (self.masks.shape != self.x.shape[:3] or self.masks.dtype != np.bool_):
+            raise ValueError(f"masks: expected bool {self.x.shape[:3]}, received {self.masks.dtype} {self.masks.shape}")
         # A memory-mapped array was checked before it was stored; reading it all again would undo the mapping.
         if n and not isinstance(self.x, np.memmap):
             low, high = float(self.x.min()), float(self.x.max())
             if not (low >= 0.0 and high <= 1.0):
                 raise ValueError(f"images: expected pixels in [0, 1], received [{low:g}, {high:g}]")
-        for name in ("x", "y", "index"):
+        for name in self._arrays:
             getattr(self, name).flags.writeable = False
 
     def __len__(self) -> int:
@@ -98,20 +102,31 @@ class Examples(Artefact):
             raise ValueError(f"image {strange[0]} is not among the {len(self)} images it should come from")
         return rows
 
+    def take(self, rows: NDArray[np.int64]) -> Examples:
+        """Return some of the examples, without ``info``, which was said of all of them."""
+        masks = None if self.masks is None else self.masks[rows]
+        return Examples(x=self.x[rows], y=self.y[rows], index=self.index[rows], masks=masks)
+
     @property
     def shape(self) -> tuple[int, int, int]:
         """Image shape (height, width, channels)."""
         return self.x.shape[1:]
 
+    @property
+    def _arrays(self) -> tuple[str, ...]:
+        return ("x", "y", "index") if self.masks is None else ("x", "y", "index", "masks")
+
     def save(self, folder: Path) -> None:
-        for name in ("x", "y", "index"):
+        for name in self._arrays:
             np.save(folder / f"{name}.npy", getattr(self, name))
         write_json(folder / "info.json", self.info)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         x, y, index = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("x", "y", "index"))
-        return cls(x=x, y=np.array(y), index=np.array(index), info=read_json(folder / "info.json"))
+        stored = folder / "masks.npy"
+        masks = np.load(stored, mmap_mode="r") if stored.exists() else None
+        return cls(x=x, y=np.array(y), index=np.array(index), info=read_json(folder / "info.json"), masks=masks)
 
 
 def export_npz(examples: Examples, path: Path) -> None:

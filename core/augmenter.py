@@ -11,13 +11,11 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from core.artefacts import DataInfo, Examples, Images, Labels
+from core.artefacts import DataInfo, Examples, Images, Labels, Masks
 from core.classifier import Classifier
 from core.component import Component, Ref
 from core.run import Run
 from core.stage import Preparation
-
-Masks = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)

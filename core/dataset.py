@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sized
 from dataclasses import dataclass
-from typing import Annotated, Any, final
+from typing import Annotated, Any, TypeVar, final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.artefacts import Data, DataInfo, Examples, Images, Labels
+from core.artefacts import Data, DataInfo, Examples, Labels, Masks
 from core.component import Range
 from core.data.images import Grey, Pictures, Preparation
 from core.data.split import Split
@@ -21,6 +21,7 @@ from core.stage import Stage
 Loaded = tuple[NDArray[Any] | Pictures, NDArray[Any]]
 Source = tuple[Loaded, Loaded]
 """What a data set loads: (training images, labels), (test images, labels)."""
+Kept = TypeVar("Kept", bound=Sized)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +91,14 @@ class Dataset(Stage):
         """
         return None
 
+    def masks(self) -> tuple[Masks | Pictures, Masks | Pictures] | None:
+        """Return where the object is in each training and test image: bool (n, height, width), or ``Pictures``.
+
+        Raises:
+            StageError: the masks are missing or damaged.
+        """
+        return None
+
     @final
     def sizes(self) -> tuple[int, int] | None:
         """Return how many training and test images there are to choose from, where that is known without loading."""
@@ -145,19 +154,23 @@ class Dataset(Stage):
         loaded = self.load()
         for part, (x, y) in zip(("train", "test"), loaded, strict=True):
             self._check_part(part, x, y, source)
-        (_, train_y), (_, test_y) = loaded
+        (train_x, train_y), (test_x, test_y) = loaded
         y = np.concatenate([train_y, test_y]).astype(np.int64)
         kept = np.flatnonzero(np.isin(y, self.classes)) if self.classes else np.arange(len(y))
-        first, groups = len(train_y), self.groups()
+        first, groups, masks = len(train_y), self.groups(), self.masks()
+        if masks and (found := tuple(map(len, masks))) != (sizes := (len(train_y), len(test_y))):
+            raise StageError(f"{self.tag}: expected masks of {sizes} images, received {found}; repair the data set")
+        prepare = self._preparation
         try:
             rows = self._split.rows(
                 y, kept[kept < first], kept[kept >= first], None if groups is None else np.concatenate(groups)
             )
             parts = {
                 part: Examples(
-                    x=self._images(loaded, chosen, source),
+                    x=_of_both(train_x, test_x, chosen, lambda x, at: prepare.images(x, at, source.shape)),
                     y=self._relabelled(y[chosen]),
                     index=chosen - (first if part == "test" and not self.resplit else 0),
+                    masks=masks and _of_both(*masks, chosen, lambda x, at: prepare.masks(x, at, source.shape)),
                 )
                 for part, chosen in rows.items()
             }
@@ -180,17 +193,6 @@ class Dataset(Stage):
                 f"received {y.min()} to {y.max()}; repair the data set"
             )
 
-    def _images(self, loaded: Source, rows: Labels, source: DataInfo) -> Images:
-        """Return images by their positions in the training part followed by the test part, in rising order."""
-        (train, _), (test, _) = loaded
-        split = int(np.searchsorted(rows, len(train)))
-        if split == len(rows):
-            return self._preparation.images(train, rows, source.shape)
-        if split == 0:
-            return self._preparation.images(test, rows - len(train), source.shape)
-        halves = (train, rows[:split]), (test, rows[split:] - len(train))
-        return np.concatenate([self._preparation.images(x, places, source.shape) for x, places in halves])
-
     def _relabelled(self, y: Labels) -> Labels:
         return np.array([self.classes.index(label) for label in y], np.int64) if self.classes else y
 
@@ -211,3 +213,11 @@ class Dataset(Stage):
     @property
     def stochastic(self) -> bool:
         return False
+
+
+def _of_both(train: Kept, test: Kept, rows: Labels, prepare: Callable[[Kept, Labels], NDArray[Any]]) -> NDArray[Any]:
+    """Return what lies at positions in the training part followed by the test part, in rising order, prepared."""
+    split = int(np.searchsorted(rows, len(train)))
+    halves = [(train, rows[:split]), (test, rows[split:] - len(train))]
+    made = [prepare(part, places) for part, places in halves if len(places)]
+    return np.concatenate(made) if len(made) > 1 else made[0] if made else prepare(train, rows)

@@ -43,5 +43,4 @@ class Sample(Generator):
         data = run[self.data]
         size = min(self.size, len(data) // self.folds)
         drawn = run.rng(run.part or "").permutation(len(data))[(self.fold - 1) * size : self.fold * size]
-        rows = np.sort(drawn)
-        return Examples(x=data.x[rows], y=data.y[rows], index=data.index[rows])
+        return data.take(np.sort(drawn))

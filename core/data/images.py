@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from core.artefacts import Images
+from core.artefacts import Images, Masks
 from core.data import opencv
 
 Grey = Literal["luma", "luma_bgr"]
@@ -21,7 +21,10 @@ _CHUNK = 2048  # images converted at once: what lies between steps stays in the 
 
 
 class Pictures(Protocol):
-    """Images that are read one at a time, of any sizes: what would not fit into memory, or is not all needed."""
+    """Images that are read one at a time, of any sizes: what would not fit into memory, or is not all needed.
+
+    Masks may be such images too, of one channel, in which 0 is not the object.
+    """
 
     def __len__(self) -> int:
         """Return how many there are."""
@@ -62,6 +65,15 @@ class Preparation:
         else:
             for place, row in enumerate(rows):
                 out[place] = self.apply(x.read(int(row))[None])[0]
+        return out
+
+    def masks(self, x: Masks | Pictures, rows: NDArray[np.int64], source: Shape) -> Masks:
+        """Return the chosen masks, in that order, bool (n, h, w) of the images' size, each pixel's from its nearest."""
+        if isinstance(x, np.ndarray):
+            return nearest(x[rows], self.shape(source)[:2])
+        out = np.empty((len(rows), *self.shape(source)[:2]), bool)
+        for place, row in enumerate(rows):
+            out[place] = nearest(x.read(int(row))[None, ..., 0] > 0, out.shape[1:])[0]
         return out
 
     def apply(self, x: NDArray[Any]) -> Images:
@@ -118,6 +130,14 @@ def resize(x: Images, size: int) -> Images:
     rows = _triangle(height, size) @ x.reshape(n, height, width * channels)
     columns = rows.reshape(n, size, width, channels).swapaxes(2, 3) @ _triangle(width, size).T
     return np.ascontiguousarray(columns.swapaxes(2, 3))
+
+
+def nearest(masks: Masks, size: tuple[int, ...]) -> Masks:
+    """Return masks (n, h, w) scaled to (n, *size), each pixel as the one nearest to it was."""
+    rows, columns = (
+        (2 * np.arange(new) + 1) * old // (2 * new) for new, old in zip(size, masks.shape[1:], strict=True)
+    )
+    return masks[:, rows[:, None], columns]
 
 
 @cache

@@ -51,3 +51,13 @@ def test_a_fold_that_is_not_there_is_a_fault() -> None:
     assert field == "fold"
     assert "expected 1 to 2" in message
     assert not list(Sample(data=Ref("data"), size=3, folds=2, fold=2).check())
+
+
+def test_object_masks_are_drawn_with_their_images() -> None:
+    masks = (np.arange(50) % 3 == 0)[:, None, None]
+    data = Examples(x=SHADES, y=np.arange(50) % 5, index=100 + np.arange(50), masks=masks)
+    found = Sample(data=Ref("data"), size=20).produce(
+        Run("x", 1, "train", lambda ref: data, lambda _: {}, lambda *_: None)
+    )
+    assert found.masks is not None
+    np.testing.assert_array_equal(found.masks[:, 0, 0], (found.index - 100) % 3 == 0)
