@@ -64,6 +64,10 @@ class Augmented:
     masks: Masks | None = None
     refused: Mapping[int, str] = field(default_factory=dict)
 
+    def take(self, rows: NDArray[np.int64]) -> Augmented:
+        """Return those of some rows, none of them refused."""
+        return Augmented(self.x[rows], self.y[rows], None if self.masks is None else self.masks[rows])
+
 
 @dataclass(frozen=True, eq=False)
 class Bench:

@@ -203,3 +203,7 @@ class Criterion(Component):
     def counted(self, seen: Activations) -> tuple[str, ...]:
         """Return the names of the layers whose units count."""
         return self.layers or seen.counted
+
+    def units(self, profile: Arrays, like: Activations) -> NDArray[np.int64]:
+        """Return the units that the criterion watches, as columns of ``Activations.means``, int64; by default all that count."""
+        return like.units(self.counted(like))

@@ -68,3 +68,6 @@ class IDC(Criterion):
 
     def coverage(self, profile: Arrays, like: Activations) -> CellCoverage:
         return combinations.coverage(profile)
+
+    def units(self, profile: Arrays, like: Activations) -> NDArray[np.int64]:
+        return np.asarray(profile["columns"])

@@ -1,0 +1,93 @@
+"""Guidance: which candidates are kept because they add to what the tests cover."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.adequacy.coverage import CellCoverage, Counts, Coverage
+from core.networks.activations import Activations
+
+Rule = Literal["any", "all"]
+
+
+@dataclass(eq=False)
+class Guidance:
+    """Coverage states of one or more criteria, and what a candidate must add to them.
+
+    ``least`` is the number of things a candidate must newly cover by each criterion, ``rule`` whether by any or by all.
+    Without criteria everything is admitted.
+    """
+
+    coverages: list[Coverage]
+    rule: Rule
+    least: tuple[int, ...]
+
+    @classmethod
+    def of(cls, coverages: Sequence[Coverage], rule: Rule) -> Guidance:
+        """Return guidance that asks for anything new at all."""
+        return cls(list(coverages), rule, (1,) * len(coverages))
+
+    def separate(self) -> Guidance:
+        """Return guidance with a state of its own that starts from this one's."""
+        return copy.deepcopy(self)
+
+    def count(self, seen: Activations) -> None:
+        """Count inputs as seen, whatever they add."""
+        for coverage in self.coverages:
+            coverage.update(seen)
+
+    def gains(self, seen: Activations) -> Counts:
+        """Return what each input alone would add by each criterion, int64 (criteria, n); the state stays."""
+        return np.array([coverage.gain(seen) for coverage in self.coverages], np.int64).reshape(-1, len(seen))
+
+    def enough(self, gains: Counts) -> NDArray[np.bool_]:
+        """Return whether gains (criteria, ...) suffice, bool (...)."""
+        reached = gains >= np.reshape(self.least, (-1,) + (1,) * (gains.ndim - 1))
+        if not self.coverages:
+            return np.ones(gains.shape[1:], np.bool_)
+        return reached.any(axis=0) if self.rule == "any" else reached.all(axis=0)
+
+    def admit(self, seen: Activations) -> tuple[NDArray[np.bool_], Counts]:
+        """Count each input as seen, one after another, that adds enough to those before; return which, and every gain.
+
+        Returns bool (n,) and int64 (criteria, n): what each added, or would have added at its turn.
+        """
+        if not self.coverages:
+            return np.ones(len(seen), np.bool_), np.zeros((0, len(seen)), np.int64)
+        gains = self.gains(seen)
+        # A cell that others cover first is lost to an input and none is won, so that who adds too little now always will.
+        falling = all(isinstance(coverage, CellCoverage) for coverage in self.coverages)
+        admitted = np.zeros(len(seen), np.bool_)
+        for row in np.flatnonzero(self.enough(gains)) if falling else range(len(seen)):
+            one = seen.take(slice(row, row + 1))
+            gains[:, row] = self.gains(one)[:, 0]
+            if self.enough(gains[:, row]):
+                admitted[row] = True
+                self.count(one)
+        return admitted, gains
+
+    def first(self, seen: Activations, order: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+        """Return the first inputs of an order that are admitted, ``most`` at most; they count as seen."""
+        found: list[int] = []
+        for row in order:
+            if len(found) == most:
+                break
+            if self.admit(seen.take(slice(row, row + 1)))[0][0]:
+                found.append(int(row))
+        return np.array(found, np.int64)
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """The share covered so far, by criterion."""
+        return tuple(coverage.value for coverage in self.coverages)
+
+
+def above(gains: Counts, quantile: float) -> tuple[int, ...]:
+    """Return the least whole number above a quantile of gains (criteria, n), at least 1, by criterion."""
+    return tuple(int(np.floor(np.quantile(row, quantile))) + 1 for row in gains)
