@@ -170,6 +170,7 @@ class Dataset(Stage):
                     x=_of_both(train_x, test_x, chosen, lambda x, at: prepare.images(x, at, source.shape)),
                     y=self._relabelled(y[chosen]),
                     index=chosen - (first if part == "test" and not self.resplit else 0),
+                    info={"class_names": info.class_names},
                     masks=masks and _of_both(*masks, chosen, lambda x, at: prepare.masks(x, at, source.shape)),
                 )
                 for part, chosen in rows.items()

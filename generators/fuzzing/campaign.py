@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.artefacts import Images
 from core.augmenter import Augmented, Augmenter, Bench, Seeds
-from core.naming import named
-from core.networks.activations import Activations
-from core.preparations.observation import observe
-from core.realism import Measures, Realism
-from generators.fuzzing.corner_cases import (
+from core.corner_cases import (
     CORNER_CASE,
     NOTHING_NEW,
     REFUSED,
@@ -24,6 +21,10 @@ from generators.fuzzing.corner_cases import (
     CornerCases,
     Iteration,
 )
+from core.naming import named
+from core.networks.activations import Activations
+from core.preparations.observation import observe
+from core.realism import Measures, Realism
 from generators.fuzzing.guidance import Guidance
 
 
@@ -159,7 +160,9 @@ class Campaign:
 
 
 def _joined(parts: Sequence[Seeds]) -> Seeds:
-    names = ("x", "y", "index", "variant", "depth", "masks")
-    first = parts[0]
-    arrays = {n: np.concatenate([getattr(p, n) for p in parts]) for n in names if getattr(first, n) is not None}
-    return replace(first, **arrays)
+    def together(name: str) -> Any:
+        arrays = [getattr(part, name) for part in parts]
+        return None if arrays[0] is None else np.concatenate(arrays)
+
+    x, y, index, variant, depth, masks = map(together, ("x", "y", "index", "variant", "depth", "masks"))
+    return Seeds(x, y, index, variant, depth, parts[0].entropy, masks)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated
 from zlib import crc32
 
@@ -15,6 +15,7 @@ from core.attack import honesty, verdicts
 from core.augmenter import Augmenter, Bench, Seeds
 from core.classifier import Classifier
 from core.component import Range, Ref
+from core.corner_cases import CornerCases
 from core.families import Generator
 from core.faults import StageError
 from core.naming import named
@@ -25,7 +26,6 @@ from core.realism import Realism
 from core.run import Run
 from core.stage import Preparation
 from generators.fuzzing.campaign import Campaign
-from generators.fuzzing.corner_cases import CornerCases
 from generators.fuzzing.guidance import Guidance, Rule, above
 from generators.fuzzing.seeding import Pool, RandomSeeds, Rows, SeedSelection
 
@@ -58,7 +58,7 @@ class Fuzzer(Generator):
     model: Annotated[Ref[Classifier], "the model under test"]
     data: Annotated[Ref[Examples] | None, "the pool of seeds; default: the model's data set"] = None
     augmenter: Augmenter
-    seeds: SeedSelection = RandomSeeds()
+    seeds: SeedSelection = field(default_factory=RandomSeeds)
     seed_count: Annotated[int, "seeds that pass gate 1, at most", Range(ge=1)] = 100
     iterations: Annotated[int, "times that each seed is augmented", Range(ge=1)] = 5
     guidance: Annotated[tuple[Criterion, ...], "the criteria that gates 1 and 3 ask; empty: none"] = ()
@@ -90,6 +90,12 @@ class Fuzzer(Generator):
             )
         if self.max_depth > 1 and not self.requeue:
             yield "max_depth", "it is only read with `requeue: true`"
+        for measure in self.realism:
+            if self.model in measure.references():
+                yield (
+                    "realism",
+                    f"{measure.tag} asks the model under test, which is what is in doubt; name another model",
+                )
         if not self.guidance and (self.min_gain or self.base):
             yield "guidance", "`min_gain` and `base` are only read by a criterion; give one"
 
@@ -127,6 +133,7 @@ class Fuzzer(Generator):
             variant=np.zeros(len(rows), np.int64),
             depth=np.zeros(len(rows), np.int64),
             entropy=(run.seed, crc32(run.stream.encode())),
+            masks=None if pool.masks is None else np.asarray(pool.masks[rows]),
         )
         names = train.info.get("class_names", map(str, range(model.num_classes)))
         campaign = Campaign(

@@ -48,10 +48,10 @@ class Guidance:
 
     def enough(self, gains: Counts) -> NDArray[np.bool_]:
         """Return whether gains (criteria, ...) suffice, bool (...)."""
-        reached = gains >= np.reshape(self.least, (-1,) + (1,) * (gains.ndim - 1))
         if not self.coverages:
             return np.ones(gains.shape[1:], np.bool_)
-        return reached.any(axis=0) if self.rule == "any" else reached.all(axis=0)
+        reached = gains >= np.reshape(self.least, (-1,) + (1,) * (gains.ndim - 1))
+        return np.asarray(reached.any(axis=0) if self.rule == "any" else reached.all(axis=0))
 
     def admit(self, seen: Activations) -> tuple[NDArray[np.bool_], Counts]:
         """Count each input as seen, one after another, that adds enough to those before; return which, and every gain.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -71,7 +71,7 @@ class CornerCases(Examples):
     criteria: tuple[str, ...] = ()
     iterations: tuple[Iteration, ...] = ()
     candidates: tuple[Candidate, ...] = ()
-    rejected: NDArray[np.float32] | None = field(default=None)
+    rejected: NDArray[np.float32] | None = None
 
     def save(self, folder: Path) -> None:
         super().save(folder)
@@ -95,7 +95,7 @@ class CornerCases(Examples):
         log = read_json(folder / "log.json")
         path = folder / "rejected.npy"
         return cls(
-            **{name: getattr(plain, name) for name in plain.__dataclass_fields__},
+            **{f.name: getattr(plain, f.name) for f in fields(Examples)},
             measures=tuple(log["measures"]),
             criteria=tuple(log["criteria"]),
             iterations=tuple(Iteration(**_tuples(row)) for row in log["iterations"]),

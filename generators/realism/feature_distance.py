@@ -1,0 +1,110 @@
+"""How far a made image is from the training images of its class, in another classifier's features."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.artefacts import Examples, Labels
+from core.augmenter import Augmented, Bench, Seeds
+from core.classifier import Classifier
+from core.component import Range, Ref
+from core.networks.activations import Activations
+from core.preparations.observation import Observation, observe
+from core.preparations.profile import Profile
+from core.realism import Measures, Realism
+from core.run import Run
+from core.stage import Preparation
+
+_SEEN = "seen"
+_HELD_OUT = 5
+"""Every fifth training image is held out to say what is usual."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureStatistics(Preparation):
+    """Class means, shared precision and the usual distance of held-out images, in a classifier's last hidden layer.
+
+    Source: Lee, Lee, Lee and Shin (2018), A Simple Unified Framework for Detecting Out-of-Distribution Samples, eq. 1; the
+    covariance is shrunk as Ledoit and Wolf (2004).
+    """
+
+    tag = "feature_statistics"
+    produces = Profile
+
+    model: Annotated[Ref[Classifier], "the classifier whose features are taken"]
+    data: Annotated[Ref[Examples], "the training images"]
+    quantile: Annotated[float, "quantile of the held-out images' distances that counts as usual", Range(gt=0, le=1)]
+
+    @property
+    def stochastic(self) -> bool:
+        return False
+
+    def preparations(self) -> Mapping[str, Preparation]:
+        return {_SEEN: Observation(model=self.model, examples=self.data)}
+
+    def produce(self, run: Run) -> Profile:
+        from sklearn.covariance import LedoitWolf
+
+        x, y = features(run.prepared(_SEEN)), run[self.data].y
+        held_out = np.arange(len(x)) % _HELD_OUT == 0
+        classes = int(y.max()) + 1
+        means = np.full((classes, x.shape[1]), np.nan)
+        for label in np.unique(y[~held_out]):
+            means[label] = x[(y == label) & ~held_out].mean(axis=0)
+        centred = x[~held_out] - means[y[~held_out]]
+        precision = LedoitWolf(assume_centered=True).fit(centred).precision_
+        usual = np.nanquantile(distances(x[held_out], y[held_out], means, precision), self.quantile)
+        run.images += len(x)
+        return Profile({"means": means, "precision": precision, "usual": np.array(usual)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureDistance(Realism):
+    """Mahalanobis distance to the mean of the label's class in another classifier's last hidden layer.
+
+    In units of the ``quantile`` of held-out training images' distances, so that 1 is still usual.
+
+    Source: Lee, Lee, Lee and Shin (2018), A Simple Unified Framework for Detecting Out-of-Distribution Samples, eq. 1.
+    """
+
+    tag = "feature_distance"
+    higher_is_better = False
+
+    model: Annotated[Ref[Classifier], "the classifier whose features are taken, not the one under test"]
+    max: Annotated[float, "largest distance, in usual ones", Range(gt=0)] = 1.0
+    quantile: Annotated[float, "quantile of real images' distances that counts as usual", Range(gt=0, le=1)] = 0.95
+
+    @property
+    def bound(self) -> float:
+        return self.max
+
+    def preparations(self, model: Ref[Classifier], data: Ref[Examples]) -> Mapping[str, Preparation]:
+        return {self._name: FeatureStatistics(model=self.model, data=data, quantile=self.quantile)}
+
+    def values(self, made: Augmented, seeds: Seeds, bench: Bench) -> Measures:
+        learnt = bench.run.prepared(self._name).arrays
+        x = features(observe(bench.run[self.model], made.x))
+        return distances(x, made.y, learnt["means"], learnt["precision"]) / float(learnt["usual"])
+
+    @property
+    def _name(self) -> str:
+        return f"{self.tag} {self.model} {self.quantile}"
+
+
+def features(seen: Activations) -> NDArray[np.float64]:
+    """Return the values of the last hidden layer's units, float64 (n, units)."""
+    return np.asarray(seen.means[:, seen.units(seen.last_hidden)], np.float64)
+
+
+def distances(
+    x: NDArray[np.float64], y: Labels, means: NDArray[np.float64], precision: NDArray[np.float64]
+) -> Measures:
+    """Return the Mahalanobis distances of features (n, d) from the means of their classes, float64 (n,)."""
+    away = x - means[y]
+    squares: Measures = np.einsum("nd,nd->n", away @ precision, away)
+    return np.sqrt(np.maximum(squares, 0))

@@ -1,0 +1,97 @@
+"""Measures of realism against closed forms and scikit-learn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from core.artefacts import DataInfo, Examples
+from core.augmenter import Augmented, Bench, Seeds
+from core.component import Ref
+from core.preparations.observation import observe
+from core.run import Run
+from generators.realism.feature_distance import FeatureDistance, FeatureStatistics, distances
+from generators.realism.judge import Judge
+from generators.realism.ssim import SSIM
+from tests.generators.fuzzing.test_fuzzer import brightness, grey
+
+JUDGE: Any = Ref("judge")
+DATA: Any = Ref("data", part="train")
+
+
+def seeds(x: Any, y: Any = None) -> Seeds:
+    n = len(x)
+    zeros = np.zeros(n, np.int64)
+    return Seeds(np.asarray(x, np.float32), zeros if y is None else y, np.arange(n), zeros, zeros, (0,))
+
+
+def bench(inputs: Any) -> Bench:
+    def load(ref: Ref[Any]) -> Any:
+        return inputs[ref.prepared or ref.stage]
+
+    run = Run("stage", 0, "test", load, lambda ref: {}, lambda done, total, unit: None)
+    return Bench(run, inputs["judge"], grey(0.1), DataInfo((8, 8, 1), ("0", "1")))
+
+
+def test_ssim_of_flat_images_is_the_comparison_of_their_means() -> None:
+    first, second = grey(0.2, 0.5).x, grey(0.4, 0.5).x
+    c = 0.01**2
+    closed = (2 * 0.2 * 0.4 + c) / (0.2**2 + 0.4**2 + c)
+    values = SSIM().values(Augmented(second, np.zeros(2, np.int64)), seeds(first), bench({"judge": None}))
+    assert values == pytest.approx([closed, 1], abs=1e-5)
+    assert SSIM(min=0.9).accepts(values).tolist() == [False, True]
+
+
+def test_ssim_of_the_mask_looks_only_there() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.uniform(size=(1, 32, 32, 3)).astype(np.float32)
+    made, mask = x.copy(), np.zeros((1, 32, 32), np.bool_)
+    made[:, :8, :8], mask[:, :8, :8] = 0, True
+    augmented = Augmented(made, np.zeros(1, np.int64), mask)
+    inside, whole = (
+        SSIM(over=over).values(augmented, seeds(x), bench({"judge": None}))[0] for over in ("mask", "image")
+    )
+    assert inside < 0.3 < 0.8 < whole
+
+
+def test_the_judge_gives_the_probability_of_the_label() -> None:
+    made = grey(0.5, 0.6, 0.4)
+    augmented = Augmented(made.x, np.array([1, 1, 1]))
+    values = Judge(model=JUDGE).values(augmented, seeds(made.x), bench({"judge": brightness()}))
+    assert values == pytest.approx([0.5, 1 / (1 + np.exp(-2)), 1 / (1 + np.exp(2))], rel=1e-3)
+
+
+def test_distances_are_mahalanobis() -> None:
+    from scipy.spatial.distance import mahalanobis
+
+    rng = np.random.default_rng(1)
+    x, means, root = rng.normal(size=(5, 3)), rng.normal(size=(2, 3)), rng.normal(size=(3, 3))
+    y, precision = np.array([0, 1, 1, 0, 1]), root @ root.T
+    expected = [mahalanobis(row, means[label], precision) for row, label in zip(x, y, strict=True)]
+    assert distances(x, y, means, precision) == pytest.approx(expected)
+
+
+def test_one_is_the_usual_distance_of_real_images() -> None:
+    rng = np.random.default_rng(2)
+    model, train = (
+        brightness(),
+        grey(*np.concatenate([rng.normal(0.3, 0.05, 500), rng.normal(0.7, 0.05, 500)]).clip(0, 1)),
+    )
+    mixed = rng.permutation(1000)
+    train = Examples(x=train.x[mixed], y=(mixed >= 500).astype(np.int64), index=np.arange(1000))
+    measure = FeatureDistance(model=JUDGE)
+    ((name, preparation),) = measure.preparations(JUDGE, DATA).items()
+    assert isinstance(preparation, FeatureStatistics)
+    inputs = {"judge": model, "data": train, "seen": observe(model, train.x)}
+    learnt = preparation.produce(bench(inputs).run)
+    made = grey(0.3, 0.3 + 1.96 * 0.05, 0.5)
+    values = measure.values(Augmented(made.x, np.zeros(3, np.int64)), seeds(made.x), bench(inputs | {name: learnt}))
+    assert values == pytest.approx([0, 1, 2.04], abs=0.15)
+    assert measure.accepts(values - 0.2).tolist() == [True, True, False]
+
+
+def test_nothing_accepts_what_could_not_be_measured() -> None:
+    assert not SSIM(min=-1).accepts(np.array([np.nan])).any()
+    assert not FeatureDistance(model=JUDGE, max=9).accepts(np.array([np.nan])).any()
