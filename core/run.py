@@ -10,6 +10,7 @@ from zlib import crc32
 import numpy as np
 
 from core.artefacts import Results, Row
+from core.checkpoint import Checkpoint
 from core.component import Component, Part, Plain, Ref
 
 T = TypeVar("T")
@@ -43,6 +44,7 @@ class Run:
         part: the part a generator is asked for; ``None`` for every other family.
         seed: the experiment's seed (0 for a deterministic component).
         images: how many images were processed, for the cost report; a component adds to it.
+        checkpoint: where a long work keeps its state, and finds it again after a kill.
     """
 
     def __init__(
@@ -55,10 +57,12 @@ class Run:
         progress: Progress,
         gather: Callable[[Ref[Results]], Sequence[Measured]] = lambda ref: (),
         stream: str | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> None:
         self.stage, self.seed, self.part = stage, seed, part
         self.stream = stage if stream is None else stream
         self.images = 0
+        self.checkpoint = Checkpoint() if checkpoint is None else checkpoint
         self._load, self._cost, self._progress, self._gather = load, cost, progress, gather
 
     def __getitem__(self, ref: Ref[T]) -> T:

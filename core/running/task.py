@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from core import backend
 from core.artefacts import Artefact, Data, Results
+from core.checkpoint import Checkpoint
 from core.classifier import Classifier
 from core.component import Part, Ref
 from core.language.build import build, plain
@@ -23,7 +24,7 @@ from core.running.graph import Input, Work, is_cell_of
 from core.running.provenance import versions
 from core.stage import Stage
 from core.storage.ledger import Ledger, StageDied
-from core.storage.store import Damaged, Store
+from core.storage.store import CHECKPOINTS, Damaged, Store
 
 Status = Literal["done", "failed", "damaged"]
 Report = Callable[[str, int, int, str], None]
@@ -78,12 +79,13 @@ class Outcome:
 def perform(task: Task, root: Path, report: Report) -> Outcome:
     """Make the artefact of a task and put it in the store; every failure comes back as an outcome."""
     store, ledger, meter = Store(root), Ledger(root, task.fingerprint, task.run), Meter()
+    checkpoint = Checkpoint(root / CHECKPOINTS / task.fingerprint)
     try:
         component = _component(task.family, task.component, task.folders)
         if component.framework:
             backend.keras()
         with ledger.attempt() as attempt, meter.watching(attempt.note_memory):
-            run = _run(task, component.stream(task.stage), store, report)
+            run = _run(task, component.stream(task.stage), store, report, checkpoint)
             artefact = component.produce(run)
             meter.cost.images = run.images
     except Damaged as damage:
@@ -91,6 +93,7 @@ def perform(task: Task, root: Path, report: Report) -> Outcome:
     except StageDied as death:
         return Outcome(task.fingerprint, "failed", str(death), cost={"peak_memory": death.peak_memory})
     except Exception as error:  # noqa: BLE001 - whatever a component raises costs its own stage only
+        checkpoint.drop()  # what led here would lead here again
         cause = "out of memory" if isinstance(error, MemoryError) else f"{type(error).__name__}: {error}"
         return Outcome(task.fingerprint, "failed", _one_line(cause), traceback.format_exc(), cost=meter.as_dict())
     meta: dict[str, Any] = {
@@ -106,6 +109,7 @@ def perform(task: Task, root: Path, report: Report) -> Outcome:
     except OSError as error:
         cause = f"the artefact could not be written ({error.strerror or error}); the store is as it was"
         return Outcome(task.fingerprint, "failed", cause, traceback.format_exc(), cost=meter.as_dict())
+    checkpoint.drop()
     return Outcome(task.fingerprint, "done", cost=meter.as_dict())
 
 
@@ -121,7 +125,7 @@ def _component(family: str, values: Mapping[str, Any], folders: tuple[str, ...])
     return build(leaf, values, catalogue)
 
 
-def _run(task: Task, stream: str, store: Store, report: Report) -> Run:
+def _run(task: Task, stream: str, store: Store, report: Report, checkpoint: Checkpoint) -> Run:
     inputs = {ref: Input(**values) for ref, values in task.inputs.items()}
 
     def load(ref: Ref[Any]) -> Any:
@@ -144,7 +148,7 @@ def _run(task: Task, stream: str, store: Store, report: Report) -> Run:
         cells = [found for key, found in inputs.items() if is_cell_of(key, ref)]
         return [Measured(row, cell.point or {}) for cell in cells for row in store.load(cell.fingerprint, Results).rows]
 
-    return Run(task.stage, task.seed, task.part, load, cost, progress, gather, stream)
+    return Run(task.stage, task.seed, task.part, load, cost, progress, gather, stream, checkpoint)
 
 
 def _seconds(store: Store, fingerprint: str) -> float:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from core.storage.history import last_run
-from core.storage.store import Store
+from core.storage.store import CHECKPOINTS, Store
 
 GRACE = 24 * 3600.0
 """Seconds for which an artefact is kept whatever refers to it: another runner may just have made it."""
@@ -30,7 +30,7 @@ def sweep(outputs: Path) -> tuple[int, int]:
             size += store.size(fingerprint)
             store.drop(fingerprint)
             removed += 1
-    for name in (".tmp", ".attempts", ".dask"):
+    for name in (".tmp", ".attempts", ".dask", CHECKPOINTS):
         for leftover in (store.root / name).glob("*"):
             if _old(leftover):
                 shutil.rmtree(leftover, ignore_errors=True)

@@ -1,0 +1,69 @@
+"""Checkpoints: what a long work has done so far, so that a kill costs minutes and not hours."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+INTERVAL = 60.0
+"""Seconds of work that a kill may cost."""
+_META = "_meta"
+_STATE = "state.npz"
+
+State = tuple[dict[str, NDArray[Any]], dict[str, Any]]
+"""Arrays by name, and plain JSON values."""
+
+
+class Checkpoint:
+    """The state of one work, replaced as a whole each time, so that a kill at any moment leaves the last or the one before.
+
+    A work that takes minutes asks ``due`` between its steps, saves all that it needs to go on, and calls ``load`` as it
+    begins. What it makes must not depend on whether it was interrupted. Without a folder nothing is kept.
+    """
+
+    def __init__(self, folder: Path | None = None, interval: float = INTERVAL) -> None:
+        self._folder, self._interval = folder, interval
+        self._last = time.monotonic()
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to save."""
+        return self._folder is not None and time.monotonic() - self._last >= self._interval
+
+    def save(self, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> None:
+        """Keep the state in place of the last one."""
+        if self._folder is None:
+            return
+        self._folder.mkdir(parents=True, exist_ok=True)
+        temporary = self._folder / f".{_STATE}.{os.getpid()}"
+        stored: dict[str, Any] = {_META: np.frombuffer(json.dumps(meta).encode(), np.uint8), **arrays}
+        with temporary.open("wb") as stream:
+            np.savez(stream, **stored)
+        temporary.replace(self._folder / _STATE)
+        self._last = time.monotonic()
+
+    def load(self) -> State | None:
+        """Return the state that was saved last, ``None`` if there is none or it cannot be read."""
+        if self._folder is None:
+            return None
+        try:
+            with (self._folder / _STATE).open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
+                arrays = {name: stored[name] for name in stored.files}
+            meta: dict[str, Any] = json.loads(arrays.pop(_META).tobytes())
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            return None
+        return arrays, meta
+
+    def drop(self) -> None:
+        """Forget the state."""
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)

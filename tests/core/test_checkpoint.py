@@ -1,0 +1,48 @@
+"""Checkpoints: the last whole state, whatever happened since."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from core.checkpoint import Checkpoint
+
+
+def test_a_state_comes_back_as_it_was(tmp_path: Path) -> None:
+    kept = Checkpoint(tmp_path / "work", interval=0)
+    assert kept.load() is None
+    assert kept.due
+    kept.save({"x": np.arange(3)}, {"epoch": 1, "of": "ä"})
+    kept.save({"x": np.arange(4), "y": np.zeros((2, 2), np.float32)}, {"epoch": 2})
+    loaded = Checkpoint(tmp_path / "work").load()
+    assert loaded is not None
+    arrays, meta = loaded
+    assert meta == {"epoch": 2}
+    assert arrays["x"].tolist() == [0, 1, 2, 3]
+    assert arrays["y"].dtype == np.float32
+    kept.drop()
+    assert kept.load() is None
+    assert not (tmp_path / "work").exists()
+
+
+def test_half_a_state_is_none(tmp_path: Path) -> None:
+    kept = Checkpoint(tmp_path, interval=0)
+    kept.save({"x": np.arange(1000)}, {})
+    state = tmp_path / "state.npz"
+    state.write_bytes(state.read_bytes()[:500])
+    assert kept.load() is None
+
+
+def test_objects_are_not_read(tmp_path: Path) -> None:
+    np.savez(tmp_path / "state.npz", _meta=np.array([{}], object))
+    assert Checkpoint(tmp_path).load() is None
+
+
+def test_it_is_due_once_an_interval_and_nowhere_without_a_folder(tmp_path: Path) -> None:
+    kept = Checkpoint(tmp_path, interval=3600)
+    assert not kept.due
+    nowhere = Checkpoint()
+    assert not nowhere.due
+    nowhere.save({}, {})
+    assert nowhere.load() is None
