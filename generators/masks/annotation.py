@@ -1,0 +1,96 @@
+"""Objects as people have marked them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+
+from core.artefacts import Masks
+from core.augmenter import Bench, Seeds
+from core.component import PARTS, File
+from core.data.images import nearest
+from core.faults import StageError
+from generators.masks.objects import ObjectMask
+
+_ENDING = ".png"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Annotation(ObjectMask):
+    """The object as the data set itself marks it: COCO's instances, CamVid's regions.
+
+    Source: Lin et al. (2014), Microsoft COCO: Common Objects in Context; Brostow, Fauqueur and Cipolla (2009), Semantic
+    object classes in video.
+    """
+
+    tag = "annotation"
+
+    def objects(self, seeds: Seeds, bench: Bench) -> Masks:
+        if seeds.masks is None:
+            raise StageError(
+                "mask annotation: the data set does not say where its objects are; use one that does (coco, camvid), "
+                "or a mask that finds objects by itself (otsu, saliency)"
+            )
+        return seeds.masks
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskFiles(ObjectMask):
+    """The object as black and white PNG files mark it in white: <index>.png in a folder for each part of the data.
+
+    The index of an image is the one in results: its position in the data set's own training or test part. An image
+    without a file has no mask. Files of another size than the images are scaled, each pixel from its nearest.
+
+    Source: GenerativeRepair, which reads masks drawn beforehand.
+    """
+
+    tag = "files"
+
+    train: Annotated[str | None, "folder of the training images' masks", File()] = None
+    validation: Annotated[str | None, "folder of the validation images' masks; may be that of train", File()] = None
+    test: Annotated[str | None, "folder of the test images' masks", File()] = None
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        folders = {part: Path(folder) for part in PARTS if (folder := getattr(self, part))}
+        if not folders:
+            yield "", f"expected a folder for at least one of {', '.join(PARTS)}, received none"
+        for part, folder in folders.items():
+            if not any(path.stem.isdecimal() for path in folder.glob(f"*{_ENDING}")):
+                yield part, f"{folder} holds no mask; expected PNG files named by the index of their image, as 17.png"
+
+    def objects(self, seeds: Seeds, bench: Bench) -> Masks:
+        part = bench.run.part or "train"  # what is prepared is made of training images
+        folder = getattr(self, part)
+        if folder is None:
+            raise StageError(f"mask files: no folder for the {part} part; name one in `{part}`")
+        objects = np.zeros(seeds.x.shape[:3], bool)
+        for row, index in enumerate(seeds.index):
+            path = Path(folder) / f"{index}{_ENDING}"
+            if path.exists():
+                objects[row] = nearest(_read(path)[None], objects.shape[1:])[0]
+        return objects
+
+
+def _read(path: Path) -> Masks:
+    """Return a file's white pixels.
+
+    Raises:
+        StageError: the file is damaged, or has other pixels than black and white.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            pixels = np.asarray(image.convert("L"))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise StageError(f"{path}: the mask is damaged ({error}); draw it again") from None
+    if strange := set(np.unique(pixels).tolist()) - {0, 255}:
+        raise StageError(
+            f"{path}: expected black and white pixels only, received grey {min(strange)}; threshold the mask"
+        )
+    white: Masks = pixels == 255
+    return white

@@ -1,0 +1,68 @@
+"""Rectangles that know nothing of the image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+
+from core.artefacts import Masks
+from core.augmenter import Bench, Mask, Seeds
+from core.component import Range
+from generators import rectangles
+
+
+@dataclass(frozen=True, kw_only=True)
+class Box(Mask):
+    """A random rectangle at a random place.
+
+    Its share of the image is uniform, its height over its width log-uniform.
+
+    Source: Pathak, Krähenbühl, Donahue, Darrell and Efros (2016), Context Encoders: Feature Learning by Inpainting (random
+    regions); the shares are those of GenerativeRepair's specification.
+    """
+
+    tag = "box"
+
+    min_area: Annotated[float, "least share of the image", Range(gt=0, le=1)] = 0.16
+    max_area: Annotated[float, "largest share of the image", Range(gt=0, le=1)] = 0.42
+    max_aspect: Annotated[float, "the longer side over the shorter, at most", Range(ge=1)] = 2.0
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        if self.min_area > self.max_area:
+            yield "min_area", f"{self.min_area:g} is over max_area, {self.max_area:g}; exchange them"
+
+    def masks(self, seeds: Seeds, bench: Bench) -> Masks:
+        masks = np.zeros(seeds.x.shape[:3], bool)
+        area, aspect = (self.min_area, self.max_area), (1 / self.max_aspect, self.max_aspect)
+        for row, mask in enumerate(masks):
+            if drawn := rectangles.draw(seeds.rng(row, self.tag), mask.shape, area, aspect):
+                mask[drawn] = True
+        return masks
+
+
+@dataclass(frozen=True, kw_only=True)
+class Centre(Mask):
+    """A rectangle in the middle of the image, of the image's shape.
+
+    Source: Pathak, Krähenbühl, Donahue, Darrell and Efros (2016), Context Encoders: Feature Learning by Inpainting, whose
+    central region is a quarter of the image: the default.
+    """
+
+    tag = "centre"
+
+    area: Annotated[float, "share of the image", Range(gt=0, le=1)] = 0.25
+
+    def masks(self, seeds: Seeds, bench: Bench) -> Masks:
+        masks = np.zeros(seeds.x.shape[:3], bool)
+        height, width = seeds.x.shape[1:3]
+        masks[:, _middle(height, math.sqrt(self.area)), _middle(width, math.sqrt(self.area))] = True
+        return masks
+
+
+def _middle(side: int, share: float) -> slice:
+    length = max(1, round(side * share))
+    return slice((side - length) // 2, (side - length) // 2 + length)

@@ -1,0 +1,51 @@
+"""Objects by a threshold of brightness."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.artefacts import Images, Masks
+from core.augmenter import Bench, Seeds
+from core.data.images import LUMA
+from generators.masks.objects import ObjectMask
+from generators.masks.shapes import largest_piece
+
+
+@dataclass(frozen=True, kw_only=True)
+class Otsu(ObjectMask):
+    """The object by Otsu's threshold: the brighter or the darker side, whichever has less of the image's border.
+
+    Of that side, with its holes filled, the largest connected piece. An image of one shade has no object.
+
+    Source: Otsu (1979), A Threshold Selection Method from Gray-Level Histograms.
+    """
+
+    tag = "otsu"
+
+    def objects(self, seeds: Seeds, bench: Bench) -> Masks:
+        objects = np.empty(seeds.x.shape[:3], bool)
+        for row, image in enumerate(_brightness(seeds.x)):
+            objects[row] = _object(image)
+        return objects
+
+
+def _brightness(x: Images) -> Images:
+    return x @ LUMA if x.shape[3] == 3 else x.mean(axis=3)
+
+
+def _object(image: Images) -> Masks:
+    from skimage.filters import threshold_otsu
+
+    if image.min() == image.max():
+        return np.zeros(image.shape, bool)
+    bright = image > threshold_otsu(image)
+    # Of equal parts of the border, the smaller side is the object.
+    side = min((bright, ~bright), key=lambda side: (_on_border(side), side.sum()))
+    return largest_piece(side)
+
+
+def _on_border(mask: Masks) -> int:
+    """Return how many of the pixels at the image's border are set, the corners counted twice."""
+    return int(mask[[0, -1]].sum() + mask[:, [0, -1]].sum())

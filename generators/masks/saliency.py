@@ -1,0 +1,52 @@
+"""Objects by what the model under test looks at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+
+from core import backend
+from core.artefacts import Masks
+from core.augmenter import Bench, Seeds
+from core.component import Range
+from core.networks import programs
+from core.networks.gradients import value_and_gradient
+from core.networks.programs import Call, Tensor
+from generators.masks.objects import ObjectMask
+from generators.masks.shapes import largest_piece
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saliency(ObjectMask):
+    """What the model under test looks at: where gradient times input of its largest logit is far from 0.
+
+    S = G_smoothing * sum_c |x_c dz/dx_c|; the object is the largest connected piece, holes filled, of the pixels over the
+    percentile of S.
+
+    Source: Shrikumar, Greenside and Kundaje (2017), Learning Important Features Through Propagating Activation
+    Differences (gradient x input).
+    """
+
+    tag = "saliency"
+
+    percentile: Annotated[float, "percentage of an image's pixels that are not looked at", Range(ge=0, lt=100)] = 70.0
+    smoothing: Annotated[float, "standard deviation of the Gaussian that smooths the map, in pixels", Range(ge=0)] = 1.0
+
+    def objects(self, seeds: Seeds, bench: Bench) -> Masks:
+        from scipy import ndimage
+
+        (looked_at,) = programs.run_all(bench.model.model, _gradient_times_input, seeds.x)
+        smooth = ndimage.gaussian_filter(looked_at, (0, self.smoothing, self.smoothing), mode="constant")
+        bounds = np.percentile(smooth, self.percentile, axis=(1, 2), keepdims=True)
+        objects: Masks = smooth > bounds
+        for row, mask in enumerate(objects):
+            objects[row] = largest_piece(mask)
+        return objects
+
+
+def _gradient_times_input(call: Call, x: Tensor) -> tuple[Tensor]:
+    ops = backend.keras().ops
+    gradient = value_and_gradient(lambda images: ops.max(call(images), axis=-1), x)[1]
+    return (ops.sum(ops.abs(gradient * x), axis=-1),)
