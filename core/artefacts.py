@@ -103,9 +103,10 @@ class Examples(Artefact):
         return rows
 
     def take(self, rows: NDArray[np.int64]) -> Examples:
-        """Return some of the examples, without ``info``, which was said of all of them."""
+        """Return some of the examples; of ``info``, said of all of them, the names of the classes stay."""
         masks = None if self.masks is None else self.masks[rows]
-        return Examples(x=self.x[rows], y=self.y[rows], index=self.index[rows], masks=masks)
+        info = {name: self.info[name] for name in ("class_names",) if name in self.info}
+        return Examples(x=self.x[rows], y=self.y[rows], index=self.index[rows], info=info, masks=masks)
 
     @property
     def shape(self) -> tuple[int, int, int]:

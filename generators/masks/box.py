@@ -22,7 +22,7 @@ class Box(Mask):
     Its share of the image is uniform, its height over its width log-uniform.
 
     Source: Pathak, Krähenbühl, Donahue, Darrell and Efros (2016), Context Encoders: Feature Learning by Inpainting (random
-    regions); the shares are those of GenerativeRepair's specification.
+    regions); the shares are Temper's own.
     """
 
     tag = "box"

@@ -38,7 +38,7 @@ class Saliency(ObjectMask):
         from scipy import ndimage
 
         (looked_at,) = programs.run_all(bench.model.model, _gradient_times_input, seeds.x)
-        smooth = ndimage.gaussian_filter(looked_at, (0, self.smoothing, self.smoothing), mode="constant")
+        smooth = ndimage.gaussian_filter(looked_at, (0, self.smoothing, self.smoothing))
         bounds = np.percentile(smooth, self.percentile, axis=(1, 2), keepdims=True)
         objects: Masks = smooth > bounds
         for row, mask in enumerate(objects):

@@ -46,7 +46,7 @@ def masked(n: int = 3) -> Examples:
         x=np.linspace(0, 1, n * 4, dtype=np.float32).reshape(n, 2, 2, 1),
         y=np.arange(n),
         index=10 + np.arange(n),
-        info={"attack": "none"},
+        info={"attack": "none", "class_names": ["a", "b", "c"]},
         masks=masks,
     )
 
@@ -78,5 +78,5 @@ def test_taken_rows_keep_their_masks_and_lose_what_was_said_of_all() -> None:
     some, whole = masked().take(np.array([2, 0])), masked()
     for name in ("x", "y", "index", "masks"):
         np.testing.assert_array_equal(getattr(some, name), getattr(whole, name)[[2, 0]])
-    assert some.info == {}
+    assert some.info == {"class_names": ["a", "b", "c"]}
     assert replace(whole, masks=None).take(np.array([1])).masks is None
