@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from core.adequacy.coverage import NOTHING, CellCoverage, Counts, Criterion
 from core.adequacy.material import Arrays, Material
-from core.adequacy.score import NOT_LEARNT, Score, Scores
+from core.adequacy.score import NOT_LEARNT, Scores
 from core.component import Range
 from core.faults import StageError
 from core.networks.activations import Activations
 from evaluation.surprise.dsa import DSA
 from evaluation.surprise.lsa import LSA
+from evaluation.surprise.traces import TraceScore
 
 Layers = Annotated[
     tuple[str, ...] | None, "names of the layers whose units are the trace; default: the last hidden one"
@@ -35,7 +36,7 @@ class SurpriseCriterion(Criterion):
 
     @property
     @abstractmethod
-    def score(self) -> Score:
+    def score(self) -> TraceScore:
         """The surprise."""
 
     @abstractmethod
@@ -45,10 +46,14 @@ class SurpriseCriterion(Criterion):
     def profile(self, material: Material) -> dict[str, NDArray[Any]]:
         return dict(self.score.fit(material))
 
-    def surprise(self, profile: Arrays, seen: Activations, own: NDArray[np.int64] | None = None) -> Scores:
-        """Return the surprise of n inputs, float64 (n,), of which ``own`` may say that they are training images."""
-        whose = np.full(len(seen), NOT_LEARNT) if own is None else own
-        return self.score.values(profile, seen, whose, np.random.default_rng(0))
+    def surprise(self, profile: Arrays, seen: Activations) -> Scores:
+        """Return the surprise of n inputs, none of them a training image, float64 (n,)."""
+        return self.judging(profile)(seen, np.full(len(seen), NOT_LEARNT))
+
+    def judging(self, profile: Arrays) -> Callable[[Activations, NDArray[np.int64]], Scores]:
+        """Return what gives the surprise of inputs, set by set, of which the second argument says who is a training image."""
+        score, judge = self.score, self.score.judge(profile)
+        return lambda seen, own: judge.scores(score.traces(seen), seen.predicted, own)
 
     def coverage(self, profile: Arrays, like: Activations) -> CellCoverage:
         lower, upper = self.bounds(profile)
@@ -57,8 +62,10 @@ class SurpriseCriterion(Criterion):
                 f"{self.tag}: expected a lower bound below the upper one, received {lower:g} and {upper:g}"
             )
 
+        surprise = self.judging(profile)
+
         def hits(seen: Activations) -> Counts:
-            values = self.surprise(profile, seen)
+            values = surprise(seen, np.full(len(seen), NOT_LEARNT))
             inside = (values > lower) & (values <= upper)  # nan is not
             share = (np.where(inside, values, upper) - lower) / (upper - lower)
             bucket = np.clip(np.ceil(share * self.buckets).astype(np.int64) - 1, 0, self.buckets - 1)
@@ -125,9 +132,9 @@ class LSC(SurpriseCriterion):
         return {**learnt, "least": np.array(least)}
 
     def _least(self, learnt: Arrays, seen: Activations) -> Iterator[float]:
-        start = 0
+        surprise, start = self.judging(learnt), 0
         for block in seen.blocks():
-            values = self.surprise(learnt, block, np.arange(start, start + len(block)))
+            values = surprise(block, np.arange(start, start + len(block)))
             yield float(np.min(values, initial=np.inf, where=np.isfinite(values)))
             start += len(block)
 

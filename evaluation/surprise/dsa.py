@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from core.adequacy.material import Arrays, Material
 from core.adequacy.score import Scores
 from core.faults import StageError
-from core.networks.activations import Activations
 from evaluation.surprise.neighbours import NOBODY, Neighbours
-from evaluation.surprise.traces import Groups, Match, TraceScore, judged_by_class
+from evaluation.surprise.traces import Groups, Judge, Match, TraceScore, Values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,24 +39,35 @@ class DSA(TraceScore):
             )
         return learnt
 
-    def values(self, learnt: Arrays, seen: Activations, own: NDArray[np.int64], rng: np.random.Generator) -> Scores:
-        groups = Groups(learnt)
-        traces, places = self.traces(seen), groups.places(own)
-        neighbours = Neighbours(np.asarray(learnt["traces"])[groups.rows])
-        scores = np.full(len(seen), np.nan)
-        for label, rows in judged_by_class(seen, traces):
-            inside = groups.slices[label]
-            outside = [slice(0, inside.start), slice(inside.stop, len(groups.rows))]
-            without = places[rows] if self.self_match == "exclude" else None
-            same = neighbours.nearest(traces[rows], [inside], without)
-            found = same.rows != NOBODY
-            # What lies outside depends on x_a alone, and many inputs share theirs.
-            nearest, which = np.unique(same.rows[found], return_inverse=True)
-            apart = neighbours.nearest(neighbours.points[nearest], outside).distances[which]
-            with np.errstate(divide="ignore", invalid="ignore"):
-                surprise = same.distances[found] / apart
-            scores[rows[found]] = np.where(apart > 0, surprise, np.nan)
-        return scores
+    def judge(self, learnt: Arrays) -> Judge:
+        return _Distances(learnt, self.self_match == "exclude")
 
     def remarks(self, learnt: Arrays) -> Iterator[str]:
         yield from Groups(learnt).remarks(least=1)
+
+
+class _Distances(Judge):
+    """Judges by distance; what of it depends on the training images alone is computed once, where it is needed."""
+
+    def __init__(self, learnt: Arrays, without_itself: bool) -> None:
+        super().__init__(learnt)
+        self._without_itself = without_itself
+        self._neighbours = Neighbours(np.asarray(learnt["traces"])[self.groups.rows])
+        self._apart = np.full(len(self.groups.rows), np.nan)
+
+    def of_class(self, label: int, traces: Values, places: NDArray[np.int64]) -> Scores:
+        inside = self.groups.slices[label]
+        same = self._neighbours.nearest(traces, [inside], places if self._without_itself else None)
+        found = same.rows != NOBODY
+        apart = np.full(len(traces), np.nan)
+        apart[found] = self._from_others(inside, same.rows[found])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            surprise = same.distances / apart
+        return np.where(apart > 0, surprise, np.nan)
+
+    def _from_others(self, inside: slice, rows: NDArray[np.int64]) -> Scores:
+        """Return how far training images of a class are from the nearest of another."""
+        new = np.unique(rows[np.isnan(self._apart[rows])])
+        outside = [slice(0, inside.start), slice(inside.stop, len(self._apart))]
+        self._apart[new] = self._neighbours.nearest(self._neighbours.points[new], outside).distances
+        return self._apart[rows]

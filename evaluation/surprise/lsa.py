@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from core.adequacy.material import Arrays
 from core.adequacy.score import Scores
-from core.networks.activations import Activations
 from evaluation.surprise.spreads import LEAST, Floats, Spread, SpreadScore
-from evaluation.surprise.traces import Groups, Match, judged_by_class
+from evaluation.surprise.traces import Judge, Match, Values
 
-ROWS, COLUMNS = 1024, 4096
+ROWS, COLUMNS = 256, 1024
 """Kernels held at once."""
+FAINT = -600.0
+"""The exponent below which a kernel is close to the least of numbers, or below it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,45 +38,77 @@ class LSA(SpreadScore):
         "exclude"
     )
 
-    def values(self, learnt: Arrays, seen: Activations, own: NDArray[np.int64], rng: np.random.Generator) -> Scores:
-        groups = Groups(learnt)
-        traces, support, places = self.traces(seen), np.asarray(learnt["traces"]), groups.places(own)
-        scores = np.full(len(seen), np.nan)
-        for label, rows in judged_by_class(seen, traces):
-            part, spread = groups.slices[label], Spread(learnt, label)
-            n, d = part.stop - part.start, spread.units
-            if n < LEAST or not d:
-                continue
-            scott = n ** (-1 / (d + 4))
-            constant = d * (np.log(2 * np.pi) / 2 + np.log(scott)) + spread.volume
-            itself = places[rows] - part.start
-            excluded = (itself >= 0) & (itself < n) & (self.self_match == "exclude")
-            density = log_kernels(
-                spread.white(traces[rows]) / scott,
-                spread.white(support[groups.rows[part]]) / scott,
-                np.where(excluded, itself, -1),
+    def judge(self, learnt: Arrays) -> Judge:
+        return _Densities(learnt, self.self_match == "exclude")
+
+
+class _Densities(Judge):
+    """Judges by density, from the kernels of the training images of each class it was asked of."""
+
+    def __init__(self, learnt: Arrays, without_itself: bool) -> None:
+        super().__init__(learnt)
+        self._learnt, self._without_itself = learnt, without_itself
+        self._of: dict[int, Kernels | None] = {}
+
+    def of_class(self, label: int, traces: Values, places: NDArray[np.int64]) -> Scores:
+        if label not in self._of:
+            self._of[label] = self._kernels(label)
+        kernels, part = self._of[label], self.groups.slices[label]
+        if kernels is None:
+            return np.full(len(traces), np.nan)
+        inside = (places >= part.start) & (places < part.stop) & self._without_itself
+        return -kernels.log_density(traces, np.where(inside, places - part.start, -1))
+
+    def _kernels(self, label: int) -> Kernels | None:
+        rows, spread = self.groups.rows[self.groups.slices[label]], Spread(self._learnt, label)
+        if len(rows) < LEAST or not spread.units:
+            return None
+        return Kernels(spread, np.asarray(self._learnt["traces"])[rows])
+
+
+class Kernels:
+    """Gaussian kernels on n training images of one class, of Scott's width in the measure of their spread."""
+
+    def __init__(self, spread: Spread, traces: Values) -> None:
+        n, d = len(traces), spread.units
+        self._spread, self._n, self._width = spread, n, n ** (-1 / (d + 4))
+        self._volume = d * (np.log(2 * np.pi) / 2 + np.log(self._width)) + spread.volume
+        self._right = _beside(spread.white(traces, self._width), first=False)
+
+    def log_density(self, traces: Values, without: NDArray[np.int64]) -> Floats:
+        """Return ln of the mean kernel at each trace (m, units), one of them, ``without`` (m,), left out; -1 leaves out none."""
+        logs = np.empty(len(traces))
+        for start in range(0, len(traces), ROWS):
+            rows = slice(start, start + ROWS)
+            logs[rows] = self._log_sum(
+                _beside(self._spread.white(traces[rows], self._width), first=True), without[rows]
             )
-            scores[rows] = constant + np.log(n - excluded) - density
-        return scores
+        return np.asarray(logs - np.log(self._n - (without >= 0)) - self._volume)
 
-
-def log_kernels(points: Floats, support: Floats, without: NDArray[np.int64]) -> Floats:
-    """Return ln sum_i exp(-|p - s_i|^2 / 2) of each point (m, d), the sum without one i for each; -1 leaves out none."""
-    right = np.hstack([support, -np.einsum("ij,ij->i", support, support)[:, None] / 2])
-    logs = np.empty(len(points))
-    for start in range(0, len(points), ROWS):
-        rows = slice(start, start + ROWS)
-        left = np.hstack([points[rows], np.ones((len(points[rows]), 1))])
-        highest, total = np.full(len(left), -np.inf), np.zeros(len(left))
-        for first in range(0, len(support), COLUMNS):
-            exponents = left @ right[first : first + COLUMNS].T
-            at = without[rows] - first
-            (hit,) = np.nonzero((without[rows] >= first) & (at < exponents.shape[1]))
+    def _log_sum(self, left: Floats, without: NDArray[np.int64]) -> Floats:
+        """Return ln sum_i exp(-|p - s_i|^2 / 2) of each row p."""
+        top, shift, total = np.full(len(left), -np.inf), np.full(len(left), -np.inf), np.zeros(len(left))
+        for first in range(0, self._n, COLUMNS):
+            exponents = left @ self._right[first : first + COLUMNS].T
+            at = without - first
+            (hit,) = np.nonzero((at >= 0) & (at < exponents.shape[1]))
             exponents[hit, at[hit]] = -np.inf
-            top = np.maximum(highest, exponents.max(axis=1))
-            shift = np.where(np.isfinite(top), top, 0.0)  # where all there is was left out
-            exponents -= shift[:, None]
-            total = total * np.exp(highest - shift) + np.exp(exponents, out=exponents).sum(axis=1)
-            highest = top
-        logs[rows] = highest + np.log(total) - np.einsum("ij,ij->i", points[rows], points[rows]) / 2
-    return logs
+            np.maximum(top, exponents.max(axis=1), out=top)
+            # Where even the largest kernel is too small a number, all are taken as multiples of it.
+            moved = np.where((top < FAINT) & np.isfinite(top), top, 0.0)
+            if moved.any():
+                exponents -= moved[:, None]
+            total = total * np.exp(shift - moved) + np.exp(exponents, out=exponents).sum(axis=1)
+            shift = moved
+        logs: Floats = shift + np.log(total)
+        return logs
+
+
+def _beside(points: Floats, *, first: bool) -> Floats:
+    """Return points p (m, d) with 1 and -|p|^2 / 2 beside them: of a first and a second one, the product is -|p - s|^2 / 2."""
+    half = -np.einsum("ij,ij->i", points, points) / 2
+    beside = np.empty((len(points), points.shape[1] + 2))
+    beside[:, :-2] = points
+    beside[:, -2 if first else -1] = half
+    beside[:, -1 if first else -2] = 1
+    return beside

@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 
 from core.adequacy.material import Arrays
 from core.adequacy.score import Scores
-from core.networks.activations import Activations
 from evaluation.surprise.spreads import Spread, SpreadScore
-from evaluation.surprise.traces import judged_by_class
+from evaluation.surprise.traces import Judge, Values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,11 +26,17 @@ class MDSA(SpreadScore):
 
     tag = "mdsa"
 
-    def values(self, learnt: Arrays, seen: Activations, own: NDArray[np.int64], rng: np.random.Generator) -> Scores:
-        traces = self.traces(seen)
-        scores = np.full(len(seen), np.nan)
-        for label, rows in judged_by_class(seen, traces):
-            spread = Spread(learnt, label)
-            if spread.units:
-                scores[rows] = np.linalg.norm(spread.white(traces[rows]), axis=1)
-        return scores
+    def judge(self, learnt: Arrays) -> Judge:
+        return _FromMeans(learnt)
+
+
+class _FromMeans(Judge):
+    """Judges by the distance from the class's mean."""
+
+    def __init__(self, learnt: Arrays) -> None:
+        super().__init__(learnt)
+        self._learnt = learnt
+
+    def of_class(self, label: int, traces: Values, places: NDArray[np.int64]) -> Scores:
+        spread = Spread(self._learnt, label)
+        return np.linalg.norm(spread.white(traces), axis=1) if spread.units else np.full(len(traces), np.nan)

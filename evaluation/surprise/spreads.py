@@ -50,8 +50,9 @@ class SpreadScore(TraceScore):
                 f"{self.tag}: expected a class predicted for {LEAST} training images, received none; use more"
             )
         for label in judged:
-            own = traces[groups.rows[groups.slices[label]]]
-            kept[label] = own.var(axis=0, dtype=np.float64) >= max(self.var_threshold, np.finfo(np.float32).tiny)
+            means[label], roots[label] = _moments(traces[groups.rows[groups.slices[label]]])
+            variances = np.diagonal(roots[label]) * (1 - 1 / groups.sizes()[label])
+            kept[label] = variances >= max(self.var_threshold, np.finfo(np.float32).tiny)
         if self.mask == "union":
             kept[judged] = kept[judged].all(axis=0)
         if not kept.any():
@@ -61,24 +62,28 @@ class SpreadScore(TraceScore):
             )
         for label in judged:
             (columns,) = np.nonzero(kept[label])
+            covariance = roots[label][np.ix_(columns, columns)]
+            roots[label] = 0
             if len(columns):
-                own = traces[np.ix_(groups.rows[groups.slices[label]], columns)].astype(np.float64)
-                means[label, columns] = own.mean(axis=0)
-                values, vectors = np.linalg.eigh(np.cov(own, rowvar=False).reshape(len(columns), -1))
-                values, lifted[label] = self._lifted(values, int(label))
-                roots[label][columns, : len(columns)] = vectors / np.sqrt(values)
-                volumes[label] = np.log(values).sum() / 2
+                root, volumes[label], lifted[label] = self._whitening(covariance, int(label))
+                roots[label][columns, : len(columns)] = root
         return {**learnt, "kept": kept, "means": means, "roots": roots, "volumes": volumes, "lifted": lifted}
 
-    def _lifted(self, values: Floats, label: int) -> tuple[Floats, int]:
-        """Return the eigenvalues of a class's covariance, none too small, and how many were lifted."""
-        low = values < max(self.floor * values.mean(), ROUNDING * values.max())
+    def _whitening(self, covariance: Floats, label: int) -> tuple[Floats, float, int]:
+        """Return W with W^T C W = 1 of a class's covariance C, ln(det C) / 2, and in how many directions C was lifted."""
+        total = np.trace(covariance)
+        mean = total / len(covariance)
+        if (root := _inverse_root(covariance, least=max(self.floor * mean, ROUNDING * total))) is not None:
+            return root, -float(np.log(np.diagonal(root)).sum()), 0
+        values, vectors = np.linalg.eigh(covariance)
+        low = values < max(self.floor * mean, ROUNDING * values.max())
         if low.any() and not self.floor:
             raise StageError(
                 f"{self.tag}: the covariance of class {label} is singular ({int(low.sum())} of {len(values)} directions); "
                 "give a floor above 0, or raise var_threshold"
             )
-        return np.where(low, self.floor * values.mean(), values), int(low.sum())
+        values = np.where(low, self.floor * mean, values)
+        return vectors / np.sqrt(values), float(np.log(values).sum() / 2), int(low.sum())
 
     def remarks(self, learnt: Arrays) -> Iterator[str]:
         groups = Groups(learnt)
@@ -109,7 +114,30 @@ class Spread:
         self._root = np.asarray(learnt["roots"][label])[self._columns, : self.units]
         self.volume = float(learnt["volumes"][label])
 
-    def white(self, traces: NDArray[np.float32]) -> Floats:
-        """Return traces (n, units of the layer) made white, float64 (n, units)."""
-        made: Floats = (traces[:, self._columns].astype(np.float64) - self._mean) @ self._root
+    def white(self, traces: NDArray[np.float32], width: float = 1.0) -> Floats:
+        """Return traces (n, units of the layer) made white, in multiples of ``width``, float64 (n, units)."""
+        own = traces if self.units == traces.shape[1] else traces[:, self._columns]
+        made: Floats = (own - self._mean) @ (self._root / width)
         return made
+
+
+def _moments(traces: NDArray[np.float32]) -> tuple[Floats, Floats]:
+    """Return the mean (units,) and the covariance (units, units) of traces, float64."""
+    mean = traces.mean(axis=0, dtype=np.float64)
+    centred = traces - mean
+    return mean, centred.T @ centred / (len(traces) - 1)
+
+
+def _inverse_root(covariance: Floats, least: float) -> Floats | None:
+    """Return W with W^T C W = 1 if C surely has no eigenvalue below ``least``; a tenth of the time of eigenvalues.
+
+    |W|^2 in the Frobenius norm is the trace of C^-1, and so at least the inverse of the least eigenvalue.
+    """
+    from scipy.linalg import lapack
+
+    factor, failed = lapack.dpotrf(covariance, lower=1, clean=1)
+    if failed:
+        return None
+    inverse = lapack.dtrtri(factor, lower=1)[0]
+    root: Floats = np.ascontiguousarray(inverse.T)
+    return root if least * np.vdot(root, root) < 1 else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -11,12 +12,38 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.adequacy.material import Arrays, Material
-from core.adequacy.score import Score
+from core.adequacy.score import Score, Scores
 from core.faults import StageError
 from core.networks.activations import Activations
 
 Match = Literal["exclude", "include"]
 Values = NDArray[np.float32]
+
+
+class Judge(ABC):
+    """Judges inputs by what was learnt of training images, which it holds as it needs it, whatever it is asked how often."""
+
+    def __init__(self, learnt: Arrays) -> None:
+        self.groups = Groups(learnt)
+
+    def scores(self, traces: Values, predicted: NDArray[np.int64], own: NDArray[np.int64]) -> Scores:
+        """Return the scores of n inputs by their traces (n, units), float64 (n,); nan where one cannot be judged.
+
+        ``own`` (n,) says which training image each is, so that it is not compared with itself, or ``NOT_LEARNT``.
+        """
+        finite, places = np.isfinite(traces).all(axis=1), self.groups.places(own)
+        scores = np.full(len(traces), np.nan)
+        for label in np.unique(predicted[finite]).tolist():
+            rows = np.flatnonzero(finite & (predicted == label))
+            scores[rows] = self.of_class(label, traces[rows], places[rows])
+        return scores
+
+    @abstractmethod
+    def of_class(self, label: int, traces: Values, places: NDArray[np.int64]) -> Scores:
+        """Return the scores of inputs of one predicted class.
+
+        Their traces are finite; ``places`` says where each is in ``groups.rows``, or -1.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +59,15 @@ class TraceScore(Score):
 
     def traces(self, seen: Activations) -> Values:
         """Return the traces of n inputs, float32 (n, units)."""
-        units = seen.units(self.layers or seen.last_hidden)
-        return np.asarray(seen.means)[:, units]
+        parts = [np.asarray(seen.means[:, part]) for part in seen.columns(self.layers or seen.last_hidden)]
+        return np.ascontiguousarray(parts[0]) if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+    @abstractmethod
+    def judge(self, learnt: Arrays) -> Judge:
+        """Return what judges any number of inputs, set by set."""
+
+    def values(self, learnt: Arrays, seen: Activations, own: NDArray[np.int64], rng: np.random.Generator) -> Scores:
+        return self.judge(learnt).scores(self.traces(seen), seen.predicted, own)
 
     def learnt_traces(self, material: Material) -> dict[str, NDArray[np.generic]]:
         """Return the traces of the training images and their predicted classes.
@@ -91,11 +125,3 @@ class Groups:
 def listed(labels: NDArray[np.int64], most: int = 8) -> str:
     """Return classes as text, the first few of many."""
     return ", ".join(map(str, labels[:most].tolist())) + (", ..." if len(labels) > most else "")
-
-
-def judged_by_class(seen: Activations, traces: Values) -> Iterator[tuple[int, NDArray[np.int64]]]:
-    """Yield each class that is predicted, and the inputs with finite traces it is predicted for."""
-    finite = np.isfinite(traces).all(axis=1)
-    predicted = seen.predicted
-    for label in np.unique(predicted[finite]).tolist():
-        yield label, np.flatnonzero(finite & (predicted == label))

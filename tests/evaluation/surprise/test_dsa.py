@@ -11,7 +11,9 @@ from scipy.spatial.distance import cdist
 from core.adequacy.score import NOT_LEARNT
 from core.faults import StageError
 from evaluation.surprise.dsa import DSA
-from tests.evaluation.surprise.support import remarks, seen, values
+from evaluation.surprise.lsa import LSA
+from evaluation.surprise.mdsa import MDSA
+from tests.evaluation.surprise.support import material, remarks, seen, values
 
 # On a line: class 0 at 0 and 1, class 1 at 4 and 10.
 LINE = seen([[0], [1], [4], [10]], [0, 0, 1, 1])
@@ -116,3 +118,16 @@ def test_several_layers_are_one_trace() -> None:
     found = values(DSA(layers=("logits", "hidden")), train, train, np.arange(4))
     expected = cdist([[0, 3, 0]], [[4, 0, 3]])[0, 0]
     assert found[1] == pytest.approx(1 / expected)
+
+
+def test_asked_a_few_at_a_time_a_judge_says_the_same() -> None:
+    rng = np.random.default_rng(4)
+    train = seen(rng.random((80, 5)), rng.integers(0, 3, 80), 3)
+    test = seen(rng.random((50, 5)), rng.integers(0, 3, 50), 3)
+    nobody = np.full(50, NOT_LEARNT)
+    for score in (DSA(), LSA(), MDSA()):
+        judge = score.judge(score.fit(material(train)))
+        traces = score.traces(test)
+        parts = [judge.scores(traces[i : i + 7], test.predicted[i : i + 7], nobody[i : i + 7]) for i in range(0, 50, 7)]
+        assert np.concatenate(parts) == pytest.approx(values(score, train, test), rel=1e-12)
+        assert np.array_equal(judge.scores(traces[:7], test.predicted[:7], nobody[:7]), parts[0])

@@ -11,7 +11,7 @@ from sklearn.covariance import EmpiricalCovariance
 
 from core.adequacy.score import NOT_LEARNT
 from core.faults import StageError
-from evaluation.surprise import lsa
+from evaluation.surprise import lsa, spreads
 from evaluation.surprise.lsa import LSA
 from evaluation.surprise.mdsa import MDSA
 from evaluation.surprise.spreads import SpreadScore
@@ -166,3 +166,34 @@ def test_what_is_no_number_has_no_score(score: SpreadScore) -> None:
     assert np.isnan(found).tolist() == [False, True]
     assert found[0] == values(score, seen([[0], [1], [2]], [0, 0, 0]), seen([[1]], [0]))[0]
     assert "1 training images without finite activations" in remarks(score, train)
+
+
+def test_the_short_way_to_a_measure_is_taken_where_no_direction_is_lifted() -> None:
+    traces, _ = cloud(n=300, d=10, classes=1)
+    covariance = np.cov(traces.astype(np.float64), rowvar=False)
+    least = float(np.linalg.eigvalsh(covariance).min())
+    root = spreads._inverse_root(covariance, least / 11)
+    assert root is not None
+    np.testing.assert_allclose(root.T @ covariance @ root, np.eye(10), atol=1e-9)
+    assert spreads._inverse_root(covariance, 1.01 * least) is None
+    assert spreads._inverse_root(np.ones((3, 3)), 1e-6) is None
+
+
+def test_both_ways_to_a_measure_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    traces, labels = cloud()
+    train, test = seen(traces[:400], labels[:400]), seen(traces[400:], labels[400:])
+    short = [values(score, train, test) for score in (LSA(), MDSA())]
+    monkeypatch.setattr(spreads, "_inverse_root", lambda covariance, least: None)
+    long = [values(score, train, test) for score in (LSA(), MDSA())]
+    np.testing.assert_allclose(short, long, rtol=1e-10)
+
+
+def test_near_and_far_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Far inputs, whose kernels are all below the least number, beside near ones, block by block.
+    monkeypatch.setattr(lsa, "COLUMNS", 8)
+    rng = np.random.default_rng(1)
+    train = rng.normal(size=(40, 2))
+    places = np.array([[0.0, 0.0], [60.0, 0.0], [0.3, -0.1], [0.0, 400.0]])
+    found = values(LSA(), seen(train, [0] * 40), seen(places, [0] * 4))
+    kernels = gaussian_kde(np.float64(np.float32(train)).T)
+    assert found == pytest.approx(-kernels.logpdf(np.float64(np.float32(places)).T), rel=1e-9)

@@ -99,6 +99,6 @@ def test_matching_oneself_tells_training_images_by_being_there() -> None:
 def test_uncertainties_agree_and_surprise_is_another_thing() -> None:
     _, adversarial, _ = seen()
     ranks = [values(score, adversarial).argsort().argsort() for score in (DeepGini(), Entropy(), DSA(), MDSA())]
-    agree = np.corrcoef(ranks)
+    agree = np.asarray(np.corrcoef(ranks))
     assert agree[0, 1] > 0.98
     assert agree[0, 3] < 0.9
