@@ -60,6 +60,24 @@ def on_gpu() -> bool:
             return bool(torch.cuda.is_available())
 
 
+@cache
+def torch() -> Any:
+    """Return the torch module, imported on the first call, which keeps as many threads busy as ``cores`` says."""
+    # A thread that spins while it waits takes the core from the one it waits for, where others work beside; it must be
+    # said before OpenMP is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    import torch as module
+
+    module.set_num_threads(cores())
+    return module
+
+
+@cache
+def torch_device() -> str:
+    """Return where torch computes: ``cuda`` or ``cpu``."""
+    return "cuda" if torch().cuda.is_available() else "cpu"
+
+
 def cores() -> int:
     """Return how many cores this process may keep busy: ``OMP_NUM_THREADS``, else those it may run on."""
     limit = os.environ.get("OMP_NUM_THREADS", "")

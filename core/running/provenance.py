@@ -15,7 +15,7 @@ from core.language.discovery import ROOT
 
 PACKAGES = (
     "tensorflow", "keras", "jax", "torch", "numpy", "pandas", "scikit-learn", "adversarial-robustness-toolbox",
-    "diffusers", "distributed",
+    "diffusers", "transformers", "distributed",
 )  # fmt: skip
 
 

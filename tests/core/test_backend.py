@@ -71,3 +71,29 @@ def test_all_backends_give_the_same_images(tmp_path: Path) -> None:
             # A gradient entry within rounding of zero may take either sign, which moves its pixel by two steps.
             close = np.isclose(results[name][key], expected, atol=1e-4)
             assert close.mean() > 0.999, (name, key, close.mean())
+
+
+WAITING = """
+import resource, time
+from core import backend
+
+torch = backend.torch()
+print(torch.get_num_threads(), backend.torch_device() in ("cpu", "cuda"))
+torch.set_num_threads(2)
+x = torch.ones(400_000)
+x.add_(1)  # starts the second thread
+end, before = time.perf_counter() + 1, resource.getrusage(resource.RUSAGE_SELF).ru_utime
+while time.perf_counter() < end:
+    x.add_(1)
+    time.sleep(0.002)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_utime - before)
+"""
+
+
+def test_torch_keeps_to_its_cores_and_leaves_them_to_others_while_it_waits() -> None:
+    environment = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"} | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", WAITING]
+    out = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    threads, known, seconds = out.stdout.split()
+    assert (threads, known) == ("1", "True")
+    assert float(seconds) < 0.3  # of CPU in one second; threads that spin take 0.4 and more

@@ -1,0 +1,116 @@
+"""Loads an inpainting pipeline, and says what to do where that fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+from core import backend
+from core.faults import StageError
+
+Number = Literal["auto", "float32", "float16", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What to load: a model of the hub or of a folder, in which numbers and onto which device."""
+
+    name: str
+    revision: str | None
+    variant: str | None
+    offline: bool
+    dtype: Number
+    cpu_offload: bool
+    safety_checker: bool
+
+    def pipeline(self) -> Any:
+        """Return the pipeline; the one that was asked for last is kept.
+
+        Raises:
+            StageError: it is not to be had; the message says what to do.
+        """
+        return _loaded(self)
+
+    @property
+    def local(self) -> bool:
+        """Whether it is a folder."""
+        return Path(self.name).is_dir()
+
+
+@lru_cache(maxsize=1)
+def _loaded(wanted: Checkpoint) -> Any:
+    torch, device = backend.torch(), backend.torch_device()
+    from diffusers import AutoPipelineForInpainting
+    from diffusers.utils import logging as diffusers_logging
+
+    if wanted.cpu_offload and device == "cpu":
+        raise StageError("pipeline: cpu_offload spares GPU memory, and there is no GPU here; set cpu_offload: false")
+    if wanted.cpu_offload and find_spec("accelerate") is None:
+        raise StageError("pipeline: cpu_offload needs the package accelerate; pip install accelerate")
+    if wanted.dtype == "float16" and device == "cpu":
+        raise StageError("pipeline: float16 needs a GPU, and there is none here; use dtype: auto")
+    number = ("float16" if device == "cuda" else "float32") if wanted.dtype == "auto" else wanted.dtype
+    options = {} if wanted.safety_checker else {"safety_checker": None, "requires_safety_checker": False}
+    diffusers_logging.set_verbosity_error()
+    diffusers_logging.disable_progress_bar()
+    try:
+        pipeline = AutoPipelineForInpainting.from_pretrained(
+            wanted.name,
+            revision=wanted.revision,
+            variant=wanted.variant,
+            local_files_only=wanted.offline,
+            dtype=getattr(torch, number),
+            use_safetensors=True,
+            low_cpu_mem_usage=find_spec("accelerate") is not None,
+            **options,
+        )
+        if wanted.cpu_offload:
+            pipeline.enable_model_cpu_offload()
+        else:
+            pipeline.to(device)
+    except torch.OutOfMemoryError as error:
+        message = "has no room in the GPU's memory; set cpu_offload: true, or dtype: float16"
+        raise StageError(f"pipeline: {wanted.name} {message}") from error
+    except (OSError, ValueError) as error:
+        raise StageError(f"pipeline: {wanted.name} {_remedy(wanted, error)}") from error
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def _remedy(wanted: Checkpoint, error: Exception) -> str:
+    """Return what is wrong and what to do."""
+    from huggingface_hub import is_offline_mode
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+    causes = list(_chain(error))
+    said = " ".join(str(error).split())
+    if any(isinstance(cause, GatedRepoError) for cause in causes):
+        return (
+            "is gated: accept its terms on its page of the hub, then log in with `hf auth login` or set the environment "
+            "variable HF_TOKEN; no experiment file takes a token"
+        )
+    if wanted.variant is not None and "variant" in said:
+        return f"has no variant {wanted.variant}; leave variant out, or name one that it has"
+    if "safetensors" in said:
+        return f"has no weights in the safetensors format, the only one that is read; convert it first ({said})"
+    if wanted.local:
+        return f"is a folder without a whole inpainting pipeline; expected what `save_pretrained` writes ({said})"
+    if wanted.offline or is_offline_mode():
+        setting = "offline is set" if wanted.offline else "HF_HUB_OFFLINE is set"
+        return (
+            f"is neither a folder nor among the models this machine has already, and {setting}; "
+            f"download it with `hf download {wanted.name}` where there is a network, or set offline: false"
+        )
+    if any(isinstance(cause, RepositoryNotFoundError) for cause in causes):
+        return "is not on the hub, or private; correct the id, or log in with `hf auth login`"
+    return f"cannot be loaded: {said}"
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

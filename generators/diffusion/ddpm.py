@@ -1,0 +1,88 @@
+"""Inpainting with a diffusion model that was trained on the experiment's own data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated
+from zlib import crc32
+
+import numpy as np
+
+from core import backend
+from core.artefacts import Examples
+from core.augmenter import Bench
+from core.classifier import Classifier
+from core.component import Range, Ref, fields_of
+from core.faults import StageError
+from core.stage import Preparation
+from generators.diffusion.model import DiffusionModel, DiffusionTraining, Learning
+from generators.diffusion.painter import Holes, Painted, Painter
+from generators.diffusion.sampling import Mode, Sampler, Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class DDPM(Painter, Learning):
+    """A small class-conditional diffusion model, trained once on the training images, which needs no download.
+
+    ``mode: cond`` tells the denoiser what is around the hole; ``replace`` puts it back at every step, noised; ``repaint``
+    also noises and paints every step ``resamplings`` times, so that the hole takes up what is around it.
+
+    Source: Ho, Jain and Abbeel (2020), Denoising Diffusion Probabilistic Models; Song, Meng and Ermon (2021), Denoising
+    Diffusion Implicit Models; cond: Saharia et al. (2022), Palette: Image-to-Image Diffusion Models; replace: Song et al.
+    (2021), Score-Based Generative Modeling through Stochastic Differential Equations; repaint: Lugmayr et al. (2022),
+    RePaint: Inpainting using Denoising Diffusion Probabilistic Models; guidance: Ho and Salimans (2022), Classifier-Free
+    Diffusion Guidance.
+    """
+
+    tag = "ddpm"
+
+    mode: Annotated[Mode, "how the picture around the hole enters"] = "cond"
+    steps: Annotated[int, "steps from noise to image", Range(ge=1, le=1000)] = 50
+    eta: Annotated[float, "share of fresh noise at each step: 1 as DDPM, 0 as DDIM", Range(ge=0, le=1)] = 1.0
+    guidance: Annotated[
+        float, "weight of the class against no class; 1 asks the denoiser once a step, any other twice", Range(ge=0)
+    ] = 2.0
+    resamplings: Annotated[int, "times each step is painted, in mode repaint", Range(ge=1)] = 5
+    batch_size: Annotated[int, "images painted at once", Range(ge=1)] = 64
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        yield from super().check()
+        if self.guidance != 1 and not self.label_dropout:
+            yield (
+                "guidance",
+                "needs a model that has seen images without their class; set label_dropout, or guidance: 1",
+            )
+
+    @property
+    def _model(self) -> str:
+        """The name of the preparation, one for each way to train."""
+        ways = {field.name: getattr(self, field.name) for field in fields_of(Learning)}
+        return f"{self.tag}_{crc32(repr(ways).encode()):08x}"
+
+    def preparations(self, model: Ref[Classifier], data: Ref[Examples]) -> Mapping[str, Preparation]:
+        return {self._model: DiffusionTraining.of(self, data=data)}
+
+    def paint(self, holes: Holes, bench: Bench) -> Painted:
+        model: DiffusionModel = bench.run.prepared(self._model)
+        if strange := sorted(set(holes.labels.tolist()) - set(model.classes)):
+            name = bench.info.class_names[strange[0]]
+            raise StageError(f"ddpm: class {name} cannot be painted, since the training images show none of it")
+        x = np.empty_like(holes.seeds.x)
+        for rows, batch in holes.batches(self.batch_size):
+            x[rows] = model.canvas.pixels(self._batch(model, batch))
+        return Painted(x)
+
+    def _batch(self, model: DiffusionModel, holes: Holes) -> Tensor:
+        torch, device, canvas = backend.torch(), backend.torch_device(), model.canvas
+        known, masks = canvas.images(holes.seeds.x).to(device), canvas.masks(holes.masks).to(device)
+        # Numbers are drawn image by image and off the GPU: the same in any batch and on any device.
+        streams = [holes.seeds.rng(row, self.tag) for row in range(len(holes))]
+
+        def draw() -> Tensor:
+            numbers = [stream.standard_normal(tuple(known.shape[1:]), np.float32) for stream in streams]
+            return torch.from_numpy(np.stack(numbers)).to(device)
+
+        labels = torch.from_numpy(np.array(holes.labels)).to(device)
+        sampler = Sampler(self.mode, self.steps, self.eta, self.guidance, self.resamplings)
+        return sampler.paint(model.network, known, masks, labels, draw)

@@ -1,0 +1,49 @@
+"""The family of what fills holes in pictures."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from core.artefacts import Images, Labels, Masks
+from core.augmenter import Bench, Prepared, Seeds
+
+
+@dataclass(frozen=True, eq=False)
+class Holes:
+    """Pictures to be painted: the seeds, bool (n, h, w) where, and int64 (n,) as which class."""
+
+    seeds: Seeds
+    masks: Masks
+    labels: Labels
+
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+    def batches(self, size: int) -> Iterator[tuple[slice, Holes]]:
+        """Yield the rows of each batch, and the batch."""
+        for start in range(0, len(self), size):
+            rows = slice(start, min(start + size, len(self)))
+            yield rows, Holes(self.seeds.take(rows), self.masks[rows], self.labels[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class Painted:
+    """Images float32 (n, h, w, c) in [0, 1], of which only the holes count; ``refused`` says of rows why there is none."""
+
+    x: Images
+    refused: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Painter(Prepared):
+    """Fills holes in pictures."""
+
+    knows_classes: ClassVar[bool] = True
+    """Whether it paints what it is asked for."""
+
+    @abstractmethod
+    def paint(self, holes: Holes, bench: Bench) -> Painted:
+        """Return the pictures with their holes filled; each depends on its own seed alone."""

@@ -1,0 +1,155 @@
+"""Inpainting with a pipeline of the Hugging Face hub or of a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from string import Formatter
+from typing import Annotated, Any
+
+import numpy as np
+
+from core import backend
+from core.artefacts import Images
+from core.augmenter import Bench, Seeds
+from core.component import File, Range
+from core.data.images import LUMA
+from core.faults import StageError
+from generators.diffusion.canvas import Canvas
+from generators.diffusion.checkpoint import Checkpoint, Number
+from generators.diffusion.painter import Holes, Painted, Painter
+
+MULTIPLE = 16
+"""What both sides of a picture must be a multiple of, for the autoencoders of all pipelines."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pipeline(Painter):
+    """A text-guided inpainting pipeline of diffusers: Stable Diffusion 1.5, 2 or XL, or any other of its kind.
+
+    It is loaded once for a run. Images are enlarged to ``size`` and the result is brought back to their own; grey ones are
+    shown in three colours, and what is painted is made grey again. Every image has its own random stream. Only weights in the safetensors format
+    are read. A token, where one is needed, is found by huggingface_hub in its own environment variable.
+
+    Source: Rombach, Blattmann, Lorenz, Esser and Ommer (2022), High-Resolution Image Synthesis with Latent Diffusion
+    Models; GenerativeRepair, whose prompts are the template's.
+    """
+
+    tag = "pipeline"
+
+    hub: Annotated[str | None, "id of the model on the Hugging Face hub, such as owner/name"] = None
+    folder: Annotated[str | None, "folder that holds the model, in place of hub", File()] = None
+    revision: Annotated[str | None, "branch, tag or commit of the model on the hub"] = None
+    variant: Annotated[str | None, "which of the model's sets of weights, such as fp16; default: the plain one"] = None
+    offline: Annotated[bool, "use only what is on this machine; a folder never asks the hub"] = True
+    dtype: Annotated[Number, "number format; auto is float16 on a GPU and float32 elsewhere"] = "auto"
+    cpu_offload: Annotated[
+        bool, "keep on the GPU only the part of the model that is at work; needs the package accelerate"
+    ] = False
+    safety_checker: Annotated[
+        bool, "keep the model's safety checker, where it has one; what it objects to is refused"
+    ] = True
+    prompt: Annotated[str, "what to paint; {source} is the seed's class and {target} the one to be painted"] = (
+        "high-fidelity image of a {target}"
+    )
+    negative_prompt: Annotated[str | None, "what not to paint"] = None
+    strength: Annotated[
+        float, "share of the noise that the hole starts from; below 1 it shows through", Range(gt=0, le=1)
+    ] = 1.0
+    guidance_scale: Annotated[
+        float, "weight of the prompt against none; 1 or less asks the model once a step", Range(ge=0)
+    ] = 7.5
+    steps: Annotated[int, "steps from noise to image, of which a strength below 1 leaves some out", Range(ge=1)] = 50
+    size: Annotated[
+        int, "pixels of the longest side the model paints on; the model's own is best", Range(ge=16, le=2048)
+    ] = 512
+    batch_size: Annotated[int, "images painted at once", Range(ge=1)] = 4
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        if (self.hub is None) == (self.folder is None):
+            yield "", "expected either hub, the id of a model, or folder, where it is"
+        if self.folder is not None and self.revision is not None:
+            yield "revision", "belongs to a model of the hub; a folder holds one revision"
+        if wrong := _not_a_template(self.prompt):
+            yield "prompt", f"expected {{source}} and {{target}} alone in braces, received {wrong}"
+
+    def paint(self, holes: Holes, bench: Bench) -> Painted:
+        checkpoint = Checkpoint(
+            name=self.hub or self.folder or "",
+            revision=self.revision,
+            variant=self.variant,
+            offline=self.offline,
+            dtype=self.dtype,
+            cpu_offload=self.cpu_offload,
+            safety_checker=self.safety_checker,
+        )
+        model = checkpoint.pipeline()
+        canvas = Canvas((*holes.seeds.x.shape[1:3], 3), self.size, MULTIPLE, smooth=True)
+        x = np.empty_like(holes.seeds.x)
+        refused: dict[int, str] = {}
+        for rows, batch in holes.batches(self.batch_size):
+            images, objections = self._batch(model, canvas, batch, bench.info.class_names)
+            x[rows] = images
+            refused |= {rows.start + row: reason for row, reason in objections.items()}
+        return Painted(x, refused)
+
+    def _batch(self, model: Any, canvas: Canvas, holes: Holes, names: tuple[str, ...]) -> tuple[Images, dict[int, str]]:
+        torch, seeds = backend.torch(), holes.seeds
+        prompts = [
+            self.prompt.format(source=names[source], target=names[target])
+            for source, target in zip(seeds.y.tolist(), holes.labels.tolist(), strict=True)
+        ]
+        options = {} if self.negative_prompt is None else {"negative_prompt": [self.negative_prompt] * len(holes)}
+        try:
+            done = model(
+                prompt=prompts,
+                image=(canvas.images(_coloured(seeds.x)) + 1) / 2,
+                mask_image=canvas.masks(holes.masks),
+                height=canvas.rows,
+                width=canvas.columns,
+                strength=self.strength,
+                guidance_scale=self.guidance_scale,
+                num_inference_steps=self.steps,
+                generator=[_generator(seeds, row) for row in range(len(holes))],
+                output_type="pt",
+                **options,
+            )
+        except torch.OutOfMemoryError as error:
+            raise StageError(
+                f"pipeline: no GPU memory for {len(holes)} images of {canvas.rows} x {canvas.columns} pixels; lower "
+                "batch_size or size, or set cpu_offload: true"
+            ) from error
+        images = done.images.float()
+        unsafe = getattr(done, "nsfw_content_detected", None) or [False] * len(holes)
+        finite = torch.isfinite(images).flatten(1).all(1).tolist()
+        refused = {row: "the safety checker objected" for row, found in enumerate(unsafe) if found}
+        refused |= {row: "no numbers came out; use dtype: float32" for row, fine in enumerate(finite) if not fine}
+        x = canvas.pixels(2 * images.nan_to_num() - 1)
+        return (x if seeds.x.shape[3] == 3 else (x @ LUMA)[..., None]), refused
+
+
+def _not_a_template(prompt: str) -> str:
+    """Return what is in braces of a prompt that should not be, or nothing."""
+    try:
+        fields = [(name, spec, change) for _, name, spec, change in Formatter().parse(prompt) if name is not None]
+    except ValueError as error:
+        return str(error)
+    return next(
+        (f"{{{name}}}" for name, spec, change in fields if name not in ("source", "target") or spec or change), ""
+    )
+
+
+def _coloured(x: Images) -> Images:
+    """Return images (n, h, w, c) in three colours.
+
+    Raises:
+        StageError: they have neither one channel nor three.
+    """
+    if x.shape[3] not in (1, 3):
+        raise StageError(f"pipeline: expected images of 1 or 3 channels, received {x.shape[3]}")
+    return x if x.shape[3] == 3 else np.repeat(x, 3, axis=3)
+
+
+def _generator(seeds: Seeds, row: int) -> Any:
+    """Return the random stream of one image, off the GPU so that it is the same on any device."""
+    return backend.torch().Generator("cpu").manual_seed(int(seeds.rng(row, Pipeline.tag).integers(2**63)))

@@ -1,0 +1,168 @@
+"""Inpainting: which class is painted where, what is refused, and that nothing else changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from core.artefacts import Examples
+from core.augmenter import Bench, Seeds
+from core.faults import StageError
+from generators.diffusion.ddpm import DDPM
+from generators.diffusion.fill import Fill
+from generators.diffusion.inpaint import Inpaint, targets
+from generators.diffusion.painter import Holes, Painted, Painter
+from tests.generators.diffusion.bench import DATA, MODEL, Square, bench, examples, seeds
+
+TINY: dict[str, Any] = {"size": 8, "channels": (8, 16), "train_steps": 5, "train_batch_size": 8, "steps": 4}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flat(Painter):
+    """Paints everything in the shade of the label, and refuses some images."""
+
+    objections: tuple[int, ...] = ()
+
+    def paint(self, holes: Holes, bench: Bench) -> Painted:
+        shades = np.broadcast_to((0.1 * holes.labels)[:, None, None, None], holes.seeds.x.shape)
+        refused = {row: "asked to" for row, i in enumerate(holes.seeds.index) if i in self.objections}
+        return Painted(shades.astype(np.float32), refused)
+
+
+def test_the_hole_is_painted_and_nothing_else() -> None:
+    data = examples()
+    chosen = seeds(data, slice(6))
+    made = Inpaint(backend=Flat(), mask=Square()).augment(chosen, bench(data))
+    assert made.masks is not None
+    assert made.masks.mean() == 0.25
+    assert made.x.dtype == np.float32
+    assert np.array_equal(made.x[~made.masks], chosen.x[~made.masks])
+    painted = made.x[made.masks].reshape(6, -1)
+    assert painted == pytest.approx(np.broadcast_to(0.1 * made.y[:, None], painted.shape))
+    assert not (made.y == chosen.y).any()
+    assert not made.refused
+
+
+def test_the_class_may_be_preserved() -> None:
+    data = examples()
+    made = Inpaint(backend=Flat(), mask=Square(), label_policy="preserve").augment(seeds(data), bench(data))
+    assert np.array_equal(made.y, data.y)
+
+
+def test_too_little_or_too_much_is_refused_with_its_reason() -> None:
+    data = examples()
+    chosen, place = seeds(data, slice(5)), bench(data)
+    made = Inpaint(backend=Flat(objections=(4,)), mask=Square(blind=(1, 3))).augment(chosen, place)
+    empty = "the mask covers 0.0% of the image, not 2% to 95%"
+    assert made.refused == {1: empty, 3: empty, 4: "asked to"}
+    assert made.masks is not None
+    for row in range(5):
+        refused = row in made.refused
+        assert np.array_equal(made.x[row], chosen.x[row]) == refused
+        assert (made.y[row] == chosen.y[row]) == refused
+        assert made.masks[row].any() != refused
+    full = Inpaint(backend=Flat(), mask=Square(), max_area=0.2).augment(chosen, place)
+    assert full.refused == dict.fromkeys(range(5), "the mask covers 25.0% of the image, not 2% to 20%")
+
+
+def test_variants_of_a_seed_become_all_other_classes_in_its_own_order() -> None:
+    data, classes = examples(300, classes=10), np.arange(10)
+    found = np.stack([targets(seeds(data, variant=variant), classes) for variant in range(9)], axis=1)
+    for own, others in zip(data.y, found, strict=True):
+        assert sorted([own, *others]) == classes.tolist()
+    assert len({tuple(order) for order in found}) > 250
+    again = targets(seeds(data, variant=9), classes)
+    assert np.array_equal(again, found[:, 0])
+    # All other classes come first equally often: 300 / 10 each, of which 13 to 47 is within three deviations.
+    firsts = np.bincount(found[:, 0], minlength=10)
+    assert firsts.min() > 13
+    assert firsts.max() < 47
+
+
+def test_there_must_be_another_class() -> None:
+    data = examples(4)
+    only = Examples(x=data.x, y=np.zeros(4, np.int64), index=data.index)
+    with pytest.raises(StageError, match="more than one class; use preserve"):
+        Inpaint(backend=Flat(), mask=Square()).augment(seeds(only), bench(only))
+
+
+def test_faults_are_found_before_the_work() -> None:
+    assert not list(Inpaint(backend=DDPM(), mask=Square()).check())
+    assert [field for field, _ in Inpaint(backend=Fill(), mask=Square()).check()] == ["label_policy"]
+    assert not list(Inpaint(backend=Fill(), mask=Square(), label_policy="preserve").check())
+    assert [field for field, _ in Inpaint(backend=DDPM(), mask=Square(), min_area=0.9, max_area=0.5).check()] == [
+        "min_area"
+    ]
+    assert [field for field, _ in DDPM(label_dropout=0.0).check()] == ["guidance"]
+    assert not list(DDPM(label_dropout=0.0, guidance=1.0).check())
+
+
+def test_ways_to_train_have_names_of_their_own() -> None:
+    def names(painter: DDPM) -> list[str]:
+        return list(Inpaint(backend=painter, mask=Square()).preparations(MODEL, DATA))
+
+    assert names(DDPM(steps=7, guidance=1.0)) == names(DDPM())
+    assert names(DDPM(train_steps=7)) != names(DDPM())
+    assert all(name.startswith("ddpm") for name in names(DDPM()))
+
+
+@pytest.fixture(scope="module")
+def data() -> Examples:
+    return examples()
+
+
+@pytest.fixture(scope="module")
+def trained(data: Examples) -> Bench:
+    return bench(data, DDPM(**TINY).preparations(MODEL, DATA))
+
+
+@pytest.mark.parametrize("mode", ["cond", "replace", "repaint"])
+def test_what_a_batch_has_beside_does_not_matter(mode: Any, data: Examples, trained: Bench) -> None:
+    chosen = seeds(data, slice(7))
+    wide = Inpaint(backend=DDPM(**TINY, mode=mode), mask=Square(blind=(2,)))
+    narrow = replace(wide, backend=DDPM(**TINY, mode=mode, batch_size=3))
+    together = wide.augment(chosen, trained)
+    assert together.masks is not None
+    assert np.array_equal(together.x[~together.masks], chosen.x[~together.masks])
+    assert not np.array_equal(together.x[together.masks], chosen.x[together.masks])
+    # Kernels for other batch sizes may add up in another order.
+    assert narrow.augment(chosen, trained).x == pytest.approx(together.x, abs=1e-5)
+    for row in (0, 6):
+        alone = wide.augment(chosen.take(slice(row, row + 1)), trained)
+        assert alone.x[0] == pytest.approx(together.x[row], abs=1e-5)
+        assert alone.y[0] == together.y[row]
+    assert np.array_equal(wide.augment(chosen, trained).x, together.x)
+
+
+def test_seeds_variants_and_depths_have_numbers_of_their_own(data: Examples, trained: Bench) -> None:
+    paint = Inpaint(backend=DDPM(**TINY), mask=Square(), label_policy="preserve")
+    one = seeds(data, slice(1))
+    others = [replace(one, entropy=(8,)), replace(one, variant=np.array([1])), replace(one, depth=np.array([1]))]
+    made = [paint.augment(seed, trained).x for seed in (one, *others)]
+    for i, first in enumerate(made):
+        assert not any(np.array_equal(first, second) for second in made[:i])
+
+
+def test_a_class_without_training_images_cannot_be_painted(data: Examples, trained: Bench) -> None:
+    chosen: Seeds = replace(seeds(data, slice(2)), y=np.array([1, 9]))
+    place = replace(trained, info=replace(trained.info, class_names=tuple("abcdefghij")))
+    paint = Inpaint(backend=DDPM(**TINY), mask=Square(), label_policy="preserve")
+    with pytest.raises(StageError, match="class j cannot be painted, since the training images show none of it"):
+        paint.augment(chosen, place)
+
+
+@pytest.mark.slow
+def test_a_trained_model_paints_the_class_it_is_asked_for() -> None:
+    # Images as bright as their class: 0.1, 0.5 and 0.9 on average.
+    data = examples(300)
+    painter = DDPM(size=8, channels=(16, 32), train_steps=400, train_batch_size=32, steps=20)
+    place = bench(data, painter.preparations(MODEL, DATA))
+    chosen = seeds(data, slice(60))
+    masks = np.ones((60, 8, 8), np.bool_)
+    labels = (chosen.y + 1) % 3
+    shades = painter.paint(Holes(chosen, masks, labels), place).x.mean(axis=(1, 2, 3))
+    nearest = np.abs(shades[:, None] - np.array([0.1, 0.5, 0.9])).argmin(axis=1)
+    assert (nearest == labels).mean() > 0.9
