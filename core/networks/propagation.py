@@ -9,7 +9,7 @@ to a factor of 1 on the unit's value, which is the same product, summed over the
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
@@ -44,11 +44,12 @@ def carrying(model: Any, rule: RelevanceRule | None) -> Any:
     return _copied(unfold(model), rule)
 
 
-def carrying_units(model: Any, rule: RelevanceRule | None) -> Any:
+def carrying_units(model: Any, rule: RelevanceRule | None, names: Collection[str] | None = None) -> Any:
     """Return a model as ``carrying`` does, from [images, a factor for each unit (n, units)] to logits.
 
-    The factors multiply the units' values after their activation; units are those of ``core.networks.probe.Probe``, in its order.
-    Where all factors are 1, the logits are the model's, and their gradient is the units' relevance.
+    The factors multiply the units' values after their activation; units are those of ``core.networks.probe.Probe``, in its order,
+    or only those of the layers with some names. Where all factors are 1, the logits are the model's, and their gradient is
+    the units' relevance, for which nothing below the first of these layers is differentiated.
 
     Raises:
         StageError: as ``carrying``, or the model has no hidden layer.
@@ -57,11 +58,16 @@ def carrying_units(model: Any, rule: RelevanceRule | None) -> Any:
     probe = Probe(model, "post")
     *values, logits = probe.model.outputs
     images = probe.model.inputs[0]
-    factors = keras.Input((sum(layer.units for layer in probe.layers),))
-    ends = np.cumsum([layer.units for layer in probe.layers]).tolist()
+    chosen = [
+        (tensor, layer)
+        for tensor, layer in zip(values, probe.layers, strict=True)
+        if names is None or layer.name in names
+    ]
+    ends = np.cumsum([layer.units for _, layer in chosen]).tolist()
+    factors = keras.Input((ends[-1],))
 
     def multiplied(original: Any, outputs: Tensor) -> Tensor:
-        for tensor, layer, end in zip(values, probe.layers, ends, strict=True):
+        for (tensor, layer), end in zip(chosen, ends, strict=True):
             if tensor is original.output:
                 factor = factors[:, end - layer.units : end]
                 return outputs * (factor if len(outputs.shape) == 2 else factor[:, None, None, :])

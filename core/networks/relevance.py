@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -32,13 +32,18 @@ def pixel_relevance(
 
 
 def unit_batches(
-    classifier: Classifier, x: Images, rule: RelevanceRule | None = None, y: Labels | None = None
+    classifier: Classifier,
+    x: Images,
+    rule: RelevanceRule | None = None,
+    y: Labels | None = None,
+    layers: Collection[str] | None = None,
 ) -> Batches:
     """Yield batches of images, each as a slice of ``x`` and the relevance of all hidden units, (k, units).
 
-    Units are those of ``core.networks.probe.Probe``, in its order. A feature map has the sum over its positions.
+    Units are those of ``core.networks.probe.Probe``, in its order, or only those of the ``layers`` with some names. A feature map
+    has the sum over its positions.
     """
-    carrier = carrying_units(classifier.model, rule)
+    carrier = carrying_units(classifier.model, rule, layers)
     return _batches(carrier, _of_units, (carrier.inputs[1].shape[1],), x, y)
 
 

@@ -43,10 +43,11 @@ class Line:
     """Numbers on a line, ascending and each once, with how often each occurs."""
 
     def __init__(self, x: Floats, counts: Ints) -> None:
-        self._middle = float(x @ counts / counts.sum())  # against cancellation
-        self._x, self._counts = x - self._middle, counts
-        sums = (np.cumsum([0.0, *(counts * self._x**power)]) for power in range(3))
-        self._weight, self._sum, self._squares = sums
+        self._middle = float((x * counts).sum() / counts.sum())  # against cancellation
+        self._x, self._counts = x - self._middle, counts.astype(np.float64)
+        self._weight, self._sum = (
+            np.concatenate([[0.0], np.cumsum(part)]) for part in (self._counts, self._counts * self._x)
+        )
 
     def means(self, ends: Ints) -> Floats:
         """Return the means of the clusters between consecutive ends."""
@@ -60,14 +61,15 @@ class Line:
         each cluster's start grows with its end, so that halves need searching only between their neighbours' starts.
         """
         n = len(self._x)
-        costs, starts, found = self._cost(np.zeros(n + 1, np.int64), np.arange(n + 1)), [], []
+        last = np.array([n])
+        starts: list[Ints] = []
+        less, found = self._less(np.zeros(n + 1, np.int64), np.arange(n + 1)), []
         for k in range(2, most + 1):
-            costs, start = self._one_more(costs, k)
+            # Of the most clusters, only the partition of all numbers is asked for.
+            more, start = self._one_more(less, k) if k < most else self._best(less, last, last * 0 + k - 1, last - 1)
+            found.append(np.array([0, *_followed(starts, int(start[-1])), n]))
             starts.append(start)
-            ends = [n]
-            for start in reversed(starts):
-                ends.append(int(start[ends[-1]]))
-            found.append(np.array([0, *reversed(ends)]))
+            less = more
         return found
 
     def silhouette(self, ends: Ints) -> float:
@@ -75,36 +77,40 @@ class Line:
 
         Source: Rousseeuw (1987), Silhouettes: A graphical aid to the interpretation and validation of cluster analysis.
         """
-        place = np.arange(len(self._x))
-        own = np.searchsorted(ends, place, side="right") - 1
-        apart = np.stack([self._distances(place, ends[c], ends[c + 1]) for c in range(len(ends) - 1)])
-        sizes = np.diff(self._weight[ends])
-        inside = apart[own, place] / np.maximum(sizes[own] - 1, 1)
-        apart /= sizes[:, None]
-        apart[own, place] = np.inf
-        outside = apart.min(axis=0)
-        values = np.where(sizes[own] > 1, (outside - inside) / np.maximum(outside, inside), 0.0)
-        return float(values @ self._counts / self._counts.sum())
+        # On a line, the nearest other cluster is one of the two beside, and all of it lies on one side.
+        means = self.means(ends) - self._middle
+        total = 0.0
+        for c in range(len(ends) - 1):
+            x, counts = self._x[ends[c] : ends[c + 1]], self._counts[ends[c] : ends[c + 1]]
+            if (size := counts.sum()) > 1:
+                inside = self._distances(int(ends[c]), int(ends[c + 1])) / (size - 1)
+                outside = np.minimum(
+                    x - means[c - 1] if c else np.inf, means[c + 1] - x if c + 2 < len(ends) else np.inf
+                )
+                total += float(((outside - inside) / np.maximum(outside, inside) * counts).sum())
+        return total / float(self._weight[-1])
 
-    def _distances(self, place: Ints, start: int, end: int) -> Floats:
-        """Return each number's summed distance from those of a cluster."""
-        x, split = self._x, np.clip(place, start, end)
-        left = x * (self._weight[split] - self._weight[start]) - (self._sum[split] - self._sum[start])
-        right = (self._sum[end] - self._sum[split]) - x * (self._weight[end] - self._weight[split])
+    def _distances(self, start: int, end: int) -> Floats:
+        """Return the summed distance of each number of a cluster from all of it."""
+        x, weight, total = self._x[start:end], self._weight[start : end + 1], self._sum[start : end + 1]
+        left = x * (weight[:-1] - weight[0]) - (total[:-1] - total[0])
+        right = (total[-1] - total[:-1]) - x * (weight[-1] - weight[:-1])
         distances: Floats = left + right
         return distances
 
-    def _cost(self, start: Ints, end: Ints) -> Floats:
-        """Return the sums of squares within [start, end), elementwise; 0 for nothing."""
+    def _less(self, start: Ints, end: Ints) -> Floats:
+        """Return by how much less the sums of squares within [start, end) are about their means than about 0; 0 for nothing."""
         weight, total = self._weight[end] - self._weight[start], self._sum[end] - self._sum[start]
-        squares = self._squares[end] - self._squares[start] - total**2 / np.maximum(weight, 1)
-        cost: Floats = np.maximum(squares, 0)
-        return cost
+        less: Floats = total**2 / np.maximum(weight, 1)
+        return less
 
-    def _one_more(self, costs: Floats, k: int) -> tuple[Floats, Ints]:
-        """Return, for each end, the least cost of k clusters up to there, and where the last of them starts."""
+    def _one_more(self, less: Floats, k: int) -> tuple[Floats, Ints]:
+        """Return, for each end, the most that k clusters up to there take off the sum of squares, and where the last starts.
+
+        ``less`` is the same of k - 1 clusters.
+        """
         n = len(self._x)
-        best, starts = np.full(n + 1, np.inf), np.full(n + 1, n)
+        best, starts = np.full(n + 1, -np.inf), np.full(n + 1, n)
         starts[:k] = k - 1
         step = 1 << n.bit_length()
         while step := step // 2:
@@ -114,14 +120,30 @@ class Line:
                 continue
             low = np.maximum(starts[ends - step], k - 1)
             above = np.where(ends + step > n, n, starts[np.minimum(ends + step, n)])
-            high = np.minimum(above, ends - 1)
-            lengths = high - low + 1
-            first = np.cumsum(lengths) - lengths
-            start = np.arange(lengths.sum()) - np.repeat(first - low, lengths)
-            found = costs[start] + self._cost(start, np.repeat(ends, lengths))
-            least = np.minimum.reduceat(found, first)
-            at = np.flatnonzero(found == np.repeat(least, lengths))
-            row = np.searchsorted(first, at, side="right") - 1
-            _, once = np.unique(row, return_index=True)
-            best[ends], starts[ends] = least, start[at[once]]
+            best[ends], starts[ends] = self._best(less, ends, low, np.minimum(above, ends - 1))
         return best, starts
+
+    def _best(self, less: Floats, ends: Ints, low: Ints, high: Ints) -> tuple[Floats, Ints]:
+        """Return the same for some ends, whose last clusters start between low and high, both among the candidates."""
+        lengths = high - low + 1
+        first = np.cumsum(lengths) - lengths
+        start = np.arange(lengths.sum()) - np.repeat(first - low, lengths)
+        # Of few long ranges, as of many short ones: each number is looked up once for its range.
+        total = np.repeat(self._sum[ends], lengths) - self._sum[start]
+        weight = np.repeat(self._weight[ends], lengths) - self._weight[start]
+        found = total * total
+        found /= weight
+        found += less[start]
+        most = np.maximum.reduceat(found, first)
+        at = np.flatnonzero(found == np.repeat(most, lengths))
+        row = np.searchsorted(first, at, side="right") - 1
+        _, once = np.unique(row, return_index=True)
+        return most, start[at[once]]
+
+
+def _followed(starts: list[Ints], end: int) -> list[int]:
+    """Return the starts of the clusters but the first that end with one at ``end``."""
+    ends = [end]
+    for start in reversed(starts):
+        ends.append(int(start[ends[-1]]))
+    return ends[::-1]

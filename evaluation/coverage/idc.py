@@ -59,12 +59,13 @@ class IDC(Criterion):
             if name not in known:
                 hint = nearest(name, known) or f"; there is {', '.join(known)}"
                 raise StageError(f"idc: no hidden layer with weights is called '{name}'{hint}")
-        ends = np.cumsum([layer.units for layer in layers])
+        counted = [layer for layer in layers if layer.name in wanted]
+        ends = np.cumsum([layer.units for layer in counted])
         total = np.zeros(int(ends[-1]))
-        for rows, relevance in unit_batches(material.classifier, material.examples.x):
+        for rows, relevance in unit_batches(material.classifier, material.examples.x, layers=wanted):
             total += relevance[right[rows]].sum(axis=0, dtype=np.float64)
-        parts = dict(zip(known, np.split(total, ends[:-1]), strict=True))
-        return {name: parts[name] for name in known if name in wanted}
+        parts = np.split(total, ends[:-1])
+        return {layer.name: part for layer, part in zip(counted, parts, strict=True)}
 
     def coverage(self, profile: Arrays, like: Activations) -> CellCoverage:
         return combinations.coverage(profile)

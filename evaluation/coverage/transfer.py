@@ -29,10 +29,19 @@ def of_histograms(one: Activations, two: Activations, place: int) -> Measured:
 
 def hellinger(one: NDArray[np.float32], two: NDArray[np.float32]) -> float:
     """Return the distance of two samples' distributions, in [0, 1]."""
-    edges = np.unique(np.quantile(np.concatenate([one, two]), np.arange(1, BINS) / BINS))
-    # A value on an edge is in the bin below it: 0, of a unit that is off, is never in one with what is active.
-    p, q = (np.bincount(np.searchsorted(edges, values), minlength=len(edges) + 1) + _SMOOTHING for values in (one, two))
-    return float(np.sqrt(np.maximum(0, 1 - np.sqrt(p / p.sum() * (q / q.sum())).sum())))
+    edges = np.unique(np.quantile(np.sort(np.concatenate([one, two])), np.arange(1, BINS) / BINS))
+    p, q = (_shares(np.sort(values), edges) for values in (one, two))
+    return float(np.sqrt(np.maximum(0, 1 - np.sqrt(p * q).sum())))
+
+
+def _shares(ascending: NDArray[np.float32], edges: NDArray[np.floating]) -> Floats:
+    """Return the share of values in each bin, smoothed.
+
+    A value on an edge is in the bin below it: 0, of a unit that is off, is never in one with what is active.
+    """
+    up_to = np.searchsorted(ascending, edges, side="right")
+    counts = np.diff(up_to, prepend=0, append=len(ascending)) + _SMOOTHING
+    return np.asarray(counts / counts.sum(), np.float64)
 
 
 def of_indices(one: Activations, two: Activations, place: int) -> Measured:

@@ -14,7 +14,7 @@ from core.networks import programs
 from core.networks.gradients import value_and_gradient
 from core.networks.probe import Probe
 from core.networks.propagation import RelevanceRule
-from core.networks.relevance import pixel_relevance, unit_relevance
+from core.networks.relevance import pixel_relevance, unit_batches, unit_relevance
 from localisation.relevance_rules import AlphaBeta, Epsilon, Zero, ZPlus
 
 RULES = [Zero(), Epsilon(), AlphaBeta(), ZPlus()]
@@ -177,3 +177,13 @@ def test_a_model_without_hidden_units_has_relevant_pixels_only(x: Any) -> None:
     assert found.shape == x.shape
     with pytest.raises(StageError, match="hidden layer"):
         unit_relevance(model, x, Zero())
+
+
+@pytest.mark.parametrize("rule", [None, Epsilon()])
+def test_some_layers_have_the_relevance_they_have_among_all(rule: RelevanceRule | None, x: Any) -> None:
+    model = network(bias=True)
+    classifier, names = Classifier(model), [layer.name for layer in Probe(model).layers]
+    every = unit_relevance(classifier, x, rule, Y)
+    for wanted, columns in (({names[1]}, slice(4, 9)), ({names[2]}, slice(9, 15)), (names[:2], slice(0, 9))):
+        ((_, found),) = unit_batches(classifier, x, rule, Y, wanted)
+        np.testing.assert_allclose(found, every[:, columns], rtol=1e-4, atol=1e-6)
