@@ -121,14 +121,19 @@ def to_unit(x: NDArray[Any]) -> Images:
 
 
 def resize(x: Images, size: int) -> Images:
-    """Return images (n, h, w, c) scaled to (n, size, size, c), bilinearly.
+    """Return images (n, h, w, c) as ``scaled`` to (n, size, size, c)."""
+    return scaled(x, size, size)
+
+
+def scaled(x: Images, height: int, width: int) -> Images:
+    """Return images (n, h, w, c) scaled to (n, height, width, c), bilinearly.
 
     Where images shrink, the triangle grows with them, so every source pixel counts and fine patterns do not
     alias; the weights are those of Pillow's ``BILINEAR``, without its rounding to bytes.
     """
-    n, height, width, channels = x.shape
-    rows = _triangle(height, size) @ x.reshape(n, height, width * channels)
-    columns = rows.reshape(n, size, width, channels).swapaxes(2, 3) @ _triangle(width, size).T
+    n, old_height, old_width, channels = x.shape
+    rows = _triangle(old_height, height) @ x.reshape(n, old_height, old_width * channels)
+    columns = rows.reshape(n, height, old_width, channels).swapaxes(2, 3) @ _triangle(old_width, width).T
     return np.ascontiguousarray(columns.swapaxes(2, 3))
 
 

@@ -1,0 +1,98 @@
+"""What images are occluded with: cut-outs, made or cut before and kept as a bank."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.artefacts import Artefact, DataInfo, Examples, Images, Labels
+from core.augmenter import Bench, Prepared
+from core.classifier import Classifier
+from core.component import Range, Ref
+from core.data.images import scaled
+from core.run import Run
+from core.stage import Preparation
+
+ANY_CLASS = -1
+
+
+@dataclass(frozen=True, eq=False)
+class Cutouts(Artefact):
+    """Things to lay over images.
+
+    ``alpha`` is float32 (n, h, w), how much each pixel hides, 0 outside the thing; ``x`` float32 (n, h, w, c) its colours in
+    [0, 1] times alpha, so that what is outside bleeds into nothing; ``y`` int64 (n,), the class of what is shown, ``ANY_CLASS``
+    for a thing of none.
+    """
+
+    kind: ClassVar[str] = "cutouts"
+
+    x: Images
+    alpha: NDArray[np.float32]
+    y: Labels
+
+    def scaled(self, row: int, side: int) -> tuple[Images, NDArray[np.float32]]:
+        """Return the x (h, w, c) and alpha (h, w) of one, cropped, its longer side scaled to ``side`` pixels."""
+        alpha = self.alpha[row]
+        there = alpha > 0
+        rows, columns = (np.flatnonzero(there.any(axis=axis))[[0, -1]] for axis in (1, 0))
+        part = slice(rows[0], rows[1] + 1), slice(columns[0], columns[1] + 1)
+        alpha = alpha[part][..., None]
+        layers = np.concatenate([self.x[row][part], alpha], axis=2)
+        height, width = alpha.shape[:2]
+        factor = side / max(height, width)
+        small = scaled(layers[None], max(1, round(height * factor)), max(1, round(width * factor)))[0]
+        return small[..., :-1], small[..., -1]
+
+    def save(self, folder: Path) -> None:
+        for name in ("x", "alpha", "y"):
+            np.save(folder / f"{name}.npy", getattr(self, name))
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        return cls(*(np.load(folder / f"{name}.npy") for name in ("x", "alpha", "y")))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Occluders(Prepared):
+    """Where cut-outs come from."""
+
+    @abstractmethod
+    def cutouts(self, count: int, bench: Bench, rng: np.random.Generator) -> Cutouts:
+        """Return at most ``count`` cut-outs of the size and channels of the training images.
+
+        Raises:
+            StageError: there are none.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class OccluderBank(Preparation):
+    """The cut-outs that images are occluded with.
+
+    Source: as ``synthetic_occlusion`` says.
+    """
+
+    tag = "occluder_bank"
+    produces = Cutouts
+
+    model: Annotated[Ref[Classifier], "the model under test"]
+    data: Annotated[Ref[Examples], "the training images"]
+    occluders: Occluders
+    bank: Annotated[int, "cut-outs, at most", Range(ge=1)]
+
+    def preparations(self) -> Mapping[str, Preparation]:
+        return self.occluders.preparations(self.model, self.data)
+
+    def produce(self, run: Run) -> Cutouts:
+        model, train = run[self.model], run[self.data]
+        names = train.info.get("class_names", map(str, range(model.num_classes)))
+        return self.occluders.cutouts(
+            self.bank, Bench(run, model, train, DataInfo(train.shape, tuple(names))), run.rng()
+        )
