@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Annotated
+from typing import Annotated, Any
 from zlib import crc32
 
 import numpy as np
@@ -98,6 +98,11 @@ class Fuzzer(Generator):
                 )
         if not self.guidance and (self.min_gain or self.base):
             yield "guidance", "`min_gain` and `base` are only read by a criterion; give one"
+
+    def references(self) -> Iterator[Ref[Any]]:
+        yield from super().references()
+        if self.data is not None:  # the graph fills in the model's data set
+            yield self._train
 
     def preparations(self) -> Mapping[str, Preparation]:
         assert self.data is not None  # the graph fills in the model's data set

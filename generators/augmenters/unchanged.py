@@ -1,0 +1,20 @@
+"""No change: the control of every augmenter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from core.augmenter import Augmented, Augmenter, Bench, Seeds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unchanged(Augmenter):
+    """The seeds themselves; with one iteration, what choosing seeds is worth without augmenting them.
+
+    Source: GenerativeRepair, the axes Random (ID) and Knw (ID) of its charts.
+    """
+
+    tag = "unchanged"
+
+    def augment(self, seeds: Seeds, bench: Bench) -> Augmented:
+        return Augmented(seeds.x, seeds.y)
