@@ -1,0 +1,19 @@
+"""The control of every augmenter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from generators.augmenters.unchanged import Unchanged
+from tests.generators.fuzzing.test_fuzzer import grey
+from tests.generators.realism.test_realism import seeds
+
+
+def test_the_seeds_come_back() -> None:
+    nothing: Any = None
+    given = seeds(grey(0.1, 0.7).x, np.array([3, 4]))
+    made = Unchanged().augment(given, nothing)
+    assert made.x is given.x
+    assert made.y.tolist() == [3, 4]
