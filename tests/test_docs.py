@@ -8,9 +8,11 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from core import backend
+from core.augmenter import Augmenter
 from core.class_generators import Batch, GeneratorLoss
 from core.cli import DONE, _parser, main
 from core.component import Component, summary
@@ -22,6 +24,8 @@ from core.language.discovery import Catalogue, discover
 from core.report.spec import ExpectedSpec
 from core.stage import Preparation
 from tests.conftest import PLAIN, ROOT
+from tests.generators.benches import bench
+from tests.generators.benches import seeds as seeds_of
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 TEXT = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
@@ -252,6 +256,18 @@ def test_the_loss_of_the_page_wants_dark_images_and_a_wrong_target(own: Path) ->
     labels = backend.keras().ops.convert_to_tensor([0])
     value = loss.of(Batch(x=made, made=made, y=labels, eps=0.1, look=lambda _: logits, constants={}))
     assert float(value) == pytest.approx(0.25 - 0.5 * 3)
+
+
+def test_the_augmenter_of_the_page_darkens_what_is_masked(own: Path) -> None:
+    catalogue = discover([own / "my_components"])
+    shade = build(catalogue.of(Augmenter)["shade"], {"mask": {"type": "centre"}, "most": 0.5}, catalogue)
+    assert isinstance(shade, Augmenter)
+    seeds = seeds_of(np.full((3, 8, 8, 1), 0.6))
+    made = shade.augment(seeds, bench())
+    assert made.masks is not None
+    assert (made.x[~made.masks] == seeds.x[~made.masks]).all()
+    assert made.x[made.masks].min() >= np.float32(0.3)
+    assert made.x[made.masks].max() < np.float32(0.6)
 
 
 @pytest.mark.slow

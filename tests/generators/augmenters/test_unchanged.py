@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from generators.augmenters.unchanged import Unchanged
+from tests.generators.benches import seeds
 from tests.generators.fuzzing.test_fuzzer import grey
-from tests.generators.realism.test_realism import seeds
 
 
 def test_the_seeds_come_back() -> None:

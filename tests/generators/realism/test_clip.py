@@ -12,8 +12,8 @@ from core.artefacts import DataInfo
 from core.augmenter import Augmented, Bench
 from core.faults import StageError
 from generators.realism.clip import CLIP
+from tests.generators.benches import seeds
 from tests.generators.fuzzing.test_fuzzer import grey
-from tests.generators.realism.test_realism import seeds
 
 NAMES = ("cat", "dog", "tram")
 

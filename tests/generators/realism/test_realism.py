@@ -8,23 +8,18 @@ import numpy as np
 import pytest
 
 from core.artefacts import DataInfo, Examples
-from core.augmenter import Augmented, Bench, Seeds
+from core.augmenter import Augmented, Bench
 from core.component import Ref
 from core.preparations.observation import observe
 from core.run import Run
 from generators.realism.feature_distance import FeatureDistance, FeatureStatistics, distances
 from generators.realism.judge import Judge
 from generators.realism.ssim import SSIM
+from tests.generators.benches import seeds
 from tests.generators.fuzzing.test_fuzzer import brightness, grey
 
 JUDGE: Any = Ref("judge")
 DATA: Any = Ref("data", part="train")
-
-
-def seeds(x: Any, y: Any = None) -> Seeds:
-    n = len(x)
-    zeros = np.zeros(n, np.int64)
-    return Seeds(np.asarray(x, np.float32), zeros if y is None else y, np.arange(n), zeros, zeros, (0,))
 
 
 def bench(inputs: Any) -> Bench:
