@@ -40,7 +40,7 @@ class ImageFiles:
         Raises:
             StageError: the image is damaged, not of 8 bits a channel, or of another shape.
         """
-        image = _rgb(self.paths[row])
+        image = read_rgb(self.paths[row])
         if self.shape is not None and image.shape != self.shape:
             raise StageError(_other_size(self.paths[row], image.shape, self.shape))
         return image
@@ -164,7 +164,12 @@ def images_in(folder: Path) -> list[Path]:
     return [folder / name for name in names if name.lower().endswith(ENDINGS)]
 
 
-def _rgb(path: Path) -> NDArray[np.uint8]:
+def read_rgb(path: Path) -> NDArray[np.uint8]:
+    """Return an image as RGB, uint8 (h, w, 3).
+
+    Raises:
+        StageError: the image is damaged, or not of 8 bits a channel.
+    """
     from PIL import Image
 
     try:

@@ -1,0 +1,121 @@
+"""Common objects in their context."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+
+from core.artefacts import Masks
+from core.component import Range
+from core.faults import StageError
+from targets.datasets.crops import CropDataset, Found, Part
+
+_ANIMALS = ("bear", "bird", "cat", "cow", "dog", "elephant", "giraffe", "horse", "sheep", "zebra")
+
+
+@dataclass(frozen=True, kw_only=True)
+class COCO(CropDataset):
+    """Objects of COCO cut out of their photographs, with their masks: unless said otherwise ten animals.
+
+    ``root`` holds annotations/instances_<part>.json and the folder <part> of images, for both parts. Of each photograph the
+    largest object of these categories, so that no two images show one scene; crowds are left out. About 23,000 training and
+    1,000 test images of 2017.
+
+    Source: Lin et al. (2014), Microsoft COCO: Common Objects in Context; the ten animals are GenerativeRepair's.
+    """
+
+    tag = "coco"
+
+    categories: Annotated[tuple[str, ...], "names of the categories to keep, in the order of their labels"] = _ANIMALS
+    train_part: Annotated[str, "training part: the name of its folder and in that of its annotations"] = "train2017"
+    test_part: Annotated[str, "test part: the name of its folder and in that of its annotations"] = "val2017"
+    min_size: Annotated[int, "least longer side of an object's box, in pixels of the photograph", Range(ge=1)] = 32
+
+    def names(self) -> tuple[str, ...]:
+        return self.categories
+
+    def files(self) -> Iterator[Path]:
+        if self.folder:
+            for name in (self.train_part, self.test_part):
+                yield from (self._annotations(name), self.folder / name)
+
+    def check_folders(self) -> Iterator[tuple[str, str]]:
+        if len(self.categories) < 2 or len(set(self.categories)) < len(self.categories):
+            yield "categories", f"expected two or more different names, received {list(self.categories)}"
+        assert self.folder is not None
+        for field, name in (("train_part", self.train_part), ("test_part", self.test_part)):
+            if not self._annotations(name).is_file():
+                yield field, f"there is no file {self._annotations(name)}; expected the instances of {name}"
+            if not (self.folder / name).is_dir():
+                yield field, f"there is no folder {self.folder / name}; expected the images of {name}"
+
+    def objects(self, part: Part) -> tuple[Found, ...]:
+        name = self.train_part if part == "train" else self.test_part
+        assert self.folder is not None  # said by check_source
+        return _objects(self._annotations(name), self.folder / name, self.categories, self.min_size)
+
+    def _annotations(self, name: str) -> Path:
+        assert self.folder is not None
+        return self.folder / "annotations" / f"instances_{name}.json"
+
+
+def _objects(path: Path, folder: Path, categories: tuple[str, ...], min_size: int) -> tuple[Found, ...]:
+    """Return the largest object of each photograph, in the order of the photographs' numbers.
+
+    Raises:
+        StageError: the file is in another format, or lacks a category.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        numbers = {category["name"]: category["id"] for category in document["categories"]}
+        images = {image["id"]: image for image in document["images"]}
+        annotations = document["annotations"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StageError(
+            f"{path}: expected instances in COCO's format, received {type(error).__name__}: {error}"
+        ) from None
+    if missing := [name for name in categories if name not in numbers]:
+        raise StageError(f"{path} has no category '{missing[0]}'; expected some of {', '.join(sorted(numbers))}")
+    labels = {numbers[name]: label for label, name in enumerate(categories)}
+    largest: dict[int, Mapping[str, Any]] = {}
+    for annotation in annotations:
+        if (
+            annotation["category_id"] not in labels
+            or annotation.get("iscrowd")
+            or max(annotation["bbox"][2:]) < min_size
+        ):
+            continue
+        known = largest.get(annotation["image_id"])
+        if known is None or annotation["area"] > known["area"]:
+            largest[annotation["image_id"]] = annotation
+    return tuple(_found(images[number], largest[number], folder, labels) for number in sorted(largest))
+
+
+def _found(image: Mapping[str, Any], annotation: Mapping[str, Any], folder: Path, labels: Mapping[int, int]) -> Found:
+    size = (image["height"], image["width"])
+    left, top, width, height = annotation["bbox"]
+    return Found(
+        path=folder / image["file_name"],
+        label=labels[annotation["category_id"]],
+        box=(left, top, width, height),
+        size=size,
+        outline=partial(_outline, annotation["segmentation"], size),
+    )
+
+
+def _outline(segmentation: Any, size: tuple[int, int]) -> Masks:
+    """Return the pixels of a segmentation: polygons, or runs, compressed or not."""
+    from pycocotools import mask
+
+    runs = segmentation
+    if isinstance(segmentation, list):
+        runs = mask.merge(mask.frPyObjects(segmentation, *size))
+    elif isinstance(segmentation["counts"], list):
+        runs = mask.frPyObjects(segmentation, *size)
+    return np.asarray(mask.decode(runs), bool)

@@ -1,0 +1,164 @@
+"""COCO, on files made in its format."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools import mask as runs
+
+from core.faults import StageError
+from targets.datasets.coco import COCO
+from targets.datasets.crops import Found
+from tests.targets.datasets.support import produced
+
+KINDS = [{"id": 17, "name": "cat"}, {"id": 18, "name": "dog"}, {"id": 3, "name": "car"}]
+
+
+def polygon(left: int, top: int, right: int, bottom: int) -> list[list[int]]:
+    return [[left, top, right, top, right, bottom, left, bottom]]
+
+
+def annotation(image: int, kind: int, box: tuple[int, int, int, int], segmentation: Any = None, **more: Any) -> Any:
+    left, top, width, height = box
+    outline = polygon(left, top, left + width, top + height) if segmentation is None else segmentation
+    return {
+        "image_id": image,
+        "category_id": kind,
+        "bbox": list(box),
+        "area": width * height,
+        "iscrowd": 0,
+        "segmentation": outline,
+    } | more
+
+
+def uncompressed(size: tuple[int, int], box: tuple[int, int, int, int]) -> dict[str, Any]:
+    """Runs down the columns, as COCO counts them."""
+    mask = np.zeros(size, np.uint8)
+    mask[box[1] : box[1] + box[3], box[0] : box[0] + box[2]] = 1
+    flat = mask.reshape(-1, order="F")
+    edges = np.flatnonzero(np.diff(flat)) + 1
+    # The first run is of pixels that are not set.
+    return {"size": list(size), "counts": [0] * int(flat[0]) + np.diff([0, *edges, flat.size]).tolist()}
+
+
+def compressed(size: tuple[int, int], box: tuple[int, int, int, int]) -> dict[str, Any]:
+    height, width = size
+    encoded = runs.frPyObjects(uncompressed(size, box), height, width)
+    return {"size": list(size), "counts": encoded["counts"].decode()}
+
+
+SIZE = (60, 80)
+BOXES = {1: (20, 10, 40, 30), 2: (0, 0, 36, 20), 5: (30, 20, 40, 40), 9: (10, 10, 36, 36)}
+
+
+def lay_out(root: Path, name: str, annotations: list[Any], images: tuple[int, ...] = (1, 2, 5, 9)) -> None:
+    (root / "annotations").mkdir(parents=True, exist_ok=True)
+    (root / name).mkdir()
+    listed = [{"id": i, "file_name": f"{i:012d}.png", "height": SIZE[0], "width": SIZE[1]} for i in images]
+    document = {"images": listed, "annotations": annotations, "categories": KINDS}
+    (root / "annotations" / f"instances_{name}.json").write_text(json.dumps(document))
+    for i in images:
+        pixels = np.zeros((*SIZE, 3), np.uint8)
+        pixels[..., 0], pixels[..., 1] = np.arange(80) * 3, np.arange(60)[:, None] * 4  # red says column, green row
+        pixels[..., 2] = i
+        Image.fromarray(pixels).save(root / name / f"{i:012d}.png")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    found = [
+        annotation(5, 18, BOXES[5], compressed(SIZE, BOXES[5])),
+        annotation(1, 17, BOXES[1]),
+        annotation(1, 18, (0, 0, 33, 33)),  # smaller than the cat
+        annotation(2, 18, BOXES[2], uncompressed(SIZE, BOXES[2])),
+        annotation(2, 3, (0, 0, 80, 60)),  # a car
+        annotation(9, 17, BOXES[9]),
+        annotation(9, 17, (0, 0, 80, 60), iscrowd=1),
+        annotation(9, 17, (0, 0, 31, 31)),  # too small
+    ]
+    lay_out(tmp_path, "train2017", found)
+    lay_out(tmp_path, "val2017", [annotation(2, 17, BOXES[2]), annotation(1, 18, BOXES[1])])
+    return tmp_path
+
+
+def pets(root: Path, **fields: Any) -> COCO:
+    return COCO(root=str(root), categories=("dog", "cat"), **({"resize": 40, "margin": 0.0} | fields))
+
+
+def test_the_largest_object_of_each_photograph_is_cut_out_in_the_order_of_the_photographs(root: Path) -> None:
+    data = produced(pets(root))
+    assert not list(pets(root).check())
+    assert data.info.class_names == ("dog", "cat")
+    assert data.train.y.tolist() == [1, 0, 0, 1]
+    assert np.rint(data.train.x[:, 0, 0, 2] * 255).tolist() == [1, 2, 5, 9]
+    assert data.test.y.tolist() == [0, 1]
+    assert data.train.shape == (40, 40, 3)
+
+
+def test_a_crop_is_the_square_around_the_box_and_its_mask_the_object(root: Path) -> None:
+    data = produced(pets(root))
+    assert data.train.masks is not None
+    # 40 wide and 30 high: the square is 5 to 45 high, 20 to 60 wide; it is not scaled.
+    crop, mask = np.rint(data.train.x[0] * 255).astype(int), data.train.masks[0]
+    np.testing.assert_array_equal(crop[..., 0], np.tile(np.arange(20, 60) * 3, (40, 1)))
+    np.testing.assert_array_equal(crop[..., 1], np.tile(np.arange(5, 45) * 4, (40, 1)).T)
+    expected = np.zeros((40, 40), bool)
+    expected[5:35] = True
+    np.testing.assert_array_equal(mask, expected)
+
+
+@pytest.mark.parametrize(("row", "number"), [(0, 1), (1, 2), (2, 5), (3, 9)])
+def test_all_three_kinds_of_segmentation_are_read(root: Path, row: int, number: int) -> None:
+    found = pets(root).objects("train")[row]
+    left, top, width, height = BOXES[number]
+    expected = np.zeros(SIZE, bool)
+    expected[top : top + height, left : left + width] = True
+    np.testing.assert_array_equal(found.outline(), expected)
+
+
+def lines(box: tuple[int, int, int, int], margin: float, size: tuple[int, int] = SIZE) -> list[int]:
+    rows, columns = Found(Path("x"), 0, box, size, lambda: np.zeros(size, bool)).square(margin)
+    return [rows[0], rows[-1] + 1, columns[0], columns[-1] + 1]
+
+
+def test_a_square_has_its_margin_stays_inside_and_sticks_out_only_if_it_must() -> None:
+    assert lines((30, 20, 20, 10), margin=0.1) == [13, 37, 28, 52]
+    assert lines((0, 0, 20, 10), margin=0.1) == [0, 24, 0, 24]
+    assert lines((60, 50, 20, 10), margin=0.1) == [36, 60, 56, 80]
+    assert lines((0, 10, 70, 40), margin=0) == [-5, 65, 0, 70]  # 70 is more than the 60 rows there are
+
+
+def test_beyond_the_photograph_the_edge_is_repeated_and_no_object_is(tmp_path: Path) -> None:
+    for name in ("train2017", "val2017"):
+        lay_out(tmp_path, name, [annotation(1, 17, (0, 10, 70, 50)), annotation(2, 18, BOXES[2])])
+    data = produced(pets(tmp_path, resize=70))
+    assert data.train.masks is not None
+    rows = np.rint(data.train.x[0, :, 0, 1] * 255).astype(int) // 4
+    np.testing.assert_array_equal(rows, np.clip(np.arange(-5, 65), 0, 59))
+    np.testing.assert_array_equal(data.train.masks[0].any(axis=1), [10 <= row < 60 for row in range(-5, 65)])
+
+
+def test_what_is_missing_is_said_before_anything_runs(root: Path, tmp_path: Path) -> None:
+    assert {field for field, _ in pets(root, resize=None).check()} == {"resize"}
+    assert {field for field, _ in pets(root, test_part="val2014").check()} == {"test_part"}
+    assert {field for field, _ in pets(tmp_path / "nowhere").check()} == {"root"}
+    twice = COCO(root=str(root), categories=("dog", "dog"), resize=8)
+    assert {field for field, _ in twice.check()} == {"categories"}
+
+
+def test_what_is_wrong_in_the_files_is_said(root: Path) -> None:
+    with pytest.raises(StageError, match="no category 'horse'; expected some of car, cat, dog"):
+        produced(COCO(root=str(root), categories=("dog", "horse"), resize=8))
+    with pytest.raises(StageError, match="no object of dog, cat is 90 pixels or longer; lower min_size"):
+        produced(pets(root, min_size=90))
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(root / "train2017" / "000000000001.png")
+    with pytest.raises(StageError, match="is 8x8, its annotation 60x80"):
+        produced(pets(root))
+    (root / "annotations" / "instances_train2017.json").write_text("[]")
+    with pytest.raises(StageError, match="expected instances in COCO's format"):
+        produced(pets(root))
