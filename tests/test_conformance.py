@@ -9,6 +9,7 @@ import ast
 import copy
 import dataclasses
 import inspect
+import json
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -182,6 +183,8 @@ ARGUMENTS: dict[str, Callable[[Path], dict[str, Any]]] = {
         )
     },
     "svhn": lambda folder: {"root": _mats(folder / "svhn")},
+    "coco": lambda folder: {"root": _coco(folder / "coco"), "categories": ["cat", "dog"], "resize": 16},
+    "camvid": lambda folder: {"root": _camvid(folder / "camvid"), "categories": ["car", "sign"], "resize": 16},
     "guided_retraining": lambda folder: {"order": {"type": "entropy"}, "inputs": 0.5},
     "image_folder": lambda folder: {"root": _images(folder / "images")},
     "npz": lambda folder: {"path": _splits(folder / "splits.npz", (8, 8))},
@@ -225,6 +228,42 @@ def _images(
             (folder / part / name).mkdir(parents=True, exist_ok=True)
             for i in range(4):
                 Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8)).save(folder / part / name / f"{i}_0.png")
+    return str(folder)
+
+
+def _coco(folder: Path) -> str:
+    """Write eight photographs of an animal each into each part."""
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    (folder / "annotations").mkdir(parents=True, exist_ok=True)
+    for part in ("train2017", "val2017"):
+        (folder / part).mkdir(exist_ok=True)
+        found: dict[str, list[dict[str, Any]]] = {"images": [], "annotations": []}
+        for i in range(8):
+            Image.fromarray(rng.integers(0, 256, (48, 48, 3), np.uint8)).save(folder / part / f"{i}.png")
+            found["images"].append({"id": i, "file_name": f"{i}.png", "height": 48, "width": 48})
+            outline = [[4, 4, 40, 4, 40, 30, 4, 30]]
+            about = {"image_id": i, "category_id": i % 2, "bbox": [4, 4, 36, 26], "area": 936, "segmentation": outline}
+            found["annotations"].append(about)
+        kinds = {"categories": [{"id": 0, "name": "cat"}, {"id": 1, "name": "dog"}]}
+        path = folder / "annotations" / f"instances_{part}.json"
+        path.write_text(json.dumps(found | kinds), encoding="utf-8")
+    return str(folder)
+
+
+def _camvid(folder: Path) -> str:
+    """Write frames of two films, with a car and a sign in each, into each part."""
+    from PIL import Image
+
+    rng, mask = np.random.default_rng(0), np.full((48, 64), 11, np.uint8)
+    mask[4:24, 4:24], mask[4:24, 40:60] = 8, 6
+    for part in ("train", "test"):
+        for kind in ("images", "masks"):
+            (folder / part / kind).mkdir(parents=True, exist_ok=True)
+        for name in ("one_1", "one_2", "two_1", "two_2"):
+            Image.fromarray(rng.integers(0, 256, (48, 64, 3), np.uint8)).save(folder / part / "images" / f"{name}.png")
+            Image.fromarray(mask).save(folder / part / "masks" / f"{name}.png")
     return str(folder)
 
 
@@ -382,7 +421,8 @@ def content(artefact: Artefact) -> list[Any]:
     if isinstance(artefact, Classifier):
         return [np.array(weights) for weights in artefact.model.get_weights()]
     if isinstance(artefact, Examples):
-        return [artefact.x, artefact.y, artefact.index]
+        masks = [] if artefact.masks is None else [artefact.masks]
+        return [artefact.x, artefact.y, artefact.index, *masks]
     if isinstance(artefact, Data):
         return [part for name in ("train", "validation", "test") for part in content(getattr(artefact, name))]
     assert dataclasses.is_dataclass(artefact)
