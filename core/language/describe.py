@@ -11,6 +11,7 @@ from rich.text import Text
 
 from core.component import Component, Field, fields_of, summary
 from core.faults import Fault, KeyPath, SpecError, nearest
+from core.language.build import plain
 from core.language.compose import Layered
 from core.language.discovery import Catalogue
 from core.language.sections import SECTIONS
@@ -77,6 +78,8 @@ def _bounds(field: Field) -> str:
 def _default(field: Field) -> str:
     if field.required:
         return "required"
+    if isinstance(field.default, Component):
+        return str(plain(field.default))
     return show(field.default) if not isinstance(field.default, tuple) else str(list(field.default))
 
 

@@ -41,11 +41,11 @@ def fit(
     Raises:
         StageError: the loss is no longer finite.
     """
-    steps = _steps(len(x), batch_size)
+    steps = steps_per_call(len(x), batch_size)
 
     def compiled(copy: Any) -> Any:
         wrapper = backend.keras().Model(copy.inputs[0], copy.outputs[0])
-        _compile(wrapper, _optimizer(optimizer, learning_rate), steps=steps)
+        _compile(wrapper, new_optimizer(optimizer, learning_rate), steps=steps)
         return wrapper
 
     with trainer(model, compiled, ("fit", optimizer, learning_rate, steps)).holding(model) as copy:
@@ -73,13 +73,13 @@ def fit_pairs(
     Raises:
         StageError: the loss is no longer finite.
     """
-    steps = _steps(len(y), batch_size)
+    steps = steps_per_call(len(y), batch_size)
 
     def compiled(copy: Any) -> Any:
         keras = backend.keras()
         inputs = [keras.Input(copy.input_shape[1:]) for _ in range(2)]
         wrapper = keras.Model(inputs, [copy(images) for images in inputs])
-        _compile(wrapper, _optimizer("adam", learning_rate), steps=steps, loss_weights=[ratio, 1.0 - ratio])
+        _compile(wrapper, new_optimizer("adam", learning_rate), steps=steps, loss_weights=[ratio, 1.0 - ratio])
         return wrapper
 
     with trainer(model, compiled, ("fit_pairs", ratio, learning_rate, steps)).holding(model) as copy:
@@ -109,7 +109,7 @@ def fit_on_the_fly(
     """
     # The attack looks at the model as it stands, so it is trained in no copy; the wrapper keeps the optimiser out of it.
     wrapper = backend.keras().Model(model.inputs[0], model.outputs[0])
-    _compile(wrapper, _optimizer("adam", learning_rate), steps=1)
+    _compile(wrapper, new_optimizer("adam", learning_rate), steps=1)
     losses = []
     for epoch in range(epochs):
         order = rng.permutation(len(x))
@@ -121,7 +121,7 @@ def fit_on_the_fly(
             replaced = rng.permutation(len(batch))[: math.ceil(share * len(batch))]
             images[replaced] = perturb(images[replaced], labels[replaced])
             loss = float(wrapper.train_on_batch(images, labels))
-        losses.append(_finite(loss, epoch))
+        losses.append(finite(loss, epoch))
         if progress:
             progress(epoch + 1, epochs, "epochs")
     return losses
@@ -136,7 +136,8 @@ def copied(model: Any, seed: int, *, weights: bool) -> Any:
     return copy
 
 
-def _steps(n: int, batch_size: int) -> int:
+def steps_per_call(n: int, batch_size: int) -> int:
+    """Return how many optimiser steps are made in one call into the framework."""
     if backend.name() == "torch":
         return 1  # Keras refuses more: torch runs each step as it comes
     # A power of two: sets of many sizes are trained by few programs.
@@ -144,7 +145,8 @@ def _steps(n: int, batch_size: int) -> int:
     return min(STEPS_AT_ONCE, 1 << (batches.bit_length() - 1))
 
 
-def _optimizer(name: Optimizer, learning_rate: float) -> Any:
+def new_optimizer(name: Optimizer, learning_rate: float) -> Any:
+    """Return a Keras optimiser."""
     optimizers = backend.keras().optimizers
     match name:
         case "adam":
@@ -175,7 +177,7 @@ def _fit(
     losses: list[float] = []
 
     def report(epoch: int, logs: dict[str, float]) -> None:
-        losses.append(_finite(logs["loss"], epoch))
+        losses.append(finite(logs["loss"], epoch))
         if progress:
             progress(epoch + 1, epochs, "epochs")
 
@@ -185,7 +187,12 @@ def _fit(
     return losses
 
 
-def _finite(loss: float, epoch: int) -> float:
+def finite(loss: float, epoch: int) -> float:
+    """Return the loss of an epoch, counted from 0.
+
+    Raises:
+        StageError: it is no number.
+    """
     if not math.isfinite(loss):
         raise StageError(f"training diverged: the loss of epoch {epoch + 1} is {loss}; lower learning_rate")
     return float(loss)
