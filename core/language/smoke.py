@@ -6,11 +6,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from core.component import fields_of
+from core.component import Component, fields_of
 from core.dataset import Dataset
+from core.language.build import plain
 from core.language.experiment import Experiment, StageSpec
 
-TINY: Mapping[str, int] = {"train_size": 200, "test_size": 50, "epochs": 1, "max_iter": 2, "num_random_init": 1}
+TINY: Mapping[str, int] = {
+    "train_size": 200, "test_size": 50, "epochs": 1, "max_iter": 2, "num_random_init": 1, "train_steps": 20, "steps": 4,
+    "iterations": 1, "seed_count": 20,
+}  # fmt: skip
 """The largest value each of these parameters has in a smoke run, wherever it occurs."""
 
 
@@ -33,19 +37,29 @@ def shrink(experiment: Experiment) -> Experiment:
 
 
 def _tiny(spec: StageSpec, experiment: Experiment) -> dict[str, Any]:
-    raw = dict(spec.raw)
     limits = dict(TINY)
     component = next(experiment.components(spec.name))
     if isinstance(component, Dataset):
         # A data set may have fewer images than that; one of unknown size keeps what its file says.
         sizes = component.sizes() or (0, 0)
         limits |= {name: min(limits[name], size) for name, size in zip(("train_size", "test_size"), sizes, strict=True)}
-    for field in fields_of(spec.cls):
-        if limits.get(field.name):
-            value = raw.get(field.name, field.default)
-            if not isinstance(value, int) or value > limits[field.name]:
-                raw[field.name] = limits[field.name]
-    return raw
+    return _cut(component, spec.raw, limits)
+
+
+def _cut(component: Component, raw: Mapping[str, Any], limits: Mapping[str, int]) -> dict[str, Any]:
+    """Return a component's values in a file, none of its parameters and of those nested in it above its limit."""
+    cut = dict(raw)
+    for field in fields_of(type(component)):
+        value, written = getattr(component, field.name), raw.get(field.name)
+        if isinstance(value, Component):
+            cut[field.name] = _cut(value, written or plain(value), limits)
+        elif isinstance(value, tuple) and any(isinstance(item, Component) for item in value):
+            cut[field.name] = [_cut(*pair, limits) for pair in zip(value, written or map(plain, value), strict=True)]
+        elif limits.get(field.name):
+            given = raw.get(field.name, field.default)
+            if not isinstance(given, int) or given > limits[field.name]:
+                cut[field.name] = limits[field.name]
+    return cut
 
 
 def _kept(where: Mapping[str, Any], experiment: Experiment) -> dict[str, Any]:

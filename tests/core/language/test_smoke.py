@@ -1,0 +1,37 @@
+"""The smoke run cuts long work short, wherever in a component it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from core.language.experiment import Experiment
+from core.language.smoke import shrink
+
+NESTED = """
+name: nested
+axes: {e: [90, 80]}
+datasets:
+  data: {type: digits, train_size: 100}
+targets:
+  model: {type: dense, dataset: data, epochs: $e}
+generate:
+  painted:
+    type: fuzzer
+    model: model
+    iterations: 9
+    augmenter: {type: inpaint, mask: {type: box}, backend: {type: ddpm, steps: 3, train_batch_size: 7}}
+    guidance: [{type: nc}, {type: kmnc}]
+"""
+
+
+def test_work_of_nested_components_is_cut_short(experiment: Callable[..., Experiment]) -> None:
+    small = shrink(experiment(NESTED))
+    assert small.stages["data"].raw["train_size"] == 100
+    assert small.stages["model"].raw["epochs"] == 1
+    fuzzer = small.stages["painted"].raw
+    assert (fuzzer["iterations"], fuzzer["seed_count"]) == (1, 20)
+    painter = fuzzer["augmenter"]["backend"]
+    assert painter == {"type": "ddpm", "steps": 3, "train_batch_size": 7, "train_steps": 20}
+    assert fuzzer["guidance"] == [{"type": "nc"}, {"type": "kmnc"}]
+    assert fuzzer["seeds"] == {"type": "random"}
+    assert next(small.components("painted"))
