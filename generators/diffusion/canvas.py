@@ -11,7 +11,7 @@ from core import backend
 from core.artefacts import Images, Masks
 
 Tensor = Any
-SMALLEST, LARGEST = 16, 64
+SMALLEST, LARGEST = 8, 64
 """Pixels of the longest side that a canvas has where nothing else is asked for: no fewer and no more than these."""
 
 

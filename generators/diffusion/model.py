@@ -66,7 +66,7 @@ class Learning(Component):
     """What a diffusion model depends on beside its data."""
 
     size: Annotated[
-        int | None, "pixels of the longest side it works at; default: the images' own, 16 to 64", Range(ge=4, le=512)
+        int | None, "pixels of the longest side it works at; default: the images' own, 8 to 64", Range(ge=4, le=512)
     ] = None
     channels: Annotated[
         tuple[int, ...], "channels at each resolution, the finest first, multiples of 8; default: by the images' size"

@@ -56,7 +56,7 @@ def train(network: Any, canvas: Canvas, x: Images, y: Labels, plan: Plan, seed: 
     from diffusers.training_utils import EMAModel
 
     device = next(network.parameters()).device
-    optimiser = torch.optim.AdamW(network.parameters(), lr=plan.learning_rate)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=plan.learning_rate, fused=True)
     average = EMAModel(network.parameters(), decay=plan.ema)
     kept = kept_signal().to(device)
     network.train()

@@ -15,13 +15,14 @@ def pictures(n: int, shape: tuple[int, int, int]) -> np.ndarray:
 @pytest.mark.parametrize(
     ("shape", "size", "halvings", "canvas"),
     [
-        ((8, 8, 1), None, 1, (16, 16)),
-        ((7, 7, 1), None, 1, (22, 22)),
+        ((8, 8, 1), None, 1, (8, 8)),
+        ((4, 3, 1), None, 1, (8, 6)),
+        ((7, 7, 1), None, 1, (14, 14)),
         ((28, 28, 1), None, 2, (28, 28)),
         ((32, 32, 3), None, 2, (32, 32)),
         ((90, 45, 3), None, 2, (64, 32)),
         ((100, 60, 3), 50, 2, (52, 32)),
-        ((8, 8, 1), 8, 1, (8, 8)),
+        ((8, 8, 1), 16, 1, (16, 16)),
     ],
 )
 def test_its_sides_can_be_halved(
@@ -35,8 +36,9 @@ def test_its_sides_can_be_halved(
 
 
 @pytest.mark.parametrize("shape", [(8, 8, 1), (7, 5, 3), (28, 28, 1), (33, 64, 3)])
-def test_the_way_there_and_back_loses_nothing(shape: tuple[int, int, int]) -> None:
-    canvas = Canvas.of(shape, None, 2)
+@pytest.mark.parametrize("times", [None, 2])
+def test_the_way_there_and_back_loses_nothing(shape: tuple[int, int, int], times: int | None) -> None:
+    canvas = Canvas.of(shape, times and times * max(shape), 2)
     x = pictures(3, shape)
     assert canvas.pixels(canvas.images(x)) == pytest.approx(x, abs=1e-6)
 
@@ -52,7 +54,7 @@ def test_values_are_between_minus_one_and_one() -> None:
 
 
 def test_small_pixels_become_blocks_with_their_masks() -> None:
-    canvas = Canvas.of((8, 8, 1), None, 1)
+    canvas = Canvas.of((8, 8, 1), 16, 1)
     masks = pictures(4, (8, 8, 1))[..., 0] > 0.7
     blocks = masks.repeat(2, axis=1).repeat(2, axis=2)
     assert np.array_equal(canvas.masks(masks)[:, 0].numpy() > 0, blocks)

@@ -35,7 +35,7 @@ def test_defaults_follow_the_images() -> None:
     small = replace(TINY, size=None, channels=(), train_steps=1)
     made = small.produce(run({DATA: examples(12)}))
     assert made.info["channels"] == (32, 64)
-    assert (made.canvas.size, made.network.config.num_class_embeds) == (16, 4)
+    assert (made.canvas.size, made.network.config.num_class_embeds) == (8, 4)
 
 
 def test_it_is_trained_once_for_all_seeds_unless_asked() -> None:
