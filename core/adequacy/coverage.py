@@ -192,6 +192,11 @@ class Criterion(Component):
         """Whether the criterion learns of training images at all."""
         return type(self).profile is not Criterion.profile
 
+    @property
+    def positions(self) -> bool:
+        """Whether the criterion looks at every position of feature maps, which must then be kept with activations."""
+        return False
+
     def profile(self, material: Material) -> dict[str, NDArray[Any]]:
         """Return what must be learnt of training images, as arrays; nothing by default."""
         return {}

@@ -37,6 +37,8 @@ class Activations(Artefact):
         low, high: float32 (n, layers), the least and the largest value in the layer, every position counted.
         peak: int32 (n, layers), the flat position (height, width, unit) of the largest value; the first of equals.
         logits: float32 (n, classes).
+        positions: float32 (n, positions), every position's value (height, width, unit), layer after layer; ``None`` where
+            they were not kept.
 
     Source: the reductions that ten coverage criteria and surprise adequacy take, as their papers define units.
     """
@@ -50,6 +52,7 @@ class Activations(Artefact):
     high: Images
     peak: NDArray[np.int32]
     logits: Images
+    positions: Images | None = None
 
     def __len__(self) -> int:
         return len(self.logits)
@@ -102,27 +105,46 @@ class Activations(Artefact):
 
     def take(self, rows: slice | NDArray[Any]) -> Activations:
         """Return those of some images."""
-        return Activations(self.layers, *(getattr(self, name)[rows] for name in _ARRAYS))
+        taken: dict[str, Any] = {name: getattr(self, name)[rows] for name in _ARRAYS}
+        return Activations(self.layers, **taken, positions=None if self.positions is None else self.positions[rows])
 
     def blocks(self) -> Iterator[Activations]:
         """Yield those of consecutive images, so few at a time that what is computed of them fits into memory."""
-        rows = max(1, BLOCK // self.means.shape[1])
+        widest = self.means if self.positions is None else self.positions
+        rows = max(1, BLOCK // widest.shape[1])
         for start in range(0, len(self), rows):
             yield self.take(slice(start, start + rows))
+
+    def by_position(self) -> Activations:
+        """Return them with every position of a feature map as a unit of its own.
+
+        Raises:
+            StageError: the positions were not kept.
+        """
+        if self.positions is None:
+            raise StageError(
+                "expected the values of every position, received the means of feature maps; observe with positions"
+            )
+        layers = tuple(UnitLayer(layer.name, layer.positions, 1, 1) for layer in self.layers)
+        positive = np.greater(self.positions, 0, out=on_disk(self.positions.shape, np.bool_))
+        return Activations(layers, self.positions, positive, self.low, self.high, self.peak, self.logits)
 
     def save(self, folder: Path) -> None:
         for name in _ARRAYS:
             np.save(folder / f"{name}.npy", getattr(self, name))
+        if self.positions is not None:
+            np.save(folder / "positions.npy", self.positions)
         write_json(folder / "layers.json", [asdict(layer) for layer in self.layers])
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         layers = tuple(UnitLayer(**layer) for layer in read_json(folder / "layers.json"))
-        return cls(layers, *(np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS))
+        kept = [*_ARRAYS, *(["positions"] if (folder / "positions.npy").exists() else [])]
+        return cls(layers, *(np.load(folder / f"{name}.npy", mmap_mode="r") for name in kept))
 
 
 def joined(sets: Iterable[Activations]) -> Activations:
-    """Return the activations of several sets of images under one model as those of one set.
+    """Return the activations of several sets of images under one model as those of one set, without positions.
 
     Raises:
         ValueError: they are of different layers.

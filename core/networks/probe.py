@@ -30,6 +30,11 @@ class UnitLayer:
         """Whether the units are feature maps."""
         return self.height * self.width > 1
 
+    @property
+    def positions(self) -> int:
+        """The number of values the layer has, every position of every map counted."""
+        return self.height * self.width * self.units
+
 
 def unfold(model: Any) -> Any:
     """Return a functional copy of a model as it is now, in which every activation is a layer of its own."""

@@ -31,6 +31,7 @@ class Observation(Preparation):
 
     model: Annotated[Ref[Classifier], "the model to look into"]
     examples: Annotated[Ref[Examples], "the images"]
+    positions: Annotated[bool, "whether every position's value is kept: 4 bytes each, of every image"] = False
 
     @property
     def stochastic(self) -> bool:
@@ -39,11 +40,19 @@ class Observation(Preparation):
     def produce(self, run: Run) -> Activations:
         examples = run[self.examples]
         run.images += len(examples)
-        return observe(run[self.model], examples.x, run.progress)
+        return observe(run[self.model], examples.x, run.progress, positions=self.positions)
 
 
-def observe(classifier: Classifier, x: Images, progress: Progress = lambda done, total, unit: None) -> Activations:
+def observe(
+    classifier: Classifier,
+    x: Images,
+    progress: Progress = lambda done, total, unit: None,
+    *,
+    positions: bool = False,
+) -> Activations:
     """Return what a classifier computes of images float32 (n, height, width, channels), in batches.
+
+    With ``positions``, every position's value is kept besides, on disk.
 
     Raises:
         StageError: the model is nested, so that its layers cannot be told.
@@ -53,13 +62,16 @@ def observe(classifier: Classifier, x: Images, progress: Progress = lambda done,
     means, positive = on_disk((n, units), np.float32), on_disk((n, units), np.bool_)
     low, high = (on_disk((n, len(layers)), np.float32) for _ in range(2))
     peak, logits = on_disk((n, len(layers)), np.int32), on_disk((n, classes), np.float32)
+    arrays = [means, positive, low, high, peak, logits]
+    if positions:
+        arrays.append(on_disk((n, sum(layer.positions for layer in layers)), np.float32))
     for start in range(0, n, programs.BATCH):
         rows = slice(start, min(start + programs.BATCH, n))
-        parts = programs.run(model, _reduced, (np.asarray(x[rows]),))
-        for array, part in zip((means, positive, low, high, peak, logits), parts, strict=True):
+        parts = programs.run(model, _reduced, (np.asarray(x[rows]),), static=(positions,))
+        for array, part in zip(arrays, parts, strict=True):
             array[rows] = part
         progress(rows.stop, n, "images")
-    return Activations(layers, means, positive, low, high, peak, logits)
+    return Activations(layers, *arrays)
 
 
 def _watched(model: Any) -> tuple[tuple[UnitLayer, ...], Any]:
@@ -88,7 +100,7 @@ def _described(name: str, shape: tuple[int | None, ...]) -> UnitLayer:
     return UnitLayer(name, int(shape[-1] or 0), int(height or 0), int(width or 0))
 
 
-def _reduced(call: Call, x: Tensor) -> tuple[Tensor, ...]:
+def _reduced(call: Call, x: Tensor, positions: bool) -> tuple[Tensor, ...]:
     """Return the arrays of ``Activations`` in their order, for a batch."""
     ops = backend.keras().ops
     *hidden, logits = call(x)
@@ -104,4 +116,5 @@ def _reduced(call: Call, x: Tensor) -> tuple[Tensor, ...]:
         ops.stack([ops.max(layer, axis=1) for layer in flat], axis=1),
         ops.stack([ops.cast(ops.argmax(layer, axis=1), "int32") for layer in flat], axis=1),
         logits,
+        *([ops.concatenate(flat, axis=1)] if positions else []),
     )

@@ -41,13 +41,19 @@ class _Priority(Preparation):
 
     def preparations(self) -> Mapping[str, Preparation]:
         before = self.before()
-        return {"seen": Observation(model=self.model, examples=self.examples)} | ({"learnt": before} if before else {})
+        seen = Observation(model=self.model, examples=self.examples, positions=self.positions)
+        return {"seen": seen} | ({"learnt": before} if before else {})
 
     def produce(self, run: Run) -> Ordered:
         seen: Activations = run.prepared("seen")
         order, remarks = self.order(run, seen)
         run.images += len(seen)
         return Ordered(self.name, order, seen.predicted != run[self.examples].y, remarks)
+
+    @property
+    def positions(self) -> bool:
+        """Whether it takes every position of feature maps."""
+        return False
 
     @property
     @abstractmethod
@@ -108,6 +114,10 @@ class CoveragePriority(_Priority):
     @property
     def name(self) -> str:
         return named(self.criterion)
+
+    @property
+    def positions(self) -> bool:
+        return self.criterion.positions
 
     def before(self) -> Preparation | None:
         if not self.criterion.learns:

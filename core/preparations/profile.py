@@ -54,7 +54,7 @@ class _Learning(Preparation):
 
     def preparations(self) -> Mapping[str, Preparation]:
         sets = dict.fromkeys((self.data, *(ref for ref in self.references() if ref not in (self.model, self.data))))
-        return {str(ref): Observation(model=self.model, examples=ref) for ref in sets}
+        return {str(ref): Observation(model=self.model, examples=ref, positions=self.positions) for ref in sets}
 
     def produce(self, run: Run) -> Profile:
         def observed(ref: Ref[Examples]) -> Activations:
@@ -64,6 +64,11 @@ class _Learning(Preparation):
         material = Material(run[self.model], run[self.data], observed(self.data), observed)
         run.images += len(material.examples)
         return Profile(self.learnt(material))
+
+    @property
+    def positions(self) -> bool:
+        """Whether it takes every position of feature maps."""
+        return False
 
     @abstractmethod
     def learnt(self, material: Material) -> Arrays:
@@ -80,6 +85,10 @@ class CriterionProfile(_Learning):
     tag = "criterion_profile"
 
     criterion: Criterion
+
+    @property
+    def positions(self) -> bool:
+        return self.criterion.positions
 
     def learnt(self, material: Material) -> Arrays:
         return self.criterion.profile(material)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -39,8 +39,10 @@ def learn(seen: Activations, groups: Mapping[str, NDArray[np.int64]], most: int)
     return {"group": group, "columns": columns, "centroids": table}
 
 
-def coverage(profile: Arrays) -> CellCoverage:
+def coverage(profile: Arrays, view: Callable[[Activations], Activations] = lambda seen: seen) -> CellCoverage:
     """Return the coverage of the combinations of each group's clusters, of no input yet.
+
+    ``view`` leads from the activations of inputs to those whose units were chosen.
 
     Raises:
         StageError: there are more combinations than can be kept count of.
@@ -56,11 +58,11 @@ def coverage(profile: Arrays) -> CellCoverage:
     firsts = np.cumsum([0, *sizes[:-1]])
 
     def hits(seen: Activations) -> Counts:
-        codes = np.empty((len(seen), len(members)), np.int64)
+        means, codes = view(seen).means, np.empty((len(seen), len(members)), np.int64)
         for g, rows in enumerate(members):
             code = np.zeros(len(seen), np.int64)
             for i in rows:
-                code = code * len(centres[i]) + nearest(np.asarray(seen.means[:, columns[i]]), centres[i])
+                code = code * len(centres[i]) + nearest(np.asarray(means[:, columns[i]]), centres[i])
             codes[:, g] = firsts[g] + code
         return codes
 

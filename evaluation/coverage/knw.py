@@ -19,6 +19,8 @@ from core.preparations.observation import observe
 from evaluation.coverage import combinations, transfer
 from evaluation.coverage.transfer import Floats, Measured
 
+_PREFERRED = 0.3
+
 
 @dataclass(frozen=True, kw_only=True)
 class KNW(Criterion):
@@ -32,7 +34,7 @@ class KNW(Criterion):
     Source: Missaoui, Gerasimou and Matragkas (2024), DeepKnowledge: Generalisation-Driven Deep Learning Testing.
     Differs: by default the distance is between the distributions of values. The published code compares image number r of one
     set with image number r of the other, for units as the most active of their layer, and divides by the number of
-    images: ``distance: indexed``, with ``kind: gained``.
+    images: ``distance: indexed``, with ``kind: gained`` and ``unit: position``.
     """
 
     tag = "knw"
@@ -48,21 +50,44 @@ class KNW(Criterion):
         Literal["histogram", "indexed"], "Hellinger distance of the values' histograms, or of values image by image"
     ] = "histogram"
     kind: Annotated[
-        Literal["least", "top", "gained"],
-        "which units: the least distant, the most, or the least among those more active in the other domain",
+        Literal["least", "top", "preferred", "gained"],
+        "which units: the least distant, the most, the least distant between `hd_min` and `hd_max`, or the least distant "
+        "among those more active in the other domain",
     ] = "least"
+    hd_min: Annotated[float, "least distance of a preferred unit", Range(ge=0, le=1)] = 0.0
+    hd_max: Annotated[
+        float | None,
+        "largest distance of a preferred unit; default: that of the least distant 30 % of its layer",
+        Range(ge=0, le=1),
+    ] = None
+    unit: Annotated[
+        Literal["map", "position"],
+        "a feature map is one unit, by its mean, or each of its positions is one, as in published code; "
+        "the values of all positions are then kept on disk",
+    ] = "map"
     max_units: Annotated[int, "units of each layer", Range(ge=1)] = 6
     min_inputs: Annotated[int, "images of each domain that must activate a unit", Range(ge=1)] = 10
     clusters: Annotated[int, "most clusters of a unit's values, besides 0", Range(ge=2)] = 4
 
+    def check(self) -> Iterator[tuple[str, str]]:
+        if self.kind != "preferred":
+            for name in ("hd_min", "hd_max"):
+                if getattr(self, name) != getattr(KNW, name):
+                    yield name, f"only units of kind 'preferred' have bounds, received kind '{self.kind}'"
+        elif self.hd_max is not None and self.hd_max < self.hd_min:
+            yield "hd_max", f"expected at least hd_min, {self.hd_min:g}, received {self.hd_max:g}"
+
+    @property
+    def positions(self) -> bool:
+        return self.unit == "position"
+
     def profile(self, material: Material) -> dict[str, NDArray[Any]]:
-        known = material.activations
-        strange = self._strange(material)
+        known, strange = self._view(material.activations), self._view(self._strange(material))
         groups = {name: self._chosen(*measured) for name, measured in self._measured(known, strange)}
         if not any(map(len, groups.values())):
             raise StageError(
-                f"knw: expected units that {self.min_inputs} images of either domain activate, received none; "
-                "look at more images, or lower `min_inputs`"
+                f"knw: expected units of kind '{self.kind}' that {self.min_inputs} images of either domain activate, received none; "
+                "look at more images, lower `min_inputs`, or choose another kind"
             )
         return combinations.learn(known, groups, self.clusters)
 
@@ -71,7 +96,11 @@ class KNW(Criterion):
             return material.observed(self.zero_shot)
         x = material.examples.x
         changed = np.subtract(1, x, dtype=np.float32) if self.transform == "invert" else x[:, ::-1, ::-1]
-        return observe(material.classifier, np.ascontiguousarray(changed))
+        return observe(material.classifier, np.ascontiguousarray(changed), positions=self.positions)
+
+    def _view(self, seen: Activations) -> Activations:
+        """Return the activations of the units that may be chosen."""
+        return seen.by_position() if self.positions else seen
 
     def _measured(self, known: Activations, strange: Activations) -> Iterator[tuple[str, Measured]]:
         """Yield each layer's name, its units' distances, and how many images of each domain activate them."""
@@ -86,11 +115,15 @@ class KNW(Criterion):
         fit = np.minimum(in_known, in_strange) >= self.min_inputs
         if self.kind == "gained":
             fit &= in_strange > in_known
+        if self.kind == "preferred":
+            fit &= distances >= self.hd_min
+            if fit.any():
+                fit &= distances <= (np.quantile(distances[fit], _PREFERRED) if self.hd_max is None else self.hd_max)
         order = np.argsort(-distances if self.kind == "top" else distances, kind="stable")
         return order[fit[order]][: self.max_units].astype(np.int64)
 
     def coverage(self, profile: Arrays, like: Activations) -> CellCoverage:
-        return combinations.coverage(profile)
+        return combinations.coverage(profile, self._view)
 
     def units(self, profile: Arrays, like: Activations) -> NDArray[np.int64]:
         return np.asarray(profile["columns"])

@@ -72,7 +72,9 @@ class CoverageTable(Evaluation):
         (model,), (examples,) = self.models, self.examples
         sets = {"seen": examples} | ({"base": self.base} if self.base else {})
         assert self.data is not None
-        return {name: Observation(model=model, examples=ref) for name, ref in sets.items()} | {
+        positions = any(criterion.positions for criterion in self.criteria)
+        seen = {name: Observation(model=model, examples=ref, positions=positions) for name, ref in sets.items()}
+        return seen | {
             named(criterion): CriterionProfile(model=model, data=self.data, criterion=criterion)
             for criterion in self.criteria
             if criterion.learns

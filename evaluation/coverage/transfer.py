@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +15,7 @@ Measured = tuple[Floats, Counts, Counts]
 """The units' distances in [0, 1], and how many images of the first and of the second domain activate each."""
 BINS = 32
 _SMOOTHING = 1e-6
+_TOGETHER = 32
 
 
 def of_histograms(one: Activations, two: Activations, place: int) -> Measured:
@@ -21,10 +24,16 @@ def of_histograms(one: Activations, two: Activations, place: int) -> Measured:
     HD = sqrt(1 - sum_b sqrt(p_b q_b)) over bins that hold equal shares of all values.
     """
     (columns,) = one.columns([one.layers[place].name])
-    units = range(columns.start, columns.stop)
-    values = [(np.asarray(one.means[:, unit]), np.asarray(two.means[:, unit])) for unit in units]
-    active = (np.array([int((pair[i] > 0).sum()) for pair in values], np.int64) for i in (0, 1))
-    return np.array([hellinger(*pair) for pair in values]), next(active), next(active)
+    pairs = zip(_units(one, columns), _units(two, columns), strict=True)
+    found = [(hellinger(a, b), (a > 0).sum(), (b > 0).sum()) for a, b in pairs]
+    distances, in_one, in_two = np.array(found, np.float64).reshape(-1, 3).T
+    return distances, in_one.astype(np.int64), in_two.astype(np.int64)
+
+
+def _units(seen: Activations, columns: slice) -> Iterator[NDArray[np.float32]]:
+    """Yield each unit's values (n,), a few units at once: they lie side by side on disk."""
+    for start in range(columns.start, columns.stop, _TOGETHER):
+        yield from np.ascontiguousarray(seen.means[:, start : min(start + _TOGETHER, columns.stop)].T)
 
 
 def hellinger(one: NDArray[np.float32], two: NDArray[np.float32]) -> float:

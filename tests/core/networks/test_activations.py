@@ -146,3 +146,22 @@ def test_sets_are_parted_and_joined() -> None:
     assert len(parts) == 5
     with pytest.raises(ValueError, match="one model"):
         joined([seen, activations(np.zeros((5, 3)))])
+
+
+def test_every_position_may_be_a_unit(x: Any, outputs: list[Any], tmp_path: Path) -> None:
+    classifier = Classifier(network())
+    plain, seen = observe(classifier, x), observe(classifier, x, positions=True)
+    flat = np.concatenate([values.reshape(len(x), -1) for values in outputs], axis=1)
+    assert seen.positions is not None
+    np.testing.assert_allclose(seen.positions, flat, atol=1e-5)
+    np.testing.assert_array_equal(seen.means, plain.means)
+    seen.save(tmp_path)
+    for kept in (seen, seen.take(slice(0, 7)), Activations.load(tmp_path), next(seen.blocks())):
+        units = kept.by_position()
+        assert [layer.units for layer in units.layers[:4]] == [108, 27, 16, 16]
+        np.testing.assert_allclose(units.means, flat, atol=1e-5)
+        np.testing.assert_array_equal(units.positive, units.means > 0)
+        best = flat[:, units.columns(["fused"])[0]].argmax(axis=1)
+        np.testing.assert_array_equal(units.peak[:, 0], best)
+    with pytest.raises(StageError, match="observe with positions"):
+        plain.by_position()

@@ -40,6 +40,7 @@ def activations(*layers: Any, logits: Any = None) -> Activations:
         high=np.stack([v.max(axis=1) for v in flat], axis=1),
         peak=np.stack([v.argmax(axis=1) for v in flat], axis=1).astype(np.int32),
         logits=end,
+        positions=np.concatenate(flat, axis=1),
     )
 
 

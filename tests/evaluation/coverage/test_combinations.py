@@ -163,3 +163,73 @@ def test_nobody_transfers() -> None:
     blank: Any = None
     with pytest.raises(StageError, match="min_inputs"):
         KNW(zero_shot=Ref("z"), min_inputs=1000).profile(Material(blank, blank, one, lambda ref: two))
+
+
+def one_map(first: Any, second: Any) -> Activations:
+    """Return activations of one feature map of two positions."""
+    return activations(np.stack([first, second], axis=1)[:, None, :, None])
+
+
+def test_a_position_may_be_the_unit_that_transfers() -> None:
+    blank: Any = None
+    rng = np.random.default_rng(0)
+    same, other = rng.random(100) + 1, np.where(np.arange(100) % 2, 1.0, 3.0)
+    # The second position alone is alike in both domains; the mean of the map is not.
+    known = Material(blank, blank, one_map(same, other), lambda ref: one_map(same + 5, other[::-1]))
+    fields: dict[str, Any] = {"zero_shot": Ref("z"), "layers": ("a",), "max_units": 1}
+    criterion = KNW(unit="position", **fields)
+    assert criterion.positions
+    profile = criterion.profile(known)
+    assert (profile["columns"].tolist(), profile["centroids"].tolist()) == ([1], [[1, 3]])
+    tests = one_map([9, 9, 9], [1.9, 0, 2.1])
+    assert criterion.coverage(profile, tests).gain(tests).tolist() == [1, 1, 1]
+    assert hit(criterion.coverage(profile, tests), tests) == (2, 2)
+    assert hit(criterion.coverage(profile, tests), tests.take(slice(0, 2))) == (1, 2)
+    assert not KNW(**fields).positions
+    assert KNW(**fields).profile(known)["columns"].tolist() == [0]
+
+
+def test_positions_as_published_are_known_by_being_the_most_active() -> None:
+    blank: Any = None
+    # Position 0 is the most active of images 0 and 1 and of none of the other domain, position 1 of the others.
+    one, two = one_map([4, 5, 0, 0], [1, 0, 2, 3]), one_map([0, 0, 0, 0], [9, 3, 1, 3])
+    distances, in_one, in_two = transfer.of_indices(one.by_position(), two.by_position(), 0)
+    assert (in_one.tolist(), in_two.tolist()) == ([2, 2], [0, 4])
+    overlap = np.sqrt(2 / 5 * 1 / 16) + np.sqrt(3 / 5 * 3 / 16)
+    np.testing.assert_allclose(distances, [np.sqrt(1) / 2, np.sqrt(1 - overlap) / 4])
+    criterion = KNW(zero_shot=Ref("z"), unit="position", distance="indexed", kind="gained", min_inputs=2, layers=("a",))
+    assert criterion.profile(Material(blank, blank, one, lambda ref: two))["columns"].tolist() == [1]
+
+
+def test_positions_of_a_network_are_observed_for_it(known: Material) -> None:
+    criterion = KNW(unit="position", layers=("maps",), max_units=3)
+    with pytest.raises(StageError, match="observe with positions"):
+        criterion.profile(known)
+    seen = observe(known.classifier, known.examples.x, positions=True)
+    profile = criterion.profile(Material(known.classifier, known.examples, seen, known.observed))
+    assert profile["columns"].max() >= 3, "one of 48 positions, not of 3 maps"
+    coverage = criterion.coverage(profile, seen)
+    coverage.update(seen)
+    assert 0 < coverage.value <= 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, [2, 0]),  # 30 % of five: up to the 0.3 quantile of 0.1, 0.2, 0.3, 0.4, 0.5, which is 0.22
+        ({"hd_max": 0.4}, [2, 0, 4, 1]),
+        ({"hd_min": 0.2, "hd_max": 0.4}, [0, 4, 1]),
+        ({"hd_min": 0.25}, [4]),  # 30 % of three
+        ({"hd_max": 0.4, "max_units": 2}, [2, 0]),
+        ({"hd_min": 0.9}, []),
+    ],
+)
+def test_preferred_units_are_those_in_a_window(fields: dict[str, Any], expected: list[int]) -> None:
+    distances, enough = np.array([0.2, 0.4, 0.1, 0.5, 0.3, 0.15]), np.array([20, 20, 20, 20, 20, 9])
+    assert KNW(kind="preferred", **fields)._chosen(distances, enough, enough).tolist() == expected
+
+
+def test_the_window_is_of_preferred_units() -> None:
+    assert list(KNW(kind="preferred", hd_min=0.1, hd_max=0.3).check()) == []
+    assert [name for name, _ in KNW(hd_min=0.1, hd_max=0.3).check()] == ["hd_min", "hd_max"]
+    assert [name for name, _ in KNW(kind="preferred", hd_min=0.4, hd_max=0.3).check()] == ["hd_max"]

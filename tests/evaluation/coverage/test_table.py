@@ -12,9 +12,12 @@ import pytest
 
 from core.cli import DONE
 from core.component import Ref
+from core.preparations.observation import Observation
+from core.preparations.priorities import CoveragePriority
 from core.preparations.profile import Profile
 from core.running.graph import Graph
 from evaluation.coverage.kmnc import KMNC
+from evaluation.coverage.knw import KNW
 from evaluation.coverage.nc import NC
 from evaluation.coverage.table import CoverageTable
 from tests.evaluation.coverage.support import activations
@@ -57,6 +60,24 @@ def test_a_criterion_is_prepared_only_if_it_learns() -> None:
     assert list(cell(base=Ref("b", "test")).preparations()) == ["seen", "base", KMNC_NAME]
 
 
+def test_positions_are_kept_for_the_criteria_that_look_at_them() -> None:
+    whole = KNW(unit="position")
+    table = CoverageTable(models=(Ref("m"),), examples=(ref("e"),), data=Ref("d", "train"), criteria=(whole, KMNC()))
+    (found,) = table.expand()
+    seen, of_whole, of_plain = found.preparations().values()
+    assert isinstance(seen, Observation)
+    assert seen.positions
+    for profile, positions in ((of_whole, True), (of_plain, False)):
+        (observed,) = profile.preparations().values()
+        assert isinstance(observed, Observation)
+        assert observed.positions is positions
+    for criterion, positions in ((whole, True), (KMNC(), False)):
+        order = CoveragePriority(model=Ref("m"), data=Ref("d", "train"), examples=Ref("e"), criterion=criterion)
+        observed = order.preparations()["seen"]
+        assert isinstance(observed, Observation)
+        assert observed.positions is positions
+
+
 def test_no_criterion_stands_twice() -> None:
     table = CoverageTable(models=(Ref("m"),), examples=(ref("e"),), criteria=(NC(), KMNC(), NC()))
     assert list(table.check()) == [("criteria", "'nc' is there twice; give each its own parameters, or leave one out")]
@@ -92,7 +113,7 @@ def test_each_set_is_observed_once_and_bounds_are_learnt_once_a_model(graph: Cal
 
 @pytest.mark.slow
 def test_it_runs(run: Callable[..., tuple[int, str]], write: Callable[..., Path], tmp_path: Path) -> None:
-    code, said = run(write(EXPERIMENT))
+    code, said = run(write(EXPERIMENT.replace("{type: ssc}", "{type: ssc}, {type: knw, unit: position}")))
     assert code == DONE, said
     table = pd.read_csv(tmp_path / "outputs" / "adequacy" / "results.csv")
     values = table.set_index(["metric", "model", "examples", "group"])["value"]
