@@ -121,7 +121,8 @@ class Campaign:
             row[alive] = measure.values(made.take(alive), batch.take(alive), self.bench)
             outcome[alive[~measure.accepts(row[alive])]] = UNREALISTIC
         # One pass says what is predicted and what is covered.
-        seen = observe(self.bench.model, np.ascontiguousarray(made.x[alive]))
+        positions = self.control is not None and self.control.positions is not None
+        seen = observe(self.bench.model, np.ascontiguousarray(made.x[alive]), positions=positions)
         predicted = np.full(n, -1)
         predicted[alive] = seen.predicted
         real = outcome[alive] == CORNER_CASE

@@ -111,9 +111,10 @@ class Fuzzer(Generator):
         for part in (self.augmenter, *self.realism):
             before |= part.preparations(self.model, train)
         if self.guidance:
-            before[_POOL] = Observation(model=self.model, examples=self.data)
+            positions = any(criterion.positions for criterion in self.guidance)
+            before[_POOL] = Observation(model=self.model, examples=self.data, positions=positions)
             if self.base:
-                before[_BASE] = Observation(model=self.model, examples=self.base)
+                before[_BASE] = Observation(model=self.model, examples=self.base, positions=positions)
             before |= {
                 named(criterion): CriterionProfile(model=self.model, data=train, criterion=criterion)
                 for criterion in self.guidance

@@ -44,7 +44,9 @@ class Guidance:
 
     def gains(self, seen: Activations) -> Counts:
         """Return what each input alone would add by each criterion, int64 (criteria, n); the state stays."""
-        return np.array([coverage.gain(seen) for coverage in self.coverages], np.int64).reshape(-1, len(seen))
+        return np.array([coverage.gain(seen) for coverage in self.coverages], np.int64).reshape(
+            len(self.coverages), len(seen)
+        )
 
     def enough(self, gains: Counts) -> NDArray[np.bool_]:
         """Return whether gains (criteria, ...) suffice, bool (...)."""

@@ -16,10 +16,11 @@ from core.classifier import Classifier
 from core.component import Ref
 from core.corner_cases import CornerCases
 from core.faults import StageError
-from core.preparations.observation import observe
+from core.preparations.observation import Observation, observe
 from core.preparations.profile import Profile
 from core.run import Run
 from evaluation.coverage.boundary import SNAC
+from evaluation.coverage.knw import KNW
 from evaluation.coverage.nc import NC
 from generators.fuzzing.fuzzer import Fuzzer
 from generators.fuzzing.seeding import CoverageSeeds
@@ -29,6 +30,8 @@ from tests.parts.augmenters import Lift, Speckle
 MODEL: Any = Ref("model")
 DATA: Any = Ref("data", part="validation")
 SIDE = 8
+CLUSTERS = {"group": np.zeros(1, np.int64), "columns": np.zeros(1, np.int64), "centroids": np.array([[0.1, 0.5]])}
+"""What KNW learnt of the first unit."""
 
 
 def brightness() -> Classifier:
@@ -51,13 +54,12 @@ def grey(*levels: float) -> Examples:
 
 def fuzz(fuzzer: Fuzzer, pool: Examples, model: Classifier, seed: int = 0) -> CornerCases:
     """Run a fuzzer on a pool, which is the training part, too."""
-    prepared = {}
+    prepared: dict[str, Any] = {}
     for name, preparation in fuzzer.preparations().items():
-        if name == "pool":
-            prepared[name] = observe(model, pool.x)
+        if isinstance(preparation, Observation):
+            prepared[name] = observe(model, pool.x, positions=preparation.positions)
         else:
-            prepared[name] = Profile({"low": np.zeros(6), "high": np.full(6, 0.3)})
-        assert preparation is not None
+            prepared[name] = Profile({"low": np.zeros(6), "high": np.full(6, 0.3)} | CLUSTERS)
     inputs = {"model": model, "data": pool}
 
     def load(ref: Ref[Any]) -> Any:
@@ -109,6 +111,13 @@ def test_a_corner_case_covers_something_new() -> None:
     assert sum(iteration.nothing_new for iteration in found.iterations) + len(found) == sum(
         c.outcome in ("adds nothing", "corner case") for c in found.candidates
     )
+
+
+def test_a_criterion_of_positions_is_given_them() -> None:
+    criterion = KNW(unit="position", layers=("mean",))
+    guided = unguided(guidance=(criterion,), min_gain=1, augmenter=Lift(by=0.4), seeds=CoverageSeeds())
+    found = fuzz(guided, grey(0.0, 0.1, 0.0, 0.1, 0.0, 0.1, 0.0, 0.1), brightness())
+    assert len(found) == 1, "the first that comes nearer to the other cluster"
 
 
 def test_the_clean_control_says_what_coverage_is_worth() -> None:
