@@ -24,8 +24,8 @@ class COCO(CropDataset):
     """Objects of COCO cut out of their photographs, with their masks: unless said otherwise ten animals.
 
     ``root`` holds annotations/instances_<part>.json and the folder <part> of images, for both parts. Of each photograph the
-    largest object of these categories, so that no two images show one scene; crowds are left out. About 23,000 training and
-    1,000 test images of 2017.
+    largest object of these categories, so that no two images show one scene; crowds are left out. Of 2017's images some
+    20,000 are for training and 1,000 for the test.
 
     Source: Lin et al. (2014), Microsoft COCO: Common Objects in Context; the ten animals are GenerativeRepair's.
     """

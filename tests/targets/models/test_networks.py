@@ -5,11 +5,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from core import backend
 from core.artefacts import DataInfo
+from targets.models.allconvnet import AllConvNet
 from targets.models.convnet import ConvNet
 from targets.models.dense import Dense
 from targets.models.guided import GuidedCIFAR10, GuidedFashionMNIST, GuidedGTSRB, GuidedIntel, GuidedMNIST
+from targets.models.leafnet import LeafNet
 from targets.models.lenet import LeNet1, LeNet4, LeNet5
+from targets.models.vgg import VGG19
 from tests.targets.models.support import DATASET, data, examples, run
 
 MNIST = DataInfo((28, 28, 1), tuple("0123456789"))
@@ -17,6 +21,7 @@ CIFAR = DataInfo((32, 32, 3), tuple("0123456789"))
 GREY_CIFAR = DataInfo((32, 32, 1), CIFAR.class_names)
 GTSRB = DataInfo((48, 48, 1), tuple(map(str, range(43))))
 INTEL = DataInfo((48, 48, 1), tuple("012345"))
+LEAVES = DataInfo((256, 256, 3), ("black rot", "esca", "healthy", "leaf blight"))
 
 
 @pytest.mark.parametrize(
@@ -33,6 +38,9 @@ INTEL = DataInfo((48, 48, 1), tuple("012345"))
         (LeNet4(dataset=DATASET, padding="same"), MNIST, 69_362),
         (LeNet5(dataset=DATASET, padding="same"), MNIST, 107_786),
         (ConvNet(dataset=DATASET), CIFAR, 122_570),
+        (AllConvNet(dataset=DATASET), CIFAR, 1_369_738),
+        (VGG19(dataset=DATASET), CIFAR, 20_292_170),
+        (LeafNet(dataset=DATASET), LEAVES, 103_652),
         (GuidedMNIST(dataset=DATASET), MNIST, 1_625_866),
         (GuidedFashionMNIST(dataset=DATASET), MNIST, 448_010),
         (GuidedCIFAR10(dataset=DATASET), GREY_CIFAR, 675_722),
@@ -53,6 +61,9 @@ def test_the_number_of_parameters_is_the_published_one(target: Any, info: DataIn
         LeNet1(dataset=DATASET),
         LeNet5(dataset=DATASET, padding="same"),
         ConvNet(dataset=DATASET),
+        AllConvNet(dataset=DATASET, width=0.1),
+        VGG19(dataset=DATASET, width=0.05),
+        LeafNet(dataset=DATASET),
         GuidedMNIST(dataset=DATASET),
         GuidedIntel(dataset=DATASET),
     ],
@@ -100,3 +111,39 @@ def test_training_learns_depends_on_the_seed_alone_and_leaves_the_test_part_alon
     assert (first.predict(x) == y).mean() > 0.9
     np.testing.assert_array_equal(first.logits(x), again.logits(x))
     assert not np.array_equal(first.logits(x), other.logits(x))
+
+
+@pytest.mark.parametrize(
+    ("kind", "info", "parameters"),
+    [
+        # By hand: maps in * 9 * maps out + maps out, and so on, with every hidden layer half as wide.
+        (AllConvNet, CIFAR, 1_344 + 2 * 20_784 + 41_568 + 3 * 83_040 + 9_312 + 970),
+        (LeafNet, LEAVES, 448 + 3 * 2_320 + 144 * 128 + 128 + 128 * 4 + 4),
+    ],
+)
+def test_half_the_width_is_half_of_every_hidden_layer(kind: Any, info: DataInfo, parameters: int) -> None:
+    assert kind(dataset=DATASET, width=0.5).network(info).count_params() == parameters
+
+
+def test_a_network_of_hardly_any_width_has_one_unit_in_each_layer() -> None:
+    model = VGG19(dataset=DATASET, width=1e-6).network(CIFAR)
+    assert {layer.output.shape[-1] for layer in model.layers if layer.weights} == {1, 10}
+
+
+def test_the_body_of_vgg19_is_that_of_keras_layer_by_layer() -> None:
+    theirs = backend.keras().applications.VGG19(include_top=False, weights=None, input_shape=CIFAR.shape)
+    ours = VGG19(dataset=DATASET).network(CIFAR)
+    shapes = {layer.name: [tuple(v.shape) for v in layer.weights] for layer in theirs.layers[1:]}
+    assert len(shapes) == 21
+    assert {layer.name: [tuple(v.shape) for v in layer.weights] for layer in ours.layers[: len(shapes)]} == shapes
+    assert ours.get_layer("block5_pool").output.shape[1:] == theirs.output.shape[1:] == (1, 1, 512)
+
+
+def test_allconvnet_halves_the_image_by_strides_and_ends_in_the_mean_of_class_maps() -> None:
+    model = AllConvNet(dataset=DATASET, width=0.1).network(CIFAR)
+    sides = {layer.name: layer.output.shape[1] for layer in model.layers if len(layer.output.shape) == 4}
+    assert [sides[name] for name in ("block1_conv2", "block1_conv3", "block2_conv3", "block3_conv1")] == [32, 16, 8, 6]
+    assert [layer.rate for layer in model.layers if hasattr(layer, "rate")] == [0.2, 0.5, 0.5]
+    x = np.random.default_rng(0).random((3, 32, 32, 3), np.float32)
+    maps = backend.keras().Model(model.inputs, model.get_layer("class_maps").output)
+    np.testing.assert_allclose(model(x), np.asarray(maps(x)).mean(axis=(1, 2)), rtol=1e-5, atol=1e-6)

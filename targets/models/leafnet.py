@@ -1,0 +1,52 @@
+"""The network for photographs of leaves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from core import backend
+from core.artefacts import DataInfo
+from core.component import Range
+from core.networks.training import Optimizer
+from targets.models.widened import WidenedTarget
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeafNet(WidenedTarget):
+    """Two blocks of two 3x3 ReLU convolutions of 32 maps, each ended by 8x8 max pooling, and a dense layer of 256.
+
+    103,652 parameters for 256x256 colour images of 4 classes, as published for grape leaves.
+
+    Source: Missaoui, Gerasimou and Matragkas (2024), DeepKnowledge: Generalisation-Driven Deep Learning Testing, its model
+    of leaves (RMSprop). A last ReLU, of values none of which is negative, is left out; learning rate, epochs and batch are
+    Temper's own.
+    """
+
+    tag = "leafnet"
+
+    epochs: Annotated[int, "passes over the training images; 0: keep the initial weights", Range(ge=0)] = 10
+    batch_size: Annotated[int, "images per optimiser step", Range(ge=1)] = 32
+    learning_rate: Annotated[float, "step size of the optimiser", Range(gt=0)] = 1e-3
+    optimizer: Annotated[Optimizer, "optimiser; sgd has Nesterov momentum 0.9"] = "rmsprop"
+
+    @property
+    def smallest_side(self) -> int:
+        return 82
+
+    def network(self, info: DataInfo) -> Any:
+        keras = backend.keras()
+        layers = keras.layers
+        stack = [keras.Input(info.shape)]
+        for block in (1, 2):
+            stack += [
+                layers.Conv2D(self.units(32), 3, padding="same", activation="relu", name=f"block{block}_conv1"),
+                layers.Conv2D(self.units(32), 3, activation="relu", name=f"block{block}_conv2"),
+                layers.MaxPooling2D(8, name=f"block{block}_pool"),
+            ]
+        stack += [
+            layers.Flatten(name="flatten"),
+            layers.Dense(self.units(256), activation="relu", name="dense_1"),
+            layers.Dense(info.num_classes, name="logits"),
+        ]
+        return keras.Sequential(stack)
