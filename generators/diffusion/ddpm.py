@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated
-from zlib import crc32
 
 import numpy as np
 
@@ -13,8 +12,9 @@ from core import backend
 from core.artefacts import Examples
 from core.augmenter import Bench
 from core.classifier import Classifier
-from core.component import Range, Ref, fields_of
+from core.component import Range, Ref
 from core.faults import StageError
+from core.naming import named
 from core.stage import Preparation
 from generators.diffusion.model import DiffusionModel, DiffusionTraining, Learning
 from generators.diffusion.painter import Holes, Painted, Painter
@@ -54,17 +54,11 @@ class DDPM(Painter, Learning):
                 "needs a model that has seen images without their class; set label_dropout, or guidance: 1",
             )
 
-    @property
-    def _model(self) -> str:
-        """The name of the preparation, one for each way to train."""
-        ways = {field.name: getattr(self, field.name) for field in fields_of(Learning)}
-        return f"{self.tag}_{crc32(repr(ways).encode()):08x}"
-
     def preparations(self, model: Ref[Classifier], data: Ref[Examples]) -> Mapping[str, Preparation]:
-        return {self._model: DiffusionTraining.of(self, data=data)}
+        return {named(self): DiffusionTraining.of(self, data=data)}
 
     def paint(self, holes: Holes, bench: Bench) -> Painted:
-        model: DiffusionModel = bench.run.prepared(self._model)
+        model: DiffusionModel = bench.run.prepared(named(self))
         if strange := sorted(set(holes.labels.tolist()) - set(model.classes)):
             name = bench.info.class_names[strange[0]]
             raise StageError(f"ddpm: class {name} cannot be painted, since the training images show none of it")

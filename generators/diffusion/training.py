@@ -62,9 +62,9 @@ def train(network: Any, canvas: Canvas, x: Images, y: Labels, plan: Plan, seed: 
     network.train()
     for step in range(plan.steps):
         rng = np.random.default_rng([seed, step])
-        rows = rng.integers(len(x), size=plan.batch_size)
-        clean = canvas.images(np.asarray(x[np.sort(rows)])).to(device)
-        labels = np.where(rng.random(len(rows)) < plan.label_dropout, _untold(network), y[np.sort(rows)])
+        rows = np.sort(rng.integers(len(x), size=plan.batch_size))
+        clean = canvas.images(np.asarray(x[rows])).to(device)
+        labels = np.where(rng.random(len(rows)) < plan.label_dropout, _untold(network), y[rows])
         masks = canvas.masks(holes(len(rows), canvas.shape[:2], rng)).to(device)
         times = torch.from_numpy(rng.integers(NOISE_STEPS, size=len(rows))).to(device)
         noise = torch.from_numpy(rng.standard_normal(tuple(clean.shape), np.float32)).to(device)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 
 from core.artefacts import Examples
 from core.augmenter import Bench, Seeds
+from core.cli import DONE
 from core.faults import StageError
 from generators.diffusion.ddpm import DDPM
 from generators.diffusion.fill import Fill
@@ -101,12 +104,55 @@ def test_faults_are_found_before_the_work() -> None:
 
 
 def test_ways_to_train_have_names_of_their_own() -> None:
-    def names(painter: DDPM) -> list[str]:
-        return list(Inpaint(backend=painter, mask=Square()).preparations(MODEL, DATA))
+    def prepared(painter: DDPM) -> Any:
+        return Inpaint(backend=painter, mask=Square()).preparations(MODEL, DATA)
 
-    assert names(DDPM(steps=7, guidance=1.0)) == names(DDPM())
-    assert names(DDPM(train_steps=7)) != names(DDPM())
-    assert all(name.startswith("ddpm") for name in names(DDPM()))
+    plain, short = prepared(DDPM()), prepared(DDPM(train_steps=7))
+    assert (list(plain), list(short)) == (["ddpm"], ["ddpm (train_steps 7)"])
+    assert plain["ddpm"] != short["ddpm (train_steps 7)"]
+    (other,) = prepared(DDPM(steps=7, guidance=1.0)).values()
+    assert other == plain["ddpm"]  # drawn in another way from the same model, which is trained once
+
+
+EXPERIMENT = """
+name: painted
+seeds: [1, 2]
+datasets:
+  digits: {type: digits, train_size: 200, validation: 0.3}
+targets:
+  mlp: {type: dense, dataset: digits, layers: 1, epochs: 3}
+generate:
+  far:
+    type: fuzzer
+    model: mlp
+    seed_count: 9
+    iterations: 2
+    augmenter:
+      type: inpaint
+      mask: {type: otsu, region: box}
+      max_area: 1
+      backend: {type: ddpm, channels: [8, 16], train_steps: 5, steps: 4}
+  near:
+    type: fuzzer
+    model: mlp
+    seed_count: 9
+    augmenter: {type: inpaint, mask: {type: box}, label_policy: preserve, backend: {type: fill}}
+evaluate:
+  counts: {type: fuzzing, examples: [far, near]}
+"""
+
+
+@pytest.mark.slow
+def test_a_fuzzer_paints_with_a_model_that_is_trained_once(
+    run: Callable[..., tuple[int, str]], write: Callable[..., Path], tmp_path: Path
+) -> None:
+    code, said = run(write(EXPERIMENT))
+    assert code == DONE, said
+    stored = list((tmp_path / "outputs" / ".store").rglob("*.safetensors"))
+    assert len(stored) == 1, "once for both seeds"
+    again, said = run(tmp_path / "experiment.yaml")
+    assert again == DONE
+    assert " 0 made" in said
 
 
 @pytest.fixture(scope="module")
