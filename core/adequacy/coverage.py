@@ -91,8 +91,11 @@ class CellCoverage(Coverage):
     """Coverage of cells: each input hits some of them, whatever other inputs do.
 
     ``hits`` leads from activations of n inputs to the cells they hit, int64 (n, m): below ``cells``, none twice in a
-    row, filled up with ``NOTHING``. ``impossible`` is the number of cells that no input can hit, which do not count.
+    row, filled up with ``NOTHING``; it is asked of inputs with finite activations only, the others hit nothing and are
+    counted. ``impossible`` is the number of cells that no input can hit, which do not count.
     """
+
+    _unknown = 0
 
     def __init__(
         self,
@@ -107,14 +110,15 @@ class CellCoverage(Coverage):
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        return self._remarks
+        unknown = f"{self._unknown} inputs without finite activations, which cover nothing"
+        return (*self._remarks, unknown) if self._unknown else self._remarks
 
     @property
     def covered(self) -> int:
         return int(self._seen.sum())
 
     def gain(self, seen: Activations) -> Counts:
-        counts = [self._new(self._hits(block)).sum(axis=1) for block in seen.blocks()]
+        counts = [self._new(self._found(block)).sum(axis=1) for block in seen.blocks()]
         return np.concatenate(counts) if counts else np.zeros(0, np.int64)
 
     def sequential_gain(self, seen: Activations) -> Counts:
@@ -143,21 +147,34 @@ class CellCoverage(Coverage):
 
     def update(self, seen: Activations) -> None:
         for block in seen.blocks():
-            self.count(self._hits(block))
+            finite = block.finite
+            self._unknown += int((~finite).sum())
+            self.count(self._hits(block if finite.all() else block.take(finite)))
 
     def count(self, hits: Counts) -> None:
         """Count the cells that inputs hit as seen, int64 (n, m)."""
         self._seen[hits[hits != NOTHING]] = True
 
     def state(self) -> dict[str, NDArray[Any]]:
-        return {"seen": np.packbits(self._seen)}
+        return {"seen": np.packbits(self._seen), "unknown": np.array(self._unknown)}
 
     def restore(self, state: Arrays) -> Self:
-        self._seen = self._unpacked(state)
+        self._seen, self._unknown = self._unpacked(state), int(state["unknown"])
         return self
 
     def merge(self, state: Arrays) -> None:
         self._seen |= self._unpacked(state)
+        self._unknown += int(state["unknown"])
+
+    def _found(self, seen: Activations) -> Counts:
+        """Return the cells that each input hits, int64 (n, m)."""
+        finite = seen.finite
+        if finite.all():
+            return self._hits(seen)
+        known = self._hits(seen.take(finite))
+        hits = np.full((len(seen), known.shape[1]), NOTHING)
+        hits[finite] = known
+        return hits
 
     def _new(self, hits: Counts) -> NDArray[np.bool_]:
         new: NDArray[np.bool_] = (hits != NOTHING) & ~self._seen[hits]
@@ -167,7 +184,7 @@ class CellCoverage(Coverage):
         """Return every input and cell not yet covered that it hits, by input, int64 (k,) each."""
         rows, cells, start = [], [], 0
         for block in seen.blocks():
-            hits = self._hits(block)
+            hits = self._found(block)
             row, column = np.nonzero(self._new(hits))
             rows.append(row + start)
             cells.append(hits[row, column])

@@ -64,6 +64,12 @@ class Activations(Artefact):
         return labels
 
     @property
+    def finite(self) -> NDArray[np.bool_]:
+        """Of which images every unit's value is a finite number, bool (n,)."""
+        parts = [np.isfinite(block.means).all(axis=1) for block in self.blocks()]
+        return np.concatenate(parts) if parts else np.zeros(0, np.bool_)
+
+    @property
     def counted(self) -> tuple[str, ...]:
         """The layers whose units coverage criteria count: all but the logits, which softmax stands for."""
         return (*(layer.name for layer in self.layers[:-2]), SOFTMAX)

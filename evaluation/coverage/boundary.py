@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.adequacy.coverage import NOTHING, CellCoverage, Counts
-from core.adequacy.material import Arrays
+from core.adequacy.material import Arrays, remarks
 from core.networks.activations import Activations
 from evaluation.coverage.bounds import Bounded, beyond
 
@@ -32,7 +32,7 @@ class NBC(Bounded):
             below, above = beyond(profile, seen.means[:, units])
             return np.where(above, lower + 1, np.where(below, lower, NOTHING))
 
-        return CellCoverage(2 * len(units), hits)
+        return CellCoverage(2 * len(units), hits, remarks=tuple(remarks(profile)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,4 +53,4 @@ class SNAC(Bounded):
             above = beyond(profile, seen.means[:, units])[1]
             return np.where(above, np.arange(len(units)), NOTHING)
 
-        return CellCoverage(len(units), hits)
+        return CellCoverage(len(units), hits, remarks=tuple(remarks(profile)))

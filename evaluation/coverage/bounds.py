@@ -29,9 +29,10 @@ class Bounded(Criterion):
     ] = 0.0
 
     def profile(self, material: Material) -> dict[str, NDArray[Any]]:
-        seen = material.activations
-        if not len(seen):
+        if not len(material.activations):
             raise StageError(f"{self.tag}: expected training images to take the bounds of, received none")
+        material = material.finite()
+        seen = material.activations
         columns = seen.units(self.counted(seen))
         low, high = (np.full(len(columns), end) for end in (np.inf, -np.inf))
         total, squares = np.zeros(len(columns)), np.zeros(len(columns))
@@ -43,7 +44,7 @@ class Bounded(Criterion):
             squares += ((values - middle) ** 2).sum(axis=0)
         variance = squares / len(seen) - (total / len(seen)) ** 2
         margin = self.sigma * np.sqrt(np.maximum(variance, 0))
-        return {"low": low - margin, "high": high + margin}
+        return {"low": low - margin, "high": high + margin, "left_out": np.array(material.left_out)}
 
 
 def beyond(profile: Arrays, values: Values) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.adequacy.coverage import CellCoverage, Counts
-from core.adequacy.material import Arrays
+from core.adequacy.material import Arrays, remarks
 from core.faults import StageError
 from core.networks.activations import Activations
 from evaluation.coverage.clusters import Floats, centroids, nearest
@@ -66,7 +66,9 @@ def coverage(profile: Arrays, view: Callable[[Activations], Activations] = lambd
             codes[:, g] = firsts[g] + code
         return codes
 
-    return CellCoverage(sum(sizes), hits, remarks=(f"{len(columns)} units with {_counts(centres)} clusters",))
+    return CellCoverage(
+        sum(sizes), hits, remarks=(f"{len(columns)} units with {_counts(centres)} clusters", *remarks(profile))
+    )
 
 
 def _counts(centres: list[Floats]) -> str:

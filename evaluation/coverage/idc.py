@@ -40,6 +40,7 @@ class IDC(Criterion):
     clusters: Annotated[int, "most clusters of a unit's values, besides 0", Range(ge=2)] = 4
 
     def profile(self, material: Material) -> dict[str, NDArray[Any]]:
+        material = material.finite()
         seen = material.activations
         right = seen.predicted == material.examples.y
         if not right.any():
@@ -48,7 +49,7 @@ class IDC(Criterion):
             name: np.argsort(-relevance, kind="stable")[: self.m].astype(np.int64)
             for name, relevance in self._relevance(material, right).items()
         }
-        return combinations.learn(seen.take(right), groups, self.clusters)
+        return {**combinations.learn(seen.take(right), groups, self.clusters), "left_out": np.array(material.left_out)}
 
     def _relevance(self, material: Material, right: NDArray[np.bool_]) -> dict[str, NDArray[np.float64]]:
         """Return the summed relevance of the units of each layer that counts."""

@@ -8,7 +8,7 @@ from typing import Annotated
 import numpy as np
 
 from core.adequacy.coverage import NOTHING, CellCoverage, Counts
-from core.adequacy.material import Arrays
+from core.adequacy.material import Arrays, remarks
 from core.component import Range
 from core.networks.activations import Activations
 from evaluation.coverage.bounds import Bounded
@@ -42,9 +42,6 @@ class KMNC(Bounded):
             return np.where(inside, first + np.minimum(section, self.k - 1), NOTHING)
 
         constant = len(profile["low"]) - len(varied)
-        remarks = (
-            (f"{constant} of {len(profile['low'])} units left out, which training images hold constant",)
-            if constant
-            else ()
-        )
-        return CellCoverage(len(units) * self.k, hits, remarks=remarks)
+        out = f"{constant} of {len(profile['low'])} units left out, which training images hold constant"
+        said = (*([out] if constant else []), *remarks(profile))
+        return CellCoverage(len(units) * self.k, hits, remarks=said)

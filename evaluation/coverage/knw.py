@@ -82,14 +82,16 @@ class KNW(Criterion):
         return self.unit == "position"
 
     def profile(self, material: Material) -> dict[str, NDArray[Any]]:
-        known, strange = self._view(material.activations), self._view(self._strange(material))
+        material = material.finite()
+        strange = self._strange(material)
+        known, strange = self._view(material.activations), self._view(strange.take(strange.finite))
         groups = {name: self._chosen(*measured) for name, measured in self._measured(known, strange)}
         if not any(map(len, groups.values())):
             raise StageError(
                 f"knw: expected units of kind '{self.kind}' that {self.min_inputs} images of either domain activate, received none; "
                 "look at more images, lower `min_inputs`, or choose another kind"
             )
-        return combinations.learn(known, groups, self.clusters)
+        return {**combinations.learn(known, groups, self.clusters), "left_out": np.array(material.left_out)}
 
     def _strange(self, material: Material) -> Activations:
         if self.zero_shot:

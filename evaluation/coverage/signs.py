@@ -124,9 +124,6 @@ class Signs:
             keys[column] ^= number
         return keys
 
-    def _together(self, signs: NDArray[np.bool_]) -> tuple[Keys, Times, Times]:
-        raise NotImplementedError
-
     def _neighbours(self, keys: Keys, table: Keys) -> Iterator[tuple[int, Counts, Counts]]:
         """Yield for each unit i of the first layer which keys have a neighbour in a sorted table by i, and where."""
         for i, number in enumerate(self._numbers if len(table) else ()):

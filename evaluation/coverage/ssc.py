@@ -55,38 +55,51 @@ class _SignCoverage(Coverage):
     def __init__(self, criterion: SSC, columns: list[slice]) -> None:
         self._criterion = criterion
         self._pairs = [Signs(upper, lower) for upper, lower in itertools.pairwise(columns)]
+        self._unknown = 0
         self.total = sum(pair.covered.size for pair in self._pairs)
 
     @property
     def covered(self) -> int:
         return sum(int(pair.covered.sum()) for pair in self._pairs)
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        unknown = f"{self._unknown} inputs without finite activations, which cover nothing"
+        return (unknown,) if self._unknown else ()
+
     def gain(self, seen: Activations) -> Counts:
-        signs = self._criterion.signs(seen)
-        return sum((pair.gain(signs) for pair in self._pairs), np.zeros(len(seen), np.int64))
+        finite, gains = seen.finite, np.zeros(len(seen), np.int64)
+        signs = self._criterion.signs(seen)[finite]
+        gains[finite] = sum((pair.gain(signs) for pair in self._pairs), np.zeros(len(signs), np.int64))
+        return gains
 
     def sequential_gain(self, seen: Activations) -> Counts:
-        signs = self._criterion.signs(seen)
-        gains = np.zeros(len(seen), np.int64)
+        finite, gains = seen.finite, np.zeros(len(seen), np.int64)
+        signs = self._criterion.signs(seen)[finite]
         for pair in self._pairs:
             first = pair.times(signs)
-            gains += np.bincount(first[(first != SEEN) & (first != NEVER)], minlength=len(seen))
+            gains[finite] += np.bincount(first[(first != SEEN) & (first != NEVER)], minlength=len(signs))
         return gains
 
     def update(self, seen: Activations) -> None:
-        signs = self._criterion.signs(seen)
+        finite = seen.finite
+        self._unknown += int((~finite).sum())
+        signs = self._criterion.signs(seen)[finite]
         for pair in self._pairs:
             pair.update(signs)
 
     def state(self) -> dict[str, NDArray[Any]]:
-        return {f"{name}_{i}": array for i, pair in enumerate(self._pairs) for name, array in pair.state().items()}
+        pairs = {f"{name}_{i}": array for i, pair in enumerate(self._pairs) for name, array in pair.state().items()}
+        return {**pairs, "unknown": np.array(self._unknown)}
 
     def restore(self, state: Arrays) -> Self:
+        self._unknown = int(state["unknown"])
         for i, pair in enumerate(self._pairs):
             pair.restore(_of_pair(state, i))
         return self
 
     def merge(self, state: Arrays) -> None:
+        self._unknown += int(state["unknown"])
         for i, pair in enumerate(self._pairs):
             pair.merge(_of_pair(state, i))
 

@@ -71,7 +71,7 @@ class SurpriseCriterion(Criterion):
             bucket = np.clip(np.ceil(share * self.buckets).astype(np.int64) - 1, 0, self.buckets - 1)
             return np.where(inside, bucket, NOTHING)[:, None]
 
-        return _SurpriseCoverage(self.buckets, hits)
+        return _SurpriseCoverage(self.buckets, hits, remarks=tuple(self.score.remarks(profile)))
 
 
 class _SurpriseCoverage(CellCoverage):
@@ -81,7 +81,8 @@ class _SurpriseCoverage(CellCoverage):
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        return (f"{self._outside} inputs outside the bounds or without surprise",) if self._outside else ()
+        outside = f"{self._outside} inputs outside the bounds or without surprise"
+        return (*super().remarks, outside) if self._outside else super().remarks
 
     def count(self, hits: Counts) -> None:
         super().count(hits)

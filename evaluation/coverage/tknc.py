@@ -48,7 +48,7 @@ class _TopCoverage(CellCoverage):
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        return (f"{len(self._patterns)} patterns",)
+        return (*super().remarks, f"{len(self._patterns)} patterns")
 
     def count(self, hits: Counts) -> None:
         super().count(hits)
