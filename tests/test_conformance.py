@@ -395,7 +395,7 @@ def document(leaf: type[Stage], folder: Path) -> dict[str, Any]:
     whole = copy.deepcopy(SURROUNDINGS)
     if issubclass(leaf, Target) and leaf.tag != "saved":
         # Large enough for any network of the trade.
-        whole["datasets"]["data"]["resize"] = {"alexnet": 64, "leafnet": 96}.get(leaf.tag, 32)
+        whole["datasets"]["data"]["resize"] = {"leafnet": 96}.get(leaf.tag, 32)
     for kind, name in _localisers(leaf):
         maker = next(made for made in STAGES if made.produces is kind)
         whole.setdefault("localise", {})[name] = values(maker, folder, ORIGINS)

@@ -1,31 +1,31 @@
-"""VGG-19 for small images."""
+"""VGG-16 and VGG-19 for small images."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from core import backend
 from core.artefacts import DataInfo
 from core.component import Range
 from targets.models.widened import WidenedTarget
 
-_BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))
-"""Maps and convolutions of each block."""
+_MAPS = (64, 128, 256, 512, 512)
+"""Feature maps of each block's convolutions."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class VGG19(WidenedTarget):
-    """VGG-19 with a small head: sixteen 3x3 ReLU convolutions in five blocks with max pooling, a dense layer of 512.
+class VGG(WidenedTarget):
+    """What the VGGs share: five blocks of 3x3 ReLU convolutions, each ended by max pooling, and a dense layer of 512.
 
-    The body has the layers and names of ``keras.applications``; half of the dense layer's values are dropped in training.
-    20,292,170 parameters for 32x32 colour images of 10 classes.
-
-    Source: Simonyan and Zisserman (2015), Very Deep Convolutional Networks for Large-Scale Image Recognition, configuration E.
-    GenerativeRepair names a VGG19 of 32x32 animals and publishes neither head nor training: both are Temper's own.
+    The body has the layers and names of ``keras.applications``. Members say how many ``convolutions`` each block has, whether
+    each is followed by batch normalisation (``normalised``), and the share of the dense layer's values that is dropped.
     """
 
-    tag = "vgg19"
+    convolutions: ClassVar[tuple[int, int, int, int, int]]
+    normalised: ClassVar[bool] = False
+    dropout: ClassVar[float] = 0.0
 
     epochs: Annotated[int, "passes over the training images; 0: keep the initial weights", Range(ge=0)] = 30
     batch_size: Annotated[int, "images per optimiser step", Range(ge=1)] = 128
@@ -33,22 +33,60 @@ class VGG19(WidenedTarget):
 
     @property
     def smallest_side(self) -> int:
-        return int(2 ** len(_BLOCKS))
+        return int(2 ** len(_MAPS))
 
     def network(self, info: DataInfo) -> Any:
         keras = backend.keras()
-        layers = keras.layers
-        stack = [keras.Input(info.shape)]
-        for block, (maps, count) in enumerate(_BLOCKS, 1):
-            stack += [
-                layers.Conv2D(self.units(maps), 3, padding="same", activation="relu", name=f"block{block}_conv{i}")
-                for i in range(1, count + 1)
-            ]
-            stack.append(layers.MaxPooling2D(name=f"block{block}_pool"))
-        stack += [
-            layers.Flatten(name="flatten"),
-            layers.Dense(self.units(512), activation="relu", name="fc1"),
-            layers.Dropout(0.5, name="fc1_dropout"),
-            layers.Dense(info.num_classes, name="logits"),
-        ]
-        return keras.Sequential(stack)
+        return keras.Sequential([keras.Input(info.shape), *self._layers(keras.layers, info.num_classes)])
+
+    def _layers(self, layers: Any, num_classes: int) -> Iterator[Any]:
+        for block, (maps, count) in enumerate(zip(_MAPS, self.convolutions, strict=True), 1):
+            for i in range(1, count + 1):
+                yield from self._convolution(layers, self.units(maps), f"block{block}", i)
+            yield layers.MaxPooling2D(name=f"block{block}_pool")
+        yield layers.Flatten(name="flatten")
+        yield layers.Dense(self.units(512), activation="relu", name="fc1")
+        if self.dropout:
+            yield layers.Dropout(self.dropout, name="fc1_dropout")
+        yield layers.Dense(num_classes, name="logits")
+
+    def _convolution(self, layers: Any, maps: int, block: str, i: int) -> Iterator[Any]:
+        if not self.normalised:
+            yield layers.Conv2D(maps, 3, padding="same", activation="relu", name=f"{block}_conv{i}")
+            return
+        yield layers.Conv2D(maps, 3, padding="same", name=f"{block}_conv{i}")
+        yield layers.BatchNormalization(name=f"{block}_bn{i}")
+        yield layers.ReLU(name=f"{block}_relu{i}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class VGG16(VGG):
+    """VGG-16 with batch normalisation: thirteen 3x3 ReLU convolutions in five blocks with max pooling, a dense layer of 512.
+
+    14,999,370 parameters for 32x32 colour images of 10 classes.
+
+    Source: Simonyan and Zisserman (2015), Very Deep Convolutional Networks for Large-Scale Image Recognition, configuration D;
+    Ioffe and Szegedy (2015), Batch Normalization. DRFuzz names a VGG16 for CIFAR-10 and publishes neither layers nor training:
+    the head and the training are Temper's own.
+    """
+
+    tag = "vgg16"
+    convolutions = (2, 2, 3, 3, 3)
+    normalised = True
+
+    learning_rate: Annotated[float, "step size of the optimiser", Range(gt=0)] = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class VGG19(VGG):
+    """VGG-19 with a small head: sixteen 3x3 ReLU convolutions in five blocks with max pooling, a dense layer of 512.
+
+    Half of the dense layer's values are dropped in training. 20,292,170 parameters for 32x32 colour images of 10 classes.
+
+    Source: Simonyan and Zisserman (2015), Very Deep Convolutional Networks for Large-Scale Image Recognition, configuration E.
+    GenerativeRepair names a VGG19 of 32x32 animals and publishes neither head nor training: both are Temper's own.
+    """
+
+    tag = "vgg19"
+    convolutions = (2, 2, 4, 4, 4)
+    dropout = 0.5

@@ -7,13 +7,15 @@ import pytest
 
 from core import backend
 from core.artefacts import DataInfo
+from targets.models.alexnet import AlexNet
 from targets.models.allconvnet import AllConvNet
 from targets.models.convnet import ConvNet
 from targets.models.dense import Dense
 from targets.models.guided import GuidedCIFAR10, GuidedFashionMNIST, GuidedGTSRB, GuidedIntel, GuidedMNIST
 from targets.models.leafnet import LeafNet
 from targets.models.lenet import LeNet1, LeNet4, LeNet5
-from targets.models.vgg import VGG19
+from targets.models.resnet import ResNet18
+from targets.models.vgg import VGG16, VGG19
 from tests.targets.models.support import DATASET, data, examples, run
 
 MNIST = DataInfo((28, 28, 1), tuple("0123456789"))
@@ -40,6 +42,9 @@ LEAVES = DataInfo((256, 256, 3), ("black rot", "esca", "healthy", "leaf blight")
         (ConvNet(dataset=DATASET), CIFAR, 122_570),
         (AllConvNet(dataset=DATASET), CIFAR, 1_369_738),
         (VGG19(dataset=DATASET), CIFAR, 20_292_170),
+        (VGG16(dataset=DATASET), CIFAR, 14_714_688 + 4 * 4_224 + 513 * 512 + 5_130),
+        (AlexNet(dataset=DATASET), MNIST, 3_713_216 + 2_305 * 4_096 + 4_097 * 4_096 + 40_970),
+        (ResNet18(dataset=DATASET), CIFAR, 11_173_962 + 2 * 4_800),
         (LeafNet(dataset=DATASET), LEAVES, 103_652),
         (GuidedMNIST(dataset=DATASET), MNIST, 1_625_866),
         (GuidedFashionMNIST(dataset=DATASET), MNIST, 448_010),
@@ -63,6 +68,9 @@ def test_the_number_of_parameters_is_the_published_one(target: Any, info: DataIn
         ConvNet(dataset=DATASET),
         AllConvNet(dataset=DATASET, width=0.1),
         VGG19(dataset=DATASET, width=0.05),
+        VGG16(dataset=DATASET, width=0.05),
+        AlexNet(dataset=DATASET, width=0.01),
+        ResNet18(dataset=DATASET, width=0.05),
         LeafNet(dataset=DATASET),
         GuidedMNIST(dataset=DATASET),
         GuidedIntel(dataset=DATASET),
@@ -137,6 +145,42 @@ def test_the_body_of_vgg19_is_that_of_keras_layer_by_layer() -> None:
     assert len(shapes) == 21
     assert {layer.name: [tuple(v.shape) for v in layer.weights] for layer in ours.layers[: len(shapes)]} == shapes
     assert ours.get_layer("block5_pool").output.shape[1:] == theirs.output.shape[1:] == (1, 1, 512)
+
+
+def test_vgg16_normalises_between_each_convolution_and_its_relu() -> None:
+    kinds = [type(layer).__name__ for layer in VGG16(dataset=DATASET, width=0.05).network(CIFAR).layers]
+    block = ["Conv2D", "BatchNormalization", "ReLU"]
+    body = [kind for count in (2, 2, 3, 3, 3) for kind in (*count * block, "MaxPooling2D")]
+    assert kinds == [*body, "Flatten", "Dense", "Dense"]
+
+
+def test_alexnet_has_the_maps_and_kernels_of_its_page() -> None:
+    layers = AlexNet(dataset=DATASET, width=0.5).network(MNIST).layers
+    found = [(layer.kernel.shape[0], layer.filters) for layer in layers if hasattr(layer, "filters")]
+    assert found == [(3, 48), (5, 128), (3, 192), (3, 192), (3, 128)]
+    assert [layer.units for layer in layers if hasattr(layer, "units")] == [2048, 2048, 10]
+    assert [layer.rate for layer in layers if hasattr(layer, "rate")] == [0.5, 0.5]
+
+
+def test_resnet18_adds_eight_times_and_projects_where_the_image_is_halved() -> None:
+    model = ResNet18(dataset=DATASET, width=0.05).network(CIFAR)
+    adds = {layer.name: layer.output.shape[1] for layer in model.layers if layer.name.endswith("_add")}
+    assert list(adds.values()) == [32, 32, 16, 16, 8, 8, 4, 4]
+    projections = [layer.name for layer in model.layers if layer.name.endswith("_projection")]
+    assert projections == [f"stage{stage}_block1_projection" for stage in (2, 3, 4)]
+    assert [layer.filters for layer in model.layers if hasattr(layer, "filters")][::5] == [3, 6, 13, 26]
+
+
+@pytest.mark.parametrize("kind", [VGG16, AlexNet, ResNet18])
+def test_an_epoch_changes_every_layer_and_the_statistics(kind: Any) -> None:
+    rng = np.random.default_rng(0)
+    y = np.repeat(np.arange(10), 2)
+    x = rng.random((20, 32, 32, 3), np.float32)
+    loaded = {DATASET: data(examples(x, y))}
+    before, after = (kind(dataset=DATASET, width=0.05, epochs=epochs).produce(run(loaded)) for epochs in (0, 1))
+    pairs = zip(before.model.get_weights(), after.model.get_weights(), strict=True)
+    assert all(not np.array_equal(old, new) for old, new in pairs)
+    assert np.isfinite(after.logits(x)).all()
 
 
 def test_allconvnet_halves_the_image_by_strides_and_ends_in_the_mean_of_class_maps() -> None:
