@@ -1,0 +1,98 @@
+"""Mutations that move pixels: translation, shear, rotation and scale, each image by an amount of its own."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from generators.regression.pixels import Numbers, Pixels, Values, quantised
+
+_CUBIC = -0.75
+"""The free parameter of the cubic kernel, as in OpenCV."""
+
+
+def translated(x: Pixels, right: Numbers, down: Numbers) -> Pixels:
+    """Return images shifted by pixels, black where nothing was."""
+    one, none = np.ones(len(x)), np.zeros(len(x))
+    return _affine(x, (one, none, -right), (none, one, -down))
+
+
+def sheared(x: Pixels, factor: Numbers) -> Pixels:
+    """Return images whose rows are shifted left by ``factor`` times their distance from the first."""
+    one, none = np.ones(len(x)), np.zeros(len(x))
+    return _affine(x, (one, factor, none), (none, one, none))
+
+
+def rotated(x: Pixels, degrees: Numbers) -> Pixels:
+    """Return images turned counter-clockwise about the pixel (width / 2, height / 2)."""
+    cos, sin = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+    middle, centre = x.shape[2] / 2, x.shape[1] / 2
+    across = (cos, -sin, middle - cos * middle + sin * centre)
+    down = (sin, cos, centre - sin * middle - cos * centre)
+    return _affine(x, across, down)
+
+
+def scaled(x: Pixels, factor: Numbers) -> Pixels:
+    """Return images of the same size, enlarged and cut to their middle, or made smaller on black.
+
+    Cubic interpolation without smoothing; the border is repeated.
+    """
+    n, height, width, channels = x.shape
+    tall, wide = _cubic(height, factor), _cubic(width, factor)
+    rows = (tall @ x.astype(np.float32).reshape(n, height, width * channels)).reshape(x.shape)
+    planes = np.ascontiguousarray(rows.transpose(0, 3, 1, 2)) @ wide.transpose(0, 2, 1)[:, None]
+    return quantised(planes.transpose(0, 2, 3, 1))
+
+
+def _affine(x: Pixels, across: tuple[Numbers, ...], down: tuple[Numbers, ...]) -> Pixels:
+    """Return images resampled: (column, row) shows what was at (a, b, c) . (column, row, 1) for ``across`` and ``down``.
+
+    Bilinear interpolation; black outside.
+    """
+    n, height, width, channels = x.shape
+    rows, columns = np.arange(height, dtype=np.float32)[:, None], np.arange(width, dtype=np.float32)
+
+    def positions(by: tuple[Numbers, ...], size: int) -> tuple[NDArray[np.int32], Values]:
+        a, b, c = (np.asarray(number, np.float32)[:, None, None] for number in by)
+        # One black pixel around the image stands for all that is farther away.
+        place = np.clip(a * columns + (b * rows + c), -1, size)
+        first = np.minimum(np.floor(place), size - 1)
+        return first.astype(np.int32), (place - first)[..., None]
+
+    left, right_share = positions(across, width)
+    top, lower_share = positions(down, height)
+    padded = np.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)]).astype(np.float32).reshape(-1, channels)
+    line = width + 2
+    images = np.arange(n, dtype=np.int32)[:, None, None] * np.int32((height + 2) * line)
+    corner = images + (top + 1) * np.int32(line) + (left + 1)
+
+    def mixed(start: int) -> Values:
+        one, two = padded[corner + start], padded[corner + (start + 1)]
+        return one + right_share * (two - one)
+
+    upper = mixed(0)
+    return quantised(upper + lower_share * (mixed(line) - upper))
+
+
+def _cubic(size: int, factor: Numbers) -> Values:
+    """Return for each image the weights (n, size, size) with which a scaled line takes from the line."""
+    factor = factor[:, None].astype(np.float64)
+    length = np.rint(size * factor)
+    margin = np.where(length > size, (length - size) // 2, -((size - length) // 2))
+    target = np.arange(size) + margin
+    source = (target + 0.5) / factor - 0.5
+    first = np.floor(source)
+    t = source - first
+    near = [_kernel(t + 1), _kernel(t), _kernel(1 - t), _kernel(2 - t)]
+    weights = np.zeros((len(factor), size, size), np.float32)
+    for offset, weight in zip((-1, 0, 1, 2), near, strict=True):
+        taken = np.clip(first + offset, 0, size - 1)
+        weights += (taken[..., None] == np.arange(size)) * weight[..., None].astype(np.float32)
+    inside = (target >= 0) & (target < length)
+    return np.asarray(weights * inside[..., None], np.float32)
+
+
+def _kernel(t: NDArray[np.float64]) -> NDArray[np.float64]:
+    inner = ((_CUBIC + 2) * t - (_CUBIC + 3)) * t * t + 1
+    outer = ((_CUBIC * t - 5 * _CUBIC) * t + 8 * _CUBIC) * t - 4 * _CUBIC
+    return np.where(t <= 1, inner, outer)
