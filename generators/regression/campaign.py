@@ -1,0 +1,143 @@
+"""The loop of every regression fuzzer: make a round of mutants, ask both versions, count, learn, until the budget is spent."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.run import Run
+from generators.regression.fidelity import Fidelity
+from generators.regression.ledger import Judged, Ledger, Mutants, Roots, Rows
+from generators.regression.versions import UNFAITHFUL, Versions, classify
+
+_POINTS = 100
+"""Points of the curve, evenly spread over the budget of mutants."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What ends a campaign: mutants, calls of the models, seconds; ``None`` means no limit."""
+
+    mutants: int
+    model_calls: int | None = None
+    seconds: float | None = None
+
+    def spent(self, model_calls: int, seconds: float) -> bool:
+        """Return whether the calls or the seconds are used up."""
+        return (self.model_calls is not None and model_calls >= self.model_calls) or (
+            self.seconds is not None and seconds >= self.seconds
+        )
+
+
+class Strategy(ABC):
+    """What tells one regression fuzzer from another: which mutants it makes, and what it learns from them."""
+
+    @abstractmethod
+    def propose(self, most: int, rng: np.random.Generator) -> Mutants | None:
+        """Return the next round, at most ``most`` mutants; ``None`` where nothing is left to mutate or too little to spend."""
+
+    @abstractmethod
+    def learn(self, mutants: Mutants, judged: Judged, found: NDArray[np.bool_]) -> None:
+        """Take in what became of a round; ``found`` are the wrong labels seen of each root, this round's among them."""
+
+    @abstractmethod
+    def trace(self, entries: Rows) -> NDArray[np.int8]:
+        """Return the operators that made entries, int8 (n, most), -1 after the last."""
+
+    @property
+    @abstractmethod
+    def waiting(self) -> int:
+        """How many images may be mutated next."""
+
+    @abstractmethod
+    def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """Return what ``restore`` needs: arrays and plain JSON values."""
+
+    @abstractmethod
+    def restore(self, arrays: Mapping[str, NDArray[Any]], plain: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+
+
+@dataclass(kw_only=True)
+class Campaign:
+    """A regression fuzzer at work. ``exhausted`` says that it ended because nothing was left to mutate."""
+
+    run: Run
+    budget: Budget
+    versions: Versions
+    fidelity: Fidelity
+    roots: Roots
+    strategy: Strategy
+    ledger: Ledger
+    exhausted: bool = False
+    _before: float = 0.0
+    _started: float = field(default_factory=time.monotonic)
+
+    def fuzz(self) -> None:
+        """Work until the budget is spent, from where an interrupted campaign stopped; save the state as time goes by."""
+        rng = self.run.rng("fuzzing")
+        self._resume(rng)
+        while not self.budget.spent(self.versions.calls, self.seconds):
+            mutants = self.strategy.propose(self.budget.mutants - self.ledger.mutants, rng)
+            if mutants is None:
+                self.exhausted = not self.strategy.waiting
+                break
+            judged = self._judge(mutants)
+            self.ledger.count(mutants, judged)
+            self.strategy.learn(mutants, judged, self.ledger.found)
+            self._tell(len(mutants))
+            if self.run.checkpoint.due:
+                self._save(rng)
+        self._snapshot()
+
+    @property
+    def seconds(self) -> float:
+        """How long the campaign has worked, before an interruption too."""
+        return self._before + time.monotonic() - self._started
+
+    def _judge(self, mutants: Mutants) -> Judged:
+        answers, roots = self.versions.ask(mutants.x), self.roots
+        kept = self.fidelity.keeps(
+            mutants.x, roots.x[mutants.source], answers.scores, roots.answers.scores[mutants.source]
+        )
+        kind = classify(answers, roots.y[mutants.source], mutants.drop)
+        kind[~(kept & mutants.changed)] = UNFAITHFUL
+        return Judged(kind, answers)
+
+    def _tell(self, made: int) -> None:
+        self.run.images += made
+        ledger, step = self.ledger, max(1, self.budget.mutants // _POINTS)
+        if ledger.mutants // step > (ledger.mutants - made) // step:
+            self._snapshot()
+        self.run.progress(
+            ledger.mutants, self.budget.mutants, f"mutants, {ledger.rfi} regression faults, {ledger.urf} distinct"
+        )
+
+    def _snapshot(self) -> None:
+        if not self.ledger.curve or self.ledger.curve[-1].mutants < self.ledger.mutants:
+            self.ledger.snapshot(self.versions.calls, self.seconds, self.strategy.waiting)
+
+    def _save(self, rng: np.random.Generator) -> None:
+        arrays, plain = {}, {"rng": rng.bit_generator.state, "calls": self.versions.calls, "seconds": self.seconds}
+        for name, part in (("ledger", self.ledger), ("strategy", self.strategy)):
+            own, plain[name] = part.state()
+            arrays |= {f"{name}.{key}": array for key, array in own.items()}
+        self.run.checkpoint.save(arrays, plain)
+
+    def _resume(self, rng: np.random.Generator) -> None:
+        saved = self.run.checkpoint.load()
+        if saved is None:
+            return
+        arrays, plain = saved
+        rng.bit_generator.state = plain["rng"]
+        self.versions.calls, self._before = plain["calls"], plain["seconds"]
+        for name, part in (("ledger", self.ledger), ("strategy", self.strategy)):
+            prefix = f"{name}."
+            own = {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
+            part.restore(own, plain[name])

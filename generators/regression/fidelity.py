@@ -1,0 +1,109 @@
+"""Fidelity gates: which mutants still look enough like the image they come from."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.augmenter import Prepared
+from core.component import Range
+from core.run import Run
+from generators.regression.pixels import Pixels, Values
+
+_WINDOW = 7
+_ALIKE = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fidelity(Prepared):
+    """A gate that compares a mutant with the seed at the root of its line, however often it was mutated since."""
+
+    def network(self, run: Run) -> Any | None:
+        """Return a Keras model from images in [0, 1] to one number each, (n, 1), computed along with both versions.
+
+        ``None`` where the gate needs none.
+        """
+        return None
+
+    @abstractmethod
+    def keeps(self, x: Pixels, roots: Pixels, scores: Values, root_scores: Values) -> NDArray[np.bool_]:
+        """Return which mutants are faithful, bool (n,); scores (n,) are the network's, 0 where there is none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnyFidelity(Fidelity):
+    """Every mutant is faithful enough.
+
+    Source: the variant of DRFuzz without fidelity.
+    """
+
+    tag = "none"
+
+    def keeps(self, x: Pixels, roots: Pixels, scores: Values, root_scores: Values) -> NDArray[np.bool_]:
+        return np.ones(len(x), np.bool_)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StructuralFidelity(Fidelity):
+    """Structural similarity to the seed, the mean over windows of 7 x 7, all pixels alike.
+
+    Source: DRFuzz, fidelity mode ``ssim``; Wang, Bovik, Sheikh and Simoncelli (2004), Image Quality Assessment: From Error
+    Visibility to Structural Similarity.
+    Differs: a mutant that fails is not tried again with another operator.
+    """
+
+    tag = "ssim"
+
+    min: Annotated[float, "least similarity, 1 for equal images", Range(ge=-1, le=1)] = 0.99
+
+    def keeps(self, x: Pixels, roots: Pixels, scores: Values, root_scores: Values) -> NDArray[np.bool_]:
+        return similarity(x, roots) >= self.min
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistanceFidelity(Fidelity):
+    """Few entries differ from the seed's, or none by much: L0 < alpha * entries or L-inf < beta.
+
+    Source: Xie et al. (2019), DeepHunter: A Coverage-Guided Fuzz Testing Framework for Deep Neural Networks, eq. 2.
+    """
+
+    tag = "l0linf"
+
+    alpha: Annotated[float, "share of an image's entries that may differ by anything", Range(ge=0, le=1)] = 0.02
+    beta: Annotated[float, "change that any number of entries may have, in pixel values", Range(ge=0, le=1)] = 0.2
+
+    def keeps(self, x: Pixels, roots: Pixels, scores: Values, root_scores: Values) -> NDArray[np.bool_]:
+        return near(x, roots, self.alpha, self.beta)
+
+
+def near(x: Pixels, roots: Pixels, alpha: float, beta: float) -> NDArray[np.bool_]:
+    """Return whether L0 < alpha * entries or L-inf < beta * 255 between images, bool (n,)."""
+    apart = np.maximum(x, roots) - np.minimum(x, roots)
+    few = np.count_nonzero(apart, axis=(1, 2, 3)) < alpha * x[0].size
+    return np.asarray(few | (apart.max(axis=(1, 2, 3)) < beta * 255))
+
+
+def similarity(x: Pixels, roots: Pixels) -> NDArray[np.float64]:
+    """Return the structural similarity of images, the mean over windows that lie inside and over channels, (n,)."""
+    from scipy.ndimage import uniform_filter
+
+    side = min(x.shape[1:3])
+    size = min(_WINDOW, side - 1 + side % 2)
+    inside = slice(size // 2, -(size // 2) or None)
+
+    def mean(values: Any) -> Any:
+        return uniform_filter(values, (0, size, size, 0))[:, inside, inside]
+
+    one, two = x.astype(np.float64), roots.astype(np.float64)
+    sample = size**2 / (size**2 - 1)  # variances of a sample, as scikit-image has them
+    mean_one, mean_two = mean(one), mean(two)
+    together = sample * (mean(one * two) - mean_one * mean_two)
+    variances = sample * (mean(one * one) - mean_one**2 + mean(two * two) - mean_two**2)
+    first, second = _ALIKE
+    likeness = (2 * mean_one * mean_two + first) / (mean_one**2 + mean_two**2 + first)
+    likeness *= (2 * together + second) / (variances + second)
+    return np.asarray(likeness.mean(axis=(1, 2, 3)))

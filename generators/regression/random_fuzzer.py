@@ -1,0 +1,100 @@
+"""Random testing: one mutation of a seed, drawn blindly, under the accounting of every regression fuzzer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.component import Range
+from generators.regression import operators
+from generators.regression.campaign import Strategy
+from generators.regression.fidelity import near
+from generators.regression.fuzzer import RegressionFuzzer
+from generators.regression.ledger import Judged, Mutants, Roots, Rows
+from generators.regression.operators import Operator
+from generators.regression.pixels import Pixels
+
+_ALPHA, _BETA, _TRIES = 0.02, 0.2, 49
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomFuzzer(RegressionFuzzer):
+    """Random testing: every mutant is a seed mutated once by an operator with parameters drawn at random, nothing is learnt.
+
+    With DeepHunter's operators all their 69 parameters are equally likely, and an operator that moves no pixels is drawn again, up
+    to 49 times, until less than 2 % of the entries differ or none by more than 51 of 255 levels.
+
+    Source: the baseline that DRFuzz's evaluation lacks; Xie et al. (2019), DeepHunter: A Coverage-Guided Fuzz Testing
+    Framework for Deep Neural Networks, for operators and bound.
+    """
+
+    tag = "random_fuzzer"
+
+    operator_set: Annotated[Literal["deephunter", "drfuzz"], "whose operators are drawn"] = "deephunter"
+    round_mutants: Annotated[int, "mutants shown to both versions at once", Range(ge=1)] = 2560
+
+    @property
+    def operators(self) -> Sequence[Operator]:
+        return operators.deephunter() if self.operator_set == "deephunter" else operators.drfuzz()
+
+    def strategy(self, roots: Roots) -> Strategy:
+        return _Blind(self, roots)
+
+
+class _Blind(Strategy):
+    def __init__(self, fuzzer: RandomFuzzer, roots: Roots) -> None:
+        self._roots, self._operators, self._most = roots, fuzzer.operators, fuzzer.round_mutants
+        self._bounded = fuzzer.operator_set == "deephunter"
+        weights = np.array([operator.weight for operator in self._operators], float)
+        self._shares = weights / weights.sum()
+        self._local = np.array([operator.local for operator in self._operators])
+
+    def propose(self, most: int, rng: np.random.Generator) -> Mutants | None:
+        n = min(most, self._most)
+        if not n:
+            return None
+        source = rng.integers(len(self._roots), size=n)
+        parents = self._roots.x[source]
+        operator, x = np.zeros(n, np.int64), parents.copy()
+        refused = np.arange(n)
+        for _ in range(_TRIES):
+            operator[refused] = rng.choice(len(self._operators), size=len(refused), p=self._shares)
+            x[refused] = operators.mutate(self._operators, operator[refused], parents[refused], rng)
+            refused = refused[self._too_far(operator[refused], x[refused], parents[refused])]
+            if not len(refused):
+                break
+        x[refused] = parents[refused]
+        return Mutants(
+            x=x,
+            source=source,
+            entry=source,
+            operator=operator,
+            generation=np.ones(n, np.int64),
+            drop=self._roots.drops[source],
+            changed=(x != parents).any(axis=(1, 2, 3)),
+        )
+
+    def _too_far(self, operator: Rows, x: Pixels, parents: Pixels) -> NDArray[np.bool_]:
+        if not self._bounded:
+            return np.zeros(len(x), np.bool_)
+        return self._local[operator] & ~near(x, parents, _ALPHA, _BETA)
+
+    def learn(self, mutants: Mutants, judged: Judged, found: NDArray[np.bool_]) -> None:
+        """Learn nothing."""
+
+    def trace(self, entries: Rows) -> NDArray[np.int8]:
+        return np.zeros((len(entries), 0), np.int8)
+
+    @property
+    def waiting(self) -> int:
+        return len(self._roots)
+
+    def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        return {}, {}
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]], plain: Mapping[str, Any]) -> None:
+        """Nothing was learnt."""
