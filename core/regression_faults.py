@@ -78,7 +78,9 @@ class RegressionFaults(Examples):
         super().__post_init__()
         for name in ("v1", "v2", "generation", "found_at", "trace"):
             if len(getattr(self, name)) != len(self):
-                raise ValueError(f"{name}: expected {len(self)} rows as there are faults, received {len(getattr(self, name))}")
+                raise ValueError(
+                    f"{name}: expected {len(self)} rows as there are faults, received {len(getattr(self, name))}"
+                )
 
     def path_of(self, row: int) -> tuple[str, ...]:
         """Return the names of the operators that made a fault, the first first."""

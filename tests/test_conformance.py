@@ -193,10 +193,12 @@ ARGUMENTS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "image_folder": lambda folder: {"root": _images(folder / "images")},
     "npz": lambda folder: {"path": _splits(folder / "splits.npz", (8, 8))},
     "coverage": lambda folder: {"criteria": [{"type": "nc"}, {"type": "nbc"}, {"type": "tknc"}]},
+    "drfuzz": lambda folder: {"reference": "older"},
     "label_leak": lambda folder: {"examples": ["learnt"]},
     "mnist": lambda folder: {"root": _splits(folder / "mnist.npz", (28, 28))},
     "fashion_mnist": lambda folder: {"root": _splits(folder / "fashion_mnist.npz", (28, 28))},
     "cifar10": lambda folder: {"root": _splits(folder / "cifar10.npz", (32, 32, 3))},
+    "random_fuzzer": lambda folder: {"reference": "older"},
     "saved": lambda folder: {"path": _model(folder / "model.keras")},
     "significance": lambda folder: {"metric": "shade", "compare": "examples"},
     "trouble": lambda folder: {"unless": _text(folder / "well", "")},
@@ -380,10 +382,17 @@ SURROUNDINGS: dict[str, Any] = {
     "generate": {"noise": {"type": "uniform_noise", "model": "model", "eps": 0.1}},
     "evaluate": {"shades": {"type": "shade", "examples": ["data", "noise"]}},
 }
-BESIDES: dict[str, dict[str, Any]] = {
-    "label_leak": {"learnt": {"type": "dgn", "model": "model", "eps": 0.01, "epochs": 1, "loss": {"type": "nce"}}}
+_OLDER = {"targets": {"older": SURROUNDINGS["targets"]["model"] | {"epochs": 3}}}
+BESIDES: dict[str, dict[str, dict[str, Any]]] = {
+    "label_leak": {
+        "generate": {
+            "learnt": {"type": "dgn", "model": "model", "eps": 0.01, "epochs": 1, "loss": {"type": "nce"}},
+        }
+    },
+    "drfuzz": _OLDER,
+    "random_fuzzer": _OLDER,
 }
-"""Generators that a component needs for its work."""
+"""Stages that a component needs for its work, by section."""
 ORIGINS: dict[type, str] = {
     Classifier: "model", Examples: "noise", Data: "data", Results: "shades", ClassExamples: "learnt"
 }  # fmt: skip
@@ -391,25 +400,32 @@ ORIGINS: dict[type, str] = {
 
 def document(leaf: type[Stage], folder: Path) -> dict[str, Any]:
     """Return an experiment with one stage of a component, called ``it``, and what it needs."""
-    chosen = values(leaf, folder, ORIGINS | dict(_localisers(leaf)))
+    chosen = values(leaf, folder, ORIGINS | dict(_special(leaf)))
     whole = copy.deepcopy(SURROUNDINGS)
     if issubclass(leaf, Target) and leaf.tag != "saved":
         # Large enough for any network of the trade.
         whole["datasets"]["data"]["resize"] = {"leafnet": 96}.get(leaf.tag, 32)
-    for kind, name in _localisers(leaf):
-        maker = next(made for made in STAGES if made.produces is kind)
-        whole.setdefault("localise", {})[name] = values(maker, folder, ORIGINS)
-    whole["generate"] |= BESIDES.get(leaf.tag, {})
+    add_needed(whole, leaf, folder)
     whole.setdefault(leaf.section, {})["it"] = chosen
     return whole
 
 
-def _localisers(leaf: type[Component]) -> Iterator[tuple[type, str]]:
-    """Yield the artefacts of localisers that a component reads, with a name for a stage that makes each."""
+def add_needed(whole: dict[str, Any], leaf: type[Component], folder: Path) -> None:
+    """Add the stages that a component needs beside the surroundings."""
+    for section, stages in BESIDES.get(leaf.tag, {}).items():
+        whole.setdefault(section, {}).update(stages)
+    for kind, name in _special(leaf):
+        maker = next(made for made in STAGES if made.produces is kind)
+        whole.setdefault(maker.section, {})[name] = values(maker, folder, ORIGINS)
+        add_needed(whole, maker, folder)
+
+
+def _special(leaf: type[Component]) -> Iterator[tuple[type, str]]:
+    """Yield the artefacts of its own kind that a component reads, with a name for a stage that makes each."""
     for field in fields_of(leaf):
         kind = _innermost(field.kind)
         if kind.name == "nested" and kind.target is not None:
-            yield from _localisers(next(iter(CATALOGUE.of(kind.target).values())))
+            yield from _special(next(iter(CATALOGUE.of(kind.target).values())))
         elif kind.name == "ref" and kind.target not in (*ORIGINS, Artefact) and kind.target is not None:
             yield kind.target, kind.target.__name__.lower()
 
@@ -546,12 +562,10 @@ def test_an_evaluation_gives_numbers_in_range(leaf: type[Evaluation], constant: 
     whole: dict[str, Any] = {
         "datasets": {"data": {"type": "plain", "images": 6}},
         "targets": {"model": {"type": "dense", "dataset": "data"}},
-        "generate": {"noise": {"type": "uniform_noise", "model": "model", "eps": 0.01}, **BESIDES.get(leaf.tag, {})},
+        "generate": {"noise": {"type": "uniform_noise", "model": "model", "eps": 0.01}},
     }
-    whole["evaluate"] = {**SURROUNDINGS["evaluate"], "it": values(leaf, tmp_path, ORIGINS | dict(_localisers(leaf)))}
-    for kind, name in _localisers(leaf):
-        maker = next(made for made in STAGES if made.produces is kind)
-        whole.setdefault("localise", {})[name] = values(maker, tmp_path, ORIGINS)
+    whole["evaluate"] = {**SURROUNDINGS["evaluate"], "it": values(leaf, tmp_path, ORIGINS | dict(_special(leaf)))}
+    add_needed(whole, leaf, tmp_path)
     graph = bench.graph(whole)
     model = next(work for work in graph.works.values() if work.stage == "model")
     cost = {"seconds": 1.0, "cpu_seconds": 1.0, "peak_memory": 2**20, "images": 6}

@@ -13,7 +13,7 @@ from core.language.experiment import Experiment, StageSpec
 
 TINY: Mapping[str, int] = {
     "train_size": 200, "test_size": 50, "epochs": 1, "max_iter": 2, "num_random_init": 1, "train_steps": 20, "steps": 4,
-    "iterations": 1, "seed_count": 20,
+    "iterations": 1, "seed_count": 20, "mutants": 2000,
 }  # fmt: skip
 """The largest value each of these parameters has in a smoke run, wherever it occurs."""
 

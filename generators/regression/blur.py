@@ -90,5 +90,3 @@ def _without(values: list[Pixels], extreme: np.ufunc, other: np.ufunc) -> list[P
         kept.append(other(best, value))
         best = extreme(best, value)
     return kept
-
-

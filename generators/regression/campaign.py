@@ -124,7 +124,12 @@ class Campaign:
             self.ledger.snapshot(self.versions.calls, self.seconds, self.strategy.waiting)
 
     def _save(self, rng: np.random.Generator) -> None:
-        arrays, plain = {}, {"rng": rng.bit_generator.state, "calls": self.versions.calls, "seconds": self.seconds}
+        arrays: dict[str, NDArray[Any]] = {}
+        plain: dict[str, Any] = {
+            "rng": rng.bit_generator.state,
+            "calls": self.versions.calls,
+            "seconds": self.seconds,
+        }
         for name, part in (("ledger", self.ledger), ("strategy", self.strategy)):
             own, plain[name] = part.state()
             arrays |= {f"{name}.{key}": array for key, array in own.items()}

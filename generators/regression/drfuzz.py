@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from core.component import Range
 from generators.regression import operators
 from generators.regression.campaign import Strategy
-from generators.regression.fidelity import AnyFidelity
+from generators.regression.fidelity import AnyFidelity, Fidelity
 from generators.regression.fuzzer import RegressionFuzzer
 from generators.regression.ledger import Judged, Mutants, Roots, Rows
 from generators.regression.operators import Operator
 from generators.regression.pool import Pool
 from generators.regression.selection import OperatorChain, Selection
-from generators.regression.versions import CANDIDATE, FAULT, UNFAITHFUL, drop
+from generators.regression.versions import CANDIDATE, FAULT, UNFAITHFUL
 
 Ablated = Literal["nothing", "mcmc", "diversity", "fidelity", "decay", "trimming", "banning"]
 
@@ -49,7 +49,9 @@ class DRFuzz(RegressionFuzzer):
     operator_selection: Annotated[
         Selection, "how the chain goes on after a rejected operator: draw again, stay (mh), or never reject"
     ] = "mcmc_redraw"
-    reward_k: Annotated[float, "share of the difference between the versions in an operator's reward", Range(ge=0, le=1)] = 1 / 3
+    reward_k: Annotated[
+        float, "share of the difference between the versions in an operator's reward", Range(ge=0, le=1)
+    ] = 1 / 3
     ablate: Annotated[Ablated, "the part that is left out, for an ablation table"] = "nothing"
     as_published: Annotated[bool, "let noise overflow and seeds decay only where a fault was found"] = False
 
@@ -63,6 +65,12 @@ class DRFuzz(RegressionFuzzer):
             yield "mutants", f"{self.mutants} are not enough for the {self.mutants_per_seed} of one seed; raise it"
         if self.ablate == "mcmc" and self.operator_selection == "uniform":
             yield "ablate", "operators are selected uniformly already; choose another `operator_selection`"
+        if self.ablate == "fidelity" and isinstance(self.fidelity, AnyFidelity):
+            yield "ablate", "there is no gate to leave out; choose a `fidelity`"
+
+    @property
+    def gate(self) -> Fidelity:
+        return AnyFidelity() if self.ablate == "fidelity" else self.fidelity
 
     def strategy(self, roots: Roots) -> Strategy:
         return _Chained(self, roots)

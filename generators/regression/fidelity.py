@@ -56,7 +56,7 @@ class StructuralFidelity(Fidelity):
     Differs: a mutant that fails is not tried again with another operator.
     """
 
-    tag = "ssim"
+    tag = "ssim_to_seed"
 
     min: Annotated[float, "least similarity, 1 for equal images", Range(ge=-1, le=1)] = 0.99
 

@@ -41,13 +41,20 @@ class RegressionFuzzer(Generator):
     data: Annotated[Ref[Examples] | None, "images to start from; default: the model's data set"] = None
     mutants: Annotated[int, "mutants to make, at most", Range(ge=1)] = 1_000_000
     model_calls: Annotated[int | None, "batches to show both versions, at most", Range(ge=1)] = None
-    seconds: Annotated[float | None, "seconds to work, at most; makes results depend on the machine", Range(gt=0)] = None
+    seconds: Annotated[float | None, "seconds to work, at most; makes results depend on the machine", Range(gt=0)] = (
+        None
+    )
     fidelity: Fidelity = field(default_factory=AnyFidelity)
 
     @property
     @abstractmethod
     def operators(self) -> Sequence[Operator]:
         """The mutation operators, in the order that traces refer to."""
+
+    @property
+    def gate(self) -> Fidelity:
+        """The fidelity gate that mutants must pass."""
+        return self.fidelity
 
     @abstractmethod
     def strategy(self, roots: Roots) -> Strategy:
@@ -59,22 +66,24 @@ class RegressionFuzzer(Generator):
 
     def preparations(self) -> Mapping[str, Preparation]:
         assert self.data is not None  # the graph fills in the model's data set
-        return self.fidelity.preparations(self.model, replace(self.data, part="train"))
+        return self.gate.preparations(self.model, replace(self.data, part="train"))
 
     @final
     def produce(self, run: Run) -> RegressionFaults:
         assert self.data is not None
         pool = run[self.data]
-        versions = Versions(run[self.reference], run[self.model], self.fidelity.network(run))
+        versions = Versions(run[self.reference], run[self.model], self.gate.network(run))
         roots, initial = _start(pool, versions)
         if not len(roots):
-            raise StageError(f"both versions are right on none of the {len(pool)} images, so that there is nothing to mutate")
+            raise StageError(
+                f"both versions are right on none of the {len(pool)} images, so that there is nothing to mutate"
+            )
         ledger = Ledger(roots, [operator.name for operator in self.operators])
         campaign = Campaign(
             run=run,
             budget=Budget(self.mutants, self.model_calls, self.seconds),
             versions=versions,
-            fidelity=self.fidelity,
+            fidelity=self.gate,
             roots=roots,
             strategy=self.strategy(roots),
             ledger=ledger,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from core.regression_faults import OperatorCount, Snapshot
 from generators.regression.pixels import Pixels
-from generators.regression.versions import BOTH_FAIL, FAULT, UNFAITHFUL, Answers, classify, drop
+from generators.regression.versions import BOTH_FAIL, FAULT, UNFAITHFUL, Answers, drop
 
 Rows = NDArray[np.int64]
 

@@ -42,9 +42,7 @@ class Operator:
     weight: int = 1
 
 
-def mutate(
-    operators: Sequence[Operator], which: NDArray[np.int64], x: Pixels, rng: np.random.Generator
-) -> Pixels:
+def mutate(operators: Sequence[Operator], which: NDArray[np.int64], x: Pixels, rng: np.random.Generator) -> Pixels:
     """Return each image mutated by the operator at its position in ``operators``, (n,)."""
     return _dispatched([operator.mutate for operator in operators], which, x, rng)
 
@@ -153,13 +151,10 @@ def _without_rng(function: Callable[[Pixels], Pixels]) -> Mutation:
 
 def _any_mutation(mutations: Sequence[Mutation]) -> Mutation:
     """Return a mutation that is one of several, drawn for each image."""
-
     return lambda x, rng: _dispatched(mutations, rng.integers(len(mutations), size=len(x)), x, rng)
 
 
-def _dispatched(
-    mutations: Sequence[Mutation], which: NDArray[np.int64], x: Pixels, rng: np.random.Generator
-) -> Pixels:
+def _dispatched(mutations: Sequence[Mutation], which: NDArray[np.int64], x: Pixels, rng: np.random.Generator) -> Pixels:
     made = np.empty_like(x)
     for position in np.unique(which):
         rows = np.flatnonzero(which == position)

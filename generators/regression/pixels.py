@@ -15,14 +15,14 @@ Numbers = NDArray[Any]
 """One number for each image, (n,)."""
 
 
-def quantised(values: Values) -> Pixels:
+def quantised(values: NDArray[Any]) -> Pixels:
     """Return grey levels clipped to 0..255 and rounded."""
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(values), 0, 255), np.uint8)
 
 
-def wrapped(values: Values) -> Pixels:
+def wrapped(values: NDArray[Any]) -> Pixels:
     """Return grey levels cut off after the point and taken modulo 256, as a cast without clipping does."""
-    return (np.trunc(values).astype(np.int64) % 256).astype(np.uint8)
+    return np.asarray(np.trunc(values).astype(np.int64) % 256, np.uint8)
 
 
 def column(numbers: Numbers) -> Values:

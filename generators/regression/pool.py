@@ -72,7 +72,7 @@ class Pool:
 
     def images(self, entries: Rows) -> Pixels:
         """Return the images of living entries."""
-        return self._images[self["slot"][entries]]
+        return np.asarray(self._images[self["slot"][entries]])
 
     def choose(self, count: int, rng: np.random.Generator) -> Rows:
         """Return living entries drawn one after another in proportion to their weights, none twice.

@@ -24,7 +24,7 @@ def kernel(selection: Selection, n: int) -> NDArray[np.float64]:
     ranks = np.arange(n)
     accepted = np.minimum(1, (1 - 1 / n) ** (ranks - ranks[:, None])) / n
     if selection == "mh":
-        return accepted + np.diag(1 - accepted.sum(axis=1))
+        return np.asarray(accepted + np.diag(1 - accepted.sum(axis=1)))
     return np.asarray(accepted / accepted.sum(axis=1, keepdims=True))
 
 
@@ -39,7 +39,7 @@ class OperatorChain:
     @property
     def scores(self) -> NDArray[np.float64]:
         """Reward rate times rate of faithfulness of each operator, (n,); 0 of one that was never used."""
-        return self.rewarded * self.faithful / np.maximum(self.used, 1) ** 2
+        return np.asarray(self.rewarded * self.faithful / np.maximum(self.used, 1) ** 2)
 
     def walk(self, steps: int, rng: np.random.Generator) -> Counts:
         """Return the operators of the next steps, int64 (steps,); they are ranked once, ties at random."""

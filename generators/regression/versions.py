@@ -54,7 +54,9 @@ class Versions:
             ("classes:", reference.num_classes, model.num_classes),
         ):
             if old != new:
-                raise StageError(f"reference: expected a model for {what} {new} like the one under test, received {old}")
+                raise StageError(
+                    f"reference: expected a model for {what} {new} like the one under test, received {old}"
+                )
         keras = backend.keras()
         inputs = keras.Input(model.input_shape)
         parts = [reference.model, model.model] + ([] if network is None else [network])

@@ -1,0 +1,39 @@
+"""Fidelity gates: scikit-image's similarity, DeepHunter's bound."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from skimage.metrics import structural_similarity
+
+from generators.regression.fidelity import AnyFidelity, DistanceFidelity, StructuralFidelity, near, similarity
+
+NO_SCORES = np.zeros(0, np.float32)
+
+
+@pytest.mark.parametrize("shape", [(28, 28, 1), (16, 13, 3)])
+def test_similarity_is_scikit_images(shape: tuple[int, int, int]) -> None:
+    rng = np.random.default_rng(0)
+    roots = rng.integers(0, 256, (5, *shape)).astype(np.uint8)
+    x = np.clip(roots + rng.normal(0, [[[[1]]], [[[5]]], [[[20]]], [[[60]]], [[[0]]]], roots.shape), 0, 255).astype(
+        np.uint8
+    )
+    ours = similarity(x, roots)
+    theirs = [structural_similarity(a, b, data_range=255, channel_axis=-1) for a, b in zip(x, roots, strict=True)]
+    assert ours == pytest.approx(theirs, abs=1e-9)
+    gate = StructuralFidelity(min=0.99)
+    assert gate.keeps(x, roots, NO_SCORES, NO_SCORES).tolist() == [value >= 0.99 for value in theirs]
+    small = roots[:, :4, :5]
+    assert similarity(small, small) == pytest.approx(np.ones(5))
+
+
+def test_few_entries_or_none_by_much() -> None:
+    roots = np.full((5, 10, 10, 1), 100, np.uint8)
+    x = roots.copy()
+    x[1] += 50  # all by less than 51
+    x[2] -= 51
+    x[3, 0, 0] = 255  # one entry of a hundred
+    x[4, 0, :2] = 0  # two are not fewer than two
+    assert near(x, roots, 0.02, 0.2).tolist() == [True, True, False, True, False]
+    assert DistanceFidelity().keeps(x, roots, NO_SCORES, NO_SCORES).tolist() == [True, True, False, True, False]
+    assert AnyFidelity().keeps(x, roots, NO_SCORES, NO_SCORES).all()

@@ -1,0 +1,72 @@
+"""DRFuzz's own pairs of models on MNIST: initial faults, yields of single mutations, campaigns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from core.artefacts import Examples
+from core.classifier import Classifier
+from core.component import Ref
+from core.networks.rewire import to_logits
+from core.regression_faults import RegressionFaults
+from core.run import Run
+from generators.regression.drfuzz import DRFuzz
+from generators.regression.fuzzer import RegressionFuzzer
+from generators.regression.random_fuzzer import RandomFuzzer
+from targets.models.model_file import ModelFile
+
+pytestmark = pytest.mark.shared
+
+PAIRS = {
+    "supply": ("lenet5_supply_v1.hdf5", "lenet5_supply_v2.h5"),
+    "prune": ("lenet5_base.hdf5", "lenet5_prune.h5"),
+}
+V1: Any = Ref("v1")
+V2: Any = Ref("v2")
+DATA: Any = Ref("mnist", part="test")
+
+
+@pytest.fixture(scope="module")
+def mnist(shared: Path) -> Examples:
+    with np.load(shared / "data" / "mnist.npz") as stored:
+        x = stored["x_test"][..., None].astype(np.float32) / np.float32(255)
+        return Examples(x=x, y=stored["y_test"].astype(np.int64), index=np.arange(len(x)))
+
+
+def fuzz(fuzzer: type[RegressionFuzzer], pair: str, shared: Path, mnist: Examples, **values: Any) -> RegressionFaults:
+    v1, v2 = (Classifier(to_logits(ModelFile(shared / "models" / "drfuzz" / name).load())) for name in PAIRS[pair])
+    inputs = {"v1": v1, "v2": v2, "mnist": mnist}
+    run = Run("fuzz", 1, "test", lambda ref: inputs[ref.stage], lambda ref: {}, lambda done, total, unit: None)
+    return fuzzer(model=V2, reference=V1, data=DATA, **values).produce(run)
+
+
+@pytest.mark.parametrize(("pair", "right", "initial"), [("supply", 8587, 55), ("prune", 9807, 40)])
+def test_initial_faults_are_the_published_models(
+    pair: str, right: int, initial: int, shared: Path, mnist: Examples
+) -> None:
+    found = fuzz(RandomFuzzer, pair, shared, mnist, mutants=10)
+    assert len(found.initial_index) == initial
+    assert found.seed_count == right - initial
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("pair", "faults", "both_fail"), [("supply", 12.7, 52), ("prune", 6.7, 60)])
+def test_single_mutations_yield_what_was_measured(
+    pair: str, faults: float, both_fail: float, shared: Path, mnist: Examples
+) -> None:
+    found = fuzz(RandomFuzzer, pair, shared, mnist, mutants=20_000, operator_set="drfuzz")
+    last = found.curve[-1]
+    assert last.rfi / 20 == pytest.approx(faults, rel=0.35)
+    assert (last.v2_failures - last.rfi) / 20 == pytest.approx(both_fail, rel=0.35)
+
+
+@pytest.mark.slow
+def test_sixty_thousand_mutants_find_what_the_prototype_found(shared: Path, mnist: Examples) -> None:
+    found = fuzz(DRFuzz, "supply", shared, mnist, mutants=60_000)
+    last = found.curve[-1]
+    assert last.rfi == pytest.approx(1150, rel=0.25)
+    assert last.urf == pytest.approx(590, rel=0.25)
