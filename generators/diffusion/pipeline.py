@@ -68,8 +68,12 @@ class Pipeline(Painter):
     def check(self) -> Iterator[tuple[str, str]]:
         if (self.hub is None) == (self.folder is None):
             yield "", "expected either hub, the id of a model, or folder, where it is"
+        if self.hub is not None and (self.hub.count("/") > 1 or self.hub.startswith((".", "/", "~"))):
+            yield "hub", f"expected an id such as owner/name, received {self.hub}; a place on this machine is a folder"
         if self.folder is not None and self.revision is not None:
             yield "revision", "belongs to a model of the hub; a folder holds one revision"
+        if int(self.steps * self.strength) < 1:
+            yield "strength", f"leaves none of {self.steps} steps; raise it to at least {1 / self.steps:.3g}"
         if wrong := _not_a_template(self.prompt):
             yield "prompt", f"expected {{source}} and {{target}} alone in braces, received {wrong}"
 

@@ -220,6 +220,10 @@ def test_faults_are_found_before_the_work(folder: Path) -> None:
     assert [field for field, _ in Pipeline().check()] == [""]
     assert [field for field, _ in painter(folder, hub="owner/name").check()] == [""]
     assert [field for field, _ in painter(folder, revision="main").check()] == ["revision"]
+    assert [field for field, _ in painter(folder, strength=0.3).check()] == ["strength"]
+    assert not list(painter(folder, strength=0.34).check())
+    for place in ("./model", "/models/model", "models/one/two"):
+        assert [field for field, _ in Pipeline(hub=place).check()] == ["hub"]
     for prompt in ("a {caption}", "a {target.__class__}", "a {}", "a {target", "a {target!r}", "a {target:>9}"):
         assert [field for field, _ in painter(folder, prompt=prompt).check()] == ["prompt"]
 
