@@ -182,7 +182,7 @@ def _experiment() -> Schema:
             "figure": {
                 "enum": list(typing.get_args(TableFigure)),
                 "default": "heatmap",
-                "description": "What the table is drawn as, if its numbers are of one metric.",
+                "description": "What the table is drawn as, if its numbers are of one metric (radar: of one unit).",
             },
             "caption": {"type": "string", "description": "The caption of the table."},
             "against": {

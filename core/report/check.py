@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from math import prod
 
 from core.component import Plain
+from core.report.radar import LEAST_SPOKES
 from core.report.spec import LEVELS, ExpectedSpec, Labels, TableSpec
 
 Varies = Mapping[str, Sequence[Plain]]
@@ -39,10 +41,22 @@ def table_faults(spec: TableSpec, varies: Varies) -> list[str]:
         ]
     if spec.against is not None and spec.against not in (metrics := varies.get("metric", ())):
         faults.append(f"against: '{spec.against}' is no metric of '{spec.source}'{_nearest(spec.against, metrics)}")
+    if spokes := _too_few_spokes(spec, varies):
+        faults.append(spokes)
     # A level that is misspelt or forgotten lacks its place for that reason alone.
     if set(spec.levels) - set(known) or _empty_sides(spec):
         return faults
     return faults + [fault for level in known if (fault := _unplaced(spec, level, varies.get(level, ())))]
+
+
+def _too_few_spokes(spec: TableSpec, varies: Varies) -> str:
+    """Return the fault of a radar that is known to have no polygon."""
+    counts = [
+        len(allowed) if (allowed := spec.allowed(level)) else len(varies.get(level, ())) for level in spec.columns
+    ]
+    if spec.figure != "radar" or 0 in counts or prod(counts) >= LEAST_SPOKES:
+        return ""
+    return f"figure: a radar has a spoke for each column and takes {LEAST_SPOKES}, received {prod(counts)}; take bars"
 
 
 def _empty_sides(spec: TableSpec) -> list[str]:

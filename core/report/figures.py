@@ -1,4 +1,4 @@
-"""Pictures of a table: a heat map or bars, and curves along its numeric levels."""
+"""Pictures of a table: a heat map, bars or a radar, and curves along its numeric levels."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from core.report.canvas import FAINT, INK, drawn
 from core.report.cells import Cell, number
 from core.report.curves import curves_along, lines
 from core.report.matrix import Key, Matrix
+from core.report.radar import LEAST_SPOKES, radar
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,11 +21,10 @@ if TYPE_CHECKING:
 
 
 def table_figures(matrix: Matrix) -> dict[str, bytes]:
-    """Return the figures of a table as PNG by name: a heat map or bars, and curves along each numeric axis."""
+    """Return the figures of a table as PNG by name: a heat map, bars or a radar, and curves along each numeric axis."""
     figures = {}
-    # Metrics in different units have no scale in common.
-    if len({(cell.metric, cell.unit) for cell in matrix.measured}) == 1 and len(matrix.measured) > 1:
-        draw = bars if matrix.spec.figure == "bars" else _heatmap
+    if _on_one_scale(matrix):
+        draw = {"heatmap": _heatmap, "bars": bars, "radar": radar}[matrix.spec.figure]
         figures[f"{matrix.spec.name}_{matrix.spec.figure}"] = drawn(partial(draw, matrix=matrix))
     for side, levels in (("rows", matrix.spec.rows), ("columns", matrix.spec.columns)):
         for depth, level in enumerate(levels):
@@ -32,6 +32,16 @@ def table_figures(matrix: Matrix) -> dict[str, bytes]:
                 name = f"{matrix.spec.name}_by_{level}"
                 figures[name] = drawn(partial(lines, matrix=matrix, level=level, curves=curves))
     return figures
+
+
+def _on_one_scale(matrix: Matrix) -> bool:
+    """Whether there is a table to be drawn, all of its numbers on one scale."""
+    if len(matrix.measured) < 2:
+        return False
+    if matrix.spec.figure == "radar":
+        # Before and after are two metrics, and are meant to be seen on one scale.
+        return len(matrix.columns) >= LEAST_SPOKES and len({cell.unit for cell in matrix.measured}) == 1
+    return len({(cell.metric, cell.unit) for cell in matrix.measured}) == 1
 
 
 def _heatmap(figure: Figure, matrix: Matrix) -> None:

@@ -12,7 +12,7 @@ from core.component import Plain
 
 CellFormat = Literal["mean ± sd", "mean", "mean [lower, upper]", "n"]
 Best = Literal["bold", "none"]
-TableFigure = Literal["heatmap", "bars"]
+TableFigure = Literal["heatmap", "bars", "radar"]
 Labels = Mapping[str, Plain]
 
 MAX_CLASSES = 12  # classes that a picture shows, the first ones

@@ -109,3 +109,11 @@ def test_expected_values_of_the_demo_have_no_fault() -> None:
 )
 def test_faults_of_expected_values(spec: ExpectedSpec, fault: str) -> None:
     assert expected_faults(spec, {"table_2": TABLE}, VARIES) == [fault]
+
+
+def test_a_radar_takes_three_spokes() -> None:
+    radar = replace(TABLE, rows=("eps", "model"), columns=("examples",), figure="radar")
+    assert table_faults(radar, VARIES) == []
+    assert table_faults(replace(radar, where={"examples": ("mnist", "pgd")}), VARIES) == [
+        "figure: a radar has a spoke for each column and takes 3, received 2; take bars"
+    ]
