@@ -152,7 +152,7 @@ def sheet(seeds: Seeds, made: Augmented, path: Path, rows: int = 12, columns: in
     """Draw seed, mask and result side by side, under them the label wanted."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(columns * 2.4, rows * 0.95))
+    figure = Figure(figsize=(columns * 2.4, rows * 0.95), facecolor="0.6")
     axes = figure.subplots(rows, 3 * columns)
     assert made.masks is not None
     for row, places in enumerate(axes.T.reshape(columns, 3, rows).transpose(0, 2, 1).reshape(-1, 3)):
