@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
+from core.artefacts import DataInfo
 from core.component import Plain, Ref
 from core.dataset import Dataset
 from core.families import Evaluation
@@ -72,8 +73,21 @@ class Experiment:
 
     def component(self, name: str, point: Point) -> Stage:
         """Return the component of a stage at a point; axes it does not use are ignored."""
+        return self._component(name, self._own(name, point))
+
+    @cache  # noqa: B019
+    def _info(self, name: str, point: tuple[tuple[str, Plain], ...]) -> DataInfo:
+        dataset = self._component(name, point)
+        assert isinstance(dataset, Dataset)
+        return dataset.info()
+
+    def info(self, name: str, point: Point) -> DataInfo:
+        """Return what is known of a data set at a point, asked once: a data set may have to list all its files."""
+        return self._info(name, self._own(name, point))
+
+    def _own(self, name: str, point: Point) -> tuple[tuple[str, Plain], ...]:
         used = self.stages[name].own_axes
-        return self._component(name, tuple((axis, value) for axis, value in point.items() if axis in used))
+        return tuple((axis, value) for axis, value in point.items() if axis in used)
 
     def components(self, name: str) -> Iterator[Stage]:
         """Yield the stage's component at every point of its own axes."""

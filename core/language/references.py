@@ -189,9 +189,7 @@ def _infos(experiment: Experiment, component: Stage, point: Point) -> dict[str, 
         if experiment.is_gathered(ref):  # rows, of whatever images
             continue
         if (name := data_behind(experiment, ref.stage, point)) is not None:
-            dataset = experiment.component(name, point)
-            assert isinstance(dataset, Dataset)
-            found[ref.stage] = dataset.info()
+            found[ref.stage] = experiment.info(name, point)
     return found
 
 

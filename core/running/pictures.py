@@ -9,7 +9,6 @@ import numpy as np
 
 from core.artefacts import Artefact, Data, Examples
 from core.attack import PER_CLASS, SHOWN
-from core.dataset import Dataset
 from core.language.experiment import Experiment
 from core.language.references import data_behind
 from core.rankings import NeuronRanking, PixelRanking
@@ -94,9 +93,7 @@ class Pictures:
         """Return the names of the classes of the data behind a work; their numbers where these are not known."""
         names: tuple[str, ...] = ()
         if (name := data_behind(self._experiment, work.stage, work.point)) is not None:
-            dataset = self._experiment.component(name, work.point)
-            assert isinstance(dataset, Dataset)
-            names = dataset.info().class_names
+            names = self._experiment.info(name, work.point).class_names
         return list(names) if len(names) >= count else [str(label) for label in range(count)]
 
 
