@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 _BAR = 0.16
 """Inches that a bar is high."""
+_LINE, _LINES = 30, 4
+"""Characters of a row's name on one line, and lines at most: a list of layers must not take the bars' room."""
 
 
 def bars(figure: Figure, matrix: Matrix) -> None:
@@ -34,7 +37,7 @@ def bars(figure: Figure, matrix: Matrix) -> None:
         whiskers = {"xerr": deviations, "error_kw": {"elinewidth": 0.8}} if deviations.any() else {}
         axes.barh(places, means, height=0.9 * high, color=PALETTE[j % len(PALETTE)], label=names[j],
                   hatch="////" if j >= len(PALETTE) else None, **whiskers)  # fmt: skip
-    axes.set_yticks(range(rows), [" · ".join(filter(None, matrix.row_labels(row))) for row in matrix.rows])
+    axes.set_yticks(range(rows), [_folded(" · ".join(filter(None, matrix.row_labels(row)))) for row in matrix.rows])
     axes.set_ylim(rows - 0.5, -0.5)
     if matrix.measured[0].unit == "proportion":
         axes.set_xlim(0, matrix.measured[0].scale(matrix.spec.percent))
@@ -44,3 +47,10 @@ def bars(figure: Figure, matrix: Matrix) -> None:
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def _folded(name: str) -> str:
+    """Return a row's name on several lines, cut short where these are not enough."""
+    # Names join the members of a list with +, where no line would break.
+    lines = wrap(name.replace("+", "+ "), _LINE, max_lines=_LINES, placeholder=" …")
+    return "\n".join(line.replace("+ ", "+") for line in lines)

@@ -41,7 +41,14 @@ def _on_one_scale(matrix: Matrix) -> bool:
     if matrix.spec.figure == "radar":
         # Before and after are two metrics, and are meant to be seen on one scale.
         return len(matrix.columns) >= LEAST_SPOKES and len({cell.unit for cell in matrix.measured}) == 1
-    return len({(cell.metric, cell.unit) for cell in matrix.measured}) == 1
+    return len({(cell.metric, cell.unit) for cell in matrix.measured}) == 1 and not _of_several_scores(matrix)
+
+
+def _of_several_scores(matrix: Matrix) -> bool:
+    """Whether the numbers are scores of different kinds, which have no scale in common."""
+    sides = ((matrix.spec.rows, matrix.rows), (matrix.spec.columns, matrix.columns))
+    kinds = {key[levels.index("group")] for levels, keys in sides if "group" in levels for key in keys}
+    return matrix.measured[0].unit == "score" and len(kinds) > 1
 
 
 def _heatmap(figure: Figure, matrix: Matrix) -> None:

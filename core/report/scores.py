@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 BINS = (10, 40)  # at least and at most, by how many inputs the smallest set has
 TAILS = (0.5, 99.5)  # percentiles; what lies beyond is counted in the outermost bins
+WIDE = 1e3  # positive scores that spread over more than this factor are counted on a logarithmic scale
+DECADES = 9.0  # of a logarithmic scale at most
 POINTS = 400  # of a curve
 EMPTY, GRID = "#eceff1", "#dfe4e8"
 
@@ -40,8 +42,8 @@ def fault_figure(found: FaultCurves) -> bytes:
 
 def _histograms(figure: Figure, found: ScoreHistograms) -> None:
     count = len(found.scores)
-    across = min(count, 4)
-    down = ceil(count / across)
+    down = ceil(count / 4)
+    across = ceil(count / down)
     figure.set_size_inches(2.6 * across + 0.6, 1.75 * down + 0.2)
     grid: Any = figure.subplots(down, across, squeeze=False)
     for i, axes in enumerate(grid.flat):
@@ -49,7 +51,8 @@ def _histograms(figure: Figure, found: ScoreHistograms) -> None:
             axes.set_visible(False)
             continue
         sets = [values[np.isfinite(values)] for values in found.values[i]]
-        edges = _edges(sets)
+        wide = _is_wide(sets)
+        edges = _edges(sets, logarithmic=wide)
         for at, values in enumerate(sets):
             if len(values):
                 shares = np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0] / len(values)
@@ -57,6 +60,9 @@ def _histograms(figure: Figure, found: ScoreHistograms) -> None:
                 axes.stairs(100 * shares, edges, color=colour, linewidth=1.3, linestyle=DASHES[at // len(PALETTE)])
                 axes.stairs(100 * shares, edges, color=colour, alpha=0.15, fill=True)
         _plain(axes, _folded(found.scores[i]))
+        if wide:
+            axes.set_xscale("log")
+            axes.minorticks_off()
         axes.set_ylim(bottom=0)
         if i % across == 0:
             axes.set_ylabel("inputs (%)")
@@ -64,15 +70,28 @@ def _histograms(figure: Figure, found: ScoreHistograms) -> None:
     figure.tight_layout()
 
 
-def _edges(sets: Sequence[NDArray[Any]]) -> NDArray[Any]:
+def _is_wide(sets: Sequence[NDArray[Any]]) -> bool:
+    """Return whether scores spread over orders of magnitude, as those of a sure model do: one bin would hold them all."""
+    values = np.concatenate(sets)
+    if not len(values) or values.min() < 0:
+        return False
+    low, high = np.percentile(values, (25, 99.5))
+    return bool(high > WIDE * low and (values > 0).mean() > 0.5)
+
+
+def _edges(sets: Sequence[NDArray[Any]], *, logarithmic: bool) -> NDArray[Any]:
     """Return the edges of the bins that all sets are counted in."""
     values = np.concatenate(sets)
+    if logarithmic:
+        values = np.log10(values[values > 0])
     low, high = np.percentile(values, TAILS) if len(values) else (0.0, 1.0)
+    if logarithmic:
+        low = max(low, high - DECADES)
     if not high > low:
         low, high = low - 0.5, low + 0.5
     fewest = min((len(one) for one in sets if len(one)), default=0)
     edges: NDArray[Any] = np.linspace(low, high, int(np.clip(2 * fewest ** (1 / 3), *BINS)) + 1)
-    return edges
+    return 10.0**edges if logarithmic else edges
 
 
 def _correlations(figure: Figure, found: ScoreCorrelations) -> None:

@@ -100,6 +100,27 @@ def test_metrics_in_different_units_share_no_colour_scale() -> None:
     assert table_figures(matrix) == {}
 
 
+@pytest.mark.parametrize(("unit", "drawn"), [("score", []), ("proportion", ["t_heatmap"])])
+def test_scores_of_different_kinds_share_no_colour_scale(unit: str, drawn: list[str]) -> None:
+    rows = [row("mlp", "clean", 1, eps=None, seed=None, metric="mean", group=group, value=value, unit=unit)
+            for group, value in (("lsa", 0.8), ("dsa", 0.4))]  # fmt: skip
+    spec = TableSpec(name="t", source="robustness", rows=("group",), columns=("examples",), metric="mean")
+    assert list(table_figures(build(spec, pd.DataFrame(rows), (), Experiment(name="x")))) == drawn
+
+
+def test_a_long_name_of_bars_goes_on_in_lines_below() -> None:
+    name = "nc (layers " + "+".join(f"block{i}_conv1" for i in range(12)) + ")"
+    rows = [row("mlp", "clean", 1, eps=None, seed=None, group=group, value=0.5) for group in (name, "idc (m 8)")]
+    spec = TableSpec(name="t", source="robustness", rows=("group",), columns=("examples",), figure="bars")
+    figure = Figure()
+    bars(figure, build(spec, pd.DataFrame(rows), (), Experiment(name="x")))
+    folded, short = (text.get_text().split("\n") for text in figure.axes[0].get_yticklabels())
+    assert short == ["idc (m 8)"]
+    assert folded[:2] == ["nc (layers block0_conv1+", "block1_conv1+block2_conv1+"]
+    assert len(folded) == 4
+    assert folded[-1].endswith("…")
+
+
 def test_examples_show_every_image_once_in_each_row() -> None:
     grid = digits_grid(np.random.default_rng(0))
     assert pixels(grid_figure(grid)).shape[1] > pixels(grid_figure(replace(grid, clean=grid.clean[:2]))).shape[1]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from core.report.pictures import draw
-from core.report.scores import BINS, _edges
+from core.report.scores import BINS, _edges, _is_wide
 from core.report.spec import FaultCurves, Picture, ScoreCorrelations, ScoreHistograms
 from tests.core.report.test_pictures import pixels, share
 
@@ -47,7 +47,21 @@ def test_sets_without_scores_and_scores_without_spread_are_drawn() -> None:
 
 def test_bins_are_as_many_as_the_smallest_set_can_fill() -> None:
     many = RNG.normal(size=100_000)
-    assert len(_edges([many, many[:2000]])) - 1 == 25
-    assert len(_edges([many, many[:5], many[:0]])) - 1 == BINS[0]
-    assert len(_edges([many])) - 1 == BINS[1]
-    assert np.isfinite(_edges([many[:0]])).all()
+    assert len(_edges([many, many[:2000]], logarithmic=False)) - 1 == 25
+    assert len(_edges([many, many[:5], many[:0]], logarithmic=False)) - 1 == BINS[0]
+    assert len(_edges([many], logarithmic=False)) - 1 == BINS[1]
+    assert np.isfinite(_edges([many[:0]], logarithmic=False)).all()
+
+
+def test_scores_of_a_sure_model_are_counted_by_their_logarithm() -> None:
+    sure = 10 ** RNG.uniform(-12, -3, 1000)
+    sure[:10] = 0.0
+    assert _is_wide([sure])
+    assert not _is_wide([np.abs(RNG.normal(1, 0.2, 1000))])
+    assert not _is_wide([sure - 1e-6])
+    assert not _is_wide([np.zeros(50)])
+    edges = _edges([sure], logarithmic=True)
+    assert np.allclose(np.diff(np.log10(edges)), np.log10(edges[1] / edges[0]))
+    held = np.histogram(np.clip(sure, edges[0], edges[-1]), edges)[0]
+    assert held.sum() == 1000
+    assert held.max() < 150
