@@ -15,7 +15,7 @@ FOLDER = ROOT / "experiments"
 FILES = sorted(path for path in FOLDER.rglob("*") if path.suffix in (".yaml", ".yml", ".json"))
 
 
-FOLDERS = {"guided_retraining_gtsrb.yaml", "guided_retraining_intel.yaml"}
+FOLDERS = {f"guided_retraining_{name}{form}.yaml" for name in ("gtsrb", "intel") for form in ("", "_short")}
 """Their data are folders of images, whose classes are not known before they are there."""
 
 
