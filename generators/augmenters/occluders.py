@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, ClassVar, Self
 
@@ -39,16 +40,17 @@ class Cutouts(Artefact):
 
     def scaled(self, row: int, side: int) -> tuple[Images, NDArray[np.float32]]:
         """Return the x (h, w, c) and alpha (h, w) of one, cropped, its longer side scaled to ``side`` pixels."""
-        alpha = self.alpha[row]
-        there = alpha > 0
-        rows, columns = (np.flatnonzero(there.any(axis=axis))[[0, -1]] for axis in (1, 0))
-        part = slice(rows[0], rows[1] + 1), slice(columns[0], columns[1] + 1)
-        alpha = alpha[part][..., None]
-        layers = np.concatenate([self.x[row][part], alpha], axis=2)
-        height, width = alpha.shape[:2]
+        layers = self._cropped[row]
+        height, width = layers.shape[:2]
         factor = side / max(height, width)
         small = scaled(layers[None], max(1, round(height * factor)), max(1, round(width * factor)))[0]
         return small[..., :-1], small[..., -1]
+
+    @cached_property
+    def _cropped(self) -> tuple[Images, ...]:
+        """Colours and alpha of each, side by side (h, w, c + 1), without the empty rows and columns around."""
+        layers = np.concatenate([self.x, self.alpha[..., None]], axis=3)
+        return tuple(layer[_extent(layer, 1), _extent(layer, 0)] for layer in layers)
 
     def save(self, folder: Path) -> None:
         for name in ("x", "alpha", "y"):
@@ -57,6 +59,12 @@ class Cutouts(Artefact):
     @classmethod
     def load(cls, folder: Path) -> Self:
         return cls(*(np.load(folder / f"{name}.npy") for name in ("x", "alpha", "y")))
+
+
+def _extent(layer: Images, across: int) -> slice:
+    """Return the rows (``across`` 1) or columns (0) that hold all pixels whose last value, alpha, is over 0."""
+    first, last = np.flatnonzero((layer[..., -1] > 0).any(axis=across))[[0, -1]]
+    return slice(first, last + 1)
 
 
 @dataclass(frozen=True, kw_only=True)

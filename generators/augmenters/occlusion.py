@@ -84,7 +84,7 @@ class SyntheticOcclusion(Augmenter):
         """Lay one thing over an image (h, w, c) and add it to what is ``hidden`` (h, w), in place."""
         for _ in range(_TRIES):
             side = max(1, round(rng.uniform(self.min_size, self.max_size) * min(hidden.shape)))
-            colours, alpha = bank.scaled(int(rng.choice(others)), side)
+            colours, alpha = bank.scaled(int(others[rng.integers(len(others))]), side)
             spot, part = _overlap(hidden.shape, alpha.shape, rng)
             alpha = alpha[part]
             after = hidden.copy()
