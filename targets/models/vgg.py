@@ -52,7 +52,10 @@ class VGG(WidenedTarget):
 
     def _convolution(self, layers: Any, maps: int, block: str, i: int) -> Iterator[Any]:
         if not self.normalised:
-            yield layers.Conv2D(maps, 3, padding="same", activation="relu", name=f"{block}_conv{i}")
+            # With Glorot's initial weights so many layers without normalisation do not begin to learn.
+            yield layers.Conv2D(
+                maps, 3, padding="same", activation="relu", kernel_initializer="he_normal", name=f"{block}_conv{i}"
+            )
             return
         yield layers.Conv2D(maps, 3, padding="same", name=f"{block}_conv{i}")
         yield layers.BatchNormalization(name=f"{block}_bn{i}")
@@ -81,7 +84,7 @@ class VGG16(VGG):
 class VGG19(VGG):
     """VGG-19 with a small head: sixteen 3x3 ReLU convolutions in five blocks with max pooling, a dense layer of 512.
 
-    Half of the dense layer's values are dropped in training. 20,292,170 parameters for 32x32 colour images of 10 classes.
+    Initial weights are He's; half of the dense layer's values are dropped in training. 20,292,170 parameters for 32x32 colour images of 10 classes.
 
     Source: Simonyan and Zisserman (2015), Very Deep Convolutional Networks for Large-Scale Image Recognition, configuration E.
     GenerativeRepair names a VGG19 of 32x32 animals and publishes neither head nor training: both are Temper's own.

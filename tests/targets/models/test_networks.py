@@ -192,3 +192,21 @@ def test_allconvnet_halves_the_image_by_strides_and_ends_in_the_mean_of_class_ma
     maps = backend.keras().Model(model.inputs, model.get_layer("class_maps").output)
     logits, means = (backend.keras().ops.convert_to_numpy(m(x)) for m in (model, maps))
     np.testing.assert_allclose(logits, means.mean(axis=(1, 2)), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("target", "side"),
+    [
+        (AllConvNet(dataset=DATASET, width=0.2, epochs=15, batch_size=16), 16),
+        (VGG19(dataset=DATASET, width=0.1, epochs=15, batch_size=16, learning_rate=1e-3), 32),
+        (LeafNet(dataset=DATASET, width=0.25, epochs=4, batch_size=16), 82),
+    ],
+    ids=lambda value: getattr(value, "tag", None),
+)
+def test_deep_networks_begin_to_learn(target: Any, side: int) -> None:
+    # Bright and dark images: what a network that learns anything at all can tell.
+    rng, y = np.random.default_rng(0), np.arange(160) % 2
+    x = (0.5 * rng.random((160, side, side, 1)) + 0.5 * y[:, None, None, None]).astype(np.float32)
+    model = target.produce(run({DATASET: data(examples(x, y))}))
+    assert (model.predict(x) == y).mean() > 0.95
