@@ -28,6 +28,7 @@ from core.attack import Attack
 from core.class_generators import ClassExamples
 from core.classifier import Classifier
 from core.component import PARTS, Component, Field, Kind, Range, fields_of, summary
+from core.corner_cases import CornerCases
 from core.dataset import Dataset
 from core.families import Evaluation, Generator, Target
 from core.language.build import plain
@@ -389,12 +390,22 @@ BESIDES: dict[str, dict[str, dict[str, Any]]] = {
             "learnt": {"type": "dgn", "model": "model", "eps": 0.01, "epochs": 1, "loss": {"type": "nce"}},
         }
     },
+    "fuzzing": {
+        "generate": {
+            "found": {
+                "type": "fuzzer",
+                "model": "model",
+                "augmenter": {"type": "gaussian_noise", "std": 0.01},
+                "seed_count": 2,
+            },
+        }
+    },
     "drfuzz": _OLDER,
     "random_fuzzer": _OLDER,
 }
 """Stages that a component needs for its work, by section."""
 ORIGINS: dict[type, str] = {
-    Classifier: "model", Examples: "noise", Data: "data", Results: "shades", ClassExamples: "learnt"
+    Classifier: "model", Examples: "noise", Data: "data", Results: "shades", ClassExamples: "learnt", CornerCases: "found"
 }  # fmt: skip
 
 
