@@ -85,13 +85,16 @@ def test_it_says_what_it_was_trained_on_and_leaves_the_original_alone(model: Cla
     assert any((a != b).any() for a, b in zip(before, weights(made), strict=True))
 
 
-@pytest.mark.parametrize("regulariser", [None, EWC(samples=10), LwF()])
+@pytest.mark.parametrize(
+    "regulariser", [LwF(), *(pytest.param(r, marks=pytest.mark.slow) for r in (None, EWC(samples=10)))]
+)
 def test_the_same_seed_gives_the_same_weights(model: Classifier, regulariser: Any) -> None:
     first, second = (repaired(continual(memory_per_class=3, regulariser=regulariser), model) for _ in range(2))
     for one, other in zip(weights(first), weights(second), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_what_is_frozen_stays_and_learns_again_afterwards(model: Classifier) -> None:
     settings = {"learning_rate": 0.01, "memory_per_class": 3}
     for freeze, moving in (
@@ -115,6 +118,7 @@ def test_what_is_frozen_stays_and_learns_again_afterwards(model: Classifier) -> 
         assert all(layer.trainable for layer in made.model.layers)
 
 
+@pytest.mark.slow
 def test_a_heavy_penalty_holds_the_weights(model: Classifier) -> None:
     """Those that matter at all to what was learnt; without the penalty they move."""
     free, held = (
@@ -125,6 +129,7 @@ def test_a_heavy_penalty_holds_the_weights(model: Classifier) -> None:
     assert moved[1] < moved[0] / 2
 
 
+@pytest.mark.slow
 def test_a_heavy_distillation_holds_the_answers(model: Classifier) -> None:
     free, held = (
         repaired(continual(memory_per_class=0, epochs=20, learning_rate=1e-2, regulariser=regulariser), model)
@@ -134,6 +139,7 @@ def test_a_heavy_distillation_holds_the_answers(model: Classifier) -> None:
     assert moved[1] < moved[0] / 2
 
 
+@pytest.mark.slow
 def test_replay_keeps_what_the_cases_alone_would_drive_out() -> None:
     """Corner cases of one class alone teach the model to say that class always."""
     only = Examples(x=BRIGHT.x[:], y=np.zeros(len(BRIGHT), np.int64), index=BRIGHT.index)
@@ -172,6 +178,7 @@ def test_classes_come_in_groups_and_are_forgotten_without_replay(model: Classifi
     assert accuracy(replayed, 1, 0) > 0.9
 
 
+@pytest.mark.slow
 def test_a_frozen_trunk_forgets_nothing_of_a_task(model: Classifier) -> None:
     fields = {"memory_per_class": 0, "tasks": 4}
     frozen = stepwise(TaskIncremental, model, freeze_trunk_after=1, **fields)
@@ -183,6 +190,7 @@ def test_a_frozen_trunk_forgets_nothing_of_a_task(model: Classifier) -> None:
     assert (by_step[3][:, 0] == by_step[0][:, 0]).all(), "the first head is untouched by later ones"
 
 
+@pytest.mark.slow
 def test_all_at_once_is_one_step(model: Classifier) -> None:
     for kind in (ClassIncremental, TaskIncremental):
         joint = stepwise(kind, model, schedule="joint", regulariser=None, epochs=20)
@@ -192,6 +200,7 @@ def test_all_at_once_is_one_step(model: Classifier) -> None:
         assert accuracy(joint, 0, 1) > 0.95
 
 
+@pytest.mark.slow
 def test_a_fresh_start_has_nothing_of_the_model(model: Classifier) -> None:
     own = model.model.layers[0].get_weights()[0]
     fields = {"epochs": 1, "learning_rate": 1e-8, "regulariser": None}
