@@ -12,9 +12,13 @@ _CUBIC = -0.75
 
 
 def translated(x: Pixels, right: Numbers, down: Numbers) -> Pixels:
-    """Return images shifted by pixels, black where nothing was."""
-    one, none = np.ones(len(x)), np.zeros(len(x))
-    return _affine(x, (one, none, -right), (none, one, -down))
+    """Return images shifted by whole pixels, black where nothing was."""
+    n, height, width, channels = x.shape
+    far = int(max(np.abs(right).max(initial=0), np.abs(down).max(initial=0)))
+    padded = np.pad(x, [(0, 0), (far, far), (far, far), (0, 0)])
+    rows = (far - down)[:, None] + np.arange(height)
+    columns = (far - right)[:, None] + np.arange(width)
+    return padded[np.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
 def sheared(x: Pixels, factor: Numbers) -> Pixels:
@@ -52,26 +56,32 @@ def _affine(x: Pixels, across: tuple[Numbers, ...], down: tuple[Numbers, ...]) -
     n, height, width, channels = x.shape
     rows, columns = np.arange(height, dtype=np.float32)[:, None], np.arange(width, dtype=np.float32)
 
-    def positions(by: tuple[Numbers, ...], size: int) -> tuple[NDArray[np.int32], Values]:
+    def positions(by: tuple[Numbers, ...], size: int) -> tuple[NDArray[np.intp], Values]:
         a, b, c = (np.asarray(number, np.float32)[:, None, None] for number in by)
         # One black pixel around the image stands for all that is farther away.
         place = np.clip(a * columns + (b * rows + c), -1, size)
         first = np.minimum(np.floor(place), size - 1)
-        return first.astype(np.int32), (place - first)[..., None]
+        return first.astype(np.intp), (place - first)[..., None]
 
     left, right_share = positions(across, width)
     top, lower_share = positions(down, height)
-    padded = np.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)]).astype(np.float32).reshape(-1, channels)
-    line = width + 2
-    images = np.arange(n, dtype=np.int32)[:, None, None] * np.int32((height + 2) * line)
-    corner = images + (top + 1) * np.int32(line) + (left + 1)
+    padded = np.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)]).astype(np.float32).reshape(-1)
+    line = (width + 2) * channels
+    images = np.arange(n)[:, None, None] * ((height + 2) * line)
+    corner = (images + (top + 1) * line + (left + 1) * channels)[..., None] + np.arange(channels)
 
     def mixed(start: int) -> Values:
-        one, two = padded[corner + start], padded[corner + (start + 1)]
-        return one + right_share * (two - one)
+        one, two = padded.take(corner + start), padded.take(corner + (start + channels))
+        two -= one
+        two *= right_share
+        two += one
+        return np.asarray(two)
 
-    upper = mixed(0)
-    return quantised(upper + lower_share * (mixed(line) - upper))
+    upper, lower = mixed(0), mixed(line)
+    lower -= upper
+    lower *= lower_share
+    lower += upper
+    return quantised(lower)
 
 
 def _cubic(size: int, factor: Numbers) -> Values:
@@ -83,13 +93,15 @@ def _cubic(size: int, factor: Numbers) -> Values:
     source = (target + 0.5) / factor - 0.5
     first = np.floor(source)
     t = source - first
-    near = [_kernel(t + 1), _kernel(t), _kernel(1 - t), _kernel(2 - t)]
-    weights = np.zeros((len(factor), size, size), np.float32)
-    for offset, weight in zip((-1, 0, 1, 2), near, strict=True):
-        taken = np.clip(first + offset, 0, size - 1)
-        weights += (taken[..., None] == np.arange(size)) * weight[..., None].astype(np.float32)
     inside = (target >= 0) & (target < length)
-    return np.asarray(weights * inside[..., None], np.float32)
+    taps = np.stack([_kernel(t + 1), _kernel(t), _kernel(1 - t), _kernel(2 - t)], axis=-1) * inside[..., None]
+    # What the border repeats lies up to two pixels outside it, for lines that are seen.
+    wide = np.zeros((len(factor), size, size + 4), np.float32)
+    places = np.clip(first.astype(np.int64)[..., None] + np.arange(1, 5), 0, size + 3)
+    np.put_along_axis(wide, places, taps.astype(np.float32), axis=2)
+    wide[..., 2] += wide[..., 0] + wide[..., 1]
+    wide[..., -3] += wide[..., -1] + wide[..., -2]
+    return wide[..., 2:-2]
 
 
 def _kernel(t: NDArray[np.float64]) -> NDArray[np.float64]:
