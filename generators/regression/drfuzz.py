@@ -34,6 +34,9 @@ class DRFuzz(RegressionFuzzer):
     (1 - k) (p2(parent) - p2(mutant)) + k (p1(mutant) - p2(mutant)) > 0. After a fault, its ancestors that lean towards the
     same wrong label leave the pool (trimming), and so does all of a seed whose every wrong label was seen (banning).
 
+    Left out by ``ablate``: ``mcmc`` draws operators uniformly; without ``diversity`` every mutant that both get right, but for those
+    on which the new version improved, enters the pool; without ``fidelity`` the gate is open.
+
     A round mutates several images of the pool and learns from all of them at its end; ``round_seeds: 1`` is the published,
     serial algorithm.
 

@@ -13,7 +13,7 @@ _CUBIC = -0.75
 
 def translated(x: Pixels, right: Numbers, down: Numbers) -> Pixels:
     """Return images shifted by whole pixels, black where nothing was."""
-    n, height, width, channels = x.shape
+    n, height, width = x.shape[:3]
     far = int(max(np.abs(right).max(initial=0), np.abs(down).max(initial=0)))
     padded = np.pad(x, [(0, 0), (far, far), (far, far), (0, 0)])
     rows = (far - down)[:, None] + np.arange(height)

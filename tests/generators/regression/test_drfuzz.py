@@ -137,14 +137,14 @@ def _stream() -> tuple[int, int]:
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_one_seed_a_round_is_the_serial_algorithm(seed: int) -> None:
-    found = fuzz(fuzzer(mutants=2000, round_seeds=1, mutants_per_seed=5), seed)
-    expected = serial(2000, 5, seed)
+    found = fuzz(fuzzer(mutants=1200, round_seeds=1, mutants_per_seed=5), seed)
+    expected = serial(1200, 5, seed)
     pixels = np.rint(found.x * 255).astype(np.uint8)
     ours = [
         (image.tobytes(), int(index) - 100, int(wrong), int(generation))
         for image, index, wrong, generation in zip(pixels, found.index, found.v2, found.generation, strict=True)
     ]
-    assert len(expected) > 20
+    assert len(expected) > 10
     assert max(generation for *_, generation in expected) > 2
     assert ours == expected
 
@@ -206,10 +206,10 @@ def test_without_fidelity_nothing_is_gated() -> None:
 
 
 def test_the_gate_compares_with_the_root() -> None:
-    found = fuzz(fuzzer(fidelity=DistanceFidelity(alpha=0.3, beta=0.3)))
+    found = fuzz(fuzzer(fidelity=DistanceFidelity(alpha=0.5, beta=0.3), mutants=20_000))
     data = images()
     apart = np.abs(found.x - data.x[data.rows_of(found.index)]) * 255
-    few = (apart > 0.5).sum(axis=(1, 2, 3)) < 0.3 * 64
+    few = (apart > 0.5).sum(axis=(1, 2, 3)) < 0.5 * 64
     assert len(found)
     assert (few | (apart.max(axis=(1, 2, 3)) < 76.5 + 1e-3)).all()
     assert found.generation.max() > 1
