@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from unittest.mock import patch
 
 import numpy as np
@@ -72,7 +72,7 @@ class Scored(Fidelity):
 
     tag = "scored"
 
-    third: Third
+    third: Annotated[Third, "which network"]
 
     def network(self, run: Run) -> Any | None:
         return third_network(self.third)
