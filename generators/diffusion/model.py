@@ -17,7 +17,7 @@ from core.run import Run
 from core.stage import Preparation
 from generators.diffusion.canvas import Canvas
 from generators.diffusion.network import GROUP, build, shipped
-from generators.diffusion.training import Plan, train
+from generators.diffusion.training import Plan, Training
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,11 +127,15 @@ class DiffusionTraining(Preparation, Learning):
             label_dropout=self.label_dropout,
             ema=self.ema,
         )
-        losses: list[float] = []
-        # A checkpoint within a long training belongs here: the steps before it need not be done again.
-        for loss in train(network, canvas, images.x, images.y, plan, seed):
-            losses.append(loss)
-            run.progress(len(losses), plan.steps, "steps")
+        training = Training(network, canvas, images.x, images.y, plan, seed)
+        if (kept := run.checkpoint.load()) is not None:
+            training.restore(kept[0])
+        while (done := len(training.losses)) < plan.steps:
+            training.step()
+            run.progress(done + 1, plan.steps, "steps")
+            if run.checkpoint.due:
+                run.checkpoint.save(training.state(), {})
+        training.finish()
         run.images += plan.steps * plan.batch_size
         info = {**asdict(plan), "channels": channels, "attention": attention, "images": len(images)}
-        return DiffusionModel(network, canvas, classes, tuple(losses), info)
+        return DiffusionModel(network, canvas, classes, tuple(training.losses), info)

@@ -51,8 +51,10 @@ def run(artefacts: Mapping[Ref[Any], Any], progress: Any = lambda done, total, u
 
 
 def bench(data: Examples, preparations: Mapping[str, Preparation] | None = None) -> Bench:
-    """Return a bench on which a painter's preparations are made."""
-    made = {prepared_by(name): work.produce(run({DATA: data})) for name, work in (preparations or {}).items()}
+    """Return a bench on which painters' preparations are made, equal ones once."""
+    works = dict(preparations or {})
+    artefacts = {work: work.produce(run({DATA: data})) for work in works.values()}
+    made = {prepared_by(name): artefacts[work] for name, work in works.items()}
     names = tuple("abcdefghij"[: int(data.y.max()) + 1])
     model: Any = None  # no painter looks at the model under test
     return Bench(run(made), model, data, DataInfo(data.shape, names))

@@ -18,9 +18,11 @@ from generators.diffusion.ddpm import DDPM
 from generators.diffusion.fill import Fill
 from generators.diffusion.inpaint import Inpaint, targets
 from generators.diffusion.painter import Holes, Painted, Painter
+from generators.diffusion.sampling import Mode
 from tests.generators.diffusion.bench import DATA, MODEL, Square, bench, examples, seeds
 
 TINY: dict[str, Any] = {"size": 8, "channels": (8, 16), "train_steps": 5, "train_batch_size": 8, "steps": 4}
+MODES: tuple[Mode, ...] = ("cond", "replace", "repaint")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,11 +164,13 @@ def data() -> Examples:
 
 @pytest.fixture(scope="module")
 def trained(data: Examples) -> Bench:
-    return bench(data, DDPM(**TINY).preparations(MODEL, DATA))
+    painters = [DDPM(**TINY, mode=mode, batch_size=size) for mode in MODES for size in (3, 64)]
+    works = [painter.preparations(MODEL, DATA) for painter in painters]
+    return bench(data, {name: work for prepared in works for name, work in prepared.items()})
 
 
-@pytest.mark.parametrize("mode", ["cond", "replace", "repaint"])
-def test_what_a_batch_has_beside_does_not_matter(mode: Any, data: Examples, trained: Bench) -> None:
+@pytest.mark.parametrize("mode", MODES)
+def test_what_a_batch_has_beside_does_not_matter(mode: Mode, data: Examples, trained: Bench) -> None:
     chosen = seeds(data, slice(7))
     wide = Inpaint(backend=DDPM(**TINY, mode=mode), mask=Square(blind=(2,)))
     narrow = replace(wide, backend=DDPM(**TINY, mode=mode, batch_size=3))

@@ -10,7 +10,7 @@ import pytest
 from core.faults import StageError
 from generators.diffusion.canvas import Canvas
 from generators.diffusion.network import build, kept_signal, shipped
-from generators.diffusion.training import Plan, holes, train
+from generators.diffusion.training import Plan, Training, holes
 from tests.generators.diffusion.bench import examples
 
 CANVAS = Canvas((8, 8, 1), 8, 2)
@@ -18,6 +18,14 @@ CANVAS = Canvas((8, 8, 1), 8, 2)
 
 def plan(steps: int = 30, rate: float = 3e-3, ema: float = 0.9) -> Plan:
     return Plan(steps, batch_size=16, learning_rate=rate, warm_up=3, label_dropout=0.1, ema=ema)
+
+
+def train(network: Any, canvas: Canvas, x: Any, y: Any, plan: Plan, seed: int) -> list[float]:
+    training = Training(network, canvas, x, y, plan, seed)
+    for _ in range(plan.steps):
+        training.step()
+    training.finish()
+    return training.losses
 
 
 def network(seed: int = 0) -> Any:
@@ -77,20 +85,20 @@ def _is_rectangle(mask: np.ndarray) -> bool:
 def test_it_learns_the_same_again_and_what_it_learns_is_less_noise() -> None:
     data = examples()
     one, two, other = network(), network(), network()
-    losses = list(train(one, CANVAS, data.x, data.y, plan(40), seed=1))
+    losses = train(one, CANVAS, data.x, data.y, plan(40), seed=1)
     assert len(losses) == 40
     assert np.mean(losses[-10:]) < 0.6 * np.mean(losses[:5])
-    assert losses == list(train(two, CANVAS, data.x, data.y, plan(40), seed=1))
+    assert losses == train(two, CANVAS, data.x, data.y, plan(40), seed=1)
     for first, second in zip(one.parameters(), two.parameters(), strict=True):
         assert np.array_equal(first.detach().numpy(), second.detach().numpy())
-    assert losses[:3] != list(train(other, CANVAS, data.x, data.y, plan(3), seed=2))
+    assert losses[:3] != train(other, CANVAS, data.x, data.y, plan(3), seed=2)
 
 
 def test_the_weights_are_an_average_over_the_steps() -> None:
     data = examples()
     averaged, last = network(), network()
-    list(train(averaged, CANVAS, data.x, data.y, plan(10, ema=0.99), seed=1))
-    list(train(last, CANVAS, data.x, data.y, plan(10, ema=0.0), seed=1))
+    train(averaged, CANVAS, data.x, data.y, plan(10, ema=0.99), seed=1)
+    train(last, CANVAS, data.x, data.y, plan(10, ema=0.0), seed=1)
     start = list(network().parameters())
     far, near = (
         sum(float(((p - q) ** 2).sum().detach()) for p, q in zip(made.parameters(), start, strict=True))
@@ -99,7 +107,26 @@ def test_the_weights_are_an_average_over_the_steps() -> None:
     assert 0 < near < far
 
 
+def test_a_training_that_is_taken_up_again_ends_where_it_would_have_ended() -> None:
+    data = examples()
+    whole = network()
+    losses = train(whole, CANVAS, data.x, data.y, plan(8), seed=1)
+    first = Training(network(), CANVAS, data.x, data.y, plan(8), seed=1)
+    for _ in range(3):
+        first.step()
+    state = {name: array.copy() for name, array in first.state().items()}
+    other = network(seed=5)
+    second = Training(other, CANVAS, data.x, data.y, plan(8), seed=1)
+    second.restore(state)
+    for _ in range(5):
+        second.step()
+    second.finish()
+    assert second.losses == losses
+    for one, two in zip(whole.parameters(), other.parameters(), strict=True):
+        assert np.array_equal(one.detach().numpy(), two.detach().numpy())
+
+
 def test_a_training_that_diverges_says_so() -> None:
     data = examples()
     with pytest.raises(StageError, match=r"training diverged: the loss of step .* lower learning_rate"):
-        list(train(network(), CANVAS, np.full_like(data.x, np.nan), data.y, plan(3), seed=1))
+        train(network(), CANVAS, np.full_like(data.x, np.nan), data.y, plan(3), seed=1)
