@@ -37,10 +37,14 @@ class Artefact(ABC):
 
 @dataclass(frozen=True)
 class DataInfo:
-    """What is known of a data set without loading it: image shape (height, width, channels) and classes."""
+    """What is known of a data set without loading it: image shape (height, width, channels), classes, and ``masks``.
+
+    ``masks`` says whether the data set says where the object of an image is.
+    """
 
     shape: tuple[int, int, int]
     class_names: tuple[str, ...]
+    masks: bool = False
 
     @property
     def num_classes(self) -> int:
@@ -159,8 +163,9 @@ class Data(Artefact):
     @classmethod
     def load(cls, folder: Path) -> Self:
         raw = read_json(folder / "data.json")
-        info = DataInfo(tuple(raw["shape"]), tuple(raw["class_names"]))
-        return cls(info, *(Examples.load(folder / name) for name in PARTS))
+        parts = {name: Examples.load(folder / name) for name in PARTS}
+        info = DataInfo(tuple(raw["shape"]), tuple(raw["class_names"]), parts["train"].masks is not None)
+        return cls(info, **parts)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, TypeVar
+
+if TYPE_CHECKING:
+    from core.artefacts import DataInfo
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -129,6 +132,13 @@ class Component(ABC):
         """Yield ``(field, message)`` for every fault that is visible before anything runs.
 
         Must not import a framework. The field may be empty when no single field is to blame.
+        """
+        yield from ()
+
+    def fits(self, info: DataInfo) -> Iterator[tuple[str, str]]:
+        """Yield ``(field, message)`` for every way this component cannot work on a data set; imports no framework.
+
+        It is asked of models, of generators, and of what is nested in these.
         """
         yield from ()
 

@@ -108,10 +108,8 @@ class Dataset(Stage):
     def info(self) -> DataInfo:
         """Return shape and class names as ``produce`` gives them: with ``classes``, ``grey`` and ``resize`` applied."""
         source = self.source_info()
-        names = source.class_names
-        return DataInfo(
-            self._preparation.shape(source.shape), tuple(names[i] for i in self.classes) if self.classes else names
-        )
+        names = tuple(source.class_names[i] for i in self.classes) if self.classes else source.class_names
+        return DataInfo(self._preparation.shape(source.shape), names, source.masks)
 
     @final
     def check(self) -> Iterator[tuple[str, str]]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal, final
 
-from core.artefacts import Data, DataInfo, Examples, Results, Row
+from core.artefacts import Data, Examples, Results, Row
 from core.classifier import Classifier
 from core.component import Part, Plain, Ref
 from core.report.spec import TableFigure
@@ -26,10 +26,6 @@ class Target(Stage):
     produces = Classifier
 
     dataset: Annotated[Ref[Data], "the data set this model classifies"]
-
-    def fits(self, info: DataInfo) -> Iterator[tuple[str, str]]:
-        """Yield ``(field, message)`` for every way this model cannot take the data set; imports no framework."""
-        yield from ()
 
 
 class Localiser(Stage):

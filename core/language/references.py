@@ -174,6 +174,11 @@ def _misfits_at(experiment: Experiment, name: str, point: Point) -> Iterator[tup
     if isinstance(component, Target):
         yield from component.fits(next(iter(_infos(experiment, component, point).values())))
         return
+    if isinstance(component, Generator) and (data := data_behind(experiment, name, point)) is not None:
+        info = experiment.info(data, point)
+        for nested in component.with_nested():
+            prefix = "" if nested is component else f"{nested.tag}: "
+            yield from (("" if prefix else field, prefix + message) for field, message in nested.fits(info))
     # An evaluation brings together what one of its cells reads; one misfit tells enough of it.
     for cell in component.expand() if isinstance(component, Evaluation) else (component,):
         for (first, one), (other, two) in itertools.pairwise(_infos(experiment, cell, point).items()):

@@ -16,7 +16,7 @@ from core.component import File, Range
 from core.data.images import LUMA
 from core.faults import StageError
 from generators.diffusion.canvas import Canvas
-from generators.diffusion.checkpoint import Checkpoint, Number
+from generators.diffusion.pretrained import PretrainedPipeline, Number
 from generators.diffusion.painter import Holes, Painted, Painter
 
 MULTIPLE = 16
@@ -78,7 +78,7 @@ class Pipeline(Painter):
             yield "prompt", f"expected {{source}} and {{target}} alone in braces, received {wrong}"
 
     def paint(self, holes: Holes, bench: Bench) -> Painted:
-        checkpoint = Checkpoint(
+        pretrained = PretrainedPipeline(
             name=self.hub or self.folder or "",
             revision=self.revision,
             variant=self.variant,
@@ -87,7 +87,7 @@ class Pipeline(Painter):
             cpu_offload=self.cpu_offload,
             safety_checker=self.safety_checker,
         )
-        model = checkpoint.pipeline()
+        model = pretrained.pipeline()
         canvas = Canvas((*holes.seeds.x.shape[1:3], 3), self.size, MULTIPLE, smooth=True)
         x = np.empty_like(holes.seeds.x)
         refused: dict[int, str] = {}

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import numpy as np
 
-from core.artefacts import Masks
+from core.artefacts import DataInfo, Masks
 from core.augmenter import Bench, Seeds
 from core.component import PARTS, File
 from core.data.images import nearest
@@ -17,6 +17,10 @@ from core.faults import StageError
 from generators.masks.objects import ObjectMask
 
 _ENDING = ".png"
+_UNMARKED = (
+    "the data set does not say where its objects are; use one that does (coco, camvid), or a mask that finds objects by itself "
+    "(otsu, saliency)"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,12 +33,13 @@ class Annotation(ObjectMask):
 
     tag = "annotation"
 
+    def fits(self, info: DataInfo) -> Iterator[tuple[str, str]]:
+        if not info.masks:
+            yield "", _UNMARKED
+
     def objects(self, seeds: Seeds, bench: Bench) -> Masks:
         if seeds.masks is None:
-            raise StageError(
-                "mask annotation: the data set does not say where its objects are; use one that does (coco, camvid), "
-                "or a mask that finds objects by itself (otsu, saliency)"
-            )
+            raise StageError(f"mask annotation: {_UNMARKED}")
         return seeds.masks
 
 

@@ -145,7 +145,7 @@ class CropDataset(Placed):
 
     def source_info(self) -> DataInfo:
         assert self.resize is not None  # said by check_source
-        return DataInfo((self.resize, self.resize, 3), self.names())
+        return DataInfo((self.resize, self.resize, 3), self.names(), masks=True)
 
     def load(self) -> Source:
         train, test = (self._crops(part) for part in ("train", "test"))

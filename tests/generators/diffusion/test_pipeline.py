@@ -15,7 +15,7 @@ import pytest
 from core import backend
 from core.augmenter import Bench, Seeds
 from core.faults import StageError
-from generators.diffusion.checkpoint import Checkpoint, _remedy
+from generators.diffusion.pretrained import PretrainedPipeline, _remedy
 from generators.diffusion.inpaint import Inpaint
 from generators.diffusion.painter import Holes
 from generators.diffusion.pipeline import Pipeline
@@ -125,14 +125,14 @@ def test_what_a_batch_has_beside_does_not_matter(folder: Path) -> None:
 
 def test_the_prompt_names_the_classes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen, there = place()
-    model = Checkpoint(str(folder), None, None, True, "auto", False, True).pipeline()
+    model = PretrainedPipeline(str(folder), None, None, True, "auto", False, True).pipeline()
     asked: dict[str, Any] = {}
 
     def note(**options: Any) -> Any:
         asked.update(options)
         return model(**options)
 
-    monkeypatch.setattr("generators.diffusion.pipeline.Checkpoint.pipeline", lambda self: note)
+    monkeypatch.setattr("generators.diffusion.pipeline.PretrainedPipeline.pipeline", lambda self: note)
     mine = painter(
         folder, prompt="a {target}, no {source}", negative_prompt="blurred", strength=0.9, guidance_scale=3.0
     )
@@ -169,11 +169,11 @@ class Objecting:
 def test_what_fails_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen, there = place()
     paint = Inpaint(backend=painter(folder), mask=Square())
-    monkeypatch.setattr("generators.diffusion.pipeline.Checkpoint.pipeline", lambda self: Objecting())
+    monkeypatch.setattr("generators.diffusion.pipeline.PretrainedPipeline.pipeline", lambda self: Objecting())
     refused = paint.augment(chosen, there).refused
     assert refused == {1: "the safety checker objected", 2: "no numbers came out; use dtype: float32"}
     error = backend.torch().OutOfMemoryError("no room")
-    monkeypatch.setattr("generators.diffusion.pipeline.Checkpoint.pipeline", lambda self: Objecting(error))
+    monkeypatch.setattr("generators.diffusion.pipeline.PretrainedPipeline.pipeline", lambda self: Objecting(error))
     with pytest.raises(StageError, match="no GPU memory for 3 images of 32 x 32 pixels; lower batch_size or size"):
         paint.augment(chosen, there)
 
@@ -181,7 +181,7 @@ def test_what_fails_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_what_is_not_there_is_said(tmp_path: Path, folder: Path) -> None:
     def fault(**options: Any) -> str:
         plain: dict[str, Any] = {"revision": None, "variant": None, "offline": True, "dtype": "auto"}
-        wanted = Checkpoint(**{**plain, "cpu_offload": False, "safety_checker": True, **options})
+        wanted = PretrainedPipeline(**{**plain, "cpu_offload": False, "safety_checker": True, **options})
         with pytest.raises(StageError) as caught:
             wanted.pipeline()
         return str(caught.value)
@@ -204,7 +204,7 @@ def test_what_is_not_there_is_said(tmp_path: Path, folder: Path) -> None:
 def test_a_gated_model_asks_for_a_log_in_and_for_no_token() -> None:
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
-    wanted = Checkpoint("owner/model", None, None, False, "auto", False, True)
+    wanted = PretrainedPipeline("owner/model", None, None, False, "auto", False, True)
     response: Any = SimpleNamespace(headers={}, request=None)
     for kind, expected in ((GatedRepoError, "accept its terms"), (RepositoryNotFoundError, "is not on the hub")):
         error = OSError("is not a valid model identifier")
@@ -234,7 +234,7 @@ def test_no_field_takes_a_token() -> None:
 
 def test_grey_images_come_back_grey(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen, there = place((8, 8, 1))
-    monkeypatch.setattr("generators.diffusion.pipeline.Checkpoint.pipeline", lambda self: Coloured())
+    monkeypatch.setattr("generators.diffusion.pipeline.PretrainedPipeline.pipeline", lambda self: Coloured())
     made = painter(folder).paint(Holes(chosen, Square().masks(chosen, there), chosen.y), there).x
     assert made == pytest.approx(np.full((3, 8, 8, 1), 0.299 * 1 + 0.587 * 0.5), abs=1e-6)
     strange = Holes(replace(chosen, x=np.zeros((3, 8, 8, 2), np.float32)), Square().masks(chosen, there), chosen.y)

@@ -16,7 +16,7 @@ Number = Literal["auto", "float32", "float16", "bfloat16"]
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class PretrainedPipeline:
     """What to load: a model of the hub or of a folder, in which numbers and onto which device."""
 
     name: str
@@ -42,7 +42,7 @@ class Checkpoint:
 
 
 @lru_cache(maxsize=1)
-def _loaded(wanted: Checkpoint) -> Any:
+def _loaded(wanted: PretrainedPipeline) -> Any:
     torch, device = backend.torch(), backend.torch_device()
     from diffusers import AutoPipelineForInpainting
     from diffusers.utils import logging as diffusers_logging
@@ -81,7 +81,7 @@ def _loaded(wanted: Checkpoint) -> Any:
     return pipeline
 
 
-def _remedy(wanted: Checkpoint, error: Exception) -> str:
+def _remedy(wanted: PretrainedPipeline, error: Exception) -> str:
     """Return what is wrong and what to do."""
     from huggingface_hub import is_offline_mode
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
