@@ -16,8 +16,8 @@ from core.component import File, Range
 from core.data.images import LUMA
 from core.faults import StageError
 from generators.diffusion.canvas import Canvas
-from generators.diffusion.pretrained import PretrainedPipeline, Number
 from generators.diffusion.painter import Holes, Painted, Painter
+from generators.diffusion.pretrained import Number, PretrainedPipeline
 
 MULTIPLE = 16
 """What both sides of a picture must be a multiple of, for the autoencoders of all pipelines."""

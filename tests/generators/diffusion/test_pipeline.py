@@ -15,10 +15,10 @@ import pytest
 from core import backend
 from core.augmenter import Bench, Seeds
 from core.faults import StageError
-from generators.diffusion.pretrained import PretrainedPipeline, _remedy
 from generators.diffusion.inpaint import Inpaint
 from generators.diffusion.painter import Holes
 from generators.diffusion.pipeline import Pipeline
+from generators.diffusion.pretrained import PretrainedPipeline, _remedy
 from tests.generators.diffusion.bench import Square, bench, examples, seeds
 
 
