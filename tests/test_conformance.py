@@ -171,6 +171,7 @@ def test_an_evaluation_says_what_it_measures_and_how_to_show_it(leaf: type[Evalu
 # How it behaves: every stage is run by the engine, on tiny data.
 
 ARGUMENTS: dict[str, Callable[[Path], dict[str, Any]]] = {
+    "apricot": lambda folder: {"holdout": "data.train"},
     "art": lambda folder: {"attack": "FastGradientMethod"},
     "curve_summary": lambda folder: {"metric": "shade", "along": "seed"},
     "ddpm": lambda folder: {"channels": [8], "train_steps": 2, "steps": 2},
@@ -184,6 +185,9 @@ ARGUMENTS: dict[str, Callable[[Path], dict[str, Any]]] = {
             classes=("buildings", "forest", "glacier", "mountain", "sea", "street"),
         )
     },
+    "pruning": lambda folder: {"shares": {"dense_1": 0.5}},
+    "quantisation": lambda folder: {"activations": True},
+    "supplementary_training": lambda folder: {"data": "data.train"},
     "svhn": lambda folder: {"root": _mats(folder / "svhn")},
     "coco": lambda folder: {"root": _coco(folder / "coco"), "categories": ["cat", "dog"], "resize": 16},
     "camvid": lambda folder: {"root": _camvid(folder / "camvid"), "categories": ["car", "sign"], "resize": 16},

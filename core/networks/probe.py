@@ -46,7 +46,8 @@ def unfold(model: Any) -> Any:
 
     def call(layer: Any, *arguments: Any, **options: Any) -> Any:
         outputs = layer(*arguments, **options)
-        activation = _fused(model.get_layer(layer.name))
+        # A model may have operations that are no layers, such as the rounding of a quantised one.
+        activation = _fused(model.get_layer(layer.name)) if isinstance(layer, keras.layers.Layer) else None
         return keras.layers.Activation(activation, name=f"{layer.name}_activation")(outputs) if activation else outputs
 
     functional = keras.Model(model.inputs[0], model.outputs[0])
