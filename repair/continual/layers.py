@@ -16,23 +16,22 @@ def weighted(model: Any) -> list[Any]:
 
 
 def head_of(model: Any) -> Any:
-    """Return the dense layer that gives the logits.
+    """Return the layer that gives the logits: dense, or a convolution with one map for each class.
 
     Raises:
-        StageError: the last layer with weights has not one column of weights for each class.
+        StageError: the last layer with weights has not weights of its own for each class.
     """
-    head, classes = weighted(model)[-1], model.output_shape[-1]
-    kernel = getattr(head, "kernel", None)
-    if kernel is None or len(kernel.shape) != 2 or kernel.shape[1] != classes:
+    head, classes, layers = weighted(model)[-1], model.output_shape[-1], backend.keras().layers
+    if not isinstance(head, layers.Dense | layers.Conv2D) or head.kernel.shape[-1] != classes:
         raise StageError(
-            f"layer '{head.name}' is the model's last with weights; expected a dense layer of {classes} units, one for "
-            "each class, whose columns can be learnt apart; repair this model with `continual`"
+            f"layer '{head.name}' is the model's last with weights; expected a dense layer of {classes} units or a convolution "
+            "of as many maps, one for each class, which can be learnt apart; repair this model with `continual`"
         )
     return head
 
 
 def renew(head: Any, seed: int) -> None:
-    """Give a dense layer new weights: Glorot's for the kernel, zero for the bias."""
+    """Give a head new weights: Glorot's for the kernel, zero for the bias."""
     initializers = backend.keras().initializers
     head.kernel.assign(initializers.GlorotUniform(seed)(head.kernel.shape))
     if head.bias is not None:

@@ -242,12 +242,27 @@ def test_an_empty_validation_part_is_said(model: Classifier) -> None:
         continual().produce(Run("it", 1, None, lambda ref: known[str(ref)], lambda _: {}, lambda *_: None))
 
 
-def test_a_head_that_is_not_dense_cannot_be_learnt_apart() -> None:
-    keras = backend.keras()
-    layers = keras.layers
-    pooled = keras.Sequential([keras.Input((4, 4, 1)), layers.Conv2D(CLASSES, 2), layers.GlobalAveragePooling2D()])
+def test_the_maps_of_a_convolution_are_learnt_apart() -> None:
+    layers = backend.keras().layers
+    pooled = backend.keras().Sequential([
+        backend.keras().Input((4, 4, 1)), layers.Conv2D(8, (1, 4), activation="relu"), layers.Conv2D(CLASSES, (4, 1)),
+        layers.GlobalAveragePooling2D(),
+    ])  # fmt: skip
+    made = stepwise(ClassIncremental, Classifier(pooled), memory_per_class=0, regulariser=None)
+    kernel, bias = made.after(0).model.get_weights()[-2:]
+    assert bias[:2].all()
+    assert not bias[2:].any(), "classes not yet seen have not learnt"
+    assert accuracy(made, 0, 0) > 0.9
+    assert (kernel != made.model.get_weights()[-2]).any(), "the second group was learnt"
+
+
+def test_a_head_without_weights_for_each_class_cannot_be_learnt_apart() -> None:
+    layers = backend.keras().layers
+    shared = backend.keras().Sequential(
+        [backend.keras().Input((4, 4, 1)), layers.Flatten(), layers.Dense(CLASSES), layers.BatchNormalization()]
+    )
     with pytest.raises(StageError, match="expected a dense layer of 4 units"):
-        stepwise(ClassIncremental, Classifier(pooled))
+        stepwise(ClassIncremental, Classifier(shared))
 
 
 EXPERIMENT = """
