@@ -198,6 +198,8 @@ ARGUMENTS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "image_folder": lambda folder: {"root": _images(folder / "images")},
     "npz": lambda folder: {"path": _splits(folder / "splits.npz", (8, 8))},
     "coverage": lambda folder: {"criteria": [{"type": "nc"}, {"type": "nbc"}, {"type": "tknc"}]},
+    "deephunter": lambda folder: {"reference": "older", "guidance": {"type": "kmnc"}},
+    "diffchaser": lambda folder: {"reference": "older", "beta": 1.0, "mutation_rate": 0.5},
     "drfuzz": lambda folder: {"reference": "older"},
     "label_leak": lambda folder: {"examples": ["learnt"]},
     "mnist": lambda folder: {"root": _splits(folder / "mnist.npz", (28, 28))},
@@ -404,6 +406,8 @@ BESIDES: dict[str, dict[str, dict[str, Any]]] = {
             },
         }
     },
+    "deephunter": _OLDER,
+    "diffchaser": _OLDER,
     "drfuzz": _OLDER,
     "random_fuzzer": _OLDER,
 }

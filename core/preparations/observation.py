@@ -103,7 +103,8 @@ def _described(name: str, shape: tuple[int | None, ...]) -> UnitLayer:
 def _reduced(call: Call, x: Tensor, positions: bool) -> tuple[Tensor, ...]:
     """Return the arrays of ``Activations`` in their order, for a batch."""
     ops = backend.keras().ops
-    *hidden, logits = call(x)
+    outputs = call(x)
+    *hidden, logits = outputs if isinstance(outputs, list) else [outputs]  # a model of one layer has one output
     layers = [*hidden, logits, ops.softmax(logits)]
     spatial = [tuple(range(1, len(layer.shape) - 1)) for layer in layers]
     flat = [ops.reshape(layer, (ops.shape(layer)[0], -1)) for layer in layers]

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.run import Run
+from generators.regression.entries import Rows
 from generators.regression.fidelity import Fidelity
-from generators.regression.ledger import Judged, Ledger, Mutants, Roots, Rows
+from generators.regression.ledger import Judged, Ledger, Mutants, Roots
 from generators.regression.versions import UNFAITHFUL, Versions, classify
 
 _POINTS = 100

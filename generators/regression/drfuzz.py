@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.component import Range
+from core.run import Run
 from generators.regression import operators
 from generators.regression.campaign import Strategy
+from generators.regression.entries import Rows
 from generators.regression.fidelity import AnyFidelity, Fidelity
 from generators.regression.fuzzer import RegressionFuzzer
-from generators.regression.ledger import Judged, Mutants, Roots, Rows
+from generators.regression.ledger import Judged, Mutants, Roots
 from generators.regression.operators import Operator
 from generators.regression.pool import Pool
 from generators.regression.selection import OperatorChain, Selection
@@ -64,18 +66,20 @@ class DRFuzz(RegressionFuzzer):
 
     def check(self) -> Iterator[tuple[str, str]]:
         yield from super().check()
-        if self.mutants < self.mutants_per_seed:
-            yield "mutants", f"{self.mutants} are not enough for the {self.mutants_per_seed} of one seed; raise it"
         if self.ablate == "mcmc" and self.operator_selection == "uniform":
             yield "ablate", "operators are selected uniformly already; choose another `operator_selection`"
         if self.ablate == "fidelity" and isinstance(self.fidelity, AnyFidelity):
             yield "ablate", "there is no gate to leave out; choose a `fidelity`"
 
     @property
+    def together(self) -> int:
+        return self.mutants_per_seed
+
+    @property
     def gate(self) -> Fidelity:
         return AnyFidelity() if self.ablate == "fidelity" else self.fidelity
 
-    def strategy(self, roots: Roots) -> Strategy:
+    def strategy(self, roots: Roots, run: Run) -> Strategy:
         return _Chained(self, roots)
 
 

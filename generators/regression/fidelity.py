@@ -16,6 +16,9 @@ from generators.regression.pixels import Pixels, Values
 
 _WINDOW = 7
 _ALIKE = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+ALPHA, BETA = 0.02, 0.2
+"""DeepHunter's share of entries that may differ by anything, and change that any number of them may have."""
+Levels = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,18 +76,22 @@ class DistanceFidelity(Fidelity):
 
     tag = "l0linf"
 
-    alpha: Annotated[float, "share of an image's entries that may differ by anything", Range(ge=0, le=1)] = 0.02
-    beta: Annotated[float, "change that any number of entries may have, in pixel values", Range(ge=0, le=1)] = 0.2
+    alpha: Annotated[float, "share of an image's entries that may differ by anything", Range(ge=0, le=1)] = ALPHA
+    beta: Annotated[float, "change that any number of entries may have, in pixel values", Range(ge=0, le=1)] = BETA
 
     def keeps(self, x: Pixels, roots: Pixels, scores: Values, root_scores: Values) -> NDArray[np.bool_]:
-        return near(x, roots, self.alpha, self.beta)
+        return within(*apart(x, roots), x[0].size, self.alpha, self.beta)
 
 
-def near(x: Pixels, roots: Pixels, alpha: float, beta: float) -> NDArray[np.bool_]:
-    """Return whether L0 < alpha * entries or L-inf < beta * 255 between images, bool (n,)."""
-    apart = np.maximum(x, roots) - np.minimum(x, roots)
-    few = np.count_nonzero(apart, axis=(1, 2, 3)) < alpha * x[0].size
-    return np.asarray(few | (apart.max(axis=(1, 2, 3)) < beta * 255))
+def apart(x: Pixels, roots: Pixels) -> tuple[Levels, Levels]:
+    """Return how many entries differ between images, and by how many levels the farthest, int64 (n,) each."""
+    difference = np.maximum(x, roots) - np.minimum(x, roots)
+    return np.count_nonzero(difference, axis=(1, 2, 3)), difference.max(axis=(1, 2, 3), initial=0).astype(np.int64)
+
+
+def within(changed: Levels, levels: Levels, entries: int, alpha: float, beta: float) -> NDArray[np.bool_]:
+    """Return where L0 < alpha * entries or L-inf < beta * 255, bool (n,)."""
+    return np.asarray((changed < alpha * entries) | (levels < beta * 255))
 
 
 def similarity(x: Pixels, roots: Pixels) -> NDArray[np.float64]:

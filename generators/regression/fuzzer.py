@@ -52,21 +52,36 @@ class RegressionFuzzer(Generator):
         """The mutation operators, in the order that traces refer to."""
 
     @property
+    def together(self) -> int:
+        """Mutants that are made of one seed at a time, fewer than which a campaign cannot make."""
+        return 1
+
+    @property
     def gate(self) -> Fidelity:
         """The fidelity gate that mutants must pass."""
         return self.fidelity
 
     @abstractmethod
-    def strategy(self, roots: Roots) -> Strategy:
+    def strategy(self, roots: Roots, run: Run) -> Strategy:
         """Return what decides which mutants to make."""
 
     def check(self) -> Iterator[tuple[str, str]]:
         if self.reference == self.model:
             yield "reference", "is the model under test itself, which has no regressions; name its older version"
+        if self.mutants < self.together:
+            yield (
+                "mutants",
+                f"{self.mutants} are not enough for the {self.together} that are made of one seed; raise it",
+            )
 
     def preparations(self) -> Mapping[str, Preparation]:
+        return self.gate.preparations(self.model, self.train)
+
+    @property
+    def train(self) -> Ref[Examples]:
+        """The training images, of which is learnt."""
         assert self.data is not None  # the graph fills in the model's data set
-        return self.gate.preparations(self.model, replace(self.data, part="train"))
+        return replace(self.data, part="train")
 
     @final
     def produce(self, run: Run) -> RegressionFaults:
@@ -85,7 +100,7 @@ class RegressionFuzzer(Generator):
             versions=versions,
             fidelity=self.gate,
             roots=roots,
-            strategy=self.strategy(roots),
+            strategy=self.strategy(roots, run),
             ledger=ledger,
         )
         campaign.fuzz()

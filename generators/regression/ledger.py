@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.regression_faults import OperatorCount, Snapshot
+from generators.regression.entries import Rows
 from generators.regression.pixels import Pixels
 from generators.regression.versions import BOTH_FAIL, FAULT, UNFAITHFUL, Answers, drop
-
-Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +52,10 @@ class Mutants:
 
     def __len__(self) -> int:
         return len(self.x)
+
+    def take(self, rows: Rows) -> Mutants:
+        """Return some of them."""
+        return Mutants(*(array[rows] for array in vars(self).values()))
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,15 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.component import Range
+from core.run import Run
 from generators.regression import operators
 from generators.regression.campaign import Strategy
-from generators.regression.fidelity import near
+from generators.regression.entries import Rows
 from generators.regression.fuzzer import RegressionFuzzer
-from generators.regression.ledger import Judged, Mutants, Roots, Rows
+from generators.regression.ledger import Judged, Mutants, Roots
+from generators.regression.metamorphic import Metamorphosis, Subjects
 from generators.regression.operators import Operator
-from generators.regression.pixels import Pixels
-
-_ALPHA, _BETA, _TRIES = 0.02, 0.2, 49
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,17 +40,14 @@ class RandomFuzzer(RegressionFuzzer):
     def operators(self) -> Sequence[Operator]:
         return operators.deephunter() if self.operator_set == "deephunter" else operators.drfuzz()
 
-    def strategy(self, roots: Roots) -> Strategy:
+    def strategy(self, roots: Roots, run: Run) -> Strategy:
         return _Blind(self, roots)
 
 
 class _Blind(Strategy):
     def __init__(self, fuzzer: RandomFuzzer, roots: Roots) -> None:
         self._roots, self._operators, self._most = roots, fuzzer.operators, fuzzer.round_mutants
-        self._bounded = fuzzer.operator_set == "deephunter"
-        weights = np.array([operator.weight for operator in self._operators], float)
-        self._shares = weights / weights.sum()
-        self._local = np.array([operator.local for operator in self._operators])
+        self._metamorphosis = Metamorphosis() if fuzzer.operator_set == "deephunter" else None
 
     def propose(self, most: int, rng: np.random.Generator) -> Mutants | None:
         n = min(most, self._most)
@@ -59,15 +55,12 @@ class _Blind(Strategy):
             return None
         source = rng.integers(len(self._roots), size=n)
         parents = self._roots.x[source]
-        operator, x = np.zeros(n, np.int64), parents.copy()
-        refused = np.arange(n)
-        for _ in range(_TRIES):
-            operator[refused] = rng.choice(len(self._operators), size=len(refused), p=self._shares)
-            x[refused] = operators.mutate(self._operators, operator[refused], parents[refused], rng)
-            refused = refused[self._too_far(operator[refused], x[refused], parents[refused])]
-            if not len(refused):
-                break
-        x[refused] = parents[refused]
+        if self._metamorphosis:
+            made, operator = self._metamorphosis.mutate(Subjects.seeds(parents), rng)
+            x = made.x
+        else:
+            operator = rng.integers(len(self._operators), size=n)
+            x = operators.mutate(self._operators, operator, parents, rng)
         return Mutants(
             x=x,
             source=source,
@@ -77,11 +70,6 @@ class _Blind(Strategy):
             drop=self._roots.drops[source],
             changed=(x != parents).any(axis=(1, 2, 3)),
         )
-
-    def _too_far(self, operator: Rows, x: Pixels, parents: Pixels) -> NDArray[np.bool_]:
-        if not self._bounded:
-            return np.zeros(len(x), np.bool_)
-        return self._local[operator] & ~near(x, parents, _ALPHA, _BETA)
 
     def learn(self, mutants: Mutants, judged: Judged, found: NDArray[np.bool_]) -> None:
         """Learn nothing."""

@@ -16,24 +16,17 @@ from zlib import crc32
 import numpy as np
 import pytest
 
-from core.regression_faults import RegressionFaults
 from generators.regression.drfuzz import DRFuzz, turns
 from generators.regression.fidelity import DistanceFidelity
 from generators.regression.operators import drfuzz
 from generators.regression.selection import kernel
 from generators.regression.versions import Versions
 from tests.conftest import ROOT
-from tests.generators.regression.toys import CLASSES, TOGETHER, fuzz, images, versions
+from tests.generators.regression.toys import CLASSES, TOGETHER, content, fuzz, images, interrupted, versions
 
 
 def fuzzer(**values: Any) -> DRFuzz:
     return DRFuzz(**(TOGETHER | {"mutants": 3000} | values))
-
-
-def content(found: RegressionFaults) -> list[Any]:
-    arrays = [getattr(found, name) for name in ("x", "y", "index", "v2", "generation", "found_at", "trace")]
-    counts = [(p.mutants, p.rfi, p.urf, p.seeds, p.v2_failures, p.pool) for p in found.curve]
-    return [*(array.tolist() for array in arrays), counts, [vars(count) for count in found.operators]]
 
 
 # The serial algorithm, written out image by image.
@@ -254,21 +247,10 @@ def test_live_counters() -> None:
     assert said[-1] == (3000, 3000, f"mutants, {len(found)} regression faults, {found.curve[-1].urf} distinct")
 
 
-class Killed(Exception):
-    pass
-
-
 @pytest.mark.parametrize("after", [500, 2990])
 def test_an_interrupted_campaign_goes_on_where_it_was(after: int, tmp_path: Path) -> None:
-    def interrupt(done: int, total: int, unit: str) -> None:
-        if done >= after:
-            raise Killed
-
-    with pytest.raises(Killed):
-        fuzz(fuzzer(), folder=tmp_path / "state", progress=interrupt)
-    first: list[int] = []
-    resumed = fuzz(fuzzer(), folder=tmp_path / "state", progress=lambda done, total, unit: first.append(done))
-    assert first[0] >= after
+    resumed, taken_up = interrupted(fuzzer(), after, tmp_path / "state")
+    assert taken_up >= after
     assert content(resumed) == content(fuzz(fuzzer()))
 
 

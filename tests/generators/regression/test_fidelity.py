@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from skimage.metrics import structural_similarity
 
-from generators.regression.fidelity import AnyFidelity, DistanceFidelity, StructuralFidelity, near, similarity
+from generators.regression.fidelity import AnyFidelity, DistanceFidelity, StructuralFidelity, apart, similarity, within
 
 NO_SCORES = np.zeros(0, np.float32)
 
@@ -34,6 +34,6 @@ def test_few_entries_or_none_by_much() -> None:
     x[2] -= 51
     x[3, 0, 0] = 255  # one entry of a hundred
     x[4, 0, :2] = 0  # two are not fewer than two
-    assert near(x, roots, 0.02, 0.2).tolist() == [True, True, False, True, False]
+    assert within(*apart(x, roots), 100, 0.02, 0.2).tolist() == [True, True, False, True, False]
     assert DistanceFidelity().keeps(x, roots, NO_SCORES, NO_SCORES).tolist() == [True, True, False, True, False]
     assert AnyFidelity().keeps(x, roots, NO_SCORES, NO_SCORES).all()

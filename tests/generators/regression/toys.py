@@ -6,20 +6,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from core import backend
 from core.artefacts import Examples
 from core.checkpoint import Checkpoint
 from core.classifier import Classifier
 from core.component import Ref
+from core.preparations.profile import Profile
 from core.regression_faults import RegressionFaults
 from core.run import Run
-from generators.regression.fuzzer import RegressionFuzzer
+from generators.regression.fuzzer import RegressionFuzzer, _start
+from generators.regression.ledger import Roots
+from generators.regression.versions import Versions
 
 SIDE, CLASSES = 8, 4
 MODEL: Any = Ref("v2")
 REFERENCE: Any = Ref("v1")
 DATA: Any = Ref("data", part="test")
+PROFILE = Profile({"low": np.zeros(CLASSES), "high": np.ones(CLASSES), "left_out": np.array(0)})
+"""What a criterion learnt of the softmax, the toys' only layer that counts."""
 TOGETHER = {"model": MODEL, "reference": REFERENCE, "data": DATA}
 
 
@@ -49,13 +55,51 @@ def images(n: int = 60) -> Examples:
     return Examples(x=x, y=versions()[0].predict(x), index=np.arange(n) + 100)
 
 
+def roots() -> Roots:
+    """Return the images that both versions get right."""
+    return _start(images(), Versions(*versions()))[0]
+
+
+class Killed(Exception):
+    """Stands for a kill."""
+
+
+def content(found: RegressionFaults) -> list[Any]:
+    """Return what two campaigns must agree in to be the same."""
+    arrays = [getattr(found, name) for name in ("x", "y", "index", "v2", "generation", "found_at", "trace")]
+    counts = [(p.mutants, p.rfi, p.urf, p.seeds, p.v2_failures, p.pool) for p in found.curve]
+    return [*(array.tolist() for array in arrays), counts, [vars(count) for count in found.operators]]
+
+
+def interrupted(fuzzer: RegressionFuzzer, after: int, folder: Path) -> tuple[RegressionFaults, int]:
+    """Kill a campaign after so many mutants and take it up again; return what it finds, and where it was taken up."""
+
+    def interrupt(done: int, total: int, unit: str) -> None:
+        if done >= after:
+            raise Killed
+
+    with pytest.raises(Killed):
+        fuzz(fuzzer, folder=folder, progress=interrupt)
+    first: list[int] = []
+    resumed = fuzz(fuzzer, folder=folder, progress=lambda done, total, unit: first.append(done))
+    return resumed, first[0]
+
+
 def fuzz(
     fuzzer: RegressionFuzzer, seed: int = 1, folder: Path | None = None, interval: float = 0.0, progress: Any = None
 ) -> RegressionFaults:
     """Run a fuzzer on the toys; with a folder its state is kept there."""
     old, new = versions()
-    inputs = {"v1": old, "v2": new, "data": images()}
+    inputs = {"v1": old, "v2": new, "data": images(), "profile": PROFILE}
     report = progress or (lambda done, total, unit: None)
     checkpoint = Checkpoint(folder, interval)
-    run = Run("fuzz", seed, "test", lambda ref: inputs[ref.stage], lambda ref: {}, report, checkpoint=checkpoint)
+    run = Run(
+        "fuzz",
+        seed,
+        "test",
+        lambda ref: inputs[ref.prepared or ref.stage],
+        lambda ref: {},
+        report,
+        checkpoint=checkpoint,
+    )
     return fuzzer.produce(run)

@@ -1,0 +1,109 @@
+"""DeepHunter's mutation: an image is moved once at most, and its pixels change little beside what it was moved to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from generators.regression import operators
+from generators.regression.entries import Rows
+from generators.regression.fidelity import ALPHA, BETA, apart, within
+from generators.regression.pixels import Pixels
+
+_TRIES = 49
+
+
+@dataclass(frozen=True, eq=False)
+class Subjects:
+    """Images, and what bounds their changes, row by row.
+
+    ``reference`` is the seed, or what the image was when it had been moved, as ``moved`` says; ``changed`` and ``levels`` are how many
+    entries had changed before the move, and by how much the one that had changed most.
+    """
+
+    x: Pixels
+    reference: Pixels
+    moved: NDArray[np.bool_]
+    changed: Rows
+    levels: Rows
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @classmethod
+    def seeds(cls, x: Pixels) -> Subjects:
+        """Return seeds, which nothing has changed."""
+        nothing = np.zeros(len(x), np.int64)
+        return cls(x, x, np.zeros(len(x), np.bool_), nothing, nothing)
+
+    def copy(self) -> Subjects:
+        """Return the same in arrays of their own."""
+        return Subjects(*(array.copy() for array in vars(self).values()))
+
+    def take(self, rows: NDArray[np.int64]) -> Subjects:
+        """Return some of them."""
+        return Subjects(*(array[rows] for array in vars(self).values()))
+
+
+class Metamorphosis:
+    """Mutates by one of DeepHunter's operators, all their 69 parameters equally likely.
+
+    One that moves pixels is drawn for an image that was not moved yet only, and always accepted. Any other is drawn again, up to 49
+    times in all, until fewer than 2 % of the entries have changed, before the move and since, or none by 51 of 255 levels or more.
+
+    ``as_published`` is what DRFuzz's artefact does in its place: what changed before the move is taken to be what the move itself
+    changed of the seed, so that hardly anything is accepted after one; and an image whose pixels were changed is a seed anew, which may
+    be moved again.
+    """
+
+    def __init__(self, as_published: bool = False) -> None:
+        self.operators = operators.deephunter()
+        self._as_published = as_published
+        weights = np.array([operator.weight for operator in self.operators], float)
+        self._local = np.array([operator.local for operator in self.operators])
+        self._shares = weights / weights.sum(), weights * self._local / weights[self._local].sum()
+
+    def refers_to_itself(self, operator: Rows) -> NDArray[np.bool_]:
+        """Return of which operators' mutants later changes are compared with themselves, not with their parent's reference."""
+        return np.asarray(~self._local[operator] | self._as_published)
+
+    def mutate(self, subjects: Subjects, rng: np.random.Generator) -> tuple[Subjects, Rows]:
+        """Return each image mutated once, and the operator; where no mutation was accepted, the image itself."""
+        n = len(subjects)
+        made = subjects.copy()
+        operator = np.zeros(n, np.int64)
+        left = np.arange(n)
+        for _ in range(_TRIES):
+            tried = subjects.take(left)
+            operator[left] = self._drawn(tried.moved, rng)
+            found, accepted = self._once(tried, operator[left], rng)
+            for name, values in vars(found).items():
+                getattr(made, name)[left[accepted]] = values[accepted]
+            left = left[~accepted]
+            if not len(left):
+                break
+        return made, operator
+
+    def _drawn(self, moved: NDArray[np.bool_], rng: np.random.Generator) -> Rows:
+        drawn = np.zeros(len(moved), np.int64)
+        for which, shares in zip((~moved, moved), self._shares, strict=True):
+            drawn[which] = rng.choice(len(self.operators), size=int(which.sum()), p=shares)
+        return drawn
+
+    def _once(self, subjects: Subjects, operator: Rows, rng: np.random.Generator) -> tuple[Subjects, NDArray[np.bool_]]:
+        """Return images mutated by operators, and which of them are accepted."""
+        moves = ~self._local[operator]
+        made = subjects.copy()
+        made.x[:] = operators.mutate(self.operators, operator, subjects.x, rng)
+        changed, levels = apart(made.x, made.reference)
+        near = within(changed + subjects.changed, np.maximum(levels, subjects.levels), made.x[0].size, ALPHA, BETA)
+        before = made.x if self._as_published else subjects.x
+        made.changed[moves], made.levels[moves] = apart(before[moves], subjects.reference[moves])
+        made.moved[moves] = True
+        if self._as_published:
+            made.moved[~moves], made.changed[~moves], made.levels[~moves] = False, 0, 0
+        anew = self.refers_to_itself(operator)
+        made.reference[anew] = made.x[anew]
+        return made, moves | near
