@@ -14,6 +14,7 @@ datasets:
   data: {type: digits, train_size: 100}
 targets:
   model: {type: dense, dataset: data, epochs: $e}
+  other: {type: dense, dataset: data}
 generate:
   painted:
     type: fuzzer
@@ -21,6 +22,7 @@ generate:
     iterations: 9
     augmenter: {type: inpaint, mask: {type: box}, backend: {type: ddpm, steps: 3, train_batch_size: 7}}
     guidance: [{type: nc}, {type: kmnc}]
+    realism: [{type: ssim}, {type: judge, model: other, min: 0.8}, {type: feature_distance, model: other, quantile: 0.9}]
 """
 
 
@@ -35,3 +37,12 @@ def test_work_of_nested_components_is_cut_short(experiment: Callable[..., Experi
     assert fuzzer["guidance"] == [{"type": "nc"}, {"type": "kmnc"}]
     assert fuzzer["seeds"] == {"type": "random"}
     assert next(small.components("painted"))
+
+
+def test_gates_of_realism_are_open_since_nothing_learnt_enough_to_pass_them(
+    experiment: Callable[..., Experiment],
+) -> None:
+    ssim, judge, distance = shrink(experiment(NESTED)).stages["painted"].raw["realism"]
+    assert ssim == {"type": "ssim", "min": -1}
+    assert judge == {"type": "judge", "model": "other", "min": 0}
+    assert distance == {"type": "feature_distance", "model": "other", "quantile": 0.9, "max": 1e9}
