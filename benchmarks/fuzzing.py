@@ -37,7 +37,7 @@ from core.networks.rewire import to_logits
 from core.run import Run
 from generators.regression import operators
 from generators.regression.drfuzz import DRFuzz
-from generators.regression.fidelity import AnyFidelity, Fidelity
+from generators.regression.fidelity import AnyFidelity, Fidelity, Gate
 from generators.regression.fuzzer import RegressionFuzzer
 from generators.regression.pixels import Pixels, Values
 from generators.regression.random_fuzzer import RandomFuzzer
@@ -67,14 +67,18 @@ def third_network(third: Third) -> Any | None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scored(Fidelity):
+class Scored(Fidelity, Gate):
     """A gate that computes a network's score and lets everything pass, so that all runs mutate alike."""
 
     tag = "scored"
 
     third: Annotated[Third, "which network"]
 
-    def network(self, run: Run) -> Any | None:
+    def gate(self, run: Run) -> Gate:
+        return self
+
+    @property
+    def network(self) -> Any:
         return third_network(self.third)
 
     def keeps(self, x: Pixels, roots: Pixels, scores: Values, root_scores: Values) -> NDArray[np.bool_]:

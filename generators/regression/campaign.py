@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from core.run import Run
 from generators.regression.entries import Rows
-from generators.regression.fidelity import Fidelity
+from generators.regression.fidelity import Gate
 from generators.regression.ledger import Judged, Ledger, Mutants, Roots
 from generators.regression.versions import UNFAITHFUL, Versions, classify
 
@@ -72,7 +72,7 @@ class Campaign:
     run: Run
     budget: Budget
     versions: Versions
-    fidelity: Fidelity
+    gate: Gate
     roots: Roots
     strategy: Strategy
     ledger: Ledger
@@ -104,9 +104,7 @@ class Campaign:
 
     def _judge(self, mutants: Mutants) -> Judged:
         answers, roots = self.versions.ask(mutants.x), self.roots
-        kept = self.fidelity.keeps(
-            mutants.x, roots.x[mutants.source], answers.scores, roots.answers.scores[mutants.source]
-        )
+        kept = self.gate.keeps(mutants.x, roots.x[mutants.source], answers.scores, roots.answers.scores[mutants.source])
         kind = classify(answers, roots.y[mutants.source], mutants.drop)
         kind[~(kept & mutants.changed)] = UNFAITHFUL
         return Judged(kind, answers)

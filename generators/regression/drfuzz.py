@@ -76,7 +76,7 @@ class DRFuzz(RegressionFuzzer):
         return self.mutants_per_seed
 
     @property
-    def gate(self) -> Fidelity:
+    def demanded(self) -> Fidelity:
         return AnyFidelity() if self.ablate == "fidelity" else self.fidelity
 
     def strategy(self, roots: Roots, run: Run) -> Strategy:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -21,16 +21,14 @@ ALPHA, BETA = 0.02, 0.2
 Levels = NDArray[np.int64]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Fidelity(Prepared):
-    """A gate that compares a mutant with the seed at the root of its line, however often it was mutated since."""
+class Gate(ABC):
+    """A fidelity gate at work.
 
-    def network(self, run: Run) -> Any | None:
-        """Return a Keras model from images in [0, 1] to one number each, (n, 1), computed along with both versions.
+    ``network`` is a Keras model from images in [0, 1] to one number each, (n, 1), computed along with both versions; ``None`` where
+    the gate needs none.
+    """
 
-        ``None`` where the gate needs none.
-        """
-        return None
+    network: Any = None
 
     @abstractmethod
     def keeps(self, x: Pixels, roots: Pixels, scores: Values, root_scores: Values) -> NDArray[np.bool_]:
@@ -38,7 +36,24 @@ class Fidelity(Prepared):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnyFidelity(Fidelity):
+class Fidelity(Prepared):
+    """A gate that compares a mutant with the seed at the root of its line, however often it was mutated since."""
+
+    @abstractmethod
+    def gate(self, run: Run) -> Gate:
+        """Return the gate at work."""
+
+
+class _Own(Gate):
+    """The gate of a fidelity that needs nothing else."""
+
+    def gate(self, run: Run) -> Gate:
+        """Return itself."""
+        return self
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnyFidelity(_Own, Fidelity):
     """Every mutant is faithful enough.
 
     Source: the variant of DRFuzz without fidelity.
@@ -51,7 +66,7 @@ class AnyFidelity(Fidelity):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StructuralFidelity(Fidelity):
+class StructuralFidelity(_Own, Fidelity):
     """Structural similarity to the seed, the mean over windows of 7 x 7, all pixels alike.
 
     Source: DRFuzz, fidelity mode ``ssim``; Wang, Bovik, Sheikh and Simoncelli (2004), Image Quality Assessment: From Error
@@ -68,7 +83,7 @@ class StructuralFidelity(Fidelity):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DistanceFidelity(Fidelity):
+class DistanceFidelity(_Own, Fidelity):
     """Few entries differ from the seed's, or none by much: L0 < alpha * entries or L-inf < beta.
 
     Source: Xie et al. (2019), DeepHunter: A Coverage-Guided Fuzz Testing Framework for Deep Neural Networks, eq. 2.

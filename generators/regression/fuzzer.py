@@ -57,8 +57,8 @@ class RegressionFuzzer(Generator):
         return 1
 
     @property
-    def gate(self) -> Fidelity:
-        """The fidelity gate that mutants must pass."""
+    def demanded(self) -> Fidelity:
+        """The fidelity that mutants must have."""
         return self.fidelity
 
     @abstractmethod
@@ -75,7 +75,7 @@ class RegressionFuzzer(Generator):
             )
 
     def preparations(self) -> Mapping[str, Preparation]:
-        return self.gate.preparations(self.model, self.train)
+        return self.demanded.preparations(self.model, self.train)
 
     @property
     def train(self) -> Ref[Examples]:
@@ -87,7 +87,8 @@ class RegressionFuzzer(Generator):
     def produce(self, run: Run) -> RegressionFaults:
         assert self.data is not None
         pool = run[self.data]
-        versions = Versions(run[self.reference], run[self.model], self.gate.network(run))
+        gate = self.demanded.gate(run)
+        versions = Versions(run[self.reference], run[self.model], gate.network)
         roots, initial = _start(pool, versions)
         if not len(roots):
             raise StageError(
@@ -98,7 +99,7 @@ class RegressionFuzzer(Generator):
             run=run,
             budget=Budget(self.mutants, self.model_calls, self.seconds),
             versions=versions,
-            fidelity=self.gate,
+            gate=gate,
             roots=roots,
             strategy=self.strategy(roots, run),
             ledger=ledger,

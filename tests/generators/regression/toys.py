@@ -86,11 +86,16 @@ def interrupted(fuzzer: RegressionFuzzer, after: int, folder: Path) -> tuple[Reg
 
 
 def fuzz(
-    fuzzer: RegressionFuzzer, seed: int = 1, folder: Path | None = None, interval: float = 0.0, progress: Any = None
+    fuzzer: RegressionFuzzer,
+    seed: int = 1,
+    folder: Path | None = None,
+    interval: float = 0.0,
+    progress: Any = None,
+    **prepared: Any,
 ) -> RegressionFaults:
     """Run a fuzzer on the toys; with a folder its state is kept there."""
     old, new = versions()
-    inputs = {"v1": old, "v2": new, "data": images(), "profile": PROFILE}
+    inputs = {"v1": old, "v2": new, "data": images(), "profile": PROFILE} | prepared
     report = progress or (lambda done, total, unit: None)
     checkpoint = Checkpoint(folder, interval)
     run = Run(

@@ -1,0 +1,176 @@
+"""A fidelity gate that asks a discriminator, trained on the experiment's own data, whether a mutant looks as real as its seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core import backend
+from core.artefacts import Artefact, Examples, read_json, write_json
+from core.classifier import Classifier
+from core.component import Component, Range, Ref
+from core.faults import StageError
+from core.naming import named
+from core.networks import programs
+from core.networks.programs import Call, Tensor
+from core.run import Run
+from core.stage import Preparation
+from generators.regression import adversary
+from generators.regression.adversary import Plan
+from generators.regression.fidelity import Fidelity, Gate
+from generators.regression.pixels import Pixels, Values
+
+_HELD_OUT = 2000
+_REAL = "real"
+
+
+@dataclass(frozen=True, eq=False)
+class Discriminator(Artefact):
+    """A trained discriminator, and its logits for images that it did not see, (k,): ``real`` ones, and corruptions of each.
+
+    ``losses`` are those of its training, round by round; ``info`` says how it was trained.
+    """
+
+    kind: ClassVar[str] = "discriminator"
+
+    network: Any
+    logits: Mapping[str, Values]
+    losses: tuple[float, ...]
+    info: Mapping[str, Any]
+
+    def margin(self, share: float) -> float:
+        """Return by how much a logit may be below another's, so that this share of pairs of real images pass."""
+        real = self.logits[_REAL]
+        # Each image beside the next: k pairs, none with itself.
+        return max(0.0, float(np.quantile(real - np.roll(real, 1), share)))
+
+    def passing(self, margin: float) -> dict[str, float]:
+        """Return what share of each kind of corruption passes beside the image it was made of."""
+        real = self.logits[_REAL]
+        return {name: float((other >= real - margin).mean()) for name, other in self.logits.items() if name != _REAL}
+
+    def save(self, folder: Path) -> None:
+        self.network.save(folder / "discriminator.keras")
+        stored: dict[str, Any] = dict(self.logits)
+        np.savez(folder / "logits.npz", **stored)
+        write_json(folder / "discriminator.json", {"losses": self.losses, "info": self.info})
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        network = backend.keras().models.load_model(folder / "discriminator.keras", compile=False, safe_mode=True)
+        raw = read_json(folder / "discriminator.json")
+        with np.load(folder / "logits.npz") as stored:
+            return cls(network, dict(stored), tuple(raw["losses"]), raw["info"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learning(Component):
+    """What a discriminator depends on beside its data."""
+
+    filters: Annotated[int, "channels of the first convolution; each further one has twice as many", Range(ge=1)] = 16
+    train_steps: Annotated[int, "optimiser steps", Range(ge=1)] = 2000
+    train_batch_size: Annotated[int, "real images per optimiser step, and as many made ones", Range(ge=2)] = 64
+    learning_rate: Annotated[float, "step size of Adam", Range(gt=0)] = 2e-4
+    corrupted: Annotated[
+        float, "share of noise, disordered pixels and negatives in what counts as made", Range(ge=0, lt=1)
+    ] = 0.25
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscriminatorTraining(Preparation, Learning):
+    """Training of a generator and a discriminator against each other, of which the discriminator is kept.
+
+    Source: Radford, Metz and Chintala (2016), Unsupervised Representation Learning with Deep Convolutional Generative
+    Adversarial Networks; Goodfellow et al. (2014), Generative Adversarial Nets.
+    """
+
+    tag = "discriminator_training"
+    produces = Discriminator
+
+    data: Annotated[Ref[Examples], "the training images"]
+
+    @property
+    def stochastic(self) -> bool:
+        return False
+
+    def stream(self, stage: str) -> str:
+        return self.tag
+
+    def produce(self, run: Run) -> Discriminator:
+        images = run[self.data]
+        rng = run.rng("corruptions")
+        order = run.rng("split").permutation(len(images))
+        held, rest = np.split(order, [min(_HELD_OUT, len(images) // 5)])
+        if len(held) < 2:
+            raise StageError(
+                f"dcgan: expected training images to learn of, received {len(images)}; take more, or no gate"
+            )
+        seed = run.framework_seed()
+        plan = Plan(self.filters, self.train_steps, self.train_batch_size, self.learning_rate, self.corrupted)
+        backend.seed(seed)
+        network = adversary.discriminator(images.shape, self.filters)
+        losses = adversary.train(network, np.asarray(images.x)[np.sort(rest)], plan, seed, run.progress)
+        real = np.asarray(images.x[np.sort(held)])
+        logits = {
+            name: programs.run_all(network, _logits, x)[0]
+            for name, x in ({_REAL: real} | adversary.corruptions(real, rng)).items()
+        }
+        run.images += self.train_steps * self.train_batch_size
+        return Discriminator(network, logits, tuple(losses), asdict(plan) | {"images": len(rest)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class DCGAN(Fidelity, Learning):
+    """The discriminator of a generative adversarial network, trained once on the training images, compares a mutant with its seed.
+
+    A mutant is faithful if its logit is at least its seed's less a margin, which is so wide that ``pass_real`` of real images that the
+    discriminator did not see would pass beside another. If more than ``pass_corrupted`` of noise, of images with their pixels in
+    disorder, or of negatives pass beside the images they were made of, the gate is refused.
+
+    Source: DRFuzz, its GAN-based fidelity assurance; Radford, Metz and Chintala (2016), Unsupervised Representation Learning with Deep
+    Convolutional Generative Adversarial Networks.
+    Differs: real and made images are in the range of the mutants, logits are compared where sigmoids are equal at 1, there is a
+    margin (``margin: 0`` for none), and some of what counts as made is noise: the released discriminators, of coloured images, let
+    noise pass. The networks are smaller.
+    """
+
+    tag = "dcgan"
+
+    margin: Annotated[
+        float | None, "by how much a mutant's logit may be below its seed's; default: by `pass_real`", Range(ge=0)
+    ] = None
+    pass_real: Annotated[float, "share of real images that pass beside another", Range(gt=0, lt=1)] = 0.95
+    pass_corrupted: Annotated[float, "share of noise that may pass", Range(ge=0, le=1)] = 0.05
+
+    def preparations(self, model: Ref[Classifier], data: Ref[Examples]) -> Mapping[str, Preparation]:
+        return {named(self): DiscriminatorTraining.of(self, data=data)}
+
+    def gate(self, run: Run) -> Gate:
+        found: Discriminator = run.prepared(named(self))
+        margin = found.margin(self.pass_real) if self.margin is None else self.margin
+        passing = found.passing(margin)
+        worst = max(passing, key=lambda name: passing[name])
+        if passing[worst] > self.pass_corrupted:
+            raise StageError(
+                f"dcgan: the discriminator lets {passing[worst]:.0%} of {worst} pass beside real images, expected "
+                f"{self.pass_corrupted:.0%} at most; train it longer (train_steps), with more filters, or on more noise "
+                "(corrupted), or take another fidelity"
+            )
+        return _Discriminating(found.network, margin)
+
+
+class _Discriminating(Gate):
+    def __init__(self, network: Any, margin: float) -> None:
+        self.network, self._margin = network, np.float32(margin)
+
+    def keeps(self, x: Pixels, roots: Pixels, scores: Values, root_scores: Values) -> NDArray[np.bool_]:
+        return np.asarray(scores >= root_scores - self._margin)
+
+
+def _logits(call: Call, x: Tensor) -> tuple[Tensor]:
+    return (call(x)[:, 0],)
