@@ -53,6 +53,21 @@ def test_initial_faults_are_the_published_models(
     assert found.seed_count == right - initial
 
 
+def test_what_drfuzz_finds_is_purer_than_what_random_testing_finds(shared: Path, mnist: Examples) -> None:
+    """The order of the published tools, at a budget of seconds; so are the yields of the two scenarios."""
+    purity: dict[tuple[str, str], float] = {}
+    faults: dict[tuple[str, str], int] = {}
+    for pair in PAIRS:
+        for fuzzer in (DRFuzz, RandomFuzzer):
+            last = fuzz(fuzzer, pair, shared, mnist, mutants=20_000).curve[-1]
+            assert last.mutants == 20_000
+            faults[pair, fuzzer.tag], purity[pair, fuzzer.tag] = last.rfi, last.rfi / last.v2_failures
+    for pair in PAIRS:
+        assert purity[pair, "drfuzz"] > 1.3 * purity[pair, "random_fuzzer"]
+    for tag in ("drfuzz", "random_fuzzer"):
+        assert faults["supply", tag] > faults["prune", tag]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("pair", "faults", "both_fail"), [("supply", 12.7, 52), ("prune", 6.7, 60)])
 def test_single_mutations_yield_what_was_measured(
