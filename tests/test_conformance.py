@@ -205,6 +205,11 @@ ARGUMENTS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "mnist": lambda folder: {"root": _splits(folder / "mnist.npz", (28, 28))},
     "fashion_mnist": lambda folder: {"root": _splits(folder / "fashion_mnist.npz", (28, 28))},
     "cifar10": lambda folder: {"root": _splits(folder / "cifar10.npz", (32, 32, 3))},
+    "published": lambda folder: {
+        "file": _text(folder / "published.csv", "metric,value\nshade,0.5\n"),
+        "names": {},
+        "where": {},
+    },
     "random_fuzzer": lambda folder: {"reference": "older"},
     "saved": lambda folder: {"path": _model(folder / "model.keras")},
     "significance": lambda folder: {"metric": "shade", "compare": "examples"},

@@ -12,6 +12,7 @@ from core.report.scores import correlation_figure, fault_figure, histogram_figur
 from core.report.spec import (
     MAX_CLASSES,
     ClassGrid,
+    DirectionGrid,
     FaultCurves,
     ImageGrid,
     LayerMap,
@@ -41,6 +42,9 @@ def _drawn(picture: Picture) -> tuple[str, bytes, str]:
     match picture:
         case ImageGrid():
             return "examples", grid_figure(picture), ""
+        case DirectionGrid():
+            arrows = "label by the old version → label by the new, with the number of faults"
+            return "directions", class_figure(picture), f": the most frequent directions of faults; {arrows}"
         case ClassGrid():
             known = any(text for row in picture.predicted for text in row)
             frames = "; framed with the prediction where it is known, red if wrong" if known else ""

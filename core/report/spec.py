@@ -105,6 +105,11 @@ class ClassGrid:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DirectionGrid(ClassGrid):
+    """Faults of each of the most frequent directions, such as ``4 → 9``, in place of classes; before and after."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RelevanceMap:
     """How relevant each pixel is to each class, signed: (classes, h, w, c), nan where a class has none."""
 

@@ -6,16 +6,20 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core.artefacts import Artefact, Data, Examples
 from core.attack import PER_CLASS, SHOWN
 from core.language.experiment import Experiment
 from core.language.references import data_behind
 from core.rankings import NeuronRanking, PixelRanking
-from core.report.spec import ClassGrid, ImageGrid, LayerMap, RelevanceMap
+from core.regression_faults import RegressionFaults
+from core.report.spec import ClassGrid, DirectionGrid, ImageGrid, LayerMap, RelevanceMap
 from core.running.graph import Graph, Work
 from core.storage.store import Store
 
+DIRECTIONS = 8
+"""Directions of faults that are shown, the most frequent ones."""
 STAGES = 6
 """Stages of a section that are shown, each at the first of its points that is finished."""
 
@@ -27,11 +31,15 @@ class Pictures:
         self._experiment, self._graph, self._store = experiment, graph, store
 
     def examples(self) -> list[ImageGrid | ClassGrid]:
-        """Return two grids for the test part of each generator: its first images, and some of each class."""
+        """Return grids for the test part of each generator: its first images and some of each class, or its directions of faults."""
         grids: list[ImageGrid | ClassGrid] = []
         for work in self._first("generate"):
-            made = self._store.load(work.fingerprint, Examples)
-            if (clean := self._origin(work)) is not None and len(made):
+            if (clean := self._origin(work)) is None:
+                continue
+            if issubclass(work.component.produces, RegressionFaults):
+                faults = self._store.load(work.fingerprint, RegressionFaults)
+                grids += [self._by_direction(work, faults, clean)] if len(faults) else []
+            elif len(made := self._store.load(work.fingerprint, Examples)):
                 grids += [_first_images(work.label, made, clean), self._by_class(work, made, clean)]
         return grids
 
@@ -89,12 +97,37 @@ class Pictures:
             ],
         )
 
+    def _by_direction(self, work: Work, made: RegressionFaults, clean: Examples) -> DirectionGrid:
+        pairs, counts = np.unique(np.stack([made.v1, made.v2]), axis=1, return_counts=True)
+        names = self._class_names(work, int(pairs.max()) + 1)
+        frequent = np.argsort(-counts, kind="stable")[:DIRECTIONS]
+        chosen = [_spread(made, pairs[:, direction]) for direction in frequent]
+        return DirectionGrid(
+            name=work.label,
+            classes=[
+                f"{names[old]} → {names[new]} ({count:,})"
+                for (old, new), count in zip(pairs.T[frequent], counts[frequent], strict=True)
+            ],
+            clean=[np.asarray(clean.x[clean.rows_of(made.index[rows])]) for rows in chosen],
+            made=[np.asarray(made.x[rows]) for rows in chosen],
+            predicted=[[names[label] for label in made.v2[rows]] for rows in chosen],
+            wrong=[[True] * len(rows) for rows in chosen],
+        )
+
     def _class_names(self, work: Work, count: int) -> list[str]:
         """Return the names of the classes of the data behind a work; their numbers where these are not known."""
         names: tuple[str, ...] = ()
         if (name := data_behind(self._experiment, work.stage, work.point)) is not None:
             names = self._experiment.info(name, work.point).class_names
         return list(names) if len(names) >= count else [str(label) for label in range(count)]
+
+
+def _spread(made: RegressionFaults, pair: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return a few rows of one direction, of different images, from the first found to the last."""
+    rows = np.flatnonzero((made.v1 == pair[0]) & (made.v2 == pair[1]))
+    first = np.sort(rows[np.unique(made.index[rows], return_index=True)[1]])
+    evenly = np.unique(np.linspace(0, len(first) - 1, PER_CLASS).round().astype(int))
+    return np.asarray(first[evenly])
 
 
 def _first_images(label: str, made: Examples, clean: Examples) -> ImageGrid:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from core.report.maps import _layers, _lines, _scale
 from core.report.pictures import draw
-from core.report.spec import ClassGrid, LayerMap, Picture, RelevanceMap
+from core.report.spec import ClassGrid, DirectionGrid, LayerMap, Picture, RelevanceMap
 from tests.core.report.demo import digits_grid
 
 RNG = np.random.default_rng(0)
@@ -25,6 +25,10 @@ IMAGES = [RNG.random((n, 6, 6, 1)).astype(np.float32) for n in (3, 1)]
 BY_CLASS = ClassGrid(
     name="dgn.test eps=0.1", classes=NAMES, clean=IMAGES, made=IMAGES, predicted=[["0", "1", ""], [""]],
     wrong=[[False, True, False], [False]],
+)  # fmt: skip
+BY_DIRECTION = DirectionGrid(
+    name="drfuzz.test", classes=("4 → 9 (812)", "9 → 4 (3)"), clean=IMAGES, made=IMAGES, predicted=[["9"] * 3, ["4"]],
+    wrong=[[True] * 3, [True]],
 )  # fmt: skip
 
 
@@ -41,6 +45,7 @@ def share(picture: Picture, colour: tuple[int, int, int]) -> float:
     [
         (digits_grid(RNG), "examples_pgd-eps-0.1"),
         (BY_CLASS, "classes_dgn.test-eps-0.1"),
+        (BY_DIRECTION, "directions_drfuzz.test"),
         (RELEVANCE, "relevance_lrp-seed-1"),
         (UNITS, "units_tarantula"),
     ],

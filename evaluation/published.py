@@ -1,0 +1,133 @@
+"""Published numbers beside those of another evaluation."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from core.artefacts import Results, Row
+from core.component import File, Plain, Ref, empty_mapping
+from core.families import Evaluation
+from core.faults import StageError, nearest
+from core.run import Measured, Run
+
+_LABELS = ("metric", "model", "examples")
+Line = Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published(Evaluation):
+    """Numbers of another evaluation, and those published of the same, read from a .csv file.
+
+    A line of the file has a metric and its value, in the unit of the evaluation (a share, not percent), and columns that say of what: ``model``,
+    ``examples``, axes, and any others, of which ``where`` chooses the lines; ``source`` becomes a note. Lines that no number of ours
+    has the labels of are left out, and so are numbers with a group or of a metric that the file has not. ``group`` is the metric; ``ratio`` is
+    measured over published.
+
+    Source: none; the numbers say theirs.
+    """
+
+    tag = "published"
+    metrics = ("measured", "published", "ratio")
+    framework = False
+    rows = ("model", "examples", "group")
+    columns = ("metric",)
+
+    of: Annotated[Ref[Results], "the evaluation of which numbers were published"]
+    file: Annotated[str, ".csv file with the columns metric, value, and those that say of what", File()]
+    where: Annotated[Mapping[str, Plain], "columns of the file and the values they must have"] = empty_mapping()
+    names: Annotated[Mapping[str, Plain], "what the file calls labels of ours that it spells differently"] = (
+        empty_mapping()
+    )
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        try:
+            columns, lines = _read(self.file)
+        except StageError as error:
+            yield "file", str(error)
+            return
+        for column in self.where:
+            if column not in columns:
+                known = nearest(column, columns) or f"; it has {', '.join(columns)}"
+                yield "where", f"the file has no column '{column}'{known}"
+        if set(self.where) <= set(columns) and not any(map(self._wanted, lines)):
+            yield "where", f"none of the {len(lines)} lines of the file has these values"
+
+    def gathers(self, column: str) -> bool:
+        return False
+
+    def measure(self, run: Run) -> Iterable[Row]:
+        columns, lines = _read(self.file)
+        wanted = [line for line in lines if self._wanted(line)]
+        metrics, found = {line["metric"] for line in wanted}, 0
+        for ours in run.gather(self.of):
+            if ours.row.group or ours.row.metric not in metrics:
+                continue
+            theirs = [line for line in wanted if self._same(line, columns, ours)]
+            if len(theirs) > 1:
+                raise StageError(
+                    f"{self.file}: {len(theirs)} lines are of '{ours.row.metric}' of '{ours.row.model or ours.row.examples}'; "
+                    "choose one with `where`"
+                )
+            found += len(theirs)
+            yield from self._rows(ours.row, theirs)
+        if not found:
+            raise StageError(
+                f"{self.file}: no line has the labels of a number of '{self.of}'; say with `names` what the file calls them"
+            )
+
+    def _wanted(self, line: Line) -> bool:
+        return all(line[column] == str(value) for column, value in self.where.items())
+
+    def _same(self, line: Line, columns: tuple[str, ...], ours: Measured) -> bool:
+        own = {**dict.fromkeys(_LABELS, ""), **{name: ours.column(name) for name in (*_LABELS, *ours.point)}}
+        return all(line[name] == self._name(own[name]) for name in columns if name in own)
+
+    def _name(self, label: Plain) -> str:
+        return "" if label is None else str(self.names.get(str(label), label))
+
+    def _rows(self, ours: Row, theirs: list[Line]) -> Iterator[Row]:
+        about: dict[str, Any] = {"model": ours.model, "examples": ours.examples, "group": ours.metric}
+        yield Row(
+            metric="measured", value=ours.value, n=ours.n, unit=ours.unit, lower=ours.lower, upper=ours.upper,
+            higher_is_better=ours.higher_is_better, note=ours.note, **about,
+        )  # fmt: skip
+        for line in theirs:
+            value = float(line["value"])
+            yield Row(
+                metric="published", value=value, n=1, unit=ours.unit, higher_is_better=ours.higher_is_better,
+                note=line.get("source", ""), **about,
+            )  # fmt: skip
+            if value:
+                ratio = ours.value / value
+                yield Row(metric="ratio", value=ratio, n=ours.n, unit="ratio", higher_is_better=None, **about)
+
+
+def _read(path: str) -> tuple[tuple[str, ...], list[Line]]:
+    """Return the columns and the lines of a file.
+
+    Raises:
+        StageError: it is no such file.
+    """
+    try:
+        with Path(path).open(newline="", encoding="utf-8") as stream:
+            lines = csv.DictReader(stream)
+            columns = tuple(lines.fieldnames or ())
+            if missing := {"metric", "value"} - set(columns):
+                raise StageError(
+                    f"{path}: expected columns metric and value, received none called {', '.join(missing)}"
+                )
+            found: list[Line] = []
+            for line in lines:
+                if None in line or None in line.values():
+                    raise StageError(f"{path}:{lines.line_num}: expected {len(columns)} values")
+                float(line["value"])
+                found.append(line)
+            return columns, found
+    except (OSError, UnicodeDecodeError) as error:
+        raise StageError(f"{path}: expected a .csv file, received one that cannot be read ({error})") from None
+    except ValueError:
+        raise StageError(f"{path}:{lines.line_num}: expected a number as value, received {line['value']!r}") from None

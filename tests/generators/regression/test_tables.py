@@ -1,0 +1,76 @@
+"""The questions of DRFuzz's evaluation as one experiment: how much is found, what trains what, and what it looks like."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+EXPERIMENT = """
+name: questions
+datasets:
+  digits: {type: digits, validation: 0.3}
+targets:
+  older: {type: dense, dataset: digits, layers: 1, units: 24, epochs: 4, batch_size: 32}
+  newer: {type: dense, dataset: digits, layers: 1, units: 24, epochs: 5, batch_size: 32}
+generate:
+  drfuzz: &fuzzer {type: drfuzz, model: newer, reference: older, mutants: 4000, round_seeds: 32, fidelity: {type: ssim_to_seed, min: 0.5}}
+  without_mcmc: {<<: *fuzzer, ablate: mcmc}
+  deephunter: {<<: *fuzzer, type: deephunter, guidance: {type: kmnc, k: 100}, fidelity: {type: none}}
+  diffchaser:
+    {<<: *fuzzer, type: diffchaser, population: 20, beta: 0.8, mutation_rate: 0.1, fidelity: {type: l0linf, alpha: 0.5, beta: 0.5}}
+  random: {type: random_fuzzer, model: newer, reference: older, mutants: 4000}
+  some: {type: sample, data: drfuzz, size: 40}
+repair:
+  on_drfuzz: {type: guided_retraining, model: newer, examples: [some.validation], epochs: 5, batch_size: 32}
+  on_random: {type: guided_retraining, model: newer, examples: [random.validation], epochs: 5, batch_size: 32}
+evaluate:
+  counts: {type: regression_faults, examples: [drfuzz, without_mcmc, deephunter, diffchaser, random]}
+  effect: {type: repair_effect, model: newer, repaired: [on_drfuzz, on_random], examples: [drfuzz, random, digits]}
+  beside: {type: published, of: counts, file: FILE, where: {subject: MNIST-LeNet5, scenario: SUPPLY}}
+tables:
+  found: {from: counts, rows: examples, columns: metric}
+  gates: {from: counts, rows: group, columns: examples, metric: pass_rate}
+  crossed: {from: effect, rows: model, columns: examples, metric: accuracy_after}
+  compared: {from: beside, rows: examples, columns: [group, metric]}
+"""
+
+
+@pytest.fixture
+def results(run: Callable[..., tuple[int, str]], write: Callable[..., Path], tmp_path: Path) -> Path:
+    published = Path(__file__).parents[3] / "experiments" / "published" / "drfuzz_rq1.csv"
+    code, said = run(write(EXPERIMENT.replace("FILE", str(published))))
+    assert code == 0, said
+    return tmp_path / "outputs" / "questions"
+
+
+def test_the_questions_are_answered(results: Path) -> None:
+    with (results / "results.csv").open(encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+
+    def value(stage: str, metric: str, **labels: str) -> float:
+        (found,) = [
+            row for row in rows
+            if (row["stage"], row["metric"]) == (stage, metric)
+            and all(row[name] == label for name, label in {"group": "", "model": "", **labels}.items())
+        ]  # fmt: skip
+        return float(found["value"])
+
+    fuzzers = ("drfuzz", "without_mcmc", "deephunter", "diffchaser", "random")
+    for name in fuzzers:
+        assert value("counts", "urf", examples=name) > 0
+        assert value("counts", "mutants", examples=name) > 3900
+    assert len({value("counts", "initial", examples=name) for name in fuzzers}) == 1
+    assert value("counts", "pass_rate", examples="drfuzz", group="gauss_noise") > value(
+        "counts", "pass_rate", examples="drfuzz", group="rotation"
+    )
+    before = value("effect", "accuracy_before", model="on_drfuzz", examples="drfuzz")
+    assert before == 0.0, "a fault is an image that the new version gets wrong"
+    assert value("effect", "accuracy_after", model="on_drfuzz", examples="drfuzz") > 0.2
+    assert value("effect", "accuracy_after", model="on_random", examples="digits") > 0.8
+    assert value("beside", "published", examples="drfuzz", group="urf") == 8767
+    figures = {path.name for path in (results / "figures").iterdir()}
+    assert {f"directions_{name}.test-seed-1.png" for name in fuzzers} <= figures
+    assert "examples_some.test-seed-1.png" not in figures, "nothing read the test part of the sample"
