@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 from core.artefacts import Images
 
 Norm = Literal["inf", 2, 1]
-TOLERANCE = 1e-5  # float32 rounding of x + eps near 1, with room for sums over many pixels
+TOLERANCE = 1e-5  # of the attack's own arithmetic
+PIXEL_ROUNDING = 2.0**-24  # of x + perturbation to float32, for x up to 1
 
 
 def distance(difference: Images, norm: Norm | Literal[0]) -> NDArray[np.float64]:
@@ -39,4 +41,6 @@ class ThreatModel:
 
     def contains(self, difference: Images) -> NDArray[np.bool_]:
         """Return which images' perturbations lie inside the ball, up to rounding; bool (n,)."""
-        return distance(difference, self.norm) <= self.eps * (1 + TOLERANCE) + TOLERANCE
+        pixels = math.prod(difference.shape[1:])
+        rounding = PIXEL_ROUNDING * (1.0 if self.norm == "inf" else pixels ** (1 / self.norm))
+        return distance(difference, self.norm) <= self.eps * (1 + TOLERANCE) + TOLERANCE + rounding

@@ -19,3 +19,10 @@ def test_distance_by_hand(norm: Norm, expected: float) -> None:
 def test_contains_the_edge_but_not_beyond(norm: Norm, length: float) -> None:
     assert ThreatModel(norm, length).contains(DIFFERENCE).tolist() == [True, True]
     assert ThreatModel(norm, length * 0.999).contains(DIFFERENCE).tolist() == [False, True]
+
+
+def test_rounding_of_every_pixel_does_not_leave_the_ball() -> None:
+    pixels = (1, 48, 48, 1)
+    edge = np.full(pixels, 0.05 / np.prod(pixels), np.float32)
+    assert ThreatModel(1, 0.05).contains(edge + np.float32(2.0**-25)).all()
+    assert not ThreatModel(1, 0.05).contains(edge + np.float32(2.0**-23)).any()
