@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Annotated, Any, Self
 
 from core.artefacts import Row
 from core.component import Ref
 from core.families import Evaluation
-from core.regression_faults import RegressionFaults
+from core.regression_faults import OperatorCount, RegressionFaults
 from core.run import Run
 
 
@@ -18,10 +19,10 @@ from core.run import Run
 class RegressionFaultCounts(Evaluation):
     """How many images each regression fuzzer found that the old version gets right and the new one wrong.
 
-    ``rfi`` are all of them, ``urf`` distinct pairs of a source image and the wrong label, ``seeds`` source images with one,
-    ``v2_failures`` all mutants that the new version gets wrong, ``mutants`` how many were made. ``initial`` images are faults without
+    ``rfi`` are all of them, ``images`` distinct ones, ``urf`` distinct pairs of a source image and the wrong label, ``seeds`` source
+    images with one, ``v2_failures`` all mutants that the new version gets wrong, ``mutants`` how many were made. ``initial`` images are faults without
     any mutation; DRFuzz's tables count them in. ``n`` is the number of mutants, of images for ``initial`` and ``seeds``.
-    ``purity`` is ``rfi`` in ``v2_failures``. By operator (``group``): ``pass_rate``, the share of mutants that differ from their
+    ``purity`` is ``rfi`` in ``v2_failures``. In all and by operator (``group``): ``pass_rate``, the share of mutants that differ from their
     parent and keep the fidelity, and ``yield``, the share that are faults.
 
     Source: You, Wang, Chen, Liu and Li (2023), Regression Fuzzing for Deep Learning Systems, where these are called #RFI, #RF, #Seed
@@ -29,7 +30,7 @@ class RegressionFaultCounts(Evaluation):
     """
 
     tag = "regression_faults"
-    metrics = ("urf", "rfi", "seeds", "v2_failures", "initial", "mutants", "purity", "pass_rate", "yield")
+    metrics = ("urf", "rfi", "images", "seeds", "v2_failures", "initial", "mutants", "purity", "pass_rate", "yield")
     framework = False
     rows = ("examples",)
     columns = ("metric",)
@@ -50,6 +51,7 @@ class RegressionFaultCounts(Evaluation):
         for metric, value, n in (
             ("urf", last.urf, last.mutants),
             ("rfi", last.rfi, last.mutants),
+            ("images", _distinct(found), last.mutants),
             ("seeds", last.seeds, found.seed_count),
             ("v2_failures", last.v2_failures, last.mutants),
             ("initial", initial, found.seed_count + initial),
@@ -58,8 +60,18 @@ class RegressionFaultCounts(Evaluation):
             yield Row(metric=metric, value=value, n=n, unit="count", higher_is_better=None, **about)
         if last.v2_failures:
             yield Row.proportion("purity", last.rfi, last.v2_failures, higher_is_better=None, **about)
-        for count in found.operators:
+        whole = OperatorCount("", *(sum(column) for column in zip(*map(_numbers, found.operators), strict=True)))
+        for count in (whole, *found.operators):
             if not count.mutants:
                 continue
             for metric, hits in (("pass_rate", count.faithful), ("yield", count.faults)):
                 yield Row.proportion(metric, hits, count.mutants, higher_is_better=None, group=count.operator, **about)
+
+
+def _numbers(count: OperatorCount) -> tuple[int, ...]:
+    return count.mutants, count.faithful, count.faults, count.both_fail
+
+
+def _distinct(found: RegressionFaults) -> int:
+    # Digests take a few bytes of each, images may take gigabytes.
+    return len({blake2b(image.tobytes(), digest_size=16).digest() for image in found.x})

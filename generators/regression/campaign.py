@@ -78,6 +78,7 @@ class Campaign:
     ledger: Ledger
     exhausted: bool = False
     _before: float = 0.0
+    _resumed: int = 0
     _started: float = field(default_factory=time.monotonic)
 
     def fuzz(self) -> None:
@@ -114,9 +115,9 @@ class Campaign:
         ledger, step = self.ledger, max(1, self.budget.mutants // _POINTS)
         if ledger.mutants // step > (ledger.mutants - made) // step:
             self._snapshot()
-        self.run.progress(
-            ledger.mutants, self.budget.mutants, f"mutants, {ledger.rfi} regression faults, {ledger.urf} distinct"
-        )
+        rate = (ledger.mutants - self._resumed) / max(time.monotonic() - self._started, 1e-9)
+        found = f"mutants, {ledger.rfi} regression faults, {ledger.urf} distinct, {rate:,.0f} mutants/s"
+        self.run.progress(ledger.mutants, self.budget.mutants, found)
 
     def _snapshot(self) -> None:
         if not self.ledger.curve or self.ledger.curve[-1].mutants < self.ledger.mutants:
@@ -145,3 +146,4 @@ class Campaign:
             prefix = f"{name}."
             own = {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
             part.restore(own, plain[name])
+        self._resumed = self.ledger.mutants

@@ -76,7 +76,7 @@ def test_fuzzers_of_equal_settings_share_one_training() -> None:
         DRFuzz(**(TOGETHER | {"fidelity": gate})).preparations() for gate in (DCGAN(), DCGAN(margin=1, pass_real=0.9))
     )
     assert list(one.values()) == list(two.values())
-    assert list(one.values()) != list(DCGAN(filters=8).preparations(MODEL, DATA).values())
+    assert list(one.values()) != list(DCGAN(filters=16).preparations(MODEL, DATA).values())
     assert one["dcgan"] == DiscriminatorTraining(data=Ref("data", part="train"))
 
 

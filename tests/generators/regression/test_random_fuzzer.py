@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from generators.regression.drfuzz import DRFuzz
 from generators.regression.random_fuzzer import RandomFuzzer
-from tests.generators.regression.toys import TOGETHER, fuzz, images, versions
+from tests.generators.regression.toys import TOGETHER, content, fuzz, images, interrupted, versions
 
 
 def fuzzer(**values: Any) -> RandomFuzzer:
@@ -57,3 +58,11 @@ def test_the_seeds_are_those_of_drfuzz_and_rounds_do_not_exceed_the_budget() -> 
     assert np.array_equal(blind.initial_index, chained.initial_index)
     assert blind.curve[-1].mutants == 777
     assert blind.curve[0].mutants == 500
+
+
+@pytest.mark.parametrize("operator_set", ["deephunter", "drfuzz"])
+def test_an_interrupted_campaign_goes_on_where_it_was(operator_set: str, tmp_path: Path) -> None:
+    whole = fuzzer(operator_set=operator_set, round_mutants=300)
+    resumed, taken_up = interrupted(whole, 2000, tmp_path / "state")
+    assert taken_up >= 2000
+    assert content(resumed) == content(fuzz(whole))
