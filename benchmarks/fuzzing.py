@@ -7,7 +7,8 @@ size, `drfuzz` a fresh one of the architecture that DRFuzz trains for MNIST. The
 time, and keeps no books: only what the pattern of its calls costs is measured. It is given fewer mutants, and rates are compared.
 
 CPU seconds are those of all threads of the process. A campaign's are divided into mutating, asking the models, and the rest: choosing,
-counting, learning and storing what was found, which is called bookkeeping. `floor` are the models alone, compiled, on batches of 2560.
+counting, learning and storing what was found, which is called bookkeeping. A look inside the new version, which
+DeepHunter's coverage takes, counts as asking. `floor` are the models alone, compiled, on batches of 2560.
 """
 
 from __future__ import annotations
@@ -30,12 +31,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 from core import backend
+from core.adequacy.material import Material
 from core.artefacts import Examples
 from core.classifier import Classifier
 from core.component import Ref
 from core.networks.rewire import to_logits
+from core.preparations.observation import observe
+from core.preparations.profile import Profile
 from core.run import Run
-from generators.regression import operators
+from evaluation.coverage.kmnc import KMNC
+from generators.regression import deephunter, operators
+from generators.regression.deephunter import DeepHunter
+from generators.regression.diffchaser import DiffChaser
 from generators.regression.drfuzz import DRFuzz
 from generators.regression.fidelity import AnyFidelity, Fidelity, Gate
 from generators.regression.fuzzer import RegressionFuzzer
@@ -133,8 +140,8 @@ def campaign(fuzzer: RegressionFuzzer, inputs: dict[str, Any]) -> Measured:
         if not started:  # the first round compiles
             started.append((time.process_time(), time.monotonic(), mutating.seconds, asking.seconds, done))
 
-    run = Run("fuzz", 1, "test", lambda ref: inputs[ref.stage], lambda ref: {}, tell)
-    with mutating.on(operators, "mutate"), asking.on(Versions, "ask"):
+    run = Run("fuzz", 1, "test", lambda ref: inputs[ref.prepared or ref.stage], lambda ref: {}, tell)
+    with mutating.on(operators, "mutate"), asking.on(Versions, "ask"), asking.on(deephunter, "observe"):
         found = fuzzer.produce(run)
         cpu, wall, mutated, asked, done = started[0]
         last = found.curve[-1]
@@ -179,6 +186,12 @@ def floor(inputs: dict[str, Any], third: Third, repeats: int = 8) -> float:
     return repeats * len(x) / (time.process_time() - start)
 
 
+def profile(model: Classifier, train: Examples) -> Profile:
+    """Return what KMNC learns of the training images."""
+    seen = observe(model, train.x)
+    return Profile(KMNC().profile(Material(model, train, seen, lambda ref: seen)))
+
+
 def main() -> None:
     """Compare the rates."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -189,9 +202,16 @@ def main() -> None:
     parser.add_argument("--third", choices=("none", "lenet", "drfuzz"), nargs="*", default=["none", "lenet"])
     chosen = parser.parse_args()
     with np.load(chosen.mnist) as stored:
-        x, y = stored["x_test"][..., None].astype(np.float32) / np.float32(255), stored["y_test"].astype(np.int64)
-    inputs: dict[str, Any] = {"mnist": Examples(x=x, y=y, index=np.arange(len(x)))}
+        train, test = (
+            Examples(
+                x=unit(stored[f"x_{part}"][..., None]), y=stored[f"y_{part}"].astype(np.int64),
+                index=np.arange(len(stored[f"y_{part}"])),
+            )
+            for part in ("train", "test")
+        )  # fmt: skip
+    inputs: dict[str, Any] = {"mnist": test}
     inputs |= {name: Classifier(to_logits(ModelFile(getattr(chosen, name)).load())) for name in ("v1", "v2")}
+    inputs["profile"] = profile(inputs["v2"], train)
     print(
         f"{'':34}{'mutants/CPU s':>14}{'/ loop':>8}{'mutating':>10}{'models':>8}{'books':>7}  RFI / URF / seeds / v2 wrong"
     )
@@ -205,6 +225,8 @@ def main() -> None:
             "drfuzz, 256 seeds a round": DRFuzz(**common),
             "drfuzz, 1 seed a round": DRFuzz(**common | {"round_seeds": 1, "mutants": chosen.mutants // 10}),
             "random_fuzzer": RandomFuzzer(**common),
+            "deephunter, KMNC": DeepHunter(**common, guidance=KMNC()),
+            "diffchaser": DiffChaser(**common),
         }
         print(f"third model {third}: loop {slow:,.0f}, floor {floor(inputs, third):,.0f} per CPU s", flush=True)
         for name, fuzzer in works.items():

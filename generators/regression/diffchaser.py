@@ -44,7 +44,7 @@ class DiffChaser(RegressionFuzzer):
 
     population: Annotated[int, "individuals bred of a seed", Range(ge=4)] = 100
     generations: Annotated[int, "times a population is bred before the next seed's turn", Range(ge=1)] = 200
-    round_seeds: Annotated[int, "seeds bred at a time", Range(ge=1)] = 64
+    round_seeds: Annotated[int, "seeds bred at a time; a budget spread over many finishes none", Range(ge=1)] = 16
     tournament: Annotated[int, "individuals of which the fittest becomes a parent", Range(ge=1)] = 4
     mutation_rate: Annotated[float, "share of an individual's entries that are changed", Range(gt=0, le=1)] = 0.01
     beta: Annotated[float, "largest change of an entry from the seed, in pixel values", Range(gt=0, le=1)] = 0.2

@@ -112,7 +112,8 @@ def test_both_learn_in_one_step() -> None:
     assert np.abs(levels - np.rint(levels)).max() < 1e-4, "made images have the grey levels of files"
     logits = {name: keras.ops.convert_to_numpy(network(value)) for name, value in (("real", x), ("fake", fake))}
     softplus = {"real": np.log1p(np.exp(-logits["real"])).mean(), "fake": np.log1p(np.exp(logits["fake"])).mean()}
-    loss = keras.ops.convert_to_numpy(pair.compute_loss(x=keras.ops.convert_to_tensor(x), y_pred=fake))
+    tensors = {"x": keras.ops.convert_to_tensor(x), "y_pred": keras.ops.convert_to_tensor(fake)}
+    loss = keras.ops.convert_to_numpy(pair.compute_loss(**tensors))
     assert float(loss) == pytest.approx(softplus["real"] + softplus["fake"], rel=1e-5)
     before = pair.generator.get_weights()
     pair.compile(optimizer=keras.optimizers.Adam(1e-3))
