@@ -74,6 +74,8 @@ def test_generative_repair_goes_all_the_way(
     lay_out(tmp_path / name)
     file = ROOT / "experiments" / f"generative_repair_{name}.yaml"
     place = ["--set", f"datasets.{stage}.root={tmp_path / name}"]
+    for fuzzer in ("rinp", "knwinp"):
+        place += ["--set", f"generate.{fuzzer}.augmenter.backend.channels=[8,16]"]
     few = ["--smoke", "--only", "found,real,own,tasks", "--outputs", str(tmp_path / "outputs")]
     assert main([str(file), *few, *place, *settings]) == 0
     made = tmp_path / "outputs" / f"generative-repair-{name}.smoke"
