@@ -73,12 +73,15 @@ class Pictures:
                 yield work
 
     def _origin(self, work: Work) -> Examples | None:
-        """Return the images that a generator started from; ``None`` where they are not there."""
+        """Return the images that a generator started from, each once; ``None`` where they are not there."""
         source = work.inputs.get(str(getattr(work.component, "data", None)))
         if source is None or not self._store.has(source.fingerprint):
             return None
         if source.part is None:
-            return self._store.load(source.fingerprint, Examples)
+            images = self._store.load(source.fingerprint, Examples)
+            # Of several made of one image none is what another was made of.
+            once = len(np.unique(images.index)) == len(images)
+            return images if once else self._origin(self._graph.works[source.fingerprint])
         return self._store.load(source.fingerprint, Data).part(source.part)
 
     def _by_class(self, work: Work, made: Examples, clean: Examples) -> ClassGrid:
