@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core import stop
+
 INTERVAL = 60.0
 """Seconds of work that a kill may cost."""
 _META = "_meta"
@@ -37,10 +39,15 @@ class Checkpoint:
     @property
     def due(self) -> bool:
         """Whether it is time to save."""
-        return self._folder is not None and time.monotonic() - self._last >= self._interval
+        passed = time.monotonic() - self._last >= self._interval
+        return self._folder is not None and (passed or stop.requested())
 
     def save(self, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> None:
-        """Keep the state in place of the last one."""
+        """Keep the state in place of the last one.
+
+        Raises:
+            Stopped: the process has been asked to stop; the work goes on from here another time.
+        """
         if self._folder is None:
             return
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -50,6 +57,8 @@ class Checkpoint:
             np.savez(stream, **stored)
         temporary.replace(self._folder / _STATE)
         self._last = time.monotonic()
+        if stop.requested():
+            raise stop.Stopped
 
     def load(self) -> State | None:
         """Return the state that was saved last, ``None`` if there is none or it cannot be read."""

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import _thread
 import argparse
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
 from rich.console import Console
 
-from core import backend
+from core import backend, stop
+from core.cluster import Cluster
 from core.faults import Fault, SpecError, nearest
-from core.language import compose, schema, spec
+from core.language import cluster_file, compose, schema, spec
 from core.language.describe import description, explanation, failure_lines, listing, plan_lines
 from core.language.discovery import ROOT, Catalogue, discover
+from core.running.premises import premises
 from core.running.session import Options, Session
+from core.running.shard import Shard
+from core.storage.store import STORE
 
 DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
 
@@ -26,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
     width = None if sys.stdout.isatty() else 120
     out, err = Console(width=width), Console(stderr=True, soft_wrap=True)
     options = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, _interrupt)
+    _heed_warnings(options.grace)
     try:
         return _act(options, out)
     except SpecError as wrong:
@@ -39,8 +45,20 @@ def main(arguments: Sequence[str]) -> int:
         return INTERRUPTED
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+def _heed_warnings(grace: float) -> None:
+    """Let a warning stop the run where it can go on later; a second one, or ``grace`` seconds, at once."""
+
+    def warned(number: int, frame: FrameType | None) -> None:
+        if stop.requested():
+            raise KeyboardInterrupt
+        stop.request()
+        last = threading.Timer(grace, _thread.interrupt_main)
+        last.daemon = True
+        last.start()
+
+    for name in ("SIGTERM", "SIGUSR1"):
+        if hasattr(signal, name):  # Windows knows the first one only
+            signal.signal(getattr(signal, name), warned)
 
 
 def _act(options: argparse.Namespace, out: Console) -> int:
@@ -85,6 +103,10 @@ def _experiments(options: argparse.Namespace, catalogue: Catalogue, out: Console
         backend.name()
     except ValueError as wrong:
         raise SpecError.at("environment", 0, str(wrong)) from None
+    if options.job_script:
+        out.file.write(_job_script(options, catalogue))
+        return DONE
+    cluster = _cluster(options, catalogue)
     # Every file is read before the first one runs, so that a fault in the last costs nothing.
     sessions: list[Session] = []
     faults: list[Fault] = []
@@ -92,12 +114,43 @@ def _experiments(options: argparse.Namespace, catalogue: Catalogue, out: Console
         try:
             experiment = spec.load(file, catalogue, options.set, options.seeds, options.smoke)
             _known_stages([*options.only, *options.force], experiment.stages)
-            sessions.append(Session(experiment, options.outputs, _options(options)))
+            sessions.append(Session(experiment, options.outputs, _options(options, cluster)))
         except SpecError as wrong:
             faults.extend(wrong.faults)
     if faults:
         raise SpecError(faults)
     return max(_experiment(session, options, out) for session in sessions)
+
+
+def _cluster(options: argparse.Namespace, catalogue: Catalogue) -> Cluster | None:
+    """Return where the workers live; ``None``: there are none beside the runner itself."""
+    if options.on:
+        return cluster_file.load(_named_cluster(options.on), catalogue)
+    if options.jobs == 1 and not options.gpus:
+        return None
+    local = catalogue.of(Cluster)["local"](workers=options.jobs, gpus=options.gpus)  # type: ignore[call-arg]
+    faults = [Fault("--gpus", 0, "", message) for _, message in local.check()]
+    if faults:
+        raise SpecError(faults)
+    assert isinstance(local, Cluster)
+    return local
+
+
+def _job_script(options: argparse.Namespace, catalogue: Catalogue) -> str:
+    cluster = cluster_file.load(_named_cluster(options.job_script), catalogue)
+    arguments = [*sys.argv]
+    place = next(i for i, argument in enumerate(arguments) if argument.startswith("--job-script"))
+    del arguments[place : place + 1 + (arguments[place] == "--job-script")]
+    script = cluster.array_job([str(Path(arguments[0]).resolve()), *arguments[1:]], premises(options.outputs / STORE))
+    if script is None:
+        raise SpecError.at(options.job_script, 0, f"type '{cluster.tag}' has no jobs; name a file of a batch system")
+    return script
+
+
+def _named_cluster(text: str) -> Path:
+    """Return the path of a cluster file; ``slurm`` is the one that is called so."""
+    path = Path(text)
+    return path if path.suffix or path.exists() else ROOT / "clusters" / f"{text}.yaml"
 
 
 def _experiment(session: Session, options: argparse.Namespace, out: Console) -> int:
@@ -115,6 +168,8 @@ def _experiment(session: Session, options: argparse.Namespace, out: Console) -> 
             out.print(step, soft_wrap=True)
         return DONE
     tally = session.run(plan, out)
+    if stop.requested():
+        raise KeyboardInterrupt
     made, cached = len(tally.made), len(plan.having("cached"))
     out.print(
         f"{session.experiment.name}: {made} made, {cached} cached, {len(tally.failed)} failed, {len(tally.skipped)} skipped",
@@ -126,8 +181,8 @@ def _experiment(session: Session, options: argparse.Namespace, out: Console) -> 
     return FAILED if tally.failed else DONE
 
 
-def _options(options: argparse.Namespace) -> Options:
-    return Options(only=options.only, force=options.force, retry=options.retry_failed, jobs=options.jobs)
+def _options(options: argparse.Namespace, cluster: Cluster | None) -> Options:
+    return Options(options.only, options.force, options.retry_failed, cluster, options.shard)
 
 
 def _known_stages(named: Sequence[str], stages: object) -> None:
@@ -166,7 +221,17 @@ def _parser() -> argparse.ArgumentParser:
         "--force", type=_names, default=(), metavar="STAGE", help="make these anew, and what depends on them"
     )
     run.add_argument("--retry-failed", action="store_true", help="try stages again that failed before")
-    run.add_argument("--jobs", type=_positive, default=1, metavar="N", help="worker processes (default: 1, in-process)")
+    where = run.add_mutually_exclusive_group()
+    where.add_argument(
+        "--jobs", type=_positive, default=1, metavar="N", help="worker processes (default: 1, in-process)"
+    )
+    where.add_argument("--on", metavar="CLUSTER", help="run on the workers of a cluster file: clusters/slurm.yaml")
+    where.add_argument("--shard", type=_shard, metavar="K/N", help="run as one of N runners that share the store")
+    where.add_argument(
+        "--job-script", metavar="CLUSTER", help="print an array job of shards for a cluster file, and stop"
+    )
+    run.add_argument("--gpus", type=_positive, default=0, metavar="N", help="GPUs to share out among --jobs")
+    run.add_argument("--grace", type=float, default=20.0, metavar="S", help="seconds a stage has to keep what it did")
     run.add_argument("--smoke", action="store_true", help="run everything on tiny data, kept apart from real results")
     run.add_argument(
         "--components", action="append", type=Path, default=[], metavar="FOLDER", help="your own components"
@@ -202,6 +267,13 @@ def _integers(text: str) -> tuple[int, ...]:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(filter(None, text.split(",")))
+
+
+def _shard(text: str) -> Shard:
+    try:
+        return Shard.parse(text)
+    except ValueError as wrong:
+        raise argparse.ArgumentTypeError(str(wrong)) from None
 
 
 def _positive(text: str) -> int:

@@ -12,14 +12,15 @@ from functools import cache
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 
+from core.cluster import Cluster
 from core.component import Component, fields_of
 from core.faults import Fault, SpecError
 from core.language.sections import SECTIONS
 from core.stage import Stage
 
 ROOT = Path(__file__).resolve().parents[2]
-BUILT_IN = ("targets", "localisation", "generators", "repair", "evaluation", "core/preparations")
-TAKEN = ("targets", "localisation", "generators", "repair", "evaluation", "core", "tests", "benchmarks")
+BUILT_IN = ("targets", "localisation", "generators", "repair", "evaluation", "clusters", "core/preparations")
+TAKEN = ("targets", "localisation", "generators", "repair", "evaluation", "clusters", "core", "tests", "benchmarks")
 """Names of folders whose modules a user's folder of that name would hide."""
 
 
@@ -39,7 +40,7 @@ class Catalogue:
     @cache  # noqa: B019
     def families(self) -> tuple[type[Component], ...]:
         """Return the sections' families, then every family some component nests, each once."""
-        found: dict[type[Component], None] = dict.fromkeys(SECTIONS.values())
+        found: dict[type[Component], None] = dict.fromkeys([*SECTIONS.values(), Cluster])
         for leaf in self.leaves:
             for field in fields_of(leaf):
                 kind = field.kind

@@ -1,66 +1,57 @@
-"""The engine for several worker processes: Dask's local cluster, under our own rules of blame."""
+"""The engine for several workers, here or on a cluster: Dask, under our own rules of blame."""
 
 from __future__ import annotations
 
 import logging
-import os
+import socket
 import uuid
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from core.language.discovery import ROOT
-from core.running.task import Outcome, Report, Task, perform
+from core.cluster import Cluster
+from core.running.engine import Watcher
+from core.running.premises import premises
+from core.running.task import Outcome, Task, perform
+from core.running.warned import Warned
 
-TOPIC = "progress"
+BEGAN, PROGRESS = "began", "progress"
+"""The topics on which workers speak to the runner."""
+_SETTINGS = {
+    # A death is blamed by the ledger on disk, not on every task that was queued beside it.
+    "distributed.scheduler.allowed-failures": 1000,
+    # A stage may keep Python from answering for long.
+    "distributed.scheduler.worker-ttl": None,
+    "distributed.worker.daemon": False,
+    "distributed.admin.system-monitor.gil.enabled": False,
+}
 
 
-class DaskLocal:
-    """Worker processes that import the framework once each and are replaced when they die.
+class DaskEngine:
+    """Workers that import the framework once each.
 
     Dask would blame a worker's death on every task queued there; so it is told to allow any number of deaths, and
     the ledger on disk says which stage was being worked on. Results live in the store only: what a future says
     is "it ended", and one that is lost is looked up on disk and else submitted again.
     """
 
-    def __init__(self, root: Path, jobs: int, report: Report, say: Callable[[str], None]) -> None:
+    def __init__(self, root: Path, cluster: Cluster, watcher: Watcher) -> None:
         import dask
-        from distributed import Client, LocalCluster
+        from distributed import Client
 
         for name in ("distributed", "distributed.nanny", "distributed.scheduler", "distributed.worker"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
-        self.slots = jobs
-        self._root, self._say = root, say
+        logging.getLogger("dask_jobqueue").setLevel(logging.CRITICAL)
+        self.slots = cluster.workers
+        self._root, self._watcher = root, watcher
         self._tasks: dict[Any, Task] = {}
-        threads = str(max(1, (os.cpu_count() or 1) // jobs))
-        settings = {
-            "distributed.scheduler.allowed-failures": 1000,
-            "distributed.scheduler.worker-ttl": None,
-            "distributed.worker.daemon": False,
-            "distributed.admin.system-monitor.gil.enabled": False,
-        }
-        environment = {
-            "OMP_NUM_THREADS": threads,
-            "TF_NUM_INTRAOP_THREADS": threads,
-            "TF_NUM_INTEROP_THREADS": threads,
-            "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3"),
-            "KERAS_BACKEND": os.environ.get("KERAS_BACKEND", "tensorflow"),
-            "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
-        }
-        with dask.config.set(settings):
-            self._cluster = LocalCluster(
-                n_workers=jobs,
-                threads_per_worker=1,
-                processes=True,
-                memory_limit=0,
-                dashboard_address=None,
-                env=environment,
-                silence_logs=logging.CRITICAL,
-                local_directory=str(root / ".dask"),
-            )
-            self._client = Client(self._cluster)
-        self._client.subscribe_topic(TOPIC, lambda event: report(*event[1]))
+        with dask.config.set({**_SETTINGS, **cluster.settings}):
+            self._cluster = cluster.start(premises(root))
+            ways = self._cluster if isinstance(self._cluster, dict) else {"address": self._cluster}
+            self._client = Client(**ways)
+        self._client.register_plugin(Warned())
+        self._client.subscribe_topic(BEGAN, lambda event: watcher.began(*event[1]))
+        self._client.subscribe_topic(PROGRESS, lambda event: watcher.report(*event[1]))
 
     def submit(self, task: Task) -> None:
         future = self._client.submit(
@@ -81,7 +72,7 @@ class DaskLocal:
         task = self._tasks.pop(future)
         if future.status == "finished":
             return Outcome(**future.result())
-        self._say(f"{task.label}: the worker was lost; trying again")
+        self._watcher.say(f"{task.label}: the worker was lost; trying again")
         self.submit(task)
         return None
 
@@ -89,7 +80,8 @@ class DaskLocal:
         logging.disable(logging.CRITICAL)  # workers that are ended on purpose complain about it
         try:
             self._client.close(timeout=5)
-            self._cluster.close(timeout=10)
+            if hasattr(self._cluster, "close"):
+                self._cluster.close(timeout=10)
         finally:
             logging.disable(logging.NOTSET)
 
@@ -98,9 +90,10 @@ def _perform(values: dict[str, Any], root: str) -> dict[str, Any]:
     """Perform a task on a worker."""
     from distributed import get_worker
 
-    worker = get_worker()
+    worker, task = get_worker(), Task(**values)
+    worker.log_event(BEGAN, (task.fingerprint, socket.gethostname()))
 
-    def report(fingerprint: str, done: int, total: int, unit: str) -> None:
-        worker.log_event(TOPIC, (fingerprint, done, total, unit))
+    def report(*what: Any) -> None:
+        worker.log_event(PROGRESS, what)
 
-    return asdict(perform(Task(**values), Path(root), report))
+    return asdict(perform(task, Path(root), report))

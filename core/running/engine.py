@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from core.running.task import Outcome, Report, Task, perform
+from core.cluster import Cluster
+from core.running.task import Outcome, Task, perform
+
+
+class Watcher(Protocol):
+    """Who is told how works go."""
+
+    def say(self, text: str) -> None:
+        """Tell the user something."""
+
+    def began(self, fingerprint: str, where: str) -> None:
+        """Show which worker makes an artefact."""
+
+    def report(self, fingerprint: str, done: int, total: int, unit: str) -> None:
+        """Show how far a work is."""
 
 
 class Engine(Protocol):
@@ -29,24 +42,28 @@ class InProcess:
 
     slots = 1
 
-    def __init__(self, root: Path, report: Report) -> None:
-        self._root, self._report = root, report
+    def __init__(self, root: Path, watcher: Watcher) -> None:
+        self._root, self._watcher = root, watcher
         self._tasks: list[Task] = []
 
     def submit(self, task: Task) -> None:
         self._tasks.append(task)
 
     def next(self, timeout: float) -> Outcome | None:
-        return perform(self._tasks.pop(0), self._root, self._report) if self._tasks else None
+        return perform(self._tasks.pop(0), self._root, self._watcher.report) if self._tasks else None
 
     def close(self) -> None:
         self._tasks.clear()
 
 
-def local(root: Path, jobs: int, report: Report, say: Callable[[str], None]) -> Engine:
-    """Return the engine for ``jobs`` worker processes on this machine, or for the runner's own at 1."""
-    if jobs == 1:
-        return InProcess(root, report)
-    from core.running.dask_engine import DaskLocal
+def engine(root: Path, cluster: Cluster | None, watcher: Watcher) -> Engine:
+    """Return the engine for the workers of a cluster, or for the runner's own process if there is none.
 
-    return DaskLocal(root, jobs, report, say)
+    Raises:
+        StageError: the cluster cannot be had.
+    """
+    if cluster is None:
+        return InProcess(root, watcher)
+    from core.running.dask_engine import DaskEngine
+
+    return DaskEngine(root, cluster, watcher)

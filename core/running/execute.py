@@ -5,15 +5,18 @@ from __future__ import annotations
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from core import stop
 from core.language.discovery import Catalogue
+from core.running.agenda import Agenda
 from core.running.engine import Engine
 from core.running.graph import Graph, Work
 from core.running.plan import Plan
 from core.running.progress import Progress
+from core.running.shard import Shard
 from core.running.task import Outcome, Task
 from core.storage.history import Failures, Timings
 from core.storage.lease import Leases
@@ -22,7 +25,9 @@ from core.storage.store import Store
 MAX_DAMAGES = 2
 """How often an artefact that is damaged is made again within one run; a disk that spoils everything must not hold it."""
 POLL = 0.2
-"""Seconds between two looks at what another runner is making."""
+"""Seconds for which the engine is listened to before the agenda is looked at again."""
+ELSEWHERE = 1.0
+"""Seconds until the next look at what another runner is making."""
 
 
 @dataclass
@@ -38,114 +43,121 @@ class Execution:
     """One run of a plan."""
 
     def __init__(
-        self, graph: Graph, plan: Plan, store: Store, engine: Engine, progress: Progress, catalogue: Catalogue
+        self,
+        graph: Graph,
+        plan: Plan,
+        store: Store,
+        engine: Engine,
+        progress: Progress,
+        catalogue: Catalogue,
+        shard: Shard | None = None,
     ) -> None:
         self._graph, self._plan, self._store = graph, plan, store
         self._engine, self._progress, self._catalogue = engine, progress, catalogue
         self._failures, self._timings = Failures(store.root), Timings(store.root)
         self._leases = Leases(store.root / ".leases")
         self._run = uuid.uuid4().hex
-        self._open: dict[str, Work] = {}
-        self._running: set[str] = set()
+        works = [step.work for step in plan.having("run")]
+        self._agenda = Agenda(shard.order(works) if shard else works)
         self._damages: Counter[str] = Counter()
         self.tally = Tally()
 
     def run(self) -> Tally:
-        """Make everything the plan says, and return how it ended."""
-        self._open = {step.work.fingerprint: step.work for step in self._plan.having("run")}
+        """Make everything the plan says, and return how it ended; a request to stop leaves the rest."""
+        self._progress.begin(
+            [step.work for step in self._plan.having("run")],
+            {f: s.seconds for f, s in self._plan.steps.items()},
+            self._engine.slots,
+        )
+        self._failures.forget(step.work.fingerprint for step in self._plan.having("run"))
         for step in self._plan.having("failed"):
             record = self._failures.get(step.work.fingerprint) or {"label": step.work.label, "cause": step.reason}
             self._fail(step.work, record, known=True)
-        self._progress.begin(self._open.values(), {f: s.seconds for f, s in self._plan.steps.items()})
         try:
-            while self._open:
-                busy = self._submit_ready()
-                if not self._running:
-                    if not busy:
-                        break
+            while self._agenda and not stop.requested():
+                self._submit_ready()
+                if self._running:
+                    outcome = self._engine.next(POLL)
+                    if outcome is not None:
+                        self._settle(outcome)
+                elif not self._agenda.waits:
+                    break
+                else:
                     time.sleep(POLL)
-                    continue
-                outcome = self._engine.next(POLL)
-                if outcome is not None:
-                    self._settle(outcome)
         finally:
             self._leases.close()
         return self.tally
 
-    def _submit_ready(self) -> bool:
-        """Hand over what is ready; return whether something ready is being made by another runner."""
-        elsewhere = False
-        for fingerprint, work in list(self._open.items()):
-            if len(self._running) >= self._engine.slots:
-                break
-            if fingerprint in self._running or fingerprint not in self._open or not self._ready(work):
-                continue
-            if not self._leases.acquire(fingerprint):
-                elsewhere = True
-                continue
+    def _submit_ready(self) -> None:
+        """Hand over what can begin; what another runner is making is looked at again later."""
+        while self._running < self._engine.slots and (work := self._agenda.take()) is not None:
+            fingerprint = work.fingerprint
             if self._made_meanwhile(fingerprint):
+                self._close(work)
+            elif not self._leases.acquire(fingerprint):
+                self._agenda.give_back(fingerprint, delay=ELSEWHERE)
+            elif self._made_meanwhile(fingerprint):
                 self._leases.release(fingerprint)
                 self._close(work)
-                continue
-            if fingerprint in self._plan.forced:
-                self._store.drop(fingerprint)
-            self._failures.forget(fingerprint)
-            self._running.add(fingerprint)
-            self._progress.start(work)
-            self._engine.submit(Task.of(work, self._run, self._catalogue))
-        return elsewhere
+            elif (record := self._failures.get(fingerprint)) is not None:
+                self._leases.release(fingerprint)
+                self._fail(work, record)  # another runner has tried it since this one began
+            else:
+                self._begin(work)
 
-    def _ready(self, work: Work) -> bool:
-        return not any(need in self._open for need in work.needs)
+    def _begin(self, work: Work) -> None:
+        if work.fingerprint in self._plan.forced:
+            self._store.drop(work.fingerprint)
+        self._progress.start(work)
+        self._engine.submit(Task.of(work, self._run, self._catalogue))
+
+    @property
+    def _running(self) -> int:
+        return self._agenda.out
 
     def _made_meanwhile(self, fingerprint: str) -> bool:
         return fingerprint not in self._plan.forced and self._store.has(fingerprint)
 
     def _settle(self, outcome: Outcome) -> None:
-        work = self._open[outcome.fingerprint]
-        self._running.discard(outcome.fingerprint)
+        work = self._agenda[outcome.fingerprint]
         self._leases.release(outcome.fingerprint)
         match outcome.status:
             case "done":
                 self._timings.add(work, float(outcome.cost.get("seconds", 0.0)))
                 self.tally.made.append(work.fingerprint)
                 self._close(work)
+            case "stopped":
+                self._progress.stop(work)
+                self._agenda.give_back(work.fingerprint)
             case "damaged" if self._damages[outcome.damaged] < MAX_DAMAGES:
                 # Its maker goes back into the plan, and the work that found the damage waits for it.
                 self._damages[outcome.damaged] += 1
                 self._progress.say(f"{outcome.cause}; it is made again")
                 self._reopen(outcome.damaged)
+                self._agenda.give_back(work.fingerprint)
             case _:
-                record = self._failures.add(work, outcome.cause, outcome.log, outcome.cost)
-                self._fail(work, record)
+                self._fail(work, self._failures.add(work, outcome.cause, outcome.log, outcome.cost))
 
     def _reopen(self, fingerprint: str) -> None:
         self._store.drop(fingerprint)
         maker = self._graph.works[fingerprint]
-        self._open[fingerprint] = maker
+        self._agenda.add(maker)
         self._progress.add(maker)
         for need in maker.needs:
-            if need not in self._open and not self._store.has(need):
+            if need not in self._agenda and not self._store.has(need):
                 self._reopen(need)
 
     def _close(self, work: Work) -> None:
-        self._open.pop(work.fingerprint, None)
+        self._agenda.done(work.fingerprint)
         self._progress.finish(work)
 
     def _fail(self, work: Work, record: Mapping[str, Any], known: bool = False) -> None:
-        self._open.pop(work.fingerprint, None)
+        self._agenda.drop(work.fingerprint)
         self.tally.failed[work.fingerprint] = record
         self._progress.fail(work, str(record["cause"]), known)
-        for fingerprint in self._dependents(work.fingerprint):
+        for fingerprint in self._graph.dependents(work.fingerprint):
             step = self._plan.steps[fingerprint]
             if step.state in ("run", "failed") and fingerprint not in self.tally.failed:
-                self._open.pop(fingerprint, None)
+                self._agenda.drop(fingerprint)
                 self.tally.skipped.setdefault(fingerprint, work.label)
                 self._progress.skip(self._graph.works[fingerprint], work.label)
-
-    def _dependents(self, fingerprint: str) -> Iterable[str]:
-        found = {fingerprint}
-        for other, work in self._graph.works.items():
-            if found.intersection(work.needs):
-                found.add(other)
-                yield other

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from core import backend
@@ -98,6 +100,30 @@ class Graph:
                     self.roots.append(self._work(Ref(name, part), point))
         self.roots = list(dict.fromkeys(self.roots))
         self.results = [cell for name in experiment.stages for cell in self._cells.get(name, ())]
+
+    def dependents(self, fingerprint: str) -> list[str]:
+        """Return the works that need a work, or another that does, each after what it needs."""
+        found = {fingerprint}
+        open_ = [fingerprint]
+        while open_:
+            fresh = [reader for reader in self._readers[open_.pop()] if reader not in found]
+            found.update(fresh)
+            open_.extend(fresh)
+        found.discard(fingerprint)
+        return sorted(found, key=self._places.__getitem__)
+
+    @cached_property
+    def _readers(self) -> Mapping[str, list[str]]:
+        """The works that read a work, by its fingerprint."""
+        readers: defaultdict[str, list[str]] = defaultdict(list)
+        for fingerprint, work in self.works.items():
+            for need in work.needs:
+                readers[need].append(fingerprint)
+        return readers
+
+    @cached_property
+    def _places(self) -> Mapping[str, int]:
+        return {fingerprint: place for place, fingerprint in enumerate(self.works)}
 
     def _evaluation(self, name: str) -> list[Result]:
         """Return the cells of an evaluation; one that gathers may ask for them before their turn in the file."""

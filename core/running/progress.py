@@ -41,7 +41,9 @@ class Progress:
         self._said: dict[str, float] = {}
         self._estimates: Mapping[str, float | None] = {}
         self._left: set[str] = set()
+        self._unknown, self._seconds = 0, 0.0
         self._total = self._ended = 0
+        self._workers = 1
         self._bars = Bars(
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -73,16 +75,18 @@ class Progress:
         stamp = "" if self._console.is_terminal else time.strftime("%H:%M:%S ")
         self._bars.console.print(f"{stamp}{text}", style=style or None, markup=False, highlight=False, soft_wrap=True)
 
-    def begin(self, works: Iterable[Work], estimates: Mapping[str, float | None]) -> None:
-        """Show how much there is to do."""
-        self._left = {work.fingerprint for work in works}
-        self._total, self._estimates = len(self._left), estimates
+    def begin(self, works: Iterable[Work], estimates: Mapping[str, float | None], workers: int) -> None:
+        """Show how much there is to do, and for how many workers."""
+        self._estimates, self._workers = estimates, workers
+        for work in works:
+            self._count(work.fingerprint, 1)
+        self._total = len(self._left)
         if self._total:
             self._rows[""] = self._bars.add_task("all stages", total=self._total, unit="")
 
     def add(self, work: Work) -> None:
         """Count a work that has to be done again."""
-        self._left.add(work.fingerprint)
+        self._count(work.fingerprint, 1)
         self._total += 1
         if "" in self._rows:
             self._bars.update(self._rows[""], total=self._total)
@@ -93,6 +97,12 @@ class Progress:
         self._started[work.fingerprint] = self._said[work.fingerprint] = time.monotonic()
         self._rows[work.fingerprint] = self._bars.add_task(work.label, total=None, unit="")
         self._log.info("%s begins", work.label)
+
+    def began(self, fingerprint: str, where: str) -> None:
+        """Show which worker makes an artefact."""
+        self._log.info("%s is on %s", self._labels[fingerprint], where)
+        if fingerprint in self._rows:
+            self._bars.update(self._rows[fingerprint], description=f"{self._labels[fingerprint]} on {where}")
 
     def report(self, fingerprint: str, done: int, total: int, unit: str) -> None:
         """Show how far a work is."""
@@ -118,25 +128,39 @@ class Progress:
         when = "failed before: " if known else "FAILED: "
         self.say(f"{work.label} {when}{cause}", style="red")
 
+    def stop(self, work: Work) -> None:
+        """Show that a work was interrupted and goes on another time."""
+        self._close_row(work)
+        self.say(f"{work.label} interrupted; it has kept what it had done")
+
     def skip(self, work: Work, because: str) -> None:
         """Show that a work cannot be done."""
         self._end(work)
         self.say(f"{work.label} skipped: {because} failed", style="yellow")
 
-    def _end(self, work: Work) -> None:
+    def _close_row(self, work: Work) -> None:
         row = self._rows.pop(work.fingerprint, None)
         if row is not None:
             self._bars.remove_task(row)
+
+    def _end(self, work: Work) -> None:
+        self._close_row(work)
         if work.fingerprint in self._left:
-            self._left.discard(work.fingerprint)
+            self._count(work.fingerprint, -1)
             self._ended += 1
             self._bars.update(self._rows[""], completed=self._ended)
 
+    def _count(self, fingerprint: str, change: int) -> None:
+        """Count a work among those that are left, or no more."""
+        (self._left.add if change > 0 else self._left.discard)(fingerprint)
+        seconds = self._estimates.get(fingerprint)
+        self._unknown += change * (seconds is None)
+        self._seconds += change * (seconds or 0.0)
+
     def _remaining(self) -> str:
-        known = [self._estimates.get(f) for f in self._left]
-        if not known or any(seconds is None for seconds in known):
+        if self._unknown or not self._left:
             return ""
-        return f", about {duration(sum(s for s in known if s is not None))} of work left"
+        return f", about {duration(max(0.0, self._seconds) / min(self._workers, len(self._left)))} left"
 
 
 def duration(seconds: float) -> str:

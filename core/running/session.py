@@ -15,18 +15,21 @@ from typing import Any
 from rich.console import Console
 
 from core.artefacts import Examples, export_npz, read_json, write_json
+from core.cluster import Cluster
 from core.language.discovery import ROOT
 from core.language.experiment import Experiment
 from core.language.resolved import resolved
-from core.running import engine, plan, provenance
+from core.running import plan, provenance
 from core.running.collect import Collection
+from core.running.engine import engine
 from core.running.execute import Execution, Tally
 from core.running.graph import Graph
 from core.running.plan import Plan
 from core.running.progress import Progress
+from core.running.shard import Shard
 from core.storage.digest import Digests, of_value
 from core.storage.history import LAST, Failures, last_run, write_last_run
-from core.storage.store import Store
+from core.storage.store import STORE, Store
 
 MARK = ".report.json"
 
@@ -38,7 +41,8 @@ class Options:
     only: Names[str] = ()
     force: Names[str] = ()
     retry: bool = False
-    jobs: int = 1
+    cluster: Cluster | None = None
+    shard: Shard | None = None
 
 
 @dataclass
@@ -51,7 +55,7 @@ class Session:
 
     def __post_init__(self) -> None:
         self.folder = self.outputs / self.experiment.name
-        self.store = Store(self.outputs / ".store")
+        self.store = Store(self.outputs / STORE)
         self.digests = Digests(self.store.root / "digests.json")
         self.graph = Graph(self.experiment, self.digests)
         self.digests.code("core.running.session")
@@ -78,7 +82,8 @@ class Session:
         write_last_run(self.folder, self.graph.works.values())
         started = time.time()
         tally = Tally()
-        with Progress(console, self.folder / "log.txt") as progress:
+        shard = self.options.shard
+        with Progress(console, self.folder / (f"log-{shard}.txt" if shard else "log.txt")) as progress:
             try:
                 tally = self._execute(plan, progress)
             finally:
@@ -90,9 +95,10 @@ class Session:
     def _execute(self, plan: Plan, progress: Progress) -> Tally:
         if not plan.having("run") and not plan.having("failed"):
             return Tally()
-        runner = engine.local(self.store.root, self.options.jobs, progress.report, progress.say)
+        runner = engine(self.store.root, self.options.cluster, progress)
         try:
-            return Execution(self.graph, plan, self.store, runner, progress, self.experiment.catalogue).run()
+            catalogue, shard = self.experiment.catalogue, self.options.shard
+            return Execution(self.graph, plan, self.store, runner, progress, catalogue, shard).run()
         finally:
             runner.close()
 

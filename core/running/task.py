@@ -23,10 +23,11 @@ from core.running.cost import Meter
 from core.running.graph import Input, Work, is_cell_of
 from core.running.provenance import versions
 from core.stage import Stage
+from core.stop import Stopped
 from core.storage.ledger import Ledger, StageDied
 from core.storage.store import CHECKPOINTS, Damaged, Store
 
-Status = Literal["done", "failed", "damaged"]
+Status = Literal["done", "failed", "damaged", "stopped"]
 Report = Callable[[str, int, int, str], None]
 
 
@@ -88,6 +89,8 @@ def perform(task: Task, root: Path, report: Report) -> Outcome:
             run = _run(task, component.stream(task.stage), store, report, checkpoint)
             artefact = component.produce(run)
             meter.cost.images = run.images
+    except Stopped:
+        return Outcome(task.fingerprint, "stopped")
     except Damaged as damage:
         return Outcome(task.fingerprint, "damaged", str(damage), damaged=damage.fingerprint)
     except StageDied as death:

@@ -77,10 +77,12 @@ class Failures:
         temporary.replace(self._folder / f"{work.fingerprint}.json")
         return record
 
-    def forget(self, fingerprint: str) -> None:
-        """Forget a failure, so that the artefact is tried again."""
-        for suffix in ("json", "log"):
-            (self._folder / f"{fingerprint}.{suffix}").unlink(missing_ok=True)
+    def forget(self, fingerprints: Iterable[str]) -> None:
+        """Forget failures, so that these artefacts are tried again."""
+        wanted = set(fingerprints)
+        for path in self._folder.glob("*.*"):
+            if path.stem in wanted:
+                path.unlink(missing_ok=True)
 
 
 def write_last_run(folder: Path, works: Iterable[Work]) -> None:

@@ -14,6 +14,8 @@ from core.artefacts import Artefact, read_json, write_json
 
 A = TypeVar("A", bound=Artefact)
 META = "meta.json"
+STORE = ".store"
+"""The folder of the store among the results of all experiments."""
 CHECKPOINTS = ".checkpoints"
 """The folder of what interrupted works had done."""
 _GARBLED = (OSError, ValueError, KeyError, TypeError, AttributeError)  # what reading meta data out of garbage raises

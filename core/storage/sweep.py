@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from core.storage.history import last_run
-from core.storage.store import CHECKPOINTS, Store
+from core.storage.store import CHECKPOINTS, STORE, Store
 
 GRACE = 24 * 3600.0
 """Seconds for which an artefact is kept whatever refers to it: another runner may just have made it."""
@@ -22,7 +22,7 @@ def sweep(outputs: Path) -> tuple[int, int]:
     Returns:
         how many artefacts were removed, and the bytes they took.
     """
-    store = Store(outputs / ".store")
+    store = Store(outputs / STORE)
     kept = set(_referred(outputs))
     removed = size = 0
     for fingerprint in list(store.fingerprints()):

@@ -1,0 +1,142 @@
+"""Workers as jobs of a batch system: Slurm, PBS, LSF, SGE."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from core.cluster import Cluster, Premises
+from core.component import Range
+from core.faults import StageError
+
+_WALLTIME = r"(\d+-)?(\d{1,4}):([0-5]\d):([0-5]\d)"
+_MEMORY = r"\d+(\.\d+)?[KMGT]i?B"
+
+
+_ARRAY_JOB = """\
+#!/usr/bin/env bash
+{header}
+{array}
+
+{prologue}
+cd {folder}
+# A warning is passed on, so that the stage in hand keeps what it has done; a shard that has something left runs again.
+{command} --shard "{shard}" &
+shard=$!
+trap 'kill -TERM $shard 2>/dev/null' TERM USR1 USR2 XCPU
+wait $shard; code=$?
+while kill -0 $shard 2>/dev/null; do wait $shard; code=$?; done
+[ $code -ne 130 ] || {again}
+exit $code
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobQueue(Cluster):
+    """One job for each worker, submitted while there is work for it and ended when there is none.
+
+    ``submit`` is the program that submits jobs, ``alone`` are directives of a job that is no array, ``array`` is the directive that makes an array of them, ``index`` the variable
+    that counts them from 1, ``again`` the shell command with which one that was interrupted asks to be run again.
+    """
+
+    submit: ClassVar[str]
+    alone: ClassVar[tuple[str, ...]] = ()
+    array: ClassVar[str]
+    index: ClassVar[str]
+    again: ClassVar[str]
+
+    # Without a figure Dask takes a stage for half a second's work, and asks for one worker only.
+    settings: ClassVar = {"distributed.scheduler.unknown-task-duration": "1h"}
+
+    memory: Annotated[str, "memory of a worker: 16GB"]
+    walltime: Annotated[str, "longest life of a worker, as HH:MM:SS; a stage may take longer if it keeps checkpoints"]
+    cores: Annotated[int, "processors of a worker", Range(ge=1)] = 1
+    gpus: Annotated[int, "GPUs of a worker", Range(ge=0)] = 0
+    account: Annotated[str | None, "account or project that is charged"] = None
+    interface: Annotated[str | None, "network interface by which workers reach the runner: ib0"] = None
+    setup: Annotated[tuple[str, ...], "shell lines before a worker starts: module load cuda"] = ()
+    options: Annotated[tuple[str, ...], "further options of the batch system, as they stand in a job script"] = ()
+    tls: Annotated[bool, "encrypt, and let nobody else in: without it whoever reaches the port runs code"] = True
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        if not self.seconds:
+            yield "walltime", f"expected HH:MM:SS or D-HH:MM:SS, received '{self.walltime}'"
+        if not re.fullmatch(_MEMORY, self.memory):
+            yield "memory", f"expected a number and a unit such as 16GB, received '{self.memory}'"
+
+    def start(self, premises: Premises) -> Any:
+        from distributed.security import Security
+
+        if shutil.which(self.submit) is None:
+            raise StageError(
+                f"{self.tag}: there is no {self.submit} on this machine; start the run where jobs are submitted"
+            )
+        cluster = self.queue_class()(
+            # A nanny would kill its worker eight seconds after a warning, whatever the batch system allows.
+            nanny=False,
+            # Warnings are sent to the job's first process, which must be the worker and not a shell.
+            python=f"exec {shlex.quote(premises.python)}",
+            interface=self.interface,
+            local_directory=str(premises.folder),
+            security=Security.temporary() if self.tls else None,
+            protocol="tls" if self.tls else "tcp",
+            shared_temp_directory=str(premises.folder),
+            scheduler_options={"dashboard": False},
+            silence_logs="critical",
+            death_timeout=60,
+            **self._common(premises),
+            **{**self.job(), "job_extra_directives": [*self.job()["job_extra_directives"], *self.alone]},
+        )
+        cluster.adapt(minimum=0, maximum=self.workers, interval="2s")
+        return cluster
+
+    def array_job(self, command: Sequence[str], premises: Premises) -> str:
+        queue = self.queue_class()
+        job = queue.job_cls(scheduler="tcp://none", name="temper", **self._common(premises), **self.job())
+        return _ARRAY_JOB.format(
+            header=job.job_header,
+            array=self.array.format(count=self.workers),
+            prologue="\n".join([*_exports(premises), *self.setup]),
+            folder=shlex.quote(str(Path.cwd())),
+            command=shlex.join([premises.python, *command]),
+            shard=f"${{{self.index}}}/{self.workers}",
+            again=self.again,
+        )
+
+    def _common(self, premises: Premises) -> dict[str, Any]:
+        logs = premises.folder / "jobs"
+        logs.mkdir(parents=True, exist_ok=True)
+        return {
+            "cores": 1,
+            "processes": 1,
+            "memory": self.memory,
+            "log_directory": str(logs),
+            "job_name": "temper",
+            "job_script_prologue": [*_exports(premises), *self.setup],
+        }
+
+    @abstractmethod
+    def queue_class(self) -> Any:
+        """Return the class of dask-jobqueue for the batch system."""
+
+    @abstractmethod
+    def job(self) -> dict[str, Any]:
+        """Return what that class is told of a job beside what all batch systems have in common."""
+
+    @property
+    def seconds(self) -> int:
+        """The walltime in seconds; 0 if it is none."""
+        found = re.fullmatch(_WALLTIME, self.walltime)
+        days, *clock = found.groups() if found else ("", 0, 0, 0)
+        hours, minutes, seconds = map(int, clock)
+        return ((int((days or "0-")[:-1] or 0) * 24 + hours) * 60 + minutes) * 60 + seconds
+
+
+def _exports(premises: Premises) -> list[str]:
+    return [f"export {name}={shlex.quote(value)}" for name, value in premises.environment.items()]

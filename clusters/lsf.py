@@ -1,0 +1,43 @@
+"""LSF."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from clusters.jobqueue import JobQueue
+from core.component import Range
+
+
+@dataclass(frozen=True, kw_only=True)
+class LSF(JobQueue):
+    """Workers as jobs of IBM Spectrum LSF."""
+
+    tag = "lsf"
+    submit = "bsub"
+    array = '#BSUB -J "temper[1-{count}]"\n#BSUB -Q 130'
+    index = "LSB_JOBINDEX"
+    again = "exit 130"
+
+    queue: Annotated[str | None, "queue; default: the site's"] = None
+    grace: Annotated[
+        int, "minutes before the end of the walltime at which a stage is told to keep what it has", Range(ge=1)
+    ] = 2
+
+    def queue_class(self) -> Any:
+        from dask_jobqueue import LSFCluster
+
+        return LSFCluster
+
+    def job(self) -> dict[str, Any]:
+        minutes = -(-self.seconds // 60)
+        directives = [f"-wa TERM -wt {self.grace}", *self.options]
+        if self.gpus:
+            directives.append(f"-gpu num={self.gpus}")
+        return {
+            "queue": self.queue,
+            "project": self.account,
+            "walltime": f"{minutes // 60:02d}:{minutes % 60:02d}",
+            "ncpus": self.cores,
+            "job_extra_directives": directives,
+        }

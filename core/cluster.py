@@ -1,0 +1,50 @@
+"""Clusters: where the workers of a run live, and how they come there."""
+
+from __future__ import annotations
+
+import sys
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from core.component import Component, Range
+
+
+@dataclass(frozen=True)
+class Premises:
+    """What workers start with.
+
+    ``folder`` is one that the runner and every worker see, for logs and certificates; ``environment`` are the variables a
+    worker needs; ``python`` the interpreter, which must be at the same place on every host.
+    """
+
+    folder: Path
+    environment: Mapping[str, str]
+    python: str = sys.executable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster(Component):
+    """Where the workers of a run live. Each worker does one stage at a time.
+
+    ``settings`` are of Dask's, for the runner's side; ``nanny`` says whether a process beside each worker starts it anew when
+    it dies.
+    """
+
+    settings: ClassVar[Mapping[str, Any]] = {}
+
+    workers: Annotated[int, "workers at most, each of which does one stage at a time", Range(ge=1)]
+
+    def array_job(self, command: Sequence[str], premises: Premises) -> str | None:
+        """Return a script that submits ``workers`` shards of a command as one job, or ``None`` if there is no batch system."""
+        return None
+
+    @abstractmethod
+    def start(self, premises: Premises) -> Any:
+        """Return what Dask's client connects to: a started cluster, or the address of a scheduler.
+
+        Raises:
+            StageError: the cluster cannot be had; the message says what to do.
+        """

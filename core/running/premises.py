@@ -1,0 +1,30 @@
+"""What the workers of a run start with."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from core.cluster import Premises
+from core.language.discovery import ROOT
+
+FOLDER = ".dask"
+"""The folder of the store for what workers write beside artefacts."""
+
+_ENVIRONMENT = {
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "KERAS_BACKEND": "tensorflow",
+    # Dask would halt a worker that fills its memory, and the run with it: stages are not Dask's to spill.
+    "DASK_DISTRIBUTED__WORKER__MEMORY__TARGET": "False",
+    "DASK_DISTRIBUTED__WORKER__MEMORY__SPILL": "False",
+    "DASK_DISTRIBUTED__WORKER__MEMORY__PAUSE": "False",
+    "DASK_DISTRIBUTED__WORKER__MEMORY__TERMINATE": "False",
+}
+
+
+def premises(root: Path) -> Premises:
+    """Return what workers start with whose store is at ``root``."""
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    settings = {name: os.environ.get(name, value) for name, value in _ENVIRONMENT.items()}
+    named = {name: value for name, value in os.environ.items() if name.startswith("TEMPER_")}
+    return Premises(root.resolve() / FOLDER, {**named, **settings, "PYTHONPATH": path})
