@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from core.cluster import Cluster, Premises
+from core.cluster import Cluster, Premises, threads
 from core.component import Range
 from core.faults import StageError
 
@@ -102,7 +102,7 @@ class JobQueue(Cluster):
         return _ARRAY_JOB.format(
             header=job.job_header,
             array=self.array.format(count=self.workers),
-            prologue="\n".join([*_exports(premises), *self.setup]),
+            prologue="\n".join(self._prologue(premises)),
             folder=shlex.quote(str(Path.cwd())),
             command=shlex.join([premises.python, *command]),
             shard=f"${{{self.index}}}/{self.workers}",
@@ -118,8 +118,12 @@ class JobQueue(Cluster):
             "memory": self.memory,
             "log_directory": str(logs),
             "job_name": "temper",
-            "job_script_prologue": [*_exports(premises), *self.setup],
+            "job_script_prologue": self._prologue(premises),
         }
+
+    def _prologue(self, premises: Premises) -> list[str]:
+        variables = {**premises.environment, **threads(self.cores)}
+        return [*(f"export {name}={shlex.quote(value)}" for name, value in variables.items()), *self.setup]
 
     @abstractmethod
     def queue_class(self) -> Any:
@@ -136,7 +140,3 @@ class JobQueue(Cluster):
         days, *clock = found.groups() if found else ("", 0, 0, 0)
         hours, minutes, seconds = map(int, clock)
         return ((int((days or "0-")[:-1] or 0) * 24 + hours) * 60 + minutes) * 60 + seconds
-
-
-def _exports(premises: Premises) -> list[str]:
-    return [f"export {name}={shlex.quote(value)}" for name, value in premises.environment.items()]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from core.cluster import Cluster, Premises
+from core.cluster import Cluster, Premises, threads
 from core.component import Range
 
 
@@ -51,8 +51,7 @@ class Local(Cluster):
 
     def _share(self, number: int) -> dict[str, str]:
         """Return the variables that give a worker its share of the machine."""
-        threads = str(max(1, (os.cpu_count() or 1) // self.workers))
-        share = dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), threads)
+        share = threads(max(1, (os.cpu_count() or 1) // self.workers))
         if self.gpus:
             share["CUDA_VISIBLE_DEVICES"] = str(number % self.gpus)
         if self.gpus < self.workers:

@@ -12,6 +12,14 @@ from typing import Annotated, Any, ClassVar
 from core.component import Component, Range
 
 
+def threads(count: int) -> dict[str, str]:
+    """Return the variables that let a process compute on so many processors.
+
+    What a network learns depends on this number in the last digits: sums are split among the threads.
+    """
+    return dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), str(count))
+
+
 @dataclass(frozen=True)
 class Premises:
     """What workers start with.
