@@ -13,7 +13,7 @@ from core.cluster import Cluster
 from core.running.engine import Watcher
 from core.running.premises import premises
 from core.running.task import Outcome, Task, perform
-from core.running.warned import Warned
+from core.running.warned import heed_warnings
 
 BEGAN, PROGRESS = "began", "progress"
 """The topics on which workers speak to the runner."""
@@ -49,7 +49,7 @@ class DaskEngine:
             self._cluster = cluster.start(premises(root))
             ways = self._cluster if isinstance(self._cluster, dict) else {"address": self._cluster}
             self._client = Client(**ways)
-        self._client.register_plugin(Warned())
+        heed_warnings(self._client)
         self._client.subscribe_topic(BEGAN, lambda event: watcher.began(*event[1]))
         self._client.subscribe_topic(PROGRESS, lambda event: watcher.report(*event[1]))
 

@@ -6,34 +6,45 @@ import asyncio
 import signal
 from typing import Any
 
-from distributed import Status, WorkerPlugin
-
 from core import stop
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
+_SIGNALS = ("SIGTERM", "SIGUSR1", "SIGUSR2", "SIGXCPU")
 """The warnings of batch systems: Slurm's TERM, Grid Engine's USR1 and USR2, the limit on processor time."""
 
 
-class Warned(WorkerPlugin):  # type: ignore[misc]
-    """Lets a worker that is told to end finish or interrupt its stage first; nothing new is given to it."""
+def heed_warnings(client: Any) -> None:
+    """Let every worker of a Dask client that is told to end finish or interrupt its stage first."""
+    from distributed import WorkerPlugin
 
-    name = "warned"
+    class Warned(WorkerPlugin):  # type: ignore[misc]
+        name = "warned"
 
-    def setup(self, worker: Any) -> None:
-        stop.withdraw()
-        loop = asyncio.get_running_loop()
-        for number in SIGNALS:
-            # In the place of Dask's own, which ends the worker at once.
-            loop.add_signal_handler(number, self._warn, worker, loop)
+        def setup(self, worker: Any) -> None:
+            _heed(worker)
 
-    def _warn(self, worker: Any, loop: asyncio.AbstractEventLoop) -> None:
-        if not stop.requested():
+    client.register_plugin(Warned())
+
+
+def _heed(worker: Any) -> None:
+    stop.withdraw()
+    loop = asyncio.get_running_loop()
+    leaving: list[asyncio.Task[None]] = []
+
+    def warned() -> None:
+        if not leaving:
             stop.request()
-            worker.status = Status.paused
-            self._leaving = loop.create_task(_leave(worker))
+            leaving.append(loop.create_task(_leave(worker)))
+
+    for name in _SIGNALS:
+        if hasattr(signal, name):
+            # In the place of Dask's own, which ends the worker at once.
+            loop.add_signal_handler(getattr(signal, name), warned)
 
 
 async def _leave(worker: Any) -> None:
+    from distributed import Status
+
+    worker.status = Status.paused  # nothing new is given to it
     while worker.state.executing_count:
         await asyncio.sleep(0.1)
     await asyncio.sleep(0.5)  # what the stage came to is still on its way to the scheduler

@@ -137,6 +137,35 @@ class Shift(Generator):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Walk(Generator):
+    """Images made lighter by the mean of many numbers, drawn one by one; what was drawn is kept when it is told to stop.
+
+    Source: made up for the tests.
+    """
+
+    tag = "walk"
+    framework = False
+
+    data: Annotated[Ref[Examples], "images to start from"]
+    steps: Annotated[int, "numbers to draw", Range(ge=1)] = 100
+    seconds: Annotated[float, "how long each takes", Range(ge=0)] = 0.0
+    counter: Annotated[str | None, "file that gets a line with the number of the first step of every attempt"] = None
+
+    def produce(self, run: Run) -> Examples:
+        kept = run.checkpoint.load()
+        drawn = list(kept[0]["drawn"]) if kept else []
+        _count(self.counter, run, str(len(drawn)))
+        while len(drawn) < self.steps:
+            drawn.append(run.rng(str(len(drawn))).random())
+            time.sleep(self.seconds)
+            run.progress(len(drawn), self.steps, "steps")
+            if run.checkpoint.due:
+                run.checkpoint.save({"drawn": np.array(drawn)}, {})
+        data = run[self.data]
+        return Examples(x=np.clip(data.x + np.float32(np.mean(drawn)), 0, 1), y=data.y, index=data.index)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Learner(Generator):
     """Images as far from the training images' mean as they were, on the other side.
 
