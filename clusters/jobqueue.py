@@ -13,7 +13,6 @@ from typing import Annotated, Any, ClassVar
 
 from core.cluster import Cluster, Premises, threads
 from core.component import Range
-from core.faults import StageError
 
 _WALLTIME = r"(\d+-)?(\d{1,4}):([0-5]\d):([0-5]\d)"
 _MEMORY = r"\d+(\.\d+)?[KMGT]i?B"
@@ -41,11 +40,12 @@ exit $code
 class JobQueue(Cluster):
     """One job for each worker, submitted while there is work for it and ended when there is none.
 
-    ``submit`` is the program that submits jobs, ``alone`` are directives of a job that is no array, ``array`` is the directive that makes an array of them, ``index`` the variable
+    ``submit`` is the program that submits jobs, ``log`` the name of the file of what a job says, as a shell has it, ``alone`` are directives of a job that is no array, ``array`` is the directive that makes an array of them, ``index`` the variable
     that counts them from 1, ``again`` the shell command with which one that was interrupted asks to be run again.
     """
 
     submit: ClassVar[str]
+    log: ClassVar[str]
     alone: ClassVar[tuple[str, ...]] = ()
     array: ClassVar[str]
     index: ClassVar[str]
@@ -70,13 +70,13 @@ class JobQueue(Cluster):
         if not re.fullmatch(_MEMORY, self.memory):
             yield "memory", f"expected a number and a unit such as 16GB, received '{self.memory}'"
 
+    def unavailable(self) -> str:
+        missing = shutil.which(self.submit) is None
+        return f"there is no {self.submit} on this machine; start the run where jobs are submitted" if missing else ""
+
     def start(self, premises: Premises) -> Any:
         from distributed.security import Security
 
-        if shutil.which(self.submit) is None:
-            raise StageError(
-                f"{self.tag}: there is no {self.submit} on this machine; start the run where jobs are submitted"
-            )
         cluster = self.queue_class()(
             # A nanny would kill its worker eight seconds after a warning, whatever the batch system allows.
             nanny=False,
@@ -110,7 +110,7 @@ class JobQueue(Cluster):
         )
 
     def _common(self, premises: Premises) -> dict[str, Any]:
-        logs = premises.folder / "jobs"
+        logs = _logs(premises)
         logs.mkdir(parents=True, exist_ok=True)
         return {
             "cores": 1,
@@ -123,7 +123,8 @@ class JobQueue(Cluster):
 
     def _prologue(self, premises: Premises) -> list[str]:
         variables = {**premises.environment, **threads(self.cores)}
-        return [*(f"export {name}={shlex.quote(value)}" for name, value in variables.items()), *self.setup]
+        exports = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
+        return [*exports, f'export TEMPER_LOG={shlex.quote(str(_logs(premises)))}/"{self.log}"', *self.setup]
 
     @abstractmethod
     def queue_class(self) -> Any:
@@ -140,3 +141,8 @@ class JobQueue(Cluster):
         days, *clock = found.groups() if found else ("", 0, 0, 0)
         hours, minutes, seconds = map(int, clock)
         return ((int((days or "0-")[:-1] or 0) * 24 + hours) * 60 + minutes) * 60 + seconds
+
+
+def _logs(premises: Premises) -> Path:
+    """Return the folder of what jobs say."""
+    return premises.folder / "jobs"

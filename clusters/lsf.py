@@ -14,6 +14,7 @@ class LSF(JobQueue):
     """Workers as jobs of IBM Spectrum LSF."""
 
     tag = "lsf"
+    log = "temper-${LSB_JOBID}.err"
     submit = "bsub"
     array = '#BSUB -J "temper[1-{count}]"\n#BSUB -Q 130'
     index = "LSB_JOBINDEX"

@@ -13,6 +13,7 @@ class PBS(JobQueue):
     """Workers as jobs of PBS Pro or OpenPBS, which warns them as long before the end as the site has set."""
 
     tag = "pbs"
+    log = "${PBS_JOBID}.ER"
     submit = "qsub"
     array = "#PBS -J 1-{count}\n#PBS -r y"
     index = "PBS_ARRAY_INDEX"

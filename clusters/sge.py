@@ -13,6 +13,7 @@ class SGE(JobQueue):
     """Workers as jobs of Sun or Univa Grid Engine."""
 
     tag = "sge"
+    log = "temper.o${JOB_ID}"
     submit = "qsub"
     array = "#$ -t 1-{count}"
     index = "SGE_TASK_ID"

@@ -15,6 +15,7 @@ class Slurm(JobQueue):
     """Workers as jobs of Slurm."""
 
     tag = "slurm"
+    log = "temper-${SLURM_JOB_ID}.err"
     submit = "sbatch"
     # A worker that is put back into the queue would come to a runner that has replaced it.
     alone = ("--no-requeue",)

@@ -19,6 +19,7 @@ from core.faults import Fault, SpecError, nearest
 from core.language import cluster_file, compose, schema, spec
 from core.language.describe import description, explanation, failure_lines, listing, plan_lines
 from core.language.discovery import ROOT, Catalogue, discover
+from core.running.engine import Unreachable
 from core.running.premises import premises
 from core.running.session import Options, Session
 from core.running.shard import Shard
@@ -32,6 +33,7 @@ def main(arguments: Sequence[str]) -> int:
     width = None if sys.stdout.isatty() else 120
     out, err = Console(width=width), Console(stderr=True, soft_wrap=True)
     options = _parser().parse_args(arguments)
+    options.command = list(arguments)
     _heed_warnings(options.grace)
     try:
         return _act(options, out)
@@ -125,7 +127,11 @@ def _experiments(options: argparse.Namespace, catalogue: Catalogue, out: Console
 def _cluster(options: argparse.Namespace, catalogue: Catalogue) -> Cluster | None:
     """Return where the workers live; ``None``: there are none beside the runner itself."""
     if options.on:
-        return cluster_file.load(_named_cluster(options.on), catalogue)
+        path = _named_cluster(options.on)
+        cluster = cluster_file.load(path, catalogue)
+        if why := cluster.unavailable():
+            raise SpecError.at(str(path), 0, why)
+        return cluster
     if options.jobs == 1 and not options.gpus:
         return None
     local = catalogue.of(Cluster)["local"](workers=options.jobs, gpus=options.gpus)  # type: ignore[call-arg]
@@ -138,10 +144,10 @@ def _cluster(options: argparse.Namespace, catalogue: Catalogue) -> Cluster | Non
 
 def _job_script(options: argparse.Namespace, catalogue: Catalogue) -> str:
     cluster = cluster_file.load(_named_cluster(options.job_script), catalogue)
-    arguments = [*sys.argv]
+    arguments: list[str] = options.command
     place = next(i for i, argument in enumerate(arguments) if argument.startswith("--job-script"))
-    del arguments[place : place + 1 + (arguments[place] == "--job-script")]
-    script = cluster.array_job([str(Path(arguments[0]).resolve()), *arguments[1:]], premises(options.outputs / STORE))
+    rest = arguments[:place] + arguments[place + 1 + (arguments[place] == "--job-script") :]
+    script = cluster.array_job([str(ROOT / "runner.py"), *rest], premises(options.outputs / STORE))
     if script is None:
         raise SpecError.at(options.job_script, 0, f"type '{cluster.tag}' has no jobs; name a file of a batch system")
     return script
@@ -167,7 +173,10 @@ def _experiment(session: Session, options: argparse.Namespace, out: Console) -> 
         for step in plan_lines(plan):
             out.print(step, soft_wrap=True)
         return DONE
-    tally = session.run(plan, out)
+    try:
+        tally = session.run(plan, out)
+    except Unreachable as wrong:
+        raise SpecError.at("--on", 0, str(wrong)) from None
     if stop.requested():
         raise KeyboardInterrupt
     made, cached = len(tally.made), len(plan.having("cached"))

@@ -45,14 +45,14 @@ class Cluster(Component):
 
     workers: Annotated[int, "workers at most, each of which does one stage at a time", Range(ge=1)]
 
+    def unavailable(self) -> str:
+        """Return why workers cannot be had from here and what to do, or nothing."""
+        return ""
+
     def array_job(self, command: Sequence[str], premises: Premises) -> str | None:
         """Return a script that submits ``workers`` shards of a command as one job, or ``None`` if there is no batch system."""
         return None
 
     @abstractmethod
     def start(self, premises: Premises) -> Any:
-        """Return what Dask's client connects to: a started cluster, or the address of a scheduler.
-
-        Raises:
-            StageError: the cluster cannot be had; the message says what to do.
-        """
+        """Return what Dask's client connects to: a started cluster, the address of a scheduler, or how else to find it."""

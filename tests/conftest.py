@@ -10,6 +10,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+from hypothesis import settings
 
 from core.cli import main
 from core.language.discovery import Catalogue, discover
@@ -17,6 +18,10 @@ from core.language.experiment import Experiment
 from core.language.spec import load
 from core.running.graph import Graph
 from core.storage.digest import Digests
+
+# How long an example takes says something of the machine only.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = ROOT / "tests" / "parts"

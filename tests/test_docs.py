@@ -15,6 +15,7 @@ from core import backend
 from core.augmenter import Augmenter
 from core.class_generators import Batch, GeneratorLoss
 from core.cli import DONE, _parser, main
+from core.cluster import Cluster
 from core.component import Component, summary
 from core.dataset import Dataset
 from core.faults import SpecError
@@ -92,8 +93,8 @@ def test_every_choice_of_a_file_is_named(file_schema: schema.Schema, name: str) 
 
 
 def offered(catalogue: Catalogue) -> list[type[Component]]:
-    """Return what a file can name: all but what stages prepare."""
-    return [leaf for leaf in catalogue.leaves if not issubclass(leaf, Preparation)]
+    """Return what an experiment can name: all but what stages prepare, and where workers live."""
+    return [leaf for leaf in catalogue.leaves if not issubclass(leaf, Preparation | Cluster)]
 
 
 def test_every_type_is_listed_with_its_source(built_in: Catalogue) -> None:

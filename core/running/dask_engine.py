@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from core.cluster import Cluster
-from core.running.engine import Watcher
+from core.running.engine import Unreachable, Watcher
 from core.running.premises import premises
 from core.running.task import Outcome, Task, perform
 from core.running.warned import heed_warnings
@@ -48,7 +48,12 @@ class DaskEngine:
         with dask.config.set({**_SETTINGS, **cluster.settings}):
             self._cluster = cluster.start(premises(root))
             ways = self._cluster if isinstance(self._cluster, dict) else {"address": self._cluster}
-            self._client = Client(**ways)
+            try:
+                self._client = Client(**ways)
+            except OSError as error:
+                raise Unreachable(
+                    f"no scheduler answers at {self._cluster}: {error}; start one, or mend the file"
+                ) from error
         heed_warnings(self._client)
         self._client.subscribe_topic(BEGAN, lambda event: watcher.began(*event[1]))
         self._client.subscribe_topic(PROGRESS, lambda event: watcher.report(*event[1]))

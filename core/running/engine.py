@@ -9,6 +9,10 @@ from core.cluster import Cluster
 from core.running.task import Outcome, Task, perform
 
 
+class Unreachable(Exception):
+    """The workers of a cluster cannot be reached; the message says what was tried."""
+
+
 class Watcher(Protocol):
     """Who is told how works go."""
 
@@ -60,7 +64,7 @@ def engine(root: Path, cluster: Cluster | None, watcher: Watcher) -> Engine:
     """Return the engine for the workers of a cluster, or for the runner's own process if there is none.
 
     Raises:
-        StageError: the cluster cannot be had.
+        Unreachable: there is no scheduler where one was said to be.
     """
     if cluster is None:
         return InProcess(root, watcher)

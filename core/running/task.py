@@ -94,7 +94,7 @@ def perform(task: Task, root: Path, report: Report) -> Outcome:
     except Damaged as damage:
         return Outcome(task.fingerprint, "damaged", str(damage), damaged=damage.fingerprint)
     except StageDied as death:
-        return Outcome(task.fingerprint, "failed", str(death), cost={"peak_memory": death.peak_memory})
+        return Outcome(task.fingerprint, "failed", str(death), death.log, cost={"peak_memory": death.peak_memory})
     except Exception as error:  # noqa: BLE001 - whatever a component raises costs its own stage only
         checkpoint.drop()  # what led here would lead here again
         cause = "out of memory" if isinstance(error, MemoryError) else f"{type(error).__name__}: {error}"

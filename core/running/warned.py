@@ -7,6 +7,7 @@ import signal
 from typing import Any
 
 from core import stop
+from core.storage.ledger import excuse
 
 _SIGNALS = ("SIGTERM", "SIGUSR1", "SIGUSR2", "SIGXCPU")
 """The warnings of batch systems: Slurm's TERM, Grid Engine's USR1 and USR2, the limit on processor time."""
@@ -33,6 +34,7 @@ def _heed(worker: Any) -> None:
     def warned() -> None:
         if not leaving:
             stop.request()
+            excuse()
             leaving.append(loop.create_task(_leave(worker)))
 
     for name in _SIGNALS:

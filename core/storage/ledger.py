@@ -7,26 +7,53 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from core import stop
+
 MAX_DEATHS = 2
 """Worker deaths within one run after which a stage is given up."""
+MAX_EVICTIONS = 5
+"""Workers taken away by their batch system within one run after which a stage is given up."""
+LOG = "TEMPER_LOG"
+"""The environment variable that names the file into which a batch system writes what a worker says."""
+LAST_LINES = 20
+
+_OPEN: set[Attempt] = set()
+"""The attempts under way in this process."""
+
+
+def excuse() -> None:
+    """Write down that this process was warned of its end, so that its death is not blamed on what it is doing."""
+    for attempt in tuple(_OPEN):
+        attempt.warned()
 
 
 class StageDied(Exception):
-    """A stage's worker process died too often; ``peak_memory`` is the most memory it was seen to use, in bytes."""
+    """A stage's worker process died too often.
 
-    def __init__(self, deaths: int, peak_memory: int) -> None:
-        seen = f"; it was last seen using {peak_memory / 2**20:,.0f} MiB" if peak_memory else ""
+    ``peak_memory`` is the most memory it was seen to use, in bytes; ``log`` the last lines that its workers wrote, if a batch
+    system kept them.
+    """
+
+    def __init__(self, records: Sequence[Mapping[str, Any]]) -> None:
+        self.peak_memory = max(int(record["peak_memory"]) for record in records)
+        self.log = "\n".join(_last_lines(record) for record in records)
+        if all(record.get("warned") for record in records):
+            super().__init__(
+                f"its batch system ended {len(records)} workers before the stage was done or could keep what it had; give "
+                "workers a longer walltime"
+            )
+            return
+        seen = f"; it was last seen using {self.peak_memory / 2**20:,.0f} MiB" if self.peak_memory else ""
         super().__init__(
-            f"its worker process died {deaths} times (killed, out of memory, or a crash in native code){seen}"
+            f"its worker process died {len(records)} times (killed, out of memory, or a crash in native code){seen}"
         )
-        self.peak_memory = peak_memory
 
 
 class Ledger:
@@ -47,12 +74,16 @@ class Ledger:
             StageDied: too many attempts of this run took their worker with them.
         """
         dead = [record for record in self._records() if not _alive(record)]
-        if len(dead) >= MAX_DEATHS:
-            raise StageDied(len(dead), max(int(record["peak_memory"]) for record in dead))
+        for warned, most in ((False, MAX_DEATHS), (True, MAX_EVICTIONS)):
+            blamed = [record for record in dead if bool(record.get("warned")) == warned]
+            if len(blamed) >= most:
+                raise StageDied(blamed)
         attempt = Attempt(self._folder / f"{uuid.uuid4().hex}.json")
+        _OPEN.add(attempt)
         try:
             yield attempt
         finally:
+            _OPEN.discard(attempt)
             attempt.end()
 
     def _records(self) -> Iterator[dict[str, Any]]:
@@ -74,6 +105,8 @@ class Attempt:
             "process_start": psutil.Process().create_time(),
             "started": time.time(),
             "peak_memory": 0,
+            "warned": stop.requested(),
+            "log": os.environ.get(LOG),
         }
         path.parent.mkdir(parents=True, exist_ok=True)
         self._write()
@@ -84,6 +117,11 @@ class Attempt:
             self._record["peak_memory"] = peak
             self._write()
 
+    def warned(self) -> None:
+        """Write down that the process was told of its end."""
+        self._record["warned"] = True
+        self._write()
+
     def end(self) -> None:
         """Take the record away: the process survived the attempt."""
         self._path.unlink(missing_ok=True)
@@ -92,6 +130,14 @@ class Attempt:
         temporary = self._path.with_suffix(".part")
         temporary.write_text(json.dumps(self._record), encoding="utf-8")
         temporary.replace(self._path)
+
+
+def _last_lines(record: Mapping[str, Any]) -> str:
+    try:
+        lines = Path(record.get("log") or "").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    return "\n".join([f"{record['log']}:", *lines[-LAST_LINES:]])
 
 
 def _alive(record: dict[str, Any]) -> bool:

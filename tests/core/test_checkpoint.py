@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from core import stop
 from core.checkpoint import Checkpoint
 
 
@@ -46,3 +48,20 @@ def test_it_is_due_once_an_interval_and_nowhere_without_a_folder(tmp_path: Path)
     assert not nowhere.due
     nowhere.save({}, {})
     assert nowhere.load() is None
+
+
+def test_a_request_to_stop_makes_it_due_and_ends_the_work_once_it_is_kept(tmp_path: Path) -> None:
+    kept, nowhere = Checkpoint(tmp_path, interval=3600), Checkpoint()
+    stop.request()
+    try:
+        assert kept.due
+        assert not nowhere.due
+        with pytest.raises(stop.Stopped):
+            kept.save({"x": np.arange(3)}, {})
+        nowhere.save({}, {})
+    finally:
+        stop.withdraw()
+    loaded = kept.load()
+    assert loaded is not None
+    assert loaded[0]["x"].tolist() == [0, 1, 2]
+    kept.save({}, {})

@@ -14,15 +14,17 @@ from pathlib import Path
 import pytest
 
 from core.storage import ledger
-from core.storage.ledger import MAX_DEATHS, Ledger, StageDied
+from core.storage.ledger import MAX_DEATHS, MAX_EVICTIONS, Ledger, StageDied, excuse
 
 ATTEMPT = """
 import sys, time
 sys.path.insert(0, {root!r})
 from pathlib import Path
-from core.storage.ledger import Ledger
+from core.storage.ledger import Ledger, excuse
 with Ledger(Path({folder!r}), "f", "run").attempt() as attempt:
     attempt.note_memory({memory})
+    if {warned}:
+        excuse()
     print("started", flush=True)
     time.sleep(60)
 """
@@ -32,10 +34,10 @@ def records(root: Path, run: str = "run") -> list[Path]:
     return list((root / ".attempts" / run / "f").glob("*.json"))
 
 
-def die(root: Path, memory: int = 0) -> None:
+def die(root: Path, memory: int = 0, warned: bool = False) -> None:
     """Start an attempt in another process and kill it."""
     project = str(Path(ledger.__file__).parents[2])
-    code = ATTEMPT.format(root=project, folder=str(root), memory=memory)
+    code = ATTEMPT.format(root=project, folder=str(root), memory=memory, warned=warned)
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == "started\n"
@@ -60,6 +62,37 @@ def test_one_death_is_forgiven_two_are_not(tmp_path: Path) -> None:
     with pytest.raises(StageDied, match=r"died 2 times .*; it was last seen using 5 MiB") as caught:
         Ledger(tmp_path, "f", "run").attempt().__enter__()
     assert caught.value.peak_memory == 5 * 2**20
+
+
+def test_a_death_after_a_warning_is_not_blamed_until_there_were_many(tmp_path: Path) -> None:
+    for _ in range(MAX_EVICTIONS - 1):
+        die(tmp_path, warned=True)
+    die(tmp_path)
+    with Ledger(tmp_path, "f", "run").attempt():
+        pass
+    die(tmp_path, warned=True)
+    with pytest.raises(StageDied, match=f"ended {MAX_EVICTIONS} workers before .* give workers a longer walltime"):
+        Ledger(tmp_path, "f", "run").attempt().__enter__()
+
+
+def test_the_last_lines_of_a_dead_worker_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = tmp_path / "job.err"
+    log.write_text("\n".join(f"line {i}" for i in range(100)), encoding="utf-8")
+    monkeypatch.setenv(ledger.LOG, str(log))
+    die(tmp_path)
+    die(tmp_path)
+    with pytest.raises(StageDied) as caught:
+        Ledger(tmp_path, "f", "run").attempt().__enter__()
+    assert "job.err:\nline 80\n" in caught.value.log
+    assert caught.value.log.endswith("line 99")
+
+
+def test_excuses_reach_the_attempts_of_this_process_only(tmp_path: Path) -> None:
+    with Ledger(tmp_path, "f", "run").attempt():
+        (path,) = records(tmp_path)
+        assert not json.loads(path.read_text(encoding="utf-8"))["warned"]
+        excuse()
+        assert json.loads(path.read_text(encoding="utf-8"))["warned"]
 
 
 def test_deaths_of_other_runs_and_stages_do_not_count(tmp_path: Path) -> None:

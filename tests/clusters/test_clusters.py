@@ -1,0 +1,148 @@
+"""Cluster files: what is wrong in them is told at its line, and what workers and jobs are told is what they say."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clusters.local import Local
+from core.cluster import Cluster, Premises
+from core.faults import SpecError
+from core.language.cluster_file import load
+from core.language.discovery import Catalogue
+from tests.conftest import ROOT
+
+FILES = sorted((ROOT / "clusters").glob("*.yaml"))
+SLURM = """
+type: slurm
+workers: 3
+cores: 4
+memory: 16GB
+walltime: "1-02:00:00"
+partition: gpu
+account: project
+gpus: 2
+setup: ["module load cuda"]
+options: ["--constraint=a100"]
+"""
+Run = Callable[..., tuple[int, str]]
+Write = Callable[..., Path]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_the_files_that_come_with_it_are_right(path: Path, catalogue: Catalogue) -> None:
+    assert load(path, catalogue).tag in (path.stem, "local")
+
+
+def test_there_is_a_file_for_every_type(catalogue: Catalogue) -> None:
+    assert {path.stem for path in FILES} - {"workstation"} == set(catalogue.of(Cluster)) - {"local"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("type: slum", "cluster.yaml:1: type: unknown type 'slum'; did you mean 'slurm'?"),
+        ("workers: 2", "'type' is missing; choose one of local, lsf, pbs, scheduler, sge, slurm"),
+        (SLURM.replace("workers: 3", "worker: 3"), "cluster.yaml:3: worker: unknown key 'worker'; did you mean 'workers'?"),
+        (SLURM.replace("16GB", "lots"), "cluster.yaml:5: memory: expected a number and a unit such as 16GB, received 'lots'"),
+        (SLURM.replace("1-02:00:00", "04:00"), "cluster.yaml:6: walltime: expected HH:MM:SS or D-HH:MM:SS, received '04:00'"),
+        (SLURM.replace("1-02:00:00", "00:01:00"), "grace: 120 s leave nothing of a walltime of 00:01:00"),
+        ("type: local\nworkers: 1\ngpus: 2", "cluster.yaml:3: gpus: 1 workers use no more than 1 of 2; raise workers"),
+        ("type: scheduler\nworkers: 1", "expected one of address and file, received none"),
+        ("type: scheduler\nworkers: 1\naddress: host", "cluster.yaml:3: address: expected tcp://HOST:PORT"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_told(write: Write, catalogue: Catalogue, text: str, said: str) -> None:
+    path = write(text.lstrip(), "cluster.yaml")
+    with pytest.raises(SpecError) as caught:
+        load(path, catalogue)
+    assert said.replace("cluster.yaml:6", "cluster.yaml:5").split(": ", 1)[-1] in str(caught.value)
+    assert "cluster.yaml:" in str(caught.value)
+
+
+def test_a_wrong_cluster_is_told_before_anything_runs(run: Run, write: Write) -> None:
+    code, said = run(write("name: a\ndatasets: {d: {type: plain}}"), "--on", write("type: slum", "cluster.yaml"))
+    assert code == 2
+    assert "did you mean 'slurm'?" in said
+
+
+def test_jobs_and_clusters_exclude_each_other(run: Run, write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run(write("name: a"), "--jobs", "2", "--on", "slurm")
+    assert "not allowed with" in capsys.readouterr().err
+
+
+def test_more_gpus_than_jobs(run: Run, write: Write) -> None:
+    code, said = run(write("name: a\ndatasets: {d: {type: plain}}"), "--jobs", "2", "--gpus", "3")
+    assert code == 2
+    assert "--gpus: 2 workers use no more than 2 of 3" in said
+
+
+def test_an_array_job_says_what_the_file_says(run: Run, write: Write, tmp_path: Path) -> None:
+    code, script = run(write("name: a\ndatasets: {d: {type: plain}}"), "--job-script", write(SLURM, "cluster.yaml"))
+    assert code == 0
+    lines = script.splitlines()
+    for wanted in (
+        "#SBATCH -p gpu", "#SBATCH -A project", "#SBATCH --cpus-per-task=4", "#SBATCH --mem=15G", "#SBATCH -t 1-02:00:00",
+        "#SBATCH --gres=gpu:2", "#SBATCH --constraint=a100", "#SBATCH --signal=B:TERM@120", "#SBATCH --array=1-3",
+        "#SBATCH --requeue", "export OMP_NUM_THREADS=4", "module load cuda",
+    ):  # fmt: skip
+        assert wanted in lines
+    assert '--shard "${SLURM_ARRAY_TASK_ID}/3"' in script
+    path = tmp_path / "job.sh"
+    path.write_text(script, encoding="utf-8")
+    assert subprocess.run(["bash", "-n", str(path)], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("system", "wanted"),
+    [
+        ("pbs", ["#PBS -l select=1:ncpus=4:mem=16gb", "#PBS -l walltime=04:00:00", "#PBS -J 1-8"]),
+        ("lsf", ["#BSUB -n 4", "#BSUB -W 04:00", "#BSUB -wa TERM -wt 2", '#BSUB -J "temper[1-8]"', "#BSUB -Q 130"]),
+        ("sge", ["#$ -l h_vmem=16G", "#$ -l h_rt=04:00:00", "#$ -notify", "#$ -pe smp 4", "#$ -t 1-8"]),
+    ],
+)
+def test_other_batch_systems(run: Run, write: Write, system: str, wanted: list[str]) -> None:
+    code, script = run(write("name: a\ndatasets: {d: {type: plain}}"), "--job-script", system)
+    assert code == 0
+    for line in wanted:
+        assert line in script.splitlines()
+
+
+def test_what_is_no_batch_system_has_no_jobs(run: Run, write: Write) -> None:
+    code, said = run(write("name: a\ndatasets: {d: {type: plain}}"), "--job-script", "workstation")
+    assert code == 2
+    assert "type 'local' has no jobs; name a file of a batch system" in said
+
+
+def test_gpus_are_shared_out_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: dict[str, Any] = {}
+    monkeypatch.setattr("distributed.SpecCluster", lambda **options: started.update(options))
+    Local(workers=4, gpus=2).start(Premises(tmp_path, {"A": "b"}))
+    environments = [worker["options"]["env"] for worker in started["workers"].values()]
+    assert [environment["CUDA_VISIBLE_DEVICES"] for environment in environments] == ["0", "1", "0", "1"]
+    assert {environment["TF_FORCE_GPU_ALLOW_GROWTH"] for environment in environments} == {"true"}
+    assert {environment["A"] for environment in environments} == {"b"}
+    Local(workers=2).start(Premises(tmp_path, {}))
+    assert all("CUDA_VISIBLE_DEVICES" not in worker["options"]["env"] for worker in started["workers"].values())
+
+
+def test_a_batch_system_that_is_not_here_is_told(run: Run, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    code, said = run(write("name: a\ndatasets: {d: {type: plain}}"), "--on", "slurm")
+    assert code == 2
+    assert "there is no sbatch on this machine; start the run where jobs are submitted" in said
+
+
+def test_a_scheduler_that_does_not_answer_is_told(run: Run, write: Write) -> None:
+    import dask
+
+    cluster = write("type: scheduler\nworkers: 1\naddress: tcp://127.0.0.1:9", "cluster.yaml")
+    with dask.config.set({"distributed.comm.timeouts.connect": "1s"}):
+        code, said = run(write("name: a\ndatasets: {d: {type: plain}}"), "--on", cluster)
+    assert code == 2
+    assert "no scheduler answers at tcp://127.0.0.1:9" in said
