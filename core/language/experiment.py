@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, Literal
 
 from core.artefacts import DataInfo
@@ -35,7 +35,7 @@ class StageSpec:
         """The section the stage stands in."""
         return self.cls.section
 
-    @property
+    @cached_property
     def own_axes(self) -> frozenset[str]:
         """The axes the stage's own parameters use."""
         return frozenset(axes_in(self.raw))

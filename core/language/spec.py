@@ -11,7 +11,7 @@ from typing import Any
 from core.component import Component, fields_of
 from core.faults import Fault, KeyPath, SpecError, nearest
 from core.language import columns, compose, tables
-from core.language.build import at, build, expand_path, fraction, normalise, substitute, value_at
+from core.language.build import at, axes_in, build, expand_path, fraction, normalise, substitute, value_at
 from core.language.compose import Layered
 from core.language.discovery import Catalogue
 from core.language.experiment import SEED, Experiment, StageSpec
@@ -152,15 +152,22 @@ class _Reader:
             if name in self.broken:
                 continue
             said: set[tuple[KeyPath, str]] = set()
+            # A schema looks at one value at a time, so each value of an axis is shown to it once, and not each combination:
+            # only the items of a list are compared with each other.
+            seen: set[tuple[str, Any]] = set()
+            together = _has_axes_in_one_list(spec.raw)
             for point in self._experiment({name: spec}, axes, tuple(self._seeds())).points(spec.own_axes):
-                for place, message in self._instance(spec, point):
+                fresh = together or not seen.issuperset(point.items())
+                seen.update(point.items())
+                for place, message in self._instance(spec, point, fresh):
                     if (place, message) not in said:
                         said.add((place, message))
                         self.report((spec.section, name, *place), message)
 
-    def _instance(self, spec: StageSpec, point: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
+    def _instance(self, spec: StageSpec, point: Mapping[str, Any], fresh: bool) -> Iterator[tuple[KeyPath, str]]:
+        """Yield the faults of a stage at a point, those of its schema if the point has a ``fresh`` value."""
         raw = normalise(substitute(spec.raw, point), spec.cls, self.catalogue)
-        findings = list(self.validator.component(SECTIONS[spec.section], raw)) if point else []
+        findings = list(self.validator.component(SECTIONS[spec.section], raw)) if point and fresh else []
         for place, message in findings:
             yield place, message + at(point, value_at(spec.raw, place))
         if not findings:
@@ -184,6 +191,12 @@ class _Reader:
             expected=(),
             catalogue=self.catalogue,
         )
+
+
+def _has_axes_in_one_list(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(map(_has_axes_in_one_list, value.values()))
+    return isinstance(value, list) and (len(set(axes_in(value))) > 1 or any(map(_has_axes_in_one_list, value)))
 
 
 def _axis_places(value: Any, place: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
