@@ -154,11 +154,12 @@ class _Reader:
             said: set[tuple[KeyPath, str]] = set()
             # A schema looks at one value at a time, so each value of an axis is shown to it once, and not each combination:
             # only the items of a list are compared with each other.
-            seen: set[tuple[str, Any]] = set()
+            seen: set[tuple[str, str]] = set()
             together = _has_axes_in_one_list(spec.raw)
             for point in self._experiment({name: spec}, axes, tuple(self._seeds())).points(spec.own_axes):
-                fresh = together or not seen.issuperset(point.items())
-                seen.update(point.items())
+                values = {(axis, repr(value)) for axis, value in point.items()}
+                fresh = together or not seen.issuperset(values)
+                seen.update(values)
                 for place, message in self._instance(spec, point, fresh):
                     if (place, message) not in said:
                         said.add((place, message))
