@@ -14,7 +14,7 @@ from core.language import columns, compose, tables
 from core.language.build import at, axes_in, build, expand_path, fraction, normalise, substitute, value_at
 from core.language.compose import Layered
 from core.language.discovery import Catalogue
-from core.language.experiment import SEED, Experiment, StageSpec
+from core.language.experiment import SEED, Experiment, Point, StageSpec
 from core.language.references import reference_faults
 from core.language.sections import SECTIONS
 from core.language.smoke import shrink
@@ -152,28 +152,29 @@ class _Reader:
             if name in self.broken:
                 continue
             said: set[tuple[KeyPath, str]] = set()
-            # A schema looks at one value at a time, so each value of an axis is shown to it once, and not each combination:
-            # only the items of a list are compared with each other.
-            seen: set[tuple[str, str]] = set()
-            together = _has_axes_in_one_list(spec.raw)
-            for point in self._experiment({name: spec}, axes, tuple(self._seeds())).points(spec.own_axes):
-                values = {(axis, repr(value)) for axis, value in point.items()}
-                fresh = together or not seen.issuperset(values)
-                seen.update(values)
-                for place, message in self._instance(spec, point, fresh):
+            points = list(self._experiment({name: spec}, axes, tuple(self._seeds())).points(spec.own_axes))
+            sound = not any(self._misshapen(spec, point) for point in _showing_each_value(spec, points))
+            for point in points:
+                for place, message in self._instance(spec, point, sound):
                     if (place, message) not in said:
                         said.add((place, message))
                         self.report((spec.section, name, *place), message)
 
-    def _instance(self, spec: StageSpec, point: Mapping[str, Any], fresh: bool) -> Iterator[tuple[KeyPath, str]]:
-        """Yield the faults of a stage at a point, those of its schema if the point has a ``fresh`` value."""
-        raw = normalise(substitute(spec.raw, point), spec.cls, self.catalogue)
-        findings = list(self.validator.component(SECTIONS[spec.section], raw)) if point and fresh else []
+    def _instance(self, spec: StageSpec, point: Mapping[str, Any], sound: bool) -> Iterator[tuple[KeyPath, str]]:
+        """Yield the faults of a stage at a point; its schema has none where it is known to be ``sound``."""
+        findings = [] if sound else self._misshapen(spec, point)
         for place, message in findings:
             yield place, message + at(point, value_at(spec.raw, place))
         if not findings:
-            for field, message in build(spec.cls, raw, self.catalogue).check():
+            for field, message in build(spec.cls, self._raw(spec, point), self.catalogue).check():
                 yield ((field,) if field else ()), message + at(point)
+
+    def _misshapen(self, spec: StageSpec, point: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
+        """Return what the schema says of a stage at a point of axes; without these the whole file's has said it."""
+        return list(self.validator.component(SECTIONS[spec.section], self._raw(spec, point))) if point else []
+
+    def _raw(self, spec: StageSpec, point: Mapping[str, Any]) -> Any:
+        return normalise(substitute(spec.raw, point), spec.cls, self.catalogue)
 
     def _experiment(
         self, stages: Mapping[str, StageSpec], axes: Mapping[str, Any], seeds: tuple[int, ...]
@@ -192,6 +193,21 @@ class _Reader:
             expected=(),
             catalogue=self.catalogue,
         )
+
+
+def _showing_each_value(spec: StageSpec, points: Sequence[Point]) -> Iterator[Point]:
+    """Yield so many of a stage's points that each value of an axis is among them.
+
+    A schema looks at one value at a time, but compares the items of a list: where these vary over several axes, all points
+    are needed.
+    """
+    seen: set[tuple[str, str]] = set()
+    together = _has_axes_in_one_list(spec.raw)
+    for point in points:
+        values = {(axis, repr(value)) for axis, value in point.items()}
+        if together or not seen.issuperset(values):
+            seen.update(values)
+            yield point
 
 
 def _has_axes_in_one_list(value: Any) -> bool:
