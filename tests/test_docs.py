@@ -78,6 +78,15 @@ def test_every_option_is_named() -> None:
     assert unnamed(options) == []
 
 
+def test_every_experiment_is_named_and_none_that_is_gone() -> None:
+    page = (ROOT / "docs" / "experiments.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    named = [
+        name for row in rows for cell in (row.split("|")[1], row.split("|")[3]) for name in re.findall(r"`(\w+)`", cell)
+    ]
+    assert sorted(named) == sorted(path.stem for path in (ROOT / "experiments").glob("*.yaml"))
+
+
 def test_every_key_of_a_file_is_named(file_schema: schema.Schema) -> None:
     properties = file_schema["properties"]
     assert {"datasets", "seeds"} <= set(properties)
