@@ -12,6 +12,8 @@ from core.faults import Fault, KeyPath, SpecError, dotted
 from core.language.document import Document, parse, read
 
 _SET = "--set"
+ENTRY = 1
+"""How deep the stages and tables stand in a file, which a layer may leave out."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def load(path: Path, sets: Sequence[str] = ()) -> Layered:
     """Compose an experiment from a file and ``sets`` of the form ``generate.pgd.eps=0.2``.
 
     ``extends: other.yaml`` puts another file underneath, which may extend a third. Mappings merge; lists and
-    scalars, ``null`` among them, replace. A mapping that states another ``type`` than the one underneath replaces
+    scalars, ``null`` among them, replace; but ``null`` in the place of a stage or a table leaves it out. A mapping that states another ``type`` than the one underneath replaces
     it whole, because the parameters of one type mean nothing to another. Overrides follow the same rules, in
     their order.
 
@@ -147,12 +149,15 @@ def _located(document: Document, folder: Path) -> _Value:
     return locate(document.data, ())
 
 
-def _merge(base: _Value, over: _Value) -> _Value:
+def _merge(base: _Value, over: _Value, depth: int = 0) -> _Value:
     if not isinstance(base.content, dict) or not isinstance(over.content, dict) or _other_type(base, over):
         return over
     merged = dict(base.content)
     for key, value in over.content.items():
-        merged[key] = _merge(merged[key], value) if key in merged else value
+        if depth == ENTRY and value.content is None and key in merged and isinstance(merged[key].content, dict):
+            del merged[key]
+        else:
+            merged[key] = _merge(merged[key], value, depth + 1) if key in merged else value
     return replace(over, content=merged)
 
 

@@ -48,6 +48,13 @@ def test_mappings_merge_and_the_rest_replaces(files):
     assert compose().data == expected
 
 
+def test_nothing_in_the_place_of_a_stage_leaves_it_out(files):
+    files(base=BASE, e="extends: base.yaml\ngenerate: {pgd: null, new: null}\naxes: {eps: null}\n")
+    assert compose().data == {"name": "base", "generate": {"new": None}, "axes": {"eps": None}}
+    files(e="extends: base.yaml\n")
+    assert compose("generate.pgd=null").data["generate"] == {}
+
+
 def test_every_value_knows_the_file_line_text_and_folder_that_stated_it(files):
     files(base__b=BASE, e="extends: base/b.yaml\ngenerate:\n  pgd:\n    eps: 0.2 # smaller\n")
     layered = compose("generate.pgd.norm=inf")
