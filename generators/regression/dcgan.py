@@ -73,7 +73,7 @@ class Learning(Component):
     """What a discriminator depends on beside its data."""
 
     filters: Annotated[int, "channels of the first convolution; each further one has twice as many", Range(ge=1)] = 8
-    train_steps: Annotated[int, "optimiser steps", Range(ge=1)] = 1000
+    train_steps: Annotated[int, "optimiser steps", Range(ge=1)] = 500
     train_batch_size: Annotated[int, "real images per optimiser step, and as many made ones", Range(ge=2)] = 64
     learning_rate: Annotated[float, "step size of Adam", Range(gt=0)] = 2e-4
     corrupted: Annotated[

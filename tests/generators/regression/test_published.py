@@ -8,12 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from core.adequacy.material import Material
 from core.artefacts import Examples
 from core.classifier import Classifier
 from core.component import Ref
 from core.networks.rewire import to_logits
+from core.preparations.observation import observe
+from core.preparations.profile import Profile
 from core.regression_faults import RegressionFaults
 from core.run import Run
+from evaluation.coverage.kmnc import KMNC
+from generators.regression.deephunter import DeepHunter
+from generators.regression.diffchaser import DiffChaser
 from generators.regression.drfuzz import DRFuzz
 from generators.regression.fuzzer import RegressionFuzzer
 from generators.regression.random_fuzzer import RandomFuzzer
@@ -39,8 +45,13 @@ def mnist(shared: Path) -> Examples:
 
 def fuzz(fuzzer: type[RegressionFuzzer], pair: str, shared: Path, mnist: Examples, **values: Any) -> RegressionFaults:
     v1, v2 = (Classifier(to_logits(ModelFile(shared / "models" / "drfuzz" / name).load())) for name in PAIRS[pair])
-    inputs = {"v1": v1, "v2": v2, "mnist": mnist}
-    run = Run("fuzz", 1, "test", lambda ref: inputs[ref.stage], lambda ref: {}, lambda done, total, unit: None)
+    inputs: dict[str, Any] = {"v1": v1, "v2": v2, "mnist": mnist}
+    if fuzzer is DeepHunter:
+        seen = observe(v2, mnist.x)
+        inputs["profile"] = Profile(KMNC().profile(Material(v2, mnist, seen, lambda ref: seen)))
+    run = Run(
+        "fuzz", 1, "test", lambda ref: inputs[ref.prepared or ref.stage], lambda ref: {}, lambda done, total, unit: None
+    )
     return fuzzer(model=V2, reference=V1, data=DATA, **values).produce(run)
 
 
@@ -85,3 +96,19 @@ def test_sixty_thousand_mutants_find_what_the_prototype_found(shared: Path, mnis
     last = found.curve[-1]
     assert last.rfi == pytest.approx(1150, rel=0.25)
     assert last.urf == pytest.approx(590, rel=0.25)
+
+
+@pytest.mark.slow
+def test_deephunter_finds_what_its_prototype_found(shared: Path, mnist: Examples) -> None:
+    last = fuzz(DeepHunter, "supply", shared, mnist, mutants=60_000, guidance=KMNC()).curve[-1]
+    counts = (last.rfi, last.urf, last.seeds, last.v2_failures)
+    assert counts == pytest.approx((669, 387, 321, 6982), rel=0.2)
+
+
+@pytest.mark.slow
+def test_diffchaser_takes_many_mutants_for_few_faults(shared: Path, mnist: Examples) -> None:
+    found = fuzz(DiffChaser, "supply", shared, mnist, mutants=200_000)
+    last = found.curve[-1]
+    assert 0 < last.urf < 200
+    assert last.rfi / last.v2_failures > 0.5
+    assert np.median(found.generation) > 10
