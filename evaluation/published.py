@@ -101,7 +101,7 @@ class Published(Evaluation):
                 metric="published", value=value, n=1, unit=ours.unit, higher_is_better=ours.higher_is_better,
                 note=line.get("source", ""), **about,
             )  # fmt: skip
-            if value:
+            if value and ours.unit != "percentage points":  # differences, whose ratio says nothing
                 ratio = ours.value / value
                 yield Row(metric="ratio", value=ratio, n=ours.n, unit="ratio", higher_is_better=None, **about)
 

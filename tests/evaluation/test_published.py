@@ -63,10 +63,12 @@ def test_an_axis_chooses_the_line(tmp_path: Path) -> None:
     assert [r.value for r in rows if r.metric == "published"] == [9071]
 
 
-def test_numbers_of_groups_are_left_out_and_a_published_nought_has_no_ratio(tmp_path: Path) -> None:
+def test_numbers_of_groups_are_left_out_and_noughts_and_differences_have_no_ratio(tmp_path: Path) -> None:
     text = LINES + "SUPPLY,1,DRFuzz,urf,0,\n"
     rows = measure(published(tmp_path, text), [row(group="blur"), row()])
     assert [(r.metric, r.value) for r in rows] == [("measured", 100), ("published", 0)]
+    change = Row(metric="urf", value=1.0, n=9, unit="percentage points", higher_is_better=True, examples="drfuzz")
+    assert [r.metric for r in measure(published(tmp_path), [change])] == ["measured", "published"]
 
 
 def test_several_lines_for_one_number_are_refused(tmp_path: Path) -> None:
