@@ -112,3 +112,17 @@ def test_diffchaser_takes_many_mutants_for_few_faults(shared: Path, mnist: Examp
     assert 0 < last.urf < 200
     assert last.rfi / last.v2_failures > 0.5
     assert np.median(found.generation) > 10
+
+
+@pytest.mark.slow
+def test_the_tools_stand_in_the_published_order(shared: Path, mnist: Examples) -> None:
+    """Distinct faults of three tools, and the purity of the first two, after equally many mutants."""
+    tools: tuple[tuple[type[RegressionFuzzer], dict[str, Any]], ...] = (
+        (DRFuzz, {}), (DeepHunter, {"guidance": KMNC()}), (DiffChaser, {}),
+    )  # fmt: skip
+    drfuzz, deephunter, diffchaser = (
+        fuzz(tool, "supply", shared, mnist, mutants=60_000, **values).curve[-1] for tool, values in tools
+    )
+    assert drfuzz.urf > 1.15 * deephunter.urf
+    assert deephunter.urf > 5 * diffchaser.urf
+    assert drfuzz.rfi / drfuzz.v2_failures > 1.5 * deephunter.rfi / deephunter.v2_failures
