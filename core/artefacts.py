@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.component import PARTS, Part
+from core.files import replace_file
 from core.statistics import wilson
 
 Images = NDArray[np.float32]
@@ -213,8 +214,8 @@ class Results(Artefact):
 
 
 def write_json(path: Path, value: Mapping[str, Any] | Sequence[Any]) -> None:
-    """Write plain values as JSON."""
-    path.write_text(json.dumps(value, indent=1, default=_plain) + "\n", encoding="utf-8")
+    """Write plain values as JSON; a reader sees the old file or the new one, never a part."""
+    replace_file(path, json.dumps(value, indent=1, default=_plain) + "\n")
 
 
 def read_json(path: Path) -> Any:

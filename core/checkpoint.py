@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 import zipfile
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core import stop
+from core.files import beside
 
 INTERVAL = 60.0
 """Seconds of work that a kill may cost."""
@@ -51,11 +51,14 @@ class Checkpoint:
         if self._folder is None:
             return
         self._folder.mkdir(parents=True, exist_ok=True)
-        temporary = self._folder / f".{_STATE}.{os.getpid()}"
         stored: dict[str, Any] = {_META: np.frombuffer(json.dumps(meta).encode(), np.uint8), **arrays}
-        with temporary.open("wb") as stream:
-            np.savez(stream, **stored)
-        temporary.replace(self._folder / _STATE)
+        temporary = beside(self._folder / _STATE)
+        try:
+            with temporary.open("wb") as stream:
+                np.savez(stream, **stored)
+            temporary.replace(self._folder / _STATE)
+        finally:
+            temporary.unlink(missing_ok=True)
         self._last = time.monotonic()
         if stop.requested():
             raise stop.Stopped

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from core import backend
+from core.arguments import parser
 from core.augmenter import Augmenter
 from core.class_generators import Batch, GeneratorLoss
-from core.cli import DONE, _parser, main
+from core.cli import DONE, main
 from core.cluster import Cluster
 from core.component import Component, summary
 from core.dataset import Dataset
@@ -71,9 +72,7 @@ def unnamed(names: Iterator[str] | list[str]) -> list[str]:
 
 
 def test_every_option_is_named() -> None:
-    options = [
-        o for action in _parser()._actions for o in action.option_strings if o.startswith("--") and o != "--help"
-    ]
+    options = [o for action in parser()._actions for o in action.option_strings if o.startswith("--") and o != "--help"]
     assert "--jobs" in options
     assert unnamed(options) == []
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core.files import replace_file
 from core.report import expected as expectation
 from core.report.expected import Outcome, compare, verdict
 from core.report.figures import table_figures
@@ -47,13 +47,13 @@ def write_report(
 
     A table that cannot be made is a fault of the report and keeps none of the others from being written.
     """
-    write_text(folder / "results.csv", results_csv(frame))
+    replace_file(folder / "results.csv", results_csv(frame))
     matrices, faults = _matrices(tables, frame, holes, experiment)
     figures = {}
     for matrix in matrices:
         name = matrix.spec.name
-        write_text(folder / f"{name}.csv", csv_text(matrix.grid()))
-        write_text(folder / f"{name}.tex", latex(matrix))
+        replace_file(folder / f"{name}.csv", csv_text(matrix.grid()))
+        replace_file(folder / f"{name}.tex", latex(matrix))
         figures[name] = table_figures(matrix)
     examples, localisation, scores = (
         list(map(draw, found)) for found in (experiment.examples, experiment.localisation, experiment.scores)
@@ -61,13 +61,13 @@ def write_report(
     pictures = {drawn.name: drawn.png for drawn in (*examples, *localisation, *scores)}
     for group in (*figures.values(), pictures):
         for name, png in group.items():
-            write_bytes(folder / "figures" / f"{name}.png", png)
+            replace_file(folder / "figures" / f"{name}.png", png)
 
     by_name = {matrix.spec.name: matrix for matrix in matrices}
     outcomes = tuple(compare(spec, by_name) for spec in expected)
     if outcomes:
         rows = [list(expectation.COLUMNS), *expectation.records(outcomes)]
-        write_text(folder / "expected.csv", csv_text(rows))
+        replace_file(folder / "expected.csv", csv_text(rows))
     cautions = tuple(warnings(frame, experiment))
     content = Content(
         experiment=experiment,
@@ -80,7 +80,7 @@ def write_report(
         warnings=cautions,
         faults=faults,
     )
-    write_text(folder / "report.html", page(content))
+    replace_file(folder / "report.html", page(content))
     return Report(verdict(outcomes), outcomes, cautions, tuple(faults))
 
 
@@ -119,16 +119,3 @@ def csv_text(rows: Iterable[Sequence[str]]) -> str:
     buffer = StringIO()
     csv.writer(buffer, lineterminator="\n").writerows(rows)
     return buffer.getvalue()
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file; a reader sees the old file or the new one, never a part."""
-    write_bytes(path, text.encode("utf-8"))
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file; a reader sees the old file or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(data)
-    temporary.replace(path)

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from core.artefacts import Examples, export_npz, read_json, write_json
 from core.cluster import Cluster
+from core.files import replace_file
 from core.language.discovery import ROOT
 from core.language.experiment import Experiment
 from core.language.resolved import resolved
@@ -119,7 +120,7 @@ class Session:
         key = self._report_key()
         if self._is_current(key):
             return
-        from core.report.write import write_report, write_text
+        from core.report.write import write_report
 
         before = {path: path.stat().st_mtime_ns for name in self._shown() if (path := self.folder / name).exists()}
         collection = Collection(self.experiment, self.graph, self.store)
@@ -127,10 +128,10 @@ class Session:
         summary = write_report(
             self.folder, around, collection.frame(), collection.holes, self.experiment.tables, self.experiment.expected
         )
-        write_text(self.folder / "experiment.resolved.yaml", around.resolved)
-        write_text(self.folder / "provenance.json", json.dumps(around.provenance, indent=1) + "\n")
+        replace_file(self.folder / "experiment.resolved.yaml", around.resolved)
+        replace_file(self.folder / "provenance.json", json.dumps(around.provenance, indent=1) + "\n")
         if around.failures:
-            write_text(self.folder / "failures.csv", _csv(around.failures))
+            replace_file(self.folder / "failures.csv", _csv(around.failures))
         for path, changed in before.items():
             if path.stat().st_mtime_ns == changed:
                 path.unlink()  # a table that is declared no more, failures that are mended

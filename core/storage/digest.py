@@ -6,13 +6,13 @@ import ast
 import hashlib
 import importlib.util
 import json
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from core.files import replace_file
 from core.language.discovery import ROOT
 
 
@@ -44,10 +44,7 @@ class Digests:
     def remember(self) -> None:
         """Write the memory, if anything was learnt."""
         if self._changed:
-            temporary = self._memory.with_name(f".{self._memory.name}.{os.getpid()}")
-            self._memory.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps(self._known), encoding="utf-8")
-            temporary.replace(self._memory)
+            replace_file(self._memory, json.dumps(self._known))
             self._changed = False
 
     def content(self, path: Path) -> str:

@@ -72,9 +72,7 @@ class Failures:
             "peak_memory": cost.get("peak_memory"),
             "log": str(path),
         }
-        temporary = self._folder / f".{work.fingerprint}.{os.getpid()}"
-        write_json(temporary, record)
-        temporary.replace(self._folder / f"{work.fingerprint}.json")
+        write_json(self._folder / f"{work.fingerprint}.json", record)
         return record
 
     def forget(self, fingerprints: Iterable[str]) -> None:
@@ -89,9 +87,7 @@ def write_last_run(folder: Path, works: Iterable[Work]) -> None:
     """Write down what every work of a run is made of: for the next plan's reasons, and for ``--gc``."""
     folder.mkdir(parents=True, exist_ok=True)
     entries = {work.label: {"fingerprint": work.fingerprint, "ingredients": work.ingredients} for work in works}
-    temporary = folder / f".{LAST}.{os.getpid()}"
-    write_json(temporary, entries)
-    temporary.replace(folder / LAST)
+    write_json(folder / LAST, entries)
 
 
 def last_run(folder: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 
 from core import stop
+from core.files import replace_file
 
 MAX_DEATHS = 2
 """Worker deaths within one run after which a stage is given up."""
@@ -127,9 +128,7 @@ class Attempt:
         self._path.unlink(missing_ok=True)
 
     def _write(self) -> None:
-        temporary = self._path.with_suffix(".part")
-        temporary.write_text(json.dumps(self._record), encoding="utf-8")
-        temporary.replace(self._path)
+        replace_file(self._path, json.dumps(self._record))
 
 
 def _last_lines(record: Mapping[str, Any]) -> str:

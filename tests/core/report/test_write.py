@@ -3,7 +3,6 @@
 from io import StringIO
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import pandas as pd
 import pytest
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 
 from core.report.pictures import file_name
 from core.report.spec import TableSpec
-from core.report.write import results_csv, write_report, write_text
+from core.report.write import results_csv, write_report
 from tests.core.report.demo import BY_EPS, TABLE, demo_expected, demo_experiment, demo_frame, demo_holes, row
 
 
@@ -59,14 +58,6 @@ def test_a_table_that_cannot_be_made_leaves_the_others_alone(tmp_path: Path) -> 
     assert not (tmp_path / "bad.csv").exists()
     assert (tmp_path / "table_2.csv").exists()
     assert "they differ in eps" in (tmp_path / "report.html").read_text(encoding="utf-8")
-
-
-def test_a_kill_while_writing_leaves_the_old_file(tmp_path: Path) -> None:
-    path = tmp_path / "results.csv"
-    write_text(path, "old")
-    with patch.object(Path, "replace", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
-        write_text(path, "new")
-    assert path.read_text(encoding="utf-8") == "old"
 
 
 def test_results_keep_whole_numbers_whole() -> None:
