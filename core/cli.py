@@ -7,7 +7,8 @@ import argparse
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -34,9 +35,9 @@ def main(arguments: Sequence[str]) -> int:
     out, err = Console(width=width), Console(stderr=True, soft_wrap=True)
     options = parser().parse_args(arguments)
     options.command = list(arguments)
-    _heed_warnings(options.grace)
     try:
-        return _act(options, out)
+        with _warnings_heeded(options.grace):
+            return _act(options, out)
     except SpecError as wrong:
         for fault in wrong.faults:
             err.print(str(fault), style="red", markup=False, highlight=False)
@@ -47,20 +48,27 @@ def main(arguments: Sequence[str]) -> int:
         return INTERRUPTED
 
 
-def _heed_warnings(grace: float) -> None:
+@contextmanager
+def _warnings_heeded(grace: float) -> Iterator[None]:
     """Let a warning stop the run where it can go on later; a second one, or ``grace`` seconds, at once."""
+    last = threading.Timer(grace, _thread.interrupt_main)
+    last.daemon = True
 
     def warned(number: int, frame: FrameType | None) -> None:
         if stop.requested():
             raise KeyboardInterrupt
         stop.request()
-        last = threading.Timer(grace, _thread.interrupt_main)
-        last.daemon = True
         last.start()
 
-    for name in ("SIGTERM", "SIGUSR1"):
-        if hasattr(signal, name):  # Windows knows the first one only
-            signal.signal(getattr(signal, name), warned)
+    stop.withdraw()
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)]  # Windows has one
+    before = [signal.signal(number, warned) for number in numbers]
+    try:
+        yield
+    finally:
+        last.cancel()
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 def _act(options: argparse.Namespace, out: Console) -> int:
