@@ -18,6 +18,8 @@ class Local(Cluster):
 
     The processors are shared out among the workers. With ``gpus``, every worker sees one of them, the first worker the first;
     more workers than GPUs share them, and leave each other the memory they do not use.
+
+    Source: Dask's SpecCluster, with a nanny for each worker.
     """
 
     tag = "local"

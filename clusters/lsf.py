@@ -11,7 +11,10 @@ from core.component import Range
 
 @dataclass(frozen=True, kw_only=True)
 class LSF(JobQueue):
-    """Workers as jobs of IBM Spectrum LSF."""
+    """Workers as jobs of IBM Spectrum LSF.
+
+    Source: dask-jobqueue's LSFCluster.
+    """
 
     tag = "lsf"
     log = "temper-${LSB_JOBID}.err"

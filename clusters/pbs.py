@@ -10,7 +10,10 @@ from clusters.jobqueue import JobQueue
 
 @dataclass(frozen=True, kw_only=True)
 class PBS(JobQueue):
-    """Workers as jobs of PBS Pro or OpenPBS, which warns them as long before the end as the site has set."""
+    """Workers as jobs of PBS Pro or OpenPBS, which warns them as long before the end as the site has set.
+
+    Source: dask-jobqueue's PBSCluster.
+    """
 
     tag = "pbs"
     log = "${PBS_JOBID}.ER"

@@ -17,7 +17,9 @@ class Scheduler(Cluster):
     """A Dask scheduler that runs already, by its address or by the file it has written; its workers are the site's own.
 
     They must be started with one thread each (``dask worker --nthreads 1``), in an environment like the runner's, and see the
-    store at the same place. What is asked of the scheduler stays there when the run ends.
+    store at the same place. The scheduler stays when the run ends.
+
+    Source: Dask's client.
     """
 
     tag = "scheduler"

@@ -10,7 +10,10 @@ from clusters.jobqueue import JobQueue
 
 @dataclass(frozen=True, kw_only=True)
 class SGE(JobQueue):
-    """Workers as jobs of Sun or Univa Grid Engine."""
+    """Workers as jobs of Sun or Univa Grid Engine.
+
+    Source: dask-jobqueue's SGECluster.
+    """
 
     tag = "sge"
     log = "temper.o${JOB_ID}"

@@ -12,7 +12,10 @@ from core.component import Range
 
 @dataclass(frozen=True, kw_only=True)
 class Slurm(JobQueue):
-    """Workers as jobs of Slurm."""
+    """Workers as jobs of Slurm.
+
+    Source: dask-jobqueue's SLURMCluster.
+    """
 
     tag = "slurm"
     log = "temper-${SLURM_JOB_ID}.err"

@@ -45,6 +45,11 @@ class Cluster(Component):
 
     workers: Annotated[int, "workers at most, each of which does one stage at a time", Range(ge=1)]
 
+    @property
+    def slots(self) -> int:
+        """How many stages can be under way."""
+        return self.workers
+
     def unavailable(self) -> str:
         """Return why workers cannot be had from here and what to do, or nothing."""
         return ""

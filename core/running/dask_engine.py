@@ -42,7 +42,7 @@ class DaskEngine:
         for name in ("distributed", "distributed.nanny", "distributed.scheduler", "distributed.worker"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         logging.getLogger("dask_jobqueue").setLevel(logging.CRITICAL)
-        self.slots = cluster.workers
+        self.slots = cluster.slots
         self._root, self._watcher = root, watcher
         self._tasks: dict[Any, Task] = {}
         with dask.config.set({**_SETTINGS, **cluster.settings}):
