@@ -83,4 +83,4 @@ def test_generative_repair_goes_all_the_way(
         rows = [row for row in csv.reader(stream) if row[0] in FUZZERS]
     assert {row[0] for row in rows} == FUZZERS
     assert not [row for row in rows if "pending" in row]
-    assert (made / "figures" / "radar.png").is_file()
+    assert (made / "figures" / "radar_radar.png").is_file()
