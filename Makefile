@@ -1,6 +1,8 @@
 # The commands of everyday work. Each sets up what it needs.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
+# Test processes: each holds a framework, some 3 GiB.
+WORKERS ?= 2
 
 .PHONY: quickstart test test-fast check schemas clean
 
@@ -8,10 +10,10 @@ quickstart: .venv/run           ## set up and run the main job (digits, no downl
 	$(BIN)/python runner.py experiments/quickstart.yaml
 
 test: .venv/dev                 ## set up and run every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 test-fast: .venv/dev            ## only the tests that take seconds
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow"
 
 check: .venv/dev                ## formatter, linter, type checker
 	$(BIN)/ruff format --check .
