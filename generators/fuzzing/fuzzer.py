@@ -171,6 +171,11 @@ class Fuzzer(Generator):
         if self.base:
             gate.count(run.prepared(_BASE))
         order = self.seeds.order(Pool(len(pool), seen, learnt), rng)
+        if not len(order):
+            raise StageError(
+                f"seeds {self.seeds.tag}: none of the {len(pool)} images has a unit that the guidance watches as the most active "
+                "of its layer; take seeds random or coverage, or another criterion"
+            )
         rows = gate.separate().first(seen, order, self.seed_count)
         exhausted = not len(rows)
         rows = order[: self.seed_count] if exhausted else rows
