@@ -41,6 +41,7 @@ class Cluster(Component):
     it dies.
     """
 
+    section: ClassVar[str] = "cluster file"
     settings: ClassVar[Mapping[str, Any]] = {}
 
     workers: Annotated[int, "workers at most, each of which does one stage at a time", Range(ge=1)]
