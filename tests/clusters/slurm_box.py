@@ -154,7 +154,8 @@ class SlurmBox:
 
 def _free_ports(count: int) -> int:
     """Return the first of so many ports in a row that nobody listens on."""
-    for first in range(21000, 30000, count):
+    start = 21000 + os.getpid() % 1000 * 8  # two boxes that start at once must not look at the same ones
+    for first in range(start, start + 2000, count):
         try:
             for port in range(first, first + count):
                 with socket.socket() as probe:
