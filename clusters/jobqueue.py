@@ -14,9 +14,8 @@ from typing import Annotated, Any, ClassVar
 from core.cluster import Cluster, Premises, threads
 from core.component import Range
 
-_WALLTIME = r"(\d+-)?(\d{1,4}):([0-5]\d):([0-5]\d)"
+_WALLTIME = r"(?:(\d+)-)?(\d{1,4}):([0-5]\d):([0-5]\d)"
 _MEMORY = r"\d+(\.\d+)?[KMGT]i?B"
-
 
 _ARRAY_JOB = """\
 #!/usr/bin/env bash
@@ -40,10 +39,13 @@ exit $code
 class JobQueue(Cluster):
     """One job for each worker, submitted while there is work for it and ended when there is none.
 
-    ``submit`` is the program that submits jobs, ``log`` the name of the file of what a job says, as a shell has it, ``alone`` are directives of a job that is no array, ``array`` is the directive that makes an array of them, ``index`` the variable
-    that counts them from 1, ``again`` the shell command with which one that was interrupted asks to be run again.
+    ``queue_class`` is the class of dask-jobqueue for the batch system, ``submit`` the program that submits jobs, ``log`` the name
+    of the file of what a job says, as a shell has it. ``alone`` are directives of a job that is no array; ``array`` is the
+    directive that makes an array of jobs, ``index`` the variable that counts them from 1, ``again`` the shell command with which
+    one that was interrupted asks to be run again.
     """
 
+    queue_class: ClassVar[str]
     submit: ClassVar[str]
     log: ClassVar[str]
     alone: ClassVar[tuple[str, ...]] = ()
@@ -75,9 +77,12 @@ class JobQueue(Cluster):
         return f"there is no {self.submit} on this machine; start the run where jobs are submitted" if missing else ""
 
     def start(self, premises: Premises) -> Any:
+        import dask_jobqueue
         from distributed.security import Security
 
-        cluster = self.queue_class()(
+        job = self.job()
+        job["job_extra_directives"] = [*job["job_extra_directives"], *self.alone]
+        cluster = getattr(dask_jobqueue, self.queue_class)(
             # A nanny would kill its worker eight seconds after a warning, whatever the batch system allows.
             nanny=False,
             # Warnings are sent to the job's first process, which must be the worker and not a shell.
@@ -91,13 +96,15 @@ class JobQueue(Cluster):
             silence_logs="critical",
             death_timeout=60,
             **self._common(premises),
-            **{**self.job(), "job_extra_directives": [*self.job()["job_extra_directives"], *self.alone]},
+            **job,
         )
         cluster.adapt(minimum=0, maximum=self.workers, interval="2s")
         return cluster
 
     def array_job(self, command: Sequence[str], premises: Premises) -> str:
-        queue = self.queue_class()
+        import dask_jobqueue
+
+        queue = getattr(dask_jobqueue, self.queue_class)
         job = queue.job_cls(scheduler="tcp://none", name="temper", **self._common(premises), **self.job())
         return _ARRAY_JOB.format(
             header=job.job_header,
@@ -127,10 +134,6 @@ class JobQueue(Cluster):
         return [*exports, f'export TEMPER_LOG={shlex.quote(str(_logs(premises)))}/"{self.log}"', *self.setup]
 
     @abstractmethod
-    def queue_class(self) -> Any:
-        """Return the class of dask-jobqueue for the batch system."""
-
-    @abstractmethod
     def job(self) -> dict[str, Any]:
         """Return what that class is told of a job beside what all batch systems have in common."""
 
@@ -138,9 +141,13 @@ class JobQueue(Cluster):
     def seconds(self) -> int:
         """The walltime in seconds; 0 if it is none."""
         found = re.fullmatch(_WALLTIME, self.walltime)
-        days, *clock = found.groups() if found else ("", 0, 0, 0)
-        hours, minutes, seconds = map(int, clock)
-        return ((int((days or "0-")[:-1] or 0) * 24 + hours) * 60 + minutes) * 60 + seconds
+        days, hours, minutes, seconds = (int(part or 0) for part in found.groups()) if found else (0, 0, 0, 0)
+        return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+
+    @property
+    def clock(self) -> str:
+        """The walltime as HH:MM:SS, for systems that know no days."""
+        return f"{self.seconds // 3600:02d}:{self.seconds // 60 % 60:02d}:{self.seconds % 60:02d}"
 
 
 def _logs(premises: Premises) -> Path:

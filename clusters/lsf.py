@@ -17,6 +17,7 @@ class LSF(JobQueue):
     """
 
     tag = "lsf"
+    queue_class = "LSFCluster"
     log = "temper-${LSB_JOBID}.err"
     submit = "bsub"
     array = '#BSUB -J "temper[1-{count}]"\n#BSUB -Q 130'
@@ -27,11 +28,6 @@ class LSF(JobQueue):
     grace: Annotated[
         int, "minutes before the end of the walltime at which a stage is told to keep what it has", Range(ge=1)
     ] = 2
-
-    def queue_class(self) -> Any:
-        from dask_jobqueue import LSFCluster
-
-        return LSFCluster
 
     def job(self) -> dict[str, Any]:
         minutes = -(-self.seconds // 60)

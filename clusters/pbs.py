@@ -16,6 +16,7 @@ class PBS(JobQueue):
     """
 
     tag = "pbs"
+    queue_class = "PBSCluster"
     log = "${PBS_JOBID}.ER"
     submit = "qsub"
     array = "#PBS -J 1-{count}\n#PBS -r y"
@@ -24,17 +25,12 @@ class PBS(JobQueue):
 
     queue: Annotated[str | None, "queue; default: the site's"] = None
 
-    def queue_class(self) -> Any:
-        from dask_jobqueue import PBSCluster
-
-        return PBSCluster
-
     def job(self) -> dict[str, Any]:
-        wanted = f"select=1:ncpus={self.cores}:mem={self.memory.replace(' ', '').lower()}"
+        wanted = f"select=1:ncpus={self.cores}:mem={self.memory.replace('i', '').lower()}"
         return {
             "queue": self.queue,
             "account": self.account,
-            "walltime": self.walltime,
+            "walltime": self.clock,
             "resource_spec": wanted + (f":ngpus={self.gpus}" if self.gpus else ""),
             "job_extra_directives": list(self.options),
         }

@@ -16,6 +16,7 @@ class SGE(JobQueue):
     """
 
     tag = "sge"
+    queue_class = "SGECluster"
     log = "temper.o${JOB_ID}"
     submit = "qsub"
     array = "#$ -t 1-{count}"
@@ -25,13 +26,8 @@ class SGE(JobQueue):
     queue: Annotated[str | None, "queue; default: the site's"] = None
     parallel: Annotated[str, "parallel environment that gives a job several processors of one host"] = "smp"
 
-    def queue_class(self) -> Any:
-        from dask_jobqueue import SGECluster
-
-        return SGECluster
-
     def job(self) -> dict[str, Any]:
-        wanted = [f"h_vmem={self.memory.replace(' ', '').removesuffix('B')}"]
+        wanted = [f"h_vmem={self.memory.replace('i', '').removesuffix('B')}"]
         if self.gpus:
             wanted.append(f"gpu={self.gpus}")
         directives = ["-notify", *self.options]
@@ -40,7 +36,7 @@ class SGE(JobQueue):
         return {
             "queue": self.queue,
             "project": self.account,
-            "walltime": self.walltime,
+            "walltime": self.clock,
             "resource_spec": ",".join(wanted),
             "job_extra_directives": directives,
         }

@@ -18,6 +18,7 @@ class Slurm(JobQueue):
     """
 
     tag = "slurm"
+    queue_class = "SLURMCluster"
     log = "temper-${SLURM_JOB_ID}.err"
     submit = "sbatch"
     # A worker that is put back into the queue would come to a runner that has replaced it.
@@ -35,11 +36,6 @@ class Slurm(JobQueue):
         yield from super().check()
         if 0 < self.seconds <= self.grace:
             yield "grace", f"{self.grace} s leave nothing of a walltime of {self.walltime}"
-
-    def queue_class(self) -> Any:
-        from dask_jobqueue import SLURMCluster
-
-        return SLURMCluster
 
     def job(self) -> dict[str, Any]:
         directives = [f"--signal=B:TERM@{self.grace}", *self.options]

@@ -113,9 +113,6 @@ def _experiments(options: argparse.Namespace, catalogue: Catalogue, out: Console
         backend.name()
     except ValueError as wrong:
         raise SpecError.at("environment", 0, str(wrong)) from None
-    if options.job_script:
-        out.file.write(_job_script(options, catalogue))
-        return DONE
     cluster = _cluster(options, catalogue)
     # Every file is read before the first one runs, so that a fault in the last costs nothing.
     sessions: list[Session] = []
@@ -129,6 +126,9 @@ def _experiments(options: argparse.Namespace, catalogue: Catalogue, out: Console
             faults.extend(wrong.faults)
     if faults:
         raise SpecError(faults)
+    if options.job_script:
+        out.file.write(_job_script(options, catalogue))
+        return DONE
     return max(_experiment(session, options, out) for session in sessions)
 
 

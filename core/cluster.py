@@ -37,8 +37,7 @@ class Premises:
 class Cluster(Component):
     """Where the workers of a run live. Each worker does one stage at a time.
 
-    ``settings`` are of Dask's, for the runner's side; ``nanny`` says whether a process beside each worker starts it anew when
-    it dies.
+    ``settings`` are of Dask's, for the runner's side.
     """
 
     section: ClassVar[str] = "cluster file"

@@ -205,3 +205,13 @@ def expand_path(text: str, folder: Path) -> tuple[str, str]:
     expanded = os.path.expandvars(os.path.expanduser(text))  # noqa: PTH111 - together with expandvars
     unset = re.search(r"\$\{(\w+)\}", expanded)
     return os.path.normpath(folder / expanded), unset.group(1) if unset else ""
+
+
+def located(text: str, folder: Path) -> tuple[str, str]:
+    """Return the absolute path of a file or folder that a file names, and what is wrong with it (or "")."""
+    full, unset = expand_path(text, folder)
+    if unset:
+        return full, f"the environment variable {unset} is not set; set it, or write the path out"
+    if not os.path.exists(full):  # noqa: PTH110 - Path.exists raises where the name is too long
+        return full, f"there is no file or folder {full}; relative paths start at the experiment file's folder"
+    return full, ""

@@ -8,7 +8,7 @@ from core.cluster import Cluster
 from core.component import fields_of
 from core.faults import Fault, SpecError
 from core.language import compose
-from core.language.build import build, expand_path
+from core.language.build import build, located
 from core.language.discovery import Catalogue
 from core.language.validate import Validator
 
@@ -28,9 +28,8 @@ def load(path: Path, catalogue: Catalogue) -> Cluster:
     leaf = catalogue.of(Cluster)[raw["type"]]
     for field in fields_of(leaf):
         if field.is_file and raw.get(field.name) is not None:
-            raw[field.name], unset = expand_path(raw[field.name], layered.folder_of((field.name,)).resolve())
-            if unset:
-                message = f"the environment variable {unset} is not set; set it, or write the path out"
+            raw[field.name], message = located(raw[field.name], layered.folder_of((field.name,)).resolve())
+            if message:
                 faults.append(layered.fault((field.name,), message))
     cluster = build(leaf, raw, catalogue)
     assert isinstance(cluster, Cluster)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 from core.component import Component, fields_of
 from core.faults import Fault, KeyPath, SpecError, nearest
 from core.language import columns, compose, tables
-from core.language.build import at, axes_in, build, expand_path, fraction, normalise, substitute, value_at
+from core.language.build import at, axes_in, build, fraction, located, normalise, substitute, value_at
 from core.language.compose import Layered
 from core.language.discovery import Catalogue
 from core.language.experiment import SEED, Experiment, Point, StageSpec
@@ -109,13 +108,9 @@ class _Reader:
         return raw
 
     def _file(self, place: KeyPath, text: str) -> str:
-        full, unset = expand_path(text, self.layered.folder_of(place).resolve())
-        if unset:
-            self.report(place, f"the environment variable {unset} is not set; set it, or write the path out")
-        elif not os.path.exists(full):  # noqa: PTH110 - Path.exists raises where the name is too long
-            self.report(
-                place, f"there is no file or folder {full}; relative paths start at the experiment file's folder"
-            )
+        full, message = located(text, self.layered.folder_of(place).resolve())
+        if message:
+            self.report(place, message)
         return full
 
     def _seeds(self) -> list[int]:

@@ -53,6 +53,7 @@ def test_there_is_a_file_for_every_type(catalogue: Catalogue) -> None:
         (SLURM.replace("1-02:00:00", "00:01:00"), "grace: 120 s leave nothing of a walltime of 00:01:00"),
         ("type: local\nworkers: 1\ngpus: 2", "cluster.yaml:3: gpus: 1 workers use no more than 1 of 2; raise workers"),
         ("type: scheduler\nworkers: 1", "expected one of address and file, received none"),
+        ("type: scheduler\nworkers: 1\nfile: gone.json", "cluster.yaml:3: file: there is no file or folder "),
         ("type: scheduler\nworkers: 1\naddress: host", "cluster.yaml:3: address: expected tcp://HOST:PORT"),
     ],
 )  # fmt: skip
@@ -111,6 +112,22 @@ def test_other_batch_systems(run: Run, write: Write, system: str, wanted: list[s
     assert code == 0
     for line in wanted:
         assert line in script.splitlines()
+
+
+@pytest.mark.parametrize(("system", "wanted"), [("pbs", "#PBS -l walltime=26:00:00"), ("sge", "#$ -l h_rt=26:00:00")])
+def test_systems_that_know_no_days(run: Run, write: Write, system: str, wanted: str) -> None:
+    cluster = write(f"type: {system}\nworkers: 2\nmemory: 16GiB\nwalltime: 1-02:00:00", "cluster.yaml")
+    code, script = run(write("name: a\ndatasets: {d: {type: plain}}"), "--job-script", cluster)
+    assert code == 0
+    assert wanted in script.splitlines()
+    assert ("mem=16gb" if system == "pbs" else "#$ -l h_vmem=16G\n") in script
+
+
+def test_no_job_is_written_for_a_wrong_experiment(run: Run, write: Write) -> None:
+    code, said = run(write("name: a\ndatasets: {d: {type: plane}}"), "--job-script", "slurm")
+    assert code == 2
+    assert "did you mean 'plain'?" in said
+    assert "#SBATCH" not in said
 
 
 def test_what_is_no_batch_system_has_no_jobs(run: Run, write: Write) -> None:
