@@ -101,6 +101,11 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tup
     return run
 
 
+def tables(results: Path) -> dict[str, bytes]:
+    """Return the tables in an experiment's folder of results."""
+    return {path.name: path.read_bytes() for path in sorted(results.glob("*.csv"))}
+
+
 def start(*arguments: str | Path, **environment: str) -> subprocess.Popen[str]:
     """Start the program as a process of its own."""
     return subprocess.Popen(

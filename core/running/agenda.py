@@ -88,9 +88,8 @@ class Agenda:
             return
         self._left[work.fingerprint] = work
         self._places.setdefault(work.fingerprint, -1)
-        for reader in self._left.values():
-            if work.fingerprint in reader.needs:
-                self._missing[reader.fingerprint].add(work.fingerprint)
+        for reader in self._readers[work.fingerprint]:
+            self._missing[reader].add(work.fingerprint)
         self._enter(work)
 
     def _enter(self, work: Work) -> None:

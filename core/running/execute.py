@@ -57,19 +57,16 @@ class Execution:
         self._failures, self._timings = Failures(store.root), Timings(store.root)
         self._leases = Leases(store.root / ".leases")
         self._run = uuid.uuid4().hex
-        works = [step.work for step in plan.having("run")]
-        self._agenda = Agenda(shard.order(works) if shard else works)
+        self._works = [step.work for step in plan.having("run")]
+        self._agenda = Agenda(shard.order(self._works) if shard else self._works)
         self._damages: Counter[str] = Counter()
         self.tally = Tally()
 
     def run(self) -> Tally:
         """Make everything the plan says, and return how it ended; a request to stop leaves the rest."""
-        self._progress.begin(
-            [step.work for step in self._plan.having("run")],
-            {f: s.seconds for f, s in self._plan.steps.items()},
-            self._engine.slots,
-        )
-        self._failures.forget(step.work.fingerprint for step in self._plan.having("run"))
+        estimates = {f: s.seconds for f, s in self._plan.steps.items()}
+        self._progress.begin(self._works, estimates, self._engine.slots)
+        self._failures.forget(work.fingerprint for work in self._works)
         for step in self._plan.having("failed"):
             record = self._failures.get(step.work.fingerprint) or {"label": step.work.label, "cause": step.reason}
             self._fail(step.work, record, known=True)
@@ -92,9 +89,7 @@ class Execution:
         """Hand over what can begin; what another runner is making is looked at again later."""
         while self._running < self._engine.slots and (work := self._agenda.take()) is not None:
             fingerprint = work.fingerprint
-            if self._made_meanwhile(fingerprint):
-                self._close(work)
-            elif not self._leases.acquire(fingerprint):
+            if not self._leases.acquire(fingerprint):
                 self._agenda.give_back(fingerprint, delay=ELSEWHERE)
             elif self._made_meanwhile(fingerprint):
                 self._leases.release(fingerprint)

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tests.clusters.slurm_box import SlurmBox, missing, slurm_box
-from tests.conftest import PARTS, start
+from tests.conftest import PARTS, start, tables
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(missing()), reason=missing())]
 
@@ -55,7 +55,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, bytes]:
     process = start(file, "--components", PARTS, "--outputs", folder / "outputs")
     said, _ = process.communicate(timeout=120)
     assert process.returncode == 0, said
-    return tables(folder / "outputs")
+    return tables(folder / "outputs" / "chain")
 
 
 @pytest.fixture
@@ -68,10 +68,6 @@ def file(write: Callable[..., Path], tmp_path: Path) -> Path:
     return write(EXPERIMENT.replace("COUNTER", str(tmp_path / "count")))
 
 
-def tables(outputs: Path) -> Mapping[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted((outputs / "chain").glob("*.csv"))}
-
-
 def begin(box: SlurmBox, file: Path, cluster: Path, outputs: Path) -> subprocess.Popen[str]:
     return start(file, "--components", PARTS, "--outputs", outputs, "--on", cluster, **box.environment)
 
@@ -80,7 +76,7 @@ def end(process: subprocess.Popen[str], outputs: Path, alone: Mapping[str, bytes
     said, _ = process.communicate(timeout=seconds)
     assert process.returncode == 0, said
     assert " 0 failed" in said
-    assert tables(outputs) == alone
+    assert tables(outputs / "chain") == alone
     return said
 
 
@@ -156,6 +152,6 @@ def test_an_array_of_shards(
     time.sleep(1)
     box.call(["scancel", "--signal=TERM", "--batch", box.jobs()[0]])  # as before the end of the walltime
     box.wait(lambda: not box.said(["squeue", "-h"]).strip(), 240, "the end of the array")
-    assert tables(tmp_path / "outputs") == alone
+    assert tables(tmp_path / "outputs" / "chain") == alone
     starts = [int(line.split()[-1]) for line in counted(tmp_path) if line.startswith("long ")]
     assert max(starts) > 0, starts
