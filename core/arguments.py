@@ -45,6 +45,9 @@ def parser() -> argparse.ArgumentParser:
     )
     look = command.add_argument_group("looking")
     look.add_argument("--plan", action="store_true", help="check the files, say what would run and why, and stop")
+    look.add_argument(
+        "--plan-all", action="store_true", help="as --plan, with a line for each work even where they are many"
+    )
     look.add_argument("--explain", metavar="KEY", help="say where a value comes from: generate.pgd.eps")
     look.add_argument("--tables", action="store_true", help="write the tables from what is finished so far")
     look.add_argument(

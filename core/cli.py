@@ -177,8 +177,8 @@ def _experiment(session: Session, options: argparse.Namespace, out: Console) -> 
             out.print(f"wrote {path}", markup=False, highlight=False)
         return DONE
     plan = session.plan()
-    if options.plan:
-        for step in plan_lines(plan):
+    if options.plan or options.plan_all:
+        for step in plan_lines(plan, every=options.plan_all):
             out.print(step, soft_wrap=True)
         return DONE
     try:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
@@ -16,8 +17,12 @@ from core.language.compose import Layered
 from core.language.discovery import Catalogue
 from core.language.sections import SECTIONS
 from core.language.validate import show
-from core.running.plan import Plan
+from core.running.plan import Plan, State, Step
 from core.running.progress import duration
+
+MANY = 200
+"""Works that a plan names one by one."""
+_STYLES: Mapping[State, str] = {"cached": "green", "run": "", "failed": "red", "not needed": "dim", "left out": "dim"}
 
 
 def listing(catalogue: Catalogue, section: str | None) -> Iterator[Text | str]:
@@ -115,17 +120,39 @@ def _defaulted(stage: dict[str, object], path: KeyPath, key: str, catalogue: Cat
     return f"{key} = {_default(field)}\n  default of {leaf.tag}: {field.help}"
 
 
-def plan_lines(plan: Plan) -> Iterator[Text]:
-    """Yield the plan, a line for each work that matters, and a summary."""
-    styles = {"cached": "green", "run": "", "failed": "red", "not needed": "dim", "left out": "dim"}
-    width = max((len(step.work.label) for step in plan.steps.values()), default=0)
-    for step in plan.steps.values():
-        if step.state == "left out":
-            continue
-        said = {"run": f"run, because {step.reason}", "failed": f"failed: {step.reason}"}.get(step.state, step.state)
-        time = f"  about {duration(step.seconds)}" if step.seconds is not None else ""
-        yield Text(f"{step.work.label:{width}}  {said}{time}", style=styles[step.state])
+def plan_lines(plan: Plan, every: bool = False) -> Iterator[Text]:
+    """Yield the plan and a summary: a line for each work that matters, or for works of one stage and state where they are many.
+
+    With ``every``, each work has its line whatever their number.
+    """
+    steps = [step for step in plan.steps.values() if step.state != "left out"]
+    if len(steps) <= MANY or every:
+        width = max((len(step.work.label) for step in steps), default=0)
+        yield from (Text(f"{step.work.label:{width}}  {_said(step)}", style=_STYLES[step.state]) for step in steps)
+    else:
+        yield from _stage_lines(steps)
     yield Text(_summary(plan), style="bold")
+
+
+def _said(step: Step) -> str:
+    said = {"run": f"run, because {step.reason}", "failed": f"failed: {step.reason}"}.get(step.state, step.state)
+    return said + (f"  about {duration(step.seconds)}" if step.seconds is not None else "")
+
+
+def _stage_lines(steps: Sequence[Step]) -> Iterator[Text]:
+    together: dict[tuple[str, State], list[Step]] = {}
+    for step in steps:
+        together.setdefault((step.work.stage, step.state), []).append(step)
+    width = max(len(stage) for stage, _ in together)
+    for (stage, state), alike in together.items():
+        reasons = Counter(step.reason for step in alike if step.reason)
+        reason = max(reasons, key=reasons.__getitem__, default="")
+        others = f", and {len(reasons) - 1:,} other reason{'s' * (len(reasons) > 2)}" if len(reasons) > 1 else ""
+        because = (", because " if state == "run" else ": ") + reason + others if reason else ""
+        seconds = [step.seconds for step in alike if step.seconds is not None]
+        time = f"  about {duration(sum(seconds))}" if seconds else ""
+        yield Text(f"{stage:{width}}  {len(alike):>9,} {state}{because}{time}", style=_STYLES[state])
+    yield Text(f"{len(steps):,} works; --plan-all names each, --only STAGE those of one stage", style="dim")
 
 
 def _summary(plan: Plan) -> str:

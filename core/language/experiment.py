@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
+from types import MappingProxyType
 from typing import Any, Literal
 
 from core.artefacts import DataInfo
@@ -60,11 +61,24 @@ class Experiment:
         """Return the values of an axis, the seeds included."""
         return self.seeds if axis == SEED else self.axes[axis]
 
-    def points(self, axes: frozenset[str]) -> Iterator[dict[str, Plain]]:
-        """Yield every combination of the axes' values, in the order of the file."""
-        ordered = [axis for axis in (*self.axes, SEED) if axis in axes]
-        for values in itertools.product(*(self.values(axis) for axis in ordered)):
+    def in_order(self, axes: Collection[str]) -> tuple[str, ...]:
+        """Return axes in the order of the file, the seeds last."""
+        return tuple(axis for axis in (*self.axes, SEED) if axis in axes)
+
+    def points(self, axes: frozenset[str], fixed: Point = MappingProxyType({})) -> Iterator[dict[str, Plain]]:
+        """Yield every combination of the axes' values, in the order of the file; the ``fixed`` axes have the values given."""
+        ordered = self.in_order(axes)
+        for values in itertools.product(*((fixed[axis],) if axis in fixed else self.values(axis) for axis in ordered)):
             yield dict(zip(ordered, values, strict=True))
+
+    @cached_property
+    def naming_axes(self) -> tuple[str, ...]:
+        """The axes of which a value may name a stage, so that references may differ along them."""
+        return tuple(
+            axis
+            for axis, values in self.axes.items()
+            if any(isinstance(value, str) and Ref.parse(value).stage in self.stages for value in values)
+        )
 
     @cache  # noqa: B019 - an experiment lives as long as the program
     def _component(self, name: str, point: tuple[tuple[str, Plain], ...]) -> Stage:

@@ -32,6 +32,7 @@ class Collection:
     def __init__(self, experiment: Checked, graph: Graph, store: Store) -> None:
         self._experiment, self._graph, self._store = experiment, graph, store
         self._failures = Failures(store.root)
+        self._failed = self._failures.fingerprints()
         self.rows: list[dict[str, Any]] = []
         self.holes: list[dict[str, Any]] = []
         for result in graph.results:
@@ -81,7 +82,7 @@ class Collection:
     def failures(self) -> Iterator[dict[str, Any]]:
         """Yield what is known of every work that failed."""
         for fingerprint in self._graph.works:
-            record = self._failures.get(fingerprint)
+            record = self._failure(fingerprint)
             if record and not self._store.has(fingerprint):
                 yield record
 
@@ -95,14 +96,17 @@ class Collection:
         self.rows.extend({**where, **vars(row)} for row in found.rows)
 
     def _reason(self, fingerprint: str) -> str:
-        record = self._failures.get(fingerprint)
+        record = self._failure(fingerprint)
         if record:
             return f"failed: {record['cause']}"
         for need in self._ancestors(fingerprint):
-            record = self._failures.get(need)
+            record = self._failure(need)
             if record and not self._store.has(need):
                 return f"skipped: {record['label']} failed"
         return "pending"
+
+    def _failure(self, fingerprint: str) -> dict[str, Any] | None:
+        return self._failures.get(fingerprint) if fingerprint in self._failed else None
 
     def _ancestors(self, fingerprint: str) -> Iterator[str]:
         seen, open_ = set(), list(self._graph.works[fingerprint].needs)
@@ -129,6 +133,7 @@ class Collection:
                     yield value[1:], parameter
 
     def _costs(self) -> Iterator[dict[str, Any]]:
+        present = self._store.present(self._graph.works)
         for fingerprint, work in self._graph.works.items():
-            if self._store.has(fingerprint) and work.section not in ("evaluate", "datasets"):
+            if fingerprint in present and work.section not in ("evaluate", "datasets"):
                 yield {"stage": work.label, "type": work.component.tag, **self._store.meta(fingerprint)["cost"]}

@@ -2,66 +2,64 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from core import backend
 from core.component import Part, Plain, Ref
 from core.dataset import Dataset
 from core.families import Evaluation, Generator, Repair
 from core.language.binding import Binding
 from core.language.build import plain
 from core.language.experiment import SEED, Experiment, Point
-from core.naming import named
 from core.run import prepared
-from core.stage import Preparation, Stage
+from core.running.bound import CELL, Bound, Input
+from core.stage import Stage
 from core.storage.digest import Digests, of_value
 
-CELL = "#"
-"""Stands between a reference and the number of one of the cells it gathers; no name in a file has it."""
 
-
-@dataclass(frozen=True)
-class Input:
-    """What a reference of a work leads to: an artefact, or one part of a data set, or a component as it stands.
-
-    A reference to an evaluation leads to one of these for each cell, with the cell's ``point``.
-    """
-
-    fingerprint: str = ""
-    part: Part | None = None
-    definition: Mapping[str, Any] | None = None
-    point: Point | None = None
-
-
-def is_cell_of(key: str, ref: Ref[Any]) -> bool:
-    """Whether an input of a work is a cell of the evaluation that a reference gathers."""
-    return key.startswith(f"{ref}{CELL}")
-
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class Work:
     """One artefact to be made.
 
-    ``section`` is the stage's, also of what it prepares; ``ingredients`` are what the fingerprint is the digest of; ``inputs`` lead from each reference, as text, to
-    what it stands for; ``point`` are the values of the axes the artefact depends on.
+    ``bound`` is what all works of the component share; ``section`` is the stage's, also of what it prepares; ``inputs`` lead
+    from each reference, as text, to what it stands for; ``point`` are the values of the axes the artefact depends on.
     """
 
-    stage: str
+    bound: Bound
     section: str
-    label: str
-    component: Stage
-    part: Part | None
     point: Point
     seed: int
     inputs: Mapping[str, Input]
-    ingredients: Mapping[str, Any]
     fingerprint: str
     repaired: bool
+
+    @property
+    def stage(self) -> str:
+        """The name of its stage."""
+        return self.bound.stage
+
+    @property
+    def label(self) -> str:
+        """How people are told of it."""
+        return self.bound.label(self.point)
+
+    @property
+    def component(self) -> Stage:
+        """The component that makes it."""
+        return self.bound.component
+
+    @property
+    def part(self) -> Part | None:
+        """The part that is asked of a generator."""
+        return self.bound.part
+
+    @property
+    def ingredients(self) -> Mapping[str, Any]:
+        """What the fingerprint is the digest of."""
+        return self.bound.ingredients(self.inputs, self.seed)
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -69,7 +67,7 @@ class Work:
         return tuple(dict.fromkeys(i.fingerprint for i in self.inputs.values() if i.fingerprint))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Result:
     """One cell of an evaluation: which work holds its rows, and what the rows are about."""
 
@@ -85,9 +83,14 @@ class Graph:
     def __init__(self, experiment: Experiment, digests: Digests) -> None:
         self._experiment, self._digests = experiment, digests
         self._binding = Binding(experiment)
+        self._bounds: dict[tuple[Any, ...], Bound] = {}
         self._memo: dict[tuple[Any, ...], str] = {}
+        self._axes: dict[tuple[str, str | None], tuple[str, ...]] = {}
+        self._leads: dict[tuple[str, Part | None], Input] = {}
+        self._kept: list[Stage] = []  # an id is a component's as long as it lives
         self.works: dict[str, Work] = {}
         self._cells: dict[str, list[Result]] = {}
+        self._indexed: dict[str, CellIndex] = {}
         self.roots: list[str] = []
         read = {ref.stage for name in experiment.stages for c in experiment.components(name) for ref in c.references()}
         for name, spec in experiment.stages.items():
@@ -137,152 +140,131 @@ class Graph:
             component = self._experiment.component(name, outer)
             assert isinstance(component, Evaluation)
             for cell in component.expand():
-                axes = own | self._experiment.axes_read(cell)
-                for point in self._experiment.points(axes):
-                    if all(point[axis] == value for axis, value in outer.items()):
-                        bound = self._binding.bind(cell, None, None, point)
-                        yield Result(name, point, cell.about(), self._add(name, bound, None, point))
+                about = cell.about()
+                for point in self._experiment.points(own | self._experiment.axes_read(cell), outer):
+                    bound = self._bound(name, cell, None, None, point)
+                    yield Result(name, point, about, self._add(bound, point))
 
     def _work(self, ref: Ref[Any], point: Point) -> str:
         """Return the fingerprint of the work behind a bound reference at a point."""
         point = self._own_point(ref, point)
-        cls = self._experiment.stages[ref.stage].cls
-        part = ref.part if issubclass(cls, Generator) else None
-        key = (ref.stage, part, ref.against, tuple(point.items()))
+        part = ref.part if issubclass(self._experiment.stages[ref.stage].cls, Generator) else None
+        key = (ref.stage, part, ref.against, *point.items())
         if key not in self._memo:
-            component = self._bound(ref, part, point)
-            self._memo[key] = self._add(ref.stage, component, part, point, ref.against)
+            self._memo[key] = self._add(self._behind(ref, part, point), point)
         return self._memo[key]
 
     def _preparation(self, ref: Ref[Any], point: Point) -> str:
         """Return the fingerprint of what the stage behind a reference prepares, at its point or one with more axes."""
         point = self._own_point(ref, point)
-        made = self._bound(ref, ref.part, point).preparations()[ref.prepared]
-        return self._add(ref.stage, made, None, point, ref.against, ref.prepared)
+        return self._add(self._behind(ref, ref.part, point).given_preparations[ref.prepared], point)
 
-    def _bound(self, ref: Ref[Any], part: Part | None, point: Point) -> Stage:
-        return self._binding.bind(self._experiment.component(ref.stage, point), part, ref.against, point)
+    def _behind(self, ref: Ref[Any], part: Part | None, point: Point) -> Bound:
+        return self._bound(ref.stage, self._experiment.component(ref.stage, point), part, ref.against, point)
+
+    def _bound(self, stage: str, component: Stage, part: Part | None, against: str | None, point: Point) -> Bound:
+        """Return a component with explicit references; which these are depends on few axes, if on any."""
+        naming = (point.get(axis) for axis in self._experiment.naming_axes)
+        key = (stage, id(component), part, against, *naming)
+        if key not in self._bounds:
+            bound = self._binding.bind(component, part, against, point)
+            found = Bound(bound, stage, part, against, self._digests, self._experiment.is_gathered)
+            self._bounds[key] = found
+            self._kept.append(component)
+        return self._bounds[key]
 
     def _own_point(self, ref: Ref[Any], point: Point) -> Point:
         """Return a point on those axes only that the stage behind a bound reference varies over."""
-        axes = self._experiment.axes_of(ref.stage)
-        if ref.against:
-            axes |= self._experiment.axes_of(ref.against)
-        return {axis: value for axis, value in point.items() if axis in axes}
+        key = (ref.stage, ref.against)
+        if key not in self._axes:
+            axes = self._experiment.axes_of(ref.stage)
+            if ref.against:
+                axes |= self._experiment.axes_of(ref.against)
+            self._axes[key] = self._experiment.in_order(axes)
+        return {axis: point[axis] for axis in self._axes[key] if axis in point}
 
-    def _add(
-        self,
-        stage: str,
-        component: Stage,
-        part: Part | None,
-        point: Point,
-        against: str | None = None,
-        name: str = "",
-    ) -> str:
-        """Add the work of a bound component, which a stage prepares if it has a ``name``; return its fingerprint."""
-        component = component.equivalent()
-        inputs = dict(self._inputs(component, point))
-        for before, preparation in component.preparations().items():
-            inputs[str(prepared(before))] = Input(self._add(stage, preparation, None, point, against, before))
-        seed = int(point.get(SEED, 0) or 0) if component.stochastic else None
-        ingredients = self._ingredients(stage, component, part, seed, inputs)
-        fingerprint = of_value(ingredients)
+    def _add(self, bound: Bound, point: Point) -> str:
+        """Add the work of a component at a point; return its fingerprint."""
+        inputs = dict(self._inputs(bound, point))
+        for name, preparation in bound.preparations.items():
+            inputs[str(prepared(name))] = self._to(self._add(preparation, point))
+        seed = int(point.get(SEED, 0) or 0) if bound.stochastic else 0
+        fingerprint = of_value(bound.ingredients(inputs, seed))
         if fingerprint not in self.works:
             self.works[fingerprint] = Work(
-                stage=stage,
-                section=self._experiment.stages[stage].section,
-                label=_label(stage, name or part, against, component, point),
-                component=component,
-                part=part,
+                bound=bound,
+                section=self._experiment.stages[bound.stage].section,
                 point=point,
-                seed=seed or 0,
+                seed=seed,
                 inputs=inputs,
-                ingredients=ingredients,
                 fingerprint=fingerprint,
-                repaired=isinstance(component, Repair)
+                repaired=isinstance(bound.component, Repair)
                 or any(self.works[i.fingerprint].repaired for i in inputs.values() if i.fingerprint),
             )
         return fingerprint
 
-    def _inputs(self, component: Stage, point: Point) -> Iterator[tuple[str, Input]]:
-        for ref in component.references():
+    def _to(self, fingerprint: str, part: Part | None = None) -> Input:
+        """Return the input that leads to an artefact, the same one for all that read it."""
+        return self._leads.setdefault((fingerprint, part), Input(fingerprint, part))
+
+    def _inputs(self, bound: Bound, point: Point) -> Iterator[tuple[str, Input]]:
+        for key, ref in zip(bound.keys, bound.references, strict=True):
             if ref.definition:
-                yield from self._definition(ref, point)
+                yield from self._definition(key, ref, point)
             elif self._experiment.is_gathered(ref):
                 yield from self._gathered(ref, point)
             else:
-                yield str(ref), self._input(ref, point)
+                yield key, self._input(ref, point)
 
     def _gathered(self, ref: Ref[Any], point: Point) -> Iterator[tuple[str, Input]]:
-        """Yield the cells of an evaluation at a point of the axes that are not gathered.
-
-        A cell that does not depend on one of these stands for all its values.
-        """
-        for i, cell in enumerate(self._evaluation(ref.stage)):
-            if all(cell.point.get(axis, value) == value for axis, value in point.items()):
-                yield f"{ref}{CELL}{i}", Input(cell.fingerprint, point=cell.point)
+        """Yield the cells of an evaluation at a point of the axes that are not gathered."""
+        if ref.stage not in self._indexed:
+            self._indexed[ref.stage] = CellIndex(self._evaluation(ref.stage))
+        for i, cell in self._indexed[ref.stage].at(point):
+            yield f"{ref}{CELL}{i}", Input(cell.fingerprint, point=cell.point)
 
     def _input(self, ref: Ref[Any], point: Point) -> Input:
         cls = self._experiment.stages[ref.stage].cls
         if ref.prepared:
-            return Input(self._preparation(ref, point))
+            return self._to(self._preparation(ref, point))
         if ref.clean and not issubclass(cls, Dataset):
-            return self._input(self._bound(ref, ref.part, point).data, point)  # type: ignore[attr-defined]
-        part = ref.part if issubclass(cls, Dataset) else None
-        return Input(self._work(dataclasses.replace(ref, clean=False), point), part)
+            return self._input(self._behind(ref, ref.part, point).given.data, point)  # type: ignore[attr-defined]
+        return self._to(self._work(ref, point), ref.part if issubclass(cls, Dataset) else None)
 
-    def _definition(self, ref: Ref[Any], point: Point) -> Iterator[tuple[str, Input]]:
-        component = self._bound(ref, "train", point)
-        ingredients = {"component": plain(component), "code": self._code(component)}
-        yield str(ref), Input(definition={"section": component.section} | ingredients)
+    def _definition(self, key: str, ref: Ref[Any], point: Point) -> Iterator[tuple[str, Input]]:
+        bound = self._behind(ref, "train", self._own_point(ref, point))
+        component = bound.given
+        yield key, Input(definition={"section": component.section, "component": plain(component), "code": bound.code})
         for inner in component.references():
             if inner not in (getattr(component, "model", None), getattr(component, "data", None)):
                 yield str(inner), self._input(inner, point)
 
-    def _ingredients(
-        self, stage: str, component: Stage, part: Part | None, seed: int | None, inputs: Mapping[str, Input]
-    ) -> dict[str, Any]:
-        # An evaluation's rows name what they are about, so the names are part of what it returns.
-        named = isinstance(component, Evaluation)
 
-        def identity(ref: Ref[Any]) -> dict[str, Any]:
-            if self._experiment.is_gathered(ref):
-                cells = [[cell.fingerprint, dict(cell.point or {})] for k, cell in inputs.items() if is_cell_of(k, ref)]
-                return {"ref": str(ref), "is": cells}
-            found = inputs[str(ref)]
-            return {"ref": str(ref) if named else None, "is": found.definition or [found.fingerprint, found.part]}
+class CellIndex:
+    """The cells of an evaluation, found by where on the axes they are without a look at each.
 
-        # What counts is the content of a file, not where it lies.
-        values = plain(component, identity, paths=False)
-        return {
-            "component": values,
-            "code": self._code(component),
-            "part": part,
-            "seed": None if seed is None else [seed, component.stream(stage)],
-            "backend": None if isinstance(component, Dataset) else backend.name(),
-            "files": [self._digests.content(path) for path in component.files()],
-            "reads": [identity(ref) for ref in component.references() if ref.clean],
-            "prepared": {name: inputs[str(prepared(name))].fingerprint for name in component.preparations()},
-        }
+    A cell that does not depend on an axis stands for all its values.
+    """
 
-    def _code(self, component: Stage) -> list[str]:
-        """Return the digests of the modules that a component and those nested in it are written in."""
-        return sorted({self._digests.code(type(part).__module__) for part in component.with_nested()})
+    def __init__(self, cells: Iterable[Result]) -> None:
+        self._cells = list(enumerate(cells))
+        self._by_axes: dict[
+            frozenset[str], dict[tuple[str, ...], dict[tuple[Plain, ...], list[tuple[int, Result]]]]
+        ] = {}
 
-
-def _label(stage: str, what: str | None, against: str | None, component: Stage, point: Mapping[str, Plain]) -> str:
-    text = stage + (f".{what}" if what else "") + (f"@{against}" if against else "")
-    if isinstance(component, Evaluation | Preparation):
-        nested = [part for part in component.with_nested() if part is not component]
-        # One nested component may be all that tells a work from its neighbours.
-        about = [
-            *(ref.stage for ref in component.references() if not ref.clean),
-            *(named(p) for p in nested[:1] if len(nested) == 1),
+    def at(self, point: Point) -> list[tuple[int, Result]]:
+        """Return the cells at a point of some axes, each with its number, in the order of the file."""
+        wanted = frozenset(point)
+        if wanted not in self._by_axes:
+            sorted_: dict[tuple[str, ...], dict[tuple[Plain, ...], list[tuple[int, Result]]]] = {}
+            for number, cell in self._cells:
+                axes = tuple(axis for axis in cell.point if axis in wanted)
+                places = sorted_.setdefault(axes, {})
+                places.setdefault(tuple(cell.point[axis] for axis in axes), []).append((number, cell))
+            self._by_axes[wanted] = sorted_
+        found = [
+            cell
+            for axes, places in self._by_axes[wanted].items()
+            for cell in places.get(tuple(point[axis] for axis in axes), ())
         ]
-        text += f"[{', '.join(dict.fromkeys(about))}]"
-    return " ".join([text, *(f"{axis}={show_value(value)}" for axis, value in point.items())])
-
-
-def show_value(value: Plain) -> str:
-    """Return the value of an axis as labels show it."""
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+        return sorted(found, key=lambda numbered: numbered[0])

@@ -55,17 +55,19 @@ def make(
     timings, failures = Timings(store.root), Failures(store.root)
     wanted = _wanted(graph, mode, only)
     forced = _forced(graph, force)
-    present = {f for f in graph.works if f not in forced and store.has(f)}
+    present = store.present(graph.works) - forced
     needed = _needed(graph, wanted, present)
     if mode == "only_adv_training":
         _demand_generated(graph, needed)
+    reached, failed = _reach(graph, wanted), failures.fingerprints()
     steps = {}
     for fingerprint, work in graph.works.items():
-        failure = None if retry or fingerprint in forced else failures.get(fingerprint)
+        known = fingerprint in failed and not retry and fingerprint not in forced
+        failure = failures.get(fingerprint) if known else None
         if fingerprint in present:
             step = Step(work, "cached")
         elif fingerprint not in needed:
-            step = Step(work, "not needed" if fingerprint in _reach(graph, wanted) else "left out")
+            step = Step(work, "not needed" if fingerprint in reached else "left out")
         elif failure:
             step = Step(work, "failed", f"{failure['cause']}; --retry-failed tries again")
         else:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from core.adequacy.scored import Ordered, Scored
 from core.artefacts import Artefact
 from core.report.spec import FaultCurves, ScoreCorrelations, ScoreHistograms
-from core.running.graph import Graph, Work, show_value
+from core.running.bound import show_value
+from core.running.graph import Graph, Work
 from core.storage.store import Store
 
 MODELS, SETS = 4, 6

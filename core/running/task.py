@@ -19,8 +19,9 @@ from core.language.build import build, plain
 from core.language.discovery import Catalogue, discover
 from core.language.sections import FAMILIES
 from core.run import Measured, Run
+from core.running.bound import Input, is_cell_of
 from core.running.cost import Meter
-from core.running.graph import Input, Work, is_cell_of
+from core.running.graph import Work
 from core.running.provenance import versions
 from core.stage import Stage
 from core.stop import Stopped

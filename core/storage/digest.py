@@ -15,11 +15,12 @@ from typing import Any
 from core.files import replace_file
 from core.language.discovery import ROOT
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+
 
 def of_value(value: Any) -> str:
     """Return a digest of plain values, whatever the order of their keys."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:24]
+    return hashlib.sha256(_CANONICAL.encode(value).encode()).hexdigest()[:24]
 
 
 class Digests:

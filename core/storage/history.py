@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from core.artefacts import read_json, write_json
+from core.files import beside
 from core.running.graph import Work
 
 LAST = "last_run.json"
@@ -59,6 +61,10 @@ class Failures:
         except (OSError, ValueError):
             return None
 
+    def fingerprints(self) -> set[str]:
+        """Return the artefacts that failed."""
+        return {path.stem for path in self._folder.glob("*.json")}
+
     def add(self, work: Work, cause: str, log: str, cost: Mapping[str, Any]) -> dict[str, Any]:
         """Write a failure down, its log beside it, and return the record."""
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -84,15 +90,76 @@ class Failures:
 
 
 def write_last_run(folder: Path, works: Iterable[Work]) -> None:
-    """Write down what every work of a run is made of: for the next plan's reasons, and for ``--gc``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    entries = {work.label: {"fingerprint": work.fingerprint, "ingredients": work.ingredients} for work in works}
-    write_json(folder / LAST, entries)
+    """Write down what every work of a run is made of: for the next plan's reasons, and for ``--gc``.
+
+    One JSON object, a line for each work, which is written and read one at a time however many there are. What stands there
+    already is left, as it is when many runners begin with the same works.
+    """
+    works = list(works)
+    if list(referred(folder)) != [work.fingerprint for work in works]:
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = beside(folder / LAST)
+        try:
+            with temporary.open("w", encoding="utf-8") as stream:
+                stream.writelines(_lines(works))
+            temporary.replace(folder / LAST)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
-def last_run(folder: Path) -> dict[str, Any]:
-    """Return what ``write_last_run`` wrote, or nothing."""
+def last_run(folder: Path) -> Mapping[str, Any]:
+    """Return what ``write_last_run`` wrote, by label, or nothing."""
+    return _LastRun(folder / LAST)
+
+
+def referred(folder: Path) -> Iterator[str]:
+    """Yield the fingerprint of every work of the last run, of those of one label too."""
+    for _, entry in _entries(folder / LAST):
+        found = _FINGERPRINT.match(entry)
+        yield found[1] if found else json.loads(entry)["fingerprint"]
+
+
+_FINGERPRINT = re.compile(r'{"fingerprint": "(\w+)"')
+_DECODER = json.JSONDecoder()
+
+
+def _lines(works: Iterable[Work]) -> Iterator[str]:
+    before = "{\n"
+    for work in works:
+        entry = {"fingerprint": work.fingerprint, "ingredients": work.ingredients}
+        yield f"{before}{json.dumps(work.label)}: {json.dumps(entry)}"
+        before = ",\n"
+    yield "{}" if before == "{\n" else "\n}\n"
+
+
+def _entries(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield (label, entry as JSON text) for every work that a file of the last run names."""
     try:
-        return read_json(folder / LAST)  # type: ignore[no-any-return]
-    except (OSError, ValueError):
-        return {}
+        with path.open(encoding="utf-8") as stream:
+            lines = (line for line in stream if line not in ("{\n", "}\n"))
+            for line in lines:
+                if not line.startswith('"'):  # an earlier version wrote a work in many lines
+                    break
+                label, end = _DECODER.raw_decode(line)
+                yield label, line[end + 2 :].rstrip(",\n")
+            else:
+                return
+        yield from ((label, json.dumps(entry)) for label, entry in read_json(path).items())
+    except (OSError, ValueError, AttributeError):
+        return
+
+
+class _LastRun(Mapping[str, Any]):
+    """The works of the last run by label, read as text and understood as they are asked for."""
+
+    def __init__(self, path: Path) -> None:
+        self._entries = dict(_entries(path))
+
+    def __getitem__(self, label: str) -> Any:
+        return json.loads(self._entries[label])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)

@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -52,6 +52,11 @@ class Store:
             return all((folder / name).stat().st_size == size for name, (size, _) in meta["files"].items())
         except _GARBLED:
             return False
+
+    def present(self, fingerprints: Iterable[str]) -> set[str]:
+        """Return those of many artefacts that are there; one look at the store tells which are not."""
+        there = {path.name for path in self.root.iterdir()} if self.root.is_dir() else set()
+        return {fingerprint for fingerprint in fingerprints if fingerprint in there and self.has(fingerprint)}
 
     def meta(self, fingerprint: str) -> dict[str, Any]:
         """Return what was written down with an artefact."""

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from core.storage.history import last_run
+from core.storage.history import referred
 from core.storage.store import CHECKPOINTS, STORE, Store
 
 GRACE = 24 * 3600.0
@@ -42,7 +42,7 @@ def sweep(outputs: Path) -> tuple[int, int]:
 
 def _referred(outputs: Path) -> Iterator[str]:
     for folder in outputs.iterdir() if outputs.is_dir() else ():
-        yield from (entry["fingerprint"] for entry in last_run(folder).values())
+        yield from referred(folder)
 
 
 def _old(path: Path) -> bool:

@@ -268,6 +268,28 @@ evaluate: {matrix: {type: robustness_matrix, models: [mlp], examples: [grey, pgd
 """
 
 
+def test_a_plan_of_many_works_is_told_by_stage(run: Run, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.language.describe.MANY", 9)
+    assert run(write(PLAIN), "--only", "grey")[0] == 0
+    code, said = run(write(PLAIN), "--plan")
+    assert code == 0
+    for line in (
+        "grey             1 cached", "lighter          2 run, because not finished", "random           2 run, because not finished",
+        "shade            5 run, because not finished", "10 works; --plan-all names each", "9 to run, 1 cached",
+    ):  # fmt: skip
+        assert line in said
+    code, said = run(write(PLAIN), "--plan-all")
+    assert code == 0
+    assert len([line for line in said.splitlines() if "run, because not finished" in line]) == 9
+
+
+def test_the_commonest_reason_of_many_works_is_told(run: Run, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.language.describe.MANY", 1)
+    assert run(write(PLAIN), "--only", "grey")[0] == 0
+    said = run(write(PLAIN.replace("[0.1, 0.2]", "[0.1, 0.2, 0.3, 0.4, 0.5]")), "--plan")[1]
+    assert "lighter          5 run, because never run, and 1 other reason\n" in said
+
+
 def test_a_plan_imports_no_framework(write: Write, outputs: Path) -> None:
     done = program(write(MODELS), "--plan", "--components", PARTS, "--outputs", outputs)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -296,7 +318,7 @@ def test_help_names_every_option_section_and_exit_code() -> None:
     for text in ("0 done", "1 a stage failed", "2 the file is wrong", "130 interrupted"):
         assert text in " ".join(done.stdout.split())
     for option in (
-        "--plan", "--explain", "--smoke", "--set", "--seeds", "--only", "--force", "--retry-failed", "--tables", "--diff",
+        "--plan", "--plan-all", "--explain", "--smoke", "--set", "--seeds", "--only", "--force", "--retry-failed", "--tables", "--diff",
         "--jobs", "--list", "--describe", "--write-schemas", "--gc", "--components", "--outputs",
     ):  # fmt: skip
         assert option in done.stdout

@@ -1,0 +1,90 @@
+"""What is remembered of earlier runs, in the form it has now and the one it had before."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import core.storage.sweep
+from core.artefacts import Examples, write_json
+from core.running.graph import Graph
+from core.storage.history import LAST, last_run, referred, write_last_run
+from core.storage.store import STORE, Store
+from core.storage.sweep import sweep
+
+TEXT = """
+name: twins
+datasets: {grey: {type: plain}}
+generate:
+  random: {type: shift, data: grey, noise: {type: drawn}}
+evaluate:
+  shade: {type: shade, examples: [random, random.train]}
+"""
+
+
+@pytest.fixture
+def made(graph: Callable[..., Graph]) -> Graph:
+    return graph(TEXT)
+
+
+def test_what_was_written_is_read(made: Graph, tmp_path: Path) -> None:
+    write_last_run(tmp_path, made.works.values())
+    found = last_run(tmp_path)
+    for work in made.works.values():
+        if not work.label.startswith("shade"):
+            assert found[work.label] == {"fingerprint": work.fingerprint, "ingredients": work.ingredients}
+    assert set(found) == set(json.loads((tmp_path / LAST).read_text(encoding="utf-8")))
+
+
+def test_works_of_one_label_are_all_referred_to(made: Graph, tmp_path: Path) -> None:
+    labels = [work.label for work in made.works.values()]
+    assert len(set(labels)) < len(labels)
+    write_last_run(tmp_path, made.works.values())
+    assert list(referred(tmp_path)) == list(made.works)
+
+
+def test_gc_keeps_works_of_one_label(made: Graph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(core.storage.sweep, "GRACE", -1.0)
+    write_last_run(tmp_path / "twins", made.works.values())
+    store = Store(tmp_path / STORE)
+    for fingerprint in made.works:
+        store.publish(fingerprint, empty(), {})
+    assert sweep(tmp_path)[0] == 0
+    assert store.present(made.works) == set(made.works)
+
+
+def test_a_file_of_an_earlier_version_is_read(made: Graph, tmp_path: Path) -> None:
+    entries = {w.label: {"fingerprint": w.fingerprint, "ingredients": w.ingredients} for w in made.works.values()}
+    write_json(tmp_path / LAST, entries)
+    assert dict(last_run(tmp_path)) == entries
+    assert list(referred(tmp_path)) == [entry["fingerprint"] for entry in entries.values()]
+
+
+@pytest.mark.parametrize("text", ["", "{", "{\n", "[]", "null", '{\n"torn'])
+def test_a_damaged_file_says_nothing(tmp_path: Path, text: str) -> None:
+    (tmp_path / LAST).write_text(text, encoding="utf-8")
+    assert dict(last_run(tmp_path)) == {}
+    assert list(referred(tmp_path)) == []
+
+
+def test_no_works_are_no_entries(tmp_path: Path) -> None:
+    write_last_run(tmp_path, [])
+    assert dict(last_run(tmp_path)) == {}
+
+
+def test_what_stands_there_already_is_left(made: Graph, tmp_path: Path) -> None:
+    write_last_run(tmp_path, made.works.values())
+    before = (tmp_path / LAST).stat().st_ino
+    write_last_run(tmp_path, made.works.values())
+    assert (tmp_path / LAST).stat().st_ino == before
+    write_last_run(tmp_path, list(made.works.values())[:2])
+    assert list(referred(tmp_path)) == list(made.works)[:2]
+
+
+def empty() -> Examples:
+    import numpy as np
+
+    return Examples(x=np.zeros((0, 1, 1, 1), np.float32), y=np.zeros(0, np.int64), index=np.zeros(0, np.int64))
