@@ -74,7 +74,7 @@ def seconds(trainer: Training, network: Any, x: Any, y: Any, repeats: int) -> fl
     def taken(epochs: int) -> float:
         start = time.perf_counter()
         options: dict[str, Any] = {"batch_size": TRAINING_BATCH, "shuffle": True, "seed": 0}
-        trainer.train(network, x, y, {}, epochs=epochs, **options, progress=lambda: None)
+        trainer.train(network, x, y, {}, epochs=epochs, **options, progress=lambda done: None)
         return time.perf_counter() - start
 
     taken(1)

@@ -79,3 +79,69 @@ class Checkpoint:
         """Forget the state."""
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class Steps:
+    """The checkpoint of a work that does one long thing after another: what is finished, and the state of what is under way.
+
+    As often as the work begins, it asks ``finished`` for each step and makes those that are not, each with a checkpoint of
+    its own from ``under_way``.
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._checkpoint = checkpoint
+        self._finished: dict[str, State] = {}
+        self._current: tuple[str, State] | None = None
+        if (saved := checkpoint.load()) is not None:
+            arrays, meta = saved
+            self._finished = {name: (_part(arrays, name), plain) for name, plain in meta["finished"].items()}
+            for name, plain in meta["under_way"].items():
+                self._current = name, (_part(arrays, name), plain)
+
+    def finished(self, name: str) -> State | None:
+        """Return what a step came to, ``None`` if it is not finished."""
+        return self._finished.get(name)
+
+    def finish(self, name: str, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> None:
+        """Take down what a step came to; save it when due.
+
+        Raises:
+            Stopped: the process has been asked to stop.
+        """
+        self._finished[name], self._current = (dict(arrays), dict(meta)), None
+        if self._checkpoint.due:
+            self._save({})
+
+    def under_way(self, name: str) -> Checkpoint:
+        """Return a checkpoint for one step; what is saved in it is kept together with the steps that are finished."""
+        return _UnderWay(self, name)
+
+    def _save(self, under_way: Mapping[str, State]) -> None:
+        states = {**self._finished, **under_way}
+        arrays = {f"{name}.{key}": array for name, (own, _) in states.items() for key, array in own.items()}
+        plain = [{name: meta for name, (_, meta) in part.items()} for part in (self._finished, under_way)]
+        self._checkpoint.save(arrays, {"finished": plain[0], "under_way": plain[1]})
+
+
+class _UnderWay(Checkpoint):
+    """The checkpoint of one step of a work."""
+
+    def __init__(self, steps: Steps, name: str) -> None:
+        super().__init__()
+        self._steps, self._name = steps, name
+
+    @property
+    def due(self) -> bool:
+        return self._steps._checkpoint.due
+
+    def save(self, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> None:
+        self._steps._save({self._name: (dict(arrays), dict(meta))})
+
+    def load(self) -> State | None:
+        current = self._steps._current
+        return current[1] if current is not None and current[0] == self._name else None
+
+
+def _part(arrays: Mapping[str, NDArray[Any]], name: str) -> dict[str, NDArray[Any]]:
+    prefix = f"{name}."
+    return {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from core import backend
 from core.artefacts import Examples, Images, Labels, read_json, write_json
 from core.attack import honesty, verdicts
+from core.checkpoint import Steps
 from core.class_generators import ClassExamples, ClassGenerators, GeneratorLoss
 from core.classifier import Classifier
 from core.component import Component, Range, Ref
@@ -21,6 +23,7 @@ from core.families import Generator
 from core.faults import StageError
 from core.networks import programs
 from core.networks.programs import Call, Tensor
+from core.networks.training_state import assign, values
 from core.run import Run
 from core.stage import Preparation
 from core.threat import ThreatModel
@@ -123,11 +126,19 @@ class DGNTraining(Preparation, _Learning):
         classes = np.unique(images.y).tolist()
         rate = learning_rate(self.learning_rate, self.lr_schedule, self.decay_step, self.decay_rate)
         training: Training | None = None
+        steps = Steps(run.checkpoint)
         networks: dict[int, Any] = {}
         losses: dict[int, list[float]] = {}
-        total = self.epochs * len(classes)
+
+        def tell(before: int, done: int) -> None:
+            run.progress(before + done, self.epochs * len(classes), "epochs")
+
         for label in classes:
-            network = build(self.architecture, images.shape, self.init, seed + label)
+            network = networks[label] = build(self.architecture, images.shape, self.init, seed + label)
+            if (kept := steps.finished(str(label))) is not None:
+                arrays, losses[label] = kept[0], kept[1]["losses"]
+                assign(network.variables, arrays)
+                continue
             constants = self.loss.constants(run, label)
             if training is None:
                 training = Training(network, self.loss.judge(target.model), self.loss, self.eps, rate, constants)
@@ -141,9 +152,10 @@ class DGNTraining(Preparation, _Learning):
                 batch_size=self.batch_size,
                 shuffle=self.shuffle,
                 seed=seed + label,
-                progress=_Counter(run, len(losses) * self.epochs, total),
+                progress=partial(tell, len(losses) * self.epochs),
+                checkpoint=steps.under_way(str(label)),
             )
-            networks[label] = network
+            steps.finish(str(label), values(network.variables), {"losses": losses[label]})
         run.images += self.epochs * len(images)
         info = {"loss": self.loss.tag, "architecture": resolve(self.architecture, images.shape)}
         return DGNNetworks(networks, losses, self.eps if self.clipping else None, info)
@@ -209,14 +221,3 @@ class DGN(Generator, _Learning):
         rule = f"one pass through the network of the {whose} class ({self.loss.tag}), kept: {self.keep}"
         threat = ThreatModel("inf", self.eps) if self.clipping else None
         return honesty(self.tag, whose, rule, threat) | {"selector": self.selector}
-
-
-class _Counter:
-    """Counts the epochs of all classes for the progress bar."""
-
-    def __init__(self, run: Run, done: int, total: int) -> None:
-        self._run, self._done, self._total = run, done, total
-
-    def __call__(self) -> None:
-        self._done += 1
-        self._run.progress(self._done, self._total, "epochs")

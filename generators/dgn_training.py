@@ -11,8 +11,10 @@ import numpy as np
 
 from core import backend
 from core.artefacts import Images, Labels
+from core.checkpoint import Checkpoint
 from core.class_generators import Batch, GeneratorLoss
 from core.faults import StageError
+from core.networks.epochs import Epochs
 
 Schedule = Literal["staircase", "constant"]
 Constants = Mapping[str, np.ndarray]
@@ -44,6 +46,7 @@ class Training:
         self._trainer = _trainer_class()(self._network, judge, loss, eps, constants)
         self._trainer.compile(optimizer=keras.optimizers.Adam(rate), jit_compile=backend.name() == "jax")
         self._trainer.optimizer.build(self._network.trainable_variables)
+        self._epochs = Epochs(self._trainer)
         self._fresh = [keras.ops.convert_to_numpy(variable) for variable in self._trainer.optimizer.variables]
 
     def train(
@@ -57,34 +60,40 @@ class Training:
         batch_size: int,
         shuffle: bool,
         seed: int,
-        progress: Callable[[], None],
+        progress: Callable[[int], None],
+        checkpoint: Checkpoint | None = None,
     ) -> list[float]:
         """Train a network in place on the images (n, h, w, c) of one class; return the mean loss of each epoch.
+
+        ``progress`` is told after each epoch how many are finished.
 
         Batches are whole, so that one shape is compiled, and drawn anew each epoch with ``shuffle``; the last images, fewer
         than a batch, are left out. Where that would be more than a tenth of them, batches are made smaller.
 
         Raises:
             StageError: the loss is no longer finite.
+            Stopped: the process was asked to stop; the checkpoint has what is needed to go on.
         """
         self._trainer.reset(network.get_weights(), self._fresh, constants)
         size = batch_size if len(x) >= 10 * batch_size else len(x) // math.ceil(len(x) / batch_size)
         whole = len(x) // size * size
-        losses: list[float] = []
 
-        def report(epoch: int, logs: dict[str, float]) -> None:
-            losses.append(float(logs["loss"]))
-            if not math.isfinite(losses[-1]):
+        def report(epoch: int, loss: float) -> None:
+            if not math.isfinite(loss):
                 raise StageError(
-                    f"training diverged: the loss of epoch {epoch + 1} is {losses[-1]}; lower learning_rate or set "
-                    "clip_in_loss"
+                    f"training diverged: the loss of epoch {epoch + 1} is {loss}; lower learning_rate or set clip_in_loss"
                 )
-            progress()
+            progress(epoch + 1)
 
-        backend.seed(seed)
-        callbacks = [backend.keras().callbacks.LambdaCallback(on_epoch_end=report)]
-        self._trainer.fit(
-            x[:whole], y[:whole], batch_size=size, epochs=epochs, shuffle=shuffle, verbose=0, callbacks=callbacks
+        losses = self._epochs.train(
+            [x[:whole]],
+            [y[:whole]],
+            epochs=epochs,
+            batch_size=size,
+            seed=seed,
+            shuffle=shuffle,
+            report=report,
+            checkpoint=checkpoint,
         )
         network.set_weights(self._network.get_weights())
         settle(network, x[:: max(1, len(x) // (size * SETTLING_BATCHES))], size)

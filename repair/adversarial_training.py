@@ -129,6 +129,7 @@ class AdversarialTraining(Repair):
             seed=run.framework_seed(),
             shuffle=not self.as_published,
             progress=run.progress,
+            checkpoint=run.checkpoint,
         )
         run.images += 2 * self.epochs * len(adversarial)
 
@@ -139,9 +140,9 @@ class AdversarialTraining(Repair):
                 f"examples: recipe {self.recipe} makes images while it trains, which takes an attack on a model (fgsm, "
                 f"pgd, ...), received {attack.tag}; use recipe: gf"
             )
-        victim, rng = Classifier(model), run.rng("attack")
+        victim = Classifier(model)
 
-        def perturb(x: Images, y: Labels) -> Images:
+        def perturb(x: Images, y: Labels, rng: np.random.Generator) -> Images:
             return attack.craft(victim, x, y, rng)
 
         training.fit_on_the_fly(
@@ -154,7 +155,9 @@ class AdversarialTraining(Repair):
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
             rng=run.rng(),
+            attack_rng=run.rng("attack"),
             progress=run.progress,
+            checkpoint=run.checkpoint,
         )
         run.images += self.epochs * len(clean)
 

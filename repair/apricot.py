@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.artefacts import Examples
+from core.checkpoint import Checkpoint
 from core.classifier import Classifier
 from core.component import Part, Range, Ref
 from core.faults import StageError
 from core.networks import training
+from core.networks.training_state import assign, values
 from core.retrained import Retrained, TrainedOn
 from core.run import Run
 from core.stage import Preparation
@@ -81,10 +83,12 @@ class Apricot(Reducing, FurtherTraining):
             )
         reduced: ReducedModels = run.prepared(_REDUCED)
         fixing = Fixing(training.copied(run[self.model].model, run.framework_seed(), weights=True), held_out)
-        for number in range(self.rounds):
+        for number in range(fixing.resume(run.checkpoint), self.rounds):
             self._adapt(fixing, reduced, images, run.rng(f"round {number}"))
             if self.epochs:
-                fixing.attempt(partial(self.train_further, images=images, run=run))
+                # A round that is interrupted is made anew: its training may yet be taken back.
+                fixing.attempt(partial(self.train_further, images=images, run=run, checkpoint=Checkpoint()))
+            fixing.save(run.checkpoint, number + 1)
         return Retrained(fixing.model, TrainedOn(inputs=len(images), adversarial=0, available=len(images)))
 
     @property
@@ -130,6 +134,19 @@ class Fixing:
         else:
             self.accuracy = accuracy
         return gained
+
+    def save(self, checkpoint: Checkpoint, rounds: int) -> None:
+        """Keep the model as it is after some rounds, when due."""
+        if checkpoint.due:
+            checkpoint.save(values(self.model.variables), {"rounds": rounds})
+
+    def resume(self, checkpoint: Checkpoint) -> int:
+        """Put the model where it was saved last; return how many rounds it has been through."""
+        if (saved := checkpoint.load()) is None:
+            return 0
+        assign(self.model.variables, saved[0])
+        self.accuracy = self._measured()
+        return int(saved[1]["rounds"])
 
     def _measured(self) -> float:
         return float(np.mean(Classifier(self.model).predict(self._held_out.x) == self._held_out.y))

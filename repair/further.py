@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from core.artefacts import Examples
+from core.checkpoint import Checkpoint
 from core.classifier import Classifier
 from core.component import Range, Ref
 from core.families import Repair
@@ -24,11 +25,12 @@ class FurtherTraining(Repair):
     learning_rate: Annotated[float, "step size of the optimiser", Range(gt=0)] = 1e-4
     optimizer: Annotated[Optimizer, "optimiser; sgd has Nesterov momentum 0.9"] = "adam"
 
-    def train_further(self, model: Any, images: Examples, run: Run) -> None:
+    def train_further(self, model: Any, images: Examples, run: Run, checkpoint: Checkpoint) -> None:
         """Train a Keras model in place on images, as the fields say.
 
         Raises:
             StageError: the loss is no longer finite.
+            Stopped: the process was asked to stop; the checkpoint has what is needed to go on.
         """
         training.fit(
             model,
@@ -40,5 +42,6 @@ class FurtherTraining(Repair):
             optimizer=self.optimizer,
             seed=run.framework_seed(),
             progress=run.progress,
+            checkpoint=checkpoint,
         )
         run.images += self.epochs * len(images)

@@ -104,6 +104,7 @@ class GuidedRetraining(Repair):
             optimizer=self.optimizer,
             seed=seed,
             progress=run.progress,
+            checkpoint=run.checkpoint,
         )
         run.images += self.epochs * len(rows)
         adversarial = int((rows >= clean).sum())

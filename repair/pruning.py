@@ -71,7 +71,7 @@ class Pruning(FurtherTraining):
         kept = {name: most_needed(needs[name], share) for name, share in shares.items()}
         model = without(original, kept)
         run.images += len(images)
-        self.train_further(model, images, run)
+        self.train_further(model, images, run, run.checkpoint)
         return Retrained(model, TrainedOn(inputs=len(images), adversarial=0, available=len(images)))
 
     def _wanted(self, model: Any) -> dict[str, float]:

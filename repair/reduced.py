@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.artefacts import Artefact, Examples
+from core.checkpoint import Checkpoint, Steps
 from core.classifier import Classifier
 from core.component import Component, Range, Ref
 from core.data.stratify import stratified
@@ -65,25 +66,34 @@ class ReducedTraining(Preparation, Reducing):
     def produce(self, run: Run) -> ReducedModels:
         assert self.data is not None  # the graph fills in the model's data set
         original, images = run[self.model].model, run[self.data]
-        size = max(1, round(self.subset * len(images)))
-        found = []
+        steps, found = Steps(run.checkpoint), []
         for number in range(self.reduced):
-            seed = run.framework_seed() + number
-            rows = stratified(images.y, size, run.rng(f"reduced {number}"))
-            model = training.copied(original, seed, weights=self.start == "continued")
-            training.fit(
-                model,
-                images.x[rows],
-                images.y[rows],
-                epochs=self.reduced_epochs,
-                batch_size=self.batch_size,
-                learning_rate=self.reduced_learning_rate,
-                seed=seed,
-            )
-            found.append(side_by_side(model))
-            run.images += self.reduced_epochs * size
+            if (kept := steps.finished(str(number))) is None:
+                kept = {"weights": self._trained(original, images, number, run, steps.under_way(str(number)))}, {}
+                steps.finish(str(number), *kept)
+            found.append(kept[0]["weights"])
             run.progress(number + 1, self.reduced, "reduced models")
+        run.images += self.reduced * self.reduced_epochs * self._size(images)
         return ReducedModels(np.stack(found))
+
+    def _size(self, images: Examples) -> int:
+        return max(1, round(self.subset * len(images)))
+
+    def _trained(self, original: Any, images: Examples, number: int, run: Run, checkpoint: Checkpoint) -> Weights:
+        seed = run.framework_seed() + number
+        rows = stratified(images.y, self._size(images), run.rng(f"reduced {number}"))
+        model = training.copied(original, seed, weights=self.start == "continued")
+        training.fit(
+            model,
+            images.x[rows],
+            images.y[rows],
+            epochs=self.reduced_epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.reduced_learning_rate,
+            seed=seed,
+            checkpoint=checkpoint,
+        )
+        return side_by_side(model)
 
 
 def answers(model: Any, reduced: ReducedModels, images: Examples) -> NDArray[np.bool_]:

@@ -54,5 +54,5 @@ class SupplementaryTraining(FurtherTraining):
                 "(validation: 0.2), or name other images"
             )
         model = training.copied(run[self.model].model, run.framework_seed(), weights=True)
-        self.train_further(model, images, run)
+        self.train_further(model, images, run, run.checkpoint)
         return Retrained(model, TrainedOn(inputs=len(images), adversarial=0, available=len(images)))

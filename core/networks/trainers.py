@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from core import backend
+from core.networks.epochs import Epochs
 from core.networks.programs import Architecture, architecture
 
 _KEPT = 6
@@ -20,26 +21,28 @@ class Trainer:
     """A compiled copy of a model that any other model of its architecture is trained in.
 
     Attributes:
-        model: the Keras model whose ``fit`` does the work.
+        model: the Keras model.
+        epochs: what trains it.
     """
 
     def __init__(self, skeleton: Any, compiled: Callable[[Any], Any]) -> None:
         self._skeleton = skeleton
         self.model = compiled(skeleton)
+        self.epochs = Epochs(self.model)
         self.model.optimizer.build(self.model.trainable_variables)
         read = backend.keras().ops.convert_to_numpy
         self._start = [np.array(read(variable)) for variable in self.model.optimizer.variables]
 
     @contextmanager
-    def holding(self, model: Any) -> Iterator[Any]:
-        """Yield the trainer as if it were made for ``model``, which has what it learnt afterwards.
+    def holding(self, model: Any) -> Iterator[Self]:
+        """Yield the trainer, as if it were made for ``model``, which has what it learnt afterwards.
 
         Every variable crosses, not the weights alone: the states of dropout's random streams are among them.
         """
         for variable, value in zip(self.model.optimizer.variables, self._start, strict=True):
             variable.assign(value)
         _copy(model, self._skeleton)
-        yield self.model
+        yield self
         _copy(self._skeleton, model)
 
 

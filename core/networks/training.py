@@ -10,15 +10,15 @@ import numpy as np
 
 from core import backend
 from core.artefacts import Images, Labels
+from core.checkpoint import Checkpoint
 from core.faults import StageError
+from core.networks.epochs import STEPS_AT_ONCE, prepare
 from core.networks.trainers import trainer
+from core.networks.training_state import TrainingState
 from core.run import Progress
 
 Optimizer = Literal["adam", "adadelta", "rmsprop", "sgd"]
-Perturb = Callable[[Images, Labels], Images]
-
-STEPS_AT_ONCE = 64
-"""Optimiser steps per call into the framework. Against one step per call, a dense network trains 2.5 times as fast."""
+Perturb = Callable[[Images, Labels, np.random.Generator], Images]
 
 
 def fit(
@@ -33,15 +33,17 @@ def fit(
     optimizer: Optimizer = "adam",
     shuffle: bool = True,
     progress: Progress | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> list[float]:
     """Train a model in place on images (n, h, w, c) and labels (n,); return the mean cross-entropy of each epoch.
 
-    On a CPU the same seed gives the same weights.
+    On a CPU the same seed gives the same weights, whether or not the training was interrupted and went on from the checkpoint.
 
     Raises:
         StageError: the loss is no longer finite.
+        Stopped: the process was asked to stop; the checkpoint has what is needed to go on.
     """
-    steps = steps_per_call(len(x), batch_size)
+    steps = _steps_of_keras(len(x), batch_size)
 
     def compiled(copy: Any) -> Any:
         wrapper = backend.keras().Model(copy.inputs[0], copy.outputs[0])
@@ -49,7 +51,16 @@ def fit(
         return wrapper
 
     with trainer(model, compiled, ("fit", optimizer, learning_rate, steps)).holding(model) as copy:
-        return _fit(copy, x, y, epochs, batch_size, seed, shuffle, progress)
+        return copy.epochs.train(
+            [x],
+            [y],
+            epochs=epochs,
+            batch_size=batch_size,
+            seed=seed,
+            shuffle=shuffle,
+            report=_watched(epochs, progress),
+            checkpoint=checkpoint,
+        )
 
 
 def fit_pairs(
@@ -65,6 +76,7 @@ def fit_pairs(
     seed: int,
     shuffle: bool = True,
     progress: Progress | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> list[float]:
     """Train a model in place with Adam on ratio * CE(f(clean), y) + (1 - ratio) * CE(f(adversarial), y).
 
@@ -72,8 +84,9 @@ def fit_pairs(
 
     Raises:
         StageError: the loss is no longer finite.
+        Stopped: the process was asked to stop; the checkpoint has what is needed to go on.
     """
-    steps = steps_per_call(len(y), batch_size)
+    steps = _steps_of_keras(len(y), batch_size)
 
     def compiled(copy: Any) -> Any:
         keras = backend.keras()
@@ -83,7 +96,16 @@ def fit_pairs(
         return wrapper
 
     with trainer(model, compiled, ("fit_pairs", ratio, learning_rate, steps)).holding(model) as copy:
-        return _fit(copy, [clean, adversarial], [y, y], epochs, batch_size, seed, shuffle, progress)
+        return copy.epochs.train(
+            [clean, adversarial],
+            [y, y],
+            epochs=epochs,
+            batch_size=batch_size,
+            seed=seed,
+            shuffle=shuffle,
+            report=_watched(epochs, progress),
+            checkpoint=checkpoint,
+        )
 
 
 def fit_on_the_fly(
@@ -97,33 +119,41 @@ def fit_on_the_fly(
     batch_size: int,
     learning_rate: float,
     rng: np.random.Generator,
+    attack_rng: np.random.Generator,
     progress: Progress | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> list[float]:
-    """Train a model in place with Adam, a share of each batch replaced by ``perturb(images, labels)``.
+    """Train a model in place with Adam, a share of each batch replaced by ``perturb(images, labels, attack_rng)``.
 
     ``perturb`` is called before each step, so it attacks the model as it stands; ceil(share * batch) images,
     drawn anew each time, are given to it. Returns the mean cross-entropy of each epoch.
 
     Raises:
         StageError: the loss is no longer finite.
+        Stopped: the process was asked to stop; the checkpoint has what is needed to go on.
     """
     # The attack looks at the model as it stands, so it is trained in no copy; the wrapper keeps the optimiser out of it.
     wrapper = backend.keras().Model(model.inputs[0], model.outputs[0])
     _compile(wrapper, new_optimizer("adam", learning_rate), steps=1)
-    losses = []
-    for epoch in range(epochs):
+    wrapper.optimizer.build(wrapper.trainable_variables)
+    prepare(wrapper, [x], [y])
+    state, report = TrainingState(wrapper, checkpoint, rng, attack_rng), _watched(epochs, progress)
+    losses, _ = state.restore()
+    for epoch in range(len(losses), epochs):
+        # Dropout on torch draws from its global stream.
+        backend.seed(int(rng.integers(2**31)))
         order = rng.permutation(len(x))
-        wrapper.reset_metrics()
-        loss = math.nan
+        total = 0.0
         for start in range(0, len(x), batch_size):
             batch = order[start : start + batch_size]
             images, labels = x[batch], y[batch]
             replaced = rng.permutation(len(batch))[: math.ceil(share * len(batch))]
-            images[replaced] = perturb(images[replaced], labels[replaced])
-            loss = float(wrapper.train_on_batch(images, labels))
-        losses.append(finite(loss, epoch))
-        if progress:
-            progress(epoch + 1, epochs, "epochs")
+            images[replaced] = perturb(images[replaced], labels[replaced], attack_rng)
+            total += len(batch) * float(wrapper.train_on_batch(images, labels))
+        losses.append(total / len(x))
+        report(epoch, losses[-1])
+        if state.due:
+            state.save(losses, 0)
     return losses
 
 
@@ -171,20 +201,20 @@ def _compile(model: Any, optimizer: Any, *, steps: int, loss_weights: list[float
     )
 
 
-def _fit(
-    model: Any, x: Any, y: Any, epochs: int, batch_size: int, seed: int, shuffle: bool, progress: Progress | None
-) -> list[float]:
-    losses: list[float] = []
+def _steps_of_keras(n: int, batch_size: int) -> int:
+    # On TensorFlow, ``Epochs`` has a program of its own, which is the same for sets of any size.
+    return 1 if backend.name() == "tensorflow" else steps_per_call(n, batch_size)
 
-    def report(epoch: int, logs: dict[str, float]) -> None:
-        losses.append(finite(logs["loss"], epoch))
+
+def _watched(epochs: int, progress: Progress | None) -> Callable[[int, float], None]:
+    """Return what is told the loss of each epoch: it ends a training that diverges, and tells how far it is."""
+
+    def report(epoch: int, loss: float) -> None:
+        finite(loss, epoch)
         if progress:
             progress(epoch + 1, epochs, "epochs")
 
-    callbacks = [backend.keras().callbacks.LambdaCallback(on_epoch_end=report)]
-    backend.seed(seed)
-    model.fit(x, y, batch_size=batch_size, epochs=epochs, shuffle=shuffle, verbose=0, callbacks=callbacks)
-    return losses
+    return report
 
 
 def finite(loss: float, epoch: int) -> float:

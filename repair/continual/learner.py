@@ -77,7 +77,8 @@ class Learner:
         rng = self._run.rng(f"order {self._step}")
         orders = [epoch(len(new), len(self.memory), settings.batch_size, rng) for _ in range(settings.epochs)]
         batches = [rows[start : start + batch] for rows in orders for start in range(0, len(rows), batch)]
-        with self._trainer(len(batches) // settings.epochs, distillation).holding(self.model) as wrapper:
+        with self._trainer(len(batches) // settings.epochs, distillation).holding(self.model) as copy:
+            wrapper = copy.model
             set_objective(wrapper, self.model, rivals, self._known, self._penalty)
             backend.seed(self._run.framework_seed() + self._step)
             reporter = self._reporter(len(batches) // settings.epochs)

@@ -70,6 +70,7 @@ class TrainedTarget(Target):
             optimizer=self.optimizer,
             seed=seed,
             progress=run.progress,
+            checkpoint=run.checkpoint,
         )
         run.images += self.epochs * len(data.train)
         return Classifier(model)

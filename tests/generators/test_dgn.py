@@ -9,8 +9,9 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from core import backend
+from core import backend, stop
 from core.artefacts import Examples
+from core.checkpoint import Checkpoint
 from core.class_generators import GeneratorLoss
 from core.classifier import Classifier
 from core.component import Ref
@@ -105,11 +106,16 @@ PIXELS = PixelRanking(np.random.default_rng(5).normal(size=(3, *SHAPE)))
 
 
 def surroundings(
-    model: Classifier, ranking: Any, part: Any = None, prepared: Any = None, data: Examples = EXAMPLES
+    model: Classifier,
+    ranking: Any,
+    part: Any = None,
+    prepared: Any = None,
+    data: Examples = EXAMPLES,
+    checkpoint: Checkpoint | None = None,
 ) -> Run:
     known: dict[Any, Any] = {MODEL: model, DATA: data, replace(DATA, part="train"): data, RANKING: ranking}
     known[prepared_by("networks")] = prepared
-    return Run("it", 1, part, known.__getitem__, lambda _: {}, lambda *_: None)
+    return Run("it", 1, part, known.__getitem__, lambda _: {}, lambda *_: None, checkpoint=checkpoint)
 
 
 def dgn(loss: GeneratorLoss, **fields: Any) -> DGN:
@@ -155,6 +161,27 @@ def test_each_class_starts_anew_however_many_came_before() -> None:
     alone = learn(dgn(loss), surroundings(model, PIXELS, data=last)).networks[2].get_weights()
     for one, two in zip(among_three, alone, strict=True):
         np.testing.assert_allclose(one, two, atol=1e-4)
+
+
+def test_a_training_that_is_stopped_again_and_again_comes_to_the_same(tmp_path: Path) -> None:
+    model = target()
+    expected = learn(dgn(NCE()), surroundings(model, None))
+    stop.request()
+    stops = 0
+    try:
+        while True:
+            try:
+                found = learn(dgn(NCE()), surroundings(model, None, checkpoint=Checkpoint(tmp_path)))
+                break
+            except stop.Stopped:
+                stops += 1
+    finally:
+        stop.withdraw()
+    assert stops == 3 * (4 + 1)  # after each epoch of the three networks, and after each network
+    assert found.losses == expected.losses
+    for label, network in found.networks.items():
+        for one, two in zip(network.get_weights(), expected.networks[label].get_weights(), strict=True):
+            np.testing.assert_array_equal(one, two)
 
 
 def test_the_lrp_loss_leads_to_its_minimum() -> None:

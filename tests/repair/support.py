@@ -8,6 +8,7 @@ import numpy as np
 
 from core import backend
 from core.artefacts import Examples
+from core.checkpoint import Checkpoint
 from core.classifier import Classifier
 from core.component import Component, Ref
 from core.run import Run
@@ -46,6 +47,6 @@ def weights(classifier: Classifier) -> np.ndarray:
     return np.concatenate([w.ravel() for w in classifier.model.get_weights()])
 
 
-def run(component: Component, loaded: dict[Ref[Any], Any], seed: int = 0) -> Run:
+def run(component: Component, loaded: dict[Ref[Any], Any], seed: int = 0, checkpoint: Checkpoint | None = None) -> Run:
     """Return a run that knows these artefacts, as the engine gives them to a component whose references are bound."""
-    return Run("v2", seed, None, loaded.__getitem__, lambda _: {}, lambda *_: None)
+    return Run("v2", seed, None, loaded.__getitem__, lambda _: {}, lambda *_: None, checkpoint=checkpoint)

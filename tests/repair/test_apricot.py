@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from core import backend
+from core import backend, stop
 from core.artefacts import Examples
+from core.checkpoint import Checkpoint
 from core.classifier import Classifier
 from core.component import Ref
 from core.faults import StageError
@@ -113,6 +115,29 @@ def test_held_out_accuracy_never_drops_and_the_first_version_stays() -> None:
     assert not np.array_equal(weights(first), weights(other))
     accuracies = [(model.predict(held_out.x) == held_out.y).mean() for model in (source, first)]
     assert accuracies[1] > accuracies[0]
+
+
+def test_a_fixing_that_is_stopped_again_and_again_comes_to_the_same(tmp_path: Path) -> None:
+    source, component = Classifier(small_model()), fix(rounds=3)
+    expected = produced(component, source)
+    preparation = component.preparations()["reduced"]
+    known: dict[Ref[Any], Any] = {MODEL: source, DATA: examples(), HELD_OUT: examples(30, seed=5)}
+    stop.request()
+    stops = []
+    try:
+        for stage, folder in ((preparation, tmp_path / "reduced"), (component, tmp_path / "fixing")):
+            stops.append(0)
+            while True:
+                try:
+                    made = stage.produce(run(stage, known, 0, Checkpoint(folder)))
+                    break
+                except stop.Stopped:
+                    stops[-1] += 1
+            known[prepared("reduced")] = made
+    finally:
+        stop.withdraw()
+    assert stops == [3 * (10 + 1), 3]  # after the epochs of each reduced model and after each model; after each round
+    np.testing.assert_array_equal(weights(made), weights(expected))
 
 
 def test_without_training_only_the_adaptation_is_left() -> None:

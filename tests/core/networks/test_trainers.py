@@ -79,12 +79,11 @@ def test_pairs_are_not_taken_for_single_images() -> None:
     assert not np.array_equal(flat(plain), flat(paired))
 
 
-def test_sets_of_many_sizes_need_few_trainers() -> None:
+def test_sets_of_all_sizes_share_one() -> None:
     x, y = np.tile(X, (20, 1, 1, 1)), np.tile(Y, 20)
-    for n in range(100, 1001, 100):
+    for n in range(100, 1001, 300):
         fit(network(), x[:n], y[:n], **ALIKE)
-    # 7 to 63 batches: 4, 8, 16 and 32 steps at a time.
-    assert made() == 4 * KEPT
+    assert made() == 1 * KEPT
 
 
 def test_a_training_that_failed_leaves_nothing_behind() -> None:

@@ -145,7 +145,7 @@ def test_on_the_fly_each_image_is_seen_once_an_epoch_and_a_share_is_given_to_the
     model = linear()
     kernels: list[np.ndarray] = []
 
-    def perturb(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    def perturb(images: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         rows = np.rint(images[:, 0, 0, 0] * 50).astype(int)
         np.testing.assert_array_equal(labels, rows % 4)
         kernels.append(model.get_weights()[0])
@@ -153,8 +153,9 @@ def test_on_the_fly_each_image_is_seen_once_an_epoch_and_a_share_is_given_to_the
         return images
 
     fit_on_the_fly(
-        model, x, y, perturb, share=0.3, epochs=2, batch_size=16, learning_rate=RATE, rng=np.random.default_rng(0)
-    )
+        model, x, y, perturb, share=0.3, epochs=2, batch_size=16, learning_rate=RATE, rng=np.random.default_rng(0),
+        attack_rng=np.random.default_rng(1),
+    )  # fmt: skip
     # ceil(0.3 * 16) of the whole batches, ceil(0.3 * 2) of the last.
     assert [n for n, _ in given] == [5, 5, 5, 1] * 2
     for epoch in (given[:4], given[4:]):
@@ -163,12 +164,25 @@ def test_on_the_fly_each_image_is_seen_once_an_epoch_and_a_share_is_given_to_the
     assert all(not np.array_equal(a, b) for a, b in pairwise(kernels))
 
 
+def test_on_the_fly_the_loss_of_an_epoch_is_the_mean_over_all_its_images() -> None:
+    """Of a model that hardly learns: log of the classes, whatever the last batch is."""
+    zeros, y = np.zeros_like(X), np.repeat([0, 1, 2, 3, 0], 10)
+    streams = {"rng": np.random.default_rng(0), "attack_rng": np.random.default_rng(1)}
+    model = linear()
+    model.set_weights([model.get_weights()[0], np.array([1, 0, 0, 0], np.float32)])
+    (loss,) = fit_on_the_fly(
+        model, zeros, y, lambda x, y, rng: x, share=0.5, epochs=1, batch_size=16, learning_rate=1e-9, **streams
+    )
+    total = np.log(np.e + 3)
+    assert loss == pytest.approx(total - 0.4, rel=1e-5)
+
+
 def test_on_the_fly_with_the_whole_set_as_one_batch_is_plain_training_on_the_perturbed_images() -> None:
     shift = np.float32(0.1)
     flown, plain = linear(), linear()
     losses = fit_on_the_fly(
-        flown, X, Y, lambda x, _: x + shift, share=1.0, epochs=4, batch_size=50, learning_rate=RATE,
-        rng=np.random.default_rng(0),
+        flown, X, Y, lambda x, y, rng: x + shift, share=1.0, epochs=4, batch_size=50, learning_rate=RATE,
+        rng=np.random.default_rng(0), attack_rng=np.random.default_rng(1),
     )  # fmt: skip
     expected = fit(plain, X + shift, Y, epochs=4, batch_size=50, learning_rate=RATE, seed=0)
 
