@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar
 
 from core.cluster import Cluster, Premises, threads
 from core.component import Range
+from core.storage.ledger import JOB, LOG
 
 _WALLTIME = r"(?:(\d+)-)?(\d{1,4}):([0-5]\d):([0-5]\d)"
 _MEMORY = r"\d+(\.\d+)?[KMGT]i?B"
@@ -39,14 +40,15 @@ exit $code
 class JobQueue(Cluster):
     """One job for each worker, submitted while there is work for it and ended when there is none.
 
-    ``queue_class`` is the class of dask-jobqueue for the batch system, ``submit`` the program that submits jobs, ``log`` the name
-    of the file of what a job says, as a shell has it. ``alone`` are directives of a job that is no array; ``array`` is the
+    ``queue_class`` is the class of dask-jobqueue for the batch system, ``submit`` the program that submits jobs, ``id`` the variable
+    with a job's name for itself, ``log`` the name of the file of what a job says, as a shell has it. ``alone`` are directives of a job that is no array; ``array`` is the
     directive that makes an array of jobs, ``index`` the variable that counts them from 1, ``again`` the shell command with which
     one that was interrupted asks to be run again.
     """
 
     queue_class: ClassVar[str]
     submit: ClassVar[str]
+    id: ClassVar[str]
     log: ClassVar[str]
     alone: ClassVar[tuple[str, ...]] = ()
     array: ClassVar[str]
@@ -131,7 +133,8 @@ class JobQueue(Cluster):
     def _prologue(self, premises: Premises) -> list[str]:
         variables = {**premises.environment, **threads(self.cores)}
         exports = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
-        return [*exports, f'export TEMPER_LOG={shlex.quote(str(_logs(premises)))}/"{self.log}"', *self.setup]
+        log = f'{shlex.quote(str(_logs(premises)))}/"{self.log}"'
+        return [*exports, f'export {LOG}={log} {JOB}="${{{self.id}}}"', *self.setup]
 
     @abstractmethod
     def job(self) -> dict[str, Any]:

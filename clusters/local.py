@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
-from collections.abc import Iterator
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any
 
-from core.cluster import Cluster, Premises, threads
+from core.cluster import LOGS, Cluster, Premises, exit_in_words, threads
 from core.component import Range
+
+_PATIENCE = 2.0
+"""Seconds within which the end of a process is known to its nanny."""
+_EXITS: dict[int, int] = {}
+"""The exit codes of the workers that this process has had, by process id."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,16 +41,17 @@ class Local(Cluster):
             yield "gpus", f"{self.workers} workers use no more than {self.workers} of {self.gpus}; raise workers"
 
     def start(self, premises: Premises) -> Any:
-        from distributed import Nanny, Scheduler, SpecCluster
+        from distributed import Scheduler, SpecCluster
 
         folder = str(premises.folder)
+        nanny = _nanny()
         workers = {
             number: {
-                "cls": Nanny,
+                "cls": nanny,
                 "options": {
                     "nthreads": 1,
                     "memory_limit": 0,
-                    "env": {**premises.environment, **self._share(number)},
+                    "env": {**premises.environment, **self._share(number), LOGS: _logs()},
                     "local_directory": folder,
                     "silence_logs": logging.CRITICAL,
                     "host": "127.0.0.1",
@@ -51,6 +62,12 @@ class Local(Cluster):
         scheduler = {"cls": Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard": False}}
         return SpecCluster(workers=workers, scheduler=scheduler, silence_logs=logging.CRITICAL)
 
+    def fate(self, worker: Mapping[str, Any]) -> str:
+        pid, deadline = int(worker["pid"]), time.monotonic() + _PATIENCE
+        while pid not in _EXITS and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return exit_in_words(_EXITS[pid]) if pid in _EXITS else ""
+
     def _share(self, number: int) -> dict[str, str]:
         """Return the variables that give a worker its share of the machine."""
         share = threads(max(1, (os.cpu_count() or 1) // self.workers))
@@ -59,3 +76,32 @@ class Local(Cluster):
         if self.gpus < self.workers:
             share |= {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
         return share
+
+
+@cache
+def _logs() -> str:
+    """Return the folder in which the workers of this process keep their logs as long as it lives."""
+    folder = tempfile.mkdtemp(prefix="temper-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def _nanny() -> type:
+    """Return Dask's nanny, which here remembers how its workers ended."""
+    from distributed import Nanny
+
+    class Witness(Nanny):  # type: ignore[misc]
+        _watched: int | None = None
+
+        async def instantiate(self) -> Any:
+            self._watched = None
+            status = await super().instantiate()
+            self._watched = self.pid
+            return status
+
+        def _on_worker_exit_sync(self, exitcode: int) -> None:
+            if self._watched is not None:
+                _EXITS[self._watched] = exitcode
+            super()._on_worker_exit_sync(exitcode)
+
+    return Witness

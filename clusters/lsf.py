@@ -18,6 +18,7 @@ class LSF(JobQueue):
 
     tag = "lsf"
     queue_class = "LSFCluster"
+    id = "LSB_JOBID"
     log = "temper-${LSB_JOBID}.err"
     submit = "bsub"
     array = '#BSUB -J "temper[1-{count}]"\n#BSUB -Q 130'

@@ -17,6 +17,7 @@ class SGE(JobQueue):
 
     tag = "sge"
     queue_class = "SGECluster"
+    id = "JOB_ID"
     log = "temper.o${JOB_ID}"
     submit = "qsub"
     array = "#$ -t 1-{count}"

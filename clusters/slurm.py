@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from clusters.jobqueue import JobQueue
+from core.cluster import exit_in_words
 from core.component import Range
+
+_PATIENCE = 10.0
+"""Seconds within which Slurm knows how a job ended."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +26,7 @@ class Slurm(JobQueue):
 
     tag = "slurm"
     queue_class = "SLURMCluster"
+    id = "SLURM_JOB_ID"
     log = "temper-${SLURM_JOB_ID}.err"
     submit = "sbatch"
     # A worker that is put back into the queue would come to a runner that has replaced it.
@@ -37,6 +45,14 @@ class Slurm(JobQueue):
         if 0 < self.seconds <= self.grace:
             yield "grace", f"{self.grace} s leave nothing of a walltime of {self.walltime}"
 
+    def fate(self, worker: Mapping[str, Any]) -> str:
+        if not worker.get("job"):
+            return ""
+        deadline = time.monotonic() + _PATIENCE
+        while (found := _fate(str(worker["job"]))) is None and time.monotonic() < deadline:
+            time.sleep(0.2)
+        return found or ""
+
     def job(self) -> dict[str, Any]:
         directives = [f"--signal=B:TERM@{self.grace}", *self.options]
         if self.gpus:
@@ -48,3 +64,24 @@ class Slurm(JobQueue):
             "job_cpu": self.cores,
             "job_extra_directives": directives,
         }
+
+
+def _fate(job: str) -> str | None:
+    """Return what Slurm says of a job that has ended, nothing where it knows no such job, ``None`` while it ends."""
+    try:
+        asked = subprocess.run(
+            ["scontrol", "show", "job", "--oneliner", job],
+            capture_output=True,
+            text=True,
+            timeout=_PATIENCE,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    said = dict(re.findall(r"(JobState|ExitCode)=(\S+)", asked.stdout))
+    if not said:
+        return ""
+    if said["JobState"] in ("RUNNING", "COMPLETING"):
+        return None
+    code, _, number = said["ExitCode"].partition(":")
+    return f"{exit_in_words(-int(number) if int(number) else int(code))}, the job {said['JobState']}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,9 @@ from typing import Annotated, Any, ClassVar
 
 from core.component import Component, Range
 
+LOGS = "TEMPER_LOGS"
+"""The environment variable that names the folder in which each worker keeps a log of its own."""
+
 
 def threads(count: int) -> dict[str, str]:
     """Return the variables that let a process compute on so many processors.
@@ -18,6 +22,16 @@ def threads(count: int) -> dict[str, str]:
     What a network learns depends on this number in the last digits: sums are split among the threads.
     """
     return dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), str(count))
+
+
+def exit_in_words(code: int) -> str:
+    """Return how a process ended whose exit code is ``code``, which is minus the signal where one killed it."""
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        return f"killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"killed by signal {-code}"
 
 
 @dataclass(frozen=True)
@@ -57,6 +71,13 @@ class Cluster(Component):
     def array_job(self, command: Sequence[str], premises: Premises) -> str | None:
         """Return a script that submits ``workers`` shards of a command as one job, or ``None`` if there is no batch system."""
         return None
+
+    def fate(self, worker: Mapping[str, Any]) -> str:
+        """Return how a worker's process came to its end, such as ``killed by SIGKILL``, or nothing if that cannot be known.
+
+        ``worker`` is what the ledger has of it: ``host``, ``pid`` and, in a batch system, ``job``.
+        """
+        return ""
 
     @abstractmethod
     def start(self, premises: Premises) -> Any:

@@ -36,6 +36,7 @@ class Meter:
     def watching(self, look: Callable[[int], None]) -> Iterator[None]:
         """Measure the block; ``look`` is called with the peak memory so far at every new peak."""
         start, cpu = time.perf_counter(), self._cpu_seconds()
+        self._look(look)  # at once: a process may be killed before the thread has run
         done = threading.Event()
         watch = threading.Thread(target=self._watch, args=(look, done), daemon=True, name="memory")
         watch.start()
@@ -56,10 +57,11 @@ class Meter:
         return float(times.user + times.system)
 
     def _watch(self, look: Callable[[int], None], done: threading.Event) -> None:
-        while True:
-            memory = self._process.memory_info().rss
-            if memory > self.cost.peak_memory:
-                self.cost.peak_memory = memory
-                look(memory)
-            if done.wait(INTERVAL):
-                return
+        while not done.wait(INTERVAL):
+            self._look(look)
+
+    def _look(self, look: Callable[[int], None]) -> None:
+        memory = self._process.memory_info().rss
+        if memory > self.cost.peak_memory:
+            self.cost.peak_memory = memory
+            look(memory)

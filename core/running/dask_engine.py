@@ -14,6 +14,8 @@ from core.running.engine import Unreachable, Watcher
 from core.running.premises import premises
 from core.running.task import Outcome, Task, perform
 from core.running.warned import heed_warnings
+from core.running.worker_log import keep_log
+from core.storage.ledger import StageDied
 
 BEGAN, PROGRESS = "began", "progress"
 """The topics on which workers speak to the runner."""
@@ -43,7 +45,7 @@ class DaskEngine:
             logging.getLogger(name).setLevel(logging.CRITICAL)
         logging.getLogger("dask_jobqueue").setLevel(logging.CRITICAL)
         self.slots = cluster.slots
-        self._root, self._watcher = root, watcher
+        self._root, self._workers, self._watcher = root, cluster, watcher
         self._tasks: dict[Any, Task] = {}
         with dask.config.set({**_SETTINGS, **cluster.settings}):
             self._cluster = cluster.start(premises(root))
@@ -54,7 +56,7 @@ class DaskEngine:
                 raise Unreachable(
                     f"no scheduler answers at {self._cluster}: {error}; start one, or mend the file"
                 ) from error
-        heed_warnings(self._client)
+        self._client.register_plugin(_manners())
         self._client.subscribe_topic(BEGAN, lambda event: watcher.began(*event[1]))
         self._client.subscribe_topic(PROGRESS, lambda event: watcher.report(*event[1]))
 
@@ -76,10 +78,17 @@ class DaskEngine:
         future = done.pop()
         task = self._tasks.pop(future)
         if future.status == "finished":
-            return Outcome(**future.result())
+            return self._explained(Outcome(**future.result()))
         self._watcher.say(f"{task.label}: the worker was lost; trying again")
         self.submit(task)
         return None
+
+    def _explained(self, outcome: Outcome) -> Outcome:
+        """Return an outcome with how the workers that died of it came to their end, as far as that can be known from here."""
+        if not outcome.deaths:
+            return outcome
+        ended = [{**record, "end": self._workers.fate(record)} for record in outcome.deaths]
+        return Outcome.of_deaths(outcome.fingerprint, StageDied(ended))
 
     def close(self) -> None:
         logging.disable(logging.CRITICAL)  # workers that are ended on purpose complain about it
@@ -102,3 +111,17 @@ def _perform(values: dict[str, Any], root: str) -> dict[str, Any]:
         worker.log_event(PROGRESS, what)
 
     return asdict(perform(task, Path(root), report))
+
+
+def _manners() -> Any:
+    """Return what a worker does before its first task."""
+    from distributed import WorkerPlugin
+
+    class Manners(WorkerPlugin):  # type: ignore[misc]
+        name = "manners"
+
+        def setup(self, worker: Any) -> None:
+            keep_log()
+            heed_warnings(worker)
+
+    return Manners()

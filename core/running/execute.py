@@ -131,7 +131,7 @@ class Execution:
                 self._reopen(outcome.damaged)
                 self._agenda.give_back(work.fingerprint)
             case _:
-                self._fail(work, self._failures.add(work, outcome.cause, outcome.log, outcome.cost))
+                self._fail(work, self._failures.add(work, outcome.cause, outcome.log, outcome.cost, outcome.host))
 
     def _reopen(self, fingerprint: str) -> None:
         self._store.drop(fingerprint)

@@ -191,7 +191,8 @@ class Session:
 
 def _csv(records: Sequence[Mapping[str, Any]]) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(text, ["stage", "label", "cause", "seconds", "peak_memory", "log"], lineterminator="\n")
+    columns = ["stage", "label", "cause", "host", "seconds", "peak_memory", "log"]
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(records)
     return text.getvalue()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -68,7 +69,11 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a task ended. ``cause`` is one line; ``log`` the whole story; ``damaged`` the input that must be remade."""
+    """How a task ended.
+
+    ``cause`` is one line; ``log`` the whole story; ``damaged`` the input that must be remade; ``deaths`` what the ledger has of
+    the workers that died of the task.
+    """
 
     fingerprint: str
     status: Status
@@ -76,6 +81,21 @@ class Outcome:
     log: str = ""
     damaged: str = ""
     cost: Mapping[str, Any] = field(default_factory=dict)
+    host: str = field(default_factory=socket.gethostname)
+    deaths: tuple[Mapping[str, Any], ...] = ()
+
+    @classmethod
+    def of_deaths(cls, fingerprint: str, death: StageDied) -> Outcome:
+        """Return the outcome of a task that its workers died of."""
+        return cls(
+            fingerprint,
+            "failed",
+            str(death),
+            death.log,
+            cost={"peak_memory": death.peak_memory},
+            host=death.host,
+            deaths=tuple(death.records),
+        )
 
 
 def perform(task: Task, root: Path, report: Report) -> Outcome:
@@ -95,7 +115,7 @@ def perform(task: Task, root: Path, report: Report) -> Outcome:
     except Damaged as damage:
         return Outcome(task.fingerprint, "damaged", str(damage), damaged=damage.fingerprint)
     except StageDied as death:
-        return Outcome(task.fingerprint, "failed", str(death), death.log, cost={"peak_memory": death.peak_memory})
+        return Outcome.of_deaths(task.fingerprint, death)
     except Exception as error:  # noqa: BLE001 - whatever a component raises costs its own stage only
         checkpoint.drop()  # what led here would lead here again
         cause = "out of memory" if isinstance(error, MemoryError) else f"{type(error).__name__}: {error}"

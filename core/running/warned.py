@@ -13,20 +13,8 @@ _SIGNALS = ("SIGTERM", "SIGUSR1", "SIGUSR2", "SIGXCPU")
 """The warnings of batch systems: Slurm's TERM, Grid Engine's USR1 and USR2, the limit on processor time."""
 
 
-def heed_warnings(client: Any) -> None:
-    """Let every worker of a Dask client that is told to end finish or interrupt its stage first."""
-    from distributed import WorkerPlugin
-
-    class Warned(WorkerPlugin):  # type: ignore[misc]
-        name = "warned"
-
-        def setup(self, worker: Any) -> None:
-            _heed(worker)
-
-    client.register_plugin(Warned())
-
-
-def _heed(worker: Any) -> None:
+def heed_warnings(worker: Any) -> None:
+    """Let a Dask worker that is told to end finish or interrupt its stage first; called in its event loop."""
     stop.withdraw()
     loop = asyncio.get_running_loop()
     leaving: list[asyncio.Task[None]] = []

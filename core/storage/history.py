@@ -65,8 +65,8 @@ class Failures:
         """Return the artefacts that failed."""
         return {path.stem for path in self._folder.glob("*.json")}
 
-    def add(self, work: Work, cause: str, log: str, cost: Mapping[str, Any]) -> dict[str, Any]:
-        """Write a failure down, its log beside it, and return the record."""
+    def add(self, work: Work, cause: str, log: str, cost: Mapping[str, Any], host: str) -> dict[str, Any]:
+        """Write a failure on a host down, its log beside it, and return the record."""
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / f"{work.fingerprint}.log"
         path.write_text(log or cause, encoding="utf-8")
@@ -74,6 +74,7 @@ class Failures:
             "stage": work.stage,
             "label": work.label,
             "cause": cause,
+            "host": host,
             "seconds": cost.get("seconds"),
             "peak_memory": cost.get("peak_memory"),
             "log": str(path),

@@ -23,7 +23,9 @@ MAX_EVICTIONS = 5
 """Workers taken away by their batch system within one run after which a stage is given up."""
 LOG = "TEMPER_LOG"
 """The environment variable that names the file into which a batch system writes what a worker says."""
-LAST_LINES = 20
+JOB = "TEMPER_JOB"
+"""The environment variable that names the job of a batch system in which a worker lives."""
+LAST_LINES = 40
 
 _OPEN: set[Attempt] = set()
 """The attempts under way in this process."""
@@ -38,23 +40,26 @@ def excuse() -> None:
 class StageDied(Exception):
     """A stage's worker process died too often.
 
-    ``peak_memory`` is the most memory it was seen to use, in bytes; ``log`` the last lines that its workers wrote, if a batch
-    system kept them.
+    ``records`` are the attempts that took their worker with them, the first first; in each, ``end`` says how the process came to
+    its end, once somebody knows. ``peak_memory`` is the most memory one was seen to use, in bytes; ``log`` tells of each attempt
+    where and how it ended, with the last lines that its worker wrote, if they were kept.
     """
 
     def __init__(self, records: Sequence[Mapping[str, Any]]) -> None:
+        self.records = sorted(records, key=lambda record: float(record.get("started", 0)))
         self.peak_memory = max(int(record["peak_memory"]) for record in records)
-        self.log = "\n".join(_last_lines(record) for record in records)
+        self.log = "\n".join(map(_story, self.records))
+        self.host = ", ".join(dict.fromkeys(str(record["host"]) for record in self.records))
         if all(record.get("warned") for record in records):
             super().__init__(
                 f"its batch system ended {len(records)} workers before the stage was done or could keep what it had; give "
                 "workers a longer walltime"
             )
             return
+        ends = dict.fromkeys(str(record["end"]) for record in self.records if record.get("end"))
+        how = ", ".join(ends) or "killed, out of memory, or a crash in native code"
         seen = f"; it was last seen using {self.peak_memory / 2**20:,.0f} MiB" if self.peak_memory else ""
-        super().__init__(
-            f"its worker process died {len(records)} times (killed, out of memory, or a crash in native code){seen}"
-        )
+        super().__init__(f"its worker process died {len(records)} times ({how}){seen}")
 
 
 class Ledger:
@@ -108,6 +113,7 @@ class Attempt:
             "peak_memory": 0,
             "warned": stop.requested(),
             "log": os.environ.get(LOG),
+            "job": os.environ.get(JOB),
         }
         path.parent.mkdir(parents=True, exist_ok=True)
         self._write()
@@ -131,12 +137,25 @@ class Attempt:
         replace_file(self._path, json.dumps(self._record))
 
 
-def _last_lines(record: Mapping[str, Any]) -> str:
+def _story(record: Mapping[str, Any]) -> str:
+    """Return what is known of an attempt that took its worker with it."""
+    known = [f"process {record['pid']} on {record['host']}"]
+    if record.get("job"):
+        known.append(f"job {record['job']}")
+    if record.get("started"):
+        known.append(f"began {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(record['started']))}")
+    if record["peak_memory"]:
+        known.append(f"last seen using {record['peak_memory'] / 2**20:,.0f} MiB")
+    known.append(record.get("end") or "nobody saw how it ended")
+    return "\n".join([", ".join(known), *_last_lines(record)])
+
+
+def _last_lines(record: Mapping[str, Any]) -> list[str]:
     try:
         lines = Path(record.get("log") or "").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return ""
-    return "\n".join([f"{record['log']}:", *lines[-LAST_LINES:]])
+        return []
+    return [f"the last lines of {record['log']}:", *lines[-LAST_LINES:]] if lines else []
 
 
 def _alive(record: dict[str, Any]) -> bool:

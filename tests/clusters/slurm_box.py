@@ -115,7 +115,6 @@ class SlurmBox:
         host, me = socket.gethostname().split(".")[0], psutil.Process().username()
         follows = all(os.access(_CGROUPS / name / "cgroup.procs", os.W_OK) for name in ("freezer", "memory", "cpuset"))
         first = _free_ports(self._nodes + 1)
-        memory = psutil.virtual_memory().total // 2**20 * 9 // 10 // self._nodes
         lines = f"""
             ClusterName=box
             SlurmctldHost={host}(127.0.0.1)
@@ -123,7 +122,8 @@ class SlurmBox:
             SlurmUser={me}
             SlurmdUser={me}
             AuthType=auth/munge
-            AuthInfo=socket={self.folder}/run/munge.socket
+            # A job that is put back into the queue waits until its credentials have expired.
+            AuthInfo=socket={self.folder}/run/munge.socket,cred_expire=15
             CredType=cred/munge
             StateSaveLocation={self.folder}/state
             SlurmdSpoolDir={self.folder}/spool/%n
@@ -145,7 +145,7 @@ class SlurmBox:
             ReturnToService=2
             JobRequeue=1
             AccountingStorageType=accounting_storage/none
-            NodeName=n[1-{self._nodes}] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{first + 1}-{first + self._nodes}] CPUs={self._cpus} RealMemory={memory} State=UNKNOWN
+            NodeName=n[1-{self._nodes}] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{first + 1}-{first + self._nodes}] CPUs={self._cpus} RealMemory={self._cpus * 1024} State=UNKNOWN
             PartitionName=main Nodes=n[1-{self._nodes}] Default=YES MaxTime=INFINITE State=UP
         """
         self.conf.write_text("\n".join(line.strip() for line in lines.strip().splitlines()) + "\n", encoding="utf-8")
@@ -167,7 +167,7 @@ def _free_ports(count: int) -> int:
 
 
 @contextmanager
-def slurm_box(folder: Path, nodes: int = 2, cpus: int = 2) -> Iterator[SlurmBox]:
+def slurm_box(folder: Path, nodes: int = 2, cpus: int = 3) -> Iterator[SlurmBox]:
     """Start a Slurm for the duration of the block."""
     box = SlurmBox(folder, nodes, cpus)
     try:

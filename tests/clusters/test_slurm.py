@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import os
+import re
 import signal
 import subprocess
 import time
@@ -22,22 +25,28 @@ seeds: [1, 2]
 datasets:
   grey: {type: plain, images: 500}
 generate:
-  long: {type: walk, data: grey, steps: 40, seconds: 0.25, counter: COUNTER}
+  stuck: {type: trouble, data: grey, how: hang, unless: FREE, counter: COUNTER}
+  long: {type: walk, data: grey, steps: 40, seconds: SECONDS, counter: COUNTER}
   after: {type: shift, data: long, noise: {type: drawn}, counter: COUNTER}
   a: {type: shift, data: grey, noise: {type: drawn}, seconds: 0.2, counter: COUNTER}
   b: {type: shift, data: a, noise: {type: drawn, like: a}, seconds: 0.2, counter: COUNTER}
 evaluate:
-  shade: {type: shade, examples: [grey, long, after, a, b]}
+  shade: {type: shade, examples: [grey, stuck, long, after, a, b]}
 """
 CLUSTER = """
 type: slurm
-workers: 2
+workers: WORKERS
 cores: 1
 memory: 1GB
 walltime: "WALLTIME"
-grace: 20
+grace: GRACE
 interface: lo
 """
+
+
+def text(folder: Path, free: Path = PARTS, seconds: float = 0.0) -> str:
+    """The experiment, counted in a folder; no stage of it comes to no end once ``free`` is there."""
+    return EXPERIMENT.replace("COUNTER", f"{folder}/count").replace("FREE", str(free)).replace("SECONDS", str(seconds))
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +60,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, bytes]:
     """The tables of one machine."""
     folder = tmp_path_factory.mktemp("alone")
     file = folder / "experiment.yaml"
-    file.write_text(EXPERIMENT.replace("COUNTER", str(folder / "count")).replace("0.25", "0.0"), encoding="utf-8")
+    file.write_text(text(folder), encoding="utf-8")
     process = start(file, "--components", PARTS, "--outputs", folder / "outputs")
     said, _ = process.communicate(timeout=120)
     assert process.returncode == 0, said
@@ -60,16 +69,40 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, bytes]:
 
 @pytest.fixture
 def cluster(write: Callable[..., Path]) -> Path:
-    return write(CLUSTER.replace("WALLTIME", "00:10:00"), "cluster.yaml")
+    return described(write, workers=2, walltime="00:10:00", grace=20)
+
+
+def described(write: Callable[..., Path], **values: object) -> Path:
+    """Write a cluster file."""
+    text = CLUSTER
+    for name, value in values.items():
+        text = text.replace(name.upper(), str(value))
+    return write(text, "cluster.yaml")
 
 
 @pytest.fixture
 def file(write: Callable[..., Path], tmp_path: Path) -> Path:
-    return write(EXPERIMENT.replace("COUNTER", str(tmp_path / "count")))
+    return write(text(tmp_path, seconds=0.25))
 
 
-def begin(box: SlurmBox, file: Path, cluster: Path, outputs: Path) -> subprocess.Popen[str]:
-    return start(file, "--components", PARTS, "--outputs", outputs, "--on", cluster, **box.environment)
+Begin = Callable[[Path, Path, Path], subprocess.Popen[str]]
+
+
+@pytest.fixture
+def begin(box: SlurmBox) -> Iterator[Begin]:
+    """Start a run of an experiment on a cluster with a folder of results; it does not outlive the test."""
+    begun = []
+
+    def begin(file: Path, cluster: Path, outputs: Path) -> subprocess.Popen[str]:
+        begun.append(start(file, "--components", PARTS, "--outputs", outputs, "--on", cluster, **box.environment))
+        return begun[-1]
+
+    yield begin
+    for process in begun:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+    box.call(["scancel", "--user", str(os.getuid())])
 
 
 def end(process: subprocess.Popen[str], outputs: Path, alone: Mapping[str, bytes], seconds: float = 240) -> str:
@@ -97,29 +130,44 @@ def workers() -> list[psutil.Process]:
     return found
 
 
-def test_a_run_on_slurm(box: SlurmBox, file: Path, cluster: Path, tmp_path: Path, alone: Mapping[str, bytes]) -> None:
-    end(begin(box, file, cluster, tmp_path / "outputs"), tmp_path / "outputs", alone)
+def submit_array(box: SlurmBox, file: Path, cluster: Path, outputs: Path) -> None:
+    printing = start(file, "--components", PARTS, "--outputs", outputs, "--job-script", cluster, **box.environment)
+    script, _ = printing.communicate(timeout=60)
+    assert printing.returncode == 0, script
+    job = outputs.with_suffix(".sh")
+    job.write_text(script, encoding="utf-8")
+    box.call(["sbatch", str(job)])
+
+
+def first_steps(folder: Path) -> list[int]:
+    """Return the step at which each attempt at a long stage began."""
+    return [int(line.split()[-1]) for line in counted(folder) if line.startswith("long ")]
+
+
+def test_a_run_on_slurm(
+    begin: Begin, box: SlurmBox, file: Path, cluster: Path, tmp_path: Path, alone: Mapping[str, bytes]
+) -> None:
+    end(begin(file, cluster, tmp_path / "outputs"), tmp_path / "outputs", alone)
     assert "long.test seed=1 is on " in (tmp_path / "outputs" / "chain" / "log.txt").read_text(encoding="utf-8")
     box.wait(lambda: not box.jobs(), 30, "the end of the jobs")
 
 
 def test_jobs_that_are_cancelled_keep_what_they_did(
-    box: SlurmBox, file: Path, cluster: Path, tmp_path: Path, alone: Mapping[str, bytes]
+    begin: Begin, box: SlurmBox, file: Path, cluster: Path, tmp_path: Path, alone: Mapping[str, bytes]
 ) -> None:
-    process = begin(box, file, cluster, tmp_path / "outputs")
+    process = begin(file, cluster, tmp_path / "outputs")
     box.wait(lambda: long_ones_run(tmp_path), 60, "the long stages")
     time.sleep(2)
     box.call(["scancel", *box.jobs()])
     said = end(process, tmp_path / "outputs", alone)
     assert "interrupted; it has kept what it had done" in said
-    starts = [int(line.split()[-1]) for line in counted(tmp_path) if line.startswith("long ")]
-    assert max(starts) > 3, starts
+    assert max(first_steps(tmp_path)) > 3, first_steps(tmp_path)
 
 
 def test_workers_that_are_killed_cost_their_stage_only(
-    box: SlurmBox, file: Path, cluster: Path, tmp_path: Path, alone: Mapping[str, bytes]
+    begin: Begin, box: SlurmBox, file: Path, cluster: Path, tmp_path: Path, alone: Mapping[str, bytes]
 ) -> None:
-    process = begin(box, file, cluster, tmp_path / "outputs")
+    process = begin(file, cluster, tmp_path / "outputs")
     box.wait(lambda: long_ones_run(tmp_path), 60, "the long stages")
     for worker in workers():
         worker.send_signal(signal.SIGKILL)
@@ -128,30 +176,79 @@ def test_workers_that_are_killed_cost_their_stage_only(
     assert sum(line.startswith("a.") for line in done) <= 2 * 2 + 2, done
 
 
-def test_a_runner_that_is_killed_is_started_again(
-    box: SlurmBox, file: Path, cluster: Path, tmp_path: Path, alone: Mapping[str, bytes]
+def test_a_stage_that_kills_its_worker_is_told_of(
+    begin: Begin, box: SlurmBox, cluster: Path, write: Callable[..., Path], tmp_path: Path
 ) -> None:
-    process = begin(box, file, cluster, tmp_path / "outputs")
+    file = write("""
+        name: poison
+        datasets: {grey: {type: plain}}
+        generate: {poison: {type: trouble, data: grey, how: kill}}
+        evaluate: {shade: {type: shade, examples: [grey, poison]}}
+    """)
+    process = begin(file, cluster, tmp_path / "outputs")
+    said, _ = process.communicate(timeout=240)
+    assert process.returncode == 1, said
+    with (tmp_path / "outputs" / "poison" / "failures.csv").open(encoding="utf-8") as stream:
+        (failure,) = csv.DictReader(stream)
+    assert (
+        "its worker process died 2 times (killed by SIGKILL, the job FAILED); it was last seen using"
+        in failure["cause"]
+    )
+    log = Path(failure["log"]).read_text(encoding="utf-8")
+    assert (
+        len(
+            re.findall(r"^process \d+ on \S+, job \d+, began .*, killed by SIGKILL, the job FAILED$", log, re.MULTILINE)
+        )
+        == 2
+    )
+    assert log.count("last words") == 2
+
+
+def test_a_runner_that_is_killed_is_started_again(
+    begin: Begin, box: SlurmBox, file: Path, cluster: Path, tmp_path: Path, alone: Mapping[str, bytes]
+) -> None:
+    process = begin(file, cluster, tmp_path / "outputs")
     box.wait(lambda: long_ones_run(tmp_path), 60, "the long stages")
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=30)
     box.wait(lambda: not box.jobs(), 90, "the end of the jobs")
-    end(begin(box, file, cluster, tmp_path / "outputs"), tmp_path / "outputs", alone)
+    end(begin(file, cluster, tmp_path / "outputs"), tmp_path / "outputs", alone)
 
 
 def test_an_array_of_shards(
     box: SlurmBox, file: Path, cluster: Path, tmp_path: Path, alone: Mapping[str, bytes]
 ) -> None:
-    options = [file, "--components", PARTS, "--outputs", tmp_path / "outputs"]
-    printing = start(*options, "--job-script", cluster, **box.environment)
-    script, _ = printing.communicate(timeout=60)
-    assert printing.returncode == 0, script
-    (tmp_path / "job.sh").write_text(script, encoding="utf-8")
-    box.call(["sbatch", str(tmp_path / "job.sh")])
+    submit_array(box, file, cluster, tmp_path / "outputs")
     box.wait(lambda: long_ones_run(tmp_path), 60, "the long stages")
     time.sleep(1)
     box.call(["scancel", "--signal=TERM", "--batch", box.jobs()[0]])  # as before the end of the walltime
     box.wait(lambda: not box.said(["squeue", "-h"]).strip(), 240, "the end of the array")
     assert tables(tmp_path / "outputs" / "chain") == alone
-    starts = [int(line.split()[-1]) for line in counted(tmp_path) if line.startswith("long ")]
-    assert max(starts) > 0, starts
+    assert max(first_steps(tmp_path)) > 0
+
+
+def test_the_walltime_runs_out(
+    begin: Begin, box: SlurmBox, write: Callable[..., Path], tmp_path: Path, alone: Mapping[str, bytes]
+) -> None:
+    """Of jobs under a runner and of an array of shards, side by side, since Slurm counts in minutes.
+
+    The long stages outlast the time until their job is warned. The one that comes to no end keeps its job until Slurm ends it.
+    """
+    free = tmp_path / "free"
+    cluster = described(write, workers=3, walltime="00:01:00", grace=10)
+    jobs, shards = tmp_path / "jobs", tmp_path / "shards"
+    for folder in (jobs, shards):
+        folder.mkdir()
+    files = {folder: write(text(folder, free, seconds=1.25), f"{folder.name}.yaml") for folder in (jobs, shards)}
+    process = begin(files[jobs], cluster, jobs / "outputs")
+    submit_array(box, files[shards], cluster, shards / "outputs")
+    for folder in (jobs, shards):
+        box.wait(lambda folder=folder: "stuck hang" in counted(folder), 90, "the stage that comes to no end")
+    free.touch()
+    said = end(process, jobs / "outputs", alone, seconds=400)
+    assert "interrupted; it has kept what it had done" in said
+    assert "JobState=TIMEOUT" in box.said(["scontrol", "show", "jobs"])
+    box.wait(lambda: not box.said(["squeue", "-h"]).strip(), 240, "the end of the array")
+    assert tables(shards / "outputs" / "chain") == alone
+    for folder in (jobs, shards):
+        assert max(first_steps(folder)) > 3, first_steps(folder)

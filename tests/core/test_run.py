@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -127,8 +128,8 @@ def test_a_failure_costs_only_what_depends_on_it(run: Run, write: Write, tmp_pat
     assert cells["bad"] == "skipped: bad.test failed"
     assert cells["worse"] == "skipped: bad.test failed"
     failures = table(tmp_path, "trouble", "failures")
-    assert [row[:3] for row in failures[1:]] == [["bad", "bad.test", cause]]
-    assert "Traceback" in Path(failures[1][5]).read_text(encoding="utf-8")
+    assert [row[:4] for row in failures[1:]] == [["bad", "bad.test", cause, socket.gethostname()]]
+    assert "Traceback" in Path(failures[1][-1]).read_text(encoding="utf-8")
 
 
 def test_a_failure_is_remembered_until_it_is_asked_for_again(run: Run, write: Write, tmp_path: Path) -> None:

@@ -252,7 +252,7 @@ class Shade(Evaluation):
 
 @dataclass(frozen=True, kw_only=True)
 class Trouble(Generator):
-    """Raises an exception or kills its own process, unless a file is there.
+    """Raises an exception, kills its own process or comes to no end, unless a file is there.
 
     Source: made up for the tests.
     """
@@ -261,8 +261,9 @@ class Trouble(Generator):
     framework = False
 
     data: Annotated[Ref[Examples], "images to pass on"]
-    how: Annotated[str, "raise, memory or kill"]
+    how: Annotated[str, "raise, memory, kill, crash or hang"]
     unless: Annotated[str | None, "a file whose presence means that all is well"] = None
+    counter: Annotated[str | None, "file that gets a line for every trouble"] = None
 
     @property
     def stochastic(self) -> bool:
@@ -270,11 +271,17 @@ class Trouble(Generator):
 
     def produce(self, run: Run) -> Examples:
         if self.unless is None or not Path(self.unless).exists():
+            _count(self.counter, run, self.how)
             match self.how:
                 case "kill":
+                    os.write(2, b"last words\n")
                     os.kill(os.getpid(), signal.SIGKILL)
                 case "memory":
                     raise MemoryError
+                case "crash":
+                    signal.raise_signal(signal.SIGSEGV)
+                case "hang":
+                    time.sleep(3600)
                 case _:
                     raise RuntimeError("asked to fail")
         data = run[self.data]

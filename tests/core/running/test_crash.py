@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import random
 import shutil
 import signal
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -129,6 +131,30 @@ def test_workers_make_the_same_tables(chain: Path, tmp_path: Path) -> None:
     assert tables(tmp_path / "three" / "chain") == tables(tmp_path / "one" / "chain")
 
 
+def failures(results: Path) -> list[dict[str, str]]:
+    with (results / "failures.csv").open(encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_a_crash_in_native_code_says_where_it_was(write: Write, tmp_path: Path) -> None:
+    file = write(
+        """
+        name: crash
+        datasets: {grey: {type: plain}}
+        generate: {bad: {type: trouble, data: grey, how: crash}}
+        evaluate: {shade: {type: shade, examples: [bad]}}
+        """
+    )
+    process = start(file, *options(tmp_path / "outputs", "--jobs", "2"))
+    said, _ = process.communicate(timeout=300)
+    assert process.returncode == 1, said
+    (failure,) = failures(tmp_path / "outputs" / "crash")
+    assert failure["cause"].startswith("its worker process died 2 times (killed by SIGSEGV)")
+    log = Path(failure["log"]).read_text(encoding="utf-8")
+    assert log.count("Fatal Python error: Segmentation fault") == 2
+    assert "tests/parts/plain.py" in log
+
+
 def test_a_killed_worker_costs_its_own_stage_only(write: Write, tmp_path: Path) -> None:
     file = write(
         """
@@ -147,11 +173,13 @@ def test_a_killed_worker_costs_its_own_stage_only(write: Write, tmp_path: Path) 
     process = start(file, *options(tmp_path / "outputs", "--jobs", "2"))
     said, _ = process.communicate(timeout=300)
     assert process.returncode == 1, said
-    assert "its worker process died 2 times" in said
+    assert "its worker process died 2 times (killed by SIGKILL); it was last seen using " in said
     assert "1 failed" in said
-    failures = (tmp_path / "outputs" / "poison" / "failures.csv").read_text(encoding="utf-8").splitlines()
-    assert len(failures) == 2
-    assert failures[1].startswith("poison,poison.test,")
+    (failure,) = failures(tmp_path / "outputs" / "poison")
+    assert (failure["label"], failure["host"]) == ("poison.test", socket.gethostname())
+    assert int(failure["peak_memory"]) > 2**20
+    log = Path(failure["log"]).read_text(encoding="utf-8")
+    assert log.count(f" on {socket.gethostname()}, began ") == log.count("last words") == 2
     rows = (tmp_path / "outputs" / "poison" / "shade.csv").read_text(encoding="utf-8").splitlines()
     holes = [row for row in rows if "skipped: poison.test failed" in row]
     assert len(holes) == 2

@@ -83,8 +83,23 @@ def test_the_last_lines_of_a_dead_worker_are_told(tmp_path: Path, monkeypatch: p
     die(tmp_path)
     with pytest.raises(StageDied) as caught:
         Ledger(tmp_path, "f", "run").attempt().__enter__()
-    assert "job.err:\nline 80\n" in caught.value.log
+    assert caught.value.log.count("job.err:\nline 60\n") == 2
     assert caught.value.log.endswith("line 99")
+
+
+def test_what_is_known_of_each_death_is_told(tmp_path: Path) -> None:
+    die(tmp_path, 3 * 2**20)
+    die(tmp_path)
+    with pytest.raises(StageDied) as caught:
+        Ledger(tmp_path, "f", "run").attempt().__enter__()
+    first, second = caught.value.records
+    told = StageDied([{**second, "end": "killed by SIGBUS"}, {**first, "end": "killed by SIGKILL"}])
+    assert "died 2 times (killed by SIGKILL, killed by SIGBUS); it was last seen using 3 MiB" in str(told)
+    assert told.host == socket.gethostname()
+    lines = told.log.splitlines()
+    assert lines[0].startswith(f"process {first['pid']} on {socket.gethostname()}, began ")
+    assert lines[0].endswith(", last seen using 3 MiB, killed by SIGKILL")
+    assert lines[1].endswith(", killed by SIGBUS")
 
 
 def test_excuses_reach_the_attempts_of_this_process_only(tmp_path: Path) -> None:
