@@ -19,7 +19,7 @@ from core.running.progress import Progress
 from core.running.shard import Shard
 from core.running.task import Outcome, Task
 from core.storage.history import Failures, Timings
-from core.storage.lease import Leases
+from core.storage.lease import LEASES, Leases
 from core.storage.store import Store
 
 MAX_DAMAGES = 2
@@ -55,7 +55,7 @@ class Execution:
         self._graph, self._plan, self._store = graph, plan, store
         self._engine, self._progress, self._catalogue = engine, progress, catalogue
         self._failures, self._timings = Failures(store.root), Timings(store.root)
-        self._leases = Leases(store.root / ".leases")
+        self._leases = Leases(store.root / LEASES)
         self._run = uuid.uuid4().hex
         self._works = [step.work for step in plan.having("run")]
         self._agenda = Agenda(shard.order(self._works) if shard else self._works)
@@ -91,7 +91,7 @@ class Execution:
             fingerprint = work.fingerprint
             if not self._leases.acquire(fingerprint):
                 self._agenda.give_back(fingerprint, delay=ELSEWHERE)
-            elif self._made_meanwhile(fingerprint):
+            elif self._made_meanwhile(work):
                 self._leases.release(fingerprint)
                 self._close(work)
             elif (record := self._failures.get(fingerprint)) is not None:
@@ -101,8 +101,8 @@ class Execution:
                 self._begin(work)
 
     def _begin(self, work: Work) -> None:
-        if work.fingerprint in self._plan.forced:
-            self._store.drop(work.fingerprint)
+        if self._store.folder(work.fingerprint).exists():
+            self._store.drop(work.fingerprint)  # forced, or not what was written
         self._progress.start(work)
         self._engine.submit(Task.of(work, self._run, self._catalogue))
 
@@ -110,8 +110,8 @@ class Execution:
     def _running(self) -> int:
         return self._agenda.out
 
-    def _made_meanwhile(self, fingerprint: str) -> bool:
-        return fingerprint not in self._plan.forced and self._store.has(fingerprint)
+    def _made_meanwhile(self, work: Work) -> bool:
+        return work.fingerprint not in self._plan.forced and work.is_there(self._store)
 
     def _settle(self, outcome: Outcome) -> None:
         work = self._agenda[outcome.fingerprint]

@@ -18,6 +18,7 @@ from core.run import prepared
 from core.running.bound import CELL, Bound, Input
 from core.stage import Stage
 from core.storage.digest import Digests, of_value
+from core.storage.store import Store
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -55,6 +56,14 @@ class Work:
     def part(self) -> Part | None:
         """The part that is asked of a generator."""
         return self.bound.part
+
+    def is_there(self, store: Store) -> bool:
+        """Return whether its artefact is in the store.
+
+        Rows are read by nobody but the report, which could not have them made again: so they are looked at here.
+        """
+        has = store.is_sound if self.section == "evaluate" else store.has
+        return has(self.fingerprint)
 
     @property
     def ingredients(self) -> Mapping[str, Any]:

@@ -55,7 +55,7 @@ def make(
     timings, failures = Timings(store.root), Failures(store.root)
     wanted = _wanted(graph, mode, only)
     forced = _forced(graph, force)
-    present = store.present(graph.works) - forced
+    present = {f for f in store.present(graph.works) if f not in forced and graph.works[f].is_there(store)}
     needed = _needed(graph, wanted, present)
     if mode == "only_adv_training":
         _demand_generated(graph, needed)

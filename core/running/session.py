@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Collection as Names
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -122,7 +123,7 @@ class Session:
             return
         from core.report.write import write_report
 
-        before = {path: path.stat().st_mtime_ns for name in self._shown() if (path := self.folder / name).exists()}
+        before = {name: _changed(self.folder / name) for name in self._shown()}
         collection = Collection(self.experiment, self.graph, self.store)
         around = collection.around(self._provenance(seconds))
         summary = write_report(
@@ -132,9 +133,10 @@ class Session:
         replace_file(self.folder / "provenance.json", json.dumps(around.provenance, indent=1) + "\n")
         if around.failures:
             replace_file(self.folder / "failures.csv", _csv(around.failures))
-        for path, changed in before.items():
-            if path.stat().st_mtime_ns == changed:
-                path.unlink()  # a table that is declared no more, failures that are mended
+        for name, changed in before.items():
+            if changed is not None and _changed(self.folder / name) == changed:
+                # A table that is declared no more, failures that are mended.
+                (self.folder / name).unlink(missing_ok=True)
         self._mark_current(key)
         for warning in (*summary.warnings, *summary.faults):
             console.print(f"warning: {warning}", style="yellow", markup=False, highlight=False, soft_wrap=True)
@@ -181,12 +183,20 @@ class Session:
             return False
 
     def _mark_current(self, key: str) -> None:
-        files = {
-            str(path.relative_to(self.folder)): path.stat().st_size
-            for path in sorted(self.folder.rglob("*"))
-            if path.is_file() and path.name not in (MARK, LAST, "log.txt")
-        }
+        files = {}
+        for path in sorted(self.folder.rglob("*")):
+            if path.is_file() and path.name not in (MARK, LAST) and path.suffix not in (".tmp", ".txt"):
+                with suppress(FileNotFoundError):  # removed by another runner that reports, too
+                    files[str(path.relative_to(self.folder))] = path.stat().st_size
         write_json(self.folder / MARK, {"key": key, "files": files})
+
+
+def _changed(path: Path) -> int | None:
+    """Return when a file was changed, ``None`` if there is none."""
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
 
 
 def _csv(records: Sequence[Mapping[str, Any]]) -> str:

@@ -6,13 +6,20 @@ import json
 import os
 import socket
 import threading
+import time
 import uuid
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
 BEAT = 5.0
 """Seconds between two signs of life of a lease's owner."""
+LEASES = ".leases"
+"""The folder of leases in a store."""
+GRACE = 3600.0
+"""Seconds without a sign of life of any runner after which none is taken to be there, whatever clocks say."""
 EXPIRY = 60.0
 """Seconds without a sign of life after which a lease of another host is void."""
 
@@ -37,6 +44,12 @@ class Leases:
         }
         self._stop = threading.Event()
         threading.Thread(target=self._beat, daemon=True, name="leases").start()
+
+    @staticmethod
+    def under_way(folder: Path) -> bool:
+        """Return whether some runner may be making something: whether a lease was touched of late."""
+        now = time.time()
+        return any(now - touched < GRACE for touched in _touched(folder))
 
     def acquire(self, fingerprint: str) -> bool:
         """Return whether this runner may make the artefact; False while another one is making it."""
@@ -119,6 +132,12 @@ class Leases:
             return
         if expired:
             guard.unlink(missing_ok=True)
+
+
+def _touched(folder: Path) -> Iterator[float]:
+    for path in folder.glob("*"):
+        with suppress(FileNotFoundError):
+            yield path.stat().st_mtime
 
 
 def _alive(pid: int, started: float) -> bool:

@@ -68,17 +68,29 @@ class Store:
         Raises:
             Damaged: it is missing, or its content is not what was written.
         """
+        self._verify(fingerprint)
+        return kind.load(self.folder(fingerprint))
+
+    def is_sound(self, fingerprint: str) -> bool:
+        """Return whether an artefact is there with the content that was written; all of it is read, once per process."""
+        try:
+            self._verify(fingerprint)
+        except Damaged:
+            return False
+        return self.has(fingerprint)
+
+    def _verify(self, fingerprint: str) -> None:
+        if fingerprint in self._verified:
+            return
         folder = self.folder(fingerprint)
-        if fingerprint not in self._verified:
-            try:
-                files = self.meta(fingerprint)["files"]
-                for name, (_, digest) in files.items():
-                    if _sha256(folder / name) != digest:
-                        raise Damaged(fingerprint, f"{name} has changed since it was written")
-            except _GARBLED as error:
-                raise Damaged(fingerprint, str(error)) from error
-            self._verified.add(fingerprint)
-        return kind.load(folder)
+        try:
+            files = self.meta(fingerprint)["files"]
+            for name, (_, digest) in files.items():
+                if _sha256(folder / name) != digest:
+                    raise Damaged(fingerprint, f"{name} has changed since it was written")
+        except _GARBLED as error:
+            raise Damaged(fingerprint, str(error)) from error
+        self._verified.add(fingerprint)
 
     def publish(self, fingerprint: str, artefact: Artefact, meta: Mapping[str, Any]) -> None:
         """Put an artefact in its place; if another runner was faster, keep that one's."""

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from core.storage.history import referred
+from core.storage.lease import LEASES, Leases
 from core.storage.store import CHECKPOINTS, STORE, Store
 
 GRACE = 24 * 3600.0
@@ -30,10 +31,12 @@ def sweep(outputs: Path) -> tuple[int, int]:
             size += store.size(fingerprint)
             store.drop(fingerprint)
             removed += 1
-    for name in (".tmp", ".attempts", ".dask", CHECKPOINTS):
+    # A run of days never touches again what its workers start with, nor the record of a long attempt.
+    unused = () if Leases.under_way(store.root / LEASES) else (".attempts", ".dask")
+    for name in (".tmp", CHECKPOINTS, *unused):
         for leftover in (store.root / name).glob("*"):
-            if _old(leftover):
-                shutil.rmtree(leftover, ignore_errors=True)
+            if _old(leftover) and not (name == CHECKPOINTS and leftover.name in kept):
+                _remove(leftover)
     for record in (store.root / ".failed").glob("*"):
         if record.stem not in kept and _old(record):
             record.unlink(missing_ok=True)
@@ -43,6 +46,13 @@ def sweep(outputs: Path) -> tuple[int, int]:
 def _referred(outputs: Path) -> Iterator[str]:
     for folder in outputs.iterdir() if outputs.is_dir() else ():
         yield from referred(folder)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _old(path: Path) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -171,6 +173,24 @@ def test_a_lost_table_is_written_again(run: Run, write: Write, tmp_path: Path) -
     assert lost.read_bytes() == content
 
 
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_results_that_are_damaged_without_a_change_of_size_are_made_again(
+    run: Run, write: Write, tmp_path: Path, jobs: str
+) -> None:
+    run(write(PLAIN))
+    before = table(tmp_path, "plain", "shade")
+    store = tmp_path / "outputs" / ".store"
+    damaged = sorted(store.glob("*/rows.json"))[:2]
+    for path in damaged:
+        path.write_bytes(path.read_bytes()[::-1])
+    assert "2 to run" in run(write(PLAIN), "--plan")[1]
+    code, said = run(write(PLAIN), "--jobs", jobs)
+    assert code == 0, said
+    assert "2 made" in said
+    assert table(tmp_path, "plain", "shade") == before
+    assert "0 to run" in run(write(PLAIN), "--plan")[1]
+
+
 def test_tables_can_be_had_before_anything_is_finished(run: Run, write: Write, tmp_path: Path) -> None:
     code, said = run(write(PLAIN), "--tables")
     assert code == 0, said
@@ -238,6 +258,27 @@ def test_gc_keeps_what_the_last_runs_refer_to(
     run(write(PLAIN.replace("[0.1, 0.2]", "[0.1]")))
     assert "removed 2 artefacts" in run("--gc")[1]
     assert "0 to run" in run(write(PLAIN.replace("[0.1, 0.2]", "[0.1]")), "--plan")[1]
+
+
+def test_gc_beside_a_run_of_days_leaves_what_it_stands_on(run: Run, write: Write, tmp_path: Path) -> None:
+    run(write(PLAIN))
+    store = tmp_path / "outputs" / ".store"
+    shade = next(store.glob("*/rows.json")).parent.name
+    held, old = store / ".leases" / shade, time.time() - 30 * 86400
+    kept = [store / ".dask" / "certificate.pem", store / ".attempts" / "run" / shade, store / ".checkpoints" / shade]
+    lost = store / ".checkpoints" / "of_no_run"
+    held.touch()
+    for folder in (*kept, lost):
+        folder.mkdir(parents=True)
+    for path in (*kept, lost, store / ".attempts" / "run"):
+        os.utime(path, (old, old))
+    run("--gc")
+    assert all(path.exists() for path in kept)
+    assert not lost.exists()
+    # Once nothing is under way, only what was interrupted and is wanted is kept.
+    os.utime(held, (old, old))
+    run("--gc")
+    assert [path.exists() for path in kept] == [False, False, True]
 
 
 def test_generated_sets_can_be_exported(run: Run, write: Write, tmp_path: Path) -> None:
