@@ -98,7 +98,7 @@ class Published(Evaluation):
         for line in theirs:
             value = float(line["value"])
             yield Row(
-                metric="published", value=value, n=1, unit=ours.unit, higher_is_better=ours.higher_is_better,
+                metric="published", value=value, n=0, unit=ours.unit, higher_is_better=ours.higher_is_better,
                 note=line.get("source", ""), **about,
             )  # fmt: skip
             if value and ours.unit != "percentage points":  # differences, whose ratio says nothing

@@ -21,7 +21,10 @@ WITHOUT_FILES = {
     **{f"generative_repair_{name}.yaml": _UNNAMED for name in ("coco", "camvid_short")},
     "generative_repair_grape.yaml": "relative paths start at the experiment file's folder",
     **dict.fromkeys(("drfuzz_svhn_resnet18.yaml", "drfuzz_svhn_resnet18_short.yaml"), _UNNAMED),
-    "drfuzz_published_models.yaml": "the environment variable DRFUZZ_MODELS is not set; set it, or write the path out",
+    **dict.fromkeys(
+        ("drfuzz_published_models.yaml", "drfuzz_ablation.yaml", "drfuzz_retraining.yaml"),
+        "the environment variable DRFUZZ_MODELS is not set; set it, or write the path out",
+    ),
 }
 """Experiments on files that are not there, without which nothing is known of images and models, and what is said of those."""
 

@@ -21,7 +21,7 @@ _UNIT_SYMBOLS = {"seconds": "s", "count": "", "proportion": ""}
 class Cell:
     """The numbers of a cell in their own unit, and the reasons of those that do not exist.
 
-    ``values`` has one number per run, ``bounds`` the interval of each, ``n`` the items each was measured on,
+    ``values`` has one number per run, ``bounds`` the interval of each, ``n`` the items each was measured on (0: it is quoted),
     ``notes`` the remarks on them, each once.
     """
 
@@ -67,8 +67,8 @@ class Cell:
 
     @property
     def sd(self) -> float | None:
-        """Sample standard deviation over the runs; ``None`` for one run."""
-        if len(self.values) < 2:
+        """Sample standard deviation over the runs; ``None`` for one run, and for a number that none of them measured."""
+        if len(self.values) < 2 or not any(self.n):
             return None
         return stdev(self.values) if all(map(isfinite, self.values)) else float("nan")
 
@@ -81,7 +81,7 @@ class Cell:
         """
         if len(self.values) == 1:
             return self.bounds[0]
-        if not all(map(isfinite, self.values)):
+        if not any(self.n) or not all(map(isfinite, self.values)):
             return None
         lower, upper = mean_interval(self.values)
         if own := [bounds for bounds in self.bounds if bounds is not None]:

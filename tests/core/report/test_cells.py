@@ -67,6 +67,12 @@ def test_holes_and_partly_finished_seeds() -> None:
     assert Cell.of(rows(0.5, 0.7), ["pending"]).text("mean", percent=True) == "60.00 (2 of 3 seeds)"
 
 
+def test_a_number_that_no_run_measured_has_no_spread() -> None:
+    cell = Cell.of([{**row, "n": 0} for row in rows(0.5, 0.5)], ())
+    assert cell.text("mean ± sd", percent=True) == "50.00"
+    assert cell.text("mean [lower, upper]", percent=True) == "50.00"
+
+
 def test_a_number_on_nothing_is_undefined() -> None:
     cell = Cell.of(rows(math.nan, 0.5), ())
     assert cell.text("mean", percent=True) == "undefined"

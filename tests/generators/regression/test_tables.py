@@ -38,7 +38,7 @@ evaluate:
   counts: {type: regression_faults, examples: [drfuzz, without_mcmc, deephunter, diffchaser, random]}
   effect: {type: repair_effect, model: newer, repaired: [on_drfuzz, on_random], examples: [drfuzz, random, digits]}
   shown: {type: robustness_matrix, models: [newer], examples: [some], protocol: transfer}
-  beside: {type: published, of: counts, file: FILE, where: {subject: MNIST-LeNet5, scenario: SUPPLY}}
+  beside: {type: published, of: counts, file: FILE, where: {subject: MNIST-LeNet5, version: supply}}
 tables:
   found: {from: counts, rows: examples, columns: metric}
   gates: {from: counts, rows: group, columns: examples, metric: pass_rate}
