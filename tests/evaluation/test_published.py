@@ -54,7 +54,7 @@ def test_numbers_stand_side_by_side(tmp_path: Path) -> None:
     ]
     assert [(r.n, r.lower, r.upper, r.note) for r in rows[:2]] == [
         (60, 90.0, 110.0, "ours"),
-        (1, None, None, "Table 1"),
+        (0, None, None, "Table 1"),
     ]
 
 
