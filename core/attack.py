@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from core.artefacts import Examples, Images, Labels
 from core.classifier import Classifier
-from core.component import Range, Ref
+from core.component import AtOnce, Range, Ref
 from core.families import Generator
 from core.run import Run
 from core.threat import ThreatModel
@@ -31,7 +31,7 @@ class Attack(Generator):
     labels: Annotated[
         Literal["true", "predicted"], "labels whose loss is raised: the true ones, or the model's own"
     ] = "true"
-    batch_size: Annotated[int, "images perturbed at once", Range(ge=1)] = 500
+    batch_size: Annotated[int, "images perturbed at once", Range(ge=1), AtOnce()] = 500
 
     @property
     def threat(self) -> ThreatModel | None:

@@ -81,6 +81,11 @@ class File:
 
 
 @dataclass(frozen=True)
+class AtOnce:
+    """Marks an ``int`` as how much is worked on at once: less needs less memory and time alone, nothing is learnt from it."""
+
+
+@dataclass(frozen=True)
 class Kind:
     """The type of a field, as data: what the schema, the builder and the help are derived from."""
 
@@ -115,6 +120,7 @@ class Field:
     help: str
     bounds: Range | None
     is_file: bool
+    at_once: bool
     required: bool
     default: Any
 
@@ -215,6 +221,7 @@ def _field(cls: type, f: dataclasses.Field[Any], hint: object) -> Field:
         help=texts[0] if texts else "",
         bounds=next((e for e in extras if isinstance(e, Range)), None),
         is_file=any(isinstance(e, File) for e in extras),
+        at_once=any(isinstance(e, AtOnce) for e in extras),
         required=required,
         default=default,
     )

@@ -13,7 +13,7 @@ from core import backend
 from core.artefacts import Examples, Images
 from core.attack import honesty, verdicts
 from core.classifier import Classifier
-from core.component import Range, Ref
+from core.component import AtOnce, Range, Ref
 from core.families import Generator
 from core.faults import StageError
 from core.networks import programs
@@ -62,7 +62,7 @@ class Synthesis(Generator):
     choice: Annotated[
         Literal["first", "random"], "which `per_class` images: the first, or drawn without replacement"
     ] = "first"
-    batch_size: Annotated[int, "gradients computed at once: images times units", Range(ge=1)] = 5000
+    batch_size: Annotated[int, "gradients computed at once: images times units", Range(ge=1), AtOnce()] = 5000
 
     @property
     def stochastic(self) -> bool:

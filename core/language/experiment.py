@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from types import MappingProxyType
 from typing import Any, Literal
@@ -44,7 +44,10 @@ class StageSpec:
 
 @dataclass(frozen=True, eq=False)
 class Experiment:
-    """A checked experiment file."""
+    """A checked experiment file.
+
+    ``on_out_of_memory`` are the divisors of what is tried again with less, by ``field`` or ``stage.field``.
+    """
 
     name: str
     description: str
@@ -55,6 +58,7 @@ class Experiment:
     tables: tuple[TableSpec, ...]
     expected: tuple[ExpectedSpec, ...]
     catalogue: Catalogue
+    on_out_of_memory: Mapping[str, int] = field(default_factory=dict)
     smoke: bool = False
 
     def values(self, axis: str) -> tuple[Plain, ...]:

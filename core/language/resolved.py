@@ -9,6 +9,7 @@ import yaml
 from core.component import Component
 from core.language.build import completed, plain
 from core.language.experiment import Experiment
+from core.language.lessening import KEY
 from core.language.sections import SECTIONS
 
 
@@ -20,6 +21,8 @@ def resolved(experiment: Experiment) -> str:
     document |= {"mode": experiment.mode, "seeds": list(experiment.seeds)}
     if experiment.axes:
         document["axes"] = {name: list(values) for name, values in experiment.axes.items()}
+    if experiment.on_out_of_memory:
+        document[KEY] = {name: f"/{divisor}" for name, divisor in experiment.on_out_of_memory.items()}
     for section in SECTIONS:
         stages = {
             name: completed(spec.raw, spec.cls, experiment.catalogue)

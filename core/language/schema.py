@@ -244,6 +244,20 @@ def _experiment() -> Schema:
             "additionalProperties": {"type": "array", "items": scalar, "minItems": 1, "uniqueItems": True},
         },
     }
+    properties["on_out_of_memory"] = {
+        "description": "What is tried again when memory runs out: a field divided, as batch_size: /2 where it is only how much is "
+        "worked on at once, or stage.field: /2 whatever it means there.",
+        "type": "object",
+        "propertyNames": {
+            "pattern": r"^([A-Za-z0-9_-]+\.)?[a-z_]+$",
+            "x-expected": "a field, or a stage and a field such as mlp.batch_size",
+        },
+        "additionalProperties": {
+            "type": "string",
+            "pattern": r"^/([2-9]|[1-9][0-9]+)$",
+            "x-expected": "a divisor such as /2",
+        },
+    }
     for section, family in SECTIONS.items():
         properties[section] = _named({"$ref": file_name(family)}, summary(family))
     properties["tables"] = _named(table, "The paper's tables.")

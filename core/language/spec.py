@@ -9,7 +9,7 @@ from typing import Any
 
 from core.component import Component, fields_of
 from core.faults import Fault, KeyPath, SpecError, nearest
-from core.language import columns, compose, tables
+from core.language import columns, compose, lessening, tables
 from core.language.build import at, axes_in, build, fraction, located, normalise, substitute, value_at
 from core.language.compose import Layered
 from core.language.discovery import Catalogue
@@ -64,7 +64,11 @@ class _Reader:
         for name, place, message in reference_faults(experiment, known=specs):
             self.report((specs[name].section, name, *place), message)
         if not self.faults:
-            for place, message in (*columns.unsuited(experiment), *tables.faults(experiment, self.data)):
+            for place, message in (
+                *columns.unsuited(experiment),
+                *lessening.faults(experiment, self.data),
+                *tables.faults(experiment, self.data),
+            ):
                 self.report(place, message)
         if self.faults:
             raise SpecError(self.faults)
@@ -72,6 +76,7 @@ class _Reader:
             experiment,
             tables=tables.all_tables(experiment, self.data),
             expected=tables.expected_values(self.data.get("expected", [])),
+            on_out_of_memory=lessening.divisors(self.data),
         )
         return shrink(experiment) if smoke else experiment
 

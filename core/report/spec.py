@@ -173,7 +173,8 @@ class Experiment:
     stage (``transfer``). ``strength`` maps an axis to the attack parameter it sweeps, ``model_axes`` a model to the
     axes it varies over itself; both serve the warnings. ``costs`` has a row for each
     piece of work: its label as ``stage``, what it is, and numbers (``seconds``, ``images``, ``peak_memory`` in
-    bytes); ``failures`` are rows of plain values; ``resolved`` is the experiment file as run;
+    bytes); ``reduced`` says of works that were made with less than the file says, when memory ran out, with what;
+    ``failures`` are rows of plain values; ``resolved`` is the experiment file as run;
     ``examples``, ``localisation`` and ``scores`` are what there is to look at.
     """
 
@@ -189,6 +190,7 @@ class Experiment:
     model_axes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     costs: Sequence[Mapping[str, Any]] = ()
+    reduced: Mapping[str, str] = field(default_factory=dict)
     failures: Sequence[Mapping[str, Any]] = ()
     resolved: str = ""
     examples: Sequence[ImageGrid | ClassGrid] = ()

@@ -1,4 +1,4 @@
-"""Signs that an attack was weaker than it claims to be."""
+"""Signs that an attack was weaker than it claims to be, and works that were not made as the file says."""
 
 from __future__ import annotations
 
@@ -21,11 +21,14 @@ Rows = list[dict[str, Any]]
 
 
 def warnings(frame: pd.DataFrame, experiment: Experiment) -> list[str]:
-    """Return one sentence for every attack that does worse where it should do better, or has no gradient.
+    """Return one sentence for every attack that does worse where it should do better, or has no gradient, or was made with less.
 
     Source: Carlini et al. (2019), On Evaluating Adversarial Robustness, sections 4 and 5.
     """
-    found = []
+    found = [
+        f"{work}: memory ran out, and it was made with {what}. Where there is more memory, --force makes it as the file says."
+        for work, what in experiment.reduced.items()
+    ]
     for axis, parameter in experiment.strength.items():
         if parameter in STRENGTHS and axis in frame.columns:
             found += _weaker(frame, axis, parameter, experiment)

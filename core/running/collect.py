@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from core.artefacts import Results
@@ -13,7 +14,8 @@ from core.language.experiment import SEED
 from core.language.experiment import Experiment as Checked
 from core.language.resolved import resolved
 from core.report.spec import Experiment
-from core.running.graph import Graph, Result
+from core.running.graph import Graph, Result, Work
+from core.running.memory import in_words
 from core.running.pictures import Pictures
 from core.running.score_pictures import score_pictures
 from core.storage.history import Failures
@@ -58,6 +60,7 @@ class Collection:
                 labels = order.setdefault(result.stage, {}).setdefault(level, [])
                 if label not in labels:
                     labels.append(label)
+        reduced = {work.label: meta["reduced"] for work, meta in self._made if "reduced" in meta}
         models = {str(label) for levels in order.values() for label in levels.get("model", ())}
         return Experiment(
             name=experiment.name,
@@ -70,7 +73,8 @@ class Collection:
             protocols=self._protocols(),
             strength=dict(self._strength()),
             model_axes={label: tuple(experiment.axes_of(label)) for label in models & set(experiment.stages)},
-            provenance=provenance,
+            provenance={**provenance, "reduced": reduced},
+            reduced={label: in_words(numbers) for label, numbers in reduced.items()},
             costs=list(self._costs()),
             failures=list(self.failures()),
             resolved=resolved(experiment),
@@ -133,7 +137,14 @@ class Collection:
                     yield value[1:], parameter
 
     def _costs(self) -> Iterator[dict[str, Any]]:
-        present = self._store.present(self._graph.works)
-        for fingerprint, work in self._graph.works.items():
-            if fingerprint in present and work.section not in ("evaluate", "datasets"):
-                yield {"stage": work.label, "type": work.component.tag, **self._store.meta(fingerprint)["cost"]}
+        for work, meta in self._made:
+            yield {"stage": work.label, "type": work.component.tag, **meta["cost"]}
+
+    @cached_property
+    def _made(self) -> list[tuple[Work, dict[str, Any]]]:
+        """The works that are there, of data and models, with what was written down with their artefacts."""
+        return [
+            (work, self._store.meta(fingerprint))
+            for fingerprint, work in self._graph.works.items()
+            if self._store.has(fingerprint) and work.section not in ("evaluate", "datasets")
+        ]

@@ -14,10 +14,12 @@ from core.language.discovery import Catalogue
 from core.running.agenda import Agenda
 from core.running.engine import Engine
 from core.running.graph import Graph, Work
+from core.running.memory import MAX_TRIES, Less, changes, in_words
 from core.running.plan import Plan
 from core.running.progress import Progress
 from core.running.shard import Shard
 from core.running.task import Outcome, Task
+from core.stage import Stage
 from core.storage.history import Failures, Timings
 from core.storage.lease import LEASES, Leases
 from core.storage.store import Store
@@ -50,6 +52,7 @@ class Execution:
         engine: Engine,
         progress: Progress,
         catalogue: Catalogue,
+        less: Less,
         shard: Shard | None = None,
     ) -> None:
         self._graph, self._plan, self._store = graph, plan, store
@@ -60,6 +63,7 @@ class Execution:
         self._works = [step.work for step in plan.having("run")]
         self._agenda = Agenda(shard.order(self._works) if shard else self._works)
         self._damages: Counter[str] = Counter()
+        self._less, self._lessened = less, dict[str, list[Stage]]()
         self.tally = Tally()
 
     def run(self) -> Tally:
@@ -104,7 +108,8 @@ class Execution:
         if self._store.folder(work.fingerprint).exists():
             self._store.drop(work.fingerprint)  # forced, or not what was written
         self._progress.start(work)
-        self._engine.submit(Task.of(work, self._run, self._catalogue))
+        lessened = self._lessened.get(work.fingerprint)
+        self._engine.submit(Task.of(work, self._run, self._catalogue, lessened[-1] if lessened else None))
 
     @property
     def _running(self) -> int:
@@ -130,8 +135,24 @@ class Execution:
                 self._progress.say(f"{outcome.cause}; it is made again")
                 self._reopen(outcome.damaged)
                 self._agenda.give_back(work.fingerprint)
+            case "failed" if outcome.out_of_memory and self._lessen(work):
+                self._agenda.give_back(work.fingerprint)
             case _:
-                self._fail(work, self._failures.add(work, outcome.cause, outcome.log, outcome.cost, outcome.host))
+                cause = outcome.cause
+                if tried := self._lessened.get(work.fingerprint):
+                    cause += f"; the last try was with {in_words(changes(work.component, tried[-1]))}"
+                self._fail(work, self._failures.add(work, cause, outcome.log, outcome.cost, outcome.host))
+
+    def _lessen(self, work: Work) -> bool:
+        """Return whether a work whose memory ran out is to be tried again, with less."""
+        tried = self._lessened.setdefault(work.fingerprint, [])
+        before = tried[-1] if tried else work.component
+        after = self._less.of(before, work.stage)
+        if after is before or len(tried) == MAX_TRIES:
+            return False
+        tried.append(after)
+        self._progress.retry(work, f"out of memory; tried again with {in_words(changes(work.component, after))}")
+        return True
 
     def _reopen(self, fingerprint: str) -> None:
         self._store.drop(fingerprint)

@@ -130,8 +130,12 @@ class Progress:
 
     def stop(self, work: Work) -> None:
         """Show that a work was interrupted and goes on another time."""
+        self.retry(work, "interrupted; it has kept what it had done")
+
+    def retry(self, work: Work, why: str) -> None:
+        """Show that a work ended before it was done and begins again."""
         self._close_row(work)
-        self.say(f"{work.label} interrupted; it has kept what it had done")
+        self.say(f"{work.label} {why}")
 
     def skip(self, work: Work, because: str) -> None:
         """Show that a work cannot be done."""

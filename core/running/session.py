@@ -26,6 +26,7 @@ from core.running.collect import Collection
 from core.running.engine import engine
 from core.running.execute import Execution, Tally
 from core.running.graph import Graph
+from core.running.memory import Less
 from core.running.plan import Plan
 from core.running.progress import Progress
 from core.running.shard import Shard
@@ -100,7 +101,8 @@ class Session:
         runner = engine(self.store.root, self.options.cluster, progress)
         try:
             catalogue, shard = self.experiment.catalogue, self.options.shard
-            return Execution(self.graph, plan, self.store, runner, progress, catalogue, shard).run()
+            less = Less(self.experiment.on_out_of_memory)
+            return Execution(self.graph, plan, self.store, runner, progress, catalogue, less, shard).run()
         finally:
             runner.close()
 

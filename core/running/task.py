@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import traceback
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
@@ -23,6 +23,7 @@ from core.run import Measured, Run
 from core.running.bound import Input, is_cell_of
 from core.running.cost import Meter
 from core.running.graph import Work
+from core.running.memory import changes, ran_out
 from core.running.provenance import versions
 from core.stage import Stage
 from core.stop import Stopped
@@ -35,7 +36,10 @@ Report = Callable[[str, int, int, str], None]
 
 @dataclass(frozen=True)
 class Task:
-    """A work as plain values: what crosses from the runner to a worker, never the user's file."""
+    """A work as plain values: what crosses from the runner to a worker, never the user's file.
+
+    ``reduced`` are the numbers of the component that are less than the file says, each as it was and is.
+    """
 
     run: str
     fingerprint: str
@@ -48,10 +52,11 @@ class Task:
     seed: int
     inputs: Mapping[str, Mapping[str, Any]]
     folders: tuple[str, ...]
+    reduced: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, work: Work, run: str, catalogue: Catalogue) -> Task:
-        """Return the task of a work."""
+    def of(cls, work: Work, run: str, catalogue: Catalogue, less: Stage | None = None) -> Task:
+        """Return the task of a work, with its component or with one that needs less memory."""
         return cls(
             run=run,
             fingerprint=work.fingerprint,
@@ -59,11 +64,12 @@ class Task:
             stage=work.stage,
             section=work.section,
             family=work.component.section,
-            component=plain(work.component),
+            component=plain(less or work.component),
             part=work.part,
             seed=work.seed,
             inputs={ref: asdict(found) for ref, found in work.inputs.items()},
             folders=tuple(map(str, catalogue.folders)),
+            reduced=changes(work.component, less) if less else {},
         )
 
 
@@ -72,7 +78,7 @@ class Outcome:
     """How a task ended.
 
     ``cause`` is one line; ``log`` the whole story; ``damaged`` the input that must be remade; ``deaths`` what the ledger has of
-    the workers that died of the task.
+    the workers that died of the task; ``out_of_memory`` whether it may do with less.
     """
 
     fingerprint: str
@@ -83,6 +89,7 @@ class Outcome:
     cost: Mapping[str, Any] = field(default_factory=dict)
     host: str = field(default_factory=socket.gethostname)
     deaths: tuple[Mapping[str, Any], ...] = ()
+    out_of_memory: bool = False
 
     @classmethod
     def of_deaths(cls, fingerprint: str, death: StageDied) -> Outcome:
@@ -118,8 +125,18 @@ def perform(task: Task, root: Path, report: Report) -> Outcome:
         return Outcome.of_deaths(task.fingerprint, death)
     except Exception as error:  # noqa: BLE001 - whatever a component raises costs its own stage only
         checkpoint.drop()  # what led here would lead here again
+        short = ran_out(error)
+        if short:
+            _LOADED.forget()
         cause = "out of memory" if isinstance(error, MemoryError) else f"{type(error).__name__}: {error}"
-        return Outcome(task.fingerprint, "failed", _one_line(cause), traceback.format_exc(), cost=meter.as_dict())
+        return Outcome(
+            task.fingerprint,
+            "failed",
+            _one_line(cause),
+            traceback.format_exc(),
+            cost=meter.as_dict(),
+            out_of_memory=short,
+        )
     meta: dict[str, Any] = {
         "stage": task.stage,
         "label": task.label,
@@ -128,6 +145,8 @@ def perform(task: Task, root: Path, report: Report) -> Outcome:
     }
     if before := [found["fingerprint"] for ref, found in task.inputs.items() if Ref.parse(ref).prepared]:
         meta["prepared"] = before
+    if task.reduced:
+        meta["reduced"] = task.reduced
     try:
         store.publish(task.fingerprint, artefact, {**meta, "cost": meter.as_dict(), "versions": versions()})
     except OSError as error:
@@ -201,6 +220,10 @@ class _Loaded:
                 self._artefacts.popitem(last=False)
         self._artefacts.move_to_end(key)
         return self._artefacts[key][0]
+
+    def forget(self) -> None:
+        """Let go of all of them."""
+        self._artefacts.clear()
 
     def _too_many(self) -> bool:
         size = sum(size for _, size in self._artefacts.values())

@@ -12,7 +12,7 @@ from core import backend
 from core.artefacts import Examples
 from core.augmenter import Bench
 from core.classifier import Classifier
-from core.component import Range, Ref
+from core.component import AtOnce, Range, Ref
 from core.faults import StageError
 from core.naming import named
 from core.stage import Preparation
@@ -44,7 +44,7 @@ class DDPM(Painter, Learning):
         float, "weight of the class against no class; 1 asks the denoiser once a step, any other twice", Range(ge=0)
     ] = 2.0
     resamplings: Annotated[int, "times each step is painted, in mode repaint", Range(ge=1)] = 5
-    batch_size: Annotated[int, "images painted at once", Range(ge=1)] = 64
+    batch_size: Annotated[int, "images painted at once", Range(ge=1), AtOnce()] = 64
 
     def check(self) -> Iterator[tuple[str, str]]:
         yield from super().check()

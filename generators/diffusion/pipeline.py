@@ -12,7 +12,7 @@ import numpy as np
 from core import backend
 from core.artefacts import Images
 from core.augmenter import Bench, Seeds
-from core.component import File, Range
+from core.component import AtOnce, File, Range
 from core.data.images import LUMA
 from core.faults import StageError
 from generators.diffusion.canvas import Canvas
@@ -63,7 +63,7 @@ class Pipeline(Painter):
     size: Annotated[
         int, "pixels of the longest side the model paints on; the model's own is best", Range(ge=16, le=2048)
     ] = 512
-    batch_size: Annotated[int, "images painted at once", Range(ge=1)] = 4
+    batch_size: Annotated[int, "images painted at once", Range(ge=1), AtOnce()] = 4
 
     def check(self) -> Iterator[tuple[str, str]]:
         if (self.hub is None) == (self.folder is None):

@@ -14,7 +14,7 @@ from core.artefacts import DataInfo, Examples
 from core.attack import honesty, verdicts
 from core.augmenter import Augmenter, Bench, Seeds
 from core.classifier import Classifier
-from core.component import Range, Ref
+from core.component import AtOnce, Range, Ref
 from core.corner_cases import CornerCases
 from core.families import Generator
 from core.faults import StageError
@@ -77,7 +77,7 @@ class Fuzzer(Generator):
     realism: Annotated[tuple[Realism, ...], "measures whose bounds a corner case must keep; empty: none"] = ()
     requeue: Annotated[bool, "augment corner cases again"] = False
     max_depth: Annotated[int, "how often an image may be augmented upon itself", Range(ge=1)] = 1
-    batch_size: Annotated[int, "images augmented at once", Range(ge=1)] = 100
+    batch_size: Annotated[int, "images augmented at once", Range(ge=1), AtOnce()] = 100
     keep_rejected: Annotated[bool, "store what the gates rejected, too"] = False
 
     def check(self) -> Iterator[tuple[str, str]]:

@@ -14,7 +14,7 @@ from typing import Annotated
 import numpy as np
 
 from core.artefacts import DataInfo, Examples, Row
-from core.component import Component, File, Range, Ref
+from core.component import AtOnce, Component, File, Range, Ref
 from core.dataset import Dataset, Source
 from core.families import Evaluation, Generator
 from core.run import Run
@@ -286,6 +286,32 @@ class Trouble(Generator):
                     raise RuntimeError("asked to fail")
         data = run[self.data]
         return Examples(x=np.array(data.x), y=data.y, index=data.index)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hungry(Generator):
+    """Images made lighter by the share of `width` in 100, which takes memory for `batch_size` times `width` numbers.
+
+    Source: made up for the tests.
+    """
+
+    tag = "hungry"
+    framework = False
+
+    data: Annotated[Ref[Examples], "images to make lighter"]
+    batch_size: Annotated[int, "images made lighter at once", Range(ge=1), AtOnce()] = 100
+    width: Annotated[int, "hundredths by which they are made lighter", Range(ge=1)] = 10
+    room: Annotated[int, "numbers there is memory for", Range(ge=1)] = 1000
+
+    @property
+    def stochastic(self) -> bool:
+        return False
+
+    def produce(self, run: Run) -> Examples:
+        if self.batch_size * self.width > self.room:
+            raise MemoryError(f"no room for {self.batch_size} x {self.width}")
+        data = run[self.data]
+        return Examples(x=np.clip(data.x + np.float32(self.width / 100), 0, 1), y=data.y, index=data.index)
 
 
 @dataclass(frozen=True, kw_only=True)
