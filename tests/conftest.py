@@ -9,16 +9,20 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
+from typing import TypeVar
 
 import pytest
 from hypothesis import settings
 
+from core import stop
 from core.cli import main
 from core.language.discovery import Catalogue, discover
 from core.language.experiment import Experiment
 from core.language.spec import load
 from core.running.graph import Graph
 from core.storage.digest import Digests
+
+T = TypeVar("T")
 
 # How long an example takes says something of the machine only.
 settings.register_profile("untimed", deadline=None)
@@ -99,6 +103,20 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tup
         return code, said.out + said.err
 
     return run
+
+
+def stopped_again_and_again(make: Callable[[], T]) -> tuple[T, int]:
+    """Make something that keeps a checkpoint in a process that is asked to stop all the time; return it and how often it stopped."""
+    stops = 0
+    stop.request()
+    try:
+        while True:
+            try:
+                return make(), stops
+            except stop.Stopped:
+                stops += 1
+    finally:
+        stop.withdraw()
 
 
 def tables(results: Path) -> dict[str, bytes]:

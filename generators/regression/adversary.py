@@ -12,7 +12,9 @@ import numpy as np
 
 from core import backend
 from core.artefacts import Images
+from core.checkpoint import Checkpoint
 from core.networks import training
+from core.networks.training_state import TrainingState
 
 Shape = tuple[int, int, int]
 
@@ -54,14 +56,24 @@ def discriminator(shape: Shape, filters: int) -> Any:
     return keras.Sequential([*stack, layers.Flatten(), layers.Dense(1)])
 
 
-def train(network: Any, x: Images, plan: Plan, seed: int, progress: Callable[[int, int, str], None]) -> list[float]:
+def train(
+    network: Any,
+    x: Images,
+    plan: Plan,
+    seed: int,
+    progress: Callable[[int, int, str], None],
+    checkpoint: Checkpoint | None = None,
+) -> list[float]:
     """Train a discriminator in place against a generator of its own; return the mean loss of each round of steps.
+
+    It comes to the same whether or not it was interrupted and went on from the checkpoint.
 
     Source: Goodfellow et al. (2014), Generative Adversarial Nets; label smoothing: Salimans et al. (2016), Improved Techniques for
     Training GANs.
 
     Raises:
         StageError: the loss is no longer finite.
+        Stopped: the process was asked to stop; the checkpoint has what is needed to go on.
     """
     keras = backend.keras()
     backend.seed(seed)
@@ -73,12 +85,17 @@ def train(network: Any, x: Images, plan: Plan, seed: int, progress: Callable[[in
         steps_per_execution=training.steps_per_call(round_steps * batch_size, batch_size),
         jit_compile=backend.name() == "jax",
     )
-    rng, losses, rounds = np.random.default_rng(seed), list[float](), math.ceil(plan.steps / round_steps)
-    for done in range(rounds):
+    pair.optimizer.build(pair.trainable_variables)
+    rng, rounds = np.random.default_rng(seed), math.ceil(plan.steps / round_steps)
+    state = TrainingState(pair, checkpoint, rng)
+    losses, _ = state.restore()
+    for done in range(len(losses), rounds):
         rows = rng.choice(len(x), size=round_steps * batch_size, replace=False)
         history = pair.fit(x[rows], batch_size=batch_size, shuffle=False, verbose=0).history
         losses.append(training.finite(history["loss"][-1], done))
         progress((done + 1) * round_steps, rounds * round_steps, "steps")
+        if state.due:
+            state.save(losses, 0)
     return losses
 
 

@@ -114,7 +114,7 @@ class DiscriminatorTraining(Preparation, Learning):
         plan = Plan(self.filters, self.train_steps, self.train_batch_size, self.learning_rate, self.corrupted)
         backend.seed(seed)
         network = adversary.discriminator(images.shape, self.filters)
-        losses = adversary.train(network, np.asarray(images.x)[np.sort(rest)], plan, seed, run.progress)
+        losses = adversary.train(network, np.asarray(images.x)[np.sort(rest)], plan, seed, run.progress, run.checkpoint)
         real = np.asarray(images.x[np.sort(held)])
         logits = {
             name: programs.run_all(network, _logits, x)[0]

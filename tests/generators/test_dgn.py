@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from core import backend, stop
+from core import backend
 from core.artefacts import Examples
 from core.checkpoint import Checkpoint
 from core.class_generators import GeneratorLoss
@@ -27,6 +27,7 @@ from generators.dgn_training import learning_rate, settle
 from generators.losses.lrp import LRP
 from generators.losses.nce import NCE
 from generators.losses.suspiciousness import Suspiciousness
+from tests.conftest import stopped_again_and_again
 from tests.generators.models import images, mnist_test, published
 
 MODEL: Any = Ref("model")
@@ -166,17 +167,9 @@ def test_each_class_starts_anew_however_many_came_before() -> None:
 def test_a_training_that_is_stopped_again_and_again_comes_to_the_same(tmp_path: Path) -> None:
     model = target()
     expected = learn(dgn(NCE()), surroundings(model, None))
-    stop.request()
-    stops = 0
-    try:
-        while True:
-            try:
-                found = learn(dgn(NCE()), surroundings(model, None, checkpoint=Checkpoint(tmp_path)))
-                break
-            except stop.Stopped:
-                stops += 1
-    finally:
-        stop.withdraw()
+    found, stops = stopped_again_and_again(
+        lambda: learn(dgn(NCE()), surroundings(model, None, checkpoint=Checkpoint(tmp_path)))
+    )
     assert stops == 3 * (4 + 1)  # after each epoch of the three networks, and after each network
     assert found.losses == expected.losses
     for label, network in found.networks.items():

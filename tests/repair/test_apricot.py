@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core import backend, stop
+from core import backend
 from core.artefacts import Examples
 from core.checkpoint import Checkpoint
 from core.classifier import Classifier
@@ -16,6 +16,7 @@ from core.faults import StageError
 from core.run import prepared
 from repair.apricot import Apricot, Fixing, adapt
 from repair.reduced import ReducedModels, ReducedTraining, answers, side_by_side
+from tests.conftest import stopped_again_and_again
 from tests.repair.support import DATA, MODEL, examples, run, small_model, weights
 
 HELD_OUT: Ref[Examples] = Ref("data", part="validation")
@@ -122,21 +123,14 @@ def test_a_fixing_that_is_stopped_again_and_again_comes_to_the_same(tmp_path: Pa
     expected = produced(component, source)
     preparation = component.preparations()["reduced"]
     known: dict[Ref[Any], Any] = {MODEL: source, DATA: examples(), HELD_OUT: examples(30, seed=5)}
-    stop.request()
-    stops = []
-    try:
-        for stage, folder in ((preparation, tmp_path / "reduced"), (component, tmp_path / "fixing")):
-            stops.append(0)
-            while True:
-                try:
-                    made = stage.produce(run(stage, known, 0, Checkpoint(folder)))
-                    break
-                except stop.Stopped:
-                    stops[-1] += 1
-            known[prepared("reduced")] = made
-    finally:
-        stop.withdraw()
-    assert stops == [3 * (10 + 1), 3]  # after the epochs of each reduced model and after each model; after each round
+    known[prepared("reduced")], trained = stopped_again_and_again(
+        lambda: preparation.produce(run(preparation, known, 0, Checkpoint(tmp_path / "reduced")))
+    )
+    made, fixed = stopped_again_and_again(
+        lambda: component.produce(run(component, known, 0, Checkpoint(tmp_path / "fixing")))
+    )
+    assert trained == 3 * (10 + 1), "after each epoch of each reduced model, and after each model"
+    assert fixed == 3, "after each round"
     np.testing.assert_array_equal(weights(made), weights(expected))
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from core import backend, stop
+from core import backend
 from core.checkpoint import Checkpoint
 from core.networks import epochs
 from core.networks.training import fit, fit_on_the_fly, fit_pairs
+from tests.conftest import stopped_again_and_again
 from tests.core.networks.test_trainers import flat
 from tests.core.networks.test_training import ADVERSARIAL, RATE, X, Y, linear, network
 
@@ -36,30 +37,20 @@ def on_the_fly(model: Any, checkpoint: Checkpoint | None) -> list[float]:
     return fit_on_the_fly(model, X, Y, noise, share=0.5, checkpoint=checkpoint, **streams, **ALIKE)
 
 
-@pytest.fixture
-def stopping(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The process is asked to stop all the time, and may after every two steps."""
-    monkeypatch.setattr(epochs, "STEPS_AT_ONCE", 2)
-    stop.request()
-    yield
-    stop.withdraw()
-
-
-@pytest.mark.usefixtures("stopping")
 @pytest.mark.parametrize("training", [plain, pairs, on_the_fly])
-def test_a_training_that_is_stopped_again_and_again_comes_to_the_same(training: Training, tmp_path: Path) -> None:
+def test_a_training_that_is_stopped_again_and_again_comes_to_the_same(
+    training: Training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Dropout, moments, the running loss and random streams all go on where they were."""
+    monkeypatch.setattr(epochs, "STEPS_AT_ONCE", 2)
     whole = network()
     expected = training(whole, None)
 
-    stops = 0
-    while True:
+    def resumed() -> tuple[Any, list[float]]:
         model = network()
-        try:
-            losses = training(model, Checkpoint(tmp_path))
-            break
-        except stop.Stopped:
-            stops += 1
+        return model, training(model, Checkpoint(tmp_path))
+
+    (model, losses), stops = stopped_again_and_again(resumed)
     # Seven batches an epoch: within TensorFlow's program at 2, 4 and 6 of them, elsewhere after epochs.
     assert stops == (12 if backend.name() == "tensorflow" and training is not on_the_fly else 3)
     assert losses == pytest.approx(expected, rel=1e-6)

@@ -11,12 +11,15 @@ import pytest
 
 from core import backend
 from core.artefacts import Examples, Images
+from core.checkpoint import Checkpoint
 from core.component import Ref
 from core.faults import StageError
 from core.run import Run
 from generators.regression import adversary
+from generators.regression.adversary import Plan
 from generators.regression.dcgan import DCGAN, Discriminator, DiscriminatorTraining
 from generators.regression.drfuzz import DRFuzz
+from tests.conftest import stopped_again_and_again
 from tests.generators.regression.toys import DATA, MODEL, SIDE, TOGETHER, fuzz, images
 
 TRAIN: Any = Ref("data", part="train")
@@ -158,3 +161,19 @@ def test_too_few_images_are_refused() -> None:
     data = Examples(x=x, y=np.zeros(6, np.int64), index=np.arange(6))
     with pytest.raises(StageError, match=re.escape("received 6; take more")):
         DiscriminatorTraining(data=TRAIN).produce(run(data=data))
+
+
+def test_a_training_that_is_stopped_again_and_again_comes_to_the_same(tmp_path: Path) -> None:
+    x, plan = squares(200, 8), Plan(2, 10, 64, 1e-3, 0.25)
+
+    def trained(checkpoint: Checkpoint | None) -> tuple[list[float], np.ndarray]:
+        backend.seed(0)
+        network = adversary.discriminator(x.shape[1:], 2)
+        losses = adversary.train(network, x, plan, 1, lambda done, total, unit: None, checkpoint)
+        return losses, np.concatenate([weights.ravel() for weights in network.get_weights()])
+
+    losses, expected = trained(None)
+    (again, found), stops = stopped_again_and_again(lambda: trained(Checkpoint(tmp_path)))
+    assert stops == len(losses) == 4, "after each round of the three batches that 200 images give"
+    assert again == losses
+    np.testing.assert_array_equal(found, expected)
