@@ -81,6 +81,8 @@ evaluate:
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1")
 LONGEST = 2.0
 """Seconds after a life's first stage within which it is killed."""
+EACH = 16
+"""Kills while one store is filled."""
 OLD = 7 * 86400.0
 
 
@@ -422,6 +424,7 @@ def main() -> None:
     """Disturb stores until there were kills enough."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=220, help="kills at least")
+    parser.add_argument("--minutes", type=float, default=60, help="no store is begun after them")
     parser.add_argument("--seed", type=int, default=1, help="of the choices")
     parser.add_argument(
         "--folder", type=Path, help="where stores are made; default: a temporary folder that is removed"
@@ -434,10 +437,11 @@ def main() -> None:
         campaign = Campaign(folder, chosen.seed, books)
         campaign.reference()
         number = 0
-        while books.kills.total() < chosen.kills:
-            campaign.generation(number, chosen.kills - books.kills.total())
+        while books.kills.total() < chosen.kills and time.monotonic() - started < 60 * chosen.minutes:
+            campaign.generation(number, min(EACH, chosen.kills - books.kills.total()))
             number += 1
-            print(f"store {number}: {books.kills.total()} kills, {len(books.faults)} faults", flush=True)
+            minutes = (time.monotonic() - started) / 60
+            print(f"store {number}: {books.kills.total()} kills, {len(books.faults)} faults, {minutes:.0f} min", flush=True)
         say(books, time.monotonic() - started)
     finally:
         if chosen.folder is None:

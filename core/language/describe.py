@@ -17,8 +17,8 @@ from core.language.compose import Layered
 from core.language.discovery import Catalogue
 from core.language.sections import SECTIONS
 from core.language.validate import show
+from core.running.duration import duration
 from core.running.plan import Plan, State, Step
-from core.running.progress import duration
 
 MANY = 200
 """Works that a plan names one by one."""

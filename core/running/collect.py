@@ -143,8 +143,6 @@ class Collection:
     @cached_property
     def _made(self) -> list[tuple[Work, dict[str, Any]]]:
         """The works that are there, of data and models, with what was written down with their artefacts."""
-        return [
-            (work, self._store.meta(fingerprint))
-            for fingerprint, work in self._graph.works.items()
-            if self._store.has(fingerprint) and work.section not in ("evaluate", "datasets")
-        ]
+        wanted = [work for work in self._graph.works.values() if work.section not in ("evaluate", "datasets")]
+        present = self._store.present(work.fingerprint for work in wanted)
+        return [(work, self._store.meta(work.fingerprint)) for work in wanted if work.fingerprint in present]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import socket
 import uuid
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from core.cluster import Cluster
-from core.running.engine import Unreachable, Watcher
+from core.running.engine import Unreachable, Watcher, here
 from core.running.premises import premises
 from core.running.task import Outcome, Task, perform
 from core.running.warned import heed_warnings
@@ -105,7 +104,7 @@ def _perform(values: dict[str, Any], root: str) -> dict[str, Any]:
     from distributed import get_worker
 
     worker, task = get_worker(), Task(**values)
-    worker.log_event(BEGAN, (task.fingerprint, socket.gethostname()))
+    worker.log_event(BEGAN, (task.fingerprint, here()))
 
     def report(*what: Any) -> None:
         worker.log_event(PROGRESS, what)

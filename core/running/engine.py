@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from pathlib import Path
 from typing import Protocol
 
@@ -54,10 +56,19 @@ class InProcess:
         self._tasks.append(task)
 
     def next(self, timeout: float) -> Outcome | None:
-        return perform(self._tasks.pop(0), self._root, self._watcher.report) if self._tasks else None
+        if not self._tasks:
+            return None
+        task = self._tasks.pop(0)
+        self._watcher.began(task.fingerprint, here())
+        return perform(task, self._root, self._watcher.report)
 
     def close(self) -> None:
         self._tasks.clear()
+
+
+def here() -> str:
+    """Return what this process is called where people are told which worker does what."""
+    return f"{socket.gethostname().partition('.')[0]}:{os.getpid()}"
 
 
 def engine(root: Path, cluster: Cluster | None, watcher: Watcher) -> Engine:

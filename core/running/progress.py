@@ -1,4 +1,4 @@
-"""Shows how a run goes: a live view on a terminal, plain lines elsewhere, and everything in the run's log file."""
+"""Tells how a run goes: a live view on a terminal, plain lines elsewhere, and everything in the run's log file."""
 
 from __future__ import annotations
 
@@ -8,22 +8,20 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    SpinnerColumn,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.progress import Progress as Bars
+from rich.console import Console, RenderableType
+from rich.live import Live
 
+from core.running.board import Board, Row
+from core.running.duration import duration
 from core.running.graph import Work
+from core.running.live import drawn, summary
 
 EVERY = 10.0
-"""Seconds between two lines about the same stage where there is no terminal."""
+"""Seconds between two looks at what is under way where there is no terminal."""
+LINES = 5
+"""Works that such a look names."""
+ROWS = 20
+"""Works that a terminal shows, if it is high enough."""
 
 
 class Progress:
@@ -36,95 +34,76 @@ class Progress:
         self._handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
         self._log = logging.Logger(str(log))
         self._log.addHandler(self._handler)
-        self._labels: dict[str, str] = {}
-        self._started: dict[str, float] = {}
-        self._said: dict[str, float] = {}
-        self._estimates: Mapping[str, float | None] = {}
-        self._left: set[str] = set()
-        self._unknown, self._seconds = 0, 0.0
-        self._total = self._ended = 0
-        self._workers = 1
-        self._bars = Bars(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[unit]}"),
-            TimeElapsedColumn(),
-            TextColumn("left:"),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self._rows: dict[str, TaskID] = {}
+        self._board = Board()
+        self._looked = self._board.clock()
+        self._live = Live(console=console, get_renderable=self._drawn, transient=True)
 
     def __enter__(self) -> Progress:
-        self._bars.start()
+        if self._console.is_terminal:
+            self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bars.stop()
+        self._live.stop()
         self._handler.close()
 
     def say(self, text: str, style: str = "") -> None:
         """Tell the user something, and log it."""
         self._log.info(text)
         stamp = "" if self._console.is_terminal else time.strftime("%H:%M:%S ")
-        self._bars.console.print(f"{stamp}{text}", style=style or None, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(f"{stamp}{text}", style=style or None, markup=False, highlight=False, soft_wrap=True)
 
     def begin(self, works: Iterable[Work], estimates: Mapping[str, float | None], workers: int) -> None:
         """Show how much there is to do, and for how many workers."""
-        self._estimates, self._workers = estimates, workers
-        for work in works:
-            self._count(work.fingerprint, 1)
-        self._total = len(self._left)
-        if self._total:
-            self._rows[""] = self._bars.add_task("all stages", total=self._total, unit="")
+        self._board.begin(works, estimates, workers)
 
     def add(self, work: Work) -> None:
         """Count a work that has to be done again."""
-        self._count(work.fingerprint, 1)
-        self._total += 1
-        if "" in self._rows:
-            self._bars.update(self._rows[""], total=self._total)
+        self._board.add(work)
 
     def start(self, work: Work) -> None:
         """Show that a work begins."""
-        self._labels[work.fingerprint] = work.label
-        self._started[work.fingerprint] = self._said[work.fingerprint] = time.monotonic()
-        self._rows[work.fingerprint] = self._bars.add_task(work.label, total=None, unit="")
+        self._board.start(work)
         self._log.info("%s begins", work.label)
 
     def began(self, fingerprint: str, where: str) -> None:
         """Show which worker makes an artefact."""
-        self._log.info("%s is on %s", self._labels[fingerprint], where)
-        if fingerprint in self._rows:
-            self._bars.update(self._rows[fingerprint], description=f"{self._labels[fingerprint]} on {where}")
+        label = self._board.began(fingerprint, where)
+        if label is not None:
+            self._log.info("%s is on %s", label, where)
 
     def report(self, fingerprint: str, done: int, total: int, unit: str) -> None:
         """Show how far a work is."""
-        if fingerprint in self._rows:
-            self._bars.update(self._rows[fingerprint], completed=done, total=total, unit=unit)
-        now = time.monotonic()
-        if not self._console.is_terminal and now - self._said.get(fingerprint, now) >= EVERY:
-            self._said[fingerprint] = now
-            passed = now - self._started[fingerprint]
-            left = f", about {duration(passed * (total - done) / done)} left" if done else ""
-            self.say(f"{self._labels[fingerprint]}: {done}/{total} {unit}{left}")
+        self._board.report(fingerprint, done, total, unit)
+        self.look()
+
+    def look(self) -> None:
+        """Without a terminal, say now and then what is under way; however many works that are, in a few lines."""
+        now = self._board.clock()
+        if self._console.is_terminal or now - self._looked < EVERY:
+            return
+        self._looked = now
+        sight = self._board.sight(LINES)
+        for row in sight.rows:
+            self.say(_said(row, now))
+        if sight.hidden:
+            self.say(f"and {sight.hidden:,} more")
+        if sight.running > 1:
+            self.say(summary(sight))
 
     def finish(self, work: Work) -> None:
         """Show that a work is done."""
-        self._end(work)
-        started = self._started.get(work.fingerprint)
-        took = f" ({duration(time.monotonic() - started)})" if started is not None else " (made by another runner)"
-        self.say(f"[{self._ended}/{self._total}] {work.label} done{took}{self._remaining()}")
+        seconds = self._board.end(work)
+        took = f" ({duration(seconds)})" if seconds is not None else " (made by another runner)"
+        left = self._board.left()
+        rest = "" if left is None else f", about {duration(left)} left"
+        self.say(f"[{self._board.ended}/{self._board.total}] {work.label} done{took}{rest}")
 
     def fail(self, work: Work, cause: str, known: bool) -> None:
         """Show that a work failed, now or (``known``) in an earlier run."""
-        self._end(work)
+        self._board.end(work, failed=True)
         when = "failed before: " if known else "FAILED: "
         self.say(f"{work.label} {when}{cause}", style="red")
 
@@ -134,45 +113,25 @@ class Progress:
 
     def retry(self, work: Work, why: str) -> None:
         """Show that a work ended before it was done and begins again."""
-        self._close_row(work)
+        self._board.stop(work)
         self.say(f"{work.label} {why}")
 
     def skip(self, work: Work, because: str) -> None:
         """Show that a work cannot be done."""
-        self._end(work)
+        self._board.end(work, failed=True)
         self.say(f"{work.label} skipped: {because} failed", style="yellow")
 
-    def _close_row(self, work: Work) -> None:
-        row = self._rows.pop(work.fingerprint, None)
-        if row is not None:
-            self._bars.remove_task(row)
-
-    def _end(self, work: Work) -> None:
-        self._close_row(work)
-        if work.fingerprint in self._left:
-            self._count(work.fingerprint, -1)
-            self._ended += 1
-            self._bars.update(self._rows[""], completed=self._ended)
-
-    def _count(self, fingerprint: str, change: int) -> None:
-        """Count a work among those that are left, or no more."""
-        (self._left.add if change > 0 else self._left.discard)(fingerprint)
-        seconds = self._estimates.get(fingerprint)
-        self._unknown += change * (seconds is None)
-        self._seconds += change * (seconds or 0.0)
-
-    def _remaining(self) -> str:
-        if self._unknown or not self._left:
-            return ""
-        return f", about {duration(max(0.0, self._seconds) / min(self._workers, len(self._left)))} left"
+    def _drawn(self) -> RenderableType:
+        room = max(1, min(ROWS, self._console.height - 4))
+        return drawn(self._board.sight(room), self._board.clock())
 
 
-def duration(seconds: float) -> str:
-    """Return seconds in words for people: ``0.4 s``, ``12 s``, ``3 min 05 s``, ``2 h 10 min``."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    if seconds < 3600:
-        return f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
-    return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60):02d} min"
+def _said(row: Row, now: float) -> str:
+    left = row.left(now)
+    return "".join([
+        row.label,
+        f" on {row.where}" if row.where else "",
+        f": {row.done:,}/{row.total:,} {row.unit}" if row.total else "",
+        f", for {duration(row.passed(now))}",
+        f", about {duration(left)} left" if left is not None else "",
+    ])  # fmt: skip

@@ -1,0 +1,177 @@
+"""What a run has under way, what is left of it, and when that will be done: plain values, without a terminal."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from core.running.graph import Work
+
+
+@dataclass(frozen=True)
+class Row:
+    """One work under way: on which worker, since when and how far; ``where`` is empty until a worker has begun it.
+
+    ``seen`` is when progress was first reported and how far it was then: a work that goes on from a checkpoint does not
+    begin at zero.
+    """
+
+    label: str
+    since: float
+    where: str = ""
+    done: int = 0
+    total: int = 0
+    unit: str = ""
+    seen: tuple[float, int] | None = None
+
+    def passed(self, now: float) -> float:
+        """Return the seconds since it was begun."""
+        return max(0.0, now - self.since)
+
+    def left(self, now: float) -> float | None:
+        """Return the seconds it may take yet, by the speed it has had; ``None`` if unknown."""
+        if self.seen is None or self.done <= self.seen[1]:
+            return None
+        return max(0.0, (now - self.seen[0]) * (self.total - self.done) / (self.done - self.seen[1]))
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What is to be seen at a moment: the works under way for longest, how many more there are, and the whole."""
+
+    rows: tuple[Row, ...]
+    hidden: int
+    ended: int
+    failed: int
+    running: int
+    workers: int
+    total: int
+    left: float | None
+
+    @property
+    def waiting(self) -> int:
+        """How many works no worker has begun."""
+        return self.total - self.ended - self.running
+
+
+class Board:
+    """The works of a run; any thread may ask and tell."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self._lock = threading.RLock()
+        self._rows: dict[str, Row] = {}
+        self._left: dict[str, str] = {}
+        self._estimates: Mapping[str, float | None] = {}
+        self._known = 0.0
+        self._unknown: Counter[str] = Counter()
+        self._took: dict[str, tuple[int, float]] = {}
+        self._workers = 1
+        self.total = self.ended = self.failed = 0
+
+    def begin(self, works: Iterable[Work], estimates: Mapping[str, float | None], workers: int) -> None:
+        """Take down all there is to do, with the seconds that works may take as far as they are known."""
+        with self._lock:
+            self._estimates, self._workers = estimates, workers
+            for work in works:
+                self.add(work)
+
+    def add(self, work: Work) -> None:
+        """Take down a work that is to be done, for the first time or again."""
+        with self._lock:
+            if work.fingerprint in self._left:
+                return
+            self.total += 1
+            self._count(work.fingerprint, work.component.tag, 1)
+
+    def start(self, work: Work) -> None:
+        """Take down that a work was handed over."""
+        with self._lock:
+            self._rows[work.fingerprint] = Row(work.label, self.clock())
+
+    def began(self, fingerprint: str, where: str) -> str | None:
+        """Take down which worker makes a work, from now on; return its label, ``None`` if it is under way no more."""
+        with self._lock:
+            row = self._rows.get(fingerprint)
+            if row is None:
+                return None
+            self._rows[fingerprint] = Row(row.label, self.clock(), where)
+            return row.label
+
+    def report(self, fingerprint: str, done: int, total: int, unit: str) -> None:
+        """Take down how far a work is."""
+        with self._lock:
+            if row := self._rows.get(fingerprint):
+                seen = row.seen or (self.clock(), done)
+                self._rows[fingerprint] = replace(row, done=done, total=total, unit=unit, seen=seen)
+
+    def end(self, work: Work, failed: bool = False) -> float | None:
+        """Take down that a work is done, or never will be; return the seconds it took if it was begun here."""
+        with self._lock:
+            took = self.stop(work)
+            if work.fingerprint in self._left:
+                self._count(work.fingerprint, work.component.tag, -1)
+                self.ended += 1
+                self.failed += failed
+            if took is not None and not failed:
+                count, seconds = self._took.get(work.component.tag, (0, 0.0))
+                self._took[work.component.tag] = count + 1, seconds + took
+            return took
+
+    def stop(self, work: Work) -> float | None:
+        """Take down that a work is under way no more; return the seconds it was."""
+        with self._lock:
+            row = self._rows.pop(work.fingerprint, None)
+            return None if row is None else row.passed(self.clock())
+
+    def sight(self, most: int) -> Sight:
+        """Return what is to be seen now, with so many works at most, those that began first."""
+        with self._lock:
+            rows = sorted(self._rows.values(), key=lambda row: (not row.where, row.since))
+            begun = [row.where for row in rows if row.where]
+            return Sight(
+                rows=tuple(rows[:most]),
+                hidden=max(0, len(rows) - most),
+                ended=self.ended,
+                failed=self.failed,
+                running=len(begun),
+                workers=len(set(begun)),
+                total=self.total,
+                left=self.left(),
+            )
+
+    def left(self) -> float | None:
+        """Return the seconds until all is done, as far as works of the same kind tell; ``None`` if they do not.
+
+        Works that were never timed are taken to be as long as those of their type, or of all types, were in this run.
+        """
+        with self._lock:
+            if not self._left:
+                return None
+            count, seconds = (
+                (sum(column) for column in zip(*self._took.values(), strict=True)) if self._took else (0, 0.0)
+            )
+            total = self._known
+            for tag, number in self._unknown.items():
+                if number and not count:
+                    return None
+                own = self._took.get(tag, (count, seconds))
+                total += number * own[1] / max(1, own[0])
+            now = self.clock()
+            begun = [row for row in self._rows.values() if row.where]
+            total -= sum(row.passed(now) for row in begun)
+            shares = min(len(begun) or self._workers, len(self._left))
+            return max([0.0, total / shares, *(row.left(now) or 0.0 for row in begun)])
+
+    def _count(self, fingerprint: str, tag: str, change: int) -> None:
+        """Count a work among those that are left, or no more."""
+        if change > 0:
+            self._left[fingerprint] = tag
+        else:
+            del self._left[fingerprint]
+        seconds = self._estimates.get(fingerprint)
+        self._unknown[tag] += change * (seconds is None)
+        self._known += change * (seconds or 0.0)
