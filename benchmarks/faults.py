@@ -441,7 +441,10 @@ def main() -> None:
             campaign.generation(number, min(EACH, chosen.kills - books.kills.total()))
             number += 1
             minutes = (time.monotonic() - started) / 60
-            print(f"store {number}: {books.kills.total()} kills, {len(books.faults)} faults, {minutes:.0f} min", flush=True)
+            print(
+                f"store {number}: {books.kills.total()} kills, {len(books.faults)} faults, {minutes:.0f} min",
+                flush=True,
+            )
         say(books, time.monotonic() - started)
     finally:
         if chosen.folder is None:
