@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_UPRIGHT = 9
+"""Letters of the longest label that stands upright above a column of a heat map."""
+
 
 def table_figures(matrix: Matrix) -> dict[str, bytes]:
     """Return the figures of a table as PNG by name: a heat map, bars or a radar, and curves along each numeric axis."""
@@ -87,11 +90,14 @@ def _column_headings(axes: Axes, matrix: Matrix) -> None:
     """Write the innermost labels above their columns, and each outer level once above its span."""
     depths, columns = len(matrix.spec.columns), len(matrix.columns)
     inner = matrix.column_labels(depths - 1)
-    slanted = depths == 1 and max(map(len, inner)) > 9
+    longest = max(map(len, inner))
+    slanted = longest > _UPRIGHT
+    # Half of a slanted label's length stands upright; about five points a letter.
+    height = 18 if not slanted else 14 + round(2.5 * longest)
     axes.xaxis.tick_top()
     axes.set_xticks(range(columns), inner, rotation=30 if slanted else 0, ha="left" if slanted else "center")
     for depth in range(depths - 1):
-        start, lift = 0, 18 + 15 * (depths - 2 - depth)
+        start, lift = 0, height + 15 * (depths - 2 - depth)
         for _, same in groupby(column[: depth + 1] for column in matrix.columns):
             width = len(list(same))
             text = matrix.column_labels(depth)[start]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,12 +26,15 @@ from generators.regression.fidelity import Fidelity, Gate
 from generators.regression.pixels import Pixels, Values
 
 _HELD_OUT = 2000
-_REAL = "real"
+_REAL, _SHIFTED = "real", "shifted"
+
+
+Pairs = Literal["others", "shifted"]
 
 
 @dataclass(frozen=True, eq=False)
 class Discriminator(Artefact):
-    """A trained discriminator, and its logits for images that it did not see, (k,): ``real`` ones, and corruptions of each.
+    """A trained discriminator, and its logits for images that it did not see, (k,): ``real`` ones, and what was made of each.
 
     ``losses`` are those of its training, round by round; ``info`` says how it was trained.
     """
@@ -43,16 +46,17 @@ class Discriminator(Artefact):
     losses: tuple[float, ...]
     info: Mapping[str, Any]
 
-    def margin(self, share: float) -> float:
+    def margin(self, share: float, pairs: Pairs = "others") -> float:
         """Return by how much a logit may be below another's, so that this share of pairs of real images pass."""
         real = self.logits[_REAL]
         # Each image beside the next: k pairs, none with itself.
-        return max(0.0, float(np.quantile(real - np.roll(real, 1), share)))
+        second = np.roll(real, 1) if pairs == "others" else self.logits[_SHIFTED]
+        return max(0.0, float(np.quantile(real - second, share)))
 
     def passing(self, margin: float) -> dict[str, float]:
         """Return what share of each kind of corruption passes beside the image it was made of."""
-        real = self.logits[_REAL]
-        return {name: float((other >= real - margin).mean()) for name, other in self.logits.items() if name != _REAL}
+        real, corrupted = self.logits[_REAL], self.logits.keys() - {_REAL, _SHIFTED}
+        return {name: float((self.logits[name] >= real - margin).mean()) for name in sorted(corrupted)}
 
     def save(self, folder: Path) -> None:
         self.network.save(folder / "discriminator.keras")
@@ -116,10 +120,9 @@ class DiscriminatorTraining(Preparation, Learning):
         network = adversary.discriminator(images.shape, self.filters)
         losses = adversary.train(network, np.asarray(images.x)[np.sort(rest)], plan, seed, run.progress, run.checkpoint)
         real = np.asarray(images.x[np.sort(held)])
-        logits = {
-            name: programs.run_all(network, _logits, x)[0]
-            for name, x in ({_REAL: real} | adversary.corruptions(real, rng)).items()
-        }
+        shifted = np.concatenate([real[:, :, 1:], real[:, :, -1:]], axis=2)
+        shown = {_REAL: real, _SHIFTED: shifted} | adversary.corruptions(real, rng)
+        logits = {name: programs.run_all(network, _logits, x)[0] for name, x in shown.items()}
         run.images += self.train_steps * self.train_batch_size
         return Discriminator(network, logits, tuple(losses), asdict(plan) | {"images": len(rest)})
 
@@ -129,7 +132,8 @@ class DCGAN(Fidelity, Learning):
     """The discriminator of a generative adversarial network, trained once on the training images, compares a mutant with its seed.
 
     A mutant is faithful if its logit is at least its seed's less a margin, which is so wide that ``pass_real`` of real images that the
-    discriminator did not see would pass beside another. If more than ``pass_corrupted`` of noise, of images with their pixels in
+    discriminator did not see would pass beside another, or with ``pairs: shifted`` moved by a pixel beside what they were, which is
+    narrower. If more than ``pass_corrupted`` of noise, of images with their pixels in
     disorder, or of negatives pass beside the images they were made of, the gate is refused.
 
     Source: DRFuzz, its GAN-based fidelity assurance; Radford, Metz and Chintala (2016), Unsupervised Representation Learning with Deep
@@ -144,7 +148,10 @@ class DCGAN(Fidelity, Learning):
     margin: Annotated[
         float | None, "by how much a mutant's logit may be below its seed's; default: by `pass_real`", Range(ge=0)
     ] = None
-    pass_real: Annotated[float, "share of real images that pass beside another", Range(gt=0, lt=1)] = 0.95
+    pass_real: Annotated[float, "share of pairs of real images that pass", Range(gt=0, lt=1)] = 0.95
+    pairs: Annotated[
+        Pairs, "what real images are compared with for the margin: others, or themselves moved by a pixel"
+    ] = "others"
     pass_corrupted: Annotated[float, "share of noise that may pass", Range(ge=0, le=1)] = 0.05
 
     def preparations(self, model: Ref[Classifier], data: Ref[Examples]) -> Mapping[str, Preparation]:
@@ -152,14 +159,14 @@ class DCGAN(Fidelity, Learning):
 
     def gate(self, run: Run) -> Gate:
         found: Discriminator = run.prepared(named(self))
-        margin = found.margin(self.pass_real) if self.margin is None else self.margin
+        margin = found.margin(self.pass_real, self.pairs) if self.margin is None else self.margin
         passing = found.passing(margin)
         worst = max(passing, key=lambda name: passing[name])
         if passing[worst] > self.pass_corrupted:
             raise StageError(
                 f"dcgan: the discriminator lets {passing[worst]:.0%} of {worst} pass beside real images, expected "
                 f"{self.pass_corrupted:.0%} at most; train it longer (train_steps), with more filters, or on more noise "
-                "(corrupted), or take another fidelity"
+                "(corrupted), narrow the margin (pairs: shifted), or take another fidelity"
             )
         return _Discriminating(found.network, margin)
 

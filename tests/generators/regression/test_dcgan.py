@@ -55,6 +55,12 @@ def test_the_margin_lets_real_images_pass_beside_others() -> None:
     assert found.passing(50.0) == {"noise": 1.0, "near": 1.0}
 
 
+def test_the_margin_of_images_beside_themselves_is_narrower() -> None:
+    found = made(noise=REAL - 50, shifted=REAL - np.linspace(0, 1, 100))
+    assert found.margin(0.95, "shifted") == pytest.approx(0.95, rel=1e-4)
+    assert found.passing(1.0) == {"noise": 0.0}
+
+
 def test_a_discriminator_that_lets_noise_pass_is_refused() -> None:
     fidelity = DCGAN()
     gate = fidelity.gate(run(dcgan=made(noise=REAL - 50, negatives=REAL - 9)))
