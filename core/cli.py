@@ -18,6 +18,7 @@ from core import backend, stop
 from core.arguments import parser
 from core.cluster import Cluster
 from core.faults import Fault, SpecError, nearest
+from core.files import is_full
 from core.language import cluster_file, compose, schema, spec
 from core.language.describe import description, explanation, failure_lines, listing, plan_lines
 from core.language.discovery import ROOT, Catalogue, discover
@@ -26,11 +27,11 @@ from core.running.premises import premises
 from core.running.session import Options, Session
 from core.storage.store import STORE
 
-DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
+DONE, FAILED, WRONG, FULL, INTERRUPTED = 0, 1, 2, 3, 130
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the program and return its exit code: 0 done, 1 a stage failed, 2 the file is wrong, 130 interrupted."""
+    """Run the program and return its exit code: 0 done, 1 a stage failed, 2 the file is wrong, 3 a full disk, 130 interrupted."""
     width = None if sys.stdout.isatty() else 120
     out, err = Console(width=width), Console(stderr=True, soft_wrap=True)
     options = parser().parse_args(arguments)
@@ -43,9 +44,23 @@ def main(arguments: Sequence[str]) -> int:
             err.print(str(fault), style="red", markup=False, highlight=False)
         return WRONG
     except KeyboardInterrupt:
-        again = " ".join(["python", Path(sys.argv[0]).name, *arguments])
-        err.print(f"interrupted; what was finished is kept. Go on with: {again}", markup=False, highlight=False)
+        err.print(f"interrupted; what was finished is kept. {_go_on(arguments)}", markup=False, highlight=False)
         return INTERRUPTED
+    except Exception as error:
+        if not is_full(error):
+            raise
+        told = f"the disk is full, or a quota used up ({error}); what was finished is kept. Make room for {options.outputs}"
+        err.print(
+            f"{told}; --gc removes what no experiment needs. {_go_on(arguments)}",
+            style="red",
+            markup=False,
+            highlight=False,
+        )
+        return FULL
+
+
+def _go_on(arguments: Sequence[str]) -> str:
+    return f"Go on with: {' '.join(['python', Path(sys.argv[0]).name, *arguments])}"
 
 
 @contextmanager

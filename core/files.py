@@ -2,8 +2,31 @@
 
 from __future__ import annotations
 
+import errno
+import re
 import uuid
 from pathlib import Path
+
+_FULL = {errno.ENOSPC, errno.EDQUOT} if hasattr(errno, "EDQUOT") else {errno.ENOSPC}  # Windows knows no quotas
+_WORDS = re.compile(r"No space left on device|Disk quota exceeded|^\d+ requested and \d+ written$")
+"""What HDF5, Dask and NumPy say where they lose the error's number."""
+
+
+class NoRoom(Exception):
+    """A disk is full, or a quota used up; the message says what could not be written."""
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Return whether an exception, or one that led to it, says that a disk is full or a quota used up."""
+    while error is not None:
+        if (
+            isinstance(error, NoRoom)
+            or (isinstance(error, OSError) and error.errno in _FULL)
+            or _WORDS.search(str(error))
+        ):
+            return True
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return False
 
 
 def beside(path: Path) -> Path:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core import stop
+from core.files import NoRoom
 from core.language.discovery import Catalogue
 from core.running.agenda import Agenda
 from core.running.engine import Engine
@@ -67,7 +68,11 @@ class Execution:
         self.tally = Tally()
 
     def run(self) -> Tally:
-        """Make everything the plan says, and return how it ended; a request to stop leaves the rest."""
+        """Make everything the plan says, and return how it ended; a request to stop leaves the rest.
+
+        Raises:
+            NoRoom: the disk is full.
+        """
         estimates = {f: s.seconds for f, s in self._plan.steps.items()}
         self._progress.begin(self._works, estimates, self._engine.slots)
         self._failures.forget(work.fingerprint for work in self._works)
@@ -127,6 +132,8 @@ class Execution:
                 self._timings.add(work, float(outcome.cost.get("seconds", 0.0)))
                 self.tally.made.append(work.fingerprint)
                 self._close(work)
+            case "full":
+                raise NoRoom(outcome.cause)
             case "stopped":
                 self._progress.stop(work)
                 self._agenda.give_back(work.fingerprint)

@@ -24,13 +24,20 @@ ROWS = 20
 """Works that a terminal shows, if it is high enough."""
 
 
+class _LogFile(logging.FileHandler):
+    """A log whose faults, such as a full disk, are those of whoever writes to it."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        raise  # called where the fault is handled
+
+
 class Progress:
     """What a run tells its user."""
 
     def __init__(self, console: Console, log: Path) -> None:
         self._console = console
         log.parent.mkdir(parents=True, exist_ok=True)
-        self._handler = logging.FileHandler(log, encoding="utf-8")
+        self._handler = _LogFile(log, encoding="utf-8")
         self._handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
         self._log = logging.Logger(str(log))
         self._log.addHandler(self._handler)

@@ -16,6 +16,7 @@ from core.artefacts import Artefact, Data, Results
 from core.checkpoint import Checkpoint
 from core.classifier import Classifier
 from core.component import Part, Ref
+from core.files import is_full
 from core.language.build import build, plain
 from core.language.discovery import Catalogue, discover
 from core.language.sections import FAMILIES
@@ -30,7 +31,7 @@ from core.stop import Stopped
 from core.storage.ledger import Ledger, StageDied
 from core.storage.store import CHECKPOINTS, Damaged, Store
 
-Status = Literal["done", "failed", "damaged", "stopped"]
+Status = Literal["done", "failed", "damaged", "stopped", "full"]
 Report = Callable[[str, int, int, str], None]
 
 
@@ -79,6 +80,7 @@ class Outcome:
 
     ``cause`` is one line; ``log`` the whole story; ``damaged`` the input that must be remade; ``deaths`` what the ledger has of
     the workers that died of the task; ``out_of_memory`` whether it may do with less.
+    A ``full`` disk is no fault of the stage, which is to be tried again when there is room.
     """
 
     fingerprint: str
@@ -124,6 +126,8 @@ def perform(task: Task, root: Path, report: Report) -> Outcome:
     except StageDied as death:
         return Outcome.of_deaths(task.fingerprint, death)
     except Exception as error:  # noqa: BLE001 - whatever a component raises costs its own stage only
+        if is_full(error):
+            return Outcome(task.fingerprint, "full", _one_line(f"{task.label}: {error}"))
         checkpoint.drop()  # what led here would lead here again
         short = ran_out(error)
         if short:
@@ -149,7 +153,11 @@ def perform(task: Task, root: Path, report: Report) -> Outcome:
         meta["reduced"] = task.reduced
     try:
         store.publish(task.fingerprint, artefact, {**meta, "cost": meter.as_dict(), "versions": versions()})
-    except OSError as error:
+    except Exception as error:
+        if is_full(error):
+            return Outcome(task.fingerprint, "full", _one_line(f"the artefact of {task.label}: {error}"))
+        if not isinstance(error, OSError):
+            raise
         cause = f"the artefact could not be written ({error.strerror or error}); the store is as it was"
         return Outcome(task.fingerprint, "failed", cause, traceback.format_exc(), cost=meter.as_dict())
     checkpoint.drop()

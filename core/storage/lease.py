@@ -83,6 +83,9 @@ class Leases:
                 json.dump(self._owner, stream)
         except FileExistsError:
             return False
+        except OSError:
+            path.unlink(missing_ok=True)  # a full disk takes the name and not the content
+            raise
         self._held.add(path)
         return True
 

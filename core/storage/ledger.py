@@ -8,7 +8,7 @@ import socket
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -122,16 +122,21 @@ class Attempt:
         """Write down the peak memory so far, in bytes, whenever it has grown by a tenth."""
         if peak > 1.1 * self._record["peak_memory"]:
             self._record["peak_memory"] = peak
-            self._write()
+            self._update()
 
     def warned(self) -> None:
         """Write down that the process was told of its end."""
         self._record["warned"] = True
-        self._write()
+        self._update()
 
     def end(self) -> None:
         """Take the record away: the process survived the attempt."""
         self._path.unlink(missing_ok=True)
+
+    def _update(self) -> None:
+        """Write the record anew; on a full disk the one there is stays, and whoever writes an artefact will say so."""
+        with suppress(OSError):
+            self._write()
 
     def _write(self) -> None:
         replace_file(self._path, json.dumps(self._record))
