@@ -3,7 +3,7 @@
 Run:  python benchmarks/faults.py [--kills 220] [--seed 1] [--folder FOLDER]
 
 Two experiments fill stores again and again, one of sleeping stages without a framework (its start takes a second) and one that trains,
-attacks and fuzzes on scikit-learn's digits; a third shares most of its stages with the first. They run alone, with two workers, in three shards, and two of
+attacks and fuzzes on scikit-learn's digits; a third shares most of its stages with the first. They run alone, with two workers, in four shards, and two of
 them in one store. Runners, shards and workers are killed (SIGKILL, some runners warned with SIGTERM first) at moments drawn over what a life was
 measured to take; `--gc` of an aged store and `--tables` run beside them; between lives files of the store are cut, changed, removed or left
 over. Each store is then finished, and compared with one that nothing disturbed. Checkpoints are saved every 0.2 seconds here.
@@ -32,7 +32,7 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from core.artefacts import read_json
+from core.artefacts import read_json, write_json
 from core.language.discovery import ROOT
 from core.storage.history import referred
 from core.storage.lease import LEASES
@@ -50,10 +50,10 @@ axes: {by: [0.1, 0.2, 0.3]}
 datasets:
   grey: {type: plain, images: 300}
 generate:
-  lighter: {type: shift, data: grey, noise: {type: fixed, by: $by}, seconds: 0.1}
-  long: {type: walk, data: lighter, steps: 20, seconds: 0.04}
-  drawn: {type: shift, data: lighter, noise: {type: drawn, like: lighter}, seconds: 0.1}
-  last: {type: shift, data: drawn, noise: {type: drawn}, seconds: 0.05}
+  lighter: {type: shift, data: grey, noise: {type: fixed, by: $by}, seconds: 0.3}
+  long: {type: walk, data: lighter, steps: 20, seconds: 0.05}
+  drawn: {type: shift, data: lighter, noise: {type: drawn, like: lighter}, seconds: 0.3}
+  last: {type: shift, data: drawn, noise: {type: drawn}, seconds: 0.2}
   turned: {type: learner, data: last}
 evaluate:
   shade: {type: shade, examples: [grey, lighter, long, drawn, last, turned]}
@@ -79,9 +79,9 @@ evaluate:
   white_box: {type: robustness_matrix, models: [mlp, hard], examples: [digits, pgd], protocol: white_box}
 """
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1")
-LONGEST = 2.0
+LONGEST = 1.5
 """Seconds after a life's first stage within which it is killed."""
-EACH = 16
+EACH = 30
 """Kills while one store is filled."""
 OLD = 7 * 86400.0
 
@@ -139,7 +139,7 @@ class Campaign:
         self.folder, self.books = folder, books
         self.rng = random.Random(seed)
         self.parts = folder / "hurry"
-        self.parts.mkdir(parents=True)
+        self.parts.mkdir(parents=True, exist_ok=True)
         (self.parts / "hurry.py").write_text(HURRY, encoding="utf-8")
         self.files = {}
         for text in (SLEEPING, SHARING, DIGITS):
@@ -151,7 +151,8 @@ class Campaign:
         self.seen: dict[str, int] = {}
         self.spoilt: set[str] = set()
         self.lives: list[Life] = []
-        self.first: dict[str, float] = {}
+        kept = folder / "whole.json"
+        self.first: dict[str, float] = read_json(kept) if kept.exists() else {}
 
     # Lives.
 
@@ -172,6 +173,8 @@ class Campaign:
     def reference(self) -> None:
         """Make each experiment undisturbed, and measure when its first stage begins."""
         for name in self.files:
+            if name in self.first:
+                continue
             started = time.monotonic()
             life = self.start(name)
             while not life.began() and life.process.poll() is None:
@@ -179,10 +182,12 @@ class Campaign:
             self.first[name] = time.monotonic() - started
             if life.process.wait(600):
                 raise SystemExit(f"{name} fails undisturbed; see {self.folder / 'said.txt'}")
+            write_json(self.folder / "whole.json", self.first)
 
     def generation(self, number: int, kills: int) -> None:
         """Fill a store from its beginning to its end while it is disturbed, with so many kills at most."""
         self.outputs = self.folder / f"disturbed-{number}"
+        shutil.rmtree(self.outputs, ignore_errors=True)
         self.seen, self.spoilt = {}, set()
         names = ["working"] if number % 3 == 2 else ["sleeping", "sharing"]
         before = self.books.kills.total()
@@ -197,14 +202,14 @@ class Campaign:
 
     def life(self, names: Sequence[str]) -> None:
         """Start some runners in one of the ways there are, disturb them, and end them."""
-        way = self.rng.choice(["alone", "workers", "workers", "shards", "shards", "together"])
+        way = self.rng.choice(["alone", *["workers"] * 2, *["shards"] * 3, *["together"] * 2])
         name = self.rng.choice(names)
         if way == "alone":
             lives = [self.start(name)]
         elif way == "workers":
             lives = [self.start(name, "--jobs", "2", kind="runner of workers")]
         elif way == "shards":
-            lives = [self.start(name, "--shard", f"{k}/3", kind="shard") for k in (1, 2, 3)]
+            lives = [self.start(name, "--shard", f"{k}/4", kind="shard") for k in (1, 2, 3, 4)]
         else:
             other = self.rng.choice(names)
             lives = [self.start(name, kind="one of two runners"), self.start(other, kind="one of two runners")]
@@ -427,7 +432,9 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60, help="no store is begun after them")
     parser.add_argument("--seed", type=int, default=1, help="of the choices")
     parser.add_argument(
-        "--folder", type=Path, help="where stores are made; default: a temporary folder that is removed"
+        "--folder",
+        type=Path,
+        help="where stores are made, and the undisturbed one is kept for another campaign; default: a temporary one",
     )
     chosen = parser.parse_args()
     folder = chosen.folder or Path(tempfile.mkdtemp(prefix="temper-faults-"))
