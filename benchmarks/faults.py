@@ -189,7 +189,7 @@ class Campaign:
         self.outputs = self.folder / f"disturbed-{number}"
         shutil.rmtree(self.outputs, ignore_errors=True)
         self.seen, self.spoilt = {}, set()
-        names = ["working"] if number % 3 == 2 else ["sleeping", "sharing"]
+        names = ["working"] if number % 3 == 1 else ["sleeping", "sharing"]
         before = self.books.kills.total()
         while self.books.kills.total() - before < kills and not self.complete(names):
             self.life(names)

@@ -3,8 +3,8 @@
 Run:  python benchmarks/overhead.py [--stages 1000] [--modes alone,workers,shards,slurm]
 
 The stages add a number to six images of 2 x 2 pixels, and take the mean of the result. Each process, workers too, writes down what it spends in planning
-(reading the file, works, fingerprints, a look at the store), claiming (the lease taken and given back, a look whether the work is there meanwhile), its record of the
-attempt, publishing (files, digests, rename), settling (the ledger of times, what is told, what can begin now) and the report (tables, figures and
+(reading the file, works, fingerprints, a look at the store), claiming (the lease, a look whether the work is there meanwhile), its record of the
+attempt, publishing (files, digests, rename), settling (the lease given back, the ledger of times, what is told, what can begin now) and the report (tables, figures and
 the page, once a run). Seconds of the processor, and on the clock
 where it waits for the file system; both grow where other work runs beside. *Turnaround* is from the first claim to the last stage's end on the clock,
 divided by the stages: what a thousand stages take. On Slurm, one on this host is started for the purpose, as the tests have it.
@@ -60,7 +60,7 @@ def timed(cls, name, phase):
 if not hasattr(Session.plan, "__wrapped__"):
     for cls, names, phase in (
         (Session, ("__post_init__", "plan"), "plan"),
-        (Leases, ("acquire", "release"), "claim"),
+        (Leases, ("acquire",), "claim"),
         (Execution, ("_made_meanwhile",), "claim"),
         (Attempt, ("__init__", "end"), "attempt"),
         (Store, ("publish",), "publish"),
@@ -128,7 +128,7 @@ def read(folder: Path) -> tuple[dict[str, list[float]], float]:
             wall, cpu, moment = map(float, numbers)
             spent[phase][0] += wall
             spent[phase][1] += cpu
-            if phase == "claim":
+            if phase in ("claim", "settle"):
                 moments.append(moment)
     return spent, max(moments) - min(moments)
 

@@ -52,6 +52,10 @@ class Meter:
         """Return the cost as plain values."""
         return asdict(self.cost)
 
+    def memory(self) -> int:
+        """Return the bytes of memory that the process uses."""
+        return int(self._process.memory_info().rss)
+
     def _cpu_seconds(self) -> float:
         times = self._process.cpu_times()
         return float(times.user + times.system)
@@ -61,7 +65,7 @@ class Meter:
             self._look(look)
 
     def _look(self, look: Callable[[int], None]) -> None:
-        memory = self._process.memory_info().rss
+        memory = self.memory()
         if memory > self.cost.peak_memory:
             self.cost.peak_memory = memory
             look(memory)

@@ -115,7 +115,7 @@ def perform(task: Task, root: Path, report: Report) -> Outcome:
         component = _component(task.family, task.component, task.folders)
         if component.framework:
             backend.keras()
-        with ledger.attempt() as attempt, meter.watching(attempt.note_memory):
+        with ledger.attempt(meter.memory()) as attempt, meter.watching(attempt.note_memory):
             run = _run(task, component.stream(task.stage), store, report, checkpoint)
             artefact = component.produce(run)
             meter.cost.images = run.images

@@ -73,8 +73,8 @@ class Ledger:
         self._folder = root / ".attempts" / run / fingerprint
 
     @contextmanager
-    def attempt(self) -> Iterator[Attempt]:
-        """Record an attempt for the duration of the block.
+    def attempt(self, memory: int = 0) -> Iterator[Attempt]:
+        """Record an attempt for the duration of the block; ``memory`` is what the process uses before it, in bytes.
 
         Raises:
             StageDied: too many attempts of this run took their worker with them.
@@ -84,7 +84,7 @@ class Ledger:
             blamed = [record for record in dead if bool(record.get("warned")) == warned]
             if len(blamed) >= most:
                 raise StageDied(blamed)
-        attempt = Attempt(self._folder / f"{uuid.uuid4().hex}.json")
+        attempt = Attempt(self._folder / f"{uuid.uuid4().hex}.json", memory)
         _OPEN.add(attempt)
         try:
             yield attempt
@@ -103,14 +103,14 @@ class Ledger:
 class Attempt:
     """One attempt at a stage by this process."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, memory: int) -> None:
         self._path = path
         self._record: dict[str, Any] = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "process_start": psutil.Process().create_time(),
             "started": time.time(),
-            "peak_memory": 0,
+            "peak_memory": memory,
             "warned": stop.requested(),
             "log": os.environ.get(LOG),
             "job": os.environ.get(JOB),

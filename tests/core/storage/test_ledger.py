@@ -158,3 +158,15 @@ def test_a_record_names_host_and_process(tmp_path: Path) -> None:
         (path,) = records(tmp_path)
         record = json.loads(path.read_text(encoding="utf-8"))
     assert (record["host"], record["pid"]) == (socket.gethostname(), os.getpid())
+
+
+def test_a_stage_that_needs_no_more_memory_than_there_was_writes_its_record_once(tmp_path: Path) -> None:
+    # A file that is replaced and removed soon after makes a disk write what nobody will read.
+    with Ledger(tmp_path, "f", "run").attempt(100) as attempt:
+        (path,) = (tmp_path / ".attempts" / "run" / "f").glob("*.json")
+        inode = path.stat().st_ino
+        attempt.note_memory(105)
+        assert path.stat().st_ino == inode
+        assert json.loads(path.read_text(encoding="utf-8"))["peak_memory"] == 100
+        attempt.note_memory(200)
+        assert json.loads(path.read_text(encoding="utf-8"))["peak_memory"] == 200
