@@ -256,7 +256,7 @@ class Campaign:
             life.process.wait(30)
         _, orphans = psutil.wait_procs(workers, timeout=20)
         for orphan in orphans:
-            self.books.faults.append("a worker outlived its runner")
+            self.fault("a worker outlived its runner")
             orphan.kill()
 
     def kill(self, pid: int, kind: str, life: Life) -> None:
@@ -285,10 +285,11 @@ class Campaign:
             time.sleep(self.rng.uniform(0, 1))
             if option == "--gc":
                 self.age()
+            cut = any(path.read_bytes()[-3:] != b"\n}\n" for path in self.outputs.glob("*/last_run.json"))
             done = self._run(*([str(self.files[name])] if option == "--tables" else []), option).wait(120)
-            self.books.beside[option] += 1
-            if done:
-                self.books.faults.append(f"{option} ended with {done} beside a run")
+            self.books.beside[f"{option} refused, a last run being cut" if done and cut else option] += 1
+            if done and not (cut and option == "--gc"):
+                self.fault(f"{option} ended with {done} beside a run")
 
     def age(self) -> None:
         """Make all that is finished look a week old, so that only what refers to it keeps it."""
@@ -312,7 +313,7 @@ class Campaign:
             "record of an attempt": (".attempts/*/*/*.json", (self.cut, self.change, Path.unlink)),
             "ledger of times": ("timings.jsonl", (self.cut, Path.unlink)),
             "memory of digests": ("digests.json", (self.cut, self.change, Path.unlink)),
-            "last run": ("../*/last_run.json", (self.cut, self.change, Path.unlink)),
+            "last run": ("../*/last_run.json", (self.cut,)),
             "table or page": ("../*/*.[ch][st][vm]*", (self.cut, Path.unlink)),
             "mark of the report": ("../*/.report.json", (self.cut, Path.unlink)),
         }
@@ -348,6 +349,11 @@ class Campaign:
 
     # Looks.
 
+    def fault(self, text: str) -> None:
+        """Write down that something is wrong, and tell it at once."""
+        self.books.faults.append(text)
+        print(f"FAULT: {text}", flush=True)
+
     def finished(self) -> dict[str, int]:
         """Return the artefacts that are there, each with the inode of its meta data."""
         store = Store(self.outputs / STORE)
@@ -361,7 +367,7 @@ class Campaign:
                 continue
             if fingerprint not in self.spoilt:
                 what = "lost" if fingerprint not in now else "made again"
-                self.books.faults.append(f"{fingerprint} was finished and is {what} after {after}")
+                self.fault(f"{fingerprint} was finished and is {what} after {after}")
             elif fingerprint in now:
                 self.books.repaired += 1
                 self.spoilt.discard(fingerprint)
@@ -377,7 +383,7 @@ class Campaign:
         for name in names:
             life = self.start(name, *self.rng.choice([(), ("--jobs", "2")]))
             if code := life.process.wait(600):
-                self.books.faults.append(f"{name} ended with {code} when it was left alone")
+                self.fault(f"{name} ended with {code} when it was left alone")
         self.look("the last run")
 
     def compare(self, names: Sequence[str]) -> None:
@@ -386,14 +392,14 @@ class Campaign:
             for path in sorted((self.whole / name).glob("*.csv")):
                 other = self.outputs / name / path.name
                 if not other.exists() or other.read_bytes() != path.read_bytes():
-                    self.books.faults.append(f"{name}/{path.name} differs")
+                    self.fault(f"{name}/{path.name} differs")
             if (self.outputs / name / "failures.csv").exists():
-                self.books.faults.append(f"{name} has failures")
+                self.fault(f"{name} has failures")
             for fingerprint in referred(self.whole / name):
                 self.books.works += 1
                 ours, theirs = (Store(o / STORE).meta(fingerprint) for o in (self.outputs, self.whole))
                 if ours["kind"] != "classifier" and ours["files"] != theirs["files"]:
-                    self.books.faults.append(f"{ours['label']} differs")
+                    self.fault(f"{ours['label']} differs")
         made = Counter(entry["label"] for entry in self._timings())
         for label, times in made.items():
             self.books.again[label] += times - 1
@@ -421,8 +427,6 @@ def say(books: Books, seconds: float) -> None:
     print(f"| | made again after damage | {books.repaired} |")
     print(f"| | faults | {len(books.faults)} |")
     print(f"{books.kills.total()} kills, {books.damage.total()} damages in {seconds / 60:.0f} min")
-    for fault in books.faults:
-        print(f"FAULT: {fault}")
 
 
 def main() -> None:

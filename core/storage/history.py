@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -97,7 +98,10 @@ def write_last_run(folder: Path, works: Iterable[Work]) -> None:
     already is left, as it is when many runners begin with the same works.
     """
     works = list(works)
-    if list(referred(folder)) != [work.fingerprint for work in works]:
+    there: list[str] = []
+    with suppress(OSError, ValueError):
+        there = list(referred(folder))
+    if there != [work.fingerprint for work in works] or not works:
         folder.mkdir(parents=True, exist_ok=True)
         temporary = beside(folder / LAST)
         try:
@@ -114,7 +118,11 @@ def last_run(folder: Path) -> Mapping[str, Any]:
 
 
 def referred(folder: Path) -> Iterator[str]:
-    """Yield the fingerprint of every work of the last run, of those of one label too."""
+    """Yield the fingerprint of every work of the last run, of those of one label too.
+
+    Raises:
+        ValueError: there is a file, but it is not whole.
+    """
     for _, entry in _entries(folder / LAST):
         found = _FINGERPRINT.match(entry)
         yield found[1] if found else json.loads(entry)["fingerprint"]
@@ -137,24 +145,29 @@ def _entries(path: Path) -> Iterator[tuple[str, str]]:
     """Yield (label, entry as JSON text) for every work that a file of the last run names."""
     try:
         with path.open(encoding="utf-8") as stream:
-            lines = (line for line in stream if line not in ("{\n", "}\n"))
-            for line in lines:
-                if not line.startswith('"'):  # an earlier version wrote a work in many lines
-                    break
-                label, end = _DECODER.raw_decode(line)
-                yield label, line[end + 2 :].rstrip(",\n")
-            else:
+            is_by_line, line = stream.readline() == "{\n", stream.readline()
+            if is_by_line and line.startswith('"'):
+                while line != "}\n":
+                    label, end = _DECODER.raw_decode(line)  # of a line that is not there, no JSON
+                    yield label, line[end + 2 :].rstrip(",\n")
+                    line = stream.readline()
                 return
-        yield from ((label, json.dumps(entry)) for label, entry in read_json(path).items())
-    except (OSError, ValueError, AttributeError):
+        # Of an earlier version, which wrote a work in many lines; or of no works at all.
+        found = read_json(path)
+    except (FileNotFoundError, NotADirectoryError):
         return
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} holds no works")
+    yield from ((label, json.dumps(entry)) for label, entry in found.items())
 
 
 class _LastRun(Mapping[str, Any]):
     """The works of the last run by label, read as text and understood as they are asked for."""
 
     def __init__(self, path: Path) -> None:
-        self._entries = dict(_entries(path))
+        self._entries: dict[str, str] = {}
+        with suppress(OSError, ValueError):  # reasons are told no more, which costs nothing else
+            self._entries = dict(_entries(path))
 
     def __getitem__(self, label: str) -> Any:
         return json.loads(self._entries[label])

@@ -7,7 +7,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from core.storage.history import referred
+from core.faults import SpecError
+from core.storage.history import LAST, referred
 from core.storage.lease import LEASES, Leases
 from core.storage.store import CHECKPOINTS, STORE, Store
 
@@ -22,6 +23,9 @@ def sweep(outputs: Path) -> tuple[int, int]:
 
     Returns:
         how many artefacts were removed, and the bytes they took.
+
+    Raises:
+        SpecError: what an experiment needs cannot be read, so that it might be removed.
     """
     store = Store(outputs / STORE)
     kept = set(_referred(outputs))
@@ -45,7 +49,14 @@ def sweep(outputs: Path) -> tuple[int, int]:
 
 def _referred(outputs: Path) -> Iterator[str]:
     for folder in outputs.iterdir() if outputs.is_dir() else ():
-        yield from referred(folder)
+        try:
+            yield from referred(folder)
+        except ValueError:
+            path, message = (
+                folder / LAST,
+                "is damaged, so what its experiment needs is unknown; run that again, or remove the file",
+            )
+            raise SpecError.at("--gc", 0, f"{path} {message}") from None
 
 
 def _remove(path: Path) -> None:

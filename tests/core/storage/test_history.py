@@ -10,6 +10,7 @@ import pytest
 
 import core.storage.sweep
 from core.artefacts import Examples, write_json
+from core.faults import SpecError
 from core.running.graph import Graph
 from core.storage.history import LAST, last_run, referred, write_last_run
 from core.storage.store import STORE, Store
@@ -67,7 +68,25 @@ def test_a_file_of_an_earlier_version_is_read(made: Graph, tmp_path: Path) -> No
 def test_a_damaged_file_says_nothing(tmp_path: Path, text: str) -> None:
     (tmp_path / LAST).write_text(text, encoding="utf-8")
     assert dict(last_run(tmp_path)) == {}
-    assert list(referred(tmp_path)) == []
+    with pytest.raises(ValueError, match=r"."):
+        list(referred(tmp_path))
+
+
+def test_gc_removes_nothing_where_it_cannot_tell_what_is_needed(
+    made: Graph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(core.storage.sweep, "GRACE", -1.0)
+    write_last_run(tmp_path / "twins", made.works.values())
+    for fingerprint in made.works:
+        Store(tmp_path / STORE).publish(fingerprint, empty(), {})
+    whole = (tmp_path / "twins" / LAST).read_bytes()
+    for size in (1, len(whole) // 2, whole.rindex(b"\n}")):
+        (tmp_path / "twins" / LAST).write_bytes(whole[:size])
+        with pytest.raises(SpecError, match="is damaged"):
+            sweep(tmp_path)
+    assert Store(tmp_path / STORE).present(made.works) == set(made.works)
+    write_last_run(tmp_path / "twins", made.works.values())
+    assert (tmp_path / "twins" / LAST).read_bytes() == whole
 
 
 def test_no_works_are_no_entries(tmp_path: Path) -> None:
