@@ -245,7 +245,7 @@ def test_the_walltime_runs_out(
     for folder in (jobs, shards):
         box.wait(lambda folder=folder: "stuck hang" in counted(folder), 90, "the stage that comes to no end")
     free.touch()
-    said = end(process, jobs / "outputs", alone, seconds=400)
+    said = end(process, jobs / "outputs", alone, seconds=600)
     assert "interrupted; it has kept what it had done" in said
     assert "JobState=TIMEOUT" in box.said(["scontrol", "show", "jobs"])
     box.wait(lambda: not box.said(["squeue", "-h"]).strip(), 240, "the end of the array")
