@@ -25,7 +25,7 @@ class Published(Evaluation):
     A line of the file has a metric and its value, in the unit of the evaluation (a share, not percent), and columns that say of what: ``model``,
     ``examples``, axes, and any others, of which ``where`` chooses the lines; ``source`` becomes a note. Lines that no number of ours
     has the labels of are left out, and so are numbers with a group or of a metric that the file has not. ``group`` is the metric; ``ratio`` is
-    measured over published.
+    measured over published. Of a value of an axis that no line has, there are our numbers alone.
 
     Source: none; the numbers say theirs.
     """
@@ -62,7 +62,7 @@ class Published(Evaluation):
     def measure(self, run: Run) -> Iterable[Row]:
         columns, lines = _read(self.file)
         wanted = [line for line in lines if self._wanted(line)]
-        metrics, found = {line["metric"] for line in wanted}, 0
+        metrics, found = {line["metric"] for line in wanted}, False
         for ours in run.gather(self.of):
             if ours.row.group or ours.row.metric not in metrics:
                 continue
@@ -72,7 +72,7 @@ class Published(Evaluation):
                     f"{self.file}: {len(theirs)} lines are of '{ours.row.metric}' of '{ours.row.model or ours.row.examples}'; "
                     "choose one with `where`"
                 )
-            found += len(theirs)
+            found |= bool(theirs) or self._unknown(wanted, columns, ours)
             yield from self._rows(ours.row, theirs)
         if not found:
             raise StageError(
@@ -85,6 +85,11 @@ class Published(Evaluation):
     def _same(self, line: Line, columns: tuple[str, ...], ours: Measured) -> bool:
         own = {**dict.fromkeys(_LABELS, ""), **{name: ours.column(name) for name in (*_LABELS, *ours.point)}}
         return all(line[name] == self._name(own[name]) for name in columns if name in own)
+
+    def _unknown(self, wanted: list[Line], columns: tuple[str, ...], ours: Measured) -> bool:
+        """Whether nothing was published of the place on the axes that a number of ours has: of int8, say."""
+        axes = [name for name in ours.point if name in columns]
+        return any(all(line[name] != self._name(ours.column(name)) for line in wanted) for name in axes)
 
     def _name(self, label: Plain) -> str:
         return "" if label is None else str(self.names.get(str(label), label))

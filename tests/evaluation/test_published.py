@@ -76,6 +76,11 @@ def test_several_lines_for_one_number_are_refused(tmp_path: Path) -> None:
         measure(published(tmp_path, where={}), [row()])
 
 
+def test_of_a_value_of_an_axis_that_was_not_published_there_are_our_numbers_alone(tmp_path: Path) -> None:
+    rows = measure(published(tmp_path, where={}), [row()], scenario="QUANTISED")
+    assert [(r.metric, r.value) for r in rows] == [("measured", 100)]
+
+
 def test_a_file_of_other_labels_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StageError, match="no line has the labels of a number of 'counts'; say with `names`"):
         measure(published(tmp_path, names={}), [row("urf")])
