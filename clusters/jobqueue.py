@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+import uuid
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from core.cluster import Cluster, Premises, threads
+from core.cluster import Cluster, FailedStart, Premises, threads
 from core.component import Range
 from core.storage.ledger import JOB, LOG
 
@@ -84,7 +85,9 @@ class JobQueue(Cluster):
 
         job = self.job()
         job["job_extra_directives"] = [*job["job_extra_directives"], *self.alone]
-        cluster = getattr(dask_jobqueue, self.queue_class)(
+        queue = getattr(dask_jobqueue, self.queue_class)
+        cluster = queue(
+            job_cls=_witness(queue.job_cls),
             # A nanny would kill its worker eight seconds after a warning, whatever the batch system allows.
             nanny=False,
             # Warnings are sent to the job's first process, which must be the worker and not a shell.
@@ -102,6 +105,33 @@ class JobQueue(Cluster):
         )
         cluster.adapt(minimum=0, maximum=self.workers, interval="2s")
         return cluster
+
+    def failed_starts(self, started: Any, joined: Collection[str]) -> Sequence[FailedStart]:
+        # Of a job that is being replaced or given up the specification is gone before the job.
+        jobs = {name: job for name, job in dict(started.workers).items() if name in started.worker_spec}
+        refused = [FailedStart(name, job.key, "", job.refusal, "") for name, job in jobs.items() if job.refusal]
+        open_ = {job.job_id: (name, job) for name, job in jobs.items() if job.job_id and job.job_id not in joined}
+        ended = self.ended(open_) if open_ else set()
+        return [*refused, *(self._failed(name, job) for id_, (name, job) in open_.items() if id_ in ended)]
+
+    def _failed(self, name: str, job: Any) -> FailedStart:
+        log = Path(job.log_directory) / self.log.replace(f"${{{self.id}}}", job.job_id)
+        end = self.fate({"job": job.job_id}) or "nobody knows how"
+        return FailedStart(name, job.job_id, job.job_id, end, str(log))
+
+    def replace(self, started: Any, failed: FailedStart) -> None:
+        from distributed import Status
+
+        def give_up() -> None:
+            if (job := started.workers.pop(failed.name, None)) is not None:
+                job.status = Status.closed
+
+        # What is specified and not there is submitted at the next look of Dask's.
+        started.loop.add_callback(give_up)
+
+    def ended(self, jobs: Collection[str]) -> set[str]:
+        """Return which of some jobs have ended for certain; none where the batch system is not asked."""
+        return set()
 
     def array_job(self, command: Sequence[str], premises: Premises) -> str:
         import dask_jobqueue
@@ -151,6 +181,23 @@ class JobQueue(Cluster):
     def clock(self) -> str:
         """The walltime as HH:MM:SS, for systems that know no days."""
         return f"{self.seconds // 3600:02d}:{self.seconds // 60 % 60:02d}:{self.seconds % 60:02d}"
+
+
+def _witness(job_class: type) -> type:
+    """Return a class of jobs of dask-jobqueue that remember why the batch system did not take them."""
+
+    class Witness(job_class):  # type: ignore[misc]
+        refusal = key = ""
+
+        async def start(self) -> None:
+            try:
+                await super().start()
+            except Exception as error:
+                self.refusal = " ".join(str(error).rpartition("stderr:")[2].split()) or type(error).__name__
+                self.key = uuid.uuid4().hex
+                raise
+
+    return Witness
 
 
 def _logs(premises: Premises) -> Path:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -15,6 +16,21 @@ from core.component import Range
 
 _PATIENCE = 10.0
 """Seconds within which Slurm knows how a job ended."""
+_ENDED = [
+    "BOOT_FAIL",
+    "CANCELLED",
+    "COMPLETED",
+    "DEADLINE",
+    "FAILED",
+    "LAUNCH_FAILED",
+    "NODE_FAIL",
+    "OUT_OF_MEMORY",
+    "PREEMPTED",
+    "RECONFIG_FAIL",
+    "REVOKED",
+    "TIMEOUT",
+]
+"""The states of jobs that will not run again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +69,9 @@ class Slurm(JobQueue):
             time.sleep(0.2)
         return found or ""
 
+    def ended(self, jobs: Collection[str]) -> set[str]:
+        return {job for job, state in _states().items() if job in jobs and state in _ENDED}
+
     def job(self) -> dict[str, Any]:
         directives = [f"--signal=B:TERM@{self.grace}", *self.options]
         if self.gpus:
@@ -64,6 +83,18 @@ class Slurm(JobQueue):
             "job_cpu": self.cores,
             "job_extra_directives": directives,
         }
+
+
+def _states() -> dict[str, str]:
+    """Return what Slurm says of the state of each job of this user, those that ended of late with them; nothing if it cannot be asked."""
+    # Defaults of the user's may hide jobs.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SQUEUE_")}
+    command = ["squeue", "--all", "--noheader", "--states=all", f"--user={os.getuid()}", "--format=%i %T"]
+    try:
+        asked = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE, check=False, env=environment)
+    except (OSError, subprocess.TimeoutExpired):
+        return {}
+    return dict(re.findall(r"^(\S+) (\S+)$", asked.stdout, re.MULTILINE))
 
 
 def _fate(job: str) -> str | None:

@@ -22,16 +22,19 @@ from core.files import is_full
 from core.language import cluster_file, compose, schema, spec
 from core.language.describe import description, explanation, failure_lines, listing, plan_lines
 from core.language.discovery import ROOT, Catalogue, discover
-from core.running.engine import Unreachable
+from core.running.engine import NoWorkers, Unreachable
 from core.running.premises import premises
 from core.running.session import Options, Session
 from core.storage.store import STORE
 
-DONE, FAILED, WRONG, FULL, INTERRUPTED = 0, 1, 2, 3, 130
+DONE, FAILED, WRONG, FULL, WITHOUT_WORKERS, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the program and return its exit code: 0 done, 1 a stage failed, 2 the file is wrong, 3 a full disk, 130 interrupted."""
+    """Run the program and return its exit code.
+
+    0 done, 1 a stage failed, 2 the file is wrong, 3 a full disk, 4 no workers come of a cluster's jobs, 130 interrupted.
+    """
     width = None if sys.stdout.isatty() else 120
     out, err = Console(width=width), Console(stderr=True, soft_wrap=True)
     options = parser().parse_args(arguments)
@@ -46,6 +49,10 @@ def main(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         err.print(f"interrupted; what was finished is kept. {_go_on(arguments)}", markup=False, highlight=False)
         return INTERRUPTED
+    except NoWorkers as error:
+        told = f"{error}. What was finished is kept. {_go_on(arguments)}"
+        err.print(told, style="red", markup=False, highlight=False)
+        return WITHOUT_WORKERS
     except Exception as error:
         if not is_full(error):
             raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -47,6 +47,26 @@ class Premises:
     python: str = sys.executable
 
 
+@dataclass(frozen=True)
+class FailedStart:
+    """A job that ended before a worker came of it, or that its batch system did not take.
+
+    ``name`` is that of the worker to be, ``key`` tells the job from others; ``job`` is nothing where there is none. ``end`` says
+    how it ended, ``log`` where what it said is kept.
+    """
+
+    name: str
+    key: str
+    job: str
+    end: str
+    log: str
+
+    def __str__(self) -> str:
+        if not self.job:
+            return f"a job could not be submitted: {self.end}"
+        return f"job {self.job} ended before a worker came of it: {self.end}; its log is {self.log}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Cluster(Component):
     """Where the workers of a run live. Each worker does one stage at a time.
@@ -78,6 +98,13 @@ class Cluster(Component):
         ``worker`` is what the ledger has of it: ``host``, ``pid`` and, in a batch system, ``job``.
         """
         return ""
+
+    def failed_starts(self, started: Any, joined: Collection[str]) -> Sequence[FailedStart]:
+        """Return the jobs of a started cluster that have certainly ended without having been among ``joined``."""
+        return ()
+
+    def replace(self, started: Any, failed: FailedStart) -> None:
+        """Submit another job in the place of one that failed."""
 
     @abstractmethod
     def start(self, premises: Premises) -> Any:

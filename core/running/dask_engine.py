@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import uuid
 from dataclasses import asdict
 from pathlib import Path
@@ -11,12 +12,13 @@ from typing import Any
 from core.cluster import Cluster
 from core.running.engine import Unreachable, Watcher, here
 from core.running.premises import premises
+from core.running.starts import Starts
 from core.running.task import Outcome, Task, perform
 from core.running.warned import heed_warnings
 from core.running.worker_log import keep_log
-from core.storage.ledger import StageDied
+from core.storage.ledger import JOB, StageDied
 
-BEGAN, PROGRESS = "began", "progress"
+JOINED, BEGAN, PROGRESS = "joined", "began", "progress"
 """The topics on which workers speak to the runner."""
 _SETTINGS = {
     # A death is blamed by the ledger on disk, not on every task that was queued beside it.
@@ -55,6 +57,8 @@ class DaskEngine:
                 raise Unreachable(
                     f"no scheduler answers at {self._cluster}: {error}; start one, or mend the file"
                 ) from error
+        self._starts = Starts(cluster, self._cluster, watcher)
+        self._client.subscribe_topic(JOINED, lambda event: self._starts.joined(event[1]))
         self._client.register_plugin(_manners())
         self._client.subscribe_topic(BEGAN, lambda event: watcher.began(*event[1]))
         self._client.subscribe_topic(PROGRESS, lambda event: watcher.report(*event[1]))
@@ -70,6 +74,7 @@ class DaskEngine:
 
         if not self._tasks:
             return None
+        self._starts.look()
         try:
             done = wait(list(self._tasks), timeout=timeout, return_when="FIRST_COMPLETED").done
         except TimeoutError:
@@ -122,5 +127,6 @@ def _manners() -> Any:
         def setup(self, worker: Any) -> None:
             keep_log()
             heed_warnings(worker)
+            worker.log_event(JOINED, os.environ.get(JOB, ""))
 
     return Manners()

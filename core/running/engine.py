@@ -15,6 +15,10 @@ class Unreachable(Exception):
     """The workers of a cluster cannot be reached; the message says what was tried."""
 
 
+class NoWorkers(Exception):
+    """The jobs of a cluster end before workers come of them; the message says how."""
+
+
 class Watcher(Protocol):
     """Who is told how works go."""
 

@@ -152,15 +152,16 @@ def _story(record: Mapping[str, Any]) -> str:
     if record["peak_memory"]:
         known.append(f"last seen using {record['peak_memory'] / 2**20:,.0f} MiB")
     known.append(record.get("end") or "nobody saw how it ended")
-    return "\n".join([", ".join(known), *_last_lines(record)])
+    return "\n".join([", ".join(known), *last_lines(record.get("log") or "", LAST_LINES)])
 
 
-def _last_lines(record: Mapping[str, Any]) -> list[str]:
+def last_lines(log: str, count: int) -> list[str]:
+    """Return so many lines from a log's end, below one that names it; none if it is empty or cannot be read."""
     try:
-        lines = Path(record.get("log") or "").read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = Path(log).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return []
-    return [f"the last lines of {record['log']}:", *lines[-LAST_LINES:]] if lines else []
+    return [f"the last lines of {log}:", *lines[-count:]] if lines else []
 
 
 def _alive(record: dict[str, Any]) -> bool:

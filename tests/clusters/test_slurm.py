@@ -215,6 +215,47 @@ def test_a_runner_that_is_killed_is_started_again(
     end(begin(file, cluster, tmp_path / "outputs"), tmp_path / "outputs", alone)
 
 
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ('setup: ["echo no such module >&2; exit 3"]', "ended with exit code 3, the job FAILED"),
+        ('options: ["--partition=nowhere"]', "invalid partition specified: nowhere"),
+    ],
+    ids=["setup", "refused"],
+)
+def test_jobs_that_never_become_workers_end_the_run(
+    begin: Begin, box: SlurmBox, write: Callable[..., Path], tmp_path: Path, line: str, told: str
+) -> None:
+    cluster = described(write, workers=2, walltime="00:10:00", grace=20)
+    cluster.write_text(cluster.read_text(encoding="utf-8") + line + "\n", encoding="utf-8")
+    process = begin(write(text(tmp_path)), cluster, tmp_path / "outputs")
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 4, said
+    assert said.count(told) >= 3, said
+    assert "3 jobs in a row" in said
+    assert "Go on with: python runner.py" in said
+    assert "Traceback" not in said
+    if line.startswith("setup"):
+        assert re.search(r"job \d+ ended before a worker came of it: .*; its log is \S+/temper-\d+\.err", said), said
+        assert "no such module" in said
+    assert (tmp_path / "outputs" / "chain" / "shade.csv").exists()
+    box.wait(lambda: not box.said(["squeue", "-h"]).strip(), 30, "the end of the jobs")
+
+
+def test_jobs_that_wait_are_waited_for(
+    begin: Begin, box: SlurmBox, file: Path, cluster: Path, tmp_path: Path, alone: Mapping[str, bytes]
+) -> None:
+    box.call(["scontrol", "update", "PartitionName=main", "State=DOWN"])
+    try:
+        process = begin(file, cluster, tmp_path / "outputs")
+        box.wait(lambda: box.said(["squeue", "-h", "-t", "PENDING", "-o", "%i"]).strip() != "", 60, "a job that waits")
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.communicate(timeout=25)
+    finally:
+        box.call(["scontrol", "update", "PartitionName=main", "State=UP"])
+    assert "ended before" not in end(process, tmp_path / "outputs", alone)
+
+
 def test_an_array_of_shards(
     box: SlurmBox, file: Path, cluster: Path, tmp_path: Path, alone: Mapping[str, bytes]
 ) -> None:
