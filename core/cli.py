@@ -25,6 +25,7 @@ from core.language.discovery import ROOT, Catalogue, discover
 from core.running.engine import NoWorkers, Unreachable
 from core.running.premises import premises
 from core.running.session import Options, Session
+from core.storage.ledger import excuse
 from core.storage.store import STORE
 
 DONE, FAILED, WRONG, FULL, WITHOUT_WORKERS, INTERRUPTED = 0, 1, 2, 3, 4, 130
@@ -80,6 +81,7 @@ def _warnings_heeded(grace: float) -> Iterator[None]:
         if stop.requested():
             raise KeyboardInterrupt
         stop.request()
+        excuse()
         last.start()
 
     stop.withdraw()

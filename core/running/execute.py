@@ -23,6 +23,7 @@ from core.running.task import Outcome, Task
 from core.stage import Stage
 from core.storage.history import Failures, Timings
 from core.storage.lease import LEASES, Leases
+from core.storage.ledger import SHARDS, Ledger
 from core.storage.store import Store
 
 MAX_DAMAGES = 2
@@ -60,7 +61,7 @@ class Execution:
         self._engine, self._progress, self._catalogue = engine, progress, catalogue
         self._failures, self._timings = Failures(store.root), Timings(store.root)
         self._leases = Leases(store.root / LEASES)
-        self._run = uuid.uuid4().hex
+        self._run = SHARDS if shard else uuid.uuid4().hex
         self._works = [step.work for step in plan.having("run")]
         self._agenda = Agenda(shard.order(self._works) if shard else self._works)
         self._damages: Counter[str] = Counter()
@@ -75,7 +76,7 @@ class Execution:
         """
         estimates = {f: s.seconds for f, s in self._plan.steps.items()}
         self._progress.begin(self._works, estimates, self._engine.slots)
-        self._failures.forget(work.fingerprint for work in self._works)
+        self._try_again()
         for step in self._plan.having("failed"):
             record = self._failures.get(step.work.fingerprint) or {"label": step.work.label, "cause": step.reason}
             self._fail(step.work, record, known=True)
@@ -94,6 +95,13 @@ class Execution:
         finally:
             self._leases.close()
         return self.tally
+
+    def _try_again(self) -> None:
+        """Forget that works failed which are to be made now, and whom they killed."""
+        again = self._failures.fingerprints() & {work.fingerprint for work in self._works}
+        self._failures.forget(again)
+        for fingerprint in again:
+            Ledger(self._store.root, fingerprint, SHARDS).forget()
 
     def _submit_ready(self) -> None:
         """Hand over what can begin; what another runner is making is looked at again later."""

@@ -161,6 +161,7 @@ def perform(task: Task, root: Path, report: Report) -> Outcome:
         cause = f"the artefact could not be written ({error.strerror or error}); the store is as it was"
         return Outcome(task.fingerprint, "failed", cause, traceback.format_exc(), cost=meter.as_dict())
     checkpoint.drop()
+    ledger.forget()
     return Outcome(task.fingerprint, "done", cost=meter.as_dict())
 
 

@@ -21,6 +21,8 @@ MAX_DEATHS = 2
 """Worker deaths within one run after which a stage is given up."""
 MAX_EVICTIONS = 5
 """Workers taken away by their batch system within one run after which a stage is given up."""
+SHARDS = "shards"
+"""The run that all shards of a store are: a stage that kills them one by one is in none of them twice."""
 LOG = "TEMPER_LOG"
 """The environment variable that names the file into which a batch system writes what a worker says."""
 JOB = "TEMPER_JOB"
@@ -66,7 +68,8 @@ class Ledger:
     """The attempts at one artefact in one run, each a file that is there from its start to its end.
 
     A worker that dies leaves its file behind; the next attempt sees it. Files of other runs say nothing: a runner
-    that was killed as a whole must not put the blame on the stage it was at.
+    that was killed as a whole must not put the blame on the stage it was at. Shards are one run (``SHARDS``), since each is a
+    runner and a worker at once.
     """
 
     def __init__(self, root: Path, fingerprint: str, run: str) -> None:
@@ -91,6 +94,11 @@ class Ledger:
         finally:
             _OPEN.discard(attempt)
             attempt.end()
+
+    def forget(self) -> None:
+        """Forget the attempts that took their worker with them."""
+        for path in self._folder.glob("*.json"):
+            path.unlink(missing_ok=True)
 
     def _records(self) -> Iterator[dict[str, Any]]:
         for path in self._folder.glob("*.json"):

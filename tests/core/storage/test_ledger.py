@@ -118,6 +118,14 @@ def test_deaths_of_other_runs_and_stages_do_not_count(tmp_path: Path) -> None:
         assert len(records(tmp_path, "another run")) == 1
 
 
+def test_deaths_are_forgotten(tmp_path: Path) -> None:
+    die(tmp_path)
+    die(tmp_path)
+    Ledger(tmp_path, "f", "run").forget()
+    with Ledger(tmp_path, "f", "run").attempt():
+        assert len(records(tmp_path)) == 1
+
+
 def test_attempts_that_go_on_elsewhere_do_not_count(tmp_path: Path) -> None:
     first, second, third = (Ledger(tmp_path, "f", "run") for _ in range(3))
     with first.attempt(), second.attempt(), third.attempt():
