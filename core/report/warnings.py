@@ -1,4 +1,4 @@
-"""Signs that an attack was weaker than it claims to be, and works that were not made as the file says."""
+"""Signs that an attack was weaker than it claims to be, and works that are not what the file says."""
 
 from __future__ import annotations
 
@@ -21,13 +21,17 @@ Rows = list[dict[str, Any]]
 
 
 def warnings(frame: pd.DataFrame, experiment: Experiment) -> list[str]:
-    """Return one sentence for every attack that does worse where it should do better, or has no gradient, or was made with less.
+    """Return one sentence for every attack that does worse where it should do better, or has no gradient, and for what was made with less or is damaged.
 
     Source: Carlini et al. (2019), On Evaluating Adversarial Robustness, sections 4 and 5.
     """
     found = [
         f"{work}: memory ran out, and it was made with {what}. Where there is more memory, --force makes it as the file says."
         for work, what in experiment.reduced.items()
+    ]
+    found += [
+        f"{work}: what is stored is not what was written, and is not shown; --force makes it anew."
+        for work in experiment.damaged
     ]
     for axis, parameter in experiment.strength.items():
         if parameter in STRENGTHS and axis in frame.columns:

@@ -18,6 +18,7 @@ from core.running.graph import Graph, Result, Work
 from core.running.memory import in_words
 from core.running.pictures import Pictures
 from core.running.score_pictures import score_pictures
+from core.running.sound import Sound
 from core.storage.history import Failures
 from core.storage.store import Damaged, Store
 
@@ -53,7 +54,8 @@ class Collection:
     def around(self, provenance: Mapping[str, Any]) -> Experiment:
         """Return what the report says around the numbers."""
         experiment = self._experiment
-        pictures = Pictures(experiment, self._graph, self._store)
+        sound = Sound(self._store)
+        pictures = Pictures(experiment, self._graph, sound)
         order: dict[str, dict[str, list[Plain]]] = {}
         for result in self._graph.results:
             for level, label in result.about.items():
@@ -62,6 +64,8 @@ class Collection:
                     labels.append(label)
         reduced = {work.label: meta["reduced"] for work, meta in self._made if "reduced" in meta}
         models = {str(label) for levels in order.values() for label in levels.get("model", ())}
+        examples, localisation = pictures.examples(), pictures.localisation()
+        scores = score_pictures(self._graph, sound)
         return Experiment(
             name=experiment.name,
             description=experiment.description,
@@ -78,9 +82,10 @@ class Collection:
             costs=list(self._costs()),
             failures=list(self.failures()),
             resolved=resolved(experiment),
-            examples=pictures.examples(),
-            localisation=pictures.localisation(),
-            scores=score_pictures(self._graph, self._store),
+            examples=examples,
+            localisation=localisation,
+            scores=scores,
+            damaged=tuple(sound.damaged),
         )
 
     def failures(self) -> Iterator[dict[str, Any]]:

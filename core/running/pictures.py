@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,7 @@ from core.rankings import NeuronRanking, PixelRanking
 from core.regression_faults import RegressionFaults
 from core.report.spec import ClassGrid, DirectionGrid, ImageGrid, LayerMap, RelevanceMap
 from core.running.graph import Graph, Work
-from core.storage.store import Store
+from core.running.sound import Sound
 
 DIRECTIONS = 8
 """Directions of faults that are shown, the most frequent ones."""
@@ -27,8 +26,8 @@ STAGES = 6
 class Pictures:
     """The pictures of an experiment as far as the store has what they show."""
 
-    def __init__(self, experiment: Experiment, graph: Graph, store: Store) -> None:
-        self._experiment, self._graph, self._store = experiment, graph, store
+    def __init__(self, experiment: Experiment, graph: Graph, sound: Sound) -> None:
+        self._experiment, self._graph, self._sound = experiment, graph, sound
 
     def examples(self) -> list[ImageGrid | ClassGrid]:
         """Return grids for the test part of each generator: its first images and some of each class, or its directions of faults."""
@@ -36,10 +35,13 @@ class Pictures:
         for work in self._first("generate"):
             if (clean := self._origin(work)) is None:
                 continue
-            if issubclass(work.component.produces, RegressionFaults):
-                faults = self._store.load(work.fingerprint, RegressionFaults)
-                grids += [self._by_direction(work, faults, clean)] if len(faults) else []
-            elif len(made := self._store.load(work.fingerprint, Examples)):
+            faulty = issubclass(work.component.produces, RegressionFaults)
+            made = self._sound.load(work, RegressionFaults if faulty else Examples)
+            if made is None or not len(made):
+                continue
+            if isinstance(made, RegressionFaults):
+                grids.append(self._by_direction(work, made, clean))
+            else:
                 grids += [_first_images(work.label, made, clean), self._by_class(work, made, clean)]
         return grids
 
@@ -48,7 +50,7 @@ class Pictures:
         maps: list[RelevanceMap | LayerMap] = []
         for work in self._first("localise"):
             kind: type[Artefact] = work.component.produces
-            found: Any = self._store.load(work.fingerprint, kind)
+            found = self._sound.load(work, kind)
             if isinstance(found, PixelRanking):
                 names = self._class_names(work, len(found.relevance))
                 maps.append(RelevanceMap(name=work.label, classes=names, relevance=found.relevance))
@@ -65,24 +67,28 @@ class Pictures:
     def _first(self, section: str) -> Iterator[Work]:
         """Yield the finished works to show, of generators their test part."""
         shown: set[str] = set()
-        for fingerprint, work in self._graph.works.items():
+        for work in self._graph.works.values():
             key = work.label.partition(" ")[0]
             wanted = work.component.section == section and (section != "generate" or work.part == "test")
-            if wanted and key not in shown and len(shown) < STAGES and self._store.has(fingerprint):
+            if wanted and key not in shown and len(shown) < STAGES and self._sound.has(work):
                 shown.add(key)
                 yield work
 
     def _origin(self, work: Work) -> Examples | None:
         """Return the images that a generator started from, each once; ``None`` where they are not there."""
         source = work.inputs.get(str(getattr(work.component, "data", None)))
-        if source is None or not self._store.has(source.fingerprint):
+        if source is None:
             return None
-        if source.part is None:
-            images = self._store.load(source.fingerprint, Examples)
-            # Of several made of one image none is what another was made of.
-            once = len(np.unique(images.index)) == len(images)
-            return images if once else self._origin(self._graph.works[source.fingerprint])
-        return self._store.load(source.fingerprint, Data).part(source.part)
+        origin = self._graph.works[source.fingerprint]
+        if source.part is not None:
+            data = self._sound.load(origin, Data)
+            return None if data is None else data.part(source.part)
+        images = self._sound.load(origin, Examples)
+        if images is None:
+            return None
+        # Of several made of one image none is what another was made of.
+        once = len(np.unique(images.index)) == len(images)
+        return images if once else self._origin(origin)
 
     def _by_class(self, work: Work, made: Examples, clean: Examples) -> ClassGrid:
         labels = np.unique(made.y)

@@ -15,7 +15,7 @@ from core.artefacts import Artefact
 from core.report.spec import FaultCurves, ScoreCorrelations, ScoreHistograms
 from core.running.bound import show_value
 from core.running.graph import Graph, Work
-from core.storage.store import Store
+from core.running.sound import Sound
 
 MODELS, SETS = 4, 6
 """Models that have pictures, and sets of inputs in each."""
@@ -24,10 +24,10 @@ Sets = dict[str, dict[str, A]]
 """What there is of a model, by set and by the name of the score or criterion."""
 
 
-def score_pictures(graph: Graph, store: Store) -> list[ScoreHistograms | ScoreCorrelations | FaultCurves]:
+def score_pictures(graph: Graph, sound: Sound) -> list[ScoreHistograms | ScoreCorrelations | FaultCurves]:
     """Return the distributions of scores, how they agree, and how soon their orders find faults, model by model."""
     found: list[ScoreHistograms | ScoreCorrelations | FaultCurves] = []
-    for model, scored in _by_model(graph, store, Scored):
+    for model, scored in _by_model(graph, sound, Scored):
         names = list(dict.fromkeys(name for scores in scored.values() for name in scores))
         values = [
             [np.asarray(scores[name].values) if name in scores else np.zeros(0) for scores in scored.values()]
@@ -37,7 +37,7 @@ def score_pictures(graph: Graph, store: Store) -> list[ScoreHistograms | ScoreCo
         if len(names) > 1:
             agree = [correlations([scores.get(name) for name in names]) for scores in scored.values()]
             found.append(ScoreCorrelations(name=model, sets=list(scored), scores=names, correlations=agree))
-    for model, ordered in _by_model(graph, store, Ordered):
+    for model, ordered in _by_model(graph, sound, Ordered):
         curves = {label: {name: order.found for name, order in orders.items()} for label, orders in ordered.items()}
         curves = {label: lines for label, lines in curves.items() if any(line[-1] for line in lines.values())}
         if curves:
@@ -84,20 +84,21 @@ class _Place:
         return cls(model.fingerprint, " ".join([component.examples.label, *axes]))
 
 
-def _by_model(graph: Graph, store: Store, kind: type[A]) -> Iterator[tuple[str, Sets[A]]]:
+def _by_model(graph: Graph, sound: Sound, kind: type[A]) -> Iterator[tuple[str, Sets[A]]]:
     """Yield what there is of each model, of several points of a model and of a set the first that is finished."""
     found: dict[str, dict[str, Sets[A]]] = {}
     seen: set[tuple[str, str, str]] = set()
-    for fingerprint, work in graph.works.items():
+    for work in graph.works.values():
         made: type[Artefact] = work.component.produces
-        if made is not kind or not store.has(fingerprint):
+        if made is not kind or not sound.has(work):
             continue
         place = _Place.of(graph, work)
         stage = graph.works[place.model].stage
         # Of a model that varies over axes the first is shown, and of a set likewise.
         if next(iter(found.setdefault(stage, {place.model: {}}))) != place.model:
             continue
-        artefact = store.load(fingerprint, kind)
+        if (artefact := sound.load(work, kind)) is None:
+            continue
         key = (stage, work.component.examples.label, artefact.name)  # type: ignore[attr-defined]
         if key not in seen:
             seen.add(key)

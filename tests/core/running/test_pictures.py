@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from core.rankings import PixelRanking
 from core.report.spec import ClassGrid, LayerMap, RelevanceMap
 from core.running.graph import Graph
 from core.running.pictures import Pictures
+from core.running.sound import Sound
 from core.storage.digest import Digests
 from core.storage.store import Store
 from tests.conftest import PLAIN
@@ -36,7 +38,7 @@ def test_a_run_shows_its_examples_and_whom_it_blames(
     assert "blamed: score of each unit" in page
 
     store = Store(tmp_path / "outputs" / ".store")
-    pictures = Pictures(experiment(SHOWN), Graph(experiment(SHOWN), Digests(store.root / "digests.json")), store)
+    pictures = Pictures(experiment(SHOWN), Graph(experiment(SHOWN), Digests(store.root / "digests.json")), Sound(store))
     (blamed,) = pictures.localisation()
     assert isinstance(blamed, LayerMap)
     assert (blamed.layers, blamed.classes, blamed.selected) == (
@@ -51,9 +53,35 @@ def test_a_run_shows_its_examples_and_whom_it_blames(
     assert grid.predicted == [[""] * 3] * 2
 
 
+def test_what_is_damaged_is_not_shown_and_is_told(
+    run: Callable[..., tuple[int, str]], write: Callable[..., Path], tmp_path: Path
+) -> None:
+    """One byte of an image has changed, which no reader of the tables looks at."""
+    path = write(SHOWN)
+    run(path)
+    store = tmp_path / "outputs" / ".store"
+    (spoilt,) = (
+        meta.parent / "x.npy"
+        for meta in store.glob("*/meta.json")
+        if json.loads(meta.read_text(encoding="utf-8"))["label"] == "lighter.test by=0.1"
+    )
+    content = bytearray(spoilt.read_bytes())
+    content[-1] ^= 1
+    spoilt.chmod(0o644)
+    spoilt.write_bytes(content)
+    (tmp_path / "outputs" / "plain" / ".report.json").unlink()
+    code, said = run(path, "--tables")
+    assert code == 0, said
+    assert (
+        "lighter.test by=0.1: what is stored is not what was written, and is not shown; --force makes it anew" in said
+    )
+    page = (tmp_path / "outputs" / "plain" / "report.html").read_text(encoding="utf-8")
+    assert "examples_lighter.test-by-0.2" not in page
+
+
 def test_nothing_is_shown_of_what_is_not_finished(experiment: Callable[..., Experiment], tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
-    pictures = Pictures(experiment(SHOWN), Graph(experiment(SHOWN), Digests(tmp_path / "digests.json")), store)
+    pictures = Pictures(experiment(SHOWN), Graph(experiment(SHOWN), Digests(tmp_path / "digests.json")), Sound(store))
     assert pictures.examples() == []
     assert pictures.localisation() == []
 
@@ -68,6 +96,6 @@ def test_classes_are_called_as_in_the_data_of_the_model(experiment: Callable[...
     graph = Graph(checked, Digests(tmp_path / "digests.json"))
     work = next(work for work in graph.works.values() if work.stage == "lrp")
     store.publish(work.fingerprint, PixelRanking(np.ones((2, 2, 2, 1))), {})
-    (found,) = Pictures(checked, graph, store).localisation()
+    (found,) = Pictures(checked, graph, Sound(store)).localisation()
     assert isinstance(found, RelevanceMap)
     assert found.classes == ["dark", "light"]

@@ -17,6 +17,7 @@ from core.preparations.scoring import Scoring
 from core.report.spec import FaultCurves, ScoreCorrelations, ScoreHistograms
 from core.running.graph import Graph, Work
 from core.running.score_pictures import correlations, score_pictures
+from core.running.sound import Sound
 from core.storage.store import Store
 
 SCORED = """
@@ -50,10 +51,10 @@ def published(graph: Graph, store: Store, kind: type[Scoring] | type[ScorePriori
 
 def test_of_each_model_and_set_the_first_point_is_shown(graph: Callable[..., Graph], tmp_path: Path) -> None:
     whole, store = graph(SCORED), Store(tmp_path / "store")
-    assert score_pictures(whole, store) == []
+    assert score_pictures(whole, Sound(store)) == []
     works = published(whole, store, Scoring)
     assert len(works) == 2 * 2 + 2 * 4, "two scores of the digits by seed, and of fgsm by seed and eps"
-    histograms, table = score_pictures(whole, store)
+    histograms, table = score_pictures(whole, Sound(store))
     assert isinstance(histograms, ScoreHistograms)
     assert isinstance(table, ScoreCorrelations)
     assert (histograms.name, histograms.sets) == ("mlp seed=1", ["digits", "fgsm eps=0.1"])
@@ -61,7 +62,7 @@ def test_of_each_model_and_set_the_first_point_is_shown(graph: Callable[..., Gra
     shown = [works[int(values[0]) - 1] for scores in histograms.values for values in scores]
     assert [(w.point.get("seed"), w.point.get("eps")) for w in shown] == [(1, None), (1, 0.1)] * 2
     published(whole, store, ScorePriority)
-    *_, faults = score_pictures(whole, store)
+    *_, faults = score_pictures(whole, Sound(store))
     assert isinstance(faults, FaultCurves)
     assert {label: {name: line.tolist() for name, line in lines.items()} for label, lines in faults.curves.items()} == {
         "fgsm eps=0.1": {"entropy": [0, 1, 1, 1, 1]}
@@ -78,7 +79,7 @@ def test_a_score_that_depends_on_the_seed_is_of_the_same_set(graph: Callable[...
     whole, store = graph(fixed.replace("{type: margin}", "{type: random}")), Store(tmp_path / "store")
     works = published(whole, store, Scoring)
     assert {work.point.get("seed") for work in works} == {None, 1, 2}
-    histograms, _ = score_pictures(whole, store)
+    histograms, _ = score_pictures(whole, Sound(store))
     assert isinstance(histograms, ScoreHistograms)
     assert (histograms.name, histograms.sets) == ("mlp", ["digits", "fgsm eps=0.1"])
 

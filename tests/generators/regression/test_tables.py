@@ -12,6 +12,7 @@ from core.language.experiment import Experiment
 from core.report.spec import DirectionGrid, ImageGrid
 from core.running.graph import Graph
 from core.running.pictures import Pictures
+from core.running.sound import Sound
 from core.storage.digest import Digests
 from core.storage.store import Store
 from tests.conftest import ROOT
@@ -88,7 +89,9 @@ def test_the_questions_are_answered(
     assert value("beside", "published", examples="drfuzz", group="urf") == 8767
 
     store = Store(tmp_path / "outputs" / ".store")
-    grids = Pictures(experiment(text), Graph(experiment(text), Digests(store.root / "digests.json")), store).examples()
+    grids = Pictures(
+        experiment(text), Graph(experiment(text), Digests(store.root / "digests.json")), Sound(store)
+    ).examples()
     directions = {grid.name.partition(".")[0]: grid for grid in grids if isinstance(grid, DirectionGrid)}
     assert set(directions) == set(fuzzers)
     first = directions["drfuzz"]
