@@ -116,7 +116,7 @@ class JobQueue(Cluster):
 
     def _failed(self, name: str, job: Any) -> FailedStart:
         log = Path(job.log_directory) / self.log.replace(f"${{{self.id}}}", job.job_id)
-        end = self.fate({"job": job.job_id}) or "nobody knows how"
+        end = self.fate({"job": job.job_id}).end or "nobody knows how"
         return FailedStart(name, job.job_id, job.job_id, end, str(log))
 
     def replace(self, started: Any, failed: FailedStart) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any
 
-from core.cluster import LOGS, Cluster, Premises, exit_in_words, threads
+from core.cluster import LOGS, Cluster, Fate, Premises, exit_in_words, threads
 from core.component import Range
 
 _PATIENCE = 2.0
@@ -62,11 +62,11 @@ class Local(Cluster):
         scheduler = {"cls": Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard": False}}
         return SpecCluster(workers=workers, scheduler=scheduler, silence_logs=logging.CRITICAL)
 
-    def fate(self, worker: Mapping[str, Any]) -> str:
+    def fate(self, worker: Mapping[str, Any]) -> Fate:
         pid, deadline = int(worker["pid"]), time.monotonic() + _PATIENCE
         while pid not in _EXITS and time.monotonic() < deadline:
             time.sleep(0.02)
-        return exit_in_words(_EXITS[pid]) if pid in _EXITS else ""
+        return Fate(exit_in_words(_EXITS[pid])) if pid in _EXITS else Fate()
 
     def _share(self, number: int) -> dict[str, str]:
         """Return the variables that give a worker its share of the machine."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from clusters.jobqueue import JobQueue
-from core.cluster import exit_in_words
+from core.cluster import Fate, exit_in_words
 from core.component import Range
 
 _PATIENCE = 10.0
@@ -61,13 +61,13 @@ class Slurm(JobQueue):
         if 0 < self.seconds <= self.grace:
             yield "grace", f"{self.grace} s leave nothing of a walltime of {self.walltime}"
 
-    def fate(self, worker: Mapping[str, Any]) -> str:
+    def fate(self, worker: Mapping[str, Any]) -> Fate:
         if not worker.get("job"):
-            return ""
+            return Fate()
         deadline = time.monotonic() + _PATIENCE
         while (found := _fate(str(worker["job"]))) is None and time.monotonic() < deadline:
             time.sleep(0.2)
-        return found or ""
+        return found or Fate()
 
     def ended(self, jobs: Collection[str]) -> set[str]:
         return {job for job, state in _states().items() if job in jobs and state in _ENDED}
@@ -97,7 +97,7 @@ def _states() -> dict[str, str]:
     return dict(re.findall(r"^(\S+) (\S+)$", asked.stdout, re.MULTILINE))
 
 
-def _fate(job: str) -> str | None:
+def _fate(job: str) -> Fate | None:
     """Return what Slurm says of a job that has ended, nothing where it knows no such job, ``None`` while it ends."""
     try:
         asked = subprocess.run(
@@ -108,11 +108,14 @@ def _fate(job: str) -> str | None:
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
-        return ""
+        return Fate()
     said = dict(re.findall(r"(JobState|ExitCode)=(\S+)", asked.stdout))
     if not said:
-        return ""
-    if said["JobState"] in ("RUNNING", "COMPLETING"):
+        return Fate()
+    state = said["JobState"]
+    if state in ("RUNNING", "COMPLETING"):
         return None
+    if state == "OUT_OF_MEMORY":  # with a number in the place of the signal that is none
+        return Fate(f"killed for its memory, the job {state}", out_of_memory=True)
     code, _, number = said["ExitCode"].partition(":")
-    return f"{exit_in_words(-int(number) if int(number) else int(code))}, the job {said['JobState']}"
+    return Fate(f"{exit_in_words(-int(number) if int(number) else int(code))}, the job {state}")

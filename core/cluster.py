@@ -48,6 +48,17 @@ class Premises:
 
 
 @dataclass(frozen=True)
+class Fate:
+    """How a worker's process came to its end, such as ``killed by SIGKILL``; nothing if that cannot be known.
+
+    ``out_of_memory`` is whether its batch system says that it was killed for the memory it took.
+    """
+
+    end: str = ""
+    out_of_memory: bool = False
+
+
+@dataclass(frozen=True)
 class FailedStart:
     """A job that ended before a worker came of it, or that its batch system did not take.
 
@@ -92,12 +103,12 @@ class Cluster(Component):
         """Return a script that submits ``workers`` shards of a command as one job, or ``None`` if there is no batch system."""
         return None
 
-    def fate(self, worker: Mapping[str, Any]) -> str:
-        """Return how a worker's process came to its end, such as ``killed by SIGKILL``, or nothing if that cannot be known.
+    def fate(self, worker: Mapping[str, Any]) -> Fate:
+        """Return how a worker's process came to its end.
 
         ``worker`` is what the ledger has of it: ``host``, ``pid`` and, in a batch system, ``job``.
         """
-        return ""
+        return Fate()
 
     def failed_starts(self, started: Any, joined: Collection[str]) -> Sequence[FailedStart]:
         """Return the jobs of a started cluster that have certainly ended without having been among ``joined``."""

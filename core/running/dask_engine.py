@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import uuid
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +91,10 @@ class DaskEngine:
         """Return an outcome with how the workers that died of it came to their end, as far as that can be known from here."""
         if not outcome.deaths:
             return outcome
-        ended = [{**record, "end": self._workers.fate(record)} for record in outcome.deaths]
-        return Outcome.of_deaths(outcome.fingerprint, StageDied(ended))
+        fates = [self._workers.fate(record) for record in outcome.deaths]
+        ended = [{**record, "end": fate.end} for record, fate in zip(outcome.deaths, fates, strict=True)]
+        told = Outcome.of_deaths(outcome.fingerprint, StageDied(ended))
+        return replace(told, out_of_memory=any(fate.out_of_memory for fate in fates))
 
     def close(self) -> None:
         logging.disable(logging.CRITICAL)  # workers that are ended on purpose complain about it

@@ -167,6 +167,7 @@ class Execution:
         if after is before or len(tried) == MAX_TRIES:
             return False
         tried.append(after)
+        Ledger(self._store.root, work.fingerprint, self._run).forget()  # what it died of with more
         self._progress.retry(work, f"out of memory; tried again with {in_words(changes(work.component, after))}")
         return True
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from clusters.local import Local
-from core.cluster import Cluster, Premises
+from clusters.slurm import Slurm
+from core.cluster import Cluster, Fate, Premises
 from core.faults import SpecError
 from core.language.cluster_file import load
 from core.language.discovery import Catalogue
@@ -153,6 +154,26 @@ def test_a_batch_system_that_is_not_here_is_told(run: Run, write: Write, monkeyp
     code, said = run(write("name: a\ndatasets: {d: {type: plain}}"), "--on", "slurm")
     assert code == 2
     assert "there is no sbatch on this machine; start the run where jobs are submitted" in said
+
+
+@pytest.mark.parametrize(
+    ("said", "fate"),
+    [
+        ("JobState=FAILED ExitCode=0:9", Fate("killed by SIGKILL, the job FAILED")),
+        ("JobState=FAILED ExitCode=3:0", Fate("ended with exit code 3, the job FAILED")),
+        ("JobState=OUT_OF_MEMORY ExitCode=0:125", Fate("killed for its memory, the job OUT_OF_MEMORY", True)),
+        ("", Fate()),
+    ],
+)
+def test_what_slurm_says_of_a_job_that_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, fate: Fate
+) -> None:
+    scontrol = tmp_path / "scontrol"
+    scontrol.write_text(f'#!/bin/sh\necho "JobId=7 JobName=temper {said} Requeue=0"\n', encoding="utf-8")
+    scontrol.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    slurm = Slurm(workers=1, memory="1GB", walltime="01:00:00")
+    assert slurm.fate({"job": "7"}) == fate
 
 
 def test_a_scheduler_that_does_not_answer_is_told(run: Run, write: Write) -> None:

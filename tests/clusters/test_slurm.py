@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -202,6 +203,38 @@ def test_a_stage_that_kills_its_worker_is_told_of(
         == 2
     )
     assert log.count("last words") == 2
+
+
+def test_a_stage_that_slurm_kills_for_its_memory_is_tried_again_with_less(
+    begin: Begin,
+    box: SlurmBox,
+    cluster: Path,
+    write: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Slurm's word is put in its mouth, since without control groups it does not look at memory."""
+    scontrol = tmp_path / "bin" / "scontrol"
+    scontrol.parent.mkdir()
+    real = shutil.which("scontrol")
+    scontrol.write_text(
+        f'#!/bin/sh\n{real} "$@" | sed "s/JobState=FAILED/JobState=OUT_OF_MEMORY/; s/ExitCode=0:9/ExitCode=0:125/"\n',
+        encoding="utf-8",
+    )
+    scontrol.chmod(0o755)
+    monkeypatch.setitem(box.environment, "PATH", f"{scontrol.parent}:{box.environment['PATH']}")
+    file = write("""
+        name: hungry
+        on_out_of_memory: {batch_size: /2}
+        datasets: {grey: {type: plain}}
+        generate: {light: {type: hungry, data: grey, room: 500, killed: true}}
+        evaluate: {shade: {type: shade, examples: [grey, light]}}
+    """)
+    process = begin(file, cluster, tmp_path / "outputs")
+    said, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, said
+    assert "light.test out of memory; tried again with batch_size 50 instead of 100" in said
+    assert "light.test: memory ran out, and it was made with batch_size 50 instead of 100" in said
 
 
 def test_a_runner_that_is_killed_is_started_again(

@@ -302,6 +302,7 @@ class Hungry(Generator):
     batch_size: Annotated[int, "images made lighter at once", Range(ge=1), AtOnce()] = 100
     width: Annotated[int, "hundredths by which they are made lighter", Range(ge=1)] = 10
     room: Annotated[int, "numbers there is memory for", Range(ge=1)] = 1000
+    killed: Annotated[bool, "be killed for want of it, and not told"] = False
 
     @property
     def stochastic(self) -> bool:
@@ -309,6 +310,8 @@ class Hungry(Generator):
 
     def produce(self, run: Run) -> Examples:
         if self.batch_size * self.width > self.room:
+            if self.killed:
+                os.kill(os.getpid(), signal.SIGKILL)
             raise MemoryError(f"no room for {self.batch_size} x {self.width}")
         data = run[self.data]
         return Examples(x=np.clip(data.x + np.float32(self.width / 100), 0, 1), y=data.y, index=data.index)
