@@ -183,8 +183,8 @@ def test_adversarial_training_raises_accuracy_under_the_attack() -> None:
     x[:, 1:, :, 0] += np.where(y == 1, 0.05, -0.05)[:, None, None]
     data = Examples(x=x, y=y, index=np.arange(400))
     source = Classifier(linear())
-    plain = repair(recipe="gf", ratio=1.0, epochs=40, learning_rate=0.1)
-    hard = repair(recipe="madry", epochs=40, learning_rate=0.1)
+    plain = repair(recipe="gf", ratio=1.0, epochs=80, learning_rate=0.1)
+    hard = repair(recipe="madry", epochs=80, learning_rate=0.1)
     robust = []
     for component, second in ((plain, data), (hard, attack())):
         model = component.produce(run(component, [source, second, data]))

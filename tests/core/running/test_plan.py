@@ -136,7 +136,7 @@ def test_forcing_makes_a_stage_and_what_depends_on_it_anew(desk: Desk) -> None:
 
 def test_a_failure_is_kept_until_it_is_tried_again(desk: Desk) -> None:
     work = desk.work("mlp seed=1")
-    Failures(desk.store.root).add(work, "out of memory", "", {})
+    Failures(desk.store.root).add(work, "out of memory", "", {}, "host")
     assert desk.plan()["mlp seed=1"] == "failed"
     assert desk.reason("mlp seed=1") == "out of memory; --retry-failed tries again"
     assert desk.plan(retry=True)["mlp seed=1"] == "run"
