@@ -408,7 +408,8 @@ class Campaign:
 
     def numbers(self, outputs: Path, fingerprint: str) -> dict[str, Any]:
         """Return the digests of an artefact's arrays and rows; what else there is tells of seconds, or of when a file was packed."""
-        files: dict[str, Any] = Store(outputs / STORE).meta(fingerprint)["files"]
+        store = Store(outputs / STORE)
+        files: dict[str, Any] = store.meta(fingerprint)["files"] if store.has(fingerprint) else {}
         return {name: digest for name, digest in files.items() if name.endswith((".npy", "rows.json"))}
 
     def _timings(self) -> Iterator[dict[str, Any]]:

@@ -26,7 +26,8 @@ def of_value(value: Any) -> str:
 class Digests:
     """Digests of files and of modules, remembered between runs by each file's size and time of change.
 
-    The memory only saves reading a file again: what enters a fingerprint is always the content.
+    The memory only saves reading a file again: what enters a fingerprint is always the content. It carries a digest of its own,
+    since one wrong byte of it would be another fingerprint of all that is there.
     """
 
     def __init__(self, memory: Path) -> None:
@@ -36,16 +37,14 @@ class Digests:
         self._code: dict[str, str] = {}
         # Without a memory, or with a damaged one, everything is read once more.
         with suppress(OSError, ValueError):
-            known = json.loads(memory.read_text(encoding="utf-8"))
-            if isinstance(known, dict):
-                self._known = {
-                    key: entry for key, entry in known.items() if isinstance(entry, list) and len(entry) == 2
-                }
+            kept = json.loads(memory.read_text(encoding="utf-8"))
+            if isinstance(kept, dict) and kept.get("check") == of_value(kept.get("known")):
+                self._known = kept["known"]
 
     def remember(self) -> None:
         """Write the memory, if anything was learnt."""
         if self._changed:
-            replace_file(self._memory, json.dumps(self._known))
+            replace_file(self._memory, json.dumps({"check": of_value(self._known), "known": self._known}))
             self._changed = False
 
     def content(self, path: Path) -> str:

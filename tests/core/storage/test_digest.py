@@ -1,0 +1,43 @@
+"""The memory of digests saves work and decides nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from core.storage.digest import Digests
+
+
+def test_it_is_read_only_as_it_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory, file = tmp_path / "digests.json", tmp_path / "data"
+    file.write_text("some", encoding="utf-8")
+    first = Digests(memory)
+    digest = first.content(file)
+    code = first.code("core.storage.digest")
+    first.remember()
+
+    monkeypatch.setattr("core.storage.digest._sha256", lambda path: pytest.fail("it is remembered"))
+    assert Digests(memory).content(file) == digest
+    monkeypatch.undo()
+
+    for wrong in (memory.read_text(encoding="utf-8").replace(digest, "0" * len(digest)), "[]", '{"known": {}}'):
+        memory.write_text(wrong, encoding="utf-8")
+        again = Digests(memory)
+        assert again.content(file) == digest
+        assert again.code("core.storage.digest") == code
+
+
+@pytest.mark.parametrize("change", [lambda text: text[: len(text) // 2], lambda text: text.replace("core", "c:re")])
+def test_a_damaged_memory_is_none(change: Callable[[str], str], tmp_path: Path) -> None:
+    memory = tmp_path / "digests.json"
+    whole = Digests(memory)
+    code = whole.code("core.storage.store")
+    whole.remember()
+    memory.write_text(change(memory.read_text(encoding="utf-8")), encoding="utf-8")
+    again = Digests(memory)
+    assert again.code("core.storage.store") == code
+    again.remember()
+    assert json.loads(memory.read_text(encoding="utf-8"))["known"]
