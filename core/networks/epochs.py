@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from core.networks.training_state import TrainingState
 
 STEPS_AT_ONCE = 64
 """Optimiser steps per call into the framework. Against one step per call, a dense network trains 2.5 times as fast."""
+ON_DEVICE = 2**31
+"""Bytes of the largest set that is held on the device; larger ones are copied there batch by batch."""
 
 Arrays = Sequence[NDArray[Any]]
 Rows = NDArray[np.int64]
@@ -70,24 +73,28 @@ class Epochs:
         if self._program is None:
             prepare(self._model, x, y)
             return lambda order, done, epoch: self._fit(x, y, batch_size, order, epoch, seed)
-        ops = backend.keras().ops
-        # On the device once, and not batch by batch at every epoch.
-        data = [_as_keras_takes([ops.convert_to_tensor(array) for array in arrays]) for arrays in (x, y)]
-        return lambda order, done, epoch: self._run(data, batch_size, order, done)
+        if sum(array.nbytes for array in (*x, *y)) > ON_DEVICE:
+            return lambda order, done, epoch: self._run(partial(_taken, x, y), batch_size, 1, order, done)
+        held = [
+            _as_keras_takes([backend.keras().ops.convert_to_tensor(array) for array in arrays]) for arrays in (x, y)
+        ]
+        return lambda order, done, epoch: self._run(lambda rows: (held, rows), batch_size, STEPS_AT_ONCE, order, done)
 
-    def _run(self, data: Any, batch_size: int, order: Rows, done: int) -> Iterator[int]:
+    def _run(
+        self, data: Callable[[Rows], tuple[Any, Rows]], batch_size: int, steps: int, order: Rows, done: int
+    ) -> Iterator[int]:
         assert self._program is not None
         if not done:
             self._model.reset_metrics()
-        for start in range(done, len(order), STEPS_AT_ONCE * batch_size):
-            rows = order[start : start + STEPS_AT_ONCE * batch_size]
-            self._program(data, rows, np.int64(batch_size))
+        for start in range(done, len(order), steps * batch_size):
+            rows = order[start : start + steps * batch_size]
+            self._program(*data(rows), np.int64(batch_size))
             yield start + len(rows)
 
     def _fit(self, x: Arrays, y: Arrays, batch_size: int, order: Rows, epoch: int, seed: int) -> Iterator[int]:
         # Dropout on torch draws from its global stream.
         backend.seed((seed + epoch) % 2**31)
-        shuffled = (_as_keras_takes([array[order] for array in arrays]) for arrays in (x, y))
+        shuffled, _ = _taken(x, y, order)
         self._model.fit(
             *shuffled, batch_size=batch_size, initial_epoch=epoch, epochs=epoch + 1, shuffle=False, verbose=0
         )
@@ -112,6 +119,11 @@ def _program(model: Any) -> Any:
         tf.while_loop(lambda start: start < tf.size(rows, tf.int64), step, [tf.constant(0, tf.int64)])
 
     return tf.function(train, autograph=False, reduce_retracing=True)
+
+
+def _taken(x: Arrays, y: Arrays, rows: Rows) -> tuple[Any, Rows]:
+    """Return some rows of the data, and where they are in what is returned."""
+    return [_as_keras_takes([array[rows] for array in arrays]) for arrays in (x, y)], np.arange(len(rows))
 
 
 def _as_keras_takes(arrays: list[Any]) -> Any:

@@ -72,6 +72,17 @@ def test_each_epoch_goes_through_all_images_in_an_order_of_its_own() -> None:
     np.testing.assert_allclose(flat(trained), flat(reference), atol=1e-6)
 
 
+@pytest.mark.parametrize("training", [plain, pairs])
+def test_a_set_that_is_not_held_on_the_device_teaches_the_same(
+    training: Training, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held, copied = network(), network()
+    losses = training(held, None)
+    monkeypatch.setattr(epochs, "ON_DEVICE", 0)
+    assert training(copied, None) == pytest.approx(losses, rel=1e-6)
+    np.testing.assert_allclose(flat(copied), flat(held), atol=1e-6)
+
+
 def test_without_shuffling_every_epoch_is_in_the_order_of_the_images() -> None:
     one, two = linear(), linear()
     fit(one, X, Y, epochs=1, batch_size=10, learning_rate=RATE, seed=1, shuffle=False)
