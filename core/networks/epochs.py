@@ -37,7 +37,6 @@ class Epochs:
         self,
         x: Arrays,
         y: Arrays,
-        *,
         epochs: int,
         batch_size: int,
         seed: int,

@@ -51,16 +51,8 @@ def fit(
         return wrapper
 
     with trainer(model, compiled, ("fit", optimizer, learning_rate, steps)).holding(model) as copy:
-        return copy.epochs.train(
-            [x],
-            [y],
-            epochs=epochs,
-            batch_size=batch_size,
-            seed=seed,
-            shuffle=shuffle,
-            report=_watched(epochs, progress),
-            checkpoint=checkpoint,
-        )
+        report = _watched(epochs, progress)
+        return copy.epochs.train([x], [y], epochs, batch_size, seed, shuffle, report, checkpoint)
 
 
 def fit_pairs(
@@ -96,16 +88,8 @@ def fit_pairs(
         return wrapper
 
     with trainer(model, compiled, ("fit_pairs", ratio, learning_rate, steps)).holding(model) as copy:
-        return copy.epochs.train(
-            [clean, adversarial],
-            [y, y],
-            epochs=epochs,
-            batch_size=batch_size,
-            seed=seed,
-            shuffle=shuffle,
-            report=_watched(epochs, progress),
-            checkpoint=checkpoint,
-        )
+        report = _watched(epochs, progress)
+        return copy.epochs.train([clean, adversarial], [y, y], epochs, batch_size, seed, shuffle, report, checkpoint)
 
 
 def fit_on_the_fly(
