@@ -376,9 +376,9 @@ class Campaign:
         self.seen = now
 
     def complete(self, names: Sequence[str]) -> bool:
-        """Return whether the store has all that these experiments are."""
-        there = self.finished()
-        return all(set(referred(self.whole / name)) <= set(there) for name in names)
+        """Return whether the store has all that these experiments are, but for what was spoilt and nobody has asked for since."""
+        there = self.finished().keys() | self.spoilt
+        return all(set(referred(self.whole / name)) <= there for name in names)
 
     def finish(self, names: Sequence[str]) -> None:
         """Finish all experiments undisturbed."""
