@@ -173,7 +173,7 @@ class Data(Artefact):
 class Row:
     """One measured number.
 
-    ``value`` is in ``unit`` ("proportion" is 0 to 1), ``n`` the number of items it was measured on, ``lower``
+    ``value`` is in ``unit`` ("proportion" is 0 to 1), ``n`` the number of items it was measured on (0: it is quoted), ``lower``
     and ``upper`` its interval where one exists. ``group`` splits a metric further (a class, say).
     """
 

@@ -199,7 +199,7 @@ def test_allconvnet_halves_the_image_by_strides_and_ends_in_the_mean_of_class_ma
     ("target", "side"),
     [
         (AllConvNet(dataset=DATASET, width=0.2, epochs=15, batch_size=16), 16),
-        (VGG19(dataset=DATASET, width=0.1, epochs=15, batch_size=16, learning_rate=1e-3), 32),
+        (VGG19(dataset=DATASET, width=0.1, epochs=15, batch_size=16, learning_rate=5e-4), 32),
         (LeafNet(dataset=DATASET, width=0.25, epochs=4, batch_size=16), 82),
     ],
     ids=lambda value: getattr(value, "tag", None),
