@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Test processes: each holds a framework, some 3 GiB.
 WORKERS ?= 2
 
-.PHONY: quickstart test test-fast check schemas clean
+.PHONY: quickstart test test-fast test-long check schemas clean
 
 quickstart: .venv/run           ## set up and run the main job (digits, no download)
 	$(BIN)/python runner.py experiments/quickstart.yaml
@@ -14,6 +14,9 @@ test: .venv/dev                 ## set up and run every test
 
 test-fast: .venv/dev            ## only the tests that take seconds
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow"
+
+test-long: .venv/dev            ## what is left out of `make test`: expensive tests for a release
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --long -m long
 
 check: .venv/dev                ## formatter, linter, type checker
 	$(BIN)/ruff format --check .

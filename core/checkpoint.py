@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core import stop
-from core.files import beside
+from core.files import replacing
 
 INTERVAL = 60.0
 """Seconds of work that a kill may cost."""
@@ -50,15 +50,9 @@ class Checkpoint:
         """
         if self._folder is None:
             return
-        self._folder.mkdir(parents=True, exist_ok=True)
         stored: dict[str, Any] = {_META: np.frombuffer(json.dumps(meta).encode(), np.uint8), **arrays}
-        temporary = beside(self._folder / _STATE)
-        try:
-            with temporary.open("wb") as stream:
-                np.savez(stream, **stored)
-            temporary.replace(self._folder / _STATE)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with replacing(self._folder / _STATE) as temporary, temporary.open("wb") as stream:
+            np.savez(stream, **stored)
         self._last = time.monotonic()
         if stop.requested():
             raise stop.Stopped

@@ -5,7 +5,11 @@ from __future__ import annotations
 import errno
 import re
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from core.faults import causes
 
 _FULL = {errno.ENOSPC, errno.EDQUOT} if hasattr(errno, "EDQUOT") else {errno.ENOSPC}  # Windows knows no quotas
 _WORDS = re.compile(r"No space left on device|Disk quota exceeded|^\d+ requested and \d+ written$")
@@ -18,15 +22,12 @@ class NoRoom(Exception):
 
 def is_full(error: BaseException | None) -> bool:
     """Return whether an exception, or one that led to it, says that a disk is full or a quota used up."""
-    while error is not None:
-        if (
-            isinstance(error, NoRoom)
-            or (isinstance(error, OSError) and error.errno in _FULL)
-            or _WORDS.search(str(error))
-        ):
-            return True
-        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    return False
+    return any(
+        isinstance(cause, NoRoom)
+        or (isinstance(cause, OSError) and cause.errno in _FULL)
+        or _WORDS.search(str(cause)) is not None
+        for cause in causes(error)
+    )
 
 
 def beside(path: Path) -> Path:
@@ -34,12 +35,22 @@ def beside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
 
 
-def replace_file(path: Path, data: bytes | str) -> None:
-    """Write a file; a reader sees the old one or the new one, never a part, and a full disk leaves the old one."""
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield where to write what replaces a file at the end of the block.
+
+    A reader sees the old file or the new one, never a part; a block that fails, on a full disk say, leaves the old one.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = beside(path)
     try:
-        temporary.write_bytes(data.encode("utf-8") if isinstance(data, str) else data)
+        yield temporary
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def replace_file(path: Path, data: bytes | str) -> None:
+    """Write a file as a whole (``replacing``)."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data.encode("utf-8") if isinstance(data, str) else data)

@@ -21,6 +21,7 @@ from core.language.experiment import Experiment
 from core.language.spec import load
 from core.running.graph import Graph
 from core.storage.digest import Digests
+from tests.cpu_budget import CpuBudget
 
 T = TypeVar("T")
 
@@ -45,6 +46,25 @@ generate:
 evaluate:
   shade: {type: shade, examples: [grey, lighter, random]}
 """
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="also run the tests marked `long`")
+    parser.addoption("--cpu-by-file", action="store_true", help="print the CPU seconds of each test file")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(CpuBudget(config.getoption("--cpu-by-file")), "cpu-budget")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests marked ``long`` unless ``--long`` asks for them."""
+    if config.getoption("--long"):
+        return
+    long = [item for item in items if item.get_closest_marker("long")]
+    if long:
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
 
 
 @pytest.fixture(scope="session")

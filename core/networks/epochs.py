@@ -101,8 +101,9 @@ class Epochs:
 
 
 def prepare(model: Any, x: Arrays, y: Arrays) -> None:
-    """Have a compiled Keras model build what it does at its first call; on torch it draws random numbers for that."""
-    model.test_on_batch(*(_as_keras_takes([array[:1] for array in arrays]) for arrays in (x, y)))
+    """Have a compiled Keras model build what it does at its first call where it draws random numbers for that: on torch."""
+    if backend.name() == "torch":
+        model.test_on_batch(*(_as_keras_takes([array[:1] for array in arrays]) for arrays in (x, y)))
 
 
 def _program(model: Any) -> Any:

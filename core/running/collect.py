@@ -34,8 +34,7 @@ class Collection:
 
     def __init__(self, experiment: Checked, graph: Graph, store: Store) -> None:
         self._experiment, self._graph, self._store = experiment, graph, store
-        self._failures = Failures(store.root)
-        self._failed = self._failures.fingerprints()
+        self._failed = Failures(store.root).among(graph.works)
         self.rows: list[dict[str, Any]] = []
         self.holes: list[dict[str, Any]] = []
         for result in graph.results:
@@ -91,7 +90,7 @@ class Collection:
     def failures(self) -> Iterator[dict[str, Any]]:
         """Yield what is known of every work that failed."""
         for fingerprint in self._graph.works:
-            record = self._failure(fingerprint)
+            record = self._failed.get(fingerprint)
             if record and not self._store.has(fingerprint):
                 yield record
 
@@ -105,17 +104,14 @@ class Collection:
         self.rows.extend({**where, **vars(row)} for row in found.rows)
 
     def _reason(self, fingerprint: str) -> str:
-        record = self._failure(fingerprint)
+        record = self._failed.get(fingerprint)
         if record:
             return f"failed: {record['cause']}"
         for need in self._ancestors(fingerprint):
-            record = self._failure(need)
+            record = self._failed.get(need)
             if record and not self._store.has(need):
                 return f"skipped: {record['label']} failed"
         return "pending"
-
-    def _failure(self, fingerprint: str) -> dict[str, Any] | None:
-        return self._failures.get(fingerprint) if fingerprint in self._failed else None
 
     def _ancestors(self, fingerprint: str) -> Iterator[str]:
         seen, open_ = set(), list(self._graph.works[fingerprint].needs)

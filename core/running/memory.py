@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from core.component import Component, Field, fields_of
+from core.faults import causes
 
 MAX_TRIES = 3
 """How often a stage is tried again with less within one run."""
@@ -21,13 +22,12 @@ C = TypeVar("C", bound=Component)
 
 def ran_out(error: BaseException | None) -> bool:
     """Return whether an exception, or one that led to it, says that memory ran out, of the machine or of a GPU."""
-    while error is not None:
-        if isinstance(error, MemoryError) or _NAMES.intersection(cls.__name__ for cls in type(error).__mro__):
-            return True
-        if isinstance(error, RuntimeError) and any(words in str(error) for words in _WORDS):
-            return True
-        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    return False
+    return any(
+        isinstance(cause, MemoryError)
+        or not _NAMES.isdisjoint(cls.__name__ for cls in type(cause).__mro__)
+        or (isinstance(cause, RuntimeError) and any(words in str(cause) for words in _WORDS))
+        for cause in causes(error)
+    )
 
 
 @dataclass(frozen=True)

@@ -59,11 +59,10 @@ def make(
     needed = _needed(graph, wanted, present)
     if mode == "only_adv_training":
         _demand_generated(graph, needed)
-    reached, failed = _reach(graph, wanted), failures.fingerprints()
+    reached, failed = _reach(graph, wanted), failures.among(graph.works)
     steps = {}
     for fingerprint, work in graph.works.items():
-        known = fingerprint in failed and not retry and fingerprint not in forced
-        failure = failures.get(fingerprint) if known else None
+        failure = None if retry or fingerprint in forced else failed.get(fingerprint)
         if fingerprint in present:
             step = Step(work, "cached")
         elif fingerprint not in needed:

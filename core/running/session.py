@@ -159,11 +159,10 @@ class Session:
 
     def _report_key(self) -> str:
         """Return a digest of all the report shows: the results there are, the failures, the tables, our own code."""
-        failures = Failures(self.store.root)
-        present, failed = self.store.present(self.graph.works), failures.fingerprints()
+        present, failed = self.store.present(self.graph.works), Failures(self.store.root).among(self.graph.works)
         pages = sorted((ROOT / "core" / "report").glob("page.*"))
         shown = {
-            "works": [[f, f in present, failures.get(f) if f in failed else None] for f in self.graph.works],
+            "works": [[f, f in present, failed.get(f)] for f in self.graph.works],
             "experiment": resolved(self.experiment),
             "code": [self.digests.code("core.running.session"), *map(self.digests.content, pages)],
         }

@@ -12,7 +12,7 @@ from statistics import median
 from typing import Any
 
 from core.artefacts import read_json, write_json
-from core.files import beside
+from core.files import replacing
 from core.running.graph import Work
 
 LAST = "last_run.json"
@@ -66,6 +66,12 @@ class Failures:
         """Return the artefacts that failed."""
         return {path.stem for path in self._folder.glob("*.json")}
 
+    def among(self, fingerprints: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """Return what is known of those of many artefacts that failed; one look at the folder tells which did not."""
+        failed = self.fingerprints()
+        found = ((fingerprint, self.get(fingerprint)) for fingerprint in fingerprints if fingerprint in failed)
+        return {fingerprint: record for fingerprint, record in found if record is not None}
+
     def add(self, work: Work, cause: str, log: str, cost: Mapping[str, Any], host: str) -> dict[str, Any]:
         """Write a failure on a host down, its log beside it, and return the record."""
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -102,14 +108,8 @@ def write_last_run(folder: Path, works: Iterable[Work]) -> None:
     with suppress(OSError, ValueError):
         there = list(referred(folder))
     if there != [work.fingerprint for work in works] or not works:
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = beside(folder / LAST)
-        try:
-            with temporary.open("w", encoding="utf-8") as stream:
-                stream.writelines(_lines(works))
-            temporary.replace(folder / LAST)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with replacing(folder / LAST) as temporary, temporary.open("w", encoding="utf-8") as stream:
+            stream.writelines(_lines(works))
 
 
 def last_run(folder: Path) -> Mapping[str, Any]:
