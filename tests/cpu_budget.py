@@ -66,4 +66,3 @@ class CpuBudget:
                 "or mark tests that are only worth a run now and then as `long`.",
                 red=True,
             )
-

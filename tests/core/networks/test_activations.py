@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +17,6 @@ from core.networks import programs
 from core.networks.activations import SOFTMAX, Activations, joined
 from core.preparations.observation import Observation, observe
 from core.run import Run
-from tests.conftest import ROOT
 from tests.evaluation.coverage.support import activations
 
 NAMES = ("fused", "pool", "plain", "norm", "leaky", "hidden", "pre", "tanh", "end", SOFTMAX)
@@ -101,15 +97,6 @@ def test_a_preparation_makes_and_keeps_them(x: Any, tmp_path: Path) -> None:
         np.testing.assert_array_equal(getattr(kept, name), getattr(made, name))
         assert getattr(kept, name).dtype == getattr(made, name).dtype
         assert not getattr(kept, name).flags.writeable
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("other", sorted({*backend.BACKENDS} - {backend.name()}))
-def test_all_of_this_holds_on_the_other_backends(other: str) -> None:
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow", __file__]
-    environment = os.environ | {"KERAS_BACKEND": other}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-3000:]
 
 
 # On a table.

@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from itertools import pairwise
 from typing import Any
 
@@ -13,7 +10,6 @@ from core import backend
 from core.classifier import Classifier
 from core.faults import StageError
 from core.networks.training import fit, fit_on_the_fly, fit_pairs
-from tests.conftest import ROOT
 
 RNG = np.random.default_rng(0)
 X = RNG.random((50, 3, 3, 1), np.float32)
@@ -189,12 +185,3 @@ def test_on_the_fly_with_the_whole_set_as_one_batch_is_plain_training_on_the_per
     assert losses == pytest.approx(expected, rel=1e-5)
     for a, b in zip(flown.get_weights(), plain.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("other", sorted({*backend.BACKENDS} - {backend.name()}))
-def test_all_of_this_holds_on_the_other_backends(other: str) -> None:
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "not slow", __file__]
-    environment = os.environ | {"KERAS_BACKEND": other}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-2000:]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -24,7 +21,6 @@ from repair.continual.continual import Continual
 from repair.continual.family import ContinualRepair
 from repair.continual.regularisers import EWC, LwF
 from repair.continual.task_incremental import TaskIncremental
-from tests.conftest import ROOT
 
 MODEL, DATA, CASES, MORE = Ref[Classifier]("m"), Ref[Examples]("d"), Ref[Examples]("c"), Ref[Examples]("e")
 RNG = np.random.default_rng(0)
@@ -293,20 +289,3 @@ def test_corner_cases_are_the_validation_part_and_the_original_the_training_part
 def test_freezing_is_said_in_full(graph: Callable[..., Graph], fields: str, message: str) -> None:
     with pytest.raises(SpecError, match=message):
         graph(EXPERIMENT.replace("samples: 10}, ", "samples: 10}, " + fields + ", "))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("other", sorted(set(backend.BACKENDS) - {backend.name()}))
-def test_other_backends_learn_too(other: str) -> None:
-    code = (
-        "from tests.repair.continual import test_repairs as t\n"
-        "from core.classifier import Classifier\n"
-        "model = Classifier(t.network())\n"
-        "for regulariser in (None, t.EWC(samples=10), t.LwF()):\n"
-        "    t.repaired(t.continual(memory_per_class=3, regulariser=regulariser), model)\n"
-        "made = t.stepwise(t.ClassIncremental, model, memory_per_class=20)\n"
-        "print(t.accuracy(made, 1, 0))\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT,
-                          env=os.environ | {"KERAS_BACKEND": other})  # fmt: skip
-    assert float(done.stdout) > 0.9
