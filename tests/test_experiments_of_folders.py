@@ -20,7 +20,7 @@ FUZZERS = {"random", "knw", "rn", "semocc", "rinp", "knwinp"}
 BOX = (16, 16, 56, 56)
 """Left, top, right and bottom of each object."""
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 def photograph(label: int, number: int) -> Image.Image:

@@ -177,6 +177,7 @@ def test_workers_that_are_killed_cost_their_stage_only(
     assert sum(line.startswith("a.") for line in done) <= 2 * 2 + 2, done
 
 
+@pytest.mark.long
 def test_a_stage_that_kills_its_worker_is_told_of(
     begin: Begin, box: SlurmBox, cluster: Path, write: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -205,6 +206,7 @@ def test_a_stage_that_kills_its_worker_is_told_of(
     assert log.count("last words") == 2
 
 
+@pytest.mark.long
 def test_a_stage_that_slurm_kills_for_its_memory_is_tried_again_with_less(
     begin: Begin,
     box: SlurmBox,
@@ -237,6 +239,7 @@ def test_a_stage_that_slurm_kills_for_its_memory_is_tried_again_with_less(
     assert "light.test: memory ran out, and it was made with batch_size 50 instead of 100" in said
 
 
+@pytest.mark.long
 def test_a_runner_that_is_killed_is_started_again(
     begin: Begin, box: SlurmBox, file: Path, cluster: Path, tmp_path: Path, alone: Mapping[str, bytes]
 ) -> None:
@@ -252,7 +255,9 @@ def test_a_runner_that_is_killed_is_started_again(
     ("line", "told"),
     [
         ('setup: ["echo no such module >&2; exit 3"]', "ended with exit code 3, the job FAILED"),
-        ('options: ["--partition=nowhere"]', "invalid partition specified: nowhere"),
+        pytest.param(
+            'options: ["--partition=nowhere"]', "invalid partition specified: nowhere", marks=pytest.mark.long
+        ),
     ],
     ids=["setup", "refused"],
 )
@@ -275,6 +280,7 @@ def test_jobs_that_never_become_workers_end_the_run(
     box.wait(lambda: not box.said(["squeue", "-h"]).strip(), 30, "the end of the jobs")
 
 
+@pytest.mark.long
 def test_jobs_that_wait_are_waited_for(
     begin: Begin, box: SlurmBox, file: Path, cluster: Path, tmp_path: Path, alone: Mapping[str, bytes]
 ) -> None:
@@ -301,6 +307,7 @@ def test_an_array_of_shards(
     assert max(first_steps(tmp_path)) > 0
 
 
+@pytest.mark.long
 def test_the_walltime_runs_out(
     begin: Begin, box: SlurmBox, write: Callable[..., Path], tmp_path: Path, alone: Mapping[str, bytes]
 ) -> None:

@@ -228,7 +228,9 @@ def test_a_class_without_a_network_is_a_fault() -> None:
 
 @pytest.mark.shared
 @pytest.mark.slow
-@pytest.mark.parametrize(("tag", "epochs", "left"), [("lrp", 3, 0.25), ("nce", 2, 0.05)])
+@pytest.mark.parametrize(
+    ("tag", "epochs", "left"), [pytest.param("lrp", 3, 0.25, marks=pytest.mark.long), ("nce", 2, 0.05)]
+)
 def test_few_epochs_break_the_published_mlp_and_harden_another(
     shared: Path, tag: str, epochs: int, left: float
 ) -> None:

@@ -16,7 +16,7 @@ from core.component import Ref
 from core.run import Run
 from targets.models.saved import Saved
 
-NETWORKS = ("5_30", "6_25", "8_20")
+NETWORKS = ("8_20", *(pytest.param(name, marks=pytest.mark.long) for name in ("5_30", "6_25")))
 SYNTHESISED: dict[str, dict[str, list[float]]] = {
     "5_30": {
         "tarantula": [0.304, 0.255, 0.198, 0.194, 0.171],

@@ -51,13 +51,14 @@ def finish(file: Path, outputs: Path, *more: str) -> str:
     return said
 
 
-def test_kill_at_random_moments_then_resume(chain: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", [4, pytest.param(12, marks=pytest.mark.long)])
+def test_kill_at_random_moments_then_resume(chain: Path, tmp_path: Path, kills: int) -> None:
     started = time.monotonic()
     finish(chain, tmp_path / "whole")
     seconds = time.monotonic() - started
     rng = random.Random(1)
     killed = 0
-    for _ in range(10):
+    for _ in range(kills):
         process = start(chain, *options(tmp_path / "killed"))
         time.sleep(rng.uniform(0.2, 0.7) * seconds)
         if process.poll() is not None:  # nothing is left to be killed at: begin anew
@@ -66,11 +67,12 @@ def test_kill_at_random_moments_then_resume(chain: Path, tmp_path: Path) -> None
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=60)
     finish(chain, tmp_path / "killed")
-    assert killed >= 3
+    assert killed >= kills / 3
     assert tables(tmp_path / "killed" / "chain") == tables(tmp_path / "whole" / "chain")
     assert not list((tmp_path / "killed" / ".store" / ".leases").glob("[0-9a-f]*"))
 
 
+@pytest.mark.long
 def test_a_killed_training_ends_with_the_same_numbers(write: Write, tmp_path: Path) -> None:
     file = write(
         """

@@ -204,7 +204,7 @@ def test_a_class_without_training_images_cannot_be_painted(data: Examples, train
         paint.augment(chosen, place)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_trained_model_paints_the_class_it_is_asked_for() -> None:
     # Images as bright as their class: 0.1, 0.5 and 0.9 on average.
     data = examples(300)

@@ -105,7 +105,7 @@ def test_deephunter_finds_what_its_prototype_found(shared: Path, mnist: Examples
     assert counts == pytest.approx((669, 387, 321, 6982), rel=0.2)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_diffchaser_takes_many_mutants_for_few_faults(shared: Path, mnist: Examples) -> None:
     found = fuzz(DiffChaser, "supply", shared, mnist, mutants=200_000)
     last = found.curve[-1]
@@ -114,7 +114,7 @@ def test_diffchaser_takes_many_mutants_for_few_faults(shared: Path, mnist: Examp
     assert np.median(found.generation) > 10
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_tools_stand_in_the_published_order(shared: Path, mnist: Examples) -> None:
     """Distinct faults of three tools, and the purity of the first two, after equally many mutants."""
     tools: tuple[tuple[type[RegressionFuzzer], dict[str, Any]], ...] = (
