@@ -90,7 +90,7 @@ class Graph:
     """The works of an experiment by fingerprint, each after what it needs, and the cells of its evaluations."""
 
     def __init__(self, experiment: Experiment, digests: Digests) -> None:
-        self._experiment, self._digests = experiment, digests
+        self._experiment, self.digests = experiment, digests
         self._binding = Binding(experiment)
         self._bounds: dict[tuple[Any, ...], Bound] = {}
         self._memo: dict[tuple[Any, ...], str] = {}
@@ -177,7 +177,7 @@ class Graph:
         key = (stage, id(component), part, against, *naming)
         if key not in self._bounds:
             bound = self._binding.bind(component, part, against, point)
-            found = Bound(bound, stage, part, against, self._digests, self._experiment.is_gathered)
+            found = Bound(bound, stage, part, against, self.digests, self._experiment.is_gathered)
             self._bounds[key] = found
             self._kept.append(component)
         return self._bounds[key]

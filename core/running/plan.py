@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from core.faults import Fault, SpecError
 from core.language.experiment import Mode
 from core.running.graph import Graph, Work
+from core.storage.digest import Digests
 from core.storage.history import Failures, Timings
 from core.storage.store import Store
 
@@ -70,7 +71,7 @@ def make(
         elif failure:
             step = Step(work, "failed", f"{failure['cause']}; --retry-failed tries again")
         else:
-            reason = "forced" if fingerprint in forced else _reason(work, last, store)
+            reason = "forced" if fingerprint in forced else _reason(work, last, store, graph.digests)
             step = Step(work, "run", reason, timings.estimate(work))
         steps[fingerprint] = step
     return Plan(steps, frozenset(forced))
@@ -130,21 +131,25 @@ def _demand_generated(graph: Graph, needed: Collection[str]) -> None:
         )  # fmt: skip
 
 
-def _reason(work: Work, last: Mapping[str, Any], store: Store) -> str:
+def _reason(work: Work, last: Mapping[str, Any], store: Store, digests: Digests) -> str:
     before = last.get(work.label)
     if before is None:
         return "never run"
     if before["fingerprint"] == work.fingerprint:
         return "its artefact is damaged" if store.folder(work.fingerprint).exists() else "not finished"
-    changes = list(_changes(before["ingredients"], dict(work.ingredients)))
-    return ", ".join(changes[:3]) + (f" and {len(changes) - 3} more" if len(changes) > 3 else "")
+    return _few(list(_changes(before["ingredients"], dict(work.ingredients), digests)))
 
 
-def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+def _few(texts: Sequence[str]) -> str:
+    return ", ".join(texts[:3]) + (f" and {len(texts) - 3} more" if len(texts) > 3 else "")
+
+
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any], digests: Digests) -> Iterator[str]:
     """Yield what differs between what an artefact was made of and what it is to be made of."""
     yield from _differences(before["component"], now["component"], "")
     if before["code"] != now["code"]:
-        yield "code changed"
+        modules = digests.changed_modules(before["code"], now["code"])
+        yield "code changed" + (f" ({_few(modules)})" if modules else "")
     if before["files"] != now["files"]:
         yield "file changed"
     if before["backend"] != now["backend"]:

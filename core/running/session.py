@@ -61,7 +61,7 @@ class Session:
         self.store = Store(self.outputs / STORE)
         self.digests = Digests(self.store.root / "digests.json")
         self.graph = Graph(self.experiment, self.digests)
-        self.digests.code("core.running.session")
+        self.digests.code("core.running.session", plumbing=True)
         self.digests.remember()
 
     def plan(self) -> Plan:
@@ -164,7 +164,7 @@ class Session:
         shown = {
             "works": [[f, f in present, failed.get(f)] for f in self.graph.works],
             "experiment": resolved(self.experiment),
-            "code": [self.digests.code("core.running.session"), *map(self.digests.content, pages)],
+            "code": [self.digests.code("core.running.session", plumbing=True), *map(self.digests.content, pages)],
         }
         return of_value(shown)
 

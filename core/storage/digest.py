@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
-import importlib.util
 import json
-import sys
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from core.files import replace_file
-from core.language.discovery import ROOT
+from core.storage import source_code
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
@@ -24,7 +22,7 @@ def of_value(value: Any) -> str:
 
 
 class Digests:
-    """Digests of files and of modules, remembered between runs by each file's size and time of change.
+    """Digests of files and of modules, remembered between runs by each file's size and times of change.
 
     The memory only saves reading a file again: what enters a fingerprint is always the content. It carries a digest of its own,
     since one wrong byte of it would be another fingerprint of all that is there.
@@ -32,9 +30,10 @@ class Digests:
 
     def __init__(self, memory: Path) -> None:
         self._memory = memory
-        self._known: dict[str, list[Any]] = {}
+        self._known: dict[str, Any] = {}
         self._changed = False
-        self._code: dict[str, str] = {}
+        self._code: dict[tuple[str, bool], str] = {}
+        self._files: dict[str, Path | None] = {}
         # Without a memory, or with a damaged one, everything is read once more.
         with suppress(OSError, ValueError):
             kept = json.loads(memory.read_text(encoding="utf-8"))
@@ -48,39 +47,72 @@ class Digests:
             self._changed = False
 
     def content(self, path: Path) -> str:
-        """Return the digest of a file, or of every file below a folder with its relative path."""
-        if path.is_dir():
-            files = sorted(file for file in path.rglob("*") if file.is_file())
-            return of_value([[str(file.relative_to(path)), self.content(file)] for file in files])
-        return str(self._remembered("file", path, _sha256))
+        """Return the digest of a file, or of every file below a folder with its relative path.
 
-    def code(self, module: str) -> str:
-        """Return the digest of a module and of every module of the project it imports, directly or not.
-
-        Comments, formatting and docstrings do not count.
+        Links to files and folders count as what they lead to. What systems and tools leave behind in folders (``LITTER``) and
+        hidden files do not count.
         """
-        if module not in self._code:
-            closure = sorted(self._closure(module))
-            self._code[module] = of_value([[name, self._source(name)["digest"]] for name in closure])
-        return self._code[module]
+        if path.is_dir():
+            files = sorted(_files(path))
+            return of_value([[str(file.relative_to(path)), self.content(file)] for file in files])
+        return str(self._remembered(f"file:{path}", path, _sha256))
 
-    def _closure(self, module: str) -> set[str]:
-        found, open_ = {module}, [module]
-        while open_:
-            for name in self._source(open_.pop())["imports"]:
-                if name not in found:
+    def code(self, module: str, plumbing: bool = False) -> str:
+        """Return the digest of a module and of every module it imports, directly or not: the project's and its users'.
+
+        What cannot change a result does not count: ``core.storage.source_code`` says what that is. With ``plumbing``, the
+        modules count that carry, store and show results.
+        """
+        key = (module, plumbing)
+        if key not in self._code:
+            modules = {name: self._source(name)["digest"] for name in sorted(self.closure(module, plumbing))}
+            self._code[key] = digest = of_value(list(modules.items()))
+            if self._known.get(f"closure:{digest}") != modules:
+                self._known[f"closure:{digest}"] = modules
+                self._changed = True
+        return self._code[key]
+
+    def closure(self, module: str, plumbing: bool = False) -> set[str]:
+        """Return a module and all that it imports, directly or not; of the plumbing only where it is asked for."""
+        found = {name for name in source_code.with_packages(module) if self._file_of(name) is not None}
+        left = sorted(found)
+        while left:
+            for name in self._source(left.pop())["imports"]:
+                if name in found or (source_code.is_plumbing(name) and not plumbing):
+                    continue
+                if self._file_of(name) is not None:
                     found.add(name)
-                    open_.append(name)
+                    left.append(name)
         return found
 
-    def _source(self, module: str) -> dict[str, Any]:
-        path = _module_file(module)
-        assert path is not None, module
-        return dict(self._remembered("module", path, _parse))
+    def changed_modules(self, before: Sequence[str], now: Sequence[str]) -> list[str]:
+        """Return the modules in which the code behind some digests differs, as far as the memory knows the earlier ones."""
+        old, new = self._modules(before), self._modules(now)
+        return sorted(name for name in {**old, **new} if old.get(name) != new.get(name)) if old else []
 
-    def _remembered(self, what: str, path: Path, compute: Any) -> Any:
+    def _modules(self, digests: Sequence[str]) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for digest in digests:
+            modules = self._known.get(f"closure:{digest}")
+            if not isinstance(modules, Mapping):
+                return {}
+            found |= modules
+        return found
+
+    def _file_of(self, module: str) -> Path | None:
+        if module not in self._files:
+            self._files[module] = source_code.file_of(module)
+        return self._files[module]
+
+    def _source(self, module: str) -> dict[str, Any]:
+        path = self._file_of(module)
+        assert path is not None, module
+        return dict(self._remembered(f"module:{module}:{path}", path, lambda path: source_code.parse(path, module)))
+
+    def _remembered(self, key: str, path: Path, compute: Any) -> Any:
         status = path.stat()
-        key, state = f"{what}:{path}", [status.st_size, status.st_mtime_ns, status.st_ino]
+        # The time of the last change of the entry cannot be set back, as that of the content can be (touch -r, rsync, tar).
+        state = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
         known = self._known.get(key)
         if known is None or known[0] != state:
             self._known[key] = known = [state, compute(path)]
@@ -88,44 +120,27 @@ class Digests:
         return known[1]
 
 
+LITTER = ("__pycache__", "Thumbs.db", "desktop.ini", "@eaDir", "__MACOSX")
+"""Names of files and folders that nobody put there, besides hidden ones."""
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Yield the files below a folder, those behind links too."""
+    for place, folders, files in os.walk(folder, followlinks=True):
+        around = {Path(place).resolve(), *Path(place).resolve().parents}
+        # A link to a folder around it would lead in circles.
+        folders[:] = [name for name in folders if _counts(name) and not _leads_into((Path(place) / name), around)]
+        yield from (path for path in (Path(place) / name for name in files if _counts(name)) if path.is_file())
+
+
+def _counts(name: str) -> bool:
+    return name not in LITTER and not name.startswith(".")
+
+
+def _leads_into(folder: Path, around: set[Path]) -> bool:
+    return folder.is_symlink() and folder.resolve() in around
+
+
 def _sha256(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _parse(path: Path) -> dict[str, Any]:
-    tree = ast.parse(path.read_bytes())
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node, clean=False):
-            node.body = node.body[1:] or [ast.Pass()]
-    digest = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
-    return {"digest": digest, "imports": sorted(set(_imports(tree)))}
-
-
-def _imports(tree: ast.Module) -> Iterator[str]:
-    """Yield the names of the project's (and the users') modules that a module imports."""
-    for node in ast.walk(tree):
-        names = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        yield from (name for name in names if _module_file(name))
-
-
-def _module_file(name: str) -> Path | None:
-    relative = Path(*name.split(".")).with_suffix(".py")
-    if (ROOT / relative).is_file():
-        return ROOT / relative
-    loaded = sys.modules.get(name)
-    file = getattr(loaded, "__file__", None)
-    # A user's component lives outside the project and its environment.
-    if file and not getattr(loaded, "__path__", None) and not _installed(Path(file)):
-        return Path(file)
-    return None
-
-
-def _installed(path: Path) -> bool:
-    return any(part in ("site-packages", "dist-packages") for part in path.parts) or path.is_relative_to(
-        Path(importlib.util.__file__).parent.parent
-    )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
@@ -14,6 +16,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from core.cli import main
 from core.language.discovery import Catalogue, discover
 from core.language.spec import load
 from core.running.graph import Graph
@@ -186,17 +189,132 @@ def test_comments_docstrings_and_form_of_code_do_not_count(
     assert fingerprint() == before
 
 
+def test_a_plan_names_the_modules_that_changed(
+    user: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], write: Callable[..., Path]
+) -> None:
+    parts = Path(__file__).parents[2] / "parts"
+    arguments = [
+        str(write(USES)),
+        "--components",
+        str(parts),
+        "--components",
+        str(user),
+        "--outputs",
+        str(tmp_path / "outputs"),
+    ]
+    assert main(arguments) == 0
+    edit(user / "helper.py", "1.0", "2.0")
+    capsys.readouterr()
+    assert main([*arguments, "--plan"]) == 0
+    assert f"code changed ({user.name}.helper)" in capsys.readouterr().out
+
+
+IMPORT = "from {folder}.helper import one"
+
+
+@pytest.mark.parametrize(
+    ("statement", "file"),
+    [
+        ("from .helper import one", "helper.py"),
+        ("from . import helper; one = helper.one", "helper.py"),
+        ("import {folder}.helper as helper; one = helper.one", "helper.py"),
+        ("from {folder}.inner.deep import one", "inner/deep.py"),
+        ("from {folder}.inner import one", "inner/__init__.py"),
+        ("from .inner import deep; one = deep.one", "inner/__init__.py"),
+        ("from .inner.deep import one", "inner/deep.py"),
+        ("import importlib; one = importlib.import_module('{folder}.inner.deep').one", "inner/deep.py"),
+        ("from elsewhere_{folder} import one", "../path/elsewhere_{folder}.py"),
+        ("from elsewhere_{folder}.part import one", "../path/elsewhere_{folder}/part.py"),
+        ("from .passing import one", "helper.py"),
+    ],
+)
+def test_code_counts_however_it_is_imported(
+    statement: str, file: str, user: Path, fingerprint: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a function of the component, from the component's own folder or from a folder on the search path."""
+    changed = user / file.replace("{folder}", user.name)
+    for path in (user / "inner" / "__init__.py", user / "inner" / "deep.py", changed):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(HELPER, encoding="utf-8")
+    (user / "passing.py").write_text("from .helper import *\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(user.parent / "path")
+    edit(user / "mine.py", IMPORT.replace("{folder}", user.name), statement.replace("{folder}", user.name))
+    before = fingerprint()
+    edit(changed, "1.0", "2.0")
+    assert fingerprint() != before
+
+
+def test_a_module_that_is_found_later_counts(user: Path, fingerprint: Callable[[], str]) -> None:
+    (user / "helper.py").rename(user / "away.py")
+    before = fingerprint()
+    (user / "away.py").rename(user / "helper.py")
+    assert fingerprint() != before
+
+
+RAISES = "        if run is None:\n            raise ValueError({words})\n        yield Row"
+
+
+@pytest.mark.parametrize(
+    ("place", "one", "other"),
+    [
+        ('"what to measure"', '"what to measure"', '"what is measured"'),
+        ("    def measure", "    def measure", "    def check(self):\n        return iter(())\n\n    def measure"),
+        ("        yield Row", RAISES.format(words="'one'"), RAISES.format(words="'two' 'three'")),
+        ("        yield Row", RAISES.format(words="f'is {run}'"), RAISES.format(words="f'was {run}'")),
+    ],
+    ids=["description", "check", "exception", "formatted exception"],
+)
+def test_words_do_not_count(user: Path, fingerprint: Callable[[], str], place: str, one: str, other: str) -> None:
+    edit(user / "mine.py", place, one)
+    before = fingerprint()
+    edit(user / "mine.py", one, other)
+    assert fingerprint() == before
+
+
 def test_code_that_is_not_imported_does_not_count(user: Path, fingerprint: Callable[[], str]) -> None:
     before = fingerprint()
     (user / "unrelated.py").write_text("one = 1\n", encoding="utf-8")
     assert fingerprint() == before
 
 
-def test_a_projects_module_counts_for_all_that_import_it(tmp_path: Path) -> None:
-    digests = Digests(tmp_path / "digests.json")
-    closure = digests._closure("evaluation.robustness")
-    assert {"evaluation.robustness", "core.families", "core.classifier", "core.backend"} <= closure
-    assert not any(name.startswith(("generators", "targets", "numpy")) for name in closure)
+VOCABULARY = {
+    "core", "core.artefacts", "core.backend", "core.classifier", "core.component", "core.networks",
+    "core.networks.gradients", "core.networks.programs", "core.networks.rewire", "core.statistics",
+}  # fmt: skip
+STAGES = VOCABULARY | {"core.families", "core.run", "core.stage"}
+
+
+@pytest.mark.parametrize(
+    ("module", "modules"),
+    [
+        (
+            "targets.models.dense",
+            STAGES
+            | {"targets", "targets.models", "targets.models.dense", "targets.models.trained", "targets.models.weights"}
+            | {f"core.networks.{name}" for name in ("epochs", "trainers", "training", "training_state")},
+        ),
+        (
+            "generators.gradient",
+            STAGES | {"core.attack", "core.threat", "generators", "generators.ball", "generators.gradient"},
+        ),
+        (
+            "evaluation.coverage.nc",
+            VOCABULARY
+            | {"core.adequacy", "core.adequacy.coverage", "core.adequacy.material", "core.networks.activations"}
+            | {"core.networks.probe", "evaluation", "evaluation.coverage", "evaluation.coverage.nc"},
+        ),
+    ],
+)
+def test_a_model_an_attack_and_a_criterion_depend_on_these_modules_only(
+    module: str, modules: set[str], tmp_path: Path
+) -> None:
+    """No picture, no storage, no command line: what is not here may change without anything being computed again."""
+    assert Digests(tmp_path / "digests.json").closure(module) == modules
+
+
+def test_a_report_depends_on_the_code_that_writes_it(tmp_path: Path) -> None:
+    closure = Digests(tmp_path / "digests.json").closure("core.running.session", plumbing=True)
+    assert {"core.report.write", "core.report.canvas", "core.storage.store", "core.running.session"} <= closure
 
 
 # Files.
@@ -216,6 +334,58 @@ def test_a_folder_is_the_content_and_names_of_its_files(tmp_path: Path) -> None:
     assert folder("two", a="1", sub__b="2") == one
     assert folder("three", a="2", sub__b="1") != one
     assert folder("four", a="1", b="2") != one
+
+
+def test_links_in_a_folder_count_as_what_they_lead_to(tmp_path: Path) -> None:
+    pictures, digests = tmp_path / "pictures", Digests(tmp_path / "digests.json")
+    (pictures / "cats").mkdir(parents=True)
+    (pictures / "cats" / "1.png").write_text("cat", encoding="utf-8")
+    plain, linked, empty = (tmp_path / name for name in ("plain", "linked", "empty"))
+    for folder in (plain, linked, empty):
+        folder.mkdir()
+    (plain / "cats").mkdir()
+    (plain / "cats" / "1.png").write_text("cat", encoding="utf-8")
+    (linked / "cats").symlink_to(pictures / "cats", target_is_directory=True)
+    assert digests.content(linked) == digests.content(plain) != digests.content(empty)
+    (tmp_path / "link").symlink_to(linked, target_is_directory=True)
+    assert digests.content(tmp_path / "link") == digests.content(plain)
+    before = digests.content(linked)
+    (pictures / "cats" / "1.png").write_text("dog", encoding="utf-8")
+    assert digests.content(linked) != before
+
+
+def test_links_that_lead_in_circles_end(tmp_path: Path) -> None:
+    folder = tmp_path / "data" / "train"
+    folder.mkdir(parents=True)
+    (folder / "1.png").write_text("cat", encoding="utf-8")
+    before = Digests(tmp_path / "digests.json").content(tmp_path / "data")
+    (folder / "again").symlink_to(tmp_path / "data", target_is_directory=True)
+    (folder / "nowhere").symlink_to(tmp_path / "missing")
+    assert Digests(tmp_path / "digests.json").content(tmp_path / "data") == before
+
+
+@pytest.mark.parametrize("name", [".DS_Store", "__pycache__/x.pyc", "Thumbs.db", "cats/._1.png", ".git/HEAD"])
+def test_what_systems_leave_behind_does_not_count(name: str, tmp_path: Path) -> None:
+    folder, digests = tmp_path / "data", Digests(tmp_path / "digests.json")
+    (folder / "cats").mkdir(parents=True)
+    (folder / "cats" / "1.png").write_text("cat", encoding="utf-8")
+    before = digests.content(folder)
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text("left behind", encoding="utf-8")
+    assert digests.content(folder) == before
+
+
+def test_a_file_whose_time_is_set_back_is_read_again(tmp_path: Path) -> None:
+    path, memory = tmp_path / "file", tmp_path / "digests.json"
+    path.write_text("one", encoding="utf-8")
+    digests = Digests(memory)
+    before, status = digests.content(path), path.stat()
+    digests.remember()
+    time.sleep(0.05)  # file systems count time in steps
+    with path.open("r+", encoding="utf-8") as stream:
+        stream.write("two")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert Digests(memory).content(path) != before
 
 
 def test_a_changed_file_is_read_again_and_an_unchanged_one_is_not(

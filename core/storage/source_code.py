@@ -1,0 +1,172 @@
+"""What a module's source code says: the part of it that can change a result, and which modules it imports."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Iterator
+from importlib.machinery import PathFinder
+from pathlib import Path
+from typing import Any, TypeVar
+
+from core.language.discovery import ROOT
+
+Node = TypeVar("Node", ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+PLUMBING = (
+    "core.checkpoint",
+    "core.cli",
+    "core.cluster",
+    "core.faults",
+    "core.files",
+    "core.language",
+    "core.report",
+    "core.running",
+    "core.stop",
+    "core.storage",
+    "clusters",
+)
+"""Modules, and packages with all that is in them, that carry, store and show what others compute: no number depends on them."""
+
+_MESSAGES_ONLY = ("check", "fits", "suits")
+"""Methods of components that return messages about wrong parameters and take no part in the work."""
+
+
+def parse(path: Path, module: str) -> dict[str, Any]:
+    """Return the ``digest`` of a module's code and the names it ``imports``, those of libraries left out.
+
+    Comments, formatting, docstrings, the descriptions of parameters, the wording of exceptions and imports for type checkers do
+    not count.
+    """
+    if path.suffix != ".py":  # compiled
+        return {"digest": hashlib.sha256(path.read_bytes()).hexdigest(), "imports": []}
+    tree = _Essence().visit(ast.parse(path.read_bytes()))
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    imports = {part for name in _imported(tree, package) if not _is_library(name) for part in with_packages(name)}
+    # What cannot be found now is kept: it may be found by a later run.
+    return {
+        "digest": hashlib.sha256(ast.dump(tree).encode()).hexdigest(),
+        "imports": sorted(imports - {module}),
+    }
+
+
+def is_plumbing(module: str) -> bool:
+    """Return whether a module is left out of fingerprints."""
+    return any(module == name or module.startswith(f"{name}.") for name in PLUMBING)
+
+
+class _Essence(ast.NodeTransformer):
+    """Takes out of a module what no result depends on."""
+
+    def visit_Module(self, node: ast.Module) -> ast.Module:
+        return self._without_docstring(node)
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.ClassDef:
+        kept = [part for part in node.body if getattr(part, "name", "") not in _MESSAGES_ONLY]
+        node.body = kept or [ast.Pass()]
+        return self._without_docstring(node)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
+        return self._without_docstring(node)
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AsyncFunctionDef:
+        return self._without_docstring(node)
+
+    def visit_If(self, node: ast.If) -> ast.AST:
+        self.generic_visit(node)
+        return ast.Pass() if ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING") else node
+
+    def visit_Raise(self, node: ast.Raise) -> ast.Raise:
+        for part in ast.walk(node):
+            if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                part.value = ""
+        return node
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.Subscript:
+        self.generic_visit(node)
+        if ast.unparse(node.value) in ("Annotated", "typing.Annotated") and isinstance(node.slice, ast.Tuple):
+            kind, *about = node.slice.elts
+            node.slice.elts = [kind, *(part for part in about if not isinstance(part, ast.Constant | ast.JoinedStr))]
+        return node
+
+    def _without_docstring(self, node: Node) -> Node:
+        if ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+        self.generic_visit(node)
+        return node
+
+
+def _imported(tree: ast.Module, package: str) -> Iterator[str]:
+    """Yield the full names of what a module of a package imports anywhere: modules, and what may be a module or a name in one."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parents = package.split(".")
+                above = parents[: len(parents) - node.level + 1]
+                base = ".".join([*above, *([base] if base else [])])
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            called, name = ast.unparse(node.func), node.args[0].value
+            if called in ("importlib.import_module", "import_module", "__import__") and isinstance(name, str):
+                yield name
+
+
+def with_packages(name: str) -> Iterator[str]:
+    """Yield a module and the packages around it, whose ``__init__`` runs at its import."""
+    parts = name.split(".")
+    yield from (".".join(parts[:end]) for end in range(1, len(parts) + 1))
+
+
+def file_of(name: str) -> Path | None:
+    """Return the file of a module of the project or of its user, or ``None``: for libraries, and for what is no module.
+
+    Nothing is imported to find it.
+    """
+    parts = name.split(".")
+    if not all(parts):
+        return None
+    inside = ROOT.joinpath(*parts)
+    for file in (inside.with_suffix(".py"), inside / "__init__.py"):
+        if file.is_file():
+            return file
+    if (ROOT / parts[0] / "__init__.py").is_file():
+        return None
+    loaded = getattr(sys.modules.get(name), "__file__", None)
+    found = Path(loaded) if loaded else _searched(name)
+    return None if found is None or _installed(found) else found
+
+
+def _searched(name: str) -> Path | None:
+    """Return the file that would be imported under a name, as the search path is now."""
+    path, origin = None, None
+    for part in with_packages(name):
+        try:
+            spec = PathFinder.find_spec(part, path)
+        except (ImportError, ValueError):
+            return None
+        if spec is None or (part != name and spec.submodule_search_locations is None):
+            return None
+        path, origin = spec.submodule_search_locations, spec.origin
+    return Path(origin) if origin and Path(origin).is_file() else None
+
+
+def _is_library(name: str) -> bool:
+    top = name.partition(".")[0]
+    if top in sys.stdlib_module_names:
+        return True
+    if (ROOT / top).is_dir():
+        return False
+    spec = PathFinder.find_spec(top) if top else None
+    return spec is not None and spec.origin is not None and _installed(Path(spec.origin))
+
+
+def _installed(path: Path) -> bool:
+    return any(part in ("site-packages", "dist-packages") for part in path.parts) or path.is_relative_to(
+        Path(importlib.util.__file__).parent.parent
+    )
