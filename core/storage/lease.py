@@ -21,21 +21,22 @@ LEASES = ".leases"
 GRACE = 3600.0
 """Seconds without a sign of life of any runner after which none is taken to be there, whatever clocks say."""
 EXPIRY = 60.0
-"""Seconds without a sign of life after which a lease of another host is void."""
+"""Seconds without a sign of life after which a lease is void."""
 
 
 class Leases:
     """The leases of one runner in a folder shared with others.
 
     A lease is a file made exclusively; its owner touches it every few seconds. One whose process is gone, or that
-    was not touched for a minute, is void. A lease only saves work: should two runners make the same artefact all
-    the same, the store keeps one and both go on.
+    was not touched for a minute (since its owner is stopped, or out of reach), is void. A lease only saves work: should two
+    runners make the same artefact all the same, the store keeps one and both go on.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._folder.mkdir(parents=True, exist_ok=True)
         self._held: set[Path] = set()
+        self._dated_ahead: dict[tuple[Path, float], float] = {}
         self._owner = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
@@ -61,7 +62,17 @@ class Leases:
         path = self._folder / fingerprint
         if path in self._held:
             self._held.discard(path)
-            path.unlink(missing_ok=True)
+            if self._is_ours(path):
+                path.unlink(missing_ok=True)
+
+    def holder(self, fingerprint: str) -> str:
+        """Return who holds a lease and since when, in words; nothing if nobody does, or nobody knows."""
+        try:
+            owner = json.loads((self._folder / fingerprint).read_text(encoding="utf-8"))
+            since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(owner["since"]))
+            return f"process {int(owner['pid'])} on {owner['host']} since {since}"
+        except (OSError, ValueError, KeyError, TypeError, OverflowError):
+            return ""
 
     def close(self) -> None:
         """Give every lease back."""
@@ -72,15 +83,25 @@ class Leases:
     def _beat(self) -> None:
         while not self._stop.wait(BEAT):
             for path in list(self._held):
-                try:
-                    os.utime(path)
-                except FileNotFoundError:
+                # While this process was stopped, another may have taken the lease over.
+                if self._is_ours(path):
+                    with suppress(FileNotFoundError):
+                        os.utime(path)
+                else:
                     self._held.discard(path)
+
+    def _is_ours(self, path: Path) -> bool:
+        try:
+            return bool(json.loads(path.read_text(encoding="utf-8"))["token"] == self._owner["token"])
+        except FileNotFoundError:
+            return False
+        except (OSError, ValueError, KeyError, TypeError):
+            return True  # unreadable for a moment
 
     def _create(self, path: Path) -> bool:
         try:
             with path.open("x", encoding="utf-8") as stream:
-                json.dump(self._owner, stream)
+                json.dump({**self._owner, "since": time.time()}, stream)
         except FileExistsError:
             return False
         except OSError:
@@ -91,15 +112,24 @@ class Leases:
 
     def _void(self, path: Path) -> bool:
         try:
-            age = self._now() - path.stat().st_mtime
+            touched = path.stat().st_mtime
             owner = json.loads(path.read_text(encoding="utf-8"))
-            if owner["host"] == self._owner["host"]:
-                return not _alive(int(owner["pid"]), float(owner["started"]))
+            if owner["host"] == self._owner["host"] and not _alive(int(owner["pid"]), float(owner["started"])):
+                return True
         except FileNotFoundError:
             return True
         except (ValueError, KeyError, TypeError):
             pass  # being written, or its writer died while writing
-        return age > EXPIRY
+        return self._is_silent(path, touched)
+
+    def _is_silent(self, path: Path, touched: float) -> bool:
+        """Return whether the owner of a lease has shown no sign of life for ``EXPIRY`` seconds."""
+        age = self._now() - touched
+        if age >= -EXPIRY:
+            return age > EXPIRY
+        # Dated ahead, by a clock that was wrong: what tells is whether the date changes while we watch.
+        first = self._dated_ahead.setdefault((path, touched), time.monotonic())
+        return time.monotonic() - first > EXPIRY
 
     def _now(self) -> float:
         """Return the file system's clock, which on a shared one is not this host's."""

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from core.storage import lease
@@ -90,6 +91,50 @@ def test_another_process_with_the_same_id_does_not_keep_a_lease_alive(leases: Le
 def test_the_lease_of_another_host_expires(leases: Leases, tmp_path: Path, age: float, void: bool) -> None:
     write(tmp_path / "a", age, host="elsewhere", pid=1, started=1.0, token="x")
     assert leases.acquire("a") is void
+
+
+@pytest.mark.parametrize(("age", "void"), [(EXPIRY - 10, False), (EXPIRY + 10, True)])
+def test_the_lease_of_a_stopped_process_expires(leases: Leases, tmp_path: Path, age: float, void: bool) -> None:
+    started = psutil.Process().create_time()
+    write(tmp_path / "a", age, host=socket.gethostname(), pid=os.getpid(), started=started, token="x")
+    assert leases.acquire("a") is void
+
+
+@pytest.mark.parametrize("ahead", [3600.0, 86400.0, 10 * 365 * 86400.0])
+def test_a_lease_dated_ahead_expires_unless_it_is_renewed(
+    leases: Leases, tmp_path: Path, ahead: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = time.monotonic()
+    monkeypatch.setattr("time.monotonic", lambda: clock)
+    write(tmp_path / "a", -ahead, host="elsewhere", pid=1, started=1.0, token="x")
+    assert not leases.acquire("a")
+    clock += EXPIRY - 1
+    os.utime(tmp_path / "a", (time.time() + ahead + 60,) * 2)  # its owner lives, by a clock that is ahead
+    assert not leases.acquire("a")
+    clock += EXPIRY - 1
+    assert not leases.acquire("a")
+    clock += 2
+    assert leases.acquire("a")
+
+
+def test_a_runner_that_continues_leaves_a_lease_that_was_taken_over(
+    leases: Leases, other: Leases, tmp_path: Path
+) -> None:
+    assert leases.acquire("a")
+    os.utime(tmp_path / "a", (time.time() - EXPIRY - 10,) * 2)
+    assert other.acquire("a")
+    leases.release("a")
+    assert not leases.acquire("a")
+    assert (tmp_path / "a").exists()
+
+
+def test_it_says_who_holds_a_lease_and_since_when(leases: Leases, other: Leases, tmp_path: Path) -> None:
+    assert other.holder("a") == ""
+    leases.acquire("a")
+    today = time.strftime("%Y-%m-%d")
+    assert other.holder("a").startswith(f"process {os.getpid()} on {socket.gethostname()} since {today}")
+    (tmp_path / "b").write_text("torn", encoding="utf-8")
+    assert other.holder("b") == ""
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}"])
