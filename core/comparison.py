@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations
-from math import comb
+from math import comb, floor, log10
 
 import numpy as np
 from numpy.typing import NDArray
 
 ALPHA = 0.05
-EXACT = 20_000  # ways to deal tied numbers out to two sides that are still counted one by one
+EXACT = 100
+"""The most numbers, or pairs, for which p is exact."""
+_DIGITS = 12
 EFFECTS = ((0.71, "large"), (0.64, "medium"), (0.56, "small"))
 
 Sample = Sequence[float] | NDArray[np.float64]
@@ -36,30 +37,45 @@ def magnitude(a12: float) -> str:
 
 
 def mann_whitney(first: Sample, second: Sample) -> float:
-    """Return the two-sided p of the Mann-Whitney U test: exact for small samples, ties included.
+    """Return the two-sided p of the Mann-Whitney U test, ties included: exact for up to ``EXACT`` numbers, then SciPy's.
 
     Source: Mann and Whitney (1947), On a test of whether one of two random variables is stochastically larger.
     """
     from scipy import stats
 
-    tied = len({*first, *second}) < len(first) + len(second)
-    if tied and comb(len(first) + len(second), len(first)) <= EXACT:
-        ranks = stats.rankdata([*first, *second])  # halves, which add up without rounding
-        found = ranks[: len(first)].sum()
-        sums = np.array([sum(chosen) for chosen in combinations(ranks.tolist(), len(first))])
-        return min(1.0, 2 * float(min((sums <= found).mean(), (sums >= found).mean())))
-    return float(stats.mannwhitneyu(first, second, alternative="two-sided").pvalue)
+    numbers = _rounded(np.concatenate([first, second]))
+    if len(numbers) > EXACT:
+        return float(stats.mannwhitneyu(numbers[: len(first)], numbers[len(first) :], alternative="two-sided").pvalue)
+    ranks = _doubled(stats.rankdata(numbers))
+    return _two_sided(_subset_sums(ranks, len(first)), int(ranks[: len(first)].sum()))
 
 
 def wilcoxon(first: Sample, second: Sample) -> float:
     """Return the two-sided p of the Wilcoxon signed-rank test of paired samples; 1 where no pair differs.
 
+    Pairs that do not differ are left out. Exact, ties included, for up to ``EXACT`` pairs, then SciPy's.
+
     Source: Wilcoxon (1945), Individual comparisons by ranking methods.
     """
     from scipy import stats
 
-    differences = np.subtract(first, second)
-    return float(stats.wilcoxon(differences).pvalue) if differences.any() else 1.0
+    pairs = _rounded(np.stack([first, second]))
+    differences = _rounded(pairs[0] - pairs[1], float(np.abs(pairs).max(initial=0)))
+    differences = differences[differences != 0]
+    if len(differences) > EXACT:
+        return float(stats.wilcoxon(differences).pvalue)
+    ranks = _doubled(stats.rankdata(np.abs(differences)))
+    return _two_sided(_subset_sums(ranks), int(ranks[differences > 0].sum()))
+
+
+def mcnemar(fixed: int, broken: int) -> float:
+    """Return the two-sided p of McNemar's exact test that as many answers were fixed as were broken; 1 for none of either.
+
+    Source: McNemar (1947), Note on the sampling error of the difference between correlated proportions or percentages.
+    """
+    from scipy import stats
+
+    return float(stats.binomtest(fixed, fixed + broken).pvalue) if fixed + broken else 1.0
 
 
 def smallest_p(first: int, second: int, paired: bool) -> float:
@@ -79,33 +95,32 @@ def holm(p: Sample) -> list[float]:
     return corrected
 
 
-def bootstrap_mean(sample: Sample, resamples: int) -> tuple[float, float] | None:
-    """Return the 95 % percentile interval of a mean; ``None`` for fewer than two numbers, whose spread is not known.
-
-    Source: Efron (1979), Bootstrap methods: another look at the jackknife.
-    """
-    return _interval(_means(sample, resamples, 0)) if len(sample) > 1 else None
-
-
-def bootstrap_difference(first: Sample, second: Sample, resamples: int, paired: bool) -> tuple[float, float] | None:
-    """Return the 95 % percentile interval of the difference of two means; pairs are drawn as pairs.
-
-    Source: Efron (1979), Bootstrap methods: another look at the jackknife.
-    """
-    if min(len(first), len(second)) < 2:
-        return None
-    if paired:
-        return bootstrap_mean(np.subtract(first, second).tolist(), resamples)
-    return _interval(_means(first, resamples, 0) - _means(second, resamples, 1))
+def _rounded(numbers: NDArray[np.float64], largest: float | None = None) -> NDArray[np.float64]:
+    """Return numbers without what arithmetic adds to them: 0.3 - 0.2 and 0.2 - 0.1 must tie."""
+    largest = float(np.abs(numbers).max(initial=0)) if largest is None else largest
+    if not largest or not np.isfinite(largest):
+        return numbers
+    return np.round(numbers, _DIGITS - 1 - floor(log10(largest)))
 
 
-def _means(sample: Sample, resamples: int, stream: int) -> np.ndarray:
-    # The same numbers give the same interval, whatever the comparison is called.
-    drawn = np.random.default_rng(stream).integers(len(sample), size=(resamples, len(sample)))
-    means: np.ndarray = np.asarray(sample, float)[drawn].mean(axis=1)
-    return means
+def _doubled(ranks: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return twice the ranks: those of ties are halves."""
+    return np.rint(2 * ranks).astype(np.int64)
 
 
-def _interval(means: np.ndarray) -> tuple[float, float]:
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(low), float(high)
+def _subset_sums(values: NDArray[np.int64], size: int | None = None) -> NDArray[np.float64]:
+    """Return how likely each sum is, from 0 to that of all values, if all subsets, or all of one size, are equally likely."""
+    ways = np.zeros((1 if size is None else size + 1, int(values.sum()) + 1))
+    ways[0, 0] = 1
+    for value in values:
+        # The right-hand sides are copies: each value is in a subset once at most.
+        if size is None:
+            ways[:, value:] += ways[:, :-value].copy()
+        else:
+            ways[1:, value:] += ways[:-1, :-value].copy()
+    shares: NDArray[np.float64] = ways[-1] / ways[-1].sum()
+    return shares
+
+
+def _two_sided(shares: NDArray[np.float64], found: int) -> float:
+    return min(1.0, 2 * float(min(shares[: found + 1].sum(), shares[found:].sum())))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from math import sqrt
 from statistics import fmean, stdev
@@ -35,3 +36,24 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[fl
     centre = fmean(values)
     half = float(stdtrit(len(values) - 1, (1 + confidence) / 2)) * stdev(values) / sqrt(len(values))
     return centre - half, centre + half
+
+
+def difference_interval(
+    first: Sequence[float], second: Sequence[float], confidence: float = 0.95
+) -> tuple[float, float]:
+    """Return Welch's t interval of the difference of two means of independent runs, whose spreads may differ.
+
+    Raises:
+        ValueError: fewer than two values on a side, whose spread cannot be known.
+
+    Source: Welch (1947), The generalization of Student's problem when several different population variances are involved.
+    """
+    if (fewest := min(len(first), len(second))) < 2:
+        raise ValueError(f"interval of a difference: expected at least 2 values on each side, received {fewest}")
+    from scipy import stats
+
+    with warnings.catch_warnings():
+        # SciPy doubts the spread of equal values, which is 0.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        found = stats.ttest_ind(first, second, equal_var=False).confidence_interval(confidence)
+    return float(found.low), float(found.high)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from core.artefacts import Examples, Row
 from core.classifier import Classifier
+from core.comparison import mcnemar
 from core.component import Ref
 from core.families import Evaluation
 from core.incremental import Incremental, Rivals, among, answers
@@ -27,11 +28,13 @@ class RepairEffect(Evaluation):
 
     With b_i and a_i, whether the model is right on image i before and after: change = mean a_i - mean b_i; repair_rate = the
     share of a_i among the images with not b_i; regression_rate = the share of not a_i among those with b_i; where there are no
-    such images there is no such number. ``union_before`` and ``union_after`` count the clean test set and the set together.
+    such images there is no such number. p_mcnemar is the two-sided p of McNemar's exact test that a repair fixes as many as it
+    breaks, which takes images for independent of each other. ``union_before`` and ``union_after`` count the clean test set and the set together.
     Where a repaired model is given the task of each image, so is the model before.
 
     Source: GenerativeRepair, whose "infected" set is the union; the regressions of Yan et al. (2021), Positive-Congruent
-    Training: Towards Regression-Free Model Updates.
+    Training: Towards Regression-Free Model Updates; McNemar (1947), Note on the sampling error of the difference between
+    correlated proportions or percentages.
     """
 
     tag = "repair_effect"
@@ -41,6 +44,7 @@ class RepairEffect(Evaluation):
         "change",
         "repair_rate",
         "regression_rate",
+        "p_mcnemar",
         "union_after",
         "union_before",
     )
@@ -97,6 +101,7 @@ class RepairEffect(Evaluation):
         )
         yield from _share("repair_rate", after[~before], True, about)
         yield from _share("regression_rate", ~after[before], False, about)
+        yield _mcnemar(before, after, about)
         if self.data != self.examples[0]:
             clean_before, clean_after = _right(models, run[self.data], rivals)
             yield _accuracy("union_before", np.concatenate([clean_before, before]), about)
@@ -120,6 +125,13 @@ def _right(models: tuple[Classifier, ...], examples: Examples, rivals: Rivals) -
 
 def _accuracy(metric: str, right: Right, about: dict[str, Any]) -> Row:
     return Row.proportion(metric, int(right.sum()), len(right), higher_is_better=True, **about)
+
+
+def _mcnemar(before: Right, after: Right, about: dict[str, Any]) -> Row:
+    fixed, broken = int((after & ~before).sum()), int((before & ~after).sum())
+    note = "; ".join(filter(None, [about["note"], f"{fixed} fixed, {broken} broken"]))
+    p, about = mcnemar(fixed, broken), {**about, "note": note}
+    return Row(metric="p_mcnemar", value=p, n=len(before), unit="probability", higher_is_better=None, **about)
 
 
 def _share(metric: str, hits: Right, better: bool, about: dict[str, Any]) -> Iterator[Row]:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from math import isnan
+from math import inf, isclose, isfinite, isnan
 from statistics import fmean
 from typing import Annotated, Any
 
 from core import comparison
 from core.artefacts import Results, Row
-from core.component import Plain, Range, Ref
+from core.component import Plain, Ref
 from core.families import Evaluation
 from core.faults import StageError, nearest
 from core.report.cells import label
 from core.run import Measured, Run
+from core.statistics import difference_interval, mean_interval
 
 SEED = "seed"
 LABELS = ("model", "examples")
@@ -29,16 +30,17 @@ Sample = dict[Plain, float]
 class Significance(Evaluation):
     """Whether the differences between the levels of a column of another evaluation's results are more than chance.
 
-    For each pair of levels: both means and their difference with percentile bootstrap intervals, Vargha-Delaney A12 (its magnitude
-    in a word is in the note), and two-sided p of the Mann-Whitney U test and, where both have a number in every repetition,
-    of the Wilcoxon signed-rank test. ``_holm`` is p after Holm's correction for the pairs compared on the same thing. The note
-    says so where there are too few repetitions for any difference to be significant.
+    For each pair of levels: both means with Student's t intervals; their difference with that of the differences where both
+    have a number in every repetition, and else with Welch's; Vargha-Delaney A12 (its magnitude in a word is in the note), and
+    two-sided p of the Mann-Whitney U test and, for the same repetitions, of the Wilcoxon signed-rank test, exact with ties.
+    Intervals are of 95 %; the note names their method. ``_holm`` is p after Holm's correction for the pairs compared on the same
+    thing. The note says so where there are too few repetitions for any difference to be significant.
 
     All else that the results vary over (examples, other axes) is kept: each of its values has comparisons of its own. If
     ``over`` is not the seed, each number compared is a mean over the seeds.
 
     Source: Mann and Whitney (1947); Wilcoxon (1945); Vargha and Delaney (2000), A Critique and Improvement of the CL Common
-    Language Effect Size Statistics; Efron (1979), Bootstrap methods; Holm (1979); their use as in Arcuri and Briand (2011), A
+    Language Effect Size Statistics; Student (1908); Welch (1947); Holm (1979); their use as in Arcuri and Briand (2011), A
     practical guide for using statistical tests to assess randomized algorithms in software engineering.
     """
 
@@ -56,7 +58,6 @@ class Significance(Evaluation):
     compare: Annotated[str, "the column whose levels are compared: model, examples, group or an axis"]
     baseline: Annotated[str | None, "the level that every other is compared with; null: all pairs"] = None
     over: Annotated[str, "the column that numbers the repetitions: seed, examples or an axis"] = SEED
-    resamples: Annotated[int, "bootstrap samples behind each interval", Range(ge=100, le=100_000)] = 10_000
 
     def gathers(self, column: str) -> bool:
         return column in (self.compare, self.over, SEED)
@@ -137,21 +138,56 @@ class Significance(Evaluation):
                 yield row(metric="p_wilcoxon_holm", value=corrected, n=n, unit="probability", note=note)
 
     def _sizes(self, pair: _Pair, unit: str, row: Callable[..., Row]) -> Iterator[Row]:
+        least, most = (0.0, 1.0) if unit == "proportion" else (-inf, inf)
         for metric, sample in (("mean_first", pair.first), ("mean_second", pair.second)):
-            low, high = comparison.bootstrap_mean(sample, self.resamples) or (None, None)
-            yield row(metric=metric, value=fmean(sample), n=len(sample), unit=unit, lower=low, upper=high)
-        interval = comparison.bootstrap_difference(pair.first, pair.second, self.resamples, pair.paired)
+            interval = _Interval.of_mean(sample).within(least, most)
+            yield row(metric=metric, value=fmean(sample), n=len(sample), unit=unit, **vars(interval))
         # A difference of proportions is no proportion: it may be negative.
         scale, unit = (100.0, "percentage points") if unit == "proportion" else (1.0, unit)
-        low, high = (scale * interval[0], scale * interval[1]) if interval else (None, None)
         yield row(
             metric="difference",
             value=scale * (fmean(pair.first) - fmean(pair.second)),
             n=len(pair.first) + len(pair.second),
             unit=unit,
-            lower=low,
-            upper=high,
+            **vars(pair.interval.within(least - most, most - least).times(scale)),
         )
+
+
+@dataclass(frozen=True)
+class _Interval:
+    """A 95 % interval, if there is one, and how it was made or why it was not."""
+
+    lower: float | None
+    upper: float | None
+    note: str
+
+    @classmethod
+    def of_mean(cls, sample: Sequence[float], what: str = "Student's t") -> _Interval:
+        return cls._made(mean_interval, what, sample)
+
+    @classmethod
+    def of_difference(cls, first: Sequence[float], second: Sequence[float]) -> _Interval:
+        return cls._made(difference_interval, "Welch's t", first, second)
+
+    @classmethod
+    def _made(cls, method: Callable[..., tuple[float, float]], what: str, *samples: Sequence[float]) -> _Interval:
+        if min(map(len, samples)) < 2:
+            return cls(None, None, "no interval: the spread of a single number is unknown")
+        if not all(isfinite(value) for sample in samples for value in sample):
+            return cls(None, None, "no interval: not all numbers are finite")
+        low, high = method(*samples)
+        flat = isclose(low, high, rel_tol=1e-9, abs_tol=1e-12)
+        return cls(low, high, _note(f"{what} interval", *(["no spread between repetitions"] if flat else [])))
+
+    def within(self, least: float, most: float) -> _Interval:
+        if self.lower is None or self.upper is None:
+            return self
+        return replace(self, lower=max(self.lower, least), upper=min(self.upper, most))
+
+    def times(self, scale: float) -> _Interval:
+        if self.lower is None or self.upper is None:
+            return self
+        return replace(self, lower=scale * self.lower, upper=scale * self.upper)
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,6 +205,14 @@ class _Pair:
         paired = one.keys() == two.keys() and None not in one
         name = f"{label(first)} vs {label(second)}"
         return cls(name, list(one.values()), [two[at] for at in (one if paired else two)], paired)
+
+    @property
+    def interval(self) -> _Interval:
+        """That of the difference of the means."""
+        if self.paired:
+            differences = [one - two for one, two in zip(self.first, self.second, strict=True)]
+            return _Interval.of_mean(differences, "Student's t (paired)")
+        return _Interval.of_difference(self.first, self.second)
 
     def caveats(self, paired: bool, pairs: int) -> Iterator[str]:
         """Yield what to know of a p: how many it is corrected for, and whether it could have been small at all."""

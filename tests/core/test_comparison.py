@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -58,11 +60,58 @@ def test_tied_samples_are_counted_exactly() -> None:
     assert comparison.wilcoxon([1, 2], [1, 2]) == 1.0
 
 
+PERMUTED = stats.PermutationMethod(n_resamples=np.inf)
+
+
+@pytest.mark.parametrize("sizes", [(2, 3), (2, 2), (3, 5), (6, 4), (7, 7)])
+@pytest.mark.parametrize("levels", [2, 4, 1000])
+def test_p_is_exact_whatever_ties(sizes: tuple[int, int], levels: int) -> None:
+    rng = np.random.default_rng(levels)
+    for _ in range(3):
+        first, second = (rng.integers(0, levels, size) / 10 for size in sizes)
+        theirs = stats.mannwhitneyu(first, second, method=PERMUTED).pvalue
+        assert comparison.mann_whitney(first, second) == pytest.approx(theirs)
+        paired = rng.integers(0, levels, (2, max(sizes))) / 10
+        differences = np.round(paired[0] - paired[1], 9)
+        if np.count_nonzero(differences) > 1:
+            # Pairs without a difference do not count.
+            theirs = stats.wilcoxon(differences[differences != 0], method=PERMUTED).pvalue
+            assert comparison.wilcoxon(*paired) == pytest.approx(theirs)
+
+
+@pytest.mark.parametrize("n", [9, 20, 50])
+def test_p_of_more_numbers_is_exact_too(n: int) -> None:
+    rng = np.random.default_rng(n)
+    first, second = rng.normal(0, 1, n), rng.normal(0.4, 1, n)
+    assert comparison.mann_whitney(first, second) == pytest.approx(
+        stats.mannwhitneyu(first, second, method="exact").pvalue
+    )
+    assert comparison.wilcoxon(first, second) == pytest.approx(stats.wilcoxon(first, second, method="exact").pvalue)
+
+
 def test_larger_samples_agree_with_scipy() -> None:
     rng = np.random.default_rng(1)
-    first, second = rng.normal(0, 1, 30), rng.normal(0.4, 1, 30)
-    assert comparison.mann_whitney(first, second) == stats.mannwhitneyu(first, second).pvalue
+    first, second = rng.normal(0, 1, 110), rng.normal(0.4, 1, 110)
+    assert comparison.mann_whitney(first, second) == pytest.approx(stats.mannwhitneyu(first, second).pvalue)
     assert comparison.wilcoxon(first, second) == pytest.approx(stats.wilcoxon(first, second).pvalue)
+
+
+def test_what_arithmetic_adds_does_not_break_ties() -> None:
+    # All pairs differ by 0.1, in binary by three numbers: the sum of ranks is that of ties.
+    first, second = [0.3, 0.2, 0.8, 0.4], [0.2, 0.1, 0.7, 0.5]
+    assert len({round(a - b, 17) for a, b in zip(first[:3], second[:3], strict=True)}) > 1
+    assert comparison.wilcoxon(first, second) == comparison.wilcoxon([1, 1, 1, 0], [0, 0, 0, 1])
+    assert comparison.wilcoxon([0.1 + 0.2, 1.0], [0.3, 1.0]) == 1.0
+    assert comparison.mann_whitney([0.1 + 0.2, 1], [0.3, 2]) == comparison.mann_whitney([3, 10], [3, 20])
+    tiny = np.array([1.0, 2.0, 3.0]) * 1e-30
+    assert comparison.mann_whitney(tiny, tiny + 5e-30) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(("fixed", "broken"), [(0, 0), (0, 1), (5, 0), (1, 4), (30, 12), (7, 7)])
+def test_mcnemar_is_a_fair_coin(fixed: int, broken: int) -> None:
+    n, most = fixed + broken, max(fixed, broken)
+    tail = sum(math.comb(n, k) for k in range(most, n + 1)) / 2**n
+    assert comparison.mcnemar(fixed, broken) == pytest.approx(min(1.0, 2 * tail))
 
 
 def test_holm_by_hand() -> None:
@@ -70,22 +119,3 @@ def test_holm_by_hand() -> None:
     assert comparison.holm([0.02, 0.5, 0.01, 0.03]) == pytest.approx([0.06, 0.5, 0.04, 0.06])
     assert comparison.holm([0.9, 0.8]) == [1.0, 1.0]
     assert comparison.holm([]) == []
-
-
-def test_a_bootstrap_interval_is_that_of_scipy_and_the_same_each_time() -> None:
-    sample = np.random.default_rng(2).normal(10, 2, 40).tolist()
-    low, high = comparison.bootstrap_mean(sample, 10_000) or (0, 0)
-    theirs = stats.bootstrap(
-        (sample,), np.mean, n_resamples=10_000, method="percentile", rng=np.random.default_rng(3)
-    ).confidence_interval
-    assert (low, high) == pytest.approx(tuple(theirs), abs=0.03)
-    assert comparison.bootstrap_mean(sample, 10_000) == (low, high)
-    assert comparison.bootstrap_mean([1.0], 100) is None
-
-
-def test_pairs_that_differ_by_the_same_have_an_interval_without_width() -> None:
-    first, second = [1.0, 5.0, 9.0], [0.5, 4.5, 8.5]
-    assert comparison.bootstrap_difference(first, second, 500, paired=True) == (0.5, 0.5)
-    low, high = comparison.bootstrap_difference(first, second, 500, paired=False) or (0, 0)
-    assert low < 0.5 < high
-    assert comparison.bootstrap_difference([1.0], [2.0, 3.0], 500, paired=False) is None

@@ -78,7 +78,7 @@ def test_evaluations_are_worked_in_order_and_listed_as_in_the_file(graph: Callab
         ("datasets.grey.images=8", 2),
         ("axes.by=[0.1, 0.3]", 1),  # the comparison at 0.1 stays
         ("seeds=[1, 2, 3, 4]", 2),
-        ("evaluate.better.resamples=200", 2),
+        ("evaluate.better.baseline=one", 2),
         ("description=words", 0),
     ],
 )

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from core.statistics import mean_interval, wilson
+from core.statistics import difference_interval, mean_interval, wilson
 
 
 def test_students_interval_by_hand() -> None:
@@ -33,3 +33,25 @@ def test_wilson_agrees_with_scipy(pair: tuple[int, int]) -> None:
     hits, n = pair
     theirs = stats.binomtest(hits, n).proportion_ci(method="wilson")
     assert wilson(hits, n) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
+
+
+def test_welchs_interval_by_hand() -> None:
+    # Means 2 and 6; squared errors 1/3 and 4; (13/3)^2 / (1/9/2 + 16/1) degrees of freedom.
+    first, second = [1.0, 2.0, 3.0], [4.0, 8.0]
+    half = float(stats.t.ppf(0.975, (13 / 3) ** 2 / (1 / 18 + 16))) * (13 / 3) ** 0.5
+    assert difference_interval(first, second) == pytest.approx((-4 - half, -4 + half))
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [([0.5] * 3, [0.2] * 3), ([0.5] * 3, [0.1, 0.3]), ([0.1 + 0.2, 0.3], [0.3, 0.3])]
+)
+def test_samples_without_spread_have_an_interval(first: list[float], second: list[float]) -> None:
+    low, high = difference_interval(first, second)
+    difference = sum(first) / len(first) - sum(second) / len(second)
+    assert low - 1e-12 <= difference <= high + 1e-12
+    assert (high - low > 1) == (second == [0.1, 0.3])  # one degree of freedom, 12.7 times a standard error of 0.1
+
+
+def test_one_value_on_a_side_has_no_interval() -> None:
+    with pytest.raises(ValueError, match="at least 2 values on each side, received 1"):
+        difference_interval([1.0], [2.0, 3.0])

@@ -62,17 +62,19 @@ def test_it_counts_what_was_fixed_and_what_was_broken() -> None:
         "change": (pytest.approx(100 / 6), 6),
         "repair_rate": (2 / 3, 3),
         "regression_rate": (1 / 3, 3),
+        "p_mcnemar": (1.0, 6),
         "union_before": (3 / 8, 8),
         "union_after": (4 / 8, 8),
     }
     assert (found["repair_rate"].lower, found["repair_rate"].upper) == wilson(2, 3)
+    assert found["p_mcnemar"].note == "2 fixed, 1 broken"  # of 3 tosses, 2 or more on either side
     assert {row.model for row in found.values()} == {"after"}
     assert {row.examples for row in found.values()} == {"held"}
 
 
 def test_the_clean_set_is_not_united_with_itself_and_no_failure_has_no_rate() -> None:
     found = measured(examples=(CLEAN,), repaired=(BEFORE,))
-    assert set(found) == {"accuracy_before", "accuracy_after", "change", "repair_rate"}
+    assert set(found) == {"accuracy_before", "accuracy_after", "change", "repair_rate", "p_mcnemar"}
     assert found["repair_rate"].n == 2, "no image was right, so none can be broken"
 
 

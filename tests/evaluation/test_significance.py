@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from scipy import stats
 
 from core.artefacts import Row
 from core.component import Ref
@@ -49,8 +50,12 @@ def test_each_against_a_baseline() -> None:
     assert (difference.lower, difference.upper) == (pytest.approx(30.0), pytest.approx(30.0))
     first, second = rows["fgsm vs mlp", "mean_first"], rows["fgsm vs mlp", "mean_second"]
     assert (first.value, first.n, second.value, second.n) == (pytest.approx(0.5), 3, pytest.approx(0.2), 3)
-    assert first.lower is not None
-    assert 0.4 <= first.lower < 0.5
+    # 0.5 +- t(0.975; 2) * 0.1 / sqrt(3); 0.2 less as much is below 0, where no proportion is.
+    assert (first.lower, first.upper) == pytest.approx((0.5 - 0.248414, 0.5 + 0.248414), abs=1e-6)
+    assert (second.lower, second.upper) == pytest.approx((0.0, 0.2 + 0.248414), abs=1e-6)
+    assert (first.note, difference.note) == (
+        "Student's t interval", "Student's t (paired) interval; no spread between repetitions"
+    )  # fmt: skip
 
 
 def test_tests_and_their_correction() -> None:
@@ -86,6 +91,26 @@ def test_unpaired_samples_have_no_signed_ranks() -> None:
     assert ("mlp vs saved", "p_wilcoxon") not in rows
     assert rows["mlp vs saved", "mean_second"].lower is None
     assert rows["mlp vs saved", "difference"].lower is None
+    assert rows["mlp vs saved", "difference"].note == "no interval: the spread of a single number is unknown"
+
+
+def test_unpaired_samples_have_welchs_interval() -> None:
+    rows = compared([m for m in TABLE if not (m.row.model != "mlp" and m.point["seed"] == 1)], baseline="mlp")
+    difference = rows["fgsm vs mlp", "difference"]
+    theirs = stats.ttest_ind([0.4, 0.6], [0.1, 0.2, 0.3], equal_var=False).confidence_interval()
+    assert (difference.lower, difference.upper) == pytest.approx((100 * theirs.low, 100 * theirs.high))
+    assert difference.note == "Welch's t interval"
+    # 0.25 and 0.65 leave it wide open: a difference of proportions ends at 100 points.
+    assert (rows["pgd vs mlp", "difference"].lower, rows["pgd vs mlp", "difference"].upper) == (-100.0, 100.0)
+
+
+def test_an_infinite_number_has_no_interval() -> None:
+    rows = compared(
+        [measured(m.row.model, float("inf") if m.row.value == 0.1 else m.row.value, **m.point) for m in TABLE]
+    )
+    assert (rows["mlp vs pgd", "mean_first"].lower, rows["mlp vs pgd", "difference"].lower) == (None, None)
+    assert rows["mlp vs pgd", "mean_first"].note == "no interval: not all numbers are finite"
+    assert rows["mlp vs pgd", "mean_second"].lower is not None
 
 
 def test_pairs_are_those_of_the_same_repetition_whatever_their_order() -> None:
