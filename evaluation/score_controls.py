@@ -12,6 +12,7 @@ from core.adequacy.material import Arrays
 from core.adequacy.score import Score, Scores
 from core.component import Range
 from core.networks.activations import Activations
+from evaluation.coverage.nc import scaled_by_layer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,15 +34,10 @@ class NeuronCoverageScore(Score):
 
     def values(self, learnt: Arrays, seen: Activations, own: NDArray[np.int64], rng: np.random.Generator) -> Scores:
         layers = self.layers or seen.last_hidden
-        counted, units = np.zeros(len(seen)), 0
-        for place, columns in zip(seen.places(layers), seen.columns(layers), strict=True):
-            low, high = (np.asarray(ends[:, place, None], np.float64) for ends in (seen.low, seen.high))
-            above = seen.means[:, columns] - low > self.threshold * (high - low)
-            counted += (above & (high > low)).sum(axis=1)
-            units += above.shape[1]
+        share: Scores = (scaled_by_layer(seen, layers) > self.threshold).mean(axis=1)
         # The comparison of what is no number is false, which must not read as a low score.
-        counted[~np.isfinite(seen.means[:, seen.units(layers)]).all(axis=1)] = np.nan
-        return counted / units
+        share[~np.isfinite(seen.means[:, seen.units(layers)]).all(axis=1)] = np.nan
+        return share
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,7 +36,8 @@ class KMNC(Bounded):
 
         def hits(seen: Activations) -> Counts:
             values = seen.means[:, units]
-            section = ((values - low) * (self.k / (high - low))).astype(np.int64)
+            # Divided last, so that a value on the bound of two sections is in the upper one: 49 * (2 / 98) is below 1.
+            section = ((values - low) * self.k / (high - low)).astype(np.int64)
             inside = (values >= low) & (values <= high)
             # The upper bound is in the last section.
             return np.where(inside, first + np.minimum(section, self.k - 1), NOTHING)

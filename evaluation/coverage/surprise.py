@@ -18,6 +18,7 @@ from core.faults import StageError
 from core.networks.activations import Activations
 from evaluation.surprise.dsa import DSA
 from evaluation.surprise.lsa import LSA
+from evaluation.surprise.spreads import Singular
 from evaluation.surprise.traces import TraceScore
 
 Layers = Annotated[
@@ -67,8 +68,9 @@ class SurpriseCriterion(Criterion):
         def hits(seen: Activations) -> Counts:
             values = surprise(seen, np.full(len(seen), NOT_LEARNT))
             inside = (values > lower) & (values <= upper)  # nan is not
-            share = (np.where(inside, values, upper) - lower) / (upper - lower)
-            bucket = np.clip(np.ceil(share * self.buckets).astype(np.int64) - 1, 0, self.buckets - 1)
+            # Divided last, so that a value on the bound of two buckets is in the lower one.
+            place = (np.where(inside, values, upper) - lower) * self.buckets / (upper - lower)
+            bucket = np.clip(np.ceil(place).astype(np.int64) - 1, 0, self.buckets - 1)
             return np.where(inside, bucket, NOTHING)[:, None]
 
         return _SurpriseCoverage(self.buckets, hits, remarks=tuple(self.score.remarks(profile)))
@@ -118,10 +120,11 @@ class LSC(SurpriseCriterion):
     mask: Annotated[
         Mask, "as of `lsa`; union: all classes are judged by the same units, so that their surprises are comparable"
     ] = "union"
+    singular: Singular = "lift"
 
     @property
     def score(self) -> LSA:
-        return LSA(layers=self.layers, mask=self.mask)
+        return LSA(layers=self.layers, mask=self.mask, singular=self.singular)
 
     def profile(self, material: Material) -> dict[str, NDArray[Any]]:
         learnt = super().profile(material)

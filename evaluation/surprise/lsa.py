@@ -29,7 +29,7 @@ class LSA(SpreadScore):
     where a class has fewer than two training images.
 
     Source: Kim, Feldt and Yoo (2019), Guiding Deep Learning System Testing Using Surprise Adequacy, eq. 2 and 3, whose code has
-    ``mask: union`` and ``self_match: include``; Scott (1992), Multivariate Density Estimation.
+    ``mask: union``, ``self_match: include`` and ``singular: published``; Scott (1992), Multivariate Density Estimation.
     """
 
     tag = "lsa"

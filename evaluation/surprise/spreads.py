@@ -19,6 +19,12 @@ LEAST = 2
 """Images of a class that it takes to say how they spread."""
 ROUNDING = 1e-13
 """Eigenvalues below this share of the largest are rounding errors; activations are float32, their squares no better."""
+FLOOR = 1e-6
+Singular = Annotated[
+    Literal["lift", "published"],
+    "lift: a singular covariance is lifted to `floor`; published: it is kept as by SciPy's gaussian_kde, and so by SADL's code, whose "
+    "scores then rest on rounding errors, and one without a Cholesky factor is an error",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,10 +38,18 @@ class SpreadScore(TraceScore):
     ] = "per_class"
     floor: Annotated[
         float,
-        "least eigenvalue of a class's covariance, as a share of their mean; lower ones are lifted to it, "
-        "and with 0 a singular covariance is an error",
+        "least eigenvalue of a class's covariance, as a share of their mean; lower ones are lifted to it (or to what rounding "
+        "leaves of the largest, if that is more), and with 0 a singular covariance is an error",
         Range(ge=0, lt=1),
-    ] = 1e-6
+    ] = FLOOR
+    singular: Singular = "lift"
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        if self.singular == "published" and self.floor != FLOOR:
+            yield (
+                "floor",
+                f"nothing is lifted with singular: published, received {self.floor:g}; leave one of the two out",
+            )
 
     def fit(self, material: Material) -> Arrays:
         learnt = self.learnt_traces(material)
@@ -43,7 +57,7 @@ class SpreadScore(TraceScore):
         units = traces.shape[1]
         kept, means = np.zeros((groups.count, units), np.bool_), np.zeros((groups.count, units))
         roots, volumes = np.zeros((groups.count, units, units)), np.zeros(groups.count)
-        lifted = np.zeros(groups.count, np.int64)
+        singular = np.zeros(groups.count, np.int64)
         judged = np.flatnonzero(groups.sizes() >= LEAST)
         if not len(judged):
             raise StageError(
@@ -52,7 +66,9 @@ class SpreadScore(TraceScore):
         for label in judged:
             means[label], roots[label] = _moments(traces[groups.rows[groups.slices[label]]])
             variances = np.diagonal(roots[label]) * (1 - 1 / groups.sizes()[label])
-            kept[label] = variances >= max(self.var_threshold, np.finfo(np.float32).tiny)
+            # The variance of equal values may be a rounding error above 0.
+            varied = np.ptp(traces[groups.rows[groups.slices[label]]], axis=0) > 0
+            kept[label] = varied & (variances >= self.var_threshold)
         if self.mask == "union":
             kept[judged] = kept[judged].all(axis=0)
         if not kept.any():
@@ -65,25 +81,36 @@ class SpreadScore(TraceScore):
             covariance = roots[label][np.ix_(columns, columns)]
             roots[label] = 0
             if len(columns):
-                root, volumes[label], lifted[label] = self._whitening(covariance, int(label))
+                root, volumes[label], singular[label] = self._whitening(covariance, int(label))
                 roots[label][columns, : len(columns)] = root
-        return {**learnt, "kept": kept, "means": means, "roots": roots, "volumes": volumes, "lifted": lifted}
+        return {**learnt, "kept": kept, "means": means, "roots": roots, "volumes": volumes, "singular": singular}
 
     def _whitening(self, covariance: Floats, label: int) -> tuple[Floats, float, int]:
-        """Return W with W^T C W = 1 of a class's covariance C, ln(det C) / 2, and in how many directions C was lifted."""
+        """Return W with W^T C W = 1 of a class's covariance C, ln(det C) / 2, and in how many directions C is singular.
+
+        In these C is lifted before, unless it is kept as published.
+        """
         total = np.trace(covariance)
-        mean = total / len(covariance)
-        if (root := _inverse_root(covariance, least=max(self.floor * mean, ROUNDING * total))) is not None:
-            return root, -float(np.log(np.diagonal(root)).sum()), 0
+        share = self.floor * total / len(covariance)
+        if (root := _inverse_root(covariance, least=max(share, ROUNDING * total))) is not None:
+            return root, _half_log_determinant(root), 0
         values, vectors = np.linalg.eigh(covariance)
-        low = values < max(self.floor * mean, ROUNDING * values.max())
-        if low.any() and not self.floor:
-            raise StageError(
-                f"{self.tag}: the covariance of class {label} is singular ({int(low.sum())} of {len(values)} directions); "
-                "give a floor above 0, or raise var_threshold"
-            )
-        values = np.where(low, self.floor * mean, values)
-        return vectors / np.sqrt(values), float(np.log(values).sum() / 2), int(low.sum())
+        least = max(share, ROUNDING * values.max())
+        low = int((values < least).sum())
+        if self.singular == "published":
+            if (root := _inverse_root(covariance, least=0.0)) is not None:
+                return root, _half_log_determinant(root), low
+            raise self._is_singular(label, low, len(values), "published code ends here, too; take singular: lift")
+        if low and not self.floor:
+            raise self._is_singular(label, low, len(values), "give a floor above 0")
+        values = np.maximum(values, least)
+        return vectors / np.sqrt(values), float(np.log(values).sum() / 2), low
+
+    def _is_singular(self, label: int, low: int, units: int, remedy: str) -> StageError:
+        return StageError(
+            f"{self.tag}: the covariance of class {label} is singular ({low} of {units} directions); {remedy}, "
+            "or raise var_threshold"
+        )
 
     def remarks(self, learnt: Arrays) -> Iterator[str]:
         groups = Groups(learnt)
@@ -96,9 +123,14 @@ class SpreadScore(TraceScore):
         if out.any():
             number = f"{out.min()}" if out.min() == out.max() else f"{out.min()} to {out.max()}"
             yield f"{number} of {units} units left out of each class: variance below {self.var_threshold:g}"
-        if len(flat := np.flatnonzero(learnt["lifted"])):
-            most = int(learnt["lifted"].max())
-            yield f"classes with a singular covariance, lifted to the floor in at most {most} directions: {listed(flat)}"
+        if len(flat := np.flatnonzero(learnt["singular"])):
+            most = int(learnt["singular"].max())
+            done = (
+                "lifted to the floor"
+                if self.singular == "lift"
+                else "kept as published, so that scores rest on rounding,"
+            )
+            yield f"classes with a singular covariance, {done} in at most {most} directions: {listed(flat)}"
 
 
 class Spread:
@@ -141,3 +173,8 @@ def _inverse_root(covariance: Floats, least: float) -> Floats | None:
     inverse = lapack.dtrtri(factor, lower=1)[0]
     root: Floats = np.ascontiguousarray(inverse.T)
     return root if least * np.vdot(root, root) < 1 else None
+
+
+def _half_log_determinant(root: Floats) -> float:
+    """Return ln(det C) / 2 of the covariance that a triangular root makes white."""
+    return -float(np.log(np.diagonal(root)).sum())

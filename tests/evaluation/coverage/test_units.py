@@ -59,6 +59,13 @@ def test_kmnc_of_training_images_holds_their_bounds() -> None:
     assert coverage.gain(train).tolist() == [6] * 50
 
 
+@pytest.mark.parametrize(("top", "k"), [(98, 2), (49, 7), (103, 103), (1000, 1000)])
+def test_kmnc_puts_a_bound_of_two_sections_into_the_upper_one(top: int, k: int) -> None:
+    coverage = covering(KMNC(layers=("a",), k=k), activations([[0], [top]]))
+    bounds = np.arange(k)[:, None] * (top // k)
+    assert (coverage.sequential_gain(activations(bounds)) == 1).all()
+
+
 def test_values_beyond_the_bounds() -> None:
     train = activations([[0, 1], [2, 1]])
     tests = activations([[0, 1], [2.1, 0.9], [-0.1, 1.1], [3, 1]])

@@ -140,6 +140,81 @@ def test_as_published_a_singular_covariance_is_an_error() -> None:
 
 
 @both
+@pytest.mark.parametrize("floor", [1e-3, 1e-6, 1e-15, 1e-30])
+@pytest.mark.parametrize("least", [1e-2, 1e-7, 1e-14, 0.0])
+def test_no_direction_is_ever_lowered(score: SpreadScore, floor: float, least: float) -> None:
+    score = type(score)(floor=floor, var_threshold=0.0)
+    rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
+    covariance = rotation @ np.diag([1.0, 0.5, least]) @ rotation.T
+    root, volume, _ = score._whitening(covariance, 0)
+    made = np.linalg.eigvalsh(np.linalg.inv(root @ root.T))
+    bound = max(floor * np.trace(covariance) / 3, spreads.ROUNDING)
+    assert made == pytest.approx(sorted([max(least, bound), 0.5, 1.0]), rel=1e-2)
+    assert volume == pytest.approx(np.log(made).sum() / 2, abs=1e-2)
+
+
+@pytest.mark.parametrize("floor", [1e-9, 1e-15])
+def test_less_floor_is_more_surprise_off_the_classes_plane(floor: float) -> None:
+    traces, labels = cloud(n=200, d=3, classes=1)
+    train = seen(np.hstack([traces, traces[:, :1]]), labels)
+    off = np.hstack([traces[:1], traces[:1, :1] + 1e-3])
+    found = [values(MDSA(floor=f), train, seen(off, labels[:1]))[0] for f in (1e-3, floor)]
+    assert found[1] > found[0]
+
+
+def softmaxes(n: int, seed: int) -> tuple[Any, Any]:
+    """Return probabilities of three classes, float32, whose rows sum to 1, and the likelier of the first two."""
+    logits = np.random.default_rng(seed).normal(size=(n, 3))
+    odds = np.exp(logits)
+    p = (odds / odds.sum(axis=1, keepdims=True)).astype(np.float32)
+    return p, (p[:, 1] > p[:, 0]).astype(np.int64)
+
+
+def test_as_published_a_softmax_has_scipys_scores() -> None:
+    (train, of_train), (test, of_test) = softmaxes(300, 0), softmaxes(50, 1)
+    score = LSA(mask="union", self_match="include", singular="published")
+    found = values(score, seen(train, of_train), seen(test, of_test))
+    lifted = values(LSA(mask="union", self_match="include"), seen(train, of_train), seen(test, of_test))
+    for c in range(2):
+        kernels = gaussian_kde(train[of_train == c].T)
+        expected = -kernels.logpdf(test[of_test == c].T)
+        # Of an eigenvalue of 1e-15, a hundredth is rounding.
+        assert found[of_test == c] == pytest.approx(expected, abs=0.2)
+        assert np.corrcoef(found[of_test == c], expected)[0, 1] > 0.9999
+        assert np.abs(lifted[of_test == c] - expected).max() > 1
+    assert "kept as published, so that scores rest on rounding, in at most 1 directions: 0, 1" in remarks(
+        score, seen(train, of_train)
+    )
+
+
+def test_as_published_what_has_no_root_is_an_error() -> None:
+    traces, labels = cloud(n=6, d=12, classes=1)
+    with pytest.raises(StageError, match=r"class 0 is singular \(7 of 12 directions\); published code ends here, too"):
+        remarks(LSA(singular="published"), seen(traces, labels))
+
+
+def test_what_is_not_singular_is_the_same_as_published() -> None:
+    traces, labels = cloud()
+    train, test = seen(traces[:400], labels[:400]), seen(traces[400:], labels[400:])
+    for kind in (LSA, MDSA):
+        np.testing.assert_array_equal(values(kind(singular="published"), train, test), values(kind(), train, test))
+
+
+def test_a_floor_has_no_part_in_what_is_kept() -> None:
+    assert [field for field, _ in LSA(singular="published", floor=1e-9).check()] == ["floor"]
+    assert not list(LSA(singular="published").check())
+
+
+@both
+def test_equal_values_do_not_vary_whatever_rounding_says(score: SpreadScore) -> None:
+    traces, labels = cloud(n=90, d=2, classes=1)
+    score = type(score)(var_threshold=0.0)
+    constant = np.full((90, 1), 0.1)
+    found = values(score, seen(np.hstack([traces, constant]), labels), seen([[0.1, 0.2, 5.0]], [0]))
+    assert found == values(score, seen(traces, labels), seen([[0.1, 0.2]], [0]))
+
+
+@both
 def test_classes_that_cannot_be_judged_are_told(score: SpreadScore) -> None:
     train = seen([[0], [1], [2], [9], [3], [3]], [0, 0, 0, 1, 2, 2], classes=4)
     test = seen([[1], [9], [3], [3]], [0, 1, 2, 3], classes=4)

@@ -77,7 +77,7 @@ def test_likelihood_is_scipys_where_scipys_can_be_had() -> None:
     train, adversarial, _ = seen()
     units = train.units(train.last_hidden)[learnt(PUBLISHED)["kept"].any(axis=0)]
     assert 20 <= len(units) <= 35, "35 of 64 on all 48,999 training images, by the published figures"
-    found, lifted = values(PUBLISHED, adversarial), learnt(PUBLISHED)["lifted"]
+    found, lifted = values(PUBLISHED, adversarial), learnt(PUBLISHED)["singular"]
     assert 0 < (lifted > 0).sum() <= 5, "published code ends at one that is singular"
     for label in np.unique(adversarial.predicted):
         rows = np.flatnonzero(adversarial.predicted == label)[:30]
