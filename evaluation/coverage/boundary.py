@@ -9,11 +9,11 @@ import numpy as np
 from core.adequacy.coverage import NOTHING, CellCoverage, Counts
 from core.adequacy.material import Arrays, remarks
 from core.networks.activations import Activations
-from evaluation.coverage.bounds import Bounded, beyond
+from evaluation.coverage.bounds import Crossed
 
 
 @dataclass(frozen=True, kw_only=True)
-class NBC(Bounded):
+class NBC(Crossed):
     """Neuron boundary coverage: the share of the units' bounds that some input's value lies beyond.
 
     NBC(T) = (|{n : exists x in T, phi_n(x) > high_n}| + |{n : exists x in T, phi_n(x) < low_n}|) / (2 |N|), with the bounds
@@ -29,14 +29,14 @@ class NBC(Bounded):
         lower = np.arange(len(units)) * 2
 
         def hits(seen: Activations) -> Counts:
-            below, above = beyond(profile, seen.means[:, units])
+            below, above = self.beyond(profile, seen.means[:, units])
             return np.where(above, lower + 1, np.where(below, lower, NOTHING))
 
         return CellCoverage(2 * len(units), hits, remarks=tuple(remarks(profile)))
 
 
 @dataclass(frozen=True, kw_only=True)
-class SNAC(Bounded):
+class SNAC(Crossed):
     """Strong neuron activation coverage: the share of units that some input drives above what training images do.
 
     SNAC(T) = |{n : exists x in T, phi_n(x) > high_n}| / |N|.
@@ -50,7 +50,7 @@ class SNAC(Bounded):
         units = like.units(self.counted(like))
 
         def hits(seen: Activations) -> Counts:
-            above = beyond(profile, seen.means[:, units])[1]
+            above = self.beyond(profile, seen.means[:, units])[1]
             return np.where(above, np.arange(len(units)), NOTHING)
 
         return CellCoverage(len(units), hits, remarks=tuple(remarks(profile)))

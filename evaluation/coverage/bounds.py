@@ -14,8 +14,6 @@ from core.component import Range
 from core.faults import StageError
 
 Values = NDArray[np.floating[Any]]
-_ROUNDING = 1e-6
-"""Share of a unit's range by which a value must pass a bound: a softmax at 1 moves by less from rounding alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +45,17 @@ class Bounded(Criterion):
         return {"low": low - margin, "high": high + margin, "left_out": np.array(material.left_out)}
 
 
-def beyond(profile: Arrays, values: Values) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return which values (n, units) lie below their unit's lower bound, and which above its upper one, bool alike."""
-    slack = _ROUNDING * (profile["high"] - profile["low"])
-    return values < profile["low"] - slack, values > profile["high"] + slack
+@dataclass(frozen=True, kw_only=True)
+class Crossed(Bounded):
+    """A criterion of which inputs drive units beyond these bounds."""
+
+    tolerance: Annotated[
+        float,
+        "share of a unit's range by which a value must be beyond a bound; with 1e-6, a softmax unit at 1 that rounding moves is not",
+        Range(ge=0),
+    ] = 0.0
+
+    def beyond(self, profile: Arrays, values: Values) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Return which values (n, units) lie below their unit's lower bound, and which above its upper one, bool alike."""
+        slack = self.tolerance * (profile["high"] - profile["low"])
+        return values < profile["low"] - slack, values > profile["high"] + slack

@@ -11,6 +11,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 _FEWEST = 10
 """Values below which there is one cluster."""
+_DECIMALS = 2
+"""Of the centres in DeepImportance's code."""
 
 
 def centroids(values: NDArray[np.floating[Any]], most: int) -> Floats:
@@ -22,6 +24,18 @@ def centroids(values: NDArray[np.floating[Any]], most: int) -> Floats:
     on = values[values != 0].astype(np.float64)
     off = np.zeros(int(len(on) < len(values)))
     return np.sort(np.concatenate([off, _of_active(on, most)]))
+
+
+def published(values: NDArray[np.floating[Any]], most: int, is_map: bool) -> Floats:
+    """Return the same as DeepImportance's code has them: to two decimals, each once, and without a cluster for 0.
+
+    Values of exactly 0 are left out, unless they are means of a feature map. Fewer than ten values have one cluster, at 0.
+    """
+    counted = values if is_map else values[values != 0]
+    if len(counted) < _FEWEST:
+        return np.zeros(1)
+    centres: Floats = np.unique(np.round(_of_active(counted.astype(np.float64), most), _DECIMALS)) + 0.0
+    return centres
 
 
 def nearest(values: NDArray[np.floating[Any]], centres: Floats) -> Ints:

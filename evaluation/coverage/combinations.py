@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,13 +13,30 @@ from core.adequacy.coverage import CellCoverage, Counts
 from core.adequacy.material import Arrays, remarks
 from core.faults import StageError
 from core.networks.activations import Activations
-from evaluation.coverage.clusters import Floats, centroids, nearest
+from core.networks.probe import UnitLayer
+from evaluation.coverage.clusters import Floats, centroids, nearest, published
 
+Quantiser = Callable[[str, NDArray[Any]], Floats]
+"""Leads from a layer's name and the values of one of its units, (n,), to the centres of their clusters, ascending."""
+Centres = Annotated[
+    Literal["own", "published"],
+    "own: values of exactly 0, a unit that is off, are a cluster of their own; published: as in DeepImportance's code, zeros of "
+    "dense layers are left out and then nearest to another cluster, centres have two decimals, and fewer than ten values "
+    "have one centre, 0",
+]
 _MOST = 2**24
 """Combinations that are kept count of; nobody has tests for more."""
 
 
-def learn(seen: Activations, groups: Mapping[str, NDArray[np.int64]], most: int) -> dict[str, NDArray[Any]]:
+def quantiser(kind: Literal["own", "published"], most: int, layers: Iterable[UnitLayer]) -> Quantiser:
+    """Return what makes clusters of values, at most so many besides 0; ``layers`` say which units are feature maps."""
+    maps = {layer.name for layer in layers if layer.is_map}
+    if kind == "own":
+        return lambda layer, values: centroids(values, most)
+    return lambda layer, values: published(values, most, layer in maps)
+
+
+def learn(seen: Activations, groups: Mapping[str, NDArray[np.int64]], quantise: Quantiser) -> dict[str, NDArray[Any]]:
     """Return the clusters of the values of chosen units, as a profile of arrays.
 
     ``groups`` are the chosen units of each layer, by their place in it.
@@ -27,15 +44,15 @@ def learn(seen: Activations, groups: Mapping[str, NDArray[np.int64]], most: int)
     Raises:
         StageError: no unit is chosen.
     """
-    chosen = [(i, part.start + unit) for i, (name, units) in enumerate(groups.items())
+    chosen = [(i, name, part.start + unit) for i, (name, units) in enumerate(groups.items())
               for part in seen.columns([name]) for unit in units]  # fmt: skip
     if not chosen:
         raise StageError("expected units to combine, received none; look at other layers")
-    found = [centroids(np.asarray(seen.means[:, column]), most) for _, column in chosen]
+    found = [quantise(name, np.asarray(seen.means[:, column])) for _, name, column in chosen]
     table = np.full((len(found), max(map(len, found))), np.nan)
     for row, centres in zip(table, found, strict=True):
         row[: len(centres)] = centres
-    group, columns = np.array(chosen, np.int64).T
+    group, columns = np.array([(i, column) for i, _, column in chosen], np.int64).T
     return {"group": group, "columns": columns, "centroids": table}
 
 

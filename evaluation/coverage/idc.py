@@ -16,6 +16,7 @@ from core.networks.activations import Activations
 from core.networks.probe import Probe
 from core.networks.relevance import unit_batches
 from evaluation.coverage import combinations
+from evaluation.coverage.combinations import Centres, quantiser
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +29,8 @@ class IDC(Criterion):
     are counted side by side.
 
     Source: Gerasimou, Eniser, Sen and Cakan (2020), Importance-Driven Deep Learning System Testing, sec. 3.
-    Differs: a unit that is off is a cluster of its own, and clusters are of least squares, found exactly.
+    Differs: by default a unit that is off is a cluster of its own; clusters are of least squares, found exactly; equal centres
+    count once.
     """
 
     tag = "idc"
@@ -38,6 +40,7 @@ class IDC(Criterion):
     ] = None
     m: Annotated[int, "important units of each layer; the combinations grow exponentially with it", Range(ge=1)] = 6
     clusters: Annotated[int, "most clusters of a unit's values, besides 0", Range(ge=2)] = 4
+    centres: Centres = "own"
 
     def profile(self, material: Material) -> dict[str, NDArray[Any]]:
         material = material.finite()
@@ -49,7 +52,8 @@ class IDC(Criterion):
             name: np.argsort(-relevance, kind="stable")[: self.m].astype(np.int64)
             for name, relevance in self._relevance(material, right).items()
         }
-        return {**combinations.learn(seen.take(right), groups, self.clusters), "left_out": np.array(material.left_out)}
+        quantise = quantiser(self.centres, self.clusters, seen.layers)
+        return {**combinations.learn(seen.take(right), groups, quantise), "left_out": np.array(material.left_out)}
 
     def _relevance(self, material: Material, right: NDArray[np.bool_]) -> dict[str, NDArray[np.float64]]:
         """Return the summed relevance of the units of each layer that counts."""

@@ -17,6 +17,7 @@ from core.faults import StageError
 from core.networks.activations import Activations
 from core.preparations.observation import observe
 from evaluation.coverage import combinations, transfer
+from evaluation.coverage.combinations import Centres, quantiser
 from evaluation.coverage.transfer import Floats, Measured
 
 _PREFERRED = 0.3
@@ -34,7 +35,7 @@ class KNW(Criterion):
     Source: Missaoui, Gerasimou and Matragkas (2024), DeepKnowledge: Generalisation-Driven Deep Learning Testing.
     Differs: by default the distance is between the distributions of values. The published code compares image number r of one
     set with image number r of the other, for units as the most active of their layer, and divides by the number of
-    images: ``distance: indexed``, with ``kind: gained`` and ``unit: position``.
+    images: ``distance: indexed``, with ``kind: gained``, ``unit: position`` and ``centres: published``.
     """
 
     tag = "knw"
@@ -68,6 +69,7 @@ class KNW(Criterion):
     max_units: Annotated[int, "units of each layer", Range(ge=1)] = 6
     min_inputs: Annotated[int, "images of each domain that must activate a unit", Range(ge=1)] = 10
     clusters: Annotated[int, "most clusters of a unit's values, besides 0", Range(ge=2)] = 4
+    centres: Centres = "own"
 
     def check(self) -> Iterator[tuple[str, str]]:
         if self.kind != "preferred":
@@ -91,7 +93,8 @@ class KNW(Criterion):
                 f"knw: expected units of kind '{self.kind}' that {self.min_inputs} images of either domain activate, received none; "
                 "look at more images, lower `min_inputs`, or choose another kind"
             )
-        return {**combinations.learn(known, groups, self.clusters), "left_out": np.array(material.left_out)}
+        quantise = quantiser(self.centres, self.clusters, material.activations.layers)
+        return {**combinations.learn(known, groups, quantise), "left_out": np.array(material.left_out)}
 
     def _strange(self, material: Material) -> Activations:
         if self.zero_shot:

@@ -46,11 +46,47 @@ def test_too_many_combinations_are_refused() -> None:
 
 def test_clusters_are_learnt_of_the_chosen_units() -> None:
     values = np.array([[1.0, 5], [0, 6]] * 20)
-    learnt = combinations.learn(activations(np.zeros((40, 3)), values), {"b": np.array([1, 0])}, 4)
+    quantise = combinations.quantiser("own", 4, ())
+    learnt = combinations.learn(activations(np.zeros((40, 3)), values), {"b": np.array([1, 0])}, quantise)
     assert learnt["columns"].tolist() == [4, 3]
     assert learnt["centroids"].tolist() == [[5, 6], [0, 1]]
     with pytest.raises(StageError, match="received none"):
-        combinations.learn(activations(values), {"a": np.zeros(0, np.int64)}, 4)
+        combinations.learn(activations(values), {"a": np.zeros(0, np.int64)}, quantise)
+
+
+def test_clusters_as_published_leave_out_the_zeros_of_dense_layers() -> None:
+    maps = np.zeros((40, 1, 2, 1))
+    maps[::2] = 1.2345
+    values = np.zeros((40, 3))
+    values[:24, 0], values[:12, 0] = 2, 1.004  # 16 zeros
+    values[:9, 1] = 5  # 9 numbers that count
+    values[:, 2] = np.tile([0.001, 0.002, 0.003, -0.004], 10)
+    seen = activations(maps, values)
+    groups = {"a": np.array([0]), "b": np.arange(3)}
+    learnt = combinations.learn(seen, groups, combinations.quantiser("published", 4, seen.layers))
+    assert [row[~np.isnan(row)].tolist() for row in learnt["centroids"]] == [[0, 1.23], [1, 2], [0], [0]]
+    own = combinations.learn(seen, groups, combinations.quantiser("own", 4, seen.layers))
+    assert own["centroids"][1][:3] == pytest.approx([0, 1.004, 2])
+    # A unit that is off is nearest to the lowest cluster.
+    coverage = combinations.coverage(learnt)
+    assert coverage.total == 2 + 2
+    off, weak, strong = (activations(maps[:1], np.full((1, 3), value)) for value in (0, 1, 2))
+    assert hit(coverage, off) == (2, 4)
+    coverage.update(off)
+    assert (coverage.gain(weak).tolist(), coverage.gain(strong).tolist()) == ([0], [1])
+
+
+@pytest.mark.parametrize("criterion", [IDC, KNW])
+def test_criteria_take_published_clusters(criterion: Any, known: Material) -> None:
+    profile = criterion(centres="published").profile(known)
+    centres = profile["centroids"]
+    centres = centres[~np.isnan(centres)]
+    np.testing.assert_array_equal(centres, np.round(centres, 2))
+    own = criterion().profile(known)
+    np.testing.assert_array_equal(own["columns"], profile["columns"])
+    assert own["centroids"].shape != profile["centroids"].shape or not np.array_equal(
+        own["centroids"], profile["centroids"]
+    )
 
 
 @pytest.fixture(scope="module")

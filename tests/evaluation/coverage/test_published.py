@@ -101,3 +101,9 @@ def test_more_important_units_are_covered_less(published: tuple[Material, Any]) 
     six, eight = (100 * covered(IDC(m=m), published).value for m in (6, 8))
     assert 40 < six < 50
     assert 10 < eight < 30
+
+
+def test_importance_with_clusters_as_published(published: tuple[Material, Any]) -> None:
+    # 84 % by another program with the same clusters; 0 is in no cluster of its own, so that there are few to cover.
+    coverage = covered(IDC(m=6, layers=("fc2",), centres="published"), published)
+    assert (coverage.covered, coverage.total) == (81, 96)

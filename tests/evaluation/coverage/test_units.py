@@ -75,10 +75,18 @@ def test_values_beyond_the_bounds() -> None:
     assert hit(covering(SNAC(layers=("a",)), train), tests) == (2, 2)
 
 
-def test_rounding_is_not_beyond_a_bound() -> None:
+def test_beyond_a_bound_is_beyond_it_by_the_least_number() -> None:
     train = activations([[0], [1]])
-    tests = activations([[1 + 2**-23], [-(2**-24)], [1 + 2**-19]])
-    assert covering(NBC(layers=("a",)), train).gain(tests).tolist() == [0, 0, 1]
+    tests = activations([[1 + 2**-23], [-(2**-24)], [1 + 2**-19], [0], [1]])
+    assert covering(NBC(layers=("a",)), train).gain(tests).tolist() == [1, 1, 1, 0, 0]
+    assert covering(SNAC(layers=("a",)), train).gain(tests).tolist() == [1, 0, 1, 0, 0]
+
+
+def test_a_tolerance_passes_over_rounding() -> None:
+    train = activations([[0], [1]])
+    tests = activations([[1 + 2**-23], [-(2**-24)], [1 + 2**-19], [-(2**-19)]])
+    assert covering(NBC(layers=("a",), tolerance=1e-6), train).gain(tests).tolist() == [0, 0, 1, 1]
+    assert covering(SNAC(layers=("a",), tolerance=1e-6), train).gain(tests).tolist() == [0, 0, 1, 0]
 
 
 def test_sigma_moves_the_bounds_outwards() -> None:

@@ -1,0 +1,62 @@
+"""Criteria of DeepGauge against dnn-tip, input by input, where both say the same: no values on bounds, no ties."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from dnn_tip import neuron_coverage as theirs
+
+from core.adequacy.coverage import Criterion
+from evaluation.coverage.boundary import NBC, SNAC
+from evaluation.coverage.kmnc import KMNC
+from evaluation.coverage.tknc import TKNC
+from tests.evaluation.coverage.support import activations, covering
+
+SIZES = [(40, (3,)), (25, (5, 8)), (60, (4, 1, 6))]
+
+
+def covered(criterion: Criterion, train: list[Any], tests: list[Any]) -> list[int]:
+    """Return how many things each input alone covers."""
+    names = tuple("abc"[: len(train)])
+    criterion = type(criterion)(**{**vars(criterion), "layers": names})
+    return covering(criterion, activations(*train)).gain(activations(*tests)).tolist()
+
+
+def drawn(n: int, units: tuple[int, ...]) -> tuple[list[Any], list[Any]]:
+    rng = np.random.default_rng(n)
+    return tuple([rng.normal(size=(n, size), scale=scale).astype(np.float32) for size in units] for scale in (1, 1.5))  # type: ignore[return-value]
+
+
+def profile(train: list[Any]) -> tuple[list[Any], list[Any], list[Any]]:
+    layers = [layer.astype(np.float64) for layer in train]
+    return [x.min(axis=0) for x in layers], [x.max(axis=0) for x in layers], [x.std(axis=0) for x in layers]
+
+
+@pytest.mark.parametrize(("n", "units"), SIZES)
+@pytest.mark.parametrize("sigma", [0.0, 0.5])
+def test_boundaries(n: int, units: tuple[int, ...], sigma: float) -> None:
+    train, tests = drawn(n, units)
+    low, high, spread = profile(train)
+    assert covered(NBC(sigma=sigma), train, tests) == theirs.NBC(low, high, spread, sigma)(tests)[0].tolist()
+    assert covered(SNAC(sigma=sigma), train, tests) == theirs.SNAC(high, spread, sigma)(tests)[0].tolist()
+
+
+@pytest.mark.parametrize(("n", "units"), SIZES)
+@pytest.mark.parametrize("k", [1, 7, 100])
+def test_sections(n: int, units: tuple[int, ...], k: int) -> None:
+    train, tests = drawn(n, units)
+    low, high, _ = profile(train)
+    assert covered(KMNC(k=k), train, tests) == theirs.KMNC(low, high, k)(tests)[0].tolist()
+
+
+@pytest.mark.parametrize(("n", "units"), SIZES)
+@pytest.mark.parametrize("k", [1, 2, 9])
+def test_most_active(n: int, units: tuple[int, ...], k: int) -> None:
+    train, tests = drawn(n, units)
+    ours = covering(TKNC(k=k, layers=tuple("abc"[: len(units)])), activations(*train))
+    scores, profiles = theirs.TKNC(k)(tests)
+    assert ours.gain(activations(*tests)).tolist() == scores.tolist()
+    ours.update(activations(*tests))
+    assert ours.covered == profiles.any(axis=0).sum()
