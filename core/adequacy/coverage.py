@@ -226,6 +226,14 @@ class Criterion(Component):
         """Return the names of the layers whose units count."""
         return self.layers or seen.counted
 
+    @property
+    def selective(self) -> bool:
+        """Whether the criterion watches a selection of the units that count."""
+        return type(self).units is not Criterion.units
+
     def units(self, profile: Arrays, like: Activations) -> NDArray[np.int64]:
-        """Return the units that the criterion watches, as columns of ``Activations.means``, int64; by default all that count."""
+        """Return the units that the criterion watches, int64; by default all that count.
+
+        They are columns of ``Activations.means``, or of ``Activations.positions`` if it looks at every position.
+        """
         return like.units(self.counted(like))

@@ -109,6 +109,20 @@ class Activations(Artefact):
         parts = [np.arange(part.start, part.stop) for part in self.columns(names)]
         return np.concatenate(parts) if parts else np.zeros(0, np.int64)
 
+    def layer_starts(self, by_position: bool = False) -> NDArray[np.int64]:
+        """Return where each layer's units begin in ``means``, or its positions in ``positions``, and the end, (layers + 1,)."""
+        sizes = [layer.positions if by_position else layer.units for layer in self.layers]
+        return np.cumsum([0, *sizes], dtype=np.int64)
+
+    def peaks(self, by_position: bool = False) -> NDArray[np.int64]:
+        """Return the unit of the largest value of each layer as a column of ``means``, or the position as one of ``positions``.
+
+        int64 (n, layers). A layer without two different values has none: -1.
+        """
+        starts = self.layer_starts(by_position)
+        places: NDArray[np.int64] = starts[:-1] + self.peak % np.diff(starts)
+        return np.where(np.asarray(self.high) > np.asarray(self.low), places, -1)
+
     def take(self, rows: slice | NDArray[Any]) -> Activations:
         """Return those of some images."""
         taken: dict[str, Any] = {name: getattr(self, name)[rows] for name in _ARRAYS}

@@ -83,6 +83,13 @@ class Fuzzer(Generator):
     def check(self) -> Iterator[tuple[str, str]]:
         if self.seeds.guided and not self.guidance:
             yield "seeds", f"{self.seeds.tag} seeds are chosen by a criterion; give `guidance`, or choose random seeds"
+        elif self.seeds.selective and not any(criterion.selective for criterion in self.guidance):
+            tags = ", ".join(criterion.tag for criterion in self.guidance)
+            yield (
+                "seeds",
+                f"{self.seeds.tag} seeds take a criterion that selects units (knw, idc), received {tags}, which watches all; "
+                "choose random or coverage seeds",
+            )
         if self.requeue and self.max_depth == 1:
             yield (
                 "max_depth",
@@ -174,7 +181,7 @@ class Fuzzer(Generator):
         if not len(order):
             raise StageError(
                 f"seeds {self.seeds.tag}: none of the {len(pool)} images has a unit that the guidance watches as the most active "
-                "of its layer; take seeds random or coverage, or another criterion"
+                "of its layer (layers in which it watches all units do not count); take seeds random or coverage, or another criterion"
             )
         rows = gate.separate().first(seen, order, self.seed_count)
         exhausted = not len(rows)

@@ -36,6 +36,8 @@ class SeedSelection(Component):
 
     guided: ClassVar[bool] = True
     """Whether the choice takes the fuzzer's guidance, which must then be there."""
+    selective: ClassVar[bool] = False
+    """Whether the choice takes the units that a criterion of the guidance selects, so that one must select some."""
 
     @abstractmethod
     def order(self, pool: Pool, rng: np.random.Generator) -> Rows:
@@ -75,18 +77,22 @@ class CoverageSeeds(SeedSelection):
 class PeakSeeds(SeedSelection):
     """Images for which a unit that the guidance watches is the most active of its layer, in random order.
 
-    With ``knw`` as guidance the units are those that carry transfer knowledge, with ``idc`` the most important ones.
+    With ``knw`` as guidance the units are those that carry transfer knowledge (with ``unit: position``, single positions of
+    feature maps), with ``idc`` the most important ones. Layers all of whose units are watched do not count: there every
+    image has one.
 
     Source: GenerativeRepair, fuzzer KnwInp, whose order is that of the data set.
     """
 
     tag = "peak"
+    selective = True
 
     def order(self, pool: Pool, rng: np.random.Generator) -> Rows:
         assert pool.seen is not None
-        ends = np.cumsum([layer.units for layer in pool.seen.layers])
-        firsts = ends - [layer.units for layer in pool.seen.layers]
-        # A position in a map is (height, width, unit), flat.
-        peaks = firsts + pool.seen.peak % [layer.units for layer in pool.seen.layers]
-        watched = np.concatenate([criterion.units(learnt, pool.seen) for criterion, learnt in pool.guidance])
-        return rng.permutation(np.flatnonzero(np.isin(peaks, watched).any(axis=1)))
+        qualified = np.zeros(pool.size, np.bool_)
+        for criterion, learnt in pool.guidance:
+            watched = np.unique(criterion.units(learnt, pool.seen))
+            starts = pool.seen.layer_starts(criterion.positions)
+            chosen = np.diff(np.searchsorted(watched, starts)) < np.diff(starts)
+            qualified |= np.isin(pool.seen.peaks(criterion.positions)[:, chosen], watched).any(axis=1)
+        return rng.permutation(np.flatnonzero(qualified))

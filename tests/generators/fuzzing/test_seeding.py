@@ -3,25 +3,42 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
+from core.adequacy.material import Material
+from core.component import Ref
 from core.faults import StageError
+from core.networks.activations import Activations
+from evaluation.coverage.idc import IDC
+from evaluation.coverage.kmnc import KMNC
+from evaluation.coverage.knw import KNW
 from evaluation.coverage.nc import NC
 from generators.fuzzing.seeding import PeakSeeds, Pool, RandomSeeds
+from tests.evaluation.coverage.support import activations
 from tests.generators.fuzzing.test_fuzzer import brightness, fuzz, grey, unguided
 
 
-def watching(*units: int) -> Any:
-    return SimpleNamespace(units=lambda learnt, seen: np.array(units, np.int64))
+def watching(*units: int, positions: bool = False) -> Any:
+    return SimpleNamespace(units=lambda learnt, seen: np.array(units, np.int64), positions=positions)
 
 
-def seen(peak: list[list[int]]) -> Any:
-    """Return what a model with a dense layer of 3 units and one of 2 maps of 2 x 2 values computes."""
-    layers = (SimpleNamespace(units=3), SimpleNamespace(units=2))
-    return SimpleNamespace(layers=layers, peak=np.array(peak, np.int32))
+def seen() -> Activations:
+    """Return what a model computes of five images: three neurons, and two maps of 2 x 2 positions.
+
+    Of the neurons, 0, 1, 2, 1 and 1 are the most active, of the flat positions 1, 6, 5, 7 and 0.
+    """
+    neurons, maps = np.zeros((5, 3)), np.zeros((5, 8))
+    neurons[np.arange(5), [0, 1, 2, 1, 1]] = 1
+    maps[np.arange(5), [1, 6, 5, 7, 0]] = 1
+    return activations(neurons, maps.reshape(5, 2, 2, 2))
+
+
+def chosen(found: Activations, *criteria: Any) -> list[int]:
+    pool = Pool(len(found), found, [(criterion, {}) for criterion in criteria])
+    return sorted(PeakSeeds().order(pool, np.random.default_rng(1)))
 
 
 def test_random_seeds_are_all_images_once() -> None:
@@ -32,16 +49,67 @@ def test_random_seeds_are_all_images_once() -> None:
 
 def test_peak_seeds_have_a_watched_unit_as_the_most_active_of_its_layer() -> None:
     # Units 0 to 2 are dense; maps 3 and 4 have the flat places 0, 2, 4, 6 and 1, 3, 5, 7.
-    found = seen([[0, 1], [1, 6], [2, 5], [1, 7], [1, 0]])
+    assert chosen(seen(), watching(0)) == [0]
+    assert chosen(seen(), watching(3)) == [1, 4]
+    assert chosen(seen(), watching(4)) == [0, 2, 3]
+    assert chosen(seen(), watching(2, 3)) == [1, 2, 4]
+    assert chosen(seen(), watching()) == []
 
-    def chosen(*units: int) -> list[int]:
-        return sorted(PeakSeeds().order(Pool(5, found, [(watching(*units), {})]), np.random.default_rng(1)))
 
-    assert chosen(0) == [0]
-    assert chosen(3) == [1, 4]
-    assert chosen(4) == [0, 2, 3]
-    assert chosen(2, 3) == [1, 2, 4]
-    assert chosen() == []
+def test_peak_seeds_have_a_watched_position_as_the_most_active_of_its_layer() -> None:
+    # Positions 0 to 2 are the neurons, 3 to 10 those of the maps.
+    assert chosen(seen(), watching(0, positions=True)) == [0]
+    assert chosen(seen(), watching(3 + 5, positions=True)) == [2]
+    assert chosen(seen(), watching(3 + 0, 3 + 7, 2, positions=True)) == [2, 3, 4]
+    assert chosen(seen(), watching(3 + 2, 3 + 3, positions=True)) == []
+    # One of units and one of positions are each taken for what they are.
+    assert chosen(seen(), watching(3), watching(3 + 7, positions=True)) == [1, 3, 4]
+
+
+def test_a_layer_watched_whole_tells_no_image_from_another() -> None:
+    assert chosen(seen(), watching(3, 4)) == []
+    assert chosen(seen(), watching(0, 3, 4)) == [0]
+    assert chosen(seen(), watching(0, 1, 2, 3)) == [1, 4]
+    assert chosen(seen(), watching(*range(3, 11), positions=True)) == []
+
+
+def test_a_layer_that_is_off_has_no_most_active_unit() -> None:
+    dark = activations(np.zeros((2, 3)), np.array([[0, 1], [0, 0]]))
+    assert chosen(dark, watching(0, 3)) == []
+    assert chosen(dark, watching(0, 4)) == [0]
+
+
+@pytest.mark.parametrize("unit", ["map", "position"])
+@pytest.mark.parametrize("distance", ["histogram", "indexed"])
+def test_peak_seeds_of_knw_are_those_of_the_definition(unit: Any, distance: Any) -> None:
+    rng = np.random.default_rng(0)
+
+    def drawn() -> Activations:
+        return activations(rng.random((60, 2, 2, 3)), rng.random((60, 9)))
+
+    found, strange = drawn(), drawn()
+    criterion = KNW(unit=unit, distance=distance, max_units=3, min_inputs=1, zero_shot=Ref("other"))
+    learnt = criterion.profile(Material(cast(Any, None), cast(Any, None), found, lambda ref: strange))
+    units = set(criterion.units(learnt, found).tolist())
+    expected = []
+    for row in range(60):
+        neuron = int(np.argmax(found.means[row, 3:12]))
+        place = int(np.argmax(found.positions[row, :12]))  # type: ignore[index]
+        # All three maps are watched; of the 12 positions, three are.
+        if (neuron + (3 if unit == "map" else 12)) in units or (unit == "position" and place in units):
+            expected.append(row)
+    assert 0 < len(expected) < 60
+    assert chosen_by(criterion, learnt, found) == expected
+
+
+def chosen_by(criterion: Any, learnt: Any, found: Activations) -> list[int]:
+    return sorted(PeakSeeds().order(Pool(len(found), found, [(criterion, learnt)]), np.random.default_rng(0)))
+
+
+def test_peak_seeds_take_a_criterion_that_selects_units() -> None:
+    faults = dict(unguided(guidance=(NC(), KMNC()), seeds=PeakSeeds()).check())
+    assert faults["seeds"].startswith("peak seeds take a criterion that selects units (knw, idc), received nc, kmnc")
+    assert "seeds" not in dict(unguided(guidance=(NC(), IDC()), seeds=PeakSeeds()).check())
 
 
 def test_a_fuzzer_without_a_seed_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
