@@ -14,14 +14,25 @@ _GAUSSIAN: dict[int, tuple[float, ...]] = {
 """The weights that OpenCV uses where a size is given and no deviation."""
 
 
+_SHIFT = 23
+"""Bits after the point in which OpenCV divides by the area of a window."""
+
+
 def box(x: Pixels, size: int) -> Pixels:
-    """Return the mean of a window, reflected at the border; one of even size reaches up and left."""
-    return _filtered(x, (1 / size,) * size)
+    """Return the mean of a window, reflected at the border; one of even size reaches up and left.
+
+    Rounded as OpenCV rounds: with 4 x 4 pixels, 7/16 is rounded up.
+    """
+    area = size * size
+    share, rest = divmod(1 << _SHIFT, area)
+    upwards = 2 * rest >= area
+    sums = _filtered(x, (1.0,) * size).astype(np.int64)
+    return np.asarray(((sums + area // 2 + (not upwards)) * (share + upwards)) >> _SHIFT, np.uint8)
 
 
 def gaussian(x: Pixels, size: int) -> Pixels:
     """Return the mean of a window of 3, 5 or 7 pixels with binomial-like weights, reflected at the border."""
-    return _filtered(x, _GAUSSIAN[size])
+    return np.asarray(np.floor(_filtered(x, _GAUSSIAN[size]) + np.float32(0.5)), np.uint8)
 
 
 def median(x: Pixels, size: int) -> Pixels:
@@ -58,7 +69,7 @@ def bilateral(x: Pixels, radius: int, deviation: float) -> Pixels:
     return quantised(total / weights)
 
 
-def _filtered(x: Pixels, weights: tuple[float, ...]) -> Pixels:
+def _filtered(x: Pixels, weights: tuple[float, ...]) -> Values:
     values: Values = x.astype(np.float32)
     size = len(weights)
     for axis in (1, 2):
@@ -68,7 +79,7 @@ def _filtered(x: Pixels, weights: tuple[float, ...]) -> Pixels:
         values = np.zeros_like(values)
         for weight, part in zip(weights, parts, strict=True):
             values += np.float32(weight) * part
-    return quantised(values)
+    return values
 
 
 def _without_extremes(values: list[Pixels]) -> list[Pixels]:

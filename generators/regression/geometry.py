@@ -39,13 +39,19 @@ def rotated(x: Pixels, degrees: Numbers) -> Pixels:
 def scaled(x: Pixels, factor: Numbers) -> Pixels:
     """Return images of the same size, enlarged and cut to their middle, or made smaller on black.
 
-    Cubic interpolation without smoothing; the border is repeated.
+    Cubic interpolation without smoothing; the border is repeated. Where the scaled size, rounded, is the image's own, the image is
+    returned as it is, as OpenCV does.
     """
     n, height, width, channels = x.shape
+    same = (_length(height, factor) == height) & (_length(width, factor) == width)
     tall, wide = _cubic(height, factor), _cubic(width, factor)
     rows = (tall @ x.astype(np.float32).reshape(n, height, width * channels)).reshape(x.shape)
     planes = np.ascontiguousarray(rows.transpose(0, 3, 1, 2)) @ wide.transpose(0, 2, 1)[:, None]
-    return quantised(planes.transpose(0, 2, 3, 1))
+    return np.where(same[:, None, None, None], x, quantised(planes.transpose(0, 2, 3, 1)))
+
+
+def _length(size: int, factor: Numbers) -> NDArray[np.float64]:
+    return np.rint(size * factor.astype(np.float64))
 
 
 def _affine(x: Pixels, across: tuple[Numbers, ...], down: tuple[Numbers, ...]) -> Pixels:
@@ -87,7 +93,7 @@ def _affine(x: Pixels, across: tuple[Numbers, ...], down: tuple[Numbers, ...]) -
 def _cubic(size: int, factor: Numbers) -> Values:
     """Return for each image the weights (n, size, size) with which a scaled line takes from the line."""
     factor = factor[:, None].astype(np.float64)
-    length = np.rint(size * factor)
+    length = _length(size, factor)
     margin = np.where(length > size, (length - size) // 2, -((size - length) // 2))
     target = np.arange(size) + margin
     source = (target + 0.5) / factor - 0.5

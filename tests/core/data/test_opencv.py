@@ -1,5 +1,6 @@
 """Pixels that OpenCV itself computed (4.10.0 and 5.0.0 agree), and what follows from its rules."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -66,3 +67,20 @@ def test_bytes_and_the_floats_they_make_are_prepared_alike():
     made = steps.apply(x)
     np.testing.assert_array_equal(made, steps.apply(x.astype(np.float32) / np.float32(255)))
     np.testing.assert_array_equal(made, resize(grey(x, bgr=True), 5) / np.float32(255))
+
+
+@pytest.mark.parametrize("shape", [(28, 28, 1), (32, 32, 3), (5, 4, 1), (7, 16, 3), (33, 20, 3)], ids=str)
+@pytest.mark.parametrize("size", [1, 3, 8, 17, 28, 40, 64])
+def test_resizing_is_opencvs(shape, size):
+    x = np.random.default_rng(size).integers(0, 256, (5, *shape)).astype(np.uint8)
+    theirs = [cv2.resize(image, (size, size)).reshape(size, size, -1) for image in x]
+    np.testing.assert_array_equal(resize(x, size), theirs)
+
+
+def test_grey_is_opencvs():
+    levels = np.array([0, 1, 2, 100, 127, 128, 200, 254, 255], np.uint8)
+    x = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(1, 27, 27, 3)
+    x = np.concatenate([x, np.random.default_rng(0).integers(0, 256, (20, 27, 27, 3)).astype(np.uint8)])
+    for bgr, code in ((False, cv2.COLOR_RGB2GRAY), (True, cv2.COLOR_BGR2GRAY)):
+        theirs = [cv2.cvtColor(image, code)[..., None] for image in x]
+        np.testing.assert_array_equal(grey(x, bgr=bgr), theirs)
