@@ -10,8 +10,9 @@ import numpy as np
 from core.augmenter import Augmented, Bench, Seeds
 from core.component import Range
 from core.realism import Measures, Realism
+from generators.similarity import Window, similarity, similarity_map
 
-_SIGMA, _WINDOW = 1.5, 11
+_WINDOW = Window(11, sigma=1.5)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,16 +36,7 @@ class SSIM(Realism):
         return self.min
 
     def values(self, made: Augmented, seeds: Seeds, bench: Bench) -> Measures:
-        from skimage.metrics import structural_similarity
-
-        side = min(seeds.x.shape[1:3])
-        window = min(_WINDOW, side - 1 + side % 2)
-        values = np.empty(len(seeds))
-        for row, (seed, image) in enumerate(zip(seeds.x, made.x, strict=True)):
-            mean, everywhere = structural_similarity(
-                seed, image, win_size=window, gaussian_weights=True, sigma=_SIGMA, use_sample_covariance=False,
-                data_range=1.0, channel_axis=-1, full=True,
-            )  # fmt: skip
-            masked = made.masks is not None and self.over == "mask"
-            values[row] = everywhere[made.masks[row]].mean() if masked and made.masks is not None else mean
-        return values
+        if made.masks is None or self.over == "image":
+            return similarity(seeds.x, made.x, _WINDOW, 1.0)
+        found = similarity_map(seeds.x, made.x, _WINDOW, 1.0)
+        return np.array([everywhere[mask].mean() for everywhere, mask in zip(found, made.masks, strict=True)])

@@ -13,9 +13,9 @@ from core.augmenter import Prepared
 from core.component import Range
 from core.run import Run
 from generators.regression.pixels import Pixels, Values
+from generators.similarity import Window, similarity
 
-_WINDOW = 7
-_ALIKE = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+_WINDOW = Window(7)
 ALPHA, BETA = 0.02, 0.2
 """DeepHunter's share of entries that may differ by anything, and change that any number of them may have."""
 Levels = NDArray[np.int64]
@@ -79,7 +79,7 @@ class StructuralFidelity(_Own, Fidelity):
     min: Annotated[float, "least similarity, 1 for equal images", Range(ge=-1, le=1)] = 0.99
 
     def keeps(self, x: Pixels, roots: Pixels, scores: Values, root_scores: Values) -> NDArray[np.bool_]:
-        return similarity(x, roots) >= self.min
+        return similarity(x, roots, _WINDOW, 255.0) >= self.min
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,25 +107,3 @@ def apart(x: Pixels, roots: Pixels) -> tuple[Levels, Levels]:
 def within(changed: Levels, levels: Levels, entries: int, alpha: float, beta: float) -> NDArray[np.bool_]:
     """Return where L0 < alpha * entries or L-inf < beta * 255, bool (n,)."""
     return np.asarray((changed < alpha * entries) | (levels < beta * 255))
-
-
-def similarity(x: Pixels, roots: Pixels) -> NDArray[np.float64]:
-    """Return the structural similarity of images, the mean over windows that lie inside and over channels, (n,)."""
-    from scipy.ndimage import uniform_filter
-
-    side = min(x.shape[1:3])
-    size = min(_WINDOW, side - 1 + side % 2)
-    inside = slice(size // 2, -(size // 2) or None)
-
-    def mean(values: Any) -> Any:
-        return uniform_filter(values, (0, size, size, 0))[:, inside, inside]
-
-    one, two = x.astype(np.float64), roots.astype(np.float64)
-    sample = size**2 / (size**2 - 1)  # variances of a sample, as scikit-image has them
-    mean_one, mean_two = mean(one), mean(two)
-    together = sample * (mean(one * two) - mean_one * mean_two)
-    variances = sample * (mean(one * one) - mean_one**2 + mean(two * two) - mean_two**2)
-    first, second = _ALIKE
-    likeness = (2 * mean_one * mean_two + first) / (mean_one**2 + mean_two**2 + first)
-    likeness *= (2 * together + second) / (variances + second)
-    return np.asarray(likeness.mean(axis=(1, 2, 3)))
