@@ -1,5 +1,7 @@
 """Intervals against tables and an independent library."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,6 +23,15 @@ def test_students_interval_agrees_with_scipy(values: list[float], confidence: fl
         theirs = stats.t.interval(confidence, len(values) - 1, loc=sum(values) / len(values), scale=scale)
         assert (lower, upper) == pytest.approx(theirs, rel=1e-6, abs=1e-6)
     assert lower <= upper
+
+
+def test_two_values_have_the_widest_interval() -> None:
+    # One degree of freedom: t(0.975; 1) = tan(0.475 pi); the sd of 0.4 and 0.6 over sqrt(2) is 0.1.
+    half = math.tan(0.475 * math.pi)
+    assert mean_interval([0.4, 0.6]) == pytest.approx((0.5 - 0.1 * half, 0.5 + 0.1 * half))
+    # Equal spreads and sizes: two degrees of freedom, t(0.975; 2) = 4.302653, and sqrt(2) times the error.
+    low, high = difference_interval([0.4, 0.6], [0.1, 0.3])
+    assert (low, high) == pytest.approx((0.3 - 0.141421 * 4.302653, 0.3 + 0.141421 * 4.302653), abs=1e-5)
 
 
 def test_one_value_has_no_interval() -> None:

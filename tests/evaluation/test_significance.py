@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -92,6 +93,20 @@ def test_unpaired_samples_have_no_signed_ranks() -> None:
     assert rows["mlp vs saved", "mean_second"].lower is None
     assert rows["mlp vs saved", "difference"].lower is None
     assert rows["mlp vs saved", "difference"].note == "no interval: the spread of a single number is unknown"
+
+
+def test_two_seeds_have_an_interval_and_one_has_none() -> None:
+    two = compared([m for m in TABLE if m.point["seed"] < 2], baseline="mlp")
+    half = math.tan(0.475 * math.pi)  # t(0.975; 1)
+    mean = two["fgsm vs mlp", "mean_first"]
+    assert (mean.lower, mean.upper) == pytest.approx((max(0, 0.45 - 0.05 * half), min(1, 0.45 + 0.05 * half)))
+    # 0.25 - 0.1 and 0.55 - 0.2: 0.25 on average, with an error of 0.1.
+    difference = two["pgd vs mlp", "difference"]
+    assert (difference.lower, difference.upper) == pytest.approx((-100.0, 100.0)), "25 +- 127 points"
+    assert two["pgd vs mlp", "difference"].note == "Student's t (paired) interval"
+    one = compared([m for m in TABLE if m.point["seed"] < 1], baseline="mlp")
+    assert {one["pgd vs mlp", metric].lower for metric in ("mean_first", "mean_second", "difference")} == {None}
+    assert one["pgd vs mlp", "difference"].value == pytest.approx(15.0)
 
 
 def test_unpaired_samples_have_welchs_interval() -> None:

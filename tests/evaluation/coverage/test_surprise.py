@@ -32,6 +32,13 @@ def test_buckets_of_distance() -> None:
     assert coverage.remarks == ("2 inputs outside the bounds or without surprise",)
 
 
+@pytest.mark.parametrize("n", [25, 41, 42])
+def test_the_bound_of_two_buckets_is_in_the_lower_one(n: int) -> None:
+    coverage = covering(DSC(buckets=n, upper=float(n)), on_a_line([4, 5]))  # 1 apart: surprise is distance
+    tests = on_a_line([4 - distance for distance in range(1, n + 1)])
+    assert coverage.sequential_gain(tests).tolist() == [1] * n
+
+
 def test_a_lower_bound() -> None:
     coverage = covering(DSC(buckets=2, lower=0.2, upper=0.4), TRAIN)
     assert coverage.gain(on_a_line([2, 2.5, 3.5])).tolist() == [0, 1, 1]

@@ -54,6 +54,26 @@ def test_eleven_selections_are_the_end() -> None:
     assert pool.living.tolist() == [0]
 
 
+def test_who_dies_of_selections_gives_the_image_up_and_no_other_does() -> None:
+    pool = filled(4)
+    for number in range(11):
+        assert pool.living.tolist() == [0, 1, 2, 3], number
+        pool.decay(np.array([1, 3]))
+    assert pool.living.tolist() == [0, 2]
+    assert pool["slot"][[1, 3]].tolist() == [-1, -1]
+    add(pool, 2, level=9)
+    # The two new images lie where the two dead ones were.
+    assert len(pool.state()["images"]) == 4
+    assert sorted(pool["slot"][[0, 2, 4, 5]].tolist()) == [0, 1, 2, 3]
+    assert pool.images(np.array([0, 2])).max() == 0
+    assert pool.images(np.array([4, 5])).min() == 9
+    # The dead are not counted on, nor released twice.
+    pool.decay(np.array([1, 3, 0]))
+    assert pool["selected"][[0, 1, 3]].tolist() == [1, 11, 11]
+    add(pool, 1)
+    assert len(pool.state()["images"]) == 5
+
+
 def test_the_dead_stay_dead_and_give_their_place_up() -> None:
     pool = filled(3)
     pool.kill(np.array([1]))
