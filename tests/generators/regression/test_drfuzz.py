@@ -138,7 +138,7 @@ def test_one_seed_a_round_is_the_serial_algorithm(seed: int) -> None:
         (image.tobytes(), int(index) - 100, int(wrong), int(generation))
         for image, index, wrong, generation in zip(pixels, found.index, found.v2, found.generation, strict=True)
     ]
-    assert len(expected) > 10
+    assert len(expected) > 5
     assert max(generation for *_, generation in expected) > 2
     assert ours == expected
 
@@ -187,9 +187,9 @@ def test_the_same_seed_finds_the_same() -> None:
 
 @pytest.mark.parametrize("left_out", ["mcmc", "diversity", "decay", "trimming", "banning"])
 def test_every_part_matters_and_can_be_left_out(left_out: Any) -> None:
-    without, whole = (fuzz(fuzzer(ablate=part, mutants=6000)) for part in (left_out, "nothing"))
+    without, whole = (fuzz(fuzzer(ablate=part, mutants=12_000)) for part in (left_out, "nothing"))
     assert content(without) != content(whole)
-    assert without.curve[-1].mutants == 6000
+    assert without.curve[-1].mutants == 12_000
 
 
 def test_without_fidelity_nothing_is_gated() -> None:
