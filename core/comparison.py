@@ -60,7 +60,9 @@ def wilcoxon(first: Sample, second: Sample) -> float:
     from scipy import stats
 
     pairs = _rounded(np.stack([first, second]))
-    differences = _rounded(pairs[0] - pairs[1], float(np.abs(pairs).max(initial=0)))
+    with np.errstate(invalid="ignore"):  # two infinite numbers do not differ
+        differences = np.where(pairs[0] == pairs[1], 0.0, pairs[0] - pairs[1])
+    differences = _rounded(differences, float(np.abs(pairs).max(initial=0)))
     differences = differences[differences != 0]
     if len(differences) > EXACT:
         return float(stats.wilcoxon(differences).pvalue)

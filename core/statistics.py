@@ -18,7 +18,8 @@ def wilson(hits: int, n: int, z: float = 1.959963984540054) -> tuple[float, floa
     p, square = hits / n, z * z
     centre = (p + square / (2 * n)) / (1 + square / n)
     half = z / (1 + square / n) * sqrt(p * (1 - p) / n + square / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # Exactly 0 and 1 at the ends, or rounding would leave the proportion outside its own interval.
+    return max(0.0, centre - half) if hits else 0.0, min(1.0, centre + half) if hits < n else 1.0
 
 
 def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:

@@ -119,3 +119,10 @@ def test_holm_by_hand() -> None:
     assert comparison.holm([0.02, 0.5, 0.01, 0.03]) == pytest.approx([0.06, 0.5, 0.04, 0.06])
     assert comparison.holm([0.9, 0.8]) == [1.0, 1.0]
     assert comparison.holm([]) == []
+
+
+def test_infinite_numbers_are_the_largest_and_tie() -> None:
+    inf = float("inf")
+    assert comparison.mann_whitney([1, 2, inf], [inf, 8, 9]) == comparison.mann_whitney([1, 2, 10], [10, 8, 9])
+    assert comparison.wilcoxon([1, 2, inf], [2, 4, inf]) == comparison.wilcoxon([1, 2], [2, 4])
+    assert comparison.wilcoxon([inf, 1, 2], [3, 2, 4]) == comparison.wilcoxon([9, 1, 2], [3, 2, 4])

@@ -66,3 +66,11 @@ def test_samples_without_spread_have_an_interval(first: list[float], second: lis
 def test_one_value_on_a_side_has_no_interval() -> None:
     with pytest.raises(ValueError, match="at least 2 values on each side, received 1"):
         difference_interval([1.0], [2.0, 3.0])
+
+
+def test_a_proportion_is_in_its_own_interval() -> None:
+    for n in range(1, 200):
+        for hits in {0, 1, n // 2, n - 1, n}:
+            low, high = wilson(hits, n)
+            assert 0 <= low <= hits / n <= high <= 1
+            assert (low == 0, high == 1) == (hits == 0, hits == n)
