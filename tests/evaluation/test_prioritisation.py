@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from dnn_tip.apfd import apfd_from_order
 
 from core.adequacy.coverage import CellCoverage, Criterion
 from core.adequacy.scored import Ordered, Scored
@@ -46,6 +47,14 @@ def test_average_percentage_of_faults_detected() -> None:
     first, last = ordered(list(range(10)), [0, 1]), ordered(list(range(10)), [8, 9])
     assert apfd(first) == pytest.approx(1 - 2 / 20)
     assert apfd(last) == pytest.approx(2 / 20)
+
+
+@pytest.mark.parametrize(("n", "faults"), [(1, 1), (2, 1), (17, 17), (40, 3), (500, 60)])
+def test_apfd_is_dnn_tips(n: int, faults: int) -> None:
+    rng = np.random.default_rng(n)
+    wrong = np.isin(np.arange(n), rng.choice(n, faults, replace=False))
+    order = rng.permutation(n)
+    assert apfd(Ordered("x", order, wrong, ())) == pytest.approx(apfd_from_order(wrong, order))
 
 
 def test_apfd_is_the_area_under_the_curve_of_faults() -> None:

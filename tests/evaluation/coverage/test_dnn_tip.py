@@ -1,16 +1,19 @@
-"""Criteria of DeepGauge against dnn-tip, input by input, where both say the same: no values on bounds, no ties."""
+"""Criteria of DeepGauge and DeepXplore against dnn-tip, input by input, where both say the same: no values on bounds, no ties."""
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import pytest
 from dnn_tip import neuron_coverage as theirs
+from dnn_tip.prioritizers import cam
 
 from core.adequacy.coverage import Criterion
 from evaluation.coverage.boundary import NBC, SNAC
 from evaluation.coverage.kmnc import KMNC
+from evaluation.coverage.nc import NC
 from evaluation.coverage.tknc import TKNC
 from tests.evaluation.coverage.support import activations, covering
 
@@ -60,3 +63,31 @@ def test_most_active(n: int, units: tuple[int, ...], k: int) -> None:
     assert ours.gain(activations(*tests)).tolist() == scores.tolist()
     ours.update(activations(*tests))
     assert ours.covered == profiles.any(axis=0).sum()
+
+
+@pytest.mark.parametrize(("n", "units"), SIZES)
+@pytest.mark.parametrize("threshold", [0.2, 0.75])
+def test_activation(n: int, units: tuple[int, ...], threshold: float) -> None:
+    _, tests = drawn(n, units)
+    with np.errstate(invalid="ignore"):
+        scaled = [(x - x.min(axis=1, keepdims=True)) / np.ptp(x, axis=1, keepdims=True) for x in np.float64(tests[:1])]
+    expected = theirs.NAC(threshold)([np.nan_to_num(x) for x in scaled])[0]
+    assert covered(NC(threshold=threshold), tests[:1], tests[:1]) == expected.tolist()
+
+
+@pytest.mark.parametrize(("n", "units"), SIZES)
+@pytest.mark.parametrize("k", [3, 20])
+def test_additional_order(n: int, units: tuple[int, ...], k: int) -> None:
+    train, tests = drawn(n, units)
+    ours = covering(KMNC(k=k, layers=tuple("abc"[: len(units)])), activations(*train))
+    order = ours.additional_order(activations(*tests)).tolist()
+    low, high, _ = profile(train)
+    scores, profiles = theirs.KMNC(low, high, k)(tests)
+    gains = []
+    for input_ in order:
+        gains.append(int(ours.gain(activations(*tests))[input_]))
+        ours.update(activations(*tests).take(np.array([input_])))
+    useful = gains.index(0)
+    assert useful > 2
+    # Once nothing is left to cover, theirs go on by what each covers, ours in their order.
+    assert order[:useful] == [int(i) for i in islice(cam(scores, profiles.copy()), useful)]
