@@ -15,8 +15,7 @@ from core.networks.relevance import pixel_relevance
 from localisation.relevance_rules import AlphaBeta, Epsilon, Zero, ZPlus
 
 CLASSES = 3
-RULES: dict[str, tuple[RelevanceRule | None, Callable[[Any], Any]]] = {
-    "none": (None, lambda rules: rules.EpsilonRule(1e-12)),
+RULES: dict[str, tuple[RelevanceRule, Callable[[Any], Any]]] = {
     "zero": (Zero(), lambda rules: rules.EpsilonRule(1e-12)),
     "epsilon": (Epsilon(epsilon=0.3), lambda rules: rules.EpsilonRule(0.3)),
     "z_plus": (ZPlus(), lambda rules: rules.Alpha1_Beta0_Rule(set_bias_to_zero=True)),
