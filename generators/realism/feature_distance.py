@@ -13,6 +13,7 @@ from core.artefacts import Examples, Labels
 from core.augmenter import Augmented, Bench, Seeds
 from core.classifier import Classifier
 from core.component import Range, Ref
+from core.faults import StageError
 from core.networks.activations import Activations
 from core.preparations.observation import Observation, observe
 from core.preparations.profile import Profile
@@ -58,7 +59,14 @@ class FeatureStatistics(Preparation):
             means[label] = x[(y == label) & ~held_out].mean(axis=0)
         centred = x[~held_out] - means[y[~held_out]]
         precision = LedoitWolf(assume_centered=True).fit(centred).precision_
-        usual = np.nanquantile(distances(x[held_out], y[held_out], means, precision), self.quantile)
+        apart = distances(x[held_out], y[held_out], means, precision)
+        known = apart[~np.isnan(apart)]
+        usual = np.quantile(known, self.quantile) if len(known) else 0.0
+        if not usual > 0:
+            raise StageError(
+                f"feature_distance: expected held-out training images apart from their classes' means, received {len(known)} of known "
+                f"classes at a usual distance of {usual:g}; take more training images or another classifier"
+            )
         run.images += len(x)
         return Profile({"means": means, "precision": precision, "usual": np.array(usual)})
 

@@ -10,6 +10,7 @@ import pytest
 from core.artefacts import DataInfo, Examples
 from core.augmenter import Augmented, Bench
 from core.component import Ref
+from core.faults import StageError
 from core.preparations.observation import observe
 from core.run import Run
 from generators.realism.feature_distance import FeatureDistance, FeatureStatistics, distances
@@ -85,6 +86,15 @@ def test_one_is_the_usual_distance_of_real_images() -> None:
     values = measure.values(Augmented(made.x, np.zeros(3, np.int64)), seeds(made.x), bench(inputs | {name: learnt}))
     assert values == pytest.approx([0, 1, 2.04], abs=0.15)
     assert measure.accepts(values - 0.2).tolist() == [True, True, False]
+
+
+@pytest.mark.parametrize(("levels", "labels", "known"), [([0.5] * 20, [0] * 20, 4), ([0.1, 0.5, 0.3], [0, 1, 1], 0)])
+def test_without_a_usual_distance_there_is_an_error(levels: list[float], labels: list[int], known: int) -> None:
+    train = Examples(x=grey(*levels).x, y=np.array(labels, np.int64), index=np.arange(len(levels)))
+    ((_, preparation),) = FeatureDistance(model=JUDGE).preparations(JUDGE, DATA).items()
+    inputs = {"judge": brightness(), "data": train, "seen": observe(brightness(), train.x)}
+    with pytest.raises(StageError, match=f"received {known} of known classes at a usual distance of 0"):
+        preparation.produce(bench(inputs).run)
 
 
 def test_nothing_accepts_what_could_not_be_measured() -> None:
