@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import comb, floor, log10
+from math import comb, floor, inf, log10
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +43,7 @@ def mann_whitney(first: Sample, second: Sample) -> float:
     """
     from scipy import stats
 
-    numbers = _rounded(np.concatenate([first, second]))
+    numbers = np.concatenate([rounded(first), rounded(second)])
     if len(numbers) > EXACT:
         return float(stats.mannwhitneyu(numbers[: len(first)], numbers[len(first) :], alternative="two-sided").pvalue)
     ranks = _doubled(stats.rankdata(numbers))
@@ -59,10 +59,9 @@ def wilcoxon(first: Sample, second: Sample) -> float:
     """
     from scipy import stats
 
-    pairs = _rounded(np.stack([first, second]))
-    with np.errstate(invalid="ignore"):  # two infinite numbers do not differ
-        differences = np.where(pairs[0] == pairs[1], 0.0, pairs[0] - pairs[1])
-    differences = _rounded(differences, float(np.abs(pairs).max(initial=0)))
+    # Two infinite numbers do not differ.
+    pairs = [(float(a), float(b)) for a, b in zip(first, second, strict=True)]
+    differences = np.array([_rounded(a - b, max(abs(a), abs(b))) if a != b else 0.0 for a, b in pairs])
     differences = differences[differences != 0]
     if len(differences) > EXACT:
         return float(stats.wilcoxon(differences).pvalue)
@@ -97,12 +96,14 @@ def holm(p: Sample) -> list[float]:
     return corrected
 
 
-def _rounded(numbers: NDArray[np.float64], largest: float | None = None) -> NDArray[np.float64]:
-    """Return numbers without what arithmetic adds to them: 0.3 - 0.2 and 0.2 - 0.1 must tie."""
-    largest = float(np.abs(numbers).max(initial=0)) if largest is None else largest
-    if not largest or not np.isfinite(largest):
-        return numbers
-    return np.round(numbers, _DIGITS - 1 - floor(log10(largest)))
+def rounded(sample: Sample) -> NDArray[np.float64]:
+    """Return numbers to 12 significant digits, without what arithmetic adds to them: 0.1 + 0.2 and 0.3 tie."""
+    return np.array([_rounded(float(number), abs(float(number))) for number in sample])
+
+
+def _rounded(number: float, scale: float) -> float:
+    """Return a number to 12 digits, counted from the first one of ``scale``."""
+    return round(number, _DIGITS - 1 - floor(log10(scale))) if 0 < scale < inf else number
 
 
 def _doubled(ranks: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -125,7 +125,7 @@ class Significance(Evaluation):
         for pair, p, corrected in zip(pairs, ranked, comparison.holm(ranked), strict=True):
             row = partial(Row, group=pair.name, higher_is_better=None, **about)
             yield from self._sizes(pair, unit, row)
-            a12 = comparison.vargha_delaney(pair.first, pair.second)
+            a12 = comparison.vargha_delaney(comparison.rounded(pair.first), comparison.rounded(pair.second))
             n, sizes = len(pair.first) + len(pair.second), f"{len(pair.first)} against {len(pair.second)}"
             note = _note(comparison.magnitude(a12), sizes, *pair.caveats(False, len(pairs)))
             yield row(metric="a12", value=a12, n=n, unit="probability", note=note)

@@ -103,6 +103,14 @@ def test_what_arithmetic_adds_does_not_break_ties() -> None:
     assert comparison.wilcoxon(first, second) == comparison.wilcoxon([1, 1, 1, 0], [0, 0, 0, 1])
     assert comparison.wilcoxon([0.1 + 0.2, 1.0], [0.3, 1.0]) == 1.0
     assert comparison.mann_whitney([0.1 + 0.2, 1], [0.3, 2]) == comparison.mann_whitney([3, 10], [3, 20])
+    assert comparison.vargha_delaney(comparison.rounded([0.1 + 0.2]), comparison.rounded([0.3])) == 0.5
+    # 10.3 - 10.2 has the same two digits less of 0.1 that count.
+    assert comparison.wilcoxon([10.3, 0.2, 0.5], [10.2, 0.1, 0.6]) == comparison.wilcoxon([1, 1, 0], [0, 0, 1])
+
+
+def test_small_numbers_beside_large_ones_keep_their_order() -> None:
+    assert comparison.mann_whitney([1, 2, 3], [1e20, 4, 5]) == pytest.approx(0.1)
+    assert comparison.wilcoxon([1, 2, 3, 1e20], [2, 4, 6, 0]) == comparison.wilcoxon([1, 2, 3, 10], [2, 4, 6, 0])
     tiny = np.array([1.0, 2.0, 3.0]) * 1e-30
     assert comparison.mann_whitney(tiny, tiny + 5e-30) == pytest.approx(0.1)
 

@@ -119,6 +119,11 @@ def test_unpaired_samples_have_welchs_interval() -> None:
     assert (rows["pgd vs mlp", "difference"].lower, rows["pgd vs mlp", "difference"].upper) == (-100.0, 100.0)
 
 
+def test_what_arithmetic_adds_makes_no_winner() -> None:
+    rows = compared([measured("a", 0.1 + 0.2, seed=0), measured("b", 0.3, seed=0)])
+    assert (rows["a vs b", "a12"].value, rows["a vs b", "p_wilcoxon"].value) == (0.5, 1.0)
+
+
 def test_an_infinite_number_has_no_interval() -> None:
     rows = compared(
         [measured(m.row.model, float("inf") if m.row.value == 0.1 else m.row.value, **m.point) for m in TABLE]
