@@ -9,9 +9,9 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from core import backend
 from core.artefacts import Images, Labels, read_json, write_json
 from core.classifier import Classifier
+from core.networks.copies import copied, put
 
 Tasks = tuple[tuple[int, ...], ...]
 """The classes of each task, in the order of learning."""
@@ -48,11 +48,11 @@ class Incremental(Classifier):
         """Return the classifier as it was after a step of its training, counted from 0."""
         if step == len(self.steps) - 1:
             return self
-        copy = backend.keras().models.clone_model(self.model)
+        copy = copied(self.model)
         shapes = [weights.shape for weights in self.model.get_weights()]
         ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
         parts = np.split(np.asarray(self.earlier[step]), ends[:-1])
-        copy.set_weights([part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)])
+        put(copy, [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)])
         return Classifier(copy)
 
     def save(self, folder: Path) -> None:

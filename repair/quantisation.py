@@ -16,6 +16,7 @@ from core.component import Ref
 from core.families import Repair
 from core.faults import StageError
 from core.networks import programs
+from core.networks.copies import copied, inherit, like, put
 from core.networks.programs import Call, Tensor
 from core.run import Run
 
@@ -84,7 +85,7 @@ def rounded(model: Any, precision: Precision) -> Any:
         StageError: a weight is too large, or a layer's kernel has units in no axis known here.
     """
     keras = backend.keras()
-    copy = keras.models.clone_model(keras.Model(model.inputs[0], model.outputs[0]))
+    copy = copied(keras.Model(model.inputs[0], model.outputs[0]))
     for layer in model.layers:
         arrays = layer.get_weights()
         if precision == "float16":
@@ -92,7 +93,7 @@ def rounded(model: Any, precision: Precision) -> Any:
         elif (place := _kernel(layer)) is not None:
             arrays[place] = eighth(arrays[place])
         if arrays:
-            copy.get_layer(layer.name).set_weights(arrays)
+            put(copy.get_layer(layer.name), arrays)
     return copy
 
 
@@ -125,7 +126,7 @@ def _kernel(layer: Any) -> int | None:
     layers = backend.keras().layers
     if isinstance(layer, layers.Conv2D | layers.Dense):
         return 0
-    if layer.weights and not isinstance(layer, layers.BatchNormalization | layers.PReLU):
+    if layer.weights and not isinstance(layer, layers.BatchNormalization | layers.Normalization | layers.PReLU):
         raise StageError(
             f"layer '{layer.name}' ({type(layer).__name__}): int8 is for convolutions and dense layers; take "
             "precision: float16"
@@ -182,10 +183,8 @@ def with_rounded_activations(model: Any, reaches: Reach) -> Any:
         return rounding(outputs, *reaches.get(layer.name, (0.0, 0.0)))
 
     functional = keras.Model(model.inputs[0], model.outputs[0])
-    copy = keras.models.clone_model(
-        functional, clone_function=lambda layer: type(layer).from_config(layer.get_config()), call_function=call
-    )
-    copy.set_weights(model.get_weights())
+    copy = keras.models.clone_model(functional, clone_function=like, call_function=call)
+    inherit(copy, functional)
     return copy
 
 

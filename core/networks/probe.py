@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from core import backend
 from core.faults import StageError
+from core.networks.copies import inherit, like
 from core.networks.programs import Tensor
 
 Values = Literal["pre", "post"]
@@ -42,7 +43,7 @@ def unfold(model: Any) -> Any:
 
     def copy(layer: Any) -> Any:
         changed = {"activation": "linear"} if _fused(layer) else {}
-        return type(layer).from_config({**layer.get_config(), **changed})
+        return like(layer, **changed)
 
     def call(layer: Any, *arguments: Any, **options: Any) -> Any:
         outputs = layer(*arguments, **options)
@@ -54,7 +55,7 @@ def unfold(model: Any) -> Any:
     unfolded = keras.models.clone_model(functional, clone_function=copy, call_function=call)
     for layer in functional.layers:
         if layer.weights:
-            unfolded.get_layer(layer.name).set_weights(layer.get_weights())
+            inherit(unfolded.get_layer(layer.name), layer)
     return unfolded
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core import backend
+from core.networks.copies import constants
 
 Tensor = Any
 Arrays = tuple[NDArray[Any], ...]
@@ -28,6 +30,8 @@ _SMALLEST_SHARE = 125
 _FEW_PASSES = 10
 _COMPILED_AT_ONCE = 64
 _NAMES = ("name", "keras_history", "input_layers", "output_layers")
+_UNNUMBERED = re.compile(r"_\d+$")
+"""What Keras adds to the name of a variable that was given none."""
 
 
 def run(
@@ -76,7 +80,7 @@ def run_all(model: Any, body: Body, *images: NDArray[Any]) -> Arrays:
 
 @dataclass(frozen=True)
 class Architecture:
-    """What a program depends on of a model: everything but the values of its weights; ``model`` is one that has it."""
+    """What a program depends on of a model: everything but the values of its variables; ``model`` is one that has it."""
 
     digest: str
     model: Any = field(compare=False)
@@ -86,20 +90,24 @@ _digests: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
 
 
 def architecture(model: Any) -> Architecture:
-    """Return what tells a Keras model from those of other layers, equal for models that differ in their weights only."""
+    """Return what tells a Keras model from those of other layers, equal for models that differ in their variables only.
+
+    Constants that a layer keeps beside its variables, such as those of an adapted normalisation, must not change afterwards.
+    """
     if model not in _digests:
         _digests[model] = _describe(model)
     return Architecture(_digests[model], model)
 
 
 def _describe(model: Any) -> str:
-    """Return a text that is equal for models of equal layers, whatever names the layers bear."""
+    """Return a text that is equal for models of equal layers and constants, whatever names the layers bear."""
     try:
         config = json.loads(model.to_json())
     except (NotImplementedError, TypeError, ValueError):
         return uuid4().hex  # A user's layer that cannot tell its configuration shares a program with no other.
     names: dict[str, int] = {}
-    return json.dumps([_unnamed(config, names), [(tuple(v.shape), str(v.dtype)) for v in model.variables]])
+    variables = [(_UNNUMBERED.sub("", v.name), tuple(v.shape), str(v.dtype)) for v in model.variables]
+    return json.dumps([_unnamed(config, names), variables, constants(model)])
 
 
 def _unnamed(part: Any, names: dict[str, int], reference: bool = False) -> Any:

@@ -17,6 +17,7 @@ import numpy as np
 from core import backend
 from core.component import Component
 from core.faults import StageError
+from core.networks.copies import inherit, like
 from core.networks.probe import Probe, unfold
 from core.networks.programs import Tensor
 
@@ -108,7 +109,7 @@ def _copied(
         outputs = layer(*arguments, **options)
         original = source.get_layer(layer.name.removesuffix(_COPIED))
         if layer.weights:
-            layer.set_weights(original.get_weights())
+            inherit(layer, original)
         if _is_linear(layer) and rule is not None:
             outputs = rule.carry(layer, arguments[0], outputs)
         elif _is_activation(layer):
@@ -119,12 +120,14 @@ def _copied(
 
 
 def _copy(layer: Any) -> Any:
-    if layer.weights and not (_is_linear(layer) or isinstance(layer, backend.keras().layers.BatchNormalization)):
+    layers = backend.keras().layers
+    known = _is_linear(layer) or isinstance(layer, layers.BatchNormalization | layers.Normalization)
+    if layer.weights and not known:
         raise StageError(
             f"layer '{layer.name}' ({type(layer).__name__}): expected dense and convolutional layers and batch "
             "normalisation; relevance has no rule for other layers with weights"
         )
-    return type(layer).from_config({**layer.get_config(), "name": layer.name + _COPIED})
+    return like(layer, name=layer.name + _COPIED)
 
 
 def _is_linear(layer: Any) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 from core import backend
 from core.faults import StageError
+from core.networks.copies import inherit, like
 
 _SHAPE_ONLY = ("Reshape", "Flatten", "Dropout", "Identity")
 
@@ -55,9 +56,9 @@ def _activation(layer: Any) -> str:
 
 
 def _with_linear(model: Any, last: Any) -> Any:
-    linear = type(last).from_config({**last.get_config(), "activation": "linear"})
+    linear = like(last, activation="linear")
     logits = linear(last.input)
-    linear.set_weights(last.get_weights())
+    inherit(linear, last)
     return backend.keras().Model(model.inputs[0], logits)
 
 

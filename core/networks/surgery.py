@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from core import backend
 from core.faults import StageError
+from core.networks.copies import copied, like, put
 
 Places = NDArray[np.int64]
 Kept = Places | None
@@ -63,12 +64,12 @@ def without(model: Any, kept: Mapping[str, Places]) -> Any:
         cut, config = cuts[layer.name], layer.get_config()
         size = "filters" if "filters" in config else "units"
         changed = {} if layer.name not in kept or cut.output is None else {size: len(cut.output)}
-        return type(layer).from_config({**config, **changed})
+        return like(layer, **changed)
 
     reduced = backend.keras().models.clone_model(functional, clone_function=smaller)
     for layer in functional.layers:
         if layer.weights:
-            reduced.get_layer(layer.name).set_weights(list(_weights(layer, cuts[layer.name])))
+            put(reduced.get_layer(layer.name), list(_weights(layer, cuts[layer.name])))
     return reduced
 
 
@@ -94,10 +95,7 @@ def _obstacle(functional: Any, layer: Any) -> str:
 
 def _functional(model: Any) -> Any:
     """Return a copy whose layers are called once each, by this model alone."""
-    keras = backend.keras()
-    copy = keras.models.clone_model(keras.Model(model.inputs[0], model.outputs[0]))
-    copy.set_weights(model.get_weights())
-    return copy
+    return copied(backend.keras().Model(model.inputs[0], model.outputs[0]))
 
 
 def _units(layer: Any) -> int | None:

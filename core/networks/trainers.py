@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from core import backend
+from core.networks import copies
 from core.networks.epochs import Epochs
 from core.networks.programs import Architecture, architecture
 
@@ -53,7 +54,7 @@ def trainer(model: Any, compiled: Callable[[Any], Any], key: tuple[Any, ...]) ->
     TensorFlow only: elsewhere a first ``fit`` draws random numbers that later ones do not, so each model has its own.
     """
     if backend.name() != "tensorflow":
-        return Trainer(backend.keras().models.clone_model(model), compiled)
+        return Trainer(copies.copied(model), compiled)
     return _kept(architecture(model), _Recipe(compiled, key))
 
 
@@ -72,9 +73,9 @@ class _Recipe:
 
 @lru_cache(maxsize=_KEPT)
 def _kept(of: Architecture, recipe: _Recipe) -> Trainer:
-    return Trainer(backend.keras().models.clone_model(of.model), recipe.compiled)
+    return Trainer(copies.copied(of.model), recipe.compiled)
 
 
 def _copy(source: Any, target: Any) -> None:
-    for variable, value in zip(target.variables, source.variables, strict=True):
+    for variable, value in copies.paired(target, source):
         variable.assign(value)

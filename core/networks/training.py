@@ -12,6 +12,7 @@ from core import backend
 from core.artefacts import Images, Labels
 from core.checkpoint import Checkpoint
 from core.faults import StageError
+from core.networks import copies
 from core.networks.epochs import STEPS_AT_ONCE, prepare
 from core.networks.trainers import trainer
 from core.networks.training_state import TrainingState
@@ -144,10 +145,7 @@ def fit_on_the_fly(
 def copied(model: Any, seed: int, *, weights: bool) -> Any:
     """Return a model of the same layers that shares none with the given one: with its weights, or with new initial ones."""
     backend.seed(seed)
-    copy = backend.keras().models.clone_model(model)
-    if weights:
-        copy.set_weights(model.get_weights())
-    return copy
+    return copies.copied(model) if weights else copies.renewed(model)
 
 
 def steps_per_call(n: int, batch_size: int) -> int:

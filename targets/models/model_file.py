@@ -31,8 +31,13 @@ _SUBMODULES = (
     "losses",
     "optimizers",
     "metrics",
+    "dtype_policies",
+    "quantizers",
     "ops",
 )
+_OPERATIONS = tuple(f"keras.src.ops.{name}" for name in ("numpy", "nn", "math", "linalg", "image"))
+_CORE_OPERATIONS = ("Cast", "ConvertToTensor", "StopGradient", "Unstack")
+"""Operations of ``keras.src.ops.core`` that take no function."""
 
 
 @dataclass(frozen=True)
@@ -132,8 +137,10 @@ def _unsafe(value: Any) -> Iterator[str]:
     if isinstance(value, Mapping):
         if value.get("class_name") in _REFUSED:
             yield f"a {value['class_name']} layer runs code of the file's author, which is never loaded; rebuild it without"
-        elif (module := value.get("module")) is not None and not _of_keras(module):
-            yield f"{value.get('class_name')} of module {module!r} is no part of Keras; only Keras's own objects are loaded"
+        elif (module := value.get("module")) is not None and not _of_keras(module, value.get("class_name")):
+            yield (
+                f"{value.get('class_name')} of module {module!r} is no public layer or operation of Keras; only these are loaded"
+            )
         elif value.get("class_name") and ">" in str(value.get("registered_name") or ""):
             yield f"{value['registered_name']} is a custom object; only Keras's own objects are loaded"
         for item in value.values():
@@ -143,5 +150,7 @@ def _unsafe(value: Any) -> Iterator[str]:
             yield from _unsafe(item)
 
 
-def _of_keras(module: Any) -> bool:
-    return module in _MODULES or module in {f"keras.{name}" for name in _SUBMODULES}
+def _of_keras(module: Any, kind: Any) -> bool:
+    if module == "keras.src.ops.core":
+        return kind in _CORE_OPERATIONS
+    return module in (*_MODULES, *_OPERATIONS) or module in {f"keras.{name}" for name in _SUBMODULES}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,9 +15,10 @@ from core.component import File
 from core.data.images import LUMA, Grey
 from core.families import Target
 from core.faults import StageError
+from core.networks.copies import connected
 from core.networks.rewire import to_logits
 from core.run import Run
-from targets.models.graph import Shape, parse
+from targets.models.graph import Shape
 from targets.models.model_file import ModelFile
 
 
@@ -117,11 +117,7 @@ class Saved(Target):
         for layer in layers:
             tensor = layer(tensor)
         # Copies: a layer that is called twice has no one output any more, which whoever reads activations needs.
-        copies = {layer.name: type(layer).from_config(layer.get_config()) for layer in model.layers}
-        output = parse(json.loads(model.to_json())).connect(tensor, lambda node: copies[node.name])
-        for layer in model.layers:
-            copies[layer.name].set_weights(layer.get_weights())
-        return keras.Model(inputs, output)
+        return keras.Model(inputs, connected(model, tensor))
 
     def _conventions(self, wanted: Shape, info: DataInfo) -> Iterator[Any]:
         keras = backend.keras()

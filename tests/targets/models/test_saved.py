@@ -158,8 +158,9 @@ def with_layer(path: Path, **layer: Any) -> Path:
     [
         ({"module": "keras.layers", "class_name": "Lambda"}, "a Lambda layer runs code of the file's author"),
         ({"module": "keras.layers", "class_name": "TFSMLayer"}, "a TFSMLayer layer runs code"),
-        ({"module": "os", "class_name": "system"}, "system of module 'os' is no part of Keras"),
+        ({"module": "os", "class_name": "system"}, "system of module 'os' is no public layer or operation of Keras"),
         ({"module": "keras.src.utils.file_utils", "class_name": "get_file"}, "get_file of module 'keras.src"),
+        ({"module": "keras.src.ops.core", "class_name": "Map"}, "Map of module 'keras.src.ops.core'"),
         ({"module": None, "class_name": "Mine", "registered_name": "my>Mine"}, "my>Mine is a custom object"),
     ],
 )
@@ -251,3 +252,41 @@ def test_checking_a_file_imports_no_framework(tmp_path: Path) -> None:
     )
     root = Path(__file__).resolve().parents[3]
     subprocess.run([sys.executable, "-c", script], cwd=root, check=True)
+
+
+@pytest.mark.parametrize("fields", [{}, {"scale": 255.0}])
+def test_models_that_were_adapted_to_other_data_keep_apart(tmp_path: Path, fields: dict[str, Any]) -> None:
+    """Equal layers and weights, but the constants of the normalisation: neither order of loading may mix them up."""
+    keras = backend.keras()
+    shared = chain((6, 6, 3))
+    models = []
+    for k, images in enumerate((COLOUR, 7 * COLOUR**2)):
+        first = keras.layers.Normalization()
+        first.adapt(images)
+        inputs = keras.Input((6, 6, 3), name=f"pixels_{k}")
+        models.append(keras.Model(inputs, shared(first(inputs))))
+        models[-1].save(tmp_path / f"{k}.keras")
+    for k in (1, 0):
+        expected = models[k](COLOUR * fields.get("scale", 1.0))
+        classifier = load(tmp_path / f"{k}.keras", (6, 6, 3), **fields)
+        np.testing.assert_allclose(classifier.logits(COLOUR), expected, rtol=1e-4, atol=1e-4)
+        classifier.save(tmp_path)
+        np.testing.assert_allclose(Classifier.load(tmp_path).logits(COLOUR), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_model_that_calls_a_layer_twice_takes_a_scale(tmp_path: Path) -> None:
+    keras = backend.keras()
+    inputs = keras.Input((6, 6, 3))
+    convolution = keras.layers.Conv2D(3, 3, padding="same")
+    twice = keras.ops.maximum(convolution(convolution(inputs)), 0.1)
+    keras.Model(inputs, keras.layers.Dense(5)(keras.layers.Flatten()(twice))).save(path := tmp_path / "model.keras")
+    plain, scaled = load(path, (6, 6, 3)), load(path, (6, 6, 3), scale=2.0)
+    np.testing.assert_allclose(scaled.logits(COLOUR), plain.logits(2 * COLOUR), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["int8", "float8"])
+def test_a_quantised_model_comes_back(tmp_path: Path, mode: str) -> None:
+    model = chain((6, 6, 3))
+    model.layers[1].quantize(mode)
+    model.save(path := tmp_path / "model.keras")
+    np.testing.assert_allclose(load(path, (6, 6, 3)).logits(COLOUR), model(COLOUR), rtol=1e-4, atol=1e-5)
