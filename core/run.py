@@ -44,6 +44,7 @@ class Run:
         part: the part a generator is asked for; ``None`` for every other family.
         seed: the experiment's seed (0 for a deterministic component).
         images: how many images were processed, for the cost report; a component adds to it.
+        remarks: sentences that the report shows among its warnings.
         checkpoint: where a long work keeps its state, and finds it again after a kill.
     """
 
@@ -62,6 +63,7 @@ class Run:
         self.stage, self.seed, self.part = stage, seed, part
         self.stream = stage if stream is None else stream
         self.images = 0
+        self.remarks: list[str] = []
         self.checkpoint = Checkpoint() if checkpoint is None else checkpoint
         self._load, self._cost, self._progress, self._gather = load, cost, progress, gather
 
@@ -91,6 +93,10 @@ class Run:
     def progress(self, done: int, total: int, unit: str) -> None:
         """Report that ``done`` of ``total`` units (images, epochs, ...) are finished."""
         self._progress(done, total, unit)
+
+    def remark(self, sentence: str) -> None:
+        """Have the report warn of something about this stage's artefact that its reader must know."""
+        self.remarks.append(sentence)
 
     def rng(self, purpose: str = "") -> np.random.Generator:
         """Return the stage's random stream, or a separate one for a ``purpose``.

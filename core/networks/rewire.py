@@ -1,21 +1,34 @@
-"""Takes the softmax off the end of a Keras model, so that it gives logits."""
+"""Makes Keras models end in logits: without the softmax at their end, or with the logarithm of the probabilities they give."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from core import backend
-from core.faults import StageError
-from core.networks.copies import inherit, like
+import numpy as np
 
-_SHAPE_ONLY = ("Reshape", "Flatten", "Dropout", "Identity")
+from core import backend
+from core.artefacts import Images
+from core.faults import StageError
+from core.networks.log_probabilities import UNCHANGED, Logarithm, activation, made_by
+from core.networks.programs import Tensor
+
+FLOOR = 1.2e-38
+"""What a probability counts as that float32 cannot hold at full precision: its logarithm stays finite."""
+
+_SHAPED = ("Flatten", "Reshape")
+_RISING = ("Log", "Log1p", "LogSoftmax", "Softmax", "Sqrt")
+_EVEN = 2e-3
+"""By what share the sums of the outputs may differ from image to image, for probabilities in half precision too."""
+_MANY = 10
+"""Images whose outputs tell probabilities by equal sums, whatever these come to."""
 
 
 def to_logits(model: Any) -> Any:
-    """Return a model of the same layers and weights that ends in logits (n, classes).
+    """Return a model of the same predictions that ends in logits (n, classes).
 
-    A model that already does is returned as it is. Otherwise the last layer's softmax is left out; all other
-    layers are shared with ``model``.
+    A model that already does is returned as it is. A softmax at its end is left out, with the functions behind it that rise
+    with each probability, such as a logarithm or a positive factor. A combination of softmaxes, such as their average,
+    becomes its exact logarithm. All other layers are shared with ``model``.
 
     Raises:
         StageError: the model has not exactly one output (n, classes), or ends in another activation than softmax.
@@ -23,52 +36,118 @@ def to_logits(model: Any) -> Any:
     if len(model.inputs) != 1 or len(model.outputs) != 1 or len(model.outputs[0].shape) != 2:
         shapes = [tuple(output.shape) for output in model.outputs]
         raise StageError(f"expected a model with one input and one output (n, classes), received outputs {shapes}")
-    last = model.layers[-1]
-    activation = _activation(last)
-    if activation == "linear":
-        _refuse_hidden_softmax(model)
-        return model
-    if activation != "softmax":
-        raise StageError(
-            f"layer '{last.name}' ends the model in {activation}; expected logits or softmax: a classifier of "
-            "single-label images has no other output, so train it with one of these"
-        )
-    if hasattr(last, "kernel"):
-        return _with_linear(model, last)
-    return backend.keras().Model(model.inputs[0], last.input)
+    logits, _ = _logits(model.outputs[0])
+    return model if logits is None else backend.keras().Model(model.inputs[0], logits)
 
 
-def _activation(layer: Any) -> str:
-    """Return the name of the activation a layer ends in; ``linear`` where it has none."""
-    layers = backend.keras().layers
-    if isinstance(layer, layers.Softmax):
-        if layer.axis not in (-1, 1):
-            raise StageError(f"layer '{layer.name}': expected softmax over the classes, received axis {layer.axis}")
-        return "softmax"
-    if isinstance(layer, backend.keras().Model) and (inner := _activation(layer.layers[-1])) != "linear":
-        raise StageError(
-            f"layer '{layer.name}' is a model that ends in {inner}; expected logits: save it without the model around it"
-        )
-    if isinstance(layer, layers.ReLU | layers.LeakyReLU | layers.ELU | layers.PReLU):
-        return str(type(layer).__name__)
-    activation = getattr(layer, "activation", None)
-    return "linear" if activation is None else str(getattr(activation, "__name__", activation))
+def rescores(model: Any) -> bool:
+    """Return whether ``to_logits`` does more to a model than to leave out the one softmax that it ends in."""
+    logits, plain = _logits(model.outputs[0])
+    return logits is not None and not plain
 
 
-def _with_linear(model: Any, last: Any) -> Any:
-    linear = like(last, activation="linear")
-    logits = linear(last.input)
-    inherit(linear, last)
-    return backend.keras().Model(model.inputs[0], logits)
+def are_probabilities(outputs: Images) -> bool:
+    """Return whether outputs (n, classes) are probabilities up to a common factor: none negative, and all sums equal."""
+    sums = outputs.sum(axis=1, dtype=np.float64)
+    if not len(sums) or (outputs < 0).any() or (sums <= 0).any():
+        return False
+    one = np.abs(sums - 1).max() < _EVEN
+    varied = len(sums) >= _MANY and (outputs != outputs[0]).any()
+    return bool(one or (varied and np.ptp(sums) < _EVEN * sums.mean()))
 
 
-def _refuse_hidden_softmax(model: Any) -> None:
-    """Refuse a softmax that only layers without arithmetic separate from the output."""
-    for layer in reversed(model.layers):
-        if type(layer).__name__ in _SHAPE_ONLY:
-            continue
-        if (activation := _activation(layer)) in ("softmax", "sigmoid") and layer is not model.layers[-1]:
+def logarithm_of(model: Any) -> Any:
+    """Return a model that gives the logarithms of another's outputs, which are probabilities; at least that of ``FLOOR``."""
+    ops = backend.keras().ops
+    probabilities = ops.cast(model.outputs[0], "float32")
+    return backend.keras().Model(model.inputs[0], ops.log(ops.maximum(probabilities, FLOOR)))
+
+
+def _logits(output: Tensor) -> tuple[Tensor | None, bool]:
+    """Return the tensor to end in, ``None`` where it is the output itself, and whether but one softmax is left out.
+
+    Raises:
+        StageError: the output is one of an activation other than softmax.
+    """
+    _check_ending(output)
+    chain, logarithm = _chain(output), Logarithm()
+    places = [place for place, tensor in enumerate(chain) if activation(made_by(tensor)[0]) == "softmax"]
+    last = places[-1] if places else -1
+    if last != len(chain) - 1 and (logs := logarithm.of(chain[-1])) is not None:
+        if logarithm.sigmoids:
+            raise StageError(_refusal(logarithm.sigmoids[0], "sigmoid"))
+        return logs, False
+    if not places:
+        return None, False
+    plain = len(places) == 1 and all(_changes_nothing(made_by(tensor)[0]) for tensor in chain[:last])
+    return logarithm.before_activation(*made_by(chain[last])), plain
+
+
+def _chain(output: Tensor) -> list[Tensor]:
+    """Return a tensor, what it rises with, what that rises with, and so on."""
+    chain, classes = [output], output.shape[-1]
+    while (argument := _argument(chain[-1], classes)) is not None:
+        chain.append(argument)
+    return chain
+
+
+def _argument(tensor: Tensor, classes: int) -> Tensor | None:
+    """Return the tensor of which another is a function that leaves the largest of each image the largest."""
+    operation, operands = made_by(tensor)
+    kind = type(operation).__name__
+    if not operands:
+        return None
+    if _changes_nothing(operation):
+        return operands[0]
+    if kind in _RISING or (kind == "Activation" and activation(operation) in ("softmax", "log_softmax")):
+        if getattr(operation, "axis", -1) not in (-1, 1):
             raise StageError(
-                f"layer '{layer.name}' ({activation}) is followed by a reshaping layer; end the model in logits"
+                f"layer '{operation.name}': expected softmax over the classes, received axis {operation.axis}"
             )
-        return
+        return operands[0]
+    if kind == "Rescaling":
+        return operands[0] if np.ndim(operation.scale) == np.ndim(operation.offset) == 0 < operation.scale else None
+    if kind == "Clip":
+        return operands[0] if operation.x_min < 1 / classes and operation.x_max >= 0.5 else None
+    return _argument_beside_constant(kind, operands, classes)
+
+
+def _argument_beside_constant(kind: str, operands: list[Any], classes: int) -> Tensor | None:
+    is_tensor = backend.keras().utils.is_keras_tensor
+    tensors = [operand for operand in operands if is_tensor(operand)]
+    numbers = [operand for operand in operands if not is_tensor(operand) and np.ndim(operand) == 0]
+    if len(tensors) != 1 or len(numbers) != 1:
+        return None
+    number = float(numbers[0])
+    rises = {
+        "Add": True,
+        "Subtract": tensors[0] is operands[0],
+        "Multiply": number > 0,
+        "Divide": tensors[0] is operands[0] and number > 0,
+        "TrueDivide": tensors[0] is operands[0] and number > 0,
+        "Maximum": number < 1 / classes,
+    }
+    return tensors[0] if rises.get(kind, False) else None
+
+
+def _changes_nothing(operation: Any) -> bool:
+    kind = type(operation).__name__
+    return kind in UNCHANGED or (kind == "Activation" and activation(operation) == "linear")
+
+
+def _check_ending(tensor: Tensor) -> None:
+    """Refuse an activation other than softmax that nothing but a change of shape separates from the output."""
+    operation, operands = made_by(tensor)
+    if isinstance(operation, backend.keras().Model):
+        _check_ending(operation.outputs[0])
+    elif _changes_nothing(operation) or type(operation).__name__ in _SHAPED:
+        _check_ending(operands[0])
+    elif (name := activation(operation)) not in ("linear", "softmax", "log_softmax"):
+        raise StageError(_refusal(operation.name, name))
+
+
+def _refusal(layer: str, name: str) -> str:
+    return (
+        f"layer '{layer}' ends the model in {name}; expected logits or softmax: a classifier of "
+        "single-label images has no other output, so train it with one of these"
+    )

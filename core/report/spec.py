@@ -174,7 +174,7 @@ class Experiment:
     axes it varies over itself; both serve the warnings. ``costs`` has a row for each
     piece of work: its label as ``stage``, what it is, and numbers (``seconds``, ``images``, ``peak_memory`` in
     bytes); ``reduced`` says of works that were made with less than the file says, when memory ran out, with what;
-    ``damaged`` are works whose artefacts are not what was written;
+    ``damaged`` are works whose artefacts are not what was written; ``remarks`` are sentences of stages about what they made;
     ``failures`` are rows of plain values; ``resolved`` is the experiment file as run;
     ``examples``, ``localisation`` and ``scores`` are what there is to look at.
     """
@@ -193,6 +193,7 @@ class Experiment:
     costs: Sequence[Mapping[str, Any]] = ()
     reduced: Mapping[str, str] = field(default_factory=dict)
     damaged: Sequence[str] = ()
+    remarks: Sequence[str] = ()
     failures: Sequence[Mapping[str, Any]] = ()
     resolved: str = ""
     examples: Sequence[ImageGrid | ClassGrid] = ()

@@ -21,7 +21,7 @@ Rows = list[dict[str, Any]]
 
 
 def warnings(frame: pd.DataFrame, experiment: Experiment) -> list[str]:
-    """Return one sentence for every attack that does worse where it should do better, or has no gradient, and for what was made with less or is damaged.
+    """Return one sentence for every attack that does worse where it should do better, or has no gradient, and for what was made with less, is damaged or is remarked on.
 
     Source: Carlini et al. (2019), On Evaluating Adversarial Robustness, sections 4 and 5.
     """
@@ -33,6 +33,7 @@ def warnings(frame: pd.DataFrame, experiment: Experiment) -> list[str]:
         f"{work}: what is stored is not what was written, and is not shown; --force makes it anew."
         for work in experiment.damaged
     ]
+    found += experiment.remarks
     for axis, parameter in experiment.strength.items():
         if parameter in STRENGTHS and axis in frame.columns:
             found += _weaker(frame, axis, parameter, experiment)

@@ -85,6 +85,9 @@ class Collection:
             localisation=localisation,
             scores=scores,
             damaged=tuple(sound.damaged),
+            remarks=tuple(
+                dict.fromkeys(f"{work.stage}: {said}" for work, meta in self._made for said in meta.get("remarks", ()))
+            ),
         )
 
     def failures(self) -> Iterator[dict[str, Any]]:

@@ -151,6 +151,8 @@ def perform(task: Task, root: Path, report: Report) -> Outcome:
         meta["prepared"] = before
     if task.reduced:
         meta["reduced"] = task.reduced
+    if run.remarks:
+        meta["remarks"] = run.remarks
     try:
         store.publish(task.fingerprint, artefact, {**meta, "cost": meter.as_dict(), "versions": versions()})
     except Exception as error:

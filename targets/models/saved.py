@@ -8,18 +8,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
+
 from core import backend
-from core.artefacts import DataInfo
+from core.artefacts import Data, DataInfo, Images
 from core.classifier import Classifier
-from core.component import File
+from core.component import PARTS, File
 from core.data.images import LUMA, Grey
 from core.families import Target
 from core.faults import StageError
 from core.networks.copies import connected
-from core.networks.rewire import to_logits
+from core.networks.rewire import are_probabilities, logarithm_of, rescores, to_logits
 from core.run import Run
 from targets.models.graph import Shape
 from targets.models.model_file import ModelFile
+
+_LOOKED_AT = 100
+"""Images of each part of the data set whose outputs show whether a model gives probabilities."""
+_RESCORED = (
+    "the saved model ends in probabilities other than by one softmax. Their logarithms take the place of logits: "
+    "predictions stay the same, and gradients do not vanish where a probability is nearly 1."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +36,8 @@ class Saved(Target):
     """A saved model: .keras, or .h5/.hdf5 of Keras 1, 2 or 3, whole or as weights with a JSON architecture.
 
     What the model expects of its input is stated by ``scale``, ``offset``, ``grey`` and ``channels_first``, which become
-    layers in front of it; flattening is added where its input is flat, and a softmax at its end is taken off. Only
+    layers in front of it; flattening is added where its input is flat, and a softmax at its end is taken off. A model that ends
+    in other probabilities (an average of softmaxes, say) gives their logarithms instead, and the report says so. Only
     layers that Keras itself provides are loaded, and HDF5 models only out of a closed list; no code of the file runs.
     Weights of a built-in network without a JSON file are the ``initial_weights`` of that network's target instead.
 
@@ -80,12 +90,19 @@ class Saved(Target):
             )
 
     def produce(self, run: Run) -> Classifier:
-        info = run[self.dataset].info
-        for _, message in self.fits(info):
+        data = run[self.dataset]
+        for _, message in self.fits(data.info):
             raise StageError(f"{self.path}: {message}")
-        classifier = Classifier(self._behind_conventions(to_logits(self._file.load()), info))
-        if classifier.num_classes != info.num_classes:
-            raise StageError(f"{self.path}: expected {info.num_classes} outputs, received {classifier.num_classes}")
+        saved = self._file.load()
+        classifier, rescored = Classifier(self._behind_conventions(to_logits(saved), data.info)), rescores(saved)
+        if classifier.num_classes != data.info.num_classes:
+            raise StageError(
+                f"{self.path}: expected {data.info.num_classes} outputs, received {classifier.num_classes}"
+            )
+        if are_probabilities(classifier.logits(_some(data))):
+            classifier, rescored = Classifier(logarithm_of(classifier.model)), True
+        if rescored:
+            run.remark(_RESCORED)
         return classifier
 
     @property
@@ -133,6 +150,12 @@ class Saved(Target):
             yield keras.layers.Permute((3, 1, 2), name="input_channels_first")
         if len(wanted) == 1:
             yield keras.layers.Flatten(name="input_flat")
+
+
+def _some(data: Data) -> Images:
+    """Return images of all parts, spread over each."""
+    parts = [data.part(name).x for name in PARTS]
+    return np.concatenate([part[:: max(1, len(part) // _LOOKED_AT)][:_LOOKED_AT] for part in parts])
 
 
 def _agree(wanted: Shape, given: Shape) -> bool:

@@ -261,7 +261,7 @@ class Trouble(Generator):
     framework = False
 
     data: Annotated[Ref[Examples], "images to pass on"]
-    how: Annotated[str, "raise, memory, kill, crash or hang"]
+    how: Annotated[str, "raise, memory, kill, crash, hang or remark"]
     unless: Annotated[str | None, "a file whose presence means that all is well"] = None
     counter: Annotated[str | None, "file that gets a line for every trouble"] = None
 
@@ -282,6 +282,8 @@ class Trouble(Generator):
                     signal.raise_signal(signal.SIGSEGV)
                 case "hang":
                     time.sleep(3600)
+                case "remark":
+                    run.remark("these images are odd.")
                 case _:
                     raise RuntimeError("asked to fail")
         data = run[self.data]

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from core import backend
+from core.classifier import Classifier
 from core.faults import StageError
-from core.networks.rewire import to_logits
+from core.networks import programs
+from core.networks.gradients import margin, value_and_gradient
+from core.networks.rewire import FLOOR, are_probabilities, logarithm_of, to_logits
 
-X = np.random.default_rng(0).random((5, 4, 4, 1), np.float32)
+RNG = np.random.default_rng(0)
+X = RNG.random((5, 4, 4, 1), np.float32)
 
 
 def model(*ending: Any) -> Any:
@@ -68,9 +73,17 @@ def test_rewired_models_keep_their_layers_and_can_be_saved(tmp_path: Any) -> Non
     [
         (lambda layers: [layers.Dense(3, activation="sigmoid", name="d")], "'d' ends the model in sigmoid"),
         (lambda layers: [layers.Dense(3), layers.ReLU(name="r")], "'r' ends the model in ReLU"),
-        (lambda layers: [layers.Dense(3), layers.Softmax(name="s"), layers.Reshape((3,))], "'s' .softmax. is followed"),
+        (
+            lambda layers: [layers.Dense(3, activation="sigmoid", name="d"), layers.Reshape((3,))],
+            "'d' ends the model in",
+        ),
+        (
+            lambda layers: [layers.Dense(3, activation="sigmoid", name="d"), layers.Rescaling(2.0)],
+            "'d' ends the model in",
+        ),
         (lambda layers: [layers.Reshape((4, 4, 1))], "one output .n, classes."),
-        (lambda layers: [nested(layers)], "is a model that ends in softmax"),
+        (lambda layers: [nested(layers, "sigmoid")], "'inner' ends the model in sigmoid"),
+        (lambda layers: [average(layers, "sigmoid")], "ends the model in sigmoid"),
     ],
 )
 def test_other_endings_are_refused(ending: Any, message: str) -> None:
@@ -78,6 +91,139 @@ def test_other_endings_are_refused(ending: Any, message: str) -> None:
         to_logits(model(*ending(backend.keras().layers)))
 
 
-def nested(layers: Any) -> Any:
+def nested(layers: Any, activation: str) -> Any:
     keras = backend.keras()
-    return keras.Sequential([keras.Input((16,)), layers.Dense(3, activation="softmax")])
+    return keras.Sequential([keras.Input((16,)), layers.Dense(3, activation=activation, name="inner")])
+
+
+def average(layers: Any, activation: str) -> Any:
+    keras = backend.keras()
+    inputs = keras.Input((16,))
+    members = [layers.Dense(3, activation=activation)(inputs) for _ in range(3)]
+    return keras.Model(inputs, layers.Average()(members))
+
+
+def combinations() -> dict[str, Any]:
+    """Return functions from a flat image to probabilities, or to what rises with them."""
+    keras = backend.keras()
+    layers, ops = keras.layers, keras.ops
+
+    def p(x: Any, scale: float = 1.0) -> Any:
+        """Return softmaxes of one direction, so that they agree however sure they are."""
+        kernel = keras.initializers.RandomNormal(stddev=scale, seed=7)
+        return layers.Dense(3, activation="softmax", kernel_initializer=kernel)(x)
+
+    def maps(x: Any) -> Any:
+        return layers.Conv2D(3, 2, activation="softmax")(layers.Reshape((4, 4, 1))(x))
+
+    return {
+        "average": lambda x: layers.Average()([p(x), p(x, 2), p(x, 3)]),
+        "average of models": lambda x: layers.Average()([nested(layers, "softmax")(x), nested(layers, "softmax")(x)]),
+        "mean by operations": lambda x: (p(x) + p(x, 2)) / 2,
+        "weighted mean": lambda x: 0.25 * p(x) + 0.75 * p(x, 2),
+        "mean of a stack": lambda x: ops.mean(ops.stack([p(x), p(x, 2)], axis=1), axis=1),
+        "sum": lambda x: layers.Add()([p(x), p(x, 2)]),
+        "rescaled average": lambda x: layers.Rescaling(100.0)(layers.Average()([p(x), p(x, 2)])),
+        "product": lambda x: layers.Multiply()([p(x), p(x, 2)]),
+        "pooled": lambda x: layers.GlobalAveragePooling2D()(maps(x)),
+        "rescaled": lambda x: layers.Rescaling(2.0, offset=-1.0)(p(x)),
+        "linear": lambda x: layers.Activation("linear")(p(x)),
+        "dropped": lambda x: layers.Dropout(0.5)(p(x)),
+        "reshaped": lambda x: layers.Flatten()(layers.Reshape((1, 3))(p(x))),
+        "of a map": lambda x: layers.Flatten()(layers.Conv2D(3, 4, activation="softmax")(layers.Reshape((4, 4, 1))(x))),
+        "operation": lambda x: ops.softmax(layers.Dense(3)(x)),
+        "twice": lambda x: ops.softmax(p(x)),
+        "nested": lambda x: nested(layers, "softmax")(x),
+        "logarithm": lambda x: ops.log(p(x)),
+        "logarithm with a floor": lambda x: ops.log(p(x) + 1e-7),
+        "clipped logarithm": lambda x: ops.log(ops.clip(p(x), 1e-7, 1.0)),
+        "logarithm of an average": lambda x: ops.log(layers.Average()([p(x), p(x, 2)])),
+        "by hand": lambda x: by_hand(ops, layers.Dense(3)(x)),
+        "half precision": lambda x: layers.Dense(3, activation="softmax", dtype="mixed_float16")(x),
+    }
+
+
+def by_hand(ops: Any, z: Any) -> Any:
+    powers = ops.exp(z)
+    return powers / ops.sum(powers, axis=-1, keepdims=True)
+
+
+CALM, FIERCE = RNG.random((40, 4, 4, 1), np.float32), RNG.random((40, 4, 4, 1), np.float32) * 100
+"""Images whose probabilities float32 holds, and images most of whose probabilities it rounds to 0 and 1."""
+
+
+@pytest.mark.parametrize("name", combinations())
+def test_combinations_of_softmaxes_become_their_logarithm(name: str, tmp_path: Path) -> None:
+    keras = backend.keras()
+    inputs = keras.Input((4, 4, 1))
+    backend.seed(1)
+    original = keras.Model(inputs, combinations()[name](keras.layers.Flatten()(inputs)))
+    rewired = to_logits(original)
+    assert rewired is not original
+    assert to_logits(rewired) is rewired
+    for images in (CALM, FIERCE):
+        before, logits = (np.asarray(m(images), np.float64) for m in (original, rewired))
+        assert np.isfinite(logits).all()
+        order = np.sort(before, axis=1)
+        clear = order[:, -1] - order[:, -2] > 1e-6
+        np.testing.assert_array_equal(logits.argmax(axis=1)[clear], before.argmax(axis=1)[clear])
+    # Where the probabilities are 1 and 0, the way out of the class is still known.
+    probabilities = softmax(np.asarray(rewired(FIERCE), np.float64))
+    sure = probabilities.max(axis=1) > 0.999
+    assert sure.sum() > 5 or name == "pooled"
+    _, slope = programs.run_all(rewired, _margin_gradient, FIERCE, probabilities.argmax(axis=1))
+    assert (np.abs(slope[sure]).max(axis=(1, 2, 3)) > 1e-3).all()
+    classifier = Classifier(rewired)
+    classifier.save(tmp_path)
+    np.testing.assert_allclose(Classifier.load(tmp_path).logits(CALM), rewired(CALM), rtol=1e-3, atol=1e-3)
+
+
+def _margin_gradient(call: Any, x: Any, y: Any) -> Any:
+    return value_and_gradient(lambda images: margin(call(images), y), x)
+
+
+@pytest.mark.parametrize("name", ["average", "average of models", "weighted mean", "pooled", "product", "by hand"])
+def test_the_logarithm_is_exact(name: str) -> None:
+    keras = backend.keras()
+    inputs = keras.Input((4, 4, 1))
+    original = keras.Model(inputs, combinations()[name](keras.layers.Flatten()(inputs)))
+    np.testing.assert_allclose(np.exp(to_logits(original)(CALM)), original(CALM), rtol=1e-4)
+
+
+def test_what_is_done_to_logits_is_left_alone() -> None:
+    layers, ops = backend.keras().layers, backend.keras().ops
+    x = backend.keras().Input((4, 4, 1))
+    z = layers.Dense(3)(layers.Flatten()(x))
+    gate = layers.Dense(3, activation="sigmoid")(layers.Flatten()(x))
+    for tensor in (
+        layers.Rescaling(0.1)(z),
+        ops.log_softmax(z),
+        layers.Dense(3)(ops.softmax(z)),
+        30 * ops.tanh(z / 30),
+        z * gate,
+        layers.Dropout(0.5)(z),
+    ):
+        original = backend.keras().Model(x, tensor)
+        assert to_logits(original) is original
+    tempered = to_logits(backend.keras().Model(x, ops.softmax(z / 10)))
+    np.testing.assert_allclose(tempered(X), np.asarray(backend.keras().Model(x, z)(X)) / 10, rtol=1e-5)
+
+
+def test_probabilities_are_told_by_their_sums() -> None:
+    logits = RNG.normal(size=(50, 4))
+    shares = softmax(logits).astype(np.float32)
+    assert are_probabilities(shares)
+    assert are_probabilities(shares[:1])
+    assert are_probabilities(3 * shares)
+    assert are_probabilities(shares.astype(np.float16).astype(np.float32))
+    for other in (logits, np.log(shares), np.abs(logits), 1 / (1 + np.exp(-logits)), 3 * shares[:1], np.ones((50, 4))):
+        assert not are_probabilities(other.astype(np.float32))
+
+
+def test_the_logarithm_of_any_probabilities_is_finite() -> None:
+    keras = backend.keras()
+    probabilities = keras.Sequential([keras.Input((3,)), keras.layers.Softmax(), keras.layers.Lambda(lambda p: p)])
+    z = np.array([[0, 1, 3], [0, 300, 100]], np.float32)
+    logs = np.asarray(logarithm_of(probabilities)(z))
+    np.testing.assert_allclose(logs[0], np.log(softmax(z[:1])[0]), rtol=1e-5)
+    np.testing.assert_allclose(logs[1], [np.log(FLOOR), 0, np.log(FLOOR)], rtol=1e-5)

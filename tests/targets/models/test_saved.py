@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from core import backend
-from core.artefacts import DataInfo
+from core.artefacts import Data, DataInfo
 from core.classifier import Classifier
 from core.faults import StageError
 from targets.models.saved import Saved
-from tests.targets.models.support import DATASET, blank, run, write_legacy
+from tests.targets.models.support import DATASET, blank, examples, run, write_legacy
+from tests.targets.models.support import data as data_of
 
 RNG = np.random.default_rng(0)
 COLOUR = RNG.random((3, 6, 6, 3), np.float32)
@@ -244,7 +245,7 @@ def test_an_archive_has_its_own_architecture(tmp_path: Path) -> None:
 def test_checking_a_file_imports_no_framework(tmp_path: Path) -> None:
     network((6, 6, 3)).save(path := tmp_path / "model.keras")
     script = (
-        "import sys; from core.artefacts import DataInfo; from core.component import Ref; "
+        "import sys; from core.artefacts import Data, DataInfo; from core.component import Ref; "
         "from targets.models.saved import Saved; "
         f"s = Saved(dataset=Ref('d'), path={str(path)!r}); "
         "assert not list(s.check()) and not list(s.fits(DataInfo((6, 6, 3), tuple('abcde')))); "
@@ -290,3 +291,51 @@ def test_a_quantised_model_comes_back(tmp_path: Path, mode: str) -> None:
     model.layers[1].quantize(mode)
     model.save(path := tmp_path / "model.keras")
     np.testing.assert_allclose(load(path, (6, 6, 3)).logits(COLOUR), model(COLOUR), rtol=1e-4, atol=1e-5)
+
+
+def probabilities_of(name: str) -> Any:
+    keras = backend.keras()
+    layers = keras.layers
+    inputs = keras.Input((6, 6, 3))
+    p = [layers.Dense(5, activation="softmax")(layers.Flatten()(inputs)) for _ in range(2)]
+    maps = layers.Conv2D(5, 3, padding="same", activation="softmax")(inputs)
+    mixture = np.full((5, 5), 0.1, np.float32) + 0.5 * np.eye(5, dtype=np.float32)
+    ends = {
+        "average": lambda: layers.Average()(p),
+        "windows": lambda: layers.GlobalAveragePooling2D()(layers.AveragePooling2D(2)(maps)),
+        "label noise": lambda: layers.Dense(
+            5, use_bias=False, kernel_initializer=keras.initializers.Constant(mixture.tolist())
+        )(p[0]),
+        "percentages": lambda: 100 * p[0],
+        "logits": lambda: layers.Dense(5)(p[0]),
+        "softmax": lambda: p[0],
+        "log-softmax": lambda: keras.ops.log_softmax(layers.Dense(5)(p[0])),
+    }
+    return keras.Model(inputs, ends[name]())
+
+
+@pytest.mark.parametrize("name", ["average", "windows", "label noise", "percentages"])
+def test_a_model_of_probabilities_gives_their_logarithms_and_says_so(tmp_path: Path, name: str) -> None:
+    model = probabilities_of(name)
+    model.save(path := tmp_path / "model.keras")
+    data = several((6, 6, 3))
+    surroundings = run({DATASET: data})
+    classifier = Saved(dataset=DATASET, path=str(path)).produce(surroundings)
+    outputs = np.asarray(model(data.train.x))
+    expected = outputs / outputs.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(probabilities(classifier.logits(data.train.x)), expected, rtol=1e-4)
+    assert len(surroundings.remarks) == 1
+    assert "ends in probabilities other than by one softmax" in surroundings.remarks[0]
+
+
+@pytest.mark.parametrize("name", ["logits", "softmax", "log-softmax"])
+def test_nothing_is_said_of_logits_and_of_one_softmax(tmp_path: Path, name: str) -> None:
+    probabilities_of(name).save(path := tmp_path / "model.keras")
+    surroundings = run({DATASET: several((6, 6, 3))})
+    Saved(dataset=DATASET, path=str(path)).produce(surroundings)
+    assert surroundings.remarks == []
+
+
+def several(shape: tuple[int, int, int]) -> Data:
+    x = np.random.default_rng(5).random((30, *shape), np.float32)
+    return data_of(examples(x, np.arange(30) % 5))

@@ -1,0 +1,26 @@
+"""What stages remark about what they made, which the report warns of, however the artefact came to be there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+Run = Callable[..., tuple[int, str]]
+Write = Callable[..., Path]
+
+ODD = """
+name: odd
+seeds: [1, 2]
+datasets: {grey: {type: plain}}
+generate: {strange: {type: trouble, data: grey, how: remark}}
+evaluate: {shade: {type: shade, examples: [strange]}}
+"""
+
+
+def test_a_remark_is_a_warning_of_every_report_that_shows_the_artefact(run: Run, write: Write, tmp_path: Path) -> None:
+    for text in (ODD, ODD + "description: made before\n"):
+        code, said = run(write(text))
+        assert code == 0, said
+        assert said.count("warning: strange: these images are odd.") == 1
+    report = tmp_path / "outputs" / "odd" / "report.html"
+    assert report.read_text(encoding="utf-8").count("strange: these images are odd.") == 1
