@@ -89,7 +89,8 @@ class ModelFile:
             model = keras.Model(inputs, self.graph.connect(inputs, legacy.layer))
         except ValueError as error:
             raise StageError(f"{self.path}: the layers do not fit together: {error}") from error
-        weights.load(model, self.path, by_name=True)
+        described_on = self._config.get("backend")
+        weights.load(model, self.path, by_name=True, described_on=described_on)
         return model
 
     @property

@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from core import backend
 from core.faults import StageError
 
 Array = NDArray[np.float32]
@@ -40,11 +41,29 @@ def is_legacy(path: Path) -> bool:
         return "layer_names" in root.attrs or "layer_names0" in root.attrs
 
 
-def load(model: Any, path: Path, *, by_name: bool) -> None:
+def backend_of(path: Path) -> str | None:
+    """Return the backend that the weights of a file of Keras 1 or 2 were saved with, where the file says so."""
+    with h5py.File(path, "r") as file:
+        stated = [part.attrs["backend"] for part in (file.get("model_weights", file), file) if "backend" in part.attrs]
+    return _text(stated[0]).lower() if stated else None
+
+
+def load(model: Any, path: Path, *, by_name: bool, described_on: str | None = None) -> None:
     """Put the weights of a file into a model, layer by layer: by their names, or else in order.
 
+    Theano turns kernels by half a turn where the other backends do not, so the kernels of its plain convolutions are turned
+    here. Those of its depthwise and separable convolutions are stored as everywhere else.
+
+    Args:
+        model: a Keras model.
+        path: HDF5 weights of Keras 1, 2 or 3.
+        by_name: whether layers are told by their names.
+        described_on: the backend that the model's architecture was written with, where that is stated.
+
     Raises:
-        StageError: the layers or the shapes of their weights differ.
+        StageError: the layers or the shapes of their weights differ, or it is not known whether kernels are Theano's.
+
+    Source: Keras 2.3.1, ``preprocess_weights_for_loading`` and ``conv_utils.convert_kernel``.
     """
     if h5py.is_hdf5(path) and not is_legacy(path):
         _load_current(model, path)
@@ -61,6 +80,7 @@ def load(model: Any, path: Path, *, by_name: bool) -> None:
         if by_name
         else zip(layers.values(), found.values(), strict=True)
     )
+    theano = _from_theano(model, path, described_on)
     for layer, weights in pairs:
         expected, received = [tuple(w.shape) for w in layer.weights], [w.shape for w in weights]
         if expected != received:
@@ -68,7 +88,24 @@ def load(model: Any, path: Path, *, by_name: bool) -> None:
                 f"{path}: layer '{layer.name}': expected weights {expected}, received {received}; "
                 "the file belongs to another network"
             )
+        if theano and _convolves(layer):
+            weights[0] = weights[0][::-1, ::-1]
         layer.set_weights(weights)
+
+
+def _from_theano(model: Any, path: Path, described_on: str | None) -> bool:
+    stated = backend_of(path)
+    if stated is None and described_on == "theano" and any(map(_convolves, model.layers)):
+        raise StageError(
+            f"{path}: the architecture was written with Theano, whose kernels are turned by half a turn, but the weights do not "
+            "say what they were saved with; give the file the attribute `backend`: theano or tensorflow"
+        )
+    return stated == "theano"
+
+
+def _convolves(layer: Any) -> bool:
+    """Return whether a layer is a plain convolution of more than one pixel."""
+    return isinstance(layer, backend.keras().layers.Conv2D) and layer.kernel_size != (1, 1)
 
 
 def _load_current(model: Any, path: Path) -> None:
@@ -87,4 +124,8 @@ def _names(group: Any, attribute: str) -> Iterator[str]:
         keys.append(key)
     for key in keys:
         for name in group.attrs[key]:
-            yield name.decode() if isinstance(name, bytes) else str(name)
+            yield _text(name)
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

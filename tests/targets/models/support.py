@@ -39,13 +39,21 @@ def run(artefacts: Mapping[Ref[Any], Any], seed: int = 0) -> Run:
 
 
 def write_legacy(
-    path: Path, layers: Sequence[tuple[str, Sequence[np.ndarray]]], config: Mapping[str, Any] | None = None
+    path: Path,
+    layers: Sequence[tuple[str, Sequence[np.ndarray]]],
+    config: Mapping[str, Any] | None = None,
+    backend: str | None = None,
 ) -> Path:
-    """Write an HDF5 file as Keras 1 and 2 did: weights only, or a whole model where a configuration is given."""
+    """Write an HDF5 file as Keras 1 and 2 did: weights only, or a whole model where a configuration is given.
+
+    ``backend`` is what Keras 2 noted beside the weights.
+    """
     with h5py.File(path, "w") as file:
         root = file.create_group("model_weights") if config else file
         if config:
             file.attrs["model_config"] = json.dumps(config).encode()
+        if backend:
+            root.attrs["backend"] = backend.encode()
         root.attrs["layer_names"] = [name.encode() for name, _ in layers]
         for name, arrays in layers:
             group = root.create_group(name)

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
@@ -136,3 +137,54 @@ def test_a_layer_that_is_called_twice_is_refused() -> None:
     graph = parse({"class_name": "Model", "config": {"layers": layers, **ends}})
     with pytest.raises(StageError, match=r"layer 'a' \(Dense\) is called 2 times"):
         graph.connect(0, lambda node: lambda tensor: tensor)
+
+
+TURNED: list[tuple[str, list[np.ndarray]]] = [("c", [KERNEL[::-1, ::-1], BIAS]), ("r", []), ("f", []), ("d", [DENSE])]
+
+
+@pytest.mark.parametrize("conv", [CONV_1, CONV_2], ids=["keras 1", "keras 2"])
+@pytest.mark.parametrize("whole", [True, False])
+def test_kernels_that_theano_saved_are_turned(tmp_path: Path, conv: Any, whole: bool) -> None:
+    """True convolution with a kernel is correlation with the kernel turned by half a turn."""
+    dense = DENSE_1 if conv is CONV_1 else DENSE_2
+    config = sequential(conv, LEAKY, raw("Flatten", "f"), dense) | {"backend": "theano"}
+    path = write_legacy(tmp_path / "m.h5", TURNED, config if whole else None, backend="theano")
+    architecture = None if whole else tmp_path / "m.json"
+    if architecture:
+        architecture.write_text(json.dumps(config))
+    np.testing.assert_allclose(ModelFile(path, architecture).load()(X), probabilities(), rtol=1e-4)
+
+
+@pytest.mark.parametrize("stated", ["tensorflow", "cntk", "jax", "plaidml"])
+def test_kernels_of_other_backends_stay(tmp_path: Path, stated: str) -> None:
+    """The backend of the weights counts, and not the one that their architecture was written with."""
+    config = sequential(CONV_2, LEAKY, raw("Flatten", "f"), DENSE_2) | {"backend": "theano"}
+    path = write_legacy(tmp_path / "m.h5", WEIGHTS, config, backend=stated)
+    np.testing.assert_allclose(ModelFile(path).load()(X), probabilities(), rtol=1e-4)
+
+
+def test_a_backend_beside_the_whole_model_counts_too(tmp_path: Path) -> None:
+    path = write_legacy(tmp_path / "m.h5", TURNED, sequential(CONV_1, LEAKY, raw("Flatten", "f"), DENSE_1))
+    with h5py.File(path, "a") as file:
+        file.attrs["backend"] = "theano"
+    np.testing.assert_allclose(ModelFile(path).load()(X), probabilities(), rtol=1e-4)
+
+
+def test_a_backend_that_only_the_architecture_states_is_asked_for(tmp_path: Path) -> None:
+    config = sequential(CONV_1, LEAKY, raw("Flatten", "f"), DENSE_1) | {"backend": "theano"}
+    path = write_legacy(tmp_path / "m.h5", WEIGHTS, config)
+    with pytest.raises(StageError, match="give the file the attribute `backend`"):
+        ModelFile(path).load()
+
+
+@pytest.mark.parametrize("kind", ["DepthwiseConv2D", "SeparableConv2D"])
+def test_depthwise_kernels_are_stored_alike_by_all(tmp_path: Path, kind: str) -> None:
+    options = {"depth_multiplier": 1, "kernel_size": [2, 2], "use_bias": False, "batch_input_shape": [None, 4, 4, 1]}
+    options |= {"filters": 1} if kind == "SeparableConv2D" else {}
+    kernel = RNG.normal(size=(2, 2, 1, 1)).astype(np.float32)
+    arrays = [kernel, np.ones((1, 1, 1, 1), np.float32)][: 1 + (kind == "SeparableConv2D")]
+    for stated in ("theano", "tensorflow"):
+        path = write_legacy(tmp_path / f"{stated}.h5", [("s", arrays)], sequential(raw(kind, "s", **options)), stated)
+        windows = np.lib.stride_tricks.sliding_window_view(X[..., 0], (2, 2), axis=(1, 2))
+        expected = np.einsum("nijab,ab->nij", windows, kernel[..., 0, 0])
+        np.testing.assert_allclose(np.asarray(ModelFile(path).load()(X))[..., 0], expected, rtol=1e-4, atol=1e-5)
