@@ -11,6 +11,7 @@ from core import backend
 from core.artefacts import Artefact, Images, Labels
 from core.faults import StageError
 from core.networks import programs
+from core.networks.finite import check_answers, check_weights
 from core.networks.gradients import margin, value_and_gradient
 from core.networks.programs import Call, Tensor
 from core.networks.rewire import to_logits
@@ -24,7 +25,7 @@ class Classifier(Artefact):
     unsaturated gradients.
 
     Raises:
-        StageError: the model's input or output has another shape, or it does not end in logits.
+        StageError: the model's input or output has another shape, it does not end in logits, or a weight is not finite.
     """
 
     kind: ClassVar[str] = "classifier"
@@ -37,6 +38,7 @@ class Classifier(Artefact):
             )
         if to_logits(model) is not model:
             raise StageError("classifier: expected a model that ends in logits, received softmax; use to_logits(model)")
+        check_weights(model)
         self.model = model
 
     @property
@@ -51,11 +53,21 @@ class Classifier(Artefact):
         return int(self.model.output_shape[-1])
 
     def logits(self, x: Images) -> Images:
-        """Return the logits of images, float32 (n, classes)."""
-        return programs.run_all(self.model, _logits, x)[0]
+        """Return the logits of images, float32 (n, classes).
+
+        Raises:
+            StageError: some are not finite.
+        """
+        logits = programs.run_all(self.model, _logits, x)[0]
+        check_answers(logits)
+        return logits
 
     def predict(self, x: Images) -> Labels:
-        """Return the predicted labels of images, int64 (n,)."""
+        """Return the predicted labels of images, int64 (n,).
+
+        Raises:
+            StageError: some logits are not finite.
+        """
         labels: Labels = np.argmax(self.logits(x), axis=1).astype(np.int64)
         return labels
 

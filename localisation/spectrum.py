@@ -14,6 +14,7 @@ from core import backend
 from core.artefacts import Artefact, Examples, read_json, write_json
 from core.classifier import Classifier
 from core.networks import programs
+from core.networks.finite import check_answers
 from core.networks.probe import Probe, UnitLayer, Values, unit_means
 from core.networks.programs import Call, Tensor
 from core.rankings import Indices, Scores
@@ -130,6 +131,7 @@ def count(
     for start in range(0, n, batch):
         x, y = np.asarray(examples.x[start : start + batch]), examples.y[start : start + batch]
         hits, logits = programs.run(probe.model, _hits, (x,), (threshold,), (conv_unit,), batch)
+        check_answers(logits)
         right = logits.argmax(axis=1) == y
         for row, which in enumerate((~right, right)):
             of_class = (np.arange(classes)[:, None] == y[which]).astype(np.float32)

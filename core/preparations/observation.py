@@ -13,6 +13,7 @@ from core.classifier import Classifier
 from core.component import Ref
 from core.networks import programs
 from core.networks.activations import SOFTMAX, Activations, on_disk
+from core.networks.finite import check_answers
 from core.networks.probe import UnitLayer
 from core.networks.programs import Call, Tensor
 from core.run import Progress, Run
@@ -55,7 +56,7 @@ def observe(
     With ``positions``, every position's value is kept besides, on disk.
 
     Raises:
-        StageError: the model is nested, so that its layers cannot be told.
+        StageError: the model is nested, so that its layers cannot be told, or logits are not finite.
     """
     layers, model = _watched(classifier.model)
     n, units, classes = len(x), sum(layer.units for layer in layers), classifier.num_classes
@@ -71,6 +72,7 @@ def observe(
         for array, part in zip(arrays, parts, strict=True):
             array[rows] = part
         progress(rows.stop, n, "images")
+    check_answers(logits)
     return Activations(layers, *arrays)
 
 

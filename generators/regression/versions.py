@@ -12,6 +12,7 @@ from core import backend
 from core.classifier import Classifier
 from core.faults import StageError
 from core.networks import programs
+from core.networks.finite import check_answers
 from core.networks.programs import Call, Tensor
 from generators.regression.pixels import Pixels, Values
 
@@ -73,6 +74,8 @@ class Versions:
 
     def _batch(self, x: Pixels) -> tuple[Values, Values, Values]:
         outputs = programs.run(self._model, _probabilities, [unit(x)], batch_size=_AT_ONCE)
+        for version, answers in zip(("old", "new"), outputs, strict=False):
+            check_answers(answers, f"the {version} version's probabilities")
         score = outputs[2][:, 0] if len(outputs) == 3 else np.zeros(len(x), np.float32)
         return outputs[0], outputs[1], score
 

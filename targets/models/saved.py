@@ -18,6 +18,7 @@ from core.data.images import LUMA, Grey
 from core.families import Target
 from core.faults import StageError
 from core.networks.copies import connected
+from core.networks.finite import check_weights
 from core.networks.rewire import are_probabilities, logarithm_of, rescores, to_logits
 from core.run import Run
 from targets.models.graph import Shape
@@ -94,13 +95,16 @@ class Saved(Target):
         for _, message in self.fits(data.info):
             raise StageError(f"{self.path}: {message}")
         saved = self._file.load()
-        classifier, rescored = Classifier(self._behind_conventions(to_logits(saved), data.info)), rescores(saved)
-        if classifier.num_classes != data.info.num_classes:
-            raise StageError(
-                f"{self.path}: expected {data.info.num_classes} outputs, received {classifier.num_classes}"
-            )
-        if are_probabilities(classifier.logits(_some(data))):
-            classifier, rescored = Classifier(logarithm_of(classifier.model)), True
+        try:
+            check_weights(saved)
+            model = self._behind_conventions(to_logits(saved), data.info)
+            classifier, rescored = Classifier(model), rescores(saved)
+            if classifier.num_classes != data.info.num_classes:
+                raise StageError(f"expected {data.info.num_classes} outputs, received {classifier.num_classes}")
+            if are_probabilities(classifier.logits(_some(data))):
+                classifier, rescored = Classifier(logarithm_of(classifier.model)), True
+        except StageError as error:
+            raise StageError(f"{self.path}: {error}") from None
         if rescored:
             run.remark(_RESCORED)
         return classifier

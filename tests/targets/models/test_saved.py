@@ -339,3 +339,15 @@ def test_nothing_is_said_of_logits_and_of_one_softmax(tmp_path: Path, name: str)
 def several(shape: tuple[int, int, int]) -> Data:
     x = np.random.default_rng(5).random((30, *shape), np.float32)
     return data_of(examples(x, np.arange(30) % 5))
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_a_file_of_weights_that_are_not_finite_is_refused(tmp_path: Path, suffix: str) -> None:
+    model = chain((6, 6, 3))
+    kernel = model.layers[1].get_weights()[0]
+    kernel[3, 2] = np.nan
+    model.layers[1].set_weights([kernel, model.layers[1].get_weights()[1]])
+    model.save(path := tmp_path / f"model{suffix}")
+    said = rf"model{suffix}: layer '{model.layers[1].name}': 1 of the 756 values of its weight 'kernel'"
+    with pytest.raises(StageError, match=said):
+        load(path, (6, 6, 3))
