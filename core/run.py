@@ -96,7 +96,8 @@ class Run:
 
     def remark(self, sentence: str) -> None:
         """Have the report warn of something about this stage's artefact that its reader must know."""
-        self.remarks.append(sentence)
+        if sentence not in self.remarks:
+            self.remarks.append(sentence)
 
     def rng(self, purpose: str = "") -> np.random.Generator:
         """Return the stage's random stream, or a separate one for a ``purpose``.

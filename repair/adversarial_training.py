@@ -103,7 +103,7 @@ class AdversarialTraining(Repair):
     def _initial(self, run: Run) -> Any:
         """Return a model of the same layers that shares no weights with the one to harden."""
         start, seed = self.start or ("fresh" if self.recipe == "gf" else "continued"), run.framework_seed()
-        model = training.copied(run[self.model].model, seed, weights=start == "continued")
+        model = training.copied(run[self.model].model, seed, weights=start == "continued", remark=run.remark)
         if start == "fresh" and self.as_published:
             _initialise_as_published(model, seed)
         return model

@@ -93,7 +93,9 @@ class GuidedRetraining(Repair):
             rows, note = np.sort(first), order.note
         x, y = _taken(sets, rows)
         seed = run.framework_seed()
-        model = training.copied(run[self.model].model, seed, weights=self.configuration != "scratch_all")
+        model = training.copied(
+            run[self.model].model, seed, weights=self.configuration != "scratch_all", remark=run.remark
+        )
         training.fit(
             model,
             x,

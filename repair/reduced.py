@@ -82,7 +82,7 @@ class ReducedTraining(Preparation, Reducing):
     def _trained(self, original: Any, images: Examples, number: int, run: Run, checkpoint: Checkpoint) -> Weights:
         seed = run.framework_seed() + number
         rows = stratified(images.y, self._size(images), run.rng(f"reduced {number}"))
-        model = training.copied(original, seed, weights=self.start == "continued")
+        model = training.copied(original, seed, weights=self.start == "continued", remark=run.remark)
         training.fit(
             model,
             images.x[rows],

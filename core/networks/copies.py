@@ -36,6 +36,30 @@ def renewed(model: Any) -> Any:
     return backend.keras().models.clone_model(model, clone_function=like, recursive=True)
 
 
+def restarted(model: Any) -> tuple[Any, tuple[str, ...]]:
+    """Return a model of the same layers to be trained from the beginning, and the layers that keep what they learnt.
+
+    What is trained gets new initial weights, and with it what moves along in training: the statistics of batch normalisation
+    and the vectors of spectral normalisation. What is not trained stays: the constants of a normalisation, layers that convert
+    the input, the weights of frozen and of quantised layers. Of these, the named ones differ from their initial values.
+    """
+    layers = backend.keras().layers
+    copy = renewed(model)
+    trained = {id(variable) for variable in model.trainable_variables}
+    keeping: dict[str, None] = {}
+    for own, other in _layers(copy, model):
+        if other.trainable and isinstance(other, layers.BatchNormalization | layers.SpectralNormalization):
+            continue
+        for variable, value in _weights(own, other):
+            if id(value) in trained:
+                continue
+            if not isinstance(other, layers.Normalization) and not _equal(variable, value):
+                keeping[other.name] = None
+            variable.assign(_read(value))
+    _finalise(copy)
+    return copy, tuple(keeping)
+
+
 def like(layer: Any, **changed: Any) -> Any:
     """Return a layer of the same configuration but for the ``changed`` options, with weights of its own."""
     if isinstance(layer, backend.keras().Model) and not changed:
@@ -50,7 +74,7 @@ def inherit(target: Any, source: Any) -> None:
     """Give a layer or model the weights of another of its configuration, and what goes with them."""
     for own, other in _layers(target, source):
         for variable, value in _weights(own, other):
-            variable.assign(value)
+            variable.assign(_read(value))
         for name in _CALIBRATED:
             if hasattr(other, name):
                 setattr(own, name, getattr(other, name))
@@ -103,8 +127,17 @@ def constants(model: Any) -> str:
 
 
 def flattened(model: Any) -> Iterator[Any]:
-    """Yield a layer or model and all layers in it, nested ones included."""
-    yield from model._flatten_layers()
+    """Yield a layer or model and all layers in it, nested ones included, each once."""
+    seen: set[int] = set()
+
+    def within(layer: Any) -> Iterator[Any]:
+        if id(layer) not in seen:
+            seen.add(id(layer))
+            yield layer
+            for inner in layer._layers:
+                yield from within(inner)
+
+    yield from within(model)
 
 
 def _layers(target: Any, source: Any) -> Iterator[tuple[Any, Any]]:
@@ -118,6 +151,15 @@ def _weights(own: Any, other: Any) -> Iterator[tuple[Any, Any]]:
     if len(by_name) == len(others) and {variable.name for variable in mine} == set(by_name):
         return ((variable, by_name[variable.name]) for variable in mine)
     return zip(mine, others, strict=True)
+
+
+def _equal(one: Any, other: Any) -> bool:
+    return bool(np.array_equal(_read(one), _read(other)))
+
+
+def _read(variable: Any) -> NDArray[Any]:
+    # JAX's arrays may be given up by whoever trains with them, so two models must not share one.
+    return np.array(backend.keras().ops.convert_to_numpy(variable))
 
 
 def _finalise(model: Any) -> None:

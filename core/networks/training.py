@@ -142,10 +142,21 @@ def fit_on_the_fly(
     return losses
 
 
-def copied(model: Any, seed: int, *, weights: bool) -> Any:
-    """Return a model of the same layers that shares none with the given one: with its weights, or with new initial ones."""
+def copied(model: Any, seed: int, *, weights: bool, remark: Callable[[str], None] = lambda sentence: None) -> Any:
+    """Return a model of the same layers that shares none with the given one: with its weights, or with new initial ones.
+
+    New weights are for what learns (``copies.restarted``); ``remark`` is told which layers keep what they learnt.
+    """
     backend.seed(seed)
-    return copies.copied(model) if weights else copies.renewed(model)
+    if weights:
+        return copies.copied(model)
+    copy, keeping = copies.restarted(model)
+    if keeping:
+        remark(
+            f"trained from new initial weights but for {', '.join(keeping)}: what does not learn, such as a frozen layer, "
+            "keeps what it had learnt before."
+        )
+    return copy
 
 
 def steps_per_call(n: int, batch_size: int) -> int:

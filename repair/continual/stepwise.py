@@ -54,7 +54,9 @@ class StepwiseRepair(ContinualRepair):
         original = run[self.model]
         images, tasks = self._images(run), self._tasks(original.num_classes)
         steps = (len(tasks),) if self.schedule == "joint" else tuple(range(1, len(tasks) + 1))
-        model = training.copied(original.model, run.framework_seed(), weights=self.start == "continued")
+        model = training.copied(
+            original.model, run.framework_seed(), weights=self.start == "continued", remark=run.remark
+        )
         renew(head_of(model), run.framework_seed())
         earlier = []
         with as_before(model):

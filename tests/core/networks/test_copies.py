@@ -170,3 +170,57 @@ def test_a_layer_that_inner_and_outer_models_share_stays_shared() -> None:
     copy = copies.copied(model)
     assert len(copy.weights) == len(model.weights) == 4
     np.testing.assert_array_equal(answers(copy), answers(model))
+
+
+def value(variable: Any) -> np.ndarray:
+    return np.array(backend.keras().ops.convert_to_numpy(variable))
+
+
+def test_a_fresh_start_resets_what_learns_and_keeps_what_does_not() -> None:
+    keras = backend.keras()
+    base = keras.Sequential(
+        [keras.Input((4, 4, 2)), layers().Conv2D(3, 2, name="frozen"), layers().BatchNormalization(name="frozen_norm")]
+    )
+    base.trainable = False
+    constant = keras.initializers.Constant(0.5)
+    model = keras.Sequential(
+        [
+            keras.Input((4, 4, 2)),
+            layers().Conv2D(2, 1, use_bias=False, kernel_initializer=constant, trainable=False, name="conversion"),
+            adapted(layers().Normalization(name="constants"), 2),
+            base,
+            layers().BatchNormalization(name="moving"),
+            layers().SpectralNormalization(layers().Conv2D(3, 2), name="spectral"),
+            layers().Flatten(),
+            layers().Dense(4, name="quantised"),
+            layers().Dense(3, name="logits"),
+        ]
+    )
+    rng = np.random.default_rng(1)
+    for layer in copies.flattened(model):
+        if layer.name not in ("constants", "conversion"):
+            for variable in layer._trainable_variables + layer._non_trainable_variables:
+                variable.assign(rng.uniform(1, 2, variable.shape))
+    model.get_layer("quantised").quantize("int8")
+
+    said: list[str] = []
+    fresh = copied(model, 7, weights=False, remark=said.append)
+    (sentence,) = said
+    assert "but for frozen, frozen_norm, quantised:" in sentence
+    old, new = ({layer.name: layer for layer in copies.flattened(m)} for m in (model, fresh))
+    for name in ("conversion", "constants", "frozen", "frozen_norm"):
+        for before, after in zip(old[name].weights, new[name].weights, strict=True):
+            np.testing.assert_array_equal(value(before), value(after))
+    np.testing.assert_array_equal(value(new["quantised"]._kernel), value(old["quantised"]._kernel))
+    np.testing.assert_array_equal(value(new["constants"].mean), value(old["constants"].mean))
+    for name, fixed in {"gamma": 1, "beta": 0, "moving_mean": 0, "moving_variance": 1}.items():
+        np.testing.assert_array_equal(value(getattr(new["moving"], name)), fixed)
+    assert np.abs(value(new["logits"].kernel)).max() < 1
+    assert np.abs(value(new["spectral"].vector_u)).max() < 1
+    assert (value(new["quantised"].bias) == 0).all()
+
+
+def test_nothing_is_said_where_everything_learns_or_only_converts() -> None:
+    said: list[str] = []
+    copied(network(adapted(layers().Normalization(), 2)), 7, weights=False, remark=said.append)
+    assert said == []
