@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
+from core import backend
 from core.artefacts import Data, DataInfo, Examples
 from core.component import Ref
 from core.run import Run
@@ -38,22 +39,27 @@ def run(artefacts: Mapping[Ref[Any], Any], seed: int = 0) -> Run:
     return Run("stage", seed, None, artefacts.__getitem__, lambda _: {}, lambda *_: None)
 
 
+def given(model: Any, x: np.ndarray) -> np.ndarray:
+    """Return what a Keras model gives, as NumPy has it on every backend."""
+    return np.array(backend.keras().ops.convert_to_numpy(model(x)))
+
+
 def write_legacy(
     path: Path,
     layers: Sequence[tuple[str, Sequence[np.ndarray]]],
     config: Mapping[str, Any] | None = None,
-    backend: str | None = None,
+    saved_on: str | None = None,
 ) -> Path:
     """Write an HDF5 file as Keras 1 and 2 did: weights only, or a whole model where a configuration is given.
 
-    ``backend`` is what Keras 2 noted beside the weights.
+    ``saved_on`` is the backend that Keras 2 notes beside the weights.
     """
     with h5py.File(path, "w") as file:
         root = file.create_group("model_weights") if config else file
         if config:
             file.attrs["model_config"] = json.dumps(config).encode()
-        if backend:
-            root.attrs["backend"] = backend.encode()
+        if saved_on:
+            root.attrs["backend"] = saved_on.encode()
         root.attrs["layer_names"] = [name.encode() for name, _ in layers]
         for name, arrays in layers:
             group = root.create_group(name)

@@ -12,7 +12,7 @@ from core.faults import StageError
 from targets.models import legacy
 from targets.models.graph import parse
 from targets.models.model_file import ModelFile
-from tests.targets.models.support import write_legacy
+from tests.targets.models.support import given, write_legacy
 
 RNG = np.random.default_rng(0)
 X = RNG.random((2, 4, 4, 1), np.float32)
@@ -61,7 +61,7 @@ def test_old_models_compute_what_their_configuration_says(tmp_path: Path, conv: 
 
     assert list(file.faults()) == []
     assert (file.graph.input_shape, file.graph.num_outputs) == ((4, 4, 1), 3)
-    np.testing.assert_allclose(file.load()(X), probabilities(), rtol=1e-4)
+    np.testing.assert_allclose(given(file.load(), X), probabilities(), rtol=1e-4)
 
 
 def test_functional_models_keep_their_branches(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_functional_models_keep_their_branches(tmp_path: Path) -> None:
     path = write_legacy(tmp_path / "m.hdf5", [("a", [a]), ("b", [b])], config)
     x = RNG.random((3, 2), np.float32)
 
-    np.testing.assert_allclose(ModelFile(path).load()(x), x @ a + x @ a @ b, rtol=1e-5)
+    np.testing.assert_allclose(given(ModelFile(path).load(), x), x @ a + x @ a @ b, rtol=1e-5)
 
 
 FIRST = raw("Dense", "d", units=3, batch_input_shape=[None, 2])
@@ -148,26 +148,26 @@ def test_kernels_that_theano_saved_are_turned(tmp_path: Path, conv: Any, whole: 
     """True convolution with a kernel is correlation with the kernel turned by half a turn."""
     dense = DENSE_1 if conv is CONV_1 else DENSE_2
     config = sequential(conv, LEAKY, raw("Flatten", "f"), dense) | {"backend": "theano"}
-    path = write_legacy(tmp_path / "m.h5", TURNED, config if whole else None, backend="theano")
+    path = write_legacy(tmp_path / "m.h5", TURNED, config if whole else None, saved_on="theano")
     architecture = None if whole else tmp_path / "m.json"
     if architecture:
         architecture.write_text(json.dumps(config))
-    np.testing.assert_allclose(ModelFile(path, architecture).load()(X), probabilities(), rtol=1e-4)
+    np.testing.assert_allclose(given(ModelFile(path, architecture).load(), X), probabilities(), rtol=1e-4)
 
 
 @pytest.mark.parametrize("stated", ["tensorflow", "cntk", "jax", "plaidml"])
 def test_kernels_of_other_backends_stay(tmp_path: Path, stated: str) -> None:
     """The backend of the weights counts, and not the one that their architecture was written with."""
     config = sequential(CONV_2, LEAKY, raw("Flatten", "f"), DENSE_2) | {"backend": "theano"}
-    path = write_legacy(tmp_path / "m.h5", WEIGHTS, config, backend=stated)
-    np.testing.assert_allclose(ModelFile(path).load()(X), probabilities(), rtol=1e-4)
+    path = write_legacy(tmp_path / "m.h5", WEIGHTS, config, saved_on=stated)
+    np.testing.assert_allclose(given(ModelFile(path).load(), X), probabilities(), rtol=1e-4)
 
 
 def test_a_backend_beside_the_whole_model_counts_too(tmp_path: Path) -> None:
     path = write_legacy(tmp_path / "m.h5", TURNED, sequential(CONV_1, LEAKY, raw("Flatten", "f"), DENSE_1))
     with h5py.File(path, "a") as file:
         file.attrs["backend"] = "theano"
-    np.testing.assert_allclose(ModelFile(path).load()(X), probabilities(), rtol=1e-4)
+    np.testing.assert_allclose(given(ModelFile(path).load(), X), probabilities(), rtol=1e-4)
 
 
 def test_a_backend_that_only_the_architecture_states_is_asked_for(tmp_path: Path) -> None:
@@ -187,4 +187,4 @@ def test_depthwise_kernels_are_stored_alike_by_all(tmp_path: Path, kind: str) ->
         path = write_legacy(tmp_path / f"{stated}.h5", [("s", arrays)], sequential(raw(kind, "s", **options)), stated)
         windows = np.lib.stride_tricks.sliding_window_view(X[..., 0], (2, 2), axis=(1, 2))
         expected = np.einsum("nijab,ab->nij", windows, kernel[..., 0, 0])
-        np.testing.assert_allclose(np.asarray(ModelFile(path).load()(X))[..., 0], expected, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(given(ModelFile(path).load(), X)[..., 0], expected, rtol=1e-4, atol=1e-5)
