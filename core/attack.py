@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.artefacts import Examples, Images, Labels
+from core.artefacts import DataInfo, Examples, Images, Labels
 from core.classifier import Classifier
 from core.component import AtOnce, Range, Ref
 from core.families import Generator
@@ -39,13 +40,26 @@ class Attack(Generator):
         return None
 
     @property
+    def whole(self) -> bool:
+        """Whether all images are perturbed in one call, because they share a perturbation or random draws."""
+        return False
+
+    @property
     def step_rule(self) -> str:
         """How far each step goes, in words, for the report."""
         return ""
 
+    def fits(self, info: DataInfo) -> Iterator[tuple[str, str]]:
+        if self.threat is not None and (fault := self.threat.misfit(info.shape)):
+            yield "eps", fault
+
     @abstractmethod
     def perturb(self, victim: Classifier, x: Images, y: Labels, rng: np.random.Generator) -> Images:
-        """Return ``x`` (n, h, w, c) perturbed so that ``victim`` does not give ``y`` (n,)."""
+        """Return ``x`` (n, h, w, c) perturbed so that ``victim`` does not give ``y`` (n,).
+
+        Unless ``whole``, an image must not depend on the others of its batch: draw from ``rng`` image by image, the same
+        amount for each, so that the images are the same at any ``batch_size``.
+        """
 
     @final
     def craft(self, victim: Classifier, x: Images, y: Labels, rng: np.random.Generator) -> Images:
@@ -59,10 +73,11 @@ class Attack(Generator):
         clean, victim = run[self.data], run[self.model]
         rng = run.rng()
         x = np.empty_like(clean.x)
-        for start in range(0, len(clean), self.batch_size):
-            batch = slice(start, start + self.batch_size)
+        size = max(1, len(clean)) if self.whole else self.batch_size
+        for start in range(0, len(clean), size):
+            batch = slice(start, start + size)
             x[batch] = self.craft(victim, np.asarray(clean.x[batch]), clean.y[batch], rng)
-            run.progress(min(start + self.batch_size, len(clean)), len(clean), "images")
+            run.progress(min(start + size, len(clean)), len(clean), "images")
         run.images += len(clean)
         info = honesty(self.tag, self.labels, self.step_rule, self.threat) | verdicts(victim, x, clean.y)
         return Examples(x=x, y=clean.y, index=clean.index, info=info)

@@ -74,6 +74,20 @@ class Range:
     le: float | None = None
     lt: float | None = None
 
+    def contains(self, value: float) -> bool:
+        """Return whether a number is within the bounds; what is not a number is not."""
+        return (
+            value == value
+            and (self.ge is None or value >= self.ge)
+            and (self.gt is None or value > self.gt)
+            and (self.le is None or value <= self.le)
+            and (self.lt is None or value < self.lt)
+        )
+
+    def __str__(self) -> str:
+        signs = (("more than", self.gt), ("at least", self.ge), ("less than", self.lt), ("at most", self.le))
+        return " and ".join(f"{sign} {bound:g}" for sign, bound in signs if bound is not None)
+
 
 @dataclass(frozen=True)
 class File:
@@ -176,6 +190,10 @@ class Component(ABC):
             for item in value if isinstance(value, tuple) else (value,):
                 if isinstance(item, Component):
                     yield from item.with_nested()
+
+    def depends_on(self, name: str) -> bool:
+        """Whether the artefact depends on a field marked ``AtOnce`` all the same, by more than rounding."""
+        return False
 
     @property
     def stochastic(self) -> bool:

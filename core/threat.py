@@ -16,6 +16,13 @@ TOLERANCE = 1e-5  # of the attack's own arithmetic
 PIXEL_ROUNDING = 2.0**-24  # of x + perturbation to float32, for x up to 1
 
 
+def step_fault(eps_step: float, eps: float) -> str:
+    """Return why an attack in a ball of radius ``eps`` should not take steps so long; nothing if it may."""
+    if eps_step <= 2 * eps * (1 + 1e-9):
+        return ""
+    return f"expected at most 2 x eps = {2 * eps:g}, the width of the ball, received {eps_step:g}"
+
+
 def distance(difference: Images, norm: Norm | Literal[0]) -> NDArray[np.float64]:
     """Return the norm of each image of a difference (n, h, w, c), as float64 (n,)."""
     flat = np.abs(difference.reshape(len(difference), -1))
@@ -38,6 +45,24 @@ class ThreatModel:
 
     norm: Norm
     eps: float
+
+    def fault(self) -> str:
+        """Return why no attack should have this radius on pixels from 0 to 1; nothing if one may."""
+        if not self.eps > 0:
+            return f"expected more than 0, received {self.eps:g}"
+        if self.norm == "inf" and self.eps > 1:
+            return f"expected at most 1, the range of a pixel, received {self.eps:g}; write 8/255 for 8"
+        return ""
+
+    def misfit(self, shape: tuple[int, int, int]) -> str:
+        """Return why the radius is too large for images of a shape; nothing if it is not."""
+        diameter = 1.0 if self.norm == "inf" else math.prod(shape) ** (1 / self.norm)
+        if self.eps <= diameter:
+            return ""
+        return (
+            f"expected at most {diameter:g}, the largest distance between two images of {' x '.join(map(str, shape))} "
+            f"in norm {self.norm}, received {self.eps:g}; pixels go from 0 to 1"
+        )
 
     def contains(self, difference: Images) -> NDArray[np.bool_]:
         """Return which images' perturbations lie inside the ball, up to rounding; bool (n,)."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core import backend
 from core.artefacts import Images
@@ -41,19 +44,48 @@ def projector(centre: Tensor, eps: Tensor, norm: Norm) -> Callable[[Tensor], Ten
     return lambda images: ops.clip(centre + shrink(images - centre, eps), 0.0, 1.0)
 
 
-def draw(rng: np.random.Generator, shape: tuple[int, ...], norm: Norm, eps: float) -> Images:
+def draw(
+    source: np.random.Generator | Iterable[np.random.Generator], shape: tuple[int, ...], norm: Norm, eps: float
+) -> Images:
     """Return perturbations (n, h, w, c) uniformly distributed in the ball, float32.
 
+    Numbers are drawn image by image, from one stream or from a stream for each image: so it does not matter how images
+    are cut into batches.
+
     Source: Barthe, Guedon, Mendelson and Naor (2005), A probabilistic approach to the geometry of the l_p^n-ball,
-    theorem 1.
+    theorem 1; the exponential it adds is half the square sum of two normals, or the size of a Laplace variable.
     """
+    size = math.prod(shape[1:])
     if norm == "inf":
-        unit: Images = rng.random(shape, np.float32)
-        return (unit * np.float32(2) - np.float32(1)) * np.float32(eps)
-    noise = rng.laplace(size=shape) if norm == 1 else rng.normal(scale=np.sqrt(0.5), size=shape)
-    total = (np.abs(noise) ** norm).sum(axis=(1, 2, 3), keepdims=True) + rng.exponential(size=(shape[0], 1, 1, 1))
-    inside: Images = (noise * (eps / total ** (1 / norm))).astype(np.float32)
-    return inside
+        unit: Images = _drawn(
+            source, lambda rng, out: rng.random(dtype=np.float32, out=out), shape[0], size, np.float32
+        )
+        return ((unit * np.float32(2) - np.float32(1)) * np.float32(eps)).reshape(shape)
+    if norm == 1:
+        noise = _drawn(source, _laplace, shape[0], size + 1)
+        total = np.abs(noise).sum(axis=1, keepdims=True)
+    else:
+        noise = _drawn(source, lambda rng, out: rng.standard_normal(out=out), shape[0], size + 2)
+        total = np.sqrt(np.square(noise).sum(axis=1, keepdims=True))
+    inside: Images = (noise[:, :size] * (eps / total)).astype(np.float32)
+    return inside.reshape(shape)
+
+
+def _laplace(rng: np.random.Generator, out: NDArray[Any]) -> None:
+    out[...] = rng.laplace(size=out.shape)
+
+
+def _drawn(
+    source: np.random.Generator | Iterable[np.random.Generator],
+    fill: Callable[[np.random.Generator, NDArray[Any]], object],
+    rows: int,
+    width: int,
+    dtype: type[np.floating[Any]] = np.float64,
+) -> NDArray[Any]:
+    drawn = np.empty((rows, width), dtype)
+    for part, rng in [(drawn, source)] if isinstance(source, np.random.Generator) else zip(drawn, source, strict=True):
+        fill(rng, part)
+    return drawn
 
 
 def _length(difference: Tensor, norm: Norm) -> Tensor:

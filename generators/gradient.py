@@ -18,8 +18,9 @@ from core.component import Range
 from core.networks import programs
 from core.networks.gradients import margin, value_and_gradient
 from core.networks.programs import Body, Call, Tensor
-from core.threat import Norm, ThreatModel
+from core.threat import Norm, ThreatModel, step_fault
 from generators.ball import ascent, draw, projector
+from generators.streams import Streams
 
 Loss = Literal["margin", "cross_entropy"]
 
@@ -59,27 +60,29 @@ class GradientAttack(Attack):
         return f"{rule}; steps longer than eps {self.eps:g}" if eps_step > self.eps else rule
 
     def check(self) -> Iterator[tuple[str, str]]:
-        if self.norm == "inf" and self.eps > 1:
-            yield "eps", f"expected at most 1, the range of a pixel, received {self.eps:g}; write 8/255 for 8"
-        if (eps_step := self.schedule[0]) > 2 * self.eps:
-            yield (
-                "eps_step",
-                f"expected at most 2 x eps = {2 * self.eps:g}, the width of the ball, received {eps_step:g}",
-            )
+        if fault := self.threat.fault():
+            yield "eps", fault
+        if fault := step_fault(self.schedule[0], self.eps):
+            yield "eps_step", fault
 
     def perturb(self, victim: Classifier, x: Images, y: Labels, rng: np.random.Generator) -> Images:
         starts = self.schedule[2]
-        # A stream per batch: how many starts one batch needs must not move the draws of the next.
-        (stream,) = rng.spawn(1)
-        noise = (draw(stream, x.shape, self.norm, self.eps) for _ in range(starts))
+        every = np.arange(len(x))
+        streams = Streams(rng, len(x)) if starts else None
+
+        def start(rows: NDArray[np.int64], number: int) -> Images:
+            if streams is None:
+                return x
+            return x[rows] + draw(streams.of(rows, number), x[rows].shape, self.norm, self.eps)
+
         if starts <= 1:
-            return self._run(_climb, victim, x, y, x + next(noise) if starts else x, len(x))[0]
-        best, broken, height = map(np.array, self._run(_scored_climb, victim, x, y, x + next(noise), len(x)))
-        for more in noise:
+            return self._run(_climb, victim, x, y, start(every, 0), len(x))[0]
+        best, broken, height = map(np.array, self._run(_scored_climb, victim, x, y, start(every, 0), len(x)))
+        for number in range(1, starts):
             left = np.flatnonzero(~broken)
             if not len(left):
                 break
-            images, hit, reached = self._run(_scored_climb, victim, x[left], y[left], x[left] + more[left], len(x))
+            images, hit, reached = self._run(_scored_climb, victim, x[left], y[left], start(left, number), len(x))
             better = hit | (reached > height[left])
             chosen = left[better]
             best[chosen], broken[chosen], height[chosen] = images[better], hit[better], reached[better]

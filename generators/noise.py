@@ -71,7 +71,7 @@ class GaussianNoise(Noise):
 
     tag = "gaussian_noise"
 
-    std: Annotated[float, "standard deviation of the noise, in input units", Range(gt=0)]
+    std: Annotated[float, "standard deviation of the noise, in input units", Range(gt=0, le=1)]
     eps: Annotated[float | None, "L-inf radius that the noise is cut off at; default: none", Range(gt=0, le=1)] = None
 
     @property

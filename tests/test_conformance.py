@@ -23,11 +23,11 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from core import backend
-from core.artefacts import Artefact, Data, Examples, Results
+from core.artefacts import Artefact, Data, DataInfo, Examples, Results
 from core.attack import Attack
 from core.class_generators import ClassExamples
 from core.classifier import Classifier
-from core.component import PARTS, Component, Field, Kind, Range, fields_of, summary
+from core.component import PARTS, Component, Field, Kind, Range, Ref, fields_of, summary
 from core.corner_cases import CornerCases
 from core.dataset import Dataset
 from core.families import Evaluation, Generator, Target
@@ -150,6 +150,23 @@ def _innermost(kind: Kind) -> Kind:
 def test_a_stage_has_a_section_and_an_artefact(leaf: type[Stage]) -> None:
     assert leaf.section in SECTIONS
     assert issubclass(leaf.produces, Artefact)
+
+
+@of(Attack)
+def test_an_attack_of_a_radius_stays_within_it(leaf: type[Attack], tmp_path: Path) -> None:
+    """A field `eps` is the radius of the ball that `craft` holds the images to: in the norm of the field, or else in inf."""
+    fields = {field.name: field for field in fields_of(leaf)}
+    if "eps" not in fields:
+        return
+    chosen = {"eps": 0.25, **({"norm": 2} if "norm" in fields else {})}
+    made = values(leaf, tmp_path, dict.fromkeys([Classifier, Examples], "it")) | chosen
+    attack = CATALOGUE.of(Attack)[leaf.tag](
+        **{k: v for k, v in made.items() if k not in ("type", "model")}, model=Ref("it")
+    )
+    assert attack.threat == ThreatModel(chosen.get("norm", "inf"), 0.25)
+    info = DataInfo((2, 2, 1), ("a", "b"))
+    large = dataclasses.replace(attack, eps=3.0)
+    assert [field for field, _ in large.fits(info)] == ["eps"], "more than the distance between any two images"
 
 
 @of(Generator)
@@ -536,11 +553,17 @@ def test_a_data_set_is_what_it_says(leaf: type[Dataset], bench: Bench) -> None:
 def test_a_generator_says_which_image_each_was_made_from(leaf: type[Generator], bench: Bench) -> None:
     graph = bench.graph(document(leaf, bench.folder))
     bench.make(graph)
-    made = bench.artefact(its(graph), leaf.produces)
+    work = its(graph)
+    made = bench.artefact(work, leaf.produces)
     assert isinstance(made, Examples)
     clean = bench.artefact(next(w for w in graph.works.values() if w.stage == "data"), Data).test
     assert len(made) > 0
-    assert len(clean.rows_of(made.index)) == len(made)
+    rows = clean.rows_of(made.index)
+    assert len(rows) == len(made)
+    if (eps := getattr(work.component, "eps", None)) is not None:  # a radius, whatever the family
+        threat = ThreatModel(getattr(work.component, "norm", "inf"), eps)
+        assert threat.contains(made.x - clean.x[rows]).all()
+        assert (made.info["norm"], made.info["eps"]) == (threat.norm, threat.eps)
 
 
 @pytest.mark.slow
@@ -560,6 +583,7 @@ def test_an_attack_keeps_labels_and_bounds(leaf: type[Attack], bench: Bench) -> 
     assert isinstance(work.component, Attack)
     threat: ThreatModel | None = work.component.threat
     assert threat is None or threat.contains(made.x - clean.x).all()
+    assert made.info.get("eps") == (threat.eps if threat else None)
     assert not np.array_equal(made.x, clean.x), "an attack that changes nothing"
     assert made.info["attack"] == leaf.tag
 

@@ -23,7 +23,7 @@ class AddedNoise(Augmenter):
 
     tag = "gaussian_noise"
 
-    std: Annotated[float, "standard deviation of the noise, in input units", Range(gt=0)] = 0.1
+    std: Annotated[float, "standard deviation of the noise, in input units", Range(gt=0, le=1)] = 0.1
 
     def augment(self, seeds: Seeds, bench: Bench) -> Augmented:
         x = np.empty_like(seeds.x)

@@ -167,3 +167,11 @@ def test_the_files_of_a_component_are_its_fields_marked_so() -> None:
 def test_the_summary_is_the_first_line() -> None:
     assert summary(Leaf) == "One line."
     assert summary(int) == int.__doc__.splitlines()[0]
+
+
+def test_a_range_contains_what_is_within_all_its_bounds() -> None:
+    inside = Range(gt=0, le=1)
+    assert [inside.contains(value) for value in (0, 0.5, 1, 1.1, float("nan"))] == [False, True, True, False, False]
+    assert not Range(ge=0, lt=1).contains(1)
+    assert str(inside) == "more than 0 and at most 1"
+    assert str(Range(ge=1)) == "at least 1"
