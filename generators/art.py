@@ -3,57 +3,26 @@
 from __future__ import annotations
 
 import importlib.util
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core import backend
-from core.artefacts import Images, Labels
+from core.artefacts import DataInfo, Images, Labels
 from core.attack import Attack
 from core.classifier import Classifier
 from core.component import Plain, empty_mapping
 from core.faults import StageError, nearest
-from core.threat import Norm, ThreatModel
+from core.threat import ThreatModel
+from generators import art_bounds
+from generators.art_estimator import estimator
 from generators.art_source import Parameter, parameters
+from generators.art_traits import INNER, TRAITS, Batches, Traits, batches, by_batch_size, needed
 
-BOUNDED = frozenset(
-    {
-        "AutoAttack",
-        "AutoConjugateGradient",
-        "AutoProjectedGradientDescent",
-        "BasicIterativeMethod",
-        "FastGradientMethod",
-        "MomentumIterativeMethod",
-        "ProjectedGradientDescent",
-        "ProjectedGradientDescentNumpy",
-        "ProjectedGradientDescentPyTorch",
-        "ProjectedGradientDescentTensorFlowV2",
-        "RescalingAutoConjugateGradient",
-        "SquareAttack",
-        "UniversalPerturbation",
-    }
-)
-"""Attacks whose ``eps`` is the radius of a ball they stay in; elsewhere it is a step or a tolerance."""
-
-SINGLE = frozenset({"ShadowAttack"})
-"""Attacks that take one image at a time."""
-
-NEEDED_PACKAGES = {
-    "AutoAttack": "multiprocess",
-    "CompositeAdversarialAttackPyTorch": "kornia",
-    "ThresholdAttack": "cma",
-}
-"""Packages that ART imports for an attack but does not install."""
-
-STARTING = frozenset({"BoundaryAttack", "HopSkipJump"})
-"""Attacks that start from a random misclassified image, which ART draws from a stream that cannot be seeded."""
-
-_BACKENDS = {"PyTorch": "torch", "TensorFlowV2": "tensorflow", "MomentumIterativeMethod": "torch"}
-"""Backend that attacks whose name ends so need; ART has switched the last one off for TensorFlow (its issue 2439)."""
+Streams = list[np.random.Generator]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +31,19 @@ class Art(Attack):
 
     Where `params` does not say otherwise, ART's `targeted` and `verbose` are off, and its `batch_size` is that
     of this component. ART computes cross-entropy from logits in float32.
+    Labels: BoundaryAttack, DeepFool, HopSkipJump, NewtonFool, SignOPTAttack, SpatialTransformation and
+    VirtualAdversarialMethod move away from what the model predicts; with `labels: true` they leave images alone that the
+    model gets wrong. SaliencyMapMethod, ShadowAttack and TargetedUniversalPerturbation move towards `targets`, never the
+    label. All others move away from the label.
+    Outputs: NewtonFool, PixelAttack, SimBA, ThresholdAttack and VirtualAdversarialMethod get class probabilities, as does
+    UniversalPerturbation with the attacker newtonfool, simba or vat; all others get logits.
+    Batches: AutoAttack, AutoConjugateGradient, AutoProjectedGradientDescent, CompositeAdversarialAttackPyTorch, DeepFool,
+    SpatialTransformation, SquareAttack, TargetedUniversalPerturbation, UniversalPerturbation, VirtualAdversarialMethod, and
+    any attack with num_random_init or random_eps, share a perturbation or random draws among images. They get all images
+    in one call, whatever `batch_size` says, which is then how many images ART works on at once. It changes no results but
+    those of several num_random_init, which ART draws for each such batch. Every other attack makes the same images at any
+    `batch_size`: those that draw, that ART made for one image, or whose steps in a batch depend on its size, get one at a
+    time.
 
     Source: Nicolae et al. (2018), Adversarial Robustness Toolbox v1.0.0, arXiv:1807.01069; each attack cites its own.
     """
@@ -70,20 +52,30 @@ class Art(Attack):
 
     attack: Annotated[str, "class name in art.attacks.evasion, such as CarliniL2Method, DeepFool or SquareAttack"]
     params: Annotated[Mapping[str, Plain], "parameters of the attack, as ART names them"] = empty_mapping()
+    targets: Annotated[
+        Literal["random", "least_likely"] | None,
+        "class to move towards, for attacks that have one: drawn for each image, or the one the model finds least likely "
+        "(one for all images where they share a perturbation); default: random",
+    ] = None
 
     @property
     def threat(self) -> ThreatModel | None:
-        known = parameters(self.attack)
-        norm = _norm(self.params.get("norm", known["norm"].default if "norm" in known else math.inf))
-        eps = self.params.get("eps", known["eps"].default if "eps" in known else None)
-        if self.attack not in BOUNDED or norm is None or not isinstance(eps, int | float):
-            return None
-        return ThreatModel(norm, float(eps))
+        return art_bounds.ball(self.attack, self._values)
+
+    @property
+    def whole(self) -> bool:
+        return self._batches == "all"
+
+    def depends_on(self, name: str) -> bool:
+        return name == "batch_size" and name not in self.params and by_batch_size(self._values)
 
     @property
     def step_rule(self) -> str:
         given = ", ".join(f"{name}={value}" for name, value in sorted(self.params.items()))
-        return f"ART {self.attack}({given})"
+        rule = f"ART {self.attack}({given})"
+        if self._traits.reads == "targets":
+            return f"{rule}, towards {self._targets.replace('_', ' ')} targets"
+        return f"{rule}, away from the model's predictions" if self._traits.reads == "predictions" else rule
 
     def check(self) -> Iterator[tuple[str, str]]:
         if backend.name() == "jax":
@@ -93,46 +85,117 @@ class Art(Attack):
         except StageError as error:
             yield "attack", str(error)
             return
-        for ending, needed in _BACKENDS.items():
-            if self.attack.endswith(ending) and backend.name() != needed:
-                yield "attack", f"{self.attack} needs KERAS_BACKEND={needed}, received {backend.name()}"
-        package = NEEDED_PACKAGES.get(self.attack)
-        if package and importlib.util.find_spec(package) is None:
-            yield "attack", f"{self.attack} needs the package {package}, which ART leaves to you; install it"
-        for name, value in self.params.items():
-            if fault := _fault(name, value, known):
-                yield "params", f"{self.attack}: {fault}"
+        wanted = self._traits.backend
+        if wanted and wanted != backend.name():
+            yield "attack", f"{self.attack} needs KERAS_BACKEND={wanted}, received {backend.name()}"
+        for package in needed(self.attack, self._values):
+            if importlib.util.find_spec(package) is None:
+                yield "attack", f"{self.attack} needs the package {package}, which ART leaves to you; install it"
+        if self.targets and self._traits.reads != "targets":
+            yield "targets", f"{self.attack} moves away from a label and has no targets; leave `targets` out"
+        yield from self._faults(known)
+
+    def fits(self, info: DataInfo) -> Iterator[tuple[str, str]]:
+        for message in art_bounds.misfits(self.attack, self._values, info.shape, info.num_classes):
+            yield "params", f"{self.attack}: {message}"
 
     def perturb(self, victim: Classifier, x: Images, y: Labels, rng: np.random.Generator) -> Images:
+        streams = [np.random.default_rng(seed) for seed in rng.integers(2**63, size=len(x))]
+        given, rows = y, np.arange(len(x))
+        match self._traits.reads:
+            case "targets":
+                given = self._aims(victim, x, y, streams)
+            case "predictions":
+                rows = np.flatnonzero(victim.predict(x) == y)
+        made = np.array(x)
+        size = max(1, len(rows)) if self._batches != "one" else 1
+        for start in range(0, len(rows), size):
+            batch = rows[start : start + size]
+            made[batch] = self._generate(victim, x[batch], given[batch], streams[batch[0]])
+        return made
+
+    @property
+    def _traits(self) -> Traits:
+        return TRAITS[self.attack]
+
+    @property
+    def _batches(self) -> Batches:
+        return batches(self.attack, self._values)
+
+    @property
+    def _values(self) -> dict[str, Plain]:
+        """All parameters of the attack: those given, and ART's defaults."""
+        return {name: parameter.default for name, parameter in parameters(self.attack).items()} | dict(self.params)
+
+    @property
+    def _targets(self) -> str:
+        return self.targets or "random"
+
+    def _faults(self, known: Mapping[str, Parameter]) -> Iterator[tuple[str, str]]:
+        mistyped = {name: fault for name, value in self.params.items() if (fault := _mistyped(name, value, known))}
+        for fault in mistyped.values():
+            yield "params", f"{self.attack}: {fault}"
+        sound = {name: value for name, value in self._values.items() if name not in mistyped}
+        for name, fault in art_bounds.faults(self.attack, sound):
+            origin = "" if name in self.params else f", which is ART's default; state {name} in params"
+            yield "params", f"{self.attack}: {name}: {fault}{origin}"
+
+    def _generate(self, victim: Classifier, x: Images, y: Labels, stream: np.random.Generator) -> Images:
+        """Return what one call of ART makes of images, and of the labels or targets of each."""
         from art.attacks import evasion
 
-        backend.seed(int(rng.integers(2**31)))
-        at_once = 1 if self.attack in SINGLE else len(x)
-        defaults = {"targeted": False, "verbose": False, "batch_size": at_once}
-        settings = {name: value for name, value in defaults.items() if name in parameters(self.attack)}
-        attack = getattr(evasion, self.attack)(_estimator(victim.model), **(settings | dict(self.params)))
-        for inner in getattr(attack, "attacks", ()):
-            inner.verbose = False  # AutoAttack does not pass it on
-        batches = [slice(start, start + at_once) for start in range(0, len(x), at_once)]
-        starts = {"x_adv_init": self._starts(victim, x, y, rng)} if self.attack in STARTING else {}
-        # Copies, because some attacks write into what they are given and stage inputs are read-only.
-        return np.concatenate([attack.generate(x=np.array(x[b]), y=np.array(y[b]), **starts) for b in batches])
+        backend.seed(int(stream.integers(2**31)))
+        inner = self._inner
+        probabilities = self._traits.probabilities or (inner != "" and TRAITS[inner].probabilities)
+        model = estimator(victim.model, probabilities, summed=not self._traits.inner_batches)
+        attack = getattr(evasion, self.attack)(model, **self._settings(inner))
+        for part in getattr(attack, "attacks", ()):
+            part.verbose = False  # AutoAttack does not pass it on
+        one_hot = np.eye(victim.num_classes, dtype=np.float32)[y]
+        if not self._traits.starts:
+            # A copy, because some attacks write into what they are given and stage inputs are read-only.
+            return np.asarray(attack.generate(x=np.array(x), y=one_hot))
+        first = self._start(victim, x, y, stream)
+        return x if first is None else np.asarray(attack.generate(x=np.array(x), y=one_hot, x_adv_init=first))
 
-    def _starts(self, victim: Classifier, x: Images, y: Labels, rng: np.random.Generator) -> Images:
-        """Return random images that are not given ``y``, each out of as many draws as ART would make."""
-        starts = np.array(x)
-        left = np.arange(len(x))
-        for _ in range(int(self.params.get("init_size", parameters(self.attack)["init_size"].default) or 0)):
-            if not len(left):
-                break
-            drawn = rng.random((len(left), *x.shape[1:]), np.float32)
-            broken = victim.predict(drawn) != y[left]
-            starts[left[broken]] = drawn[broken]
-            left = left[~broken]
-        return starts
+    @property
+    def _inner(self) -> str:
+        """The attack that a universal perturbation is built with."""
+        return INNER.get(str(self._values.get("attacker")), "")
+
+    def _settings(self, inner: str) -> dict[str, Any]:
+        """Return what the attack is constructed with."""
+        size = 1 if self._batches == "one" else self.batch_size
+        settings: dict[str, Any] = {"targeted": False, "verbose": False, "batch_size": size}
+        if self._traits.inner_batches:
+            del settings["batch_size"]
+        if inner:
+            of_inner = {"verbose": False, "targeted": self._traits.reads == "targets"}
+            settings["attacker_params"] = {k: v for k, v in of_inner.items() if k in parameters(inner)}
+        known = parameters(self.attack)
+        return {name: value for name, value in settings.items() if name in known} | dict(self.params)
+
+    def _aims(self, victim: Classifier, x: Images, y: Labels, streams: Streams) -> Labels:
+        """Return a class for each image to move towards, int64 (n,); never that in ``y``."""
+        if self._targets == "random":
+            preference = np.stack([stream.random(victim.num_classes) for stream in streams])
+        else:
+            logits = victim.logits(x).astype(np.float64)
+            preference = np.logaddexp.reduce(logits, axis=1, keepdims=True) - logits
+        if self._traits.shared_target:
+            preference = np.tile(preference.mean(axis=0), (len(x), 1))
+        preference[np.arange(len(x)), y] = -np.inf
+        found: NDArray[np.int64] = preference.argmax(axis=1)
+        return found
+
+    def _start(self, victim: Classifier, x: Images, y: Labels, stream: np.random.Generator) -> Images | None:
+        """Return a random image that is not given the label of one image, out of as many draws as ART would make."""
+        drawn = stream.random((int(self._values["init_size"] or 0), *x.shape[1:]), np.float32)
+        broken = np.flatnonzero(victim.predict(drawn) != y[0])
+        return drawn[broken[:1]] if len(broken) else None
 
 
-def _fault(name: str, value: Plain, known: Mapping[str, Parameter]) -> str:
+def _mistyped(name: str, value: Plain, known: Mapping[str, Parameter]) -> str:
     if name not in known:
         return f"no parameter {name}{nearest(name, known)}; expected {', '.join(known)}"
     if name == "targeted" and value:
@@ -140,29 +203,3 @@ def _fault(name: str, value: Plain, known: Mapping[str, Parameter]) -> str:
     if not known[name].accepts(value):
         return f"expected {name} to be {known[name].annotation}, received {value!r}"
     return ""
-
-
-def _norm(value: Plain) -> Norm | None:
-    if value in ("inf", math.inf):
-        return "inf"
-    return 2 if value == 2 else 1 if value == 1 else None
-
-
-@lru_cache(maxsize=1)
-def _estimator(model: Any) -> Any:
-    """Return ART's view of a model, which calls it compiled; kept, because a new one is traced anew."""
-    victim = Classifier(model)
-    common = {"nb_classes": victim.num_classes, "input_shape": victim.input_shape, "clip_values": (0.0, 1.0)}
-    if backend.name() == "tensorflow":
-        import tensorflow as tf
-        from art.estimators.classification import TensorFlowV2Classifier
-
-        loss = backend.keras().losses.CategoricalCrossentropy(from_logits=True)
-        compiled = tf.function(model, reduce_retracing=True, autograph=False)
-        return TensorFlowV2Classifier(model=compiled, loss_object=loss, **common)
-    import torch
-    from art.estimators.classification import PyTorchClassifier
-
-    device = "gpu" if torch.cuda.is_available() else "cpu"
-    loss = torch.nn.CrossEntropyLoss()
-    return PyTorchClassifier(model=model, loss=loss, channels_first=False, device_type=device, **common)

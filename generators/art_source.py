@@ -13,42 +13,7 @@ from typing import Any
 
 from core.component import Plain
 from core.faults import StageError, nearest
-
-_OBJECTS = "needs an object detector or tracker"
-_SPEECH = "needs a speech recogniser"
-_PATCH = "makes one patch for all images, whose generate() returns no images"
-_GUIDES = "steers towards guide images, which an experiment file cannot give"
-_PROBABILITIES = "needs a model that gives probabilities; a classifier here gives logits"
-UNSUITABLE = {
-    "AdversarialPatch": _PATCH,
-    "AdversarialPatchNumpy": _PATCH,
-    "AdversarialPatchTensorFlowV2": _PATCH,
-    "AdversarialPatchPyTorch": _PATCH,
-    "AdversarialTexturePyTorch": _OBJECTS,
-    "CarliniWagnerASR": _SPEECH,
-    "DecisionTreeAttack": "needs a decision tree",
-    "DPatch": _OBJECTS,
-    "RobustDPatch": _OBJECTS,
-    "FeatureAdversariesNumpy": _GUIDES,
-    "FeatureAdversariesPyTorch": _GUIDES,
-    "FeatureAdversariesTensorFlowV2": _GUIDES,
-    "FrameSaliencyAttack": "needs video",
-    "GRAPHITEBlackbox": "needs masks and target images",
-    "GRAPHITEWhiteboxPyTorch": "needs masks and target images",
-    "HighConfidenceLowUncertainty": "needs a Gaussian process",
-    "ImperceptibleASR": _SPEECH,
-    "ImperceptibleASRPyTorch": _SPEECH,
-    "LaserAttack": "needs a laser generator object",
-    "LowProFool": "needs tabular data",
-    "MalwareGDTensorFlow": "needs malware binaries",
-    "OverloadPyTorch": _OBJECTS,
-    "OverTheAirFlickeringPyTorch": "needs video",
-    "SimBA": _PROBABILITIES,
-    "SNAL": _OBJECTS,
-    "TargetedUniversalPerturbation": "needs target labels",
-    "VirtualAdversarialMethod": _PROBABILITIES,
-}
-"""Attacks of ART that do not attack an image classifier that gives logits, and why."""
+from generators.art_traits import TRAITS, UNSUITABLE
 
 
 @dataclass(frozen=True)
@@ -74,7 +39,7 @@ class Parameter:
 
 @cache
 def attacks() -> dict[str, Path]:
-    """Return the source file of every attack that works on image classifiers, by class name.
+    """Return the source file of every evasion attack of ART, by class name.
 
     Raises:
         StageError: ART is not installed.
@@ -84,15 +49,12 @@ def attacks() -> dict[str, Path]:
         raise StageError("ART is not installed; install the package adversarial-robustness-toolbox")
     package = Path(spec.submodule_search_locations[0])
     tree = ast.parse((package / "attacks/evasion/__init__.py").read_text(encoding="utf-8"))
-    files = {
+    return {
         alias.name: package.parent.joinpath(*node.module.split(".")).with_suffix(".py")
         for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom) and node.module
         for alias in node.names
     }
-    if importlib.util.find_spec("numba") is None:
-        files.pop("BrendelBethgeAttack", None)
-    return {name: file for name, file in files.items() if name not in UNSUITABLE}
 
 
 @cache
@@ -105,7 +67,9 @@ def parameters(attack: str) -> dict[str, Parameter]:
     if attack in UNSUITABLE:
         raise StageError(f"{attack} {UNSUITABLE[attack]}; {_listed()}")
     if attack not in attacks():
-        raise StageError(f"ART has no evasion attack {attack}{nearest(attack, attacks())}; {_listed()}")
+        raise StageError(f"ART has no evasion attack {attack}{nearest(attack, TRAITS)}; {_listed()}")
+    if attack not in TRAITS:
+        raise StageError(f"what {attack} does with the labels it is given is not known here; {_listed()}")
     for node in ast.parse(attacks()[attack].read_text(encoding="utf-8")).body:
         if isinstance(node, ast.ClassDef) and node.name == attack:
             for member in node.body:
@@ -117,7 +81,7 @@ def parameters(attack: str) -> dict[str, Parameter]:
 
 
 def _listed() -> str:
-    return f"what works: {', '.join(sorted(attacks()))}"
+    return f"what works: {', '.join(sorted(TRAITS))}"
 
 
 def _parameters(arguments: ast.arguments) -> dict[str, Parameter]:

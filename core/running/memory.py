@@ -67,16 +67,22 @@ def is_number(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def changes(before: Component, after: Component, place: str = "") -> dict[str, list[int]]:
-    """Return the numbers in which two forms of a component differ, each as before and after, by dotted path."""
-    found: dict[str, list[int]] = {}
+DEPENDS = "and its results depend on it"
+
+
+def changes(before: Component, after: Component, place: str = "") -> dict[str, list[int | str]]:
+    """Return the numbers in which two forms of a component differ, each as before and after, by dotted path.
+
+    ``DEPENDS`` follows where the artefact depends on a number that is only how much is worked on at once.
+    """
+    found: dict[str, list[int | str]] = {}
     for field in fields_of(type(before)):
         pairs = _pairs(getattr(before, field.name), getattr(after, field.name), f"{place}{field.name}")
         for path, was, now in pairs:
             if isinstance(was, Component):
                 found |= changes(was, now, f"{path}.")
             elif was != now:
-                found[path] = [was, now]
+                found[path] = [was, now, *([DEPENDS] if field.at_once and before.depends_on(field.name) else [])]
     return found
 
 
@@ -89,4 +95,6 @@ def _pairs(before: Any, after: Any, path: str) -> Iterator[tuple[str, Any, Any]]
 
 def in_words(changed: Mapping[str, Any]) -> str:
     """Return what was changed: ``batch_size 250 instead of 500``."""
-    return ", ".join(f"{name} {now} instead of {was}" for name, (was, now) in changed.items())
+    return ", ".join(
+        " ".join([f"{name} {now} instead of {was}", *notes]) for name, (was, now, *notes) in changed.items()
+    )

@@ -39,7 +39,7 @@ Report = Callable[[str, int, int, str], None]
 class Task:
     """A work as plain values: what crosses from the runner to a worker, never the user's file.
 
-    ``reduced`` are the numbers of the component that are less than the file says, each as it was and is.
+    ``reduced`` are the numbers of the component that are less than the file says, each as it was and is, as ``memory.changes`` has them.
     """
 
     run: str
@@ -53,7 +53,7 @@ class Task:
     seed: int
     inputs: Mapping[str, Mapping[str, Any]]
     folders: tuple[str, ...]
-    reduced: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    reduced: Mapping[str, Sequence[int | str]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, work: Work, run: str, catalogue: Catalogue, less: Stage | None = None) -> Task:

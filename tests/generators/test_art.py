@@ -13,10 +13,13 @@ import numpy as np
 import pytest
 
 from core import backend
+from core.artefacts import DataInfo
 from core.component import Plain, Ref
 from core.threat import ThreatModel
-from generators.art import BOUNDED, NEEDED_PACKAGES, SINGLE, Art
-from generators.art_source import UNSUITABLE, Parameter, attacks, parameters
+from generators.art import Art
+from generators.art_bounds import BOUNDS, CHOICES
+from generators.art_source import Parameter, attacks, parameters
+from generators.art_traits import TRAITS
 from generators.gradient import FGSM
 from tests.conftest import ROOT
 from tests.generators.models import images, small
@@ -29,18 +32,39 @@ def faults(attack: str, params: Mapping[str, Plain] | None = None) -> list[tuple
 
 
 def test_every_offered_attack_can_be_read() -> None:
-    assert len(attacks()) >= 30
-    for name in attacks():
+    assert len(TRAITS) >= 30
+    for name, traits in TRAITS.items():
         assert {"self", "classifier", "estimator"}.isdisjoint(parameters(name)), name
-    named = BOUNDED | SINGLE | set(NEEDED_PACKAGES)
-    assert named <= set(attacks())
-    assert not set(UNSUITABLE) & set(attacks())
+        assert not traits.radius or traits.radius in parameters(name), name
+
+
+def test_every_number_and_every_choice_of_an_attack_has_bounds() -> None:
+    for name in TRAITS:
+        for parameter, known in parameters(name).items():
+            words = known.annotation.replace("|", " ").split()
+            bounded = {parameter, f"{name}.{parameter}"} & {*BOUNDS, *CHOICES}
+            if {"int", "float"} & set(words) and parameter != "norm":
+                assert bounded, f"{name}.{parameter}"
+            if "str" in words and parameter not in ("norm", "summary_writer"):
+                assert bounded & set(CHOICES), f"{name}.{parameter}"
+    names = {parameter for name in TRAITS for parameter in parameters(name)}
+    assert {key.split(".")[-1] for key in (*BOUNDS, *CHOICES)} <= names, "bounds of what no attack has"
+
+
+def test_the_defaults_of_art_are_within_the_bounds() -> None:
+    """All but two, which it means for pixels from 0 to 255."""
+    refused = {name for name in TRAITS if any("ART's default" in message for _, message in faults(name))}
+    assert refused == {"UniversalPerturbation", "TargetedUniversalPerturbation"}
 
 
 def test_good_parameters_have_no_faults() -> None:
     assert faults("CarliniL2Method", {"confidence": 0.5, "max_iter": 20, "verbose": True}) == []
     assert faults("SquareAttack", {"eps": 0.3, "norm": "inf", "loss": None}) == []
     assert faults("ProjectedGradientDescent", {"norm": 2, "decay": None}) == []
+    assert faults("FastGradientMethod", {"eps": 0.03}) == [], "it takes no steps"
+    assert faults("UniversalPerturbation", {"eps": 0.1, "delta": 0.0}) == []
+    assert faults("Wasserstein", {"norm": "2", "eps": 3.0, "eps_step": 8.0}) == [], "no radius of a ball of ours"
+    assert faults("ThresholdAttack", {"es": 1}) == [], "cma is for the other strategy"
 
 
 @pytest.mark.parametrize(
@@ -53,12 +77,91 @@ def test_good_parameters_have_no_faults() -> None:
         ("DeepFool", {"max_iter": True}, "params", "DeepFool: expected max_iter to be int, received True"),
         ("CarliniL2Method", {"confidence": "high"}, "params", "expected confidence to be float, received 'high'"),
         ("HopSkipJump", {"targeted": True}, "params", "expected targeted: false, received true"),
+        (
+            "FastGradientMethod",
+            {"eps": 8},
+            "params",
+            "eps: expected at most 1, the range of a pixel, received 8; write 8/255",
+        ),
+        ("SquareAttack", {"eps": -0.1}, "params", "eps: expected more than 0, received -0.1"),
+        (
+            "UniversalPerturbation",
+            {},
+            "params",
+            "received 10; write 8/255 for 8, which is ART's default; state eps in params",
+        ),
+        ("BasicIterativeMethod", {"eps": 0.1, "eps_step": 2}, "params", "eps_step: expected at most 2 x eps = 0.2"),
+        (
+            "AutoProjectedGradientDescent",
+            {"eps": 0.03},
+            "params",
+            "received 0.1, which is ART's default; state eps_step",
+        ),
+        ("FastGradientMethod", {"eps": 0.03, "minimal": True}, "params", "eps_step: expected at most 2 x eps"),
+        ("ProjectedGradientDescent", {"norm": 3}, "params", "norm: expected one of inf, 2, 1, received 3"),
+        ("ProjectedGradientDescent", {"norm": "2"}, "params", "norm: expected one of inf, 2, 1, received '2'"),
+        ("SquareAttack", {"norm": 1}, "params", "norm: expected one of inf, 2, received 1"),
+        ("HopSkipJump", {"norm": 1}, "params", "norm: expected one of inf, 2, received 1"),
+        ("Wasserstein", {"norm": "3"}, "params", "norm: expected one of inf, 1, 2, wasserstein, received '3'"),
+        ("CarliniL2Method", {"batch_size": 0}, "params", "batch_size: expected at least 1, received 0"),
+        ("ZooAttack", {"batch_size": 4}, "params", "batch_size: expected 1, received 4"),
+        ("SaliencyMapMethod", {"theta": 25}, "params", "theta: expected at least -1 and at most 1, received 25"),
+        ("SaliencyMapMethod", {"theta": 0}, "params", "theta: expected another number than 0"),
+        ("SimBA", {"epsilon": 25}, "params", "epsilon: expected more than 0 and at most 1, received 25"),
+        ("BoundaryAttack", {"delta": 3}, "params", "delta: expected more than 0 and at most 1, received 3"),
+        ("CarliniL2Method", {"initial_const": -1}, "params", "initial_const: expected more than 0, received -1"),
+        ("ShadowAttack", {"sigma": 128}, "params", "sigma: expected more than 0 and at most 1, received 128"),
+        ("SimBA", {"order": "zigzag"}, "params", "order: expected one of random, diag, received 'zigzag'"),
+        ("UniversalPerturbation", {"eps": 0.1, "attacker": "jsma"}, "params", "attacker: expected one of carlini, "),
+        ("GeoDA", {}, "attack", "GeoDA calls np.mat, which NumPy 2 removed"),
+        ("PixelAttack", {"es": 0}, "attack", "PixelAttack needs the package cma"),
     ],
 )
 def test_faults(attack: str, params: dict[str, Plain], field: str, message: str) -> None:
     ((where, what),) = faults(attack, params)
     assert where == field
     assert message in what
+
+
+def test_only_attacks_with_targets_take_any() -> None:
+    assert list(Art(model=MODEL, attack="SaliencyMapMethod", targets="random").check()) == []
+    ((field, message),) = Art(model=MODEL, attack="DeepFool", targets="random").check()
+    assert (field, message) == ("targets", "DeepFool moves away from a label and has no targets; leave `targets` out")
+
+
+@pytest.mark.parametrize(
+    ("attack", "params", "shape", "classes", "message"),
+    [
+        ("AutoAttack", {}, (28, 28, 1), 2, "AutoAttack: needs at least 3 classes; the data set has 2"),
+        ("SignOPTAttack", {}, (28, 28, 1), 2, "needs at least 3 classes"),
+        (
+            "AutoConjugateGradient",
+            {"loss_type": "difference_logits_ratio"},
+            (28, 28, 1),
+            2,
+            "needs at least 3 classes (loss_type: difference_logits_ratio); the data set has 2",
+        ),
+        ("SquareAttack", {}, (28, 32, 1), 10, "needs square images; those of the data set are 28 x 32"),
+        ("SimBA", {}, (28, 32, 3), 10, "needs square images"),
+        ("SimBA", {"freq_dim": 5, "stride": 2}, (28, 28, 3), 10, "an image side (28) of freq_dim plus a multiple"),
+        ("SquareAttack", {}, (4, 4, 1), 10, "no room to move a square of 4 pixels on a side of 4"),
+        ("SquareAttack", {"norm": 2}, (8, 8, 1), 10, "no room to move a square of 7 pixels on a side of 8"),
+        ("ProjectedGradientDescent", {"norm": 2, "eps": 30}, (28, 28, 1), 10, "eps: expected at most 28, the largest"),
+        ("VirtualAdversarialMethod", {"eps": 255}, (28, 28, 1), 10, "eps: expected at most 28"),
+    ],
+)
+def test_what_does_not_fit_the_images(
+    attack: str, params: dict[str, Plain], shape: tuple[int, int, int], classes: int, message: str
+) -> None:
+    def misfits(shape: tuple[int, int, int], classes: int, params: dict[str, Plain]) -> list[tuple[str, str]]:
+        info = DataInfo(shape, tuple(map(str, range(classes))))
+        return list(Art(model=MODEL, attack=attack, params=params).fits(info))
+
+    ((field, what),) = misfits(shape, classes, params)
+    assert field == "params"
+    assert message in what
+    good = {name: value for name, value in params.items() if name not in ("eps", "freq_dim", "stride")}
+    assert misfits((28, 28, 3), 10, good) == []
 
 
 def test_backends_that_cannot_run_an_attack(monkeypatch: pytest.MonkeyPatch) -> None:

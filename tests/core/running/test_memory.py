@@ -8,12 +8,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from core.component import Ref
 from core.running.memory import MAX_TRIES, Less, changes, in_words, ran_out
+from generators.art import Art
 from tests.conftest import ROOT
 from tests.parts.plain import Hungry
 
@@ -76,6 +78,14 @@ def test_only_what_is_worked_on_at_once_gets_less_unless_the_stage_is_named() ->
     assert Less({"other.width": 5}).of(hungry, "light") is hungry
     least = Hungry(data=Ref("grey"), batch_size=1)
     assert Less({"batch_size": 2}).of(least, "light") is least
+
+
+def test_it_is_said_where_the_results_depend_on_what_is_worked_on_at_once() -> None:
+    common: dict[str, Any] = {"model": Ref("m"), "attack": "ProjectedGradientDescent", "batch_size": 100}
+    for restarts, more in ((1, ""), (2, " and its results depend on it")):
+        attack = Art(**common, params={"num_random_init": restarts})
+        changed = changes(attack, Less({"batch_size": 2}).of(attack, "pgd"))
+        assert in_words(changed) == f"batch_size 50 instead of 100{more}"
 
 
 def shades(tmp_path: Path) -> bytes:

@@ -1,0 +1,157 @@
+"""What ART's evasion attacks are given: labels or targets, logits or probabilities, one image or all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from core.component import Plain
+from core.threat import Norm
+
+Reads = Literal["labels", "predictions", "targets"]
+Batches = Literal["any", "one", "all"]
+
+_OBJECTS = "needs an object detector or tracker"
+_SPEECH = "needs a speech recogniser"
+_PATCH = "makes one patch for all images, whose generate() returns no images"
+_GUIDES = "steers towards guide images, which an experiment file cannot give"
+UNSUITABLE: Mapping[str, str] = {
+    "AdversarialPatch": _PATCH,
+    "AdversarialPatchNumpy": _PATCH,
+    "AdversarialPatchTensorFlowV2": _PATCH,
+    "AdversarialPatchPyTorch": _PATCH,
+    "AdversarialTexturePyTorch": _OBJECTS,
+    "BrendelBethgeAttack": "needs numba, and was not tried without it",
+    "CarliniWagnerASR": _SPEECH,
+    "DecisionTreeAttack": "needs a decision tree",
+    "DPatch": _OBJECTS,
+    "RobustDPatch": _OBJECTS,
+    "FeatureAdversariesNumpy": _GUIDES,
+    "FeatureAdversariesPyTorch": _GUIDES,
+    "FeatureAdversariesTensorFlowV2": _GUIDES,
+    "FrameSaliencyAttack": "needs video",
+    "GeoDA": "calls np.mat, which NumPy 2 removed",
+    "GRAPHITEBlackbox": "needs masks and target images",
+    "GRAPHITEWhiteboxPyTorch": "needs masks and target images",
+    "HighConfidenceLowUncertainty": "needs a Gaussian process",
+    "ImperceptibleASR": _SPEECH,
+    "ImperceptibleASRPyTorch": _SPEECH,
+    "LaserAttack": "needs a laser generator object",
+    "LowProFool": "needs tabular data",
+    "MalwareGDTensorFlow": "needs malware binaries",
+    "OverloadPyTorch": _OBJECTS,
+    "OverTheAirFlickeringPyTorch": "needs video",
+    "SNAL": _OBJECTS,
+}
+"""Attacks of ART that cannot attack an image classifier here, and why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Traits:
+    """What one attack reads and returns, as ART's source has it.
+
+    ``reads`` says what ``generate(y=...)`` means: ``labels`` to move away from, ``targets`` to move towards, or nothing,
+    because the attack moves away from the model's own ``predictions``. ``probabilities`` says that the attack computes with
+    class probabilities; the others take logits or only the predicted class. ``batches`` says what an image may share a call
+    with: ``any`` others, none (``one``), or ``all`` images of the set, because they share a perturbation or random draws.
+    ``shared_target`` asks for one target for all images, ``starts`` for images to start from, which ART itself draws from a stream
+    that cannot be seeded. ``radius`` is the parameter that is the radius of a ball,
+    and ``norms`` are the norms that the attack implements, the first where it has no choice, none where it names others.
+    ``inner_batches`` says that the attack's own ``batch_size`` is not a number of images. ``min_classes``, ``square`` and
+    ``backend`` are what it needs of a model, and ``packages`` what it imports and ART does not install.
+    """
+
+    reads: Reads = "labels"
+    batches: Batches = "any"
+    probabilities: bool = False
+    shared_target: bool = False
+    starts: bool = False
+    inner_batches: bool = False
+    radius: str = ""
+    norms: tuple[Norm, ...] = ("inf", 2, 1)
+    min_classes: int = 2
+    square: bool = False
+    backend: str = ""
+    packages: tuple[str, ...] = ()
+
+
+_PGD = Traits(radius="eps")
+_DRAWN = Traits(radius="eps", batches="all")
+TRAITS: Mapping[str, Traits] = {
+    "AutoAttack": Traits(radius="eps", batches="all", min_classes=3, square=True, packages=("multiprocess",)),
+    "AutoConjugateGradient": _DRAWN,
+    "AutoProjectedGradientDescent": _DRAWN,
+    "BasicIterativeMethod": Traits(radius="eps", norms=("inf",)),
+    "BoundaryAttack": Traits(reads="predictions", batches="one", starts=True),
+    "CarliniL0Method": Traits(batches="one"),
+    "CarliniL2Method": Traits(),
+    "CarliniLInfMethod": Traits(),
+    "CompositeAdversarialAttackPyTorch": Traits(batches="all", backend="torch", packages=("kornia",)),
+    "DeepFool": Traits(reads="predictions", batches="all"),
+    "ElasticNet": Traits(),
+    "FastGradientMethod": _PGD,
+    "HopSkipJump": Traits(reads="predictions", batches="one", starts=True, norms=("inf", 2)),
+    # ART has switched it off for TensorFlow (its issue 2439).
+    "MomentumIterativeMethod": Traits(radius="eps", backend="torch"),
+    "NewtonFool": Traits(reads="predictions", probabilities=True),
+    "PixelAttack": Traits(batches="one", probabilities=True, min_classes=3),
+    "ProjectedGradientDescent": _PGD,
+    "ProjectedGradientDescentNumpy": _PGD,
+    "ProjectedGradientDescentPyTorch": Traits(radius="eps", backend="torch"),
+    "ProjectedGradientDescentTensorFlowV2": Traits(radius="eps", backend="tensorflow"),
+    # It scales a gradient by the norm of those of the whole batch.
+    "RescalingAutoConjugateGradient": Traits(radius="eps", batches="one"),
+    "SaliencyMapMethod": Traits(reads="targets"),
+    # Where it is given labels, it takes them for targets.
+    "ShadowAttack": Traits(reads="targets", batches="one", inner_batches=True),
+    "SignOPTAttack": Traits(reads="predictions", batches="one", min_classes=3),
+    "SimBA": Traits(batches="one", probabilities=True, square=True),
+    "SpatialTransformation": Traits(reads="predictions", batches="all"),
+    "SquareAttack": Traits(radius="eps", batches="all", norms=("inf", 2), square=True),
+    "TargetedUniversalPerturbation": Traits(reads="targets", batches="all", shared_target=True, radius="eps"),
+    # No ball: it cuts pixels down to whole grey levels, which may leave that of radius th / 255.
+    "ThresholdAttack": Traits(batches="one", probabilities=True, min_classes=3),
+    "UniversalPerturbation": Traits(radius="eps", batches="all"),
+    "VirtualAdversarialMethod": Traits(
+        reads="predictions", batches="all", probabilities=True, radius="eps", norms=(2,)
+    ),
+    "Wasserstein": Traits(batches="one", norms=()),
+    "ZooAttack": Traits(batches="one"),
+}  # fmt: skip
+"""The attacks that work on image classifiers."""
+
+INNER: Mapping[str, str] = {
+    "carlini": "CarliniL2Method",
+    "carlini_inf": "CarliniLInfMethod",
+    "deepfool": "DeepFool",
+    "ead": "ElasticNet",
+    "fgsm": "FastGradientMethod",
+    "bim": "BasicIterativeMethod",
+    "pgd": "ProjectedGradientDescent",
+    "newtonfool": "NewtonFool",
+    "simba": "SimBA",
+    "vat": "VirtualAdversarialMethod",
+}
+"""The attacks that universal perturbations are built with, by the value of ``attacker``; ART's jsma would be given labels for targets."""
+
+DRAWS = ("num_random_init", "random_eps")
+"""Parameters that make an attack draw for a whole batch."""
+
+
+def batches(attack: str, values: Mapping[str, Plain]) -> Batches:
+    """Return what an image may share a call with, given the values of an attack's parameters."""
+    if attack == "AutoConjugateGradient" and values.get("loss_type") is not None:
+        return "one"  # it steps at the scale of the gradient, and ART's own losses are means over a batch
+    return "all" if any(values.get(name) for name in DRAWS) else TRAITS[attack].batches
+
+
+def by_batch_size(values: Mapping[str, Plain]) -> bool:
+    """Return whether the number of images that ART works on at once changes its draws, as several random starts do."""
+    restarts = values.get("num_random_init")
+    return isinstance(restarts, int) and restarts > 1
+
+
+def needed(attack: str, values: Mapping[str, Plain]) -> tuple[str, ...]:
+    """Return the packages that an attack imports and ART does not install."""
+    return (*TRAITS[attack].packages, *(("cma",) if values.get("es") == 0 else ()))
