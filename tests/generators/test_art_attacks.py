@@ -48,7 +48,7 @@ CHEAP: Mapping[str, Mapping[str, Plain]] = {
 }
 DEAR: Mapping[str, Mapping[str, Plain]] = {
     "AutoAttack": {"eps": 0.9, "eps_step": 0.3},
-    "CarliniL0Method": {"max_iter": 10, "binary_search_steps": 2, "initial_const": 1.0},
+    "CarliniL0Method": {"max_iter": 4, "binary_search_steps": 2, "initial_const": 1.0},
     "CarliniL2Method": {"max_iter": 10, "binary_search_steps": 2, "initial_const": 1.0},
     "CarliniLInfMethod": {"max_iter": 5, "initial_const": 0.1},
     "ElasticNet": {"max_iter": 20, "binary_search_steps": 2, "initial_const": 1.0},
@@ -95,13 +95,14 @@ def art(attack: str, **more: Any) -> Art:
     return component
 
 
-def made(component: Art, seed: int = 1) -> tuple[Examples, Examples, Any]:
+def made(component: Art, images: int = 20) -> tuple[Examples, Examples, Any]:
     """Return what a component makes of some digits, these, and the classifier."""
     victim, x, y = digits()
+    x, y = x[:images], y[:images]
     clean = Examples(x=x, y=y, index=np.arange(len(x)))
     found: dict[str, Any] = {"model": victim, "data": clean}
     return (
-        component.produce(Run("it", seed, "test", lambda ref: found[str(ref)], lambda _: {}, lambda *_: None)),
+        component.produce(Run("it", 1, "test", lambda ref: found[str(ref)], lambda _: {}, lambda *_: None)),
         clean,
         victim,
     )
@@ -118,13 +119,14 @@ def test_every_attack_of_this_version_is_tried_or_listed() -> None:
 
 @pytest.mark.parametrize("attack", every)
 def test_accuracy_under_attack_is_below_that_of_the_clean_images(attack: str) -> None:
-    """No image that the model gets wrong is repaired either, but by a perturbation that is not made for it."""
+    """No image that the model gets wrong is repaired either, but by chance: of one perturbation for all, or of noise."""
     adversarial, clean, victim = made(art(attack))
     assert np.isfinite(adversarial.x).all()
     before, after = victim.predict(clean.x) == clean.y, victim.predict(adversarial.x) == clean.y
     assert before.sum() == 16
     assert after.sum() < before.sum()
-    assert attack.endswith("UniversalPerturbation") or not (after & ~before).any()
+    by_chance = attack == "ShadowAttack" or attack.endswith("UniversalPerturbation")
+    assert by_chance or not (after & ~before).any()
 
 
 @pytest.mark.parametrize(
@@ -243,9 +245,9 @@ def test_simba_is_that_of_art_on_a_softmax_model() -> None:
 )
 def test_universal_perturbations_with_every_attacker(inner: str) -> None:
     params = {"eps": 0.3, "max_iter": 1, "attacker": inner, "delta": 0.9}
-    adversarial, clean, victim = made(art("UniversalPerturbation", params=params))
+    adversarial, clean, victim = made(art("UniversalPerturbation", params=params), images=6)
     assert ThreatModel("inf", 0.3).contains(adversarial.x - clean.x).all()
-    assert (victim.predict(adversarial.x) == clean.y).sum() <= 16
+    assert (victim.predict(adversarial.x) == clean.y).sum() < (victim.predict(clean.x) == clean.y).sum()
 
 
 RADII: Mapping[Norm, float] = {"inf": 0.2, 2: 1.0, 1: 4.0}
