@@ -64,6 +64,13 @@ class ThreatModel:
             f"in norm {self.norm}, received {self.eps:g}; pixels go from 0 to 1"
         )
 
+    def trimmed(self, difference: Images, slack: float) -> Images:
+        """Return perturbations (n, h, w, c), of which those too long by a share of at most ``slack`` are shortened to ``eps``."""
+        length = distance(difference, self.norm)
+        over = (length > self.eps) & (length <= self.eps * (1 + slack))
+        share = np.where(over, self.eps / np.maximum(length, self.eps), 1.0).astype(np.float32)
+        return difference * share[:, None, None, None]
+
     def contains(self, difference: Images) -> NDArray[np.bool_]:
         """Return which images' perturbations lie inside the ball, up to rounding; bool (n,)."""
         pixels = math.prod(difference.shape[1:])

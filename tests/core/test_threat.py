@@ -49,3 +49,15 @@ def test_radii_that_no_image_of_25_pixels_can_have(norm: Norm, eps: float, fault
 def test_a_step_is_no_longer_than_the_ball_is_wide() -> None:
     assert step_fault(0.2, 0.1) == ""
     assert "expected at most 2 x eps = 0.2, the width of the ball, received 0.21" in step_fault(0.21, 0.1)
+
+
+@pytest.mark.parametrize("norm", ["inf", 2, 1])
+def test_what_is_a_little_too_long_is_trimmed_and_nothing_else(norm: Norm) -> None:
+    lengths = np.array([0.5, 1.0, 1.0001, 1.5], np.float32)
+    pixel = np.zeros((4, 2, 2, 1), np.float32)
+    pixel[:, 0, 0, 0] = lengths
+    threat = ThreatModel(norm, 1.0)
+    trimmed = threat.trimmed(pixel, 2e-4)
+    np.testing.assert_allclose(distance(trimmed, norm), [0.5, 1, 1, 1.5], rtol=1e-6)
+    assert threat.contains(trimmed).tolist() == [True, True, True, False]
+    assert not threat.contains(pixel)[2]
