@@ -86,6 +86,8 @@ class Attack(Generator):
         adversarial = np.clip(np.asarray(adversarial, np.float32), 0.0, 1.0)
         if adversarial.shape != clean.shape:
             raise ValueError(f"{self.tag}: expected images {clean.shape}, received {adversarial.shape}")
+        if strange := int((~np.isfinite(adversarial)).any(axis=(1, 2, 3)).sum()):
+            raise ValueError(f"{self.tag}: expected pixels that are numbers, received other ones in {strange} images")
         if self.threat is not None and not (inside := self.threat.contains(adversarial - clean)).all():
             raise ValueError(f"{self.tag}: {(~inside).sum()} images left the ball {self.threat}")
         return adversarial

@@ -43,6 +43,7 @@ CHOICES: Mapping[str, tuple[Plain, ...]] = {
     "es": (0, 1),
     "loss_type": (None, "cross_entropy", "difference_logits_ratio"),
     "order": ("random", "diag"),
+    "TargetedUniversalPerturbation.attacker": ("fgsm", "simba"),
     "Wasserstein.norm": ("inf", "1", "2", "wasserstein"),
     "parallel_pool_size": (0,),
     "ZooAttack.batch_size": (1,),

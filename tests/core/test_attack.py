@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from core.attack import PER_CLASS, SHOWN, pictured, verdicts
+from core.artefacts import Images, Labels
+from core.attack import PER_CLASS, SHOWN, Attack, pictured, verdicts
+from core.classifier import Classifier
+from core.component import Ref
 from tests.generators.models import linear
 
 
@@ -13,6 +17,24 @@ def test_the_first_images_are_pictured_and_the_first_of_each_class() -> None:
     zeros, ones = SHOWN + 10, SHOWN + 10 + PER_CLASS + 3
     assert pictured(y).tolist() == [*range(SHOWN), *range(zeros, zeros + PER_CLASS), ones, ones + 1]
     assert pictured(y[:3]).tolist() == [0, 1, 2]
+
+
+class Strange(Attack):
+    """Makes one pixel of the first image no number."""
+
+    tag = "strange"
+
+    def perturb(self, victim: Classifier, x: Images, y: Labels, rng: np.random.Generator) -> Images:
+        made = np.array(x)
+        made[0, 0, 0, 0] = np.nan
+        return made
+
+
+def test_pixels_that_are_no_numbers_are_refused() -> None:
+    victim, _ = linear()
+    x = np.zeros((3, 4, 4, 1), np.float32)
+    with pytest.raises(ValueError, match="received other ones in 1 images"):
+        Strange(model=Ref("m")).craft(victim, x, np.zeros(3, np.int64), np.random.default_rng(0))
 
 
 def test_the_model_is_asked_about_what_is_pictured() -> None:

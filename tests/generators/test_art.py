@@ -113,6 +113,12 @@ def test_good_parameters_have_no_faults() -> None:
         ("ShadowAttack", {"sigma": 128}, "params", "sigma: expected more than 0 and at most 1, received 128"),
         ("SimBA", {"order": "zigzag"}, "params", "order: expected one of random, diag, received 'zigzag'"),
         ("UniversalPerturbation", {"eps": 0.1, "attacker": "jsma"}, "params", "attacker: expected one of carlini, "),
+        (
+            "TargetedUniversalPerturbation",
+            {"eps": 0.1, "attacker": "bim"},
+            "params",
+            "attacker: expected one of fgsm, simba",
+        ),
         ("GeoDA", {}, "attack", "GeoDA calls np.mat, which NumPy 2 removed"),
         ("PixelAttack", {"es": 0}, "attack", "PixelAttack needs the package cma"),
     ],

@@ -248,6 +248,17 @@ def test_universal_perturbations_with_every_attacker(inner: str) -> None:
     assert (victim.predict(adversarial.x) == clean.y).sum() < (victim.predict(clean.x) == clean.y).sum()
 
 
+def test_a_targeted_universal_perturbation_leads_to_its_target() -> None:
+    """ART gives its inner attack the targets, but does not say that they are any: it would lead away from them."""
+    params = {"eps": 0.4, "max_iter": 2, "attacker": "fgsm"}
+    component = art("TargetedUniversalPerturbation", params=params, targets="least_likely")
+    assert component._settings("FastGradientMethod")["attacker_params"] == {"targeted": True}
+    assert art("UniversalPerturbation")._settings("DeepFool")["attacker_params"] == {"verbose": False}
+    adversarial, clean, victim = made(component)
+    aims = component._aims(victim, clean.x, clean.y, [])
+    assert (victim.predict(adversarial.x) == aims).sum() > (victim.predict(clean.x) == aims).sum()
+
+
 RADII: Mapping[Norm, float] = {"inf": 0.2, 2: 1.0, 1: 4.0}
 BALLS = [
     pytest.param(name, norm, marks=pytest.mark.long if name in DEAR else [])
