@@ -16,7 +16,9 @@ from core.faults import StageError, nearest
 from core.networks.probe import UnitLayer
 
 SOFTMAX = "softmax"
-"""The name of the layer of class probabilities, the last of all."""
+"""The name of the layer of class probabilities, the last of all, unless a hidden layer of the model has it."""
+LOGITS = "logits"
+"""The name of the layer of logits where it has none of its own, or that of the probabilities."""
 BLOCK = 2**22
 """Values of units that are looked at together."""
 _ARRAYS = ("means", "positive", "low", "high", "peak", "logits")
@@ -28,7 +30,7 @@ class Activations(Artefact):
 
     A unit is a neuron or a feature map, its value the neuron's or the map's spatial mean, after the activation. Layers
     are those that compute something of their own: with weights, pooling, separate activations; last come the logits and
-    ``SOFTMAX``. Arrays are read-only and memory-mapped.
+    the class probabilities. No two have the same name. Arrays are read-only and memory-mapped.
 
     Attributes:
         layers: the layers in the order of computation; units are counted through all of them.
@@ -54,6 +56,11 @@ class Activations(Artefact):
     logits: Images
     positions: Images | None = None
 
+    def __post_init__(self) -> None:
+        names = [layer.name for layer in self.layers]
+        if len(set(names)) < len(names):
+            raise ValueError(f"activations: expected layers of different names, received {', '.join(names)}")
+
     def __len__(self) -> int:
         return len(self.logits)
 
@@ -71,8 +78,8 @@ class Activations(Artefact):
 
     @property
     def counted(self) -> tuple[str, ...]:
-        """The layers whose units coverage criteria count: all but the logits, which softmax stands for."""
-        return (*(layer.name for layer in self.layers[:-2]), SOFTMAX)
+        """The layers whose units coverage criteria count: all but the logits, which the probabilities stand for."""
+        return (*(layer.name for layer in self.layers[:-2]), self.layers[-1].name)
 
     @property
     def last_hidden(self) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -37,9 +37,17 @@ class UnitLayer:
         return self.height * self.width * self.units
 
 
+def free_name(wanted: str, taken: Collection[str]) -> str:
+    """Return a name for a layer of ours that no layer of the user's model has: ``wanted``, with ``_`` added as needed."""
+    while wanted in taken:
+        wanted += "_"
+    return wanted
+
+
 def unfold(model: Any) -> Any:
     """Return a functional copy of a model as it is now, in which every activation is a layer of its own."""
     keras = backend.keras()
+    taken = {layer.name for layer in model.layers}
 
     def copy(layer: Any) -> Any:
         changed = {"activation": "linear"} if _fused(layer) else {}
@@ -49,7 +57,10 @@ def unfold(model: Any) -> Any:
         outputs = layer(*arguments, **options)
         # A model may have operations that are no layers, such as the rounding of a quantised one.
         activation = _fused(model.get_layer(layer.name)) if isinstance(layer, keras.layers.Layer) else None
-        return keras.layers.Activation(activation, name=f"{layer.name}_activation")(outputs) if activation else outputs
+        if activation is None:
+            return outputs
+        taken.add(name := free_name(f"{layer.name}_activation", taken))
+        return keras.layers.Activation(activation, name=name)(outputs)
 
     functional = keras.Model(model.inputs[0], model.outputs[0])
     unfolded = keras.models.clone_model(functional, clone_function=copy, call_function=call)

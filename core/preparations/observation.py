@@ -12,9 +12,9 @@ from core.artefacts import Examples, Images
 from core.classifier import Classifier
 from core.component import Ref
 from core.networks import programs
-from core.networks.activations import SOFTMAX, Activations, on_disk
+from core.networks.activations import LOGITS, SOFTMAX, Activations, on_disk
 from core.networks.finite import check_answers
-from core.networks.probe import UnitLayer
+from core.networks.probe import UnitLayer, free_name
 from core.networks.programs import Call, Tensor
 from core.run import Progress, Run
 from core.stage import Preparation
@@ -77,14 +77,21 @@ def observe(
 
 
 def _watched(model: Any) -> tuple[tuple[UnitLayer, ...], Any]:
-    """Return the layers to observe, the logits and the softmax last, and a model of all but the softmax."""
+    """Return the layers to observe, the logits and the probabilities last, and a model of all but the probabilities.
+
+    Hidden layers keep their names. Where the layer of the logits is called as the probabilities are, it was the softmax
+    that has been taken off, so that the name means the probabilities.
+    """
     end = model.outputs[0]
     hidden = [layer for layer in model.layers if _computes(layer) and layer.output is not end]
-    last = next((layer.name for layer in model.layers if layer.output is end), "logits")
+    names = [layer.name for layer in hidden]
+    probabilities = free_name(SOFTMAX, names)
+    last = next((layer.name for layer in model.layers if layer.output is end), probabilities)
+    if last == probabilities:
+        last = free_name(LOGITS, names)
     outputs = [*(layer.output for layer in hidden), end]
-    names = [*(layer.name for layer in hidden), last]
-    layers = [_described(name, output.shape) for name, output in zip(names, outputs, strict=True)]
-    return (*layers, _described(SOFTMAX, end.shape)), backend.keras().Model(model.inputs[0], outputs)
+    layers = [_described(name, output.shape) for name, output in zip([*names, last], outputs, strict=True)]
+    return (*layers, _described(probabilities, end.shape)), backend.keras().Model(model.inputs[0], outputs)
 
 
 def _computes(layer: Any) -> bool:

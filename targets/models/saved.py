@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,6 +19,7 @@ from core.families import Target
 from core.faults import StageError
 from core.networks.copies import connected
 from core.networks.finite import check_weights
+from core.networks.probe import free_name
 from core.networks.rewire import are_probabilities, logarithm_of, rescores, to_logits
 from core.run import Run
 from targets.models.graph import Shape
@@ -130,8 +131,9 @@ class Saved(Target):
     def _behind_conventions(self, model: Any, info: DataInfo) -> Any:
         """Return the model behind the layers that turn an image (h, w, c) in [0, 1] into its input."""
         keras = backend.keras()
-        inputs = keras.Input(info.shape, name="image")
-        layers = list(self._conventions(model.input_shape[1:], info))
+        taken = {layer.name for layer in model.layers}
+        inputs = keras.Input(info.shape, name=free_name("image", taken))
+        layers = list(self._conventions(model.input_shape[1:], lambda name: free_name(name, taken)))
         if not layers and not any(side is None for side in model.input_shape[1:]):
             return model
         tensor = inputs
@@ -140,20 +142,20 @@ class Saved(Target):
         # Copies: a layer that is called twice has no one output any more, which whoever reads activations needs.
         return keras.Model(inputs, connected(model, tensor))
 
-    def _conventions(self, wanted: Shape, info: DataInfo) -> Iterator[Any]:
+    def _conventions(self, wanted: Shape, name: Callable[[str], str]) -> Iterator[Any]:
         keras = backend.keras()
         if self.grey:
             luma = LUMA if self.grey == "luma" else LUMA[::-1]
             weights = keras.initializers.Constant(luma.reshape(1, 1, 3, 1).tolist())
             yield keras.layers.Conv2D(
-                1, 1, use_bias=False, kernel_initializer=weights, trainable=False, name="input_grey"
+                1, 1, use_bias=False, kernel_initializer=weights, trainable=False, name=name("input_grey")
             )
         if (self.scale, self.offset) != (1.0, 0.0):
-            yield keras.layers.Rescaling(self.scale, self.offset, name="input_scale")
+            yield keras.layers.Rescaling(self.scale, self.offset, name=name("input_scale"))
         if self.channels_first:
-            yield keras.layers.Permute((3, 1, 2), name="input_channels_first")
+            yield keras.layers.Permute((3, 1, 2), name=name("input_channels_first"))
         if len(wanted) == 1:
-            yield keras.layers.Flatten(name="input_flat")
+            yield keras.layers.Flatten(name=name("input_flat"))
 
 
 def _some(data: Data) -> Images:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from core.networks import programs
 from core.networks.activations import SOFTMAX, Activations, joined
 from core.preparations.observation import Observation, observe
 from core.run import Run
+from evaluation.coverage.nc import NC
+from evaluation.coverage.ssc import SSC
 from tests.evaluation.coverage.support import activations
 
 NAMES = ("fused", "pool", "plain", "norm", "leaky", "hidden", "pre", "tanh", "end", SOFTMAX)
@@ -97,6 +100,47 @@ def test_a_preparation_makes_and_keeps_them(x: Any, tmp_path: Path) -> None:
         np.testing.assert_array_equal(getattr(kept, name), getattr(made, name))
         assert getattr(kept, name).dtype == getattr(made, name).dtype
         assert not getattr(kept, name).flags.writeable
+
+
+def named(*names: str) -> Any:
+    """Return a model of dense layers of 2, 3, ... units with these names, the last one's softmax taken off."""
+    keras = backend.keras()
+    backend.seed(0)
+    stack = [keras.layers.Dense(2 + i, name=name) for i, name in enumerate(names)]
+    return keras.Sequential([keras.Input((8, 8, 2)), keras.layers.Flatten(name="flat"), *stack])
+
+
+@pytest.mark.parametrize(
+    ("names", "observed"),
+    [
+        (("a", "softmax"), ("a", "logits", "softmax")),
+        (("logits", "softmax"), ("logits", "logits_", "softmax")),
+        (("softmax", "b"), ("softmax", "b", "softmax_")),
+        (("softmax", "softmax_"), ("softmax", "logits", "softmax_")),
+        (("softmax", "softmax_", "logits"), ("softmax", "softmax_", "logits", "softmax__")),
+    ],
+)
+def test_the_users_names_of_layers_are_no_names_of_ours(
+    x: Any, names: tuple[str, ...], observed: tuple[str, ...]
+) -> None:
+    seen = observe(Classifier(named(*names)), x)
+    neutral = observe(Classifier(named(*"abc"[: len(names)])), x)
+    assert tuple(layer.name for layer in seen.layers) == observed
+    assert seen.counted == (*observed[:-2], observed[-1])
+    np.testing.assert_array_equal(seen.units(seen.counted), neutral.units(neutral.counted))
+    for criterion in (NC(threshold=0.3), SSC(sign="mean")):
+        values = []
+        for of in (seen, neutral):
+            coverage = criterion.coverage({}, of)
+            coverage.update(of)
+            values.append((coverage.covered, coverage.total))
+        assert values[0] == values[1]
+
+
+def test_layers_of_one_name_are_refused() -> None:
+    seen = activations(np.zeros((4, 2)))
+    with pytest.raises(ValueError, match="different names"):
+        dataclasses.replace(seen, layers=(seen.layers[0], seen.layers[2], seen.layers[2]))
 
 
 # On a table.

@@ -59,6 +59,20 @@ def test_units_are_counted_through_all_layers(x: Any) -> None:
     assert probe.layers[0].is_map
 
 
+def test_layers_called_as_activations_are_here_keep_their_names(x: Any) -> None:
+    keras = backend.keras()
+    layers = keras.layers
+    stack = [
+        keras.Input((8, 8, 2)),
+        layers.Flatten(),
+        layers.Dense(3, "relu", name="a"),
+        layers.ReLU(name="a_activation_"),
+    ]
+    model = keras.Sequential([*stack, layers.Dense(4, "relu", name="a_activation"), layers.Dense(2, name="end")])
+    np.testing.assert_allclose(np.array(unfold(model)(x)), np.array(model(x)), atol=1e-6)
+    assert [layer.name for layer in Probe(model).layers] == ["a", "a_activation"]
+
+
 def test_a_model_without_hidden_units_is_refused() -> None:
     keras = backend.keras()
     model = keras.Sequential([keras.Input((2, 2, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])

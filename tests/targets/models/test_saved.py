@@ -78,6 +78,19 @@ def test_scale_and_offset_are_applied_to_pixels(tmp_path: Path, build: Any) -> N
     np.testing.assert_allclose(scaled.logits(COLOUR), plain.logits(2 * COLOUR - 1), rtol=1e-4, atol=1e-5)
 
 
+def test_layers_may_have_the_names_of_those_put_in_front(tmp_path: Path) -> None:
+    keras = backend.keras()
+    inputs = keras.Input((36,), name="image")
+    tensor = inputs
+    for name in ("input_scale", "input_flat", "input_grey"):
+        tensor = keras.layers.Dense(5, name=name)(tensor)
+    model = keras.Model(inputs, tensor)
+    model.save(path := tmp_path / "model.keras")
+    classifier = load(path, (6, 6, 3), scale=2.0, grey="luma")
+    grey = COLOUR @ np.array([0.299, 0.587, 0.114], np.float32)
+    np.testing.assert_allclose(classifier.logits(COLOUR), model(2 * grey.reshape(3, 36)), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize(("order", "luma"), [("luma", (0.299, 0.587, 0.114)), ("luma_bgr", (0.114, 0.587, 0.299))])
 def test_colour_images_reach_a_grey_model_as_luma(tmp_path: Path, order: str, luma: tuple[float, ...]) -> None:
     network((6, 6, 1)).save(path := tmp_path / "model.keras")
