@@ -35,6 +35,10 @@ class RetrainingAccuracy(Evaluation):
     models: Annotated[tuple[Ref[Classifier], ...], "the models, one row each: the original, and those retrained"]
     examples: Annotated[tuple[Ref[Examples], ...], "data sets and generators, one column each beside their union"]
 
+    def check(self) -> Iterator[tuple[str, str]]:
+        if len(set(self.examples)) > 1 and any(ref.stage == UNION for ref in self.examples):
+            yield "examples", f"all of them together are called '{UNION}', too; rename the stage"
+
     def expand(self) -> Iterator[Self]:
         # A curve has hundreds of models and few sets: one cell for each pair would take longer to keep than to measure.
         for model in self.models:

@@ -43,6 +43,13 @@ class RobustnessMatrix(Evaluation):
     per_class: Annotated[bool, "also give the accuracy of each class"] = False
     worst_case: Annotated[bool, "add the worst case over all the examples"] = True
 
+    def check(self) -> Iterator[tuple[str, str]]:
+        if self.worst_case and any(ref.stage == WORST_CASE for ref in self.examples):
+            yield (
+                "examples",
+                f"the worst case is called '{WORST_CASE}', too; rename the stage, or set worst_case: false",
+            )
+
     def expand(self) -> Iterator[Self]:
         for model in self.models:
             examples = tuple(judged(ref, model, self.protocol) for ref in self.examples)

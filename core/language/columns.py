@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
-from core.component import Plain
+from core.component import Component, Plain, fields_of
 from core.families import Evaluation
 from core.faults import KeyPath
-from core.language.build import at
+from core.language.build import at, map_references
 from core.language.experiment import SEED, Experiment
+from core.naming import named
 
 Varies = dict[str, tuple[Plain, ...]]
 LABELS = ("model", "examples")
@@ -54,3 +57,37 @@ def unsuited(experiment: Experiment) -> Iterator[tuple[KeyPath, str]]:
                     for field, message in component.suits(varies(experiment, ref.stage)):
                         found.setdefault((field, message + at(point)))
         yield from (((spec.section, name, *((field,) if field else ())), message) for field, message in found)
+
+
+def repeated(experiment: Experiment) -> Iterator[tuple[KeyPath, str]]:
+    """Yield (path, message) for every list of an evaluation that names something twice, so that its rows meet in a cell."""
+    for name, spec in experiment.stages.items():
+        found: dict[tuple[str, str], None] = {}
+        for point in experiment.points(spec.own_axes):
+            component = experiment.component(name, point)
+            if isinstance(component, Evaluation) and _has_repeated_cells(component):
+                for field, text in _repeated_items(component):
+                    found.setdefault((field, f"'{text}' is named twice; name each once{at(point)}"))
+        yield from (((spec.section, name, field), message) for field, message in found)
+
+
+def _has_repeated_cells(evaluation: Evaluation) -> bool:
+    cells = [_with_parts(cell, evaluation) for cell in evaluation.expand()]
+    return any(cell in cells[:i] for i, cell in enumerate(cells))
+
+
+def _repeated_items(evaluation: Evaluation) -> Iterator[tuple[str, str]]:
+    """Yield (field, what stands there twice) for the lists of an evaluation."""
+    for field in fields_of(type(evaluation)):
+        items = getattr(evaluation, field.name) if field.kind.name == "many" else ()
+        whole = [_with_parts(item, evaluation) for item in items]
+        for i, item in enumerate(items):
+            if whole[i] in whole[:i]:
+                yield field.name, named(item) if isinstance(item, Component) else str(item)
+
+
+def _with_parts(value: Any, evaluation: Evaluation) -> Any:
+    """Return a value with the part of every reference stated: `pgd` and `pgd.test` are the same examples."""
+    return map_references(
+        value, lambda field, ref: dataclasses.replace(ref, part=ref.part or evaluation.part_of(field))
+    )

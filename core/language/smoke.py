@@ -17,6 +17,8 @@ TINY: Mapping[str, int] = {
     "iterations": 1, "seed_count": 20, "mutants": 2000,
 }  # fmt: skip
 """The largest value each of these parameters has in a smoke run, wherever it occurs."""
+SUFFIX = ".smoke"
+"""What the name of a smoke run ends in."""
 _UNREACHED = 1e9
 
 
@@ -28,7 +30,7 @@ def shrink(experiment: Experiment) -> Experiment:
     """
     return replace(
         experiment,
-        name=f"{experiment.name}.smoke",
+        name=f"{experiment.name}{SUFFIX}",
         seeds=experiment.seeds[:1],
         axes={name: values[:1] for name, values in experiment.axes.items()},
         stages={name: replace(spec, raw=_tiny(spec, experiment)) for name, spec in experiment.stages.items()},

@@ -9,7 +9,7 @@ from typing import Any
 
 from core.component import Component, fields_of
 from core.faults import Fault, KeyPath, SpecError, nearest
-from core.language import columns, compose, lessening, tables
+from core.language import columns, compose, lessening, names, tables
 from core.language.build import at, axes_in, build, fraction, located, normalise, substitute, value_at
 from core.language.compose import Layered
 from core.language.discovery import Catalogue
@@ -17,11 +17,12 @@ from core.language.experiment import SEED, Experiment, Point, StageSpec
 from core.language.references import reference_faults
 from core.language.sections import SECTIONS
 from core.language.smoke import shrink
-from core.language.validate import Validator, is_axis
+from core.language.validate import Validator, is_axis, show
 from core.stage import Stage
 
 RESERVED = ("experiment", "stage", "model", "examples", "group", "metric", "value", "n", "lower", "upper", "unit",
-            "higher_is_better", "note")  # fmt: skip
+            "higher_is_better", "note", "reason")  # fmt: skip
+"""Columns of results and of what is missing among them, which no axis may be called."""
 
 
 def load(
@@ -55,6 +56,8 @@ class _Reader:
         specs = dict(self._stages())
         for finding in self.validator.experiment(self.data):
             self.report(*finding)
+        for finding in names.faults(self.data, self._name):
+            self.report(*finding)
         axes = self._axes()
         if not specs and not self.faults:
             self.report((), f"the file declares no stage; declare some under {', '.join(SECTIONS)}")
@@ -65,6 +68,7 @@ class _Reader:
             self.report((specs[name].section, name, *place), message)
         if not self.faults:
             for place, message in (
+                *columns.repeated(experiment),
                 *columns.unsuited(experiment),
                 *lessening.faults(experiment, self.data),
                 *tables.faults(experiment, self.data),
@@ -130,8 +134,12 @@ class _Reader:
             for i, value in enumerate(values if isinstance(values, list) else ()):
                 if is_axis(value):
                     self.report(("axes", name, i), f"'{value}' is an axis and no value; write values out")
-                else:
-                    axes[name] = (*axes.get(name, ()), fraction(value))
+                    continue
+                if (twin := names.twin(value, values[:i])) is not None:
+                    self.report(
+                        ("axes", name, i), f"{show(value)} and {show(twin)} are the same value of an axis; keep one"
+                    )
+                axes[name] = (*axes.get(name, ()), fraction(value))
         used = set()
         for section in SECTIONS:
             for place, axis in _axis_places(self.data.get(section)):
@@ -176,14 +184,19 @@ class _Reader:
     def _raw(self, spec: StageSpec, point: Mapping[str, Any]) -> Any:
         return normalise(substitute(spec.raw, point), spec.cls, self.catalogue)
 
-    def _experiment(
-        self, stages: Mapping[str, StageSpec], axes: Mapping[str, Any], seeds: tuple[int, ...]
-    ) -> Experiment:
+    @property
+    def _name(self) -> str:
+        """The experiment's name: the file's own unless it states one."""
         stated = self.layered.origin_of(("name",))
         # A file that extends another one does not take its name, which would mix their results.
         own_name = (stated.file == str(self.path) or not stated.line) and self.data.get("name")
+        return str(own_name or self.path.stem)
+
+    def _experiment(
+        self, stages: Mapping[str, StageSpec], axes: Mapping[str, Any], seeds: tuple[int, ...]
+    ) -> Experiment:
         return Experiment(
-            name=str(own_name or self.path.stem),
+            name=self._name,
             description=str(self.data.get("description", "")),
             mode=self.data.get("mode", "both"),
             seeds=seeds,

@@ -100,17 +100,13 @@ def results_csv(frame: pd.DataFrame) -> str:
     """Return the tidy rows as CSV; numbers are written so that reading them gives the same bits."""
     import pandas as pd
 
-    whole = {
-        name: column.astype("Int64")
-        for name, column in frame.items()
+    shown = frame.copy()
+    for name, column in frame.items():
         # A column of whole numbers with an empty cell is held as floats: seed 1 must not become 1.0.
-        if name not in ("value", "lower", "upper")
-        and pd.api.types.is_float_dtype(column)
-        and (column.dropna() % 1 == 0).all()
-    }
-    text: str = frame.assign(**{str(name): column for name, column in whole.items()}).to_csv(
-        index=False, lineterminator="\n"
-    )
+        measured = name in ("value", "lower", "upper") or not pd.api.types.is_float_dtype(column)
+        if not measured and (column.dropna() % 1 == 0).all():
+            shown[name] = column.astype("Int64")
+    text: str = shown.to_csv(index=False, lineterminator="\n")
     return text
 
 

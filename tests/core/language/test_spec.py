@@ -50,6 +50,20 @@ def test_faults(file: str, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
     assert said == expected.read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [(".store.yaml", "cannot be called '.store'"), ("a.smoke.yaml", "'a.smoke' is where --smoke"), ("a.b.yaml", "")],
+)
+def test_a_file_whose_name_is_no_name_of_an_experiment(
+    file: str, said: str, tmp_path: Path, catalogue: Catalogue
+) -> None:
+    (tmp_path / "base.yaml").write_text("name: base\n", encoding="utf-8")
+    (tmp_path / file).write_text("extends: base.yaml\ndatasets:\n  grey: {type: plain}\n", encoding="utf-8")
+    found = said_of(str(tmp_path / file), catalogue)
+    assert said in found
+    assert found.startswith("no fault" if not said else str(tmp_path))
+
+
 # A valid experiment with every section and kind of value, which the fuzz damages.
 SOUND: dict[str, Any] = {
     "name": "sound",

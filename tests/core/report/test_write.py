@@ -91,6 +91,14 @@ def test_reading_results_gives_back_every_bit(rows: list[dict[str, Any]]) -> Non
             assert found == given_row[name] or (pd.isna(found) and given_row[name] in (None, ""))
 
 
+@pytest.mark.parametrize("axis", ["self", "index", "columns", "axis", "name", "0"])
+def test_an_axis_may_be_called_as_anything_in_pandas(axis: str) -> None:
+    frame = pd.DataFrame([row("mlp", "pgd", 1, eps=None, seed=s) | {axis: a} for s, a in ((1, 3), (2, None))])
+    assert read(results_csv(frame))[axis].tolist()[0] == 3
+    assert f",{axis}" in results_csv(frame).splitlines()[0]
+    assert ",3.0" not in results_csv(frame)
+
+
 def test_a_model_called_na_comes_back() -> None:
     frame = pd.DataFrame([row("NA", 'a,b\n"c"', 1, eps=None, seed=None)])
     back = read(results_csv(frame))
