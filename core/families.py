@@ -42,6 +42,8 @@ class Generator(Stage):
 
     section = "generate"
     produces = Examples
+    perturbs: ClassVar[bool] = True
+    """Whether it changes images, rather than choosing among them."""
 
     def part_of(self, field_name: str) -> Part | Literal["definition"]:
         return "test" if field_name == "data" else "train"

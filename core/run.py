@@ -35,6 +35,17 @@ class Measured:
         return None if value == "" else value
 
 
+@dataclass(frozen=True)
+class Origin:
+    """Where images come from: ``source`` is the data set, or its part, and ``perturbed`` whether they were made of its images.
+
+    Indices of images of different sources have nothing to do with each other.
+    """
+
+    source: str = ""
+    perturbed: bool = False
+
+
 class Run:
     """The surroundings of one piece of work.
 
@@ -59,6 +70,7 @@ class Run:
         gather: Callable[[Ref[Results]], Sequence[Measured]] = lambda ref: (),
         stream: str | None = None,
         checkpoint: Checkpoint | None = None,
+        origin: Callable[[Ref[Any]], Origin] = lambda ref: Origin(),
     ) -> None:
         self.stage, self.seed, self.part = stage, seed, part
         self.stream = stage if stream is None else stream
@@ -66,6 +78,7 @@ class Run:
         self.remarks: list[str] = []
         self.checkpoint = Checkpoint() if checkpoint is None else checkpoint
         self._load, self._cost, self._progress, self._gather = load, cost, progress, gather
+        self._origin = origin
 
     def __getitem__(self, ref: Ref[T]) -> T:
         """Return the artefact a reference of the running component stands for."""
@@ -78,6 +91,10 @@ class Run:
     def gather(self, ref: Ref[Results]) -> Sequence[Measured]:
         """Return the rows of all cells of another evaluation, in the order of the file, each with its place on the axes."""
         return self._gather(ref)
+
+    def origin(self, ref: Ref[Any]) -> Origin:
+        """Return where the images behind a reference come from."""
+        return self._origin(ref)
 
     def definition(self, ref: Ref[Any]) -> Component:
         """Return the component behind a reference, without its artefact."""

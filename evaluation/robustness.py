@@ -16,8 +16,7 @@ from core.component import Ref
 from core.families import Evaluation
 from core.run import Run
 from evaluation.protocol import Protocol, judged
-
-WORST_CASE = "worst_case"
+from evaluation.worst_case import WORST_CASE, right_in_all, worst_cases
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +24,9 @@ class RobustnessMatrix(Evaluation):
     """Accuracy of every model on every set of examples, with respect to the true labels.
 
     accuracy(m, E) = |{i : argmax m(x_i) = y_i}| / n. The row ``worst_case`` counts an image only if the model is
-    right on it in every one of the sets: the robust accuracy against all attacks together.
+    right on it in every one of the sets: the robust accuracy against all attacks together. There is one for each threat
+    model (norm and eps; attacks without a bound have one of their own) and each source of images, with the clean images of the source
+    in all of them; where there are several, the row says which: ``worst_case (Linf 0.1)``.
 
     Source: Goodfellow, Shlens and Szegedy (2015); the matrix of DeepCustom (models x attacks); the worst case of
     Carlini et al. (2019), On Evaluating Adversarial Robustness, sec. 4.2.
@@ -41,7 +42,7 @@ class RobustnessMatrix(Evaluation):
         "transfer: examples made on the generator's own model; white_box: made anew against each model",
     ]
     per_class: Annotated[bool, "also give the accuracy of each class"] = False
-    worst_case: Annotated[bool, "add the worst case over all the examples"] = True
+    worst_case: Annotated[bool, "add the worst case over the examples of each threat model"] = True
 
     def check(self) -> Iterator[tuple[str, str]]:
         if self.worst_case and any(ref.stage == WORST_CASE for ref in self.examples):
@@ -68,31 +69,29 @@ class RobustnessMatrix(Evaluation):
 
     def measure(self, run: Run) -> Iterable[Row]:
         model = run[self.models[0]]
-        sets = [run[ref] for ref in self.examples]
-        originals, right = _right_in_all(model, sets)
-        yield Row.proportion("accuracy", int(right.sum()), len(right), higher_is_better=True, **self.about())
+        if self.worst_case:
+            for label, sets in worst_cases([(run.origin(ref), run[ref]) for ref in self.examples]).items():
+                yield self._accuracy(right_in_all(model, sets)[1], label)
+            return
+        (examples,) = (run[ref] for ref in self.examples)
+        originals, right = right_in_all(model, [examples])
+        yield self._accuracy(right, self._column())
         if self.per_class:
-            y = sets[0].y[sets[0].rows_of(originals)]
-            for label in range(model.num_classes):
-                among = right[y == label]
+            y = examples.y[examples.rows_of(originals)]
+            for number in range(model.num_classes):
+                among = right[y == number]
                 yield Row.proportion(
                     "class_accuracy",
                     int(among.sum()),
                     len(among),
                     higher_is_better=True,
-                    group=f"class {label}",
+                    group=f"class {number}",
                     **self.about(),
                 )
 
-
-def _right_in_all(model: Classifier, sets: list[Examples]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return the indices of the original images (n,), and whether the model is right on all made from each, bool (n,)."""
-    originals = np.unique(np.concatenate([examples.index for examples in sets]))
-    right = np.ones(len(originals), bool)
-    for examples in sets:
-        wrong = model.predict(examples.x) != examples.y
-        right[np.searchsorted(originals, examples.index[wrong])] = False
-    return originals, right
+    def _accuracy(self, right: NDArray[np.bool_], label: str) -> Row:
+        about = self.about() | {"examples": label}
+        return Row.proportion("accuracy", int(right.sum()), len(right), higher_is_better=True, **about)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,6 +25,7 @@ class Sample(Generator):
     """
 
     tag = "sample"
+    perturbs = False
     framework = False
 
     data: Annotated[Ref[Examples], "the data set to draw from"]

@@ -37,7 +37,7 @@ def table_faults(spec: TableSpec, varies: Varies) -> list[str]:
             f"{'metric' if level == 'metric' and spec.metric else f'where.{level}'}: '{value}' is not one of the "
             f"values of '{spec.source}' ({_listed(varies[level])}){_nearest(value, varies[level])}"
             for value in spec.allowed(level) or ()
-            if varies.get(level) and value not in varies[level]
+            if varies.get(level) and not _is_among(value, varies[level])
         ]
     if spec.against is not None and spec.against not in (metrics := varies.get("metric", ())):
         faults.append(f"against: '{spec.against}' is no metric of '{spec.source}'{_nearest(spec.against, metrics)}")
@@ -91,7 +91,7 @@ def expected_faults(spec: ExpectedSpec, tables: Mapping[str, TableSpec], varies:
         for level, value in by_level(labels, levels).items():
             if level not in levels:
                 faults.append(f"{side}: '{level}' is not a level of table '{spec.table}'{_nearest(level, levels)}")
-            elif varies.get(level) and value not in varies[level]:
+            elif varies.get(level) and not _is_among(value, varies[level]):
                 faults.append(
                     f"{side}.{level}: '{value}' is not one of {_listed(varies[level])}{_nearest(value, varies[level])}"
                 )
@@ -103,6 +103,11 @@ def expected_faults(spec: ExpectedSpec, tables: Mapping[str, TableSpec], varies:
 def by_level(labels: Labels | Plain, levels: Sequence[str]) -> Labels:
     """Return labels by level; a plain label is that of the outermost level."""
     return labels if isinstance(labels, Mapping) else {levels[0]: labels}
+
+
+def _is_among(value: Plain, values: Sequence[Plain]) -> bool:
+    """Whether a label is one of some, or one of these with something in brackets, which is known once it is measured."""
+    return value in values or (isinstance(value, str) and value.partition(" (")[0] in values)
 
 
 def _listed(values: Sequence[Plain]) -> str:

@@ -26,13 +26,16 @@ CELL = "#"
 class Input:
     """What a reference of a work leads to: an artefact, or one part of a data set, or a component as it stands.
 
-    A reference to an evaluation leads to one of these for each cell, with the cell's ``point``.
+    A reference to an evaluation leads to one of these for each cell, with the cell's ``point``. Of images ``origin`` is the
+    data set, or its part, that they were taken from or made of, and ``perturbed`` whether they were made.
     """
 
     fingerprint: str = ""
     part: Part | None = None
     definition: Mapping[str, Any] | None = None
     point: Point | None = None
+    origin: str = ""
+    perturbed: bool = False
 
 
 def is_cell_of(key: str, ref: Ref[Any]) -> bool:

@@ -214,7 +214,19 @@ class Graph:
 
     def _to(self, fingerprint: str, part: Part | None = None) -> Input:
         """Return the input that leads to an artefact, the same one for all that read it."""
-        return self._leads.setdefault((fingerprint, part), Input(fingerprint, part))
+        if (fingerprint, part) not in self._leads:
+            self._leads[fingerprint, part] = self._lead(fingerprint, part)
+        return self._leads[fingerprint, part]
+
+    def _lead(self, fingerprint: str, part: Part | None) -> Input:
+        work = self.works[fingerprint]
+        if isinstance(work.component, Dataset):
+            return Input(fingerprint, part, origin=Ref(work.stage, part).label)
+        if not isinstance(work.component, Generator):
+            return Input(fingerprint, part)
+        source = work.inputs.get(str(getattr(work.component, "data", None)), Input())
+        perturbed = source.perturbed or work.component.perturbs
+        return Input(fingerprint, part, origin=source.origin, perturbed=perturbed)
 
     def _inputs(self, bound: Bound, point: Point) -> Iterator[tuple[str, Input]]:
         for key, ref in zip(bound.keys, bound.references, strict=True):

@@ -20,7 +20,7 @@ from core.files import is_full
 from core.language.build import build, plain
 from core.language.discovery import Catalogue, discover
 from core.language.sections import FAMILIES
-from core.run import Measured, Run
+from core.run import Measured, Origin, Run
 from core.running.bound import Input, is_cell_of
 from core.running.cost import Meter
 from core.running.graph import Work
@@ -202,7 +202,11 @@ def _run(task: Task, stream: str, store: Store, report: Report, checkpoint: Chec
         cells = [found for key, found in inputs.items() if is_cell_of(key, ref)]
         return [Measured(row, cell.point or {}) for cell in cells for row in store.load(cell.fingerprint, Results).rows]
 
-    return Run(task.stage, task.seed, task.part, load, cost, progress, gather, stream, checkpoint)
+    def origin(ref: Ref[Any]) -> Origin:
+        found = inputs[str(ref)]
+        return Origin(found.origin, found.perturbed)
+
+    return Run(task.stage, task.seed, task.part, load, cost, progress, gather, stream, checkpoint, origin)
 
 
 def _seconds(store: Store, fingerprint: str) -> float:
