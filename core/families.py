@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal, final
 
-from core.artefacts import Data, Examples, Results, Row
+from core.artefacts import Artefact, Data, Examples, Results, Row
+from core.class_order import Doubt, doubt_of
 from core.classifier import Classifier
 from core.component import Part, Plain, Ref
 from core.report.spec import TableFigure
@@ -26,6 +27,23 @@ class Target(Stage):
     produces = Classifier
 
     dataset: Annotated[Ref[Data], "the data set this model classifies"]
+
+    def doubts(self, made: Artefact, run: Run) -> Iterator[str]:
+        assert isinstance(made, Classifier)
+        data = run[self.dataset]
+        names = data.info.class_names
+        if found := doubt_of(made, data.test):
+            yield f"{found.text(names)}. {self.advice(found, names)}"
+
+    def advice(self, found: Doubt, names: Sequence[str]) -> str:
+        """Return what to do about a doubt, as a sentence."""
+        if found.order is None:
+            return "Look at the images, their labels and how the model was trained."
+        wanted = sorted(range(len(names)), key=found.order.__getitem__)
+        return (
+            f"Give the data set its classes in the order of the model's outputs: {', '.join(names[i] for i in wanted)} "
+            f"(classes: {wanted}, counted in their present order)."
+        )
 
 
 class Localiser(Stage):
@@ -54,6 +72,11 @@ class Repair(Stage):
 
     section = "repair"
     produces: ClassVar[type[Classifier]] = Classifier
+
+    def doubts(self, made: Artefact, run: Run) -> Iterator[str]:
+        images = getattr(self, "data", None)  # the images it learnt from, if it has learnt
+        if isinstance(made, Classifier) and isinstance(images, Ref) and (found := doubt_of(made, run[images])):
+            yield f"{found.text(tuple(map(str, range(made.num_classes))))}, among them those it has learnt from."
 
 
 class Evaluation(Stage):

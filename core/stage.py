@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Self
 
 from core.artefacts import Artefact
@@ -45,6 +45,10 @@ class Stage(Component):
     @abstractmethod
     def produce(self, run: Run) -> Artefact:
         """Do the work and return the artefact."""
+
+    def doubts(self, made: Artefact, run: Run) -> Iterator[str]:
+        """Yield what a user should know before trusting the artefact ``produce`` has made; the report warns of it."""
+        yield from ()
 
 
 class Preparation(Stage):

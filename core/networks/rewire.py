@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from core import backend
 from core.artefacts import Images
 from core.faults import StageError
 from core.networks.log_probabilities import UNCHANGED, Logarithm, activation, made_by
+from core.networks.probe import free_name
 from core.networks.programs import Tensor
 
 FLOOR = 1.2e-38
@@ -44,6 +46,23 @@ def rescores(model: Any) -> bool:
     """Return whether ``to_logits`` does more to a model than to leave out the one softmax that it ends in."""
     logits, plain = _logits(model.outputs[0])
     return logits is not None and not plain
+
+
+def reordered(model: Any, outputs: Sequence[int]) -> Any:
+    """Return a model that ends in logits with these outputs of a model, in this order.
+
+    A dense layer at its end, which the model shares with nobody, gets its weights in the new order; behind any other layer
+    stands a dense one that only sorts.
+    """
+    last, order = model.layers[-1], np.asarray(outputs)
+    if isinstance(last, backend.keras().layers.Dense):
+        last.set_weights([weights[..., order] for weights in last.get_weights()])
+        return model
+    name = free_name("class_order", {layer.name for layer in model.layers})
+    sort = backend.keras().layers.Dense(len(order), use_bias=False, trainable=False, name=name)
+    sorted_ = backend.keras().Model(model.inputs[0], sort(model.outputs[0]))
+    sort.set_weights([np.eye(len(order), dtype=np.float32)[:, order]])
+    return sorted_
 
 
 def are_probabilities(outputs: Images) -> bool:

@@ -175,6 +175,7 @@ class Experiment:
     piece of work: its label as ``stage``, what it is, and numbers (``seconds``, ``images``, ``peak_memory`` in
     bytes); ``reduced`` says of works that were made with less than the file says, when memory ran out, with what;
     ``damaged`` are works whose artefacts are not what was written; ``remarks`` are sentences of stages about what they made;
+    ``doubts`` are what stages said of models that look wrong, each with the work's label;
     ``failures`` are rows of plain values; ``resolved`` is the experiment file as run;
     ``examples``, ``localisation`` and ``scores`` are what there is to look at.
     """
@@ -194,6 +195,7 @@ class Experiment:
     reduced: Mapping[str, str] = field(default_factory=dict)
     damaged: Sequence[str] = ()
     remarks: Sequence[str] = ()
+    doubts: Sequence[tuple[str, str]] = ()
     failures: Sequence[Mapping[str, Any]] = ()
     resolved: str = ""
     examples: Sequence[ImageGrid | ClassGrid] = ()

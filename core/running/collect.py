@@ -88,6 +88,7 @@ class Collection:
             remarks=tuple(
                 dict.fromkeys(f"{work.stage}: {said}" for work, meta in self._made for said in meta.get("remarks", ()))
             ),
+            doubts=[(work.label, text) for work, meta in self._made for text in meta.get("doubts", ())],
         )
 
     def failures(self) -> Iterator[dict[str, Any]]:

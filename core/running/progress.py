@@ -39,8 +39,8 @@ class Progress:
         log.parent.mkdir(parents=True, exist_ok=True)
         self._handler = _LogFile(log, encoding="utf-8")
         self._handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-        self._log = logging.Logger(str(log))
-        self._log.addHandler(self._handler)
+        self._log_file = logging.Logger(str(log))
+        self._log_file.addHandler(self._handler)
         self._board = Board()
         self._looked = self._board.clock()
         self._live = Live(console=console, get_renderable=self._drawn, transient=True)
@@ -58,9 +58,13 @@ class Progress:
 
     def say(self, text: str, style: str = "") -> None:
         """Tell the user something, and log it."""
-        self._log.info(text)
+        self.log(text)
         stamp = "" if self._console.is_terminal else time.strftime("%H:%M:%S ")
         self._console.print(f"{stamp}{text}", style=style or None, markup=False, highlight=False, soft_wrap=True)
+
+    def log(self, text: str) -> None:
+        """Log something that the user sees elsewhere."""
+        self._log_file.info(text)
 
     def begin(self, works: Iterable[Work], estimates: Mapping[str, float | None], workers: int) -> None:
         """Show how much there is to do, and for how many workers."""
@@ -73,13 +77,13 @@ class Progress:
     def start(self, work: Work) -> None:
         """Show that a work begins."""
         self._board.start(work)
-        self._log.info("%s begins", work.label)
+        self._log_file.info("%s begins", work.label)
 
     def began(self, fingerprint: str, where: str) -> None:
         """Show which worker makes an artefact."""
         label = self._board.began(fingerprint, where)
         if label is not None:
-            self._log.info("%s is on %s", label, where)
+            self._log_file.info("%s is on %s", label, where)
 
     def report(self, fingerprint: str, done: int, total: int, unit: str) -> None:
         """Show how far a work is."""

@@ -6,8 +6,8 @@ import csv
 import io
 import json
 import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Collection as Names
-from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,7 +92,7 @@ class Session:
             finally:
                 if plan.having("run"):
                     progress.say("writing tables")
-                self.report(console, seconds=time.time() - started)
+                self.report(console, seconds=time.time() - started, log=progress.log)
         return tally
 
     def _execute(self, plan: Plan, progress: Progress) -> Tally:
@@ -118,8 +118,10 @@ class Session:
                 export_npz(self.store.load(fingerprint, Examples), path)
                 yield path
 
-    def report(self, console: Console, seconds: float | None = None) -> None:
-        """Write the results the store has now, unless the folder already shows exactly these."""
+    def report(
+        self, console: Console, seconds: float | None = None, log: Callable[[str], None] = lambda text: None
+    ) -> None:
+        """Write the results the store has now, unless the folder already shows exactly these; ``log`` takes the warnings."""
         key = self._report_key()
         if self._is_current(key):
             return
@@ -142,6 +144,7 @@ class Session:
         self._mark_current(key)
         for warning in (*summary.warnings, *summary.faults):
             console.print(f"warning: {warning}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+            log(f"warning: {warning}")
         if self.experiment.expected:
             console.print(summary.verdict, markup=False, highlight=False)
 

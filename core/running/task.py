@@ -119,6 +119,7 @@ def perform(task: Task, root: Path, report: Report) -> Outcome:
             run = _run(task, component.stream(task.stage), store, report, checkpoint)
             artefact = component.produce(run)
             meter.cost.images = run.images
+        doubts = list(component.doubts(artefact, run))
     except Stopped:
         return Outcome(task.fingerprint, "stopped")
     except Damaged as damage:
@@ -149,6 +150,8 @@ def perform(task: Task, root: Path, report: Report) -> Outcome:
     }
     if before := [found["fingerprint"] for ref, found in task.inputs.items() if Ref.parse(ref).prepared]:
         meta["prepared"] = before
+    if doubts:
+        meta["doubts"] = doubts
     if task.reduced:
         meta["reduced"] = task.reduced
     if run.remarks:

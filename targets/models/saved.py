@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +12,7 @@ import numpy as np
 
 from core import backend
 from core.artefacts import Data, DataInfo, Images
+from core.class_order import Doubt
 from core.classifier import Classifier
 from core.component import PARTS, File
 from core.data.images import LUMA, Grey
@@ -20,7 +21,7 @@ from core.faults import StageError
 from core.networks.copies import connected
 from core.networks.finite import check_weights
 from core.networks.probe import free_name
-from core.networks.rewire import are_probabilities, logarithm_of, rescores, to_logits
+from core.networks.rewire import are_probabilities, logarithm_of, reordered, rescores, to_logits
 from core.run import Run
 from targets.models.graph import Shape
 from targets.models.model_file import ModelFile
@@ -37,7 +38,8 @@ _RESCORED = (
 class Saved(Target):
     """A saved model: .keras, or .h5/.hdf5 of Keras 1, 2 or 3, whole or as weights with a JSON architecture.
 
-    What the model expects of its input is stated by ``scale``, ``offset``, ``grey`` and ``channels_first``, which become
+    ``classes`` says which class each output means where the model was trained with them in another order; its outputs are then
+    brought into the data set's order. What the model expects of its input is stated by ``scale``, ``offset``, ``grey`` and ``channels_first``, which become
     layers in front of it; flattening is added where its input is flat, and a softmax at its end is taken off. A model that ends
     in other probabilities (an average of softmaxes, say) gives their logarithms instead, and the report says so. Only
     layers that Keras itself provides are loaded, and HDF5 models only out of a closed list; no code of the file runs.
@@ -57,6 +59,10 @@ class Saved(Target):
         "the model is grey, the data set in colour: luma of ITU-R 601; luma_bgr: red and blue taken for each other",
     ] = None
     channels_first: Annotated[bool, "the model takes (channels, height, width)"] = False
+    classes: Annotated[
+        tuple[str, ...],
+        "names of the data set's classes in the order of the model's outputs; empty: the order is the data set's",
+    ] = ()
 
     @property
     def stochastic(self) -> bool:
@@ -85,6 +91,11 @@ class Saved(Target):
                 "dataset",
                 f"the model takes {_form(graph.input_shape)}, but gets {_form(given)}; {self._advice(graph.input_shape, info)}",
             )
+        if self.classes and sorted(self.classes) != sorted(info.class_names):
+            yield (
+                "classes",
+                f"expected each class of the data set once, received {_difference(self.classes, info.class_names)}",
+            )
         if graph.num_outputs not in (None, info.num_classes):
             yield (
                 "dataset",
@@ -108,7 +119,24 @@ class Saved(Target):
             raise StageError(f"{self.path}: {error}") from None
         if rescored:
             run.remark(_RESCORED)
-        return classifier
+        return (
+            Classifier(reordered(classifier.model, self._outputs(data.info.class_names)))
+            if self.classes
+            else classifier
+        )
+
+    def advice(self, found: Doubt, names: Sequence[str]) -> str:
+        if found.order is None:
+            return f"{super().advice(found, names)} Is its input what the model expects (scale, offset, channel order)?"
+        wanted = [names[found.order.index(names.index(name))] for name in self.classes or names]
+        listed = ", ".join(map(json.dumps, wanted))
+        return (
+            f"If it was trained with them in another order, state that order for the target, as in classes: [{listed}]."
+        )
+
+    def _outputs(self, names: Sequence[str]) -> list[int]:
+        """Return for each class of the data set which output of the model means it."""
+        return [self.classes.index(name) for name in names]
 
     @property
     def _file(self) -> ModelFile:
@@ -168,6 +196,13 @@ def _agree(wanted: Shape, given: Shape) -> bool:
     if len(wanted) == 1:
         given = (math.prod(side or 0 for side in given),)
     return len(wanted) == len(given) and all(a is None or a == b for a, b in zip(wanted, given, strict=True))
+
+
+def _difference(given: Sequence[str], names: Sequence[str]) -> str:
+    """Return how a list of classes differs from those of the data set."""
+    strange, missing = sorted(set(given) - set(names)), sorted(set(names) - set(given))
+    said = [f"unknown {', '.join(strange)}"] * bool(strange) + [f"without {', '.join(missing)}"] * bool(missing)
+    return "; ".join(said) or "one of them twice"
 
 
 def _form(shape: Shape) -> str:

@@ -11,7 +11,7 @@ from core.classifier import Classifier
 from core.faults import StageError
 from core.networks import programs
 from core.networks.gradients import margin, value_and_gradient
-from core.networks.rewire import FLOOR, are_probabilities, logarithm_of, to_logits
+from core.networks.rewire import FLOOR, are_probabilities, logarithm_of, reordered, to_logits
 
 RNG = np.random.default_rng(0)
 X = RNG.random((5, 4, 4, 1), np.float32)
@@ -233,3 +233,14 @@ def test_the_logarithm_of_any_probabilities_is_finite() -> None:
     logs = given(logarithm_of(probabilities), z)
     np.testing.assert_allclose(logs[0], np.log(softmax(z[:1])[0]), rtol=1e-5)
     np.testing.assert_allclose(logs[1], [np.log(FLOOR), 0, np.log(FLOOR)], rtol=1e-5)
+
+
+@pytest.mark.parametrize("sorts", [False, True])
+def test_outputs_in_another_order(sorts: bool) -> None:
+    keras = backend.keras()
+    stack = [keras.Input((2, 2, 1)), keras.layers.Flatten(), keras.layers.Dense(3, name="class_order")]
+    original = keras.Sequential([*stack, keras.layers.ReLU()] if sorts else stack)
+    x = np.random.default_rng(0).random((4, 2, 2, 1), np.float32)
+    before = np.array(original(x))
+    found = reordered(original, [2, 0, 1])
+    np.testing.assert_allclose(np.array(found(x)), before[:, [2, 0, 1]], atol=1e-6)
