@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterator, Sized
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar, final
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from core.artefacts import Data, DataInfo, Examples, Labels, Masks
 from core.component import Range
 from core.data.images import Grey, Pictures, Preparation
+from core.data.pixels import pixel_fault
 from core.data.split import Split
 from core.faults import StageError
 from core.run import Run
@@ -118,6 +120,11 @@ class Dataset(Stage):
         if faults:
             return
         source = self.source_info()
+        if twice := [name for name, count in Counter(source.class_names).items() if count > 1]:
+            yield (
+                "",
+                f"{len(twice)} names stand for several classes, such as '{twice[0]}'; give each class its own name",
+            )
         if outside := [i for i in self.classes if not 0 <= i < source.num_classes]:
             yield "classes", f"there is no class {outside[0]}; expected 0 to {source.num_classes - 1}"
         if self.grey and source.shape[2] not in (1, 3):
@@ -152,6 +159,8 @@ class Dataset(Stage):
         loaded = self.load()
         for part, (x, y) in zip(("train", "test"), loaded, strict=True):
             self._check_part(part, x, y, source)
+            if isinstance(x, np.ndarray) and (fault := pixel_fault(x)):
+                raise StageError(f"{self.tag}: {fault} ({part} part)")
         (train_x, train_y), (test_x, test_y) = loaded
         y = np.concatenate([train_y, test_y]).astype(np.int64)
         kept = np.flatnonzero(np.isin(y, self.classes)) if self.classes else np.arange(len(y))

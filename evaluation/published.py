@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,6 +103,11 @@ class Published(Evaluation):
         )  # fmt: skip
         for line in theirs:
             value = float(line["value"])
+            if ours.unit == "proportion" and not 0 <= value <= 1:
+                raise StageError(
+                    f"{self.file}: expected a share in [0, 1] as value of '{ours.metric}', received {value:g}; "
+                    "write 0.975 for 97.5 %"
+                )
             yield Row(
                 metric="published", value=value, n=0, unit=ours.unit, higher_is_better=ours.higher_is_better,
                 note=line.get("source", ""), **about,
@@ -118,18 +124,21 @@ def _read(path: str) -> tuple[tuple[str, ...], list[Line]]:
         StageError: it is no such file.
     """
     try:
-        with Path(path).open(newline="", encoding="utf-8") as stream:
+        with Path(path).open(newline="", encoding="utf-8-sig") as stream:
             lines = csv.DictReader(stream)
             columns = tuple(lines.fieldnames or ())
             if missing := {"metric", "value"} - set(columns):
                 raise StageError(
                     f"{path}: expected columns metric and value, received none called {', '.join(missing)}"
                 )
+            if twice := [name for name in columns if columns.count(name) > 1]:
+                raise StageError(f"{path}: expected columns of different names, received '{twice[0]}' twice")
             found: list[Line] = []
             for line in lines:
                 if None in line or None in line.values():
                     raise StageError(f"{path}:{lines.line_num}: expected {len(columns)} values")
-                float(line["value"])
+                if not math.isfinite(float(line["value"])):
+                    raise ValueError("not a finite number")
                 found.append(line)
             return columns, found
     except (OSError, UnicodeDecodeError) as error:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from core.artefacts import Examples, Images
 from core.component import PARTS, File, Ref
 from core.data.images import to_unit
+from core.data.pixels import pixel_fault
 from core.families import Generator
 from core.faults import StageError
 from core.run import Run
@@ -89,6 +90,8 @@ def _shapes(path: Path) -> Mapping[str, Shape]:
         with zipfile.ZipFile(path) as archive:
             shapes = {}
             for name in archive.namelist():
+                if name.removesuffix(".npy") in shapes:
+                    raise ValueError(f"{name} is there twice")
                 with archive.open(name) as file:
                     shapes[name.removesuffix(".npy")] = _header(file)
             return shapes
@@ -153,7 +156,6 @@ def _shaped(x: NDArray[Any], shape: tuple[int, int, int], path: object) -> Image
     same_layout = x.shape[1:] in (shape, (height * width * channels,)) or (channels == 1 and x.shape[1:] == shape[:2])
     if not same_layout:
         raise StageError(f"{path}: expected images {shape} as in `data`, received {x.shape[1:]}; channels come last")
-    try:
-        return to_unit(x.reshape(-1, *shape))
-    except ValueError as error:
-        raise StageError(f"{path}: {error}") from None
+    if fault := pixel_fault(x):
+        raise StageError(f"{path}: {fault}")
+    return to_unit(x.reshape(-1, *shape))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from core.artefacts import Images, Masks
 from core.data import opencv
+from core.data.pixels import pixel_fault
 
 Grey = Literal["luma", "luma_bgr"]
 Shape = tuple[int, int, int]
@@ -113,10 +114,8 @@ def to_unit(x: NDArray[Any]) -> Images:
     if x.dtype == np.uint8:
         unit: Images = np.divide(x, np.float32(255), dtype=np.float32)
         return unit
-    if not np.issubdtype(x.dtype, np.floating):
-        raise ValueError(f"pixels: expected uint8 or float in [0, 1], received {x.dtype}; convert them")
-    if x.size and not (x.min() >= 0 and x.max() <= 1):
-        raise ValueError(f"pixels: expected [0, 1], received [{x.min():g}, {x.max():g}]; divide by their maximum")
+    if not np.issubdtype(x.dtype, np.floating) or (x.size and not (x.min() >= 0 and x.max() <= 1)):
+        raise ValueError(pixel_fault(x))
     return x.astype(np.float32)
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 
 from core.faults import StageError
-from targets.datasets.image_files import FileDataset, ImageFiles, folders_in, in_class_folders
+from targets.datasets.image_files import FileDataset, ImageFiles, folders_in, images_in, in_class_folders
 from targets.datasets.place import Placed
 
 _TRUTH = "GT-final_test.csv"
@@ -102,7 +102,7 @@ class GTSRB(Placed, FileDataset):
             )
         else:
             try:
-                _read(self._truth)
+                yield from ((self.blamed, fault) for fault in _unmatched(self._truth, self._test))
             except StageError as error:
                 yield self.blamed, str(error)
 
@@ -110,6 +110,10 @@ class GTSRB(Placed, FileDataset):
         known = range(len(self.class_names))
         if strange := [name for name in folders_in(folder) if not (name.isdecimal() and int(name) in known)]:
             yield self.blamed, f"{folder / strange[0]} is no class; expected the folders 00000 to {known[-1]:05d}"
+            return
+        numbers = [int(name) for name in folders_in(folder)]
+        if twice := [number for number in known if numbers.count(number) > 1]:
+            yield self.blamed, f"{folder} holds two folders of class {twice[0]}; keep one"
 
     @property
     def _training(self) -> Path | None:
@@ -139,6 +143,21 @@ class GTSRB(Placed, FileDataset):
         return next((path for path in paths if path.exists()), None)
 
 
+def _unmatched(truth: Path, folder: Path) -> Iterator[str]:
+    """Yield what of the test images has no label, or no image.
+
+    Raises:
+        StageError: the labels are in another format.
+    """
+    labels, images = _read(truth), {path.name for path in images_in(folder)}
+    if strange := [label for label in labels.values() if label not in range(len(GTSRB.class_names))]:
+        yield f"{truth}: there is no class {strange[0]}; expected 0 to {len(GTSRB.class_names) - 1}"
+    if missing := [name for name in labels if name not in images]:
+        yield f"{truth} has labels of {len(missing)} images that are not in {folder}, such as {missing[0]}; fetch both again"
+    if unknown := sorted(images - set(labels)):
+        yield f"{truth} has no label for {len(unknown)} images of {folder}, such as {unknown[0]}; fetch both again"
+
+
 def _by_number(folder: Path) -> ImageFiles:
     """List folders named by their class's number, however many zeros are before it."""
     return in_class_folders(folder, {name: int(name) for name in folders_in(folder)})
@@ -155,7 +174,13 @@ def _read(truth: Path) -> dict[str, int]:
         if lost := [name for name in _COLUMNS if name not in (rows.fieldnames or ())]:
             raise StageError(f"{truth} has no column {lost[0]}; expected {' and '.join(_COLUMNS)}, separated by ';'")
         try:
-            return {row["Filename"]: int(row["ClassId"]) for row in rows}
+            found: dict[str, int] = {}
+            for row in rows:
+                name, label = row["Filename"], int(row["ClassId"])
+                if name in found:
+                    raise ValueError(f"'{name}' is there twice")
+                found[name] = label
+            return found
         except (TypeError, ValueError) as error:
             raise StageError(
                 f"{truth}, line {rows.line_num}: expected a class number ({error}); fetch it again"

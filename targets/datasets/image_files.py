@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from core.dataset import Dataset, Source
 from core.faults import StageError
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".webp")
+OTHER_ENDINGS = (".tif", ".tiff", ".gif", ".jp2", ".avif", ".heic", ".jfif", ".npy", ".pgm")
+"""Endings of pictures that are not read."""
+_WHITE = 255
 _EIGHT_BIT = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 
 
@@ -97,21 +100,25 @@ class FileDataset(Dataset):
 
     def _check_images(self) -> Iterator[tuple[str, str]]:
         """Open the first image of each class; the others are judged when they are read."""
-        expected = None
+        expected, brightest = None, 0
         for part, files in zip(("training", "test"), self._parts(), strict=True):
             if not len(files):
                 yield "test_share" if self.test_share else self.blamed, f"the {part} part has no image; expected some"
                 return
             for row in np.unique(files.labels, return_index=True)[1]:
                 try:
-                    shape = files.read(row).shape
+                    image = files.read(row)
+                    shape = image.shape
                 except StageError as error:
                     yield self.blamed, str(error)
                     return
+                brightest = max(brightest, int(image.max()))
                 expected = expected or shape
                 if shape != expected and self.resize is None:
                     yield "resize", _other_size(files.paths[row], shape, expected)
                     return
+        if brightest == 1:
+            yield self.blamed, "the pixels are 0 and 1 only and would be nearly black; write images of 0 to 255"
 
     def source_info(self) -> DataInfo:
         height, width, channels = self.training_files().read(0).shape
@@ -176,9 +183,25 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
         with Image.open(path) as image:
             if image.mode not in _EIGHT_BIT:
                 raise StageError(f"{path}: expected 8 bits per channel, received mode {image.mode}; convert the image")
+            if fault := _unfit(image):
+                raise StageError(f"{path}: {fault}")
             return np.asarray(image.convert("RGB"))
     except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
         raise StageError(f"{path}: the image is damaged ({error}); replace or remove it") from None
+
+
+def _unfit(image: Any) -> str:
+    """Return what of an image would be lost without a word; empty where nothing would."""
+    for codec, _, _, arguments in image.tile:
+        # Pillow halves the bits of colour images of 16 bits as it opens them.
+        deep = ";16" in str(arguments) or (codec.startswith("ppm") and int(arguments[1]) > _WHITE)
+        if deep:
+            return "expected 8 bits per channel, received 16; convert the image"
+    if getattr(image, "n_frames", 1) > 1:
+        return f"expected one picture, received {image.n_frames} frames; keep one of them"
+    if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema()[0] < _WHITE:
+        return "it has transparent pixels, and nothing says what is behind them; lay it over a colour"
+    return ""
 
 
 def _other_size(path: Path, shape: tuple[int, ...], expected: tuple[int, ...]) -> str:

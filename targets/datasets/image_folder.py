@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Annotated
 
 from core.component import File
-from targets.datasets.image_files import ENDINGS, FileDataset, ImageFiles, folders_in, images_in, in_class_folders
+from targets.datasets.image_files import (
+    ENDINGS,
+    OTHER_ENDINGS,
+    FileDataset,
+    ImageFiles,
+    folders_in,
+    images_in,
+    in_class_folders,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,12 +62,33 @@ class ImageFolder(FileDataset):
                 hint = ", or give test_share" if field == "test_folder" else ""
                 yield field, f"there is no folder {folder}; expected one that holds a folder of images per class{hint}"
                 return
-        train, names = self._folders["train_folder"], self.names()
+        names = self.names()
         if not names:
-            yield "train_folder", f"{train} holds no folder; expected one per class"
-        for name in names:
-            if not images_in(train / name):
-                yield "train_folder", f"{train / name} holds no image; expected files that end in {', '.join(ENDINGS)}"
+            yield "train_folder", f"{self._folders['train_folder']} holds no folder; expected one per class"
         for field, folder in self._folders.items():
             if unknown := sorted(set(folders_in(folder)) - set(names)):
                 yield field, f"{folder / unknown[0]} has no training images; expected the classes {', '.join(names)}"
+            for name in names:
+                # A class without any image is a fault of the training folder alone.
+                known = field == "train_folder" or images_in(self._folders["train_folder"] / name)
+                if not images_in(folder / name) and known and self._is_kept(name):
+                    yield field, _without_images(folder / name, field)
+                elif other := _unread(folder / name):
+                    yield (
+                        field,
+                        f"{other} is not read; expected files that end in {', '.join(ENDINGS)}: convert or remove it",
+                    )
+
+    def _is_kept(self, name: str) -> bool:
+        return not self.classes or self.names().index(name) in self.classes
+
+
+def _without_images(folder: Path, field: str) -> str:
+    hint = "; leave the class out with `classes`, or give test_share" if field == "test_folder" else ""
+    return f"{folder} holds no image; expected files that end in {', '.join(ENDINGS)}{hint}"
+
+
+def _unread(folder: Path) -> Path | None:
+    """Return a picture of a kind that is not read; ``None`` where there is none."""
+    there = sorted(folder.iterdir()) if folder.is_dir() else []
+    return next((path for path in there if path.name.lower().endswith(OTHER_ENDINGS)), None)

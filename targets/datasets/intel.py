@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from targets.datasets.image_files import FileDataset, ImageFiles, images_in, in_class_folders
+from targets.datasets.image_files import FileDataset, ImageFiles, folders_in, images_in, in_class_folders
 from targets.datasets.place import Placed
 
 
@@ -47,6 +47,12 @@ class Intel(Placed, FileDataset):
                     hint = ", or give test_share" if name == "seg_test" else ""
                     yield self.blamed, f"{folder} holds no image; expected the folders seg_train and seg_test{hint}"
                     return
+            if strange := sorted(set(folders_in(self._part(name))) - set(self.class_names)):
+                known = ", ".join(self.class_names)
+                yield (
+                    self.blamed,
+                    f"{self._part(name) / strange[0]} is no class; expected {known}: take image_folder for others",
+                )
 
     @property
     def _folders(self) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from core.component import File
 from core.dataset import Dataset, Source
 from core.faults import StageError
 from targets.datasets.archive import Archive, with_channels
+from targets.datasets.labels import label_fault
 from targets.datasets.place import FOLDER_VARIABLE
 
 
@@ -67,6 +68,14 @@ class KerasNpz(Dataset):
             shape = Archive(self.path).headers()["x_train"].shape[1:]
             if (*shape, 1)[:3] != self.image_shape:
                 yield field, f"{self.path} holds images {shape}; expected those of {self.tag}, {self.image_shape}"
+            yield from ((field, fault) for fault in Archive(self.path).pixel_faults())
+            try:
+                labels = Archive(self.path).labels()
+            except StageError as error:
+                yield field, str(error)
+                return
+            if fault := label_fault(labels, self.class_names):
+                yield field, f"{self.path}: {fault}"
 
     def load(self) -> Source:
         return Archive(self.path).load() if self.path else self._from_keras()

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core.artefacts import DataInfo
 from core.component import File
 from core.dataset import Dataset, Source
 from core.faults import StageError
 from targets.datasets.archive import Archive, with_channels
+from targets.datasets.labels import label_fault
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,19 +41,28 @@ class Npz(Dataset):
         yield from (("path", fault) for fault in faults)
         if faults:
             return
+        yield from (("path", fault) for fault in self._archive.pixel_faults())
         try:
-            lowest, highest = self._label_range()
+            labels = self._archive.labels()
         except StageError as error:
             yield "path", str(error)
             return
-        if lowest < 0:
-            yield "path", f"{self.path}: the smallest label is {lowest}; expected labels from 0"
-        if self.class_names and highest >= len(self.class_names):
-            yield "class_names", f"{len(self.class_names)} names for labels up to {highest}; expected a name for each"
+        if fault := label_fault(labels, self.class_names):
+            yield "class_names" if " names for " in fault else "path", f"{self.path}: {fault}"
+        elif unknown := self._never_shown(labels):
+            yield "path", f"{self.path}: no training image has label {unknown[0]}, which a test image has; give resplit"
+
+    def _never_shown(self, labels: NDArray[Any]) -> list[int]:
+        """Return the classes that are kept and that only test images show."""
+        if self.resplit:
+            return []
+        train, test = np.split(labels, [self.source_sizes()[0]])
+        unknown: list[int] = np.setdiff1d(test, train).tolist()
+        return [label for label in unknown if not self.classes or label in self.classes]
 
     def source_info(self) -> DataInfo:
         shape = with_channels(np.empty((0, *self._archive.headers()["x_train"].shape[1:]))).shape[1:]
-        names = self.class_names or tuple(str(label) for label in range(self._label_range()[1] + 1))
+        names = self.class_names or tuple(str(label) for label in range(int(self._archive.labels().max()) + 1))
         return DataInfo(shape, names)
 
     def source_sizes(self) -> tuple[int, int]:
@@ -60,7 +71,3 @@ class Npz(Dataset):
 
     def load(self) -> Source:
         return self._archive.load()
-
-    def _label_range(self) -> tuple[int, int]:
-        labels = self._archive.labels()
-        return int(labels.min()), int(labels.max())

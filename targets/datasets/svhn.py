@@ -93,6 +93,8 @@ def _read(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
     labels = arrays["y"].reshape(-1).astype(np.int64)
     if not ((labels >= 0) & (labels <= 10)).all():
         raise StageError(f"{path}: expected labels 1 to 10, received {labels.min()} to {labels.max()}; fetch it again")
+    if {0, 10} <= set(labels.tolist()):
+        raise StageError(f"{path}: expected the digit 0 as label 10, or as 0, received both; fetch it again")
     return np.moveaxis(arrays["X"], 3, 0), labels % 10
 
 

@@ -130,3 +130,25 @@ def test_the_published_retrainings_have_the_means_that_were_taken_of_them() -> N
         for name in ("drfuzz", "deephunter", "diffchaser", "clean")
     }
     assert means == pytest.approx({"drfuzz": 0.826, "deephunter": 0.713, "diffchaser": 0.715, "clean": 0.98}, abs=0.006)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("metric,value,value\nurf,1,2\n", "expected columns of different names, received 'value' twice"),
+        ("metric,value\nurf,nan\n", "expected a number as value, received 'nan'"),
+        ("metric,value\nurf,inf\n", "expected a number as value, received 'inf'"),
+    ],
+)
+def test_files_that_say_two_things_or_none_are_a_fault(tmp_path: Path, text: str, said: str) -> None:
+    ((field, message),) = published(tmp_path, text, where={}).check()
+    assert field == "file"
+    assert said in message
+
+
+def test_a_percentage_is_no_share(tmp_path: Path) -> None:
+    evaluation = published(tmp_path, "\ufeffmetric,value\naccuracy,97.5\n", where={}, names={})
+    assert list(evaluation.check()) == []
+    share = Row.proportion("accuracy", 9, 10, higher_is_better=True)
+    with pytest.raises(StageError, match=r"expected a share in \[0, 1\] as value of 'accuracy', received 97.5"):
+        measure(evaluation, [share])

@@ -80,6 +80,8 @@ def test_faults_seen_before_running(tmp_path: Path, arrays: dict[str, np.ndarray
         ({"x": X.reshape(6, 1, 4, 4)}, r"expected images \(4, 4, 1\) as in `data`, received \(1, 4, 4\)"),
         ({"x": X * 2}, r"expected \[0, 1\], received"),
         ({"x": X.astype(np.int32)}, "expected uint8 or float"),
+        ({"x": X * np.nan}, r"received \[nan, nan\], first in image 0"),
+        ({"x": (X > 0.5).astype(np.uint8)}, r"bytes of 0 and 1 only would be nearly black; write x \* 255"),
     ],
 )
 def test_faults_that_need_the_data(tmp_path: Path, arrays: dict[str, np.ndarray], message: str) -> None:

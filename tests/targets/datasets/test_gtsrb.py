@@ -199,6 +199,29 @@ def test_labels_of_no_class_and_images_that_are_gone_stop_the_stage(official):
         produced(GTSRB(root=str(official)))
 
 
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ((("00000.ppm", 43), ("00001.ppm", 1), ("00002.ppm", 1)), "there is no class 43; expected 0 to 42"),
+        ((("00000.ppm", 1), ("00001.ppm", 1)), "has no label for 1 images of"),
+        (tuple((f"{i:05d}.ppm", 1) for i in range(4)), "has labels of 1 images that are not in"),
+        (tuple((f"{i % 3:05d}.ppm", 1) for i in range(4)), "'00000.ppm' is there twice"),
+    ],
+)
+def test_labels_that_do_not_match_the_images_are_faults(official, lines, said):
+    rows = "".join(f"{name};6;6;1;1;5;5;{label}\n" for name, label in lines)
+    (official / "GT-final_test.csv").write_text(TRUTH + rows, encoding="utf-8")
+    found = faults(official)
+    assert found[0][0] == "root"
+    assert said in found[0][1]
+
+
+def test_two_folders_of_one_class_are_a_fault(plain):
+    picture(plain / "train" / "13" / "00000_00000.png", 1)
+    ((field, message),) = faults(plain)
+    assert (field, message) == ("root", f"{plain / 'train'} holds two folders of class 13; keep one")
+
+
 def test_images_of_several_sizes_are_resized(official):
     picture(official / "GTSRB" / "Final_Training" / "Images" / "00013" / "00000_00000.ppm", 9, 15, 17)
     assert [field for field, _ in faults(official)] == ["resize"]

@@ -1,3 +1,6 @@
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -128,3 +131,86 @@ def test_another_size_is_a_fault_where_it_is_seen_and_stops_the_stage(root):
     with pytest.raises(StageError, match="is 7x7, the first image 5x6; give 'resize'"):
         produced(ImageFolder(root=str(root)))
     assert faults(root, resize=5) == []
+
+
+@pytest.mark.parametrize("emptied", [True, False])
+def test_a_class_that_only_the_training_part_has_is_a_fault(root, emptied):
+    folder = root / "test" / "dog"
+    for path in folder.iterdir():
+        path.unlink()
+    if not emptied:
+        folder.rmdir()
+    (root / "train" / "fox").mkdir()
+    Image.fromarray(picture(0)).save(root / "train" / "fox" / "0.png")
+    found = faults(root)
+    assert [field for field, _ in found] == ["test_folder", "test_folder"]
+    assert found[0][1].startswith(f"{folder} holds no image; expected files that end in .png")
+    assert found[0][1].endswith("; leave the class out with `classes`, or give test_share")
+    (root / "test" / "fox").mkdir()
+    Image.fromarray(picture(0)).save(root / "test" / "fox" / "0.png")
+    assert faults(root, classes=(0, 2)) == []
+
+
+@pytest.mark.parametrize("name", ["0.TIF", "0.gif", "0.jfif"])
+def test_a_picture_that_is_not_read_is_a_fault(root, name):
+    (root / "test" / "dog" / name).write_bytes(b"")
+    ((field, message),) = faults(root)
+    assert (field, f"{root / 'test' / 'dog' / name} is not read; expected" in message) == ("test_folder", True)
+
+
+def deep(path, mode):
+    """Write an image of 16 bits a channel, which Pillow cannot."""
+    if path.suffix == ".ppm":
+        path.write_bytes(b"P6 6 5 65535\n" + np.zeros((5, 6, 3), ">u2").tobytes())
+        return
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    colour, channels = {"L": (0, 1), "RGB": (2, 3), "LA": (4, 2), "RGBA": (6, 4)}[mode]
+    rows = b"".join(b"\0" + b"\xff" * (6 * channels * 2) for _ in range(5))
+    header = struct.pack(">IIBBBBB", 6, 5, 16, colour, 0, 0, 0)
+    png = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + png)
+
+
+@pytest.mark.parametrize(("name", "mode"), [("0.png", "RGB"), ("0.png", "LA"), ("0.png", "RGBA"), ("0.ppm", "RGB")])
+def test_colours_of_sixteen_bits_are_refused_by_name(root, name, mode):
+    (root / "train" / "cat" / "00.png").unlink()
+    path = root / "train" / "cat" / name
+    deep(path, mode)
+    assert ("root", f"{path}: expected 8 bits per channel, received 16; convert the image") in faults(root)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_transparent_pixels_are_refused(root, mode):
+    path = root / "train" / "cat" / "00.png"
+    image = Image.fromarray(picture(0)).convert(mode)
+    if mode == "P":
+        image.info["transparency"] = image.getpixel((2, 2))
+    else:
+        image.putalpha(Image.fromarray(np.full((5, 6), 254, np.uint8)))
+    image.save(path)
+    ((field, message),) = faults(root)
+    assert (field, message) == (
+        "root", f"{path}: it has transparent pixels, and nothing says what is behind them; lay it over a colour"
+    )  # fmt: skip
+
+
+def test_several_frames_are_refused(root):
+    path = root / "train" / "cat" / "00.webp"
+    (root / "train" / "cat" / "00.png").unlink()
+    frames = [Image.fromarray(picture(i)) for i in range(2)]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    ((_, message),) = faults(root)
+    assert message == f"{path}: expected one picture, received 2 frames; keep one of them"
+
+
+def test_pixels_of_zero_and_one_are_a_fault(root):
+    for path in root.glob("t*/*/*.png"):
+        Image.fromarray(picture(0) % 2).save(path)
+    ((field, message),) = faults(root)
+    assert (field, message) == (
+        "root",
+        "the pixels are 0 and 1 only and would be nearly black; write images of 0 to 255",
+    )

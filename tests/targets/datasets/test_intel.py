@@ -80,6 +80,15 @@ def test_without_a_test_part_a_share_may_be_held_out(root):
     assert np.bincount(produced(dataset).test.y).tolist() == [1] * 6
 
 
+def test_another_class_is_a_fault(root):
+    (root / "seg_test" / "desert").mkdir()
+    ((field, message),) = Intel(root=str(root)).check()
+    assert (field, message.startswith(f"{root / 'seg_test' / 'desert'} is no class; expected buildings, ")) == (
+        "root",
+        True,
+    )
+
+
 @pytest.mark.shared
 @pytest.mark.slow
 def test_real_photographs_have_their_known_numbers():

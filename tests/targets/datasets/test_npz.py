@@ -1,5 +1,6 @@
 import dataclasses
 import re
+import zipfile
 
 import numpy as np
 import pytest
@@ -178,6 +179,87 @@ def test_a_file_in_another_layout_is_a_fault(make, contents, said):
     ((field, message),) = make(contents).check()
     assert field == "path"
     assert said in message
+
+
+def one_hot(n: int) -> np.ndarray:
+    return np.eye(4)[np.arange(n) % 4]
+
+
+def pixels(n: int, low: float, high: float, shape: tuple[int, ...] = (6, 6)) -> np.ndarray:
+    return np.random.default_rng(n).uniform(low, high, (n, *shape)).astype(np.float32)
+
+
+FIRST = {"x_train": np.zeros((100, 3, 6, 5), np.uint8), "x_test": np.zeros((40, 3, 6, 5), np.uint8)}
+SQUARE = {"x_train": np.zeros((100, 1, 4, 4), np.uint8), "x_test": np.zeros((40, 1, 4, 4), np.uint8)}
+BROKEN = pixels(40, 0, 1)
+BROKEN[7, 2, 2] = np.nan
+
+
+@pytest.mark.parametrize(
+    ("contents", "said"),
+    [
+        (altered(**FIRST), "x_train is (100, 3, 6, 5), whose channels seem to come first; write x.transpose(0, 2, 3, 1)"),
+        (altered(**SQUARE), "x_train is (100, 1, 4, 4), whose channels seem to come first"),
+        (altered(y_test=one_hot(40)), "y_test is float64 (40, 4); expected whole numbers (40,); of one-hot labels write y.argmax"),
+        (altered(y_test=one_hot(40).astype(int)), "y_test is int64 (40, 4); expected whole numbers (40,); of one-hot labels"),
+        (altered(y_test=np.zeros(40)), "y_test is float64 (40,); expected whole numbers (40,); write y.astype(int)"),
+        (altered(y_test=np.zeros(40, bool)), "y_test is bool (40,); expected whole numbers (40,); write y.astype(int)"),
+        (altered(y_train=np.arange(100) % 4 + 1, y_test=np.arange(40) % 4 + 1), "the labels are 1 to 4; expected 0 to 3: write y - 1"),
+        (altered(y_train=np.arange(100) % 4 * 2), "the labels are 6 numbers from 0 to 6, and none is 5; expected 0 to 5: write"),
+        (altered(y_test=np.full(40, 10**6)), "the labels are 5 numbers from 0 to 1000000, and none is 4; expected 0 to 4: write"),
+        (altered(y_test=np.full(40, 2**62)), f"the labels are 5 numbers from 0 to {2**62}"),
+        (altered(y_test=np.full(40, 4)), "no training image has label 4, which a test image has; give resplit"),
+        (altered(x_train=pixels(100, 0, 255)), "x_train: pixels: expected [0, 1], received ["),
+        (altered(x_test=pixels(40, -1, 1)), "; write (x + 1) / 2"),
+        (altered(x_test=pixels(40, -2.1, 2.6)), "; undo the normalisation, such as a subtracted mean"),
+        (altered(x_test=BROKEN), "x_test: pixels: expected [0, 1], received [nan, nan], first in image 7; replace"),
+        (altered(x_train=(pixels(100, 0, 1) > 0.5).astype(np.uint8)), "bytes of 0 and 1 only would be nearly black; write x * 255"),
+        (altered(x_train=pixels(100, 0, 1 / 255)), "so all are nearly black; divide by 255 once only"),
+    ],
+)  # fmt: skip
+def test_arrays_that_would_pass_for_a_data_set_are_a_fault(make, contents, said):
+    (field, message), *others = make(contents).check()
+    assert field == "path"
+    assert said in message
+    assert len(others) == ("channels" in said)  # said of both parts
+
+
+def test_an_array_that_is_there_twice_is_a_fault(make, tmp_path):
+    dataset = make()
+    with zipfile.ZipFile(tmp_path / "data.npz", "a") as file, pytest.warns(UserWarning, match="Duplicate name"):
+        file.writestr("y_test.npy", file.read("y_test.npy"))
+    ((_, message),) = dataset.check()
+    assert "y_test twice" in message
+
+
+def test_pixels_that_are_not_looked_at_before_stop_the_stage(make, monkeypatch):
+    monkeypatch.setattr("targets.datasets.archive._LOOKED_AT", 10 * 36 * 4)
+    late = pixels(100, 0, 1)
+    late[50:] *= 255
+    dataset = make(altered(x_train=late))
+    assert list(dataset.check()) == []
+    with pytest.raises(StageError, match=r"npz: pixels: expected \[0, 1\], received .*; write x / 255 \(train part\)"):
+        produced(dataset)
+    dark = np.zeros((100, 6, 6), np.float32)
+    dark[50:] = 1
+    assert list(make(altered(x_train=dark)).check()) == []
+
+
+def test_names_say_which_classes_there_are(make):
+    gaps = altered(y_train=np.arange(100) % 4 * 2, y_test=np.arange(40) % 4 * 2)
+    assert list(make(gaps, class_names=tuple("abcdefg")).check()) == []
+    ((field, message),) = make(class_names=("a", "b", "a", "c")).check()
+    assert (field, message) == ("", "1 names stand for several classes, such as 'a'; give each class its own name")
+    from_one = altered(y_train=np.arange(100) % 4 + 1, y_test=np.arange(40) % 4 + 1)
+    ((field, message),) = make(from_one, class_names=tuple("abcd")).check()
+    assert "the labels are 1 to 4; expected 0 to 3: write y - 1" in message
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 3), (4, 4, 3), (1, 6, 1), (6, 6, 7), (4, 4, 4), (3, 4, 1)])
+def test_channels_that_may_come_last_do(make, shape):
+    contents = arrays(**SMALL | {"shape": shape})
+    assert list(make(contents).check()) == []
+    assert make(contents).info().shape == shape
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 truncated"])

@@ -88,3 +88,10 @@ def test_damage_behind_the_headers_is_found_when_the_file_is_read(root):
     (root / "train_32x32.mat").write_bytes(content)
     with pytest.raises(StageError, match=r"train_32x32\.mat: expected a sound .mat file"):
         produced(SVHN(root=str(root)))
+
+
+def test_zeros_of_two_conventions_stop_the_stage(root):
+    labels = np.arange(20, dtype=np.uint8)[:, None] % 11
+    savemat(root / "test_32x32.mat", contents(20) | {"y": labels})
+    with pytest.raises(StageError, match="expected the digit 0 as label 10, or as 0, received both"):
+        produced(SVHN(root=str(root)))

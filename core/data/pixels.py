@@ -1,0 +1,46 @@
+"""What is wrong with the pixels of images: values that are not in [0, 1], or were scaled once too often or too seldom."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def pixel_fault(x: NDArray[Any], whole: bool = True) -> str:
+    """Return what is wrong with the pixels of images (n, ...), and what to write instead; empty where nothing is.
+
+    Bytes are divided by 255 and floats taken as they are, so bytes of 0 and 1 only, and floats up to 1/255, are nearly black. That is
+    a fault of a ``whole`` set; single images may be dark.
+    """
+    if x.dtype != np.uint8 and not np.issubdtype(x.dtype, np.floating):
+        return f"pixels: expected uint8 or float in [0, 1], received {x.dtype}; convert them"
+    if not x.size:
+        return ""
+    low, high = float(x.min()), float(x.max())
+    if np.isnan(low):
+        image = int(np.isnan(x).reshape(len(x), -1).any(axis=1).argmax())
+        return f"pixels: expected [0, 1], received [nan, nan], first in image {image}; replace these pixels or leave the images out"
+    if x.dtype == np.uint8:
+        return "" if high != 1 or not whole else "pixels: bytes of 0 and 1 only would be nearly black; write x * 255"
+    if low < 0 or high > 1:
+        return f"pixels: expected [0, 1], received [{low:g}, {high:g}]; {_advice(low, high)}"
+    if 0 < high <= 1 / 255 and whole:
+        return f"pixels: the largest is {high:g}, so all are nearly black; divide by 255 once only"
+    return ""
+
+
+def channels_seem_first(shape: tuple[int, ...]) -> bool:
+    """Whether images (height, width, channels) are rather (channels, height, width)."""
+    if len(shape) != 3 or shape[0] not in (1, 3, 4):
+        return False
+    return shape[2] not in (1, 3, 4) or (shape[0] < shape[1] == shape[2] and shape[0] != 4)
+
+
+def _advice(low: float, high: float) -> str:
+    if low >= 0 and high <= 255:
+        return "write x / 255"
+    if low >= -1 and high <= 1:
+        return "write (x + 1) / 2"
+    return "undo the normalisation, such as a subtracted mean, or write (x - x.min()) / (x.max() - x.min())"

@@ -1,0 +1,31 @@
+"""What is wrong with labels, and what to write instead."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def label_fault(y: NDArray[Any], names: Sequence[str] = ()) -> str:
+    """Return what is wrong with whole labels (n,) of both parts; empty where nothing is.
+
+    Expected are 0 to the number of ``names`` less one; without names, 0 to the largest label, each of some image.
+    """
+    found = np.unique(y)
+    low, high = int(found[0]), int(found[-1])
+    if low < 0:
+        return f"the smallest label is {low}; expected labels from 0"
+    if low == 1 and (len(found) == high or high == len(names)) and high >= max(len(names), 1):
+        return f"the labels are 1 to {high}; expected 0 to {high - 1}: write y - 1"
+    if names and high >= len(names):
+        return f"{len(names)} names for labels up to {high}; expected a name for each"
+    if not names and len(found) <= high:
+        missing = int(np.setdiff1d(np.arange(len(found)), found)[0])
+        return (
+            f"the labels are {len(found)} numbers from {low} to {high}, and none is {missing}; expected 0 to {len(found) - 1}: "
+            "write np.unique(y, return_inverse=True)[1] for both parts together, or name all the classes there are in class_names"
+        )
+    return ""
