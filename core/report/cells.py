@@ -13,6 +13,7 @@ from core.report.spec import CellFormat
 from core.statistics import mean_interval
 
 NOT_MEASURED = "not measured"
+UNDEFINED = "undefined"
 SIGNIFICANT = 4  # digits of a number that is not a proportion
 _UNIT_SYMBOLS = {"seconds": "s", "count": "", "proportion": ""}
 
@@ -22,7 +23,7 @@ class Cell:
     """The numbers of a cell in their own unit, and the reasons of those that do not exist.
 
     ``values`` has one number per run, ``bounds`` the interval of each, ``n`` the items each was measured on (0: it is quoted),
-    ``notes`` the remarks on them, each once.
+    ``notes`` the remarks on them, each once. A run whose number is undefined has a reason in its place, unless all are.
     """
 
     metric: str = ""
@@ -39,6 +40,9 @@ class Cell:
         """Return the cell of tidy rows that differ in nothing but the seed."""
         if not rows:
             return cls(reasons=tuple(reasons) or (NOT_MEASURED,))
+        defined = [row for row in rows if not isnan(float(row["value"]))]
+        undefined = len(rows) - len(defined) if defined else 0
+        rows = defined or rows
         first = rows[0]
         better = first["higher_is_better"]
         return cls(
@@ -51,7 +55,7 @@ class Cell:
                 for row in rows
             ),
             n=tuple(int(row["n"]) for row in rows),
-            reasons=tuple(reasons),
+            reasons=(*reasons, *[UNDEFINED] * undefined),
             notes=tuple(dict.fromkeys(str(note) for row in rows if not missing(note := row.get("note")))),
         )
 
@@ -67,8 +71,8 @@ class Cell:
 
     @property
     def sd(self) -> float | None:
-        """Sample standard deviation over the runs; ``None`` for one run, and for a number that none of them measured."""
-        if len(self.values) < 2 or not any(self.n):
+        """Sample standard deviation over the runs; ``None`` for one run, and for a number that none of them measured, or that is undefined."""
+        if len(self.values) < 2 or not any(self.n) or isnan(self.mean):
             return None
         return stdev(self.values) if all(map(isfinite, self.values)) else float("nan")
 
@@ -134,7 +138,7 @@ def missing(value: Any) -> bool:
 def number(value: float, decimals: int, scale: float = 1.0) -> str:
     """Return a number with fixed decimals; ``undefined`` for nan."""
     if isnan(value):
-        return "undefined"
+        return UNDEFINED
     if not isfinite(value):
         return "∞" if value > 0 else "-∞"
     return f"{round(value * scale, decimals) + 0.0:.{decimals}f}"

@@ -9,7 +9,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from core.component import Plain
-from core.report.cells import Cell, label, missing
+from core.report.cells import NOT_MEASURED, Cell, label, missing
 from core.report.matrix import Key, Matrix
 from core.report.spec import LEVELS, Experiment, TableSpec
 
@@ -53,6 +53,8 @@ def build(spec: TableSpec, frame: pd.DataFrame, holes: Sequence[Mapping[str, Any
     present = (*numbers, *(key for key in reasons if key not in numbers))
     ordered_rows = _ordered((key[0] for key in present), spec.rows, spec, experiment)
     ordered_columns = _ordered((key[1] for key in present), spec.columns, spec, experiment)
+    for key, found in numbers.items():
+        reasons[key] += [NOT_MEASURED] * _absent(spec, found, len(reasons[key]), experiment)
     cells = {key: Cell.of(numbers.get(key, ()), reasons.get(key, ())) for key in product(ordered_rows, ordered_columns)}
     seeds = {row["seed"] for row in rows if not missing(row["seed"])}
     places = build(replace(spec, metric=spec.against, against=None), frame, (), experiment) if spec.against else None
@@ -137,6 +139,15 @@ def _ordered(keys: Iterable[Key], levels: Sequence[str], spec: TableSpec, experi
         labels = dict.fromkeys((None, *experiment.values(level, spec.source), *(key[depth] for key in unique)))
         ranks.append({value: rank for rank, value in enumerate(labels)})
     return tuple(sorted(unique, key=lambda key: [rank[value] for rank, value in zip(ranks, key, strict=True)]))
+
+
+def _absent(spec: TableSpec, rows: Sequence[Mapping[str, Any]], known: int, experiment: Experiment) -> int:
+    """Return in how many repetitions a cell has neither a number nor one of the ``known`` reasons for none."""
+    if "seed" in spec.levels or any(missing(row["seed"]) for row in rows):
+        return 0
+    allowed = spec.allowed("seed")
+    seeds = [seed for seed in experiment.seeds if allowed is None or seed in allowed]
+    return max(0, len(seeds) - len(rows) - known)
 
 
 def _unambiguous(

@@ -74,7 +74,7 @@ def test_a_number_that_no_run_measured_has_no_spread() -> None:
 
 
 def test_a_number_on_nothing_is_undefined() -> None:
-    cell = Cell.of(rows(math.nan, 0.5), ())
+    cell = Cell.of(rows(math.nan, math.nan), ())
     assert cell.text("mean", percent=True) == "undefined"
     assert cell.interval is None
 
@@ -124,3 +124,13 @@ def test_missing_values() -> None:
 
     assert all(map(missing, (None, "", math.nan, pd.NA, pd.NaT)))
     assert not any(map(missing, (0, 0.0, False, "a", " ")))
+
+
+def test_undefined_runs_are_left_out_and_counted() -> None:
+    cell = Cell.of(rows(0.0, math.nan, 0.0, math.nan), ["pending", "failed: x"])
+    assert cell.text("mean ± sd", percent=True) == "0.00 ± 0.00 (2 of 6 seeds)"
+    assert cell.text("mean", percent=True) == "0.00 (2 of 6 seeds)"
+    assert cell.text("n", percent=True) == "100 (2 of 6 seeds)"
+    assert cell.reasons == ("pending", "failed: x", "undefined", "undefined")
+    assert (cell.mean, cell.sd) == (0.0, 0.0)
+    assert Cell.of(rows(math.nan, math.nan), ()).text("mean ± sd", percent=True) == "undefined"

@@ -198,3 +198,29 @@ def test_notes_are_said_once_for_all_the_metrics_they_hold_for() -> None:
     spec = TableSpec(name="t", source="robustness", rows=("model",), columns=("metric",))
     matrix = build(spec, pd.DataFrame(rows), (), Experiment(name="x"))
     assert matrix.remarks == ["true labels (a)"]
+
+
+SEEDED = replace(PLAIN, seeds=(1, 2, 3, 4, 5, 6))
+
+
+def test_a_mean_over_fewer_seeds_than_the_file_has_says_so() -> None:
+    rows = [row("a", "pgd", 0, eps=None, seed=s) for s in (2, 5)]
+    rows += [row("b", "pgd", 0, eps=None, seed=s) for s in range(1, 7)]
+    rows += [row("c", "pgd", 0, eps=None, seed=None)]  # depends on no seed
+    rows += [row("d", "pgd", 0, eps=None, seed=s, value=float("nan") if s < 4 else 0.5) for s in range(1, 6)]
+    holes = [{"stage": "robustness", "model": "d", "examples": "pgd", "seed": 6, "reason": "failed: no room"}]
+    holes += [{"stage": "robustness", "model": "a", "examples": "pgd", "seed": 1, "reason": "pending"}]
+    found = table(replace(TABLE, columns=("examples",)), *rows, holes=holes, experiment=SEEDED)
+    assert {line[0]: line[1] for line in found[1:]} == {
+        "a": "0.00 ± 0.00 (2 of 6 seeds)",
+        "b": "0.00 ± 0.00",
+        "c": "0.00",
+        "d": "50.00 ± 0.00 (2 of 6 seeds)",
+    }
+
+
+def test_seeds_that_a_table_leaves_out_are_not_missed() -> None:
+    rows = [row("a", "pgd", 0, eps=None, seed=s) for s in (2, 5)]
+    spec = replace(TABLE, columns=("examples",), where={"seed": (2, 5, 6)})
+    assert table(spec, *rows, experiment=SEEDED)[1] == ["a", "0.00 ± 0.00 (2 of 3 seeds)"]
+    assert table(replace(TABLE, columns=("seed",)), *rows, experiment=SEEDED)[1] == ["a", "0.00", "0.00"]
