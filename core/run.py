@@ -39,11 +39,14 @@ class Measured:
 class Origin:
     """Where images come from: ``source`` is the data set, or its part, and ``perturbed`` whether they were made of its images.
 
+    ``classes`` are the names of the data set's classes; of a model, of those it was made for.
+
     Indices of images of different sources have nothing to do with each other.
     """
 
     source: str = ""
     perturbed: bool = False
+    classes: Sequence[str] = ()
 
 
 class Run:
@@ -95,6 +98,11 @@ class Run:
     def origin(self, ref: Ref[Any]) -> Origin:
         """Return where the images behind a reference come from."""
         return self._origin(ref)
+
+    def class_label(self, ref: Ref[Any], label: int) -> str:
+        """Return what results call a class of images or of a model: ``class cat``; by its number where it has no name."""
+        names = self._origin(ref).classes
+        return f"class {names[label] if label < len(names) else label}"
 
     def definition(self, ref: Ref[Any]) -> Component:
         """Return the component behind a reference, without its artefact."""

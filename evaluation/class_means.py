@@ -67,7 +67,7 @@ class ClassMeans(Evaluation):
         yield Row(metric="loss", value=float(np.mean(losses)), n=n, unit="nats", higher_is_better=False, **about)
         for label, mean in zip(labels.tolist(), losses, strict=True):
             among = right[examples.y == label]
-            group: dict[str, Any] = {**about, "group": f"class {label}"}
+            group: dict[str, Any] = {**about, "group": run.class_label(self.examples[0], label)}
             yield Row.proportion("class_accuracy", int(among.sum()), len(among), higher_is_better=True, **group)
             yield Row(
                 metric="class_loss", value=float(mean), n=len(among), unit="nats", higher_is_better=False, **group

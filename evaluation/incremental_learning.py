@@ -56,6 +56,7 @@ class IncrementalLearning(Evaluation):
         model = run[self.models[0]]
         about: dict[str, Any] = self.about()
         counts = self._counts(model, run[self.data])
+        names = [run.class_label(self.data, label).removeprefix("class ") for label in range(model.num_classes)]
         last = len(model.steps) - 1
         final = counts[last]
         yield Row(
@@ -76,7 +77,7 @@ class IncrementalLearning(Evaluation):
                     n,
                     higher_is_better=True,
                     group=f"after step {step + 1}",
-                    examples=f"classes {', '.join(map(str, model.tasks[task]))}",
+                    examples=f"classes {', '.join(names[label] for label in model.tasks[task])}",
                     **about,
                 )
 

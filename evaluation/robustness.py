@@ -85,7 +85,7 @@ class RobustnessMatrix(Evaluation):
                     int(among.sum()),
                     len(among),
                     higher_is_better=True,
-                    group=f"class {number}",
+                    group=run.class_label(self.examples[0], number),
                     **self.about(),
                 )
 

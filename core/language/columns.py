@@ -12,6 +12,7 @@ from core.faults import KeyPath
 from core.language.build import at, map_references
 from core.language.experiment import SEED, Experiment
 from core.naming import named
+from core.stage import Stage
 
 Varies = dict[str, tuple[Plain, ...]]
 LABELS = ("model", "examples")
@@ -60,15 +61,19 @@ def unsuited(experiment: Experiment) -> Iterator[tuple[KeyPath, str]]:
 
 
 def repeated(experiment: Experiment) -> Iterator[tuple[KeyPath, str]]:
-    """Yield (path, message) for every list of an evaluation that names something twice, so that its rows meet in a cell."""
+    """Yield (path, message) for every list of an evaluation that names something twice, wherever on the axes it is."""
     for name, spec in experiment.stages.items():
-        found: dict[tuple[str, str], None] = {}
-        for point in experiment.points(spec.own_axes):
-            component = experiment.component(name, point)
-            if isinstance(component, Evaluation) and _has_repeated_cells(component):
-                for field, text in _repeated_items(component):
-                    found.setdefault((field, f"'{text}' is named twice; name each once{at(point)}"))
-        yield from (((spec.section, name, field), message) for field, message in found)
+        if issubclass(spec.cls, Evaluation):
+            at_points = [dict.fromkeys(_twice(component)) for component in experiment.components(name)]
+            for field, text in at_points[0]:
+                if all((field, text) in found for found in at_points):
+                    yield (spec.section, name, field), f"'{text}' is named twice; name each once"
+
+
+def _twice(component: Stage) -> Iterator[tuple[str, str]]:
+    assert isinstance(component, Evaluation)
+    if _has_repeated_cells(component):
+        yield from _repeated_items(component)
 
 
 def _has_repeated_cells(evaluation: Evaluation) -> bool:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAX_IMAGES = 10
+MAX_LETTERS = 12
 EDGE = "#cfd6db"
 RIGHT, WRONG = "#1b6e3c", "#b3261e"
 Box = tuple[float, float, int, int]  # left, top, width and height
@@ -46,11 +47,11 @@ def _images(figure: Figure, grid: ImageGrid) -> None:
         axes[row, 0].set_ylabel(caption, rotation=0, ha="right", va="center", labelpad=8)
     for column in range(count):
         true, predicted = grid.true[column], grid.predicted[column]
-        axes[0, column].set_title(str(true), fontsize=8.5, pad=4)
+        axes[0, column].set_title(_short(true), fontsize=8.5, pad=4)
         if predicted == "":
             continue
         wrong = str(true) != str(predicted)
-        axes[2, column].set_xlabel(f"→ {predicted}", color=WRONG if wrong else RIGHT, fontsize=8.5, labelpad=4,
+        axes[2, column].set_xlabel(f"→ {_short(predicted)}", color=WRONG if wrong else RIGHT, fontsize=8.5, labelpad=4,
                                    fontweight="bold" if wrong else "normal")  # fmt: skip
 
 
@@ -86,6 +87,12 @@ def _classes(figure: Figure, grid: ClassGrid) -> None:
                 _verdict(axes, (middle + column * wide - 0.5, row * high - 0.5, width, height), text, wrong)
 
 
+def _short(name: Any) -> str:
+    """Return the name of a class so short that it fits an image."""
+    text = str(name)
+    return text if len(text) <= MAX_LETTERS else text[: MAX_LETTERS - 1] + "…"
+
+
 def _show(axes: Axes, image: Any, shades: str = "gray") -> None:
     """Show an image (h, w, c) in [0, 1] in a thin frame; one of a single channel in shades."""
     grey = image.shape[-1] == 1
@@ -108,5 +115,5 @@ def _verdict(axes: Axes, box: Box, text: str, wrong: bool) -> None:
     left, top, width, height = box
     colour = WRONG if wrong else RIGHT
     _frame(axes, box, colour, 1.8)
-    axes.text(left + 0.05 * width, top + 0.95 * height, text, fontsize=7, fontweight="bold", color="white", va="bottom",
+    axes.text(left + 0.05 * width, top + 0.95 * height, _short(text), fontsize=7, fontweight="bold", color="white", va="bottom",
               bbox={"facecolor": colour, "edgecolor": "none", "pad": 1.2, "alpha": 0.9})  # fmt: skip

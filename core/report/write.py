@@ -68,6 +68,9 @@ def write_report(
     if outcomes:
         rows = [list(expectation.COLUMNS), *expectation.records(outcomes)]
         replace_file(folder / "expected.csv", csv_text(rows))
+    if experiment.classes:
+        named = [[name, str(i), text] for name, texts in experiment.classes.items() for i, text in enumerate(texts)]
+        replace_file(folder / "classes.csv", csv_text([["dataset", "label", "class"], *named]))
     cautions = tuple(warnings(frame, experiment))
     content = Content(
         experiment=experiment,

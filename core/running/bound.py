@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -27,7 +27,8 @@ class Input:
     """What a reference of a work leads to: an artefact, or one part of a data set, or a component as it stands.
 
     A reference to an evaluation leads to one of these for each cell, with the cell's ``point``. Of images ``origin`` is the
-    data set, or its part, that they were taken from or made of, and ``perturbed`` whether they were made.
+    data set, or its part, that they were taken from or made of, and ``perturbed`` whether they were made; ``classes`` are the names
+    of the classes of these images, or of those a model was made for.
     """
 
     fingerprint: str = ""
@@ -36,6 +37,7 @@ class Input:
     point: Point | None = None
     origin: str = ""
     perturbed: bool = False
+    classes: Sequence[str] = ()
 
 
 def is_cell_of(key: str, ref: Ref[Any]) -> bool:

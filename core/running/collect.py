@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from core.artefacts import Results
 from core.attack import Attack
 from core.component import Plain
+from core.dataset import Dataset
 from core.families import Evaluation
 from core.language.experiment import SEED
 from core.language.experiment import Experiment as Checked
@@ -88,6 +89,7 @@ class Collection:
             remarks=tuple(
                 dict.fromkeys(f"{work.stage}: {said}" for work, meta in self._made for said in meta.get("remarks", ()))
             ),
+            classes=self._classes(),
             doubts=[(work.label, text) for work, meta in self._made for text in meta.get("doubts", ())],
         )
 
@@ -125,6 +127,21 @@ class Collection:
                 seen.add(need)
                 yield need
                 open_.extend(self._graph.works[need].needs)
+
+    def _classes(self) -> dict[str, tuple[str, ...]]:
+        """Return the names of each data set's classes, by its label: its name alone where they are everywhere the same."""
+        found: dict[str, dict[str, tuple[str, ...]]] = {}
+        for work in self._graph.works.values():
+            if isinstance(work.component, Dataset):
+                names = self._experiment.info(work.stage, work.point).class_names
+                found.setdefault(work.stage, {})[work.label] = names
+        return {
+            label: names
+            for stage, by_label in found.items()
+            for label, names in (
+                by_label if len(set(by_label.values())) > 1 else {stage: next(iter(by_label.values()))}
+            ).items()
+        }
 
     def _protocols(self) -> dict[str, str]:
         found = {}

@@ -10,7 +10,7 @@ from typing import Any
 
 from core.component import Part, Plain, Ref
 from core.dataset import Dataset
-from core.families import Evaluation, Generator, Repair
+from core.families import Evaluation, Generator, Repair, Target
 from core.language.binding import Binding
 from core.language.build import plain
 from core.language.experiment import SEED, Experiment, Point
@@ -145,6 +145,7 @@ class Graph:
 
     def _expanded(self, name: str) -> Iterator[Result]:
         own = self._experiment.stages[name].own_axes
+        seen = set()
         for outer in self._experiment.points(own):
             component = self._experiment.component(name, outer)
             assert isinstance(component, Evaluation)
@@ -152,7 +153,11 @@ class Graph:
                 about = cell.about()
                 for point in self._experiment.points(own | self._experiment.axes_read(cell), outer):
                     bound = self._bound(name, cell, None, None, point)
-                    yield Result(name, point, about, self._add(bound, point))
+                    fingerprint = self._add(bound, point)
+                    # What an axis names may stand in the list already: the same rows twice would meet in one cell.
+                    if (key := (*point.items(), fingerprint)) not in seen:
+                        seen.add(key)
+                        yield Result(name, point, about, fingerprint)
 
     def _work(self, ref: Ref[Any], point: Point) -> str:
         """Return the fingerprint of the work behind a bound reference at a point."""
@@ -220,13 +225,19 @@ class Graph:
 
     def _lead(self, fingerprint: str, part: Part | None) -> Input:
         work = self.works[fingerprint]
-        if isinstance(work.component, Dataset):
-            return Input(fingerprint, part, origin=Ref(work.stage, part).label)
-        if not isinstance(work.component, Generator):
-            return Input(fingerprint, part)
-        source = work.inputs.get(str(getattr(work.component, "data", None)), Input())
-        perturbed = source.perturbed or work.component.perturbs
-        return Input(fingerprint, part, origin=source.origin, perturbed=perturbed)
+        component: Any = work.component
+        if isinstance(component, Dataset):
+            names = self._experiment.info(work.stage, work.point).class_names
+            return Input(fingerprint, part, origin=Ref(work.stage, part).label, classes=names)
+        made_of = {Generator: "data", Target: "dataset", Repair: "model"}
+        source = next(
+            (getattr(component, name, None) for kind, name in made_of.items() if isinstance(component, kind)), None
+        )
+        known = work.inputs.get(str(source), Input())
+        if not isinstance(component, Generator):
+            return Input(fingerprint, part, classes=known.classes)
+        perturbed = known.perturbed or component.perturbs
+        return Input(fingerprint, part, origin=known.origin, perturbed=perturbed, classes=known.classes)
 
     def _inputs(self, bound: Bound, point: Point) -> Iterator[tuple[str, Input]]:
         for key, ref in zip(bound.keys, bound.references, strict=True):

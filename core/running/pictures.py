@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,7 @@ class Pictures:
             if isinstance(made, RegressionFaults):
                 grids.append(self._by_direction(work, made, clean))
             else:
-                grids += [_first_images(work.label, made, clean), self._by_class(work, made, clean)]
+                grids += [self._first_images(work, made, clean), self._by_class(work, made, clean)]
         return grids
 
     def localisation(self) -> list[RelevanceMap | LayerMap]:
@@ -92,7 +92,7 @@ class Pictures:
 
     def _by_class(self, work: Work, made: Examples, clean: Examples) -> ClassGrid:
         labels = np.unique(made.y)
-        names = self._class_names(work, int(labels.max()) + 1)
+        names = self._names_in(work, made)
         chosen = [np.flatnonzero(made.y == label)[:PER_CLASS] for label in labels]
         predicted = [[_said(made, row) for row in rows] for rows in chosen]
         return ClassGrid(
@@ -100,10 +100,8 @@ class Pictures:
             classes=[names[label] for label in labels],
             clean=[np.asarray(clean.x[clean.rows_of(made.index[rows])]) for rows in chosen],
             made=[np.asarray(made.x[rows]) for rows in chosen],
-            predicted=predicted,
-            wrong=[
-                [text not in ("", str(label)) for text in row] for label, row in zip(labels, predicted, strict=True)
-            ],
+            predicted=[[_named(names, said) for said in row] for row in predicted],
+            wrong=[[said not in (None, label) for said in row] for label, row in zip(labels, predicted, strict=True)],
         )
 
     def _by_direction(self, work: Work, made: RegressionFaults, clean: Examples) -> DirectionGrid:
@@ -123,6 +121,21 @@ class Pictures:
             wrong=[[True] * len(rows) for rows in chosen],
         )
 
+    def _first_images(self, work: Work, made: Examples, clean: Examples) -> ImageGrid:
+        take, names = slice(0, SHOWN), self._names_in(work, made)
+        return ImageGrid(
+            name=work.label,
+            clean=np.asarray(clean.x[clean.rows_of(made.index[take])]),
+            perturbed=np.asarray(made.x[take]),
+            true=[names[label] for label in made.y[take]],
+            predicted=[_named(names, _said(made, row)) for row in range(len(made.y[take]))],
+        )
+
+    def _names_in(self, work: Work, made: Examples) -> list[str]:
+        """Return the names of the classes that images have, or are taken for."""
+        said = map(int, made.info.get("predicted", {}).values())
+        return self._class_names(work, max(int(made.y.max()), *said, 0) + 1)
+
     def _class_names(self, work: Work, count: int) -> list[str]:
         """Return the names of the classes of the data behind a work; their numbers where these are not known."""
         names: tuple[str, ...] = ()
@@ -139,17 +152,11 @@ def _spread(made: RegressionFaults, pair: NDArray[np.int64]) -> NDArray[np.int64
     return np.asarray(first[evenly])
 
 
-def _first_images(label: str, made: Examples, clean: Examples) -> ImageGrid:
-    take = slice(0, SHOWN)
-    return ImageGrid(
-        name=label,
-        clean=np.asarray(clean.x[clean.rows_of(made.index[take])]),
-        perturbed=np.asarray(made.x[take]),
-        true=made.y[take].tolist(),
-        predicted=[_said(made, row) for row in range(len(made.y[take]))],
-    )
+def _named(names: Sequence[str], label: int | None) -> str:
+    return "" if label is None else names[label]
 
 
-def _said(made: Examples, row: int) -> str:
-    """Return the class that the attacked model gave an image, empty where it was not asked."""
-    return str(made.info.get("predicted", {}).get(str(row), ""))
+def _said(made: Examples, row: int) -> int | None:
+    """Return the class that the attacked model gave an image, ``None`` where it was not asked."""
+    label = made.info.get("predicted", {}).get(str(row))
+    return None if label is None else int(label)

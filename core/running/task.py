@@ -207,7 +207,7 @@ def _run(task: Task, stream: str, store: Store, report: Report, checkpoint: Chec
 
     def origin(ref: Ref[Any]) -> Origin:
         found = inputs[str(ref)]
-        return Origin(found.origin, found.perturbed)
+        return Origin(found.origin, found.perturbed, tuple(found.classes))
 
     return Run(task.stage, task.seed, task.part, load, cost, progress, gather, stream, checkpoint, origin)
 

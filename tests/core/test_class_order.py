@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,14 @@ from hypothesis import strategies as st
 
 from core import backend
 from core.class_order import Doubt, doubt
+from core.language.discovery import Catalogue
+from core.language.spec import load
+from core.report.spec import ClassGrid, ImageGrid
+from core.running.graph import Graph
+from core.running.pictures import Pictures
+from core.running.sound import Sound
+from core.storage.digest import Digests
+from core.storage.store import Store
 
 NAMES = tuple("abcdefghij")
 
@@ -162,6 +171,59 @@ def test_a_saved_model_with_its_classes_in_another_order(
     code, said = run(dots)
     assert "0 made" in said  # what is stored is doubted as well
     assert warned in said
+
+
+PER_CLASS = (
+    FILE.replace("name: order", "name: names")
+    .replace('[red, "two, 2", "3"]', '["10", "two, ± 2", "größe=all"]')
+    .split("  ordered:")[0]
+    + """
+  ordered: {type: saved, dataset: dots, path: model.keras, classes: ["größe=all", "10", "two, ± 2"]}
+generate:
+  fgsm: {type: fgsm, model: ordered, eps: 0.01}
+evaluate:
+  classes_of: {type: robustness_matrix, models: [ordered], examples: [dots, fgsm], protocol: white_box, per_class: true}
+  means: {type: class_means, models: [ordered], examples: [fgsm]}
+tables:
+  by_class: {from: classes_of, rows: group, columns: examples, metric: class_accuracy}
+"""
+)
+
+
+def test_results_call_classes_by_their_names(
+    dots: Path, run: Callable[..., tuple[int, str]], tmp_path: Path, catalogue: Catalogue
+) -> None:
+    dots.write_text(PER_CLASS, encoding="utf-8")
+    code, said = run(dots)
+    assert code == 0, said
+    results = tmp_path / "outputs" / "names"
+    with (results / "results.csv").open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    named = ["class 10", "class two, ± 2", "class größe=all"]
+    for stage, metric, examples in (
+        ("classes_of", "class_accuracy", "dots"),
+        ("classes_of", "class_accuracy", "fgsm"),
+        ("means", "class_loss", "fgsm"),
+    ):
+        found = [row for row in rows if (row["stage"], row["metric"], row["examples"]) == (stage, metric, examples)]
+        assert [row["group"] for row in found] == named
+    with (results / "by_class.csv").open(encoding="utf-8", newline="") as stream:
+        assert [line[0] for line in csv.reader(stream)][1:] == named
+    assert (results / "classes.csv").read_text(encoding="utf-8").splitlines() == [
+        "dataset,label,class", "dots,0,10", 'dots,1,"two, ± 2"', "dots,2,größe=all",
+    ]  # fmt: skip
+    store = Store(tmp_path / "outputs" / ".store")
+    experiment = load(dots, catalogue)
+    graph = Graph(experiment, Digests(store.root / "digests.json"))
+    images, classes = Pictures(experiment, graph, Sound(store)).examples()
+    assert isinstance(images, ImageGrid)
+    assert isinstance(classes, ClassGrid)
+    names = ["10", "two, ± 2", "größe=all"]
+    assert images.true == images.predicted == (names * 3)[: len(images.true)]
+    assert classes.classes == names
+    assert classes.predicted == [[name] * 5 for name in names]
+    assert not any(map(any, classes.wrong))
+    assert "größe=all" in (results / "by_class.tex").read_text(encoding="utf-8")
 
 
 def test_the_order_must_name_each_class_once(dots: Path, run: Callable[..., tuple[int, str]]) -> None:

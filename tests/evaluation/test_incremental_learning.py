@@ -12,7 +12,7 @@ from core.artefacts import Examples, Row
 from core.component import Ref
 from core.faults import StageError
 from core.incremental import Incremental, side_by_side
-from core.run import Run
+from core.run import Origin, Run
 from evaluation.incremental_learning import IncrementalLearning
 
 TASKS = ((0,), (1, 2), (3,))
@@ -34,13 +34,27 @@ AFTER = (says(0, 0, 0, 0, 0, 0, 0, 0), says(0, 1, 2, 0, 1, 2, 0, 0), says(0, 3, 
 EARLIER = np.stack([side_by_side(model) for model in AFTER[:2]])
 
 
-def measured(made: Incremental, y: list[int] = Y) -> list[Row]:
+def measured(made: Incremental, y: list[int] = Y, names: tuple[str, ...] = ()) -> list[Row]:
     x = np.eye(8, dtype=np.float32)[: len(y)].reshape(len(y), 1, 8, 1)
     examples = Examples(x=x, y=np.array(y, np.int64), index=np.arange(len(y)))
     known: dict[str, Any] = {str(MODEL): made, str(DATA): examples}
-    run = Run("it", 0, None, lambda ref: known[str(ref)], lambda _: {}, lambda *_: None)
+    run = Run(
+        "it",
+        0,
+        None,
+        lambda ref: known[str(ref)],
+        lambda _: {},
+        lambda *_: None,
+        origin=lambda _: Origin(classes=names),
+    )
     (cell,) = IncrementalLearning(models=(MODEL,), data=DATA).expand()
     return list(cell.measure(run))
+
+
+def test_tasks_are_called_by_the_names_of_their_classes() -> None:
+    rows = measured(Incremental(AFTER[2], TASKS, (1, 2, 3), False, EARLIER), names=("a", "class b", "c", "d"))
+    tasks = dict.fromkeys(row.examples for row in rows if row.metric == "task_accuracy")
+    assert list(tasks) == ["classes a", "classes class b, c", "classes d"]
 
 
 def test_the_matrix_and_its_summary() -> None:

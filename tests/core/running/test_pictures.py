@@ -10,7 +10,7 @@ import numpy as np
 
 from core.language.experiment import Experiment
 from core.rankings import PixelRanking
-from core.report.spec import ClassGrid, LayerMap, RelevanceMap
+from core.report.spec import ClassGrid, ImageGrid, LayerMap, RelevanceMap
 from core.running.graph import Graph
 from core.running.pictures import Pictures
 from core.running.sound import Sound
@@ -48,6 +48,8 @@ def test_a_run_shows_its_examples_and_whom_it_blames(
     )
     grid = next(grid for grid in pictures.examples() if isinstance(grid, ClassGrid))
     assert grid.classes == ["dark", "light"]
+    first = next(grid for grid in pictures.examples() if isinstance(grid, ImageGrid))
+    assert first.true == ["dark"] * 3 + ["light"] * 3
     assert [len(images) for images in grid.made] == [3, 3]
     np.testing.assert_allclose(grid.made[0] - grid.clean[0], 0.1, atol=1e-6)
     assert grid.predicted == [[""] * 3] * 2
