@@ -93,6 +93,8 @@ class Evaluation(Stage):
     rows: ClassVar[tuple[str, ...]] = ("model",)
     columns: ClassVar[tuple[str, ...]] = ("examples",)
     figure: ClassVar[TableFigure] = "heatmap"
+    names_sources: ClassVar[bool] = False
+    """Whether rows may name the data sets that images come from, which then are part of what it returns."""
 
     def part_of(self, field_name: str) -> Part | Literal["definition"]:
         return "test"

@@ -34,6 +34,7 @@ class RobustnessMatrix(Evaluation):
 
     tag = "robustness_matrix"
     metrics = ("accuracy", "class_accuracy")
+    names_sources = True
 
     models: Annotated[tuple[Ref[Classifier], ...], "the models, one row each"]
     examples: Annotated[tuple[Ref[Examples], ...], "data sets and generators, one column each"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,6 +10,7 @@ from core import backend
 from core.faults import StageError
 from core.networks.copies import inherit, like
 from core.networks.programs import Tensor
+from core.networks.rewire import free_name
 
 Values = Literal["pre", "post"]
 
@@ -35,13 +36,6 @@ class UnitLayer:
     def positions(self) -> int:
         """The number of values the layer has, every position of every map counted."""
         return self.height * self.width * self.units
-
-
-def free_name(wanted: str, taken: Collection[str]) -> str:
-    """Return a name for a layer of ours that no layer of the user's model has: ``wanted``, with ``_`` added as needed."""
-    while wanted in taken:
-        wanted += "_"
-    return wanted
 
 
 def unfold(model: Any) -> Any:

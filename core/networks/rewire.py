@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,6 @@ from core import backend
 from core.artefacts import Images
 from core.faults import StageError
 from core.networks.log_probabilities import UNCHANGED, Logarithm, activation, made_by
-from core.networks.probe import free_name
 from core.networks.programs import Tensor
 
 FLOOR = 1.2e-38
@@ -23,6 +22,13 @@ _EVEN = 2e-3
 """By what share the sums of the outputs may differ from image to image, for probabilities in half precision too."""
 _MANY = 10
 """Images whose outputs tell probabilities by equal sums, whatever these come to."""
+
+
+def free_name(wanted: str, taken: Collection[str]) -> str:
+    """Return a name for a layer of ours that no layer of the user's model has: ``wanted``, with ``_`` added as needed."""
+    while wanted in taken:
+        wanted += "_"
+    return wanted
 
 
 def to_logits(model: Any) -> Any:

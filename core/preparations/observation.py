@@ -14,8 +14,9 @@ from core.component import Ref
 from core.networks import programs
 from core.networks.activations import LOGITS, SOFTMAX, Activations, on_disk
 from core.networks.finite import check_answers
-from core.networks.probe import UnitLayer, free_name
+from core.networks.probe import UnitLayer
 from core.networks.programs import Call, Tensor
+from core.networks.rewire import free_name
 from core.run import Progress, Run
 from core.stage import Preparation
 

@@ -99,7 +99,9 @@ class Bound:
 
         # What counts is the content of a file, not where it lies.
         values = plain(self.component, identity, paths=False)
+        sources = isinstance(self.component, Evaluation) and self.component.names_sources
         return {
+            **({"sources": [inputs[key].origin for key in self.keys]} if sources else {}),
             "component": values,
             "code": self.code,
             "part": self.part,

@@ -10,12 +10,13 @@ from typing import Any
 
 from core.component import Part, Plain, Ref
 from core.dataset import Dataset
-from core.families import Evaluation, Generator, Repair, Target
+from core.families import Evaluation, Generator, Repair
 from core.language.binding import Binding
 from core.language.build import plain
 from core.language.experiment import SEED, Experiment, Point
 from core.run import prepared
 from core.running.bound import CELL, Bound, Input
+from core.running.lead import lead
 from core.stage import Stage
 from core.storage.digest import Digests, of_value
 from core.storage.store import Store
@@ -220,24 +221,10 @@ class Graph:
     def _to(self, fingerprint: str, part: Part | None = None) -> Input:
         """Return the input that leads to an artefact, the same one for all that read it."""
         if (fingerprint, part) not in self._leads:
-            self._leads[fingerprint, part] = self._lead(fingerprint, part)
+            work = self.works[fingerprint]
+            names = self._experiment.info(work.stage, work.point).class_names if work.section == "datasets" else ()
+            self._leads[fingerprint, part] = lead(work.bound, work.inputs, fingerprint, part, names)
         return self._leads[fingerprint, part]
-
-    def _lead(self, fingerprint: str, part: Part | None) -> Input:
-        work = self.works[fingerprint]
-        component: Any = work.component
-        if isinstance(component, Dataset):
-            names = self._experiment.info(work.stage, work.point).class_names
-            return Input(fingerprint, part, origin=Ref(work.stage, part).label, classes=names)
-        made_of = {Generator: "data", Target: "dataset", Repair: "model"}
-        source = next(
-            (getattr(component, name, None) for kind, name in made_of.items() if isinstance(component, kind)), None
-        )
-        known = work.inputs.get(str(source), Input())
-        if not isinstance(component, Generator):
-            return Input(fingerprint, part, classes=known.classes)
-        perturbed = known.perturbed or component.perturbs
-        return Input(fingerprint, part, origin=known.origin, perturbed=perturbed, classes=known.classes)
 
     def _inputs(self, bound: Bound, point: Point) -> Iterator[tuple[str, Input]]:
         for key, ref in zip(bound.keys, bound.references, strict=True):

@@ -17,6 +17,7 @@ Node = TypeVar("Node", ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunct
 
 PLUMBING = (
     "core.checkpoint",
+    "core.class_order",
     "core.cli",
     "core.cluster",
     "core.faults",
@@ -30,8 +31,8 @@ PLUMBING = (
 )
 """Modules, and packages with all that is in them, that carry, store and show what others compute: no number depends on them."""
 
-_MESSAGES_ONLY = ("check", "fits", "suits")
-"""Methods of components that return messages about wrong parameters and take no part in the work."""
+_MESSAGES_ONLY = ("check", "doubts", "fits", "suits")
+"""Methods of components that return messages about parameters or artefacts and take no part in the work."""
 
 
 def parse(path: Path, module: str) -> dict[str, Any]:

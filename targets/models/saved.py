@@ -21,8 +21,7 @@ from core.families import Target
 from core.faults import StageError
 from core.networks.copies import connected
 from core.networks.finite import check_weights
-from core.networks.probe import free_name
-from core.networks.rewire import are_probabilities, logarithm_of, reordered, rescores, to_logits
+from core.networks.rewire import are_probabilities, free_name, logarithm_of, reordered, rescores, to_logits
 from core.run import Run
 from targets.models.graph import Shape
 from targets.models.model_file import ModelFile

@@ -119,3 +119,24 @@ tables:
         "drawn_twice.test": ("a", True),
         "fgsm.train": ("a.train", True),
     }
+
+
+def test_another_name_of_the_source_is_another_result(tmp_path: Any, catalogue: Any) -> None:
+    from core.language.spec import load
+    from core.running.graph import Graph
+    from core.storage.digest import Digests
+
+    text = """
+datasets: {a: {type: digits, test_size: 50}, NAME: {type: digits, test_size: 40}}
+targets: {mlp: {type: dense, dataset: a, layers: 1}}
+generate: {other: {type: fgsm, model: mlp, data: NAME, eps: 0.1}}
+evaluate: {e: {type: robustness_matrix, models: [mlp], protocol: transfer, examples: [a, other]}}
+"""
+    works = []
+    for name in ("b", "c"):
+        (tmp_path / "x.yaml").write_text(text.replace("NAME", name), encoding="utf-8")
+        graph = Graph(load(tmp_path / "x.yaml", catalogue), Digests(tmp_path / "digests.json"))
+        works.append({work.label: fingerprint for fingerprint, work in graph.works.items()})
+    changed = {label for label, fingerprint in works[0].items() if works[1].get(label) != fingerprint}
+    assert changed == {"b", "e[mlp, other] seed=1", "e[mlp, a, other] seed=1"}
+    assert works[0]["b"] == works[1]["c"]
