@@ -8,7 +8,7 @@ import time
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +18,21 @@ from core.files import replacing
 
 INTERVAL = 60.0
 """Seconds of work that a kill may cost."""
-_META = "_meta"
+_META, _CARRIED = "_meta", "_carried"
 _STATE = "state.npz"
 
 State = tuple[dict[str, NDArray[Any]], dict[str, Any]]
 """Arrays by name, and plain JSON values."""
+
+
+class Carried(Protocol):
+    """What continues with the state of any work, unknown to the work itself, such as its cost so far."""
+
+    def state(self) -> Mapping[str, Any]:
+        """Return what ``restore`` needs, as plain JSON values."""
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Continue from a state."""
 
 
 class Checkpoint:
@@ -30,10 +40,14 @@ class Checkpoint:
 
     A work that takes minutes asks ``due`` between its steps, saves all that it needs to go on, and calls ``load`` as it
     begins. What it makes must not depend on whether it was interrupted. Without a folder nothing is kept.
+
+    Attributes:
+        carried: what is saved and restored along with each state.
     """
 
     def __init__(self, folder: Path | None = None, interval: float = INTERVAL) -> None:
         self._folder, self._interval = folder, interval
+        self.carried: Carried | None = None
         self._last = time.monotonic()
 
     @property
@@ -50,7 +64,8 @@ class Checkpoint:
         """
         if self._folder is None:
             return
-        stored: dict[str, Any] = {_META: np.frombuffer(json.dumps(meta).encode(), np.uint8), **arrays}
+        carried = self.carried.state() if self.carried else {}
+        stored: dict[str, Any] = {_META: _as_array(meta), _CARRIED: _as_array(carried), **arrays}
         with replacing(self._folder / _STATE) as temporary, temporary.open("wb") as stream:
             np.savez(stream, **stored)
         self._last = time.monotonic()
@@ -64,9 +79,11 @@ class Checkpoint:
         try:
             with (self._folder / _STATE).open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
-            meta: dict[str, Any] = json.loads(arrays.pop(_META).tobytes())
+            meta, carried = (json.loads(arrays.pop(name).tobytes()) for name in (_META, _CARRIED))
         except (OSError, ValueError, KeyError, zipfile.BadZipFile):
             return None
+        if self.carried and carried:
+            self.carried.restore(carried)
         return arrays, meta
 
     def drop(self) -> None:
@@ -134,6 +151,10 @@ class _UnderWay(Checkpoint):
     def load(self) -> State | None:
         current = self._steps._current
         return current[1] if current is not None and current[0] == self._name else None
+
+
+def _as_array(plain: Mapping[str, Any]) -> NDArray[np.uint8]:
+    return np.frombuffer(json.dumps(plain).encode(), np.uint8)
 
 
 def _part(arrays: Mapping[str, NDArray[Any]], name: str) -> dict[str, NDArray[Any]]:

@@ -17,7 +17,9 @@ from core.run import Run
 class Cost(Evaluation):
     """Seconds, CPU seconds, peak memory and images per second of stages, as measured when they were computed.
 
-    The figures are kept with each artefact, so that a resumed or fully cached run still reports what the work cost.
+    The figures are kept with each artefact, so that a resumed or fully cached run still reports what the work cost. Of a stage
+    that was interrupted, all that led to the checkpoint it continued from counts, in whichever process that was; what was lost
+    with the interruption, and what was tried before memory ran out, does not.
     Peak memory is the resident set of the whole process, the framework included. ``preparation_seconds`` is what a
     generator that learns took to learn, once for all its parts.
 

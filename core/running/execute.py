@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core import stop
+from core.checkpoint import Checkpoint
 from core.files import NoRoom
 from core.language.discovery import Catalogue
 from core.running.agenda import Agenda
@@ -24,7 +25,7 @@ from core.stage import Stage
 from core.storage.history import Failures, Timings
 from core.storage.lease import LEASES, Leases
 from core.storage.ledger import SHARDS, Ledger
-from core.storage.store import Store
+from core.storage.store import CHECKPOINTS, Store
 
 MAX_DAMAGES = 2
 """How often an artefact that is damaged is made again within one run; a disk that spoils everything must not hold it."""
@@ -168,6 +169,7 @@ class Execution:
             return False
         tried.append(after)
         Ledger(self._store.root, work.fingerprint, self._run).forget()  # what it died of with more
+        Checkpoint(self._store.root / CHECKPOINTS / work.fingerprint).drop()  # one artefact is made with one setting
         self._progress.retry(work, f"out of memory; tried again with {in_words(changes(work.component, after))}")
         return True
 

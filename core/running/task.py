@@ -22,7 +22,7 @@ from core.language.discovery import Catalogue, discover
 from core.language.sections import FAMILIES
 from core.run import Measured, Origin, Run
 from core.running.bound import Input, is_cell_of
-from core.running.cost import Meter
+from core.running.cost import Meter, RunningCost
 from core.running.graph import Work
 from core.running.memory import changes, ran_out
 from core.running.provenance import versions
@@ -117,6 +117,7 @@ def perform(task: Task, root: Path, report: Report) -> Outcome:
             backend.keras()
         with ledger.attempt(meter.memory()) as attempt, meter.watching(attempt.note_memory):
             run = _run(task, component.stream(task.stage), store, report, checkpoint)
+            checkpoint.carried = RunningCost(meter, run)
             artefact = component.produce(run)
             meter.cost.images = run.images
         doubts = list(component.doubts(artefact, run))
@@ -196,7 +197,8 @@ def _run(task: Task, stream: str, store: Store, report: Report, checkpoint: Chec
         meta: dict[str, Any] = store.meta(inputs[str(ref)].fingerprint)
         if "prepared" not in meta:
             return dict(meta["cost"])
-        return {**meta["cost"], "preparation_seconds": sum(_seconds(store, before) for before in meta["prepared"])}
+        prepared = _preparations(store, meta)
+        return {**meta["cost"], "preparation_seconds": sum(float(one["cost"]["seconds"]) for one in prepared.values())}
 
     def progress(done: int, total: int, unit: str) -> None:
         report(task.fingerprint, done, total, unit)
@@ -212,10 +214,13 @@ def _run(task: Task, stream: str, store: Store, report: Report, checkpoint: Chec
     return Run(task.stage, task.seed, task.part, load, cost, progress, gather, stream, checkpoint, origin)
 
 
-def _seconds(store: Store, fingerprint: str) -> float:
-    """Return how long a preparation took, with what had to be prepared for it."""
-    meta = store.meta(fingerprint)
-    return float(meta["cost"]["seconds"]) + sum(_seconds(store, before) for before in meta.get("prepared", ()))
+def _preparations(store: Store, meta: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return what is known of all preparations of an artefact, those of preparations included, each once."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for fingerprint in meta.get("prepared", ()):
+        found[fingerprint] = store.meta(fingerprint)
+        found |= _preparations(store, found[fingerprint])
+    return found
 
 
 class _Loaded:
