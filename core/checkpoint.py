@@ -105,9 +105,9 @@ class Steps:
         self._current: tuple[str, State] | None = None
         if (saved := checkpoint.load()) is not None:
             arrays, meta = saved
-            self._finished = {name: (_part(arrays, name), plain) for name, plain in meta["finished"].items()}
+            self._finished = {name: (part_of(arrays, name), plain) for name, plain in meta["finished"].items()}
             for name, plain in meta["under_way"].items():
-                self._current = name, (_part(arrays, name), plain)
+                self._current = name, (part_of(arrays, name), plain)
 
     def finished(self, name: str) -> State | None:
         """Return what a step came to, ``None`` if it is not finished."""
@@ -157,6 +157,7 @@ def _as_array(plain: Mapping[str, Any]) -> NDArray[np.uint8]:
     return np.frombuffer(json.dumps(plain).encode(), np.uint8)
 
 
-def _part(arrays: Mapping[str, NDArray[Any]], name: str) -> dict[str, NDArray[Any]]:
+def part_of(arrays: Mapping[str, NDArray[Any]], name: str) -> dict[str, NDArray[Any]]:
+    """Return the arrays whose names start with ``name`` and a dot, without these."""
     prefix = f"{name}."
     return {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}

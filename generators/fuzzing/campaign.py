@@ -10,33 +10,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.artefacts import Images
-from core.augmenter import Augmented, Augmenter, Bench, Seeds
-from core.corner_cases import (
-    CORNER_CASE,
-    NOTHING_NEW,
-    REFUSED,
-    UNREALISTIC,
-    Candidate,
-    CornerCases,
-    Iteration,
-)
+from core.augmenter import Augmenter, Bench, Seeds
+from core.checkpoint import part_of
+from core.corner_cases import CORNER_CASE, NOTHING_NEW, REFUSED, UNREALISTIC, CornerCases, Iteration
 from core.naming import named
 from core.networks.activations import Activations
 from core.preparations.observation import observe
-from core.realism import Measures, Realism
+from core.realism import Realism
+from generators.fuzzing.found import Found, Judged, arrays_of, joined, seeds_of
 from generators.fuzzing.guidance import Guidance
 
+_PARTS = ("found", "queue", "again", "guidance")
 
-@dataclass(frozen=True, eq=False)
-class _Judged:
-    """What became of a batch: each row's outcome, prediction (-1: none), realism (measures, n) and gains (criteria, n)."""
 
-    made: Augmented
-    outcome: NDArray[np.str_]
-    predicted: NDArray[np.int64]
-    realism: Measures
-    gains: NDArray[np.int64]
+@dataclass(eq=False)
+class _Round:
+    """An iteration in progress: its queue, how much of it is done, and which corner cases join the next queue."""
+
+    number: int
+    queue: Seeds
+    control: float
+    done: int = 0
+    failures: int = 0
+    outcomes: Counter[str] = field(default_factory=Counter)
+    again: list[Seeds] = field(default_factory=list)
 
 
 @dataclass(eq=False, kw_only=True)
@@ -44,7 +41,7 @@ class Campaign:
     """A fuzzer at work.
 
     ``control`` are the activations on unchanged clean images, ``None`` where nothing guides. Corner cases that were augmented
-    fewer than ``deepest`` times are augmented again.
+    fewer than ``deepest`` times are augmented again. ``found`` is what has come of it so far.
     """
 
     bench: Bench
@@ -55,55 +52,55 @@ class Campaign:
     iterations: int
     batch_size: int
     deepest: int
-    _kept: list[Seeds] = field(default_factory=list)
-    _rejected: list[Images] = field(default_factory=list)
-    _candidates: list[Candidate] = field(default_factory=list)
-    _log: list[Iteration] = field(default_factory=list)
+    found: Found
 
-    def fuzz(self, queue: Seeds) -> None:
-        """Augment every seed of the queue once in each iteration."""
-        for iteration in range(self.iterations):
-            control, length = self._control_share(), len(queue)
-            outcomes: Counter[str] = Counter()
-            failures, again = 0, [queue]
-            for start in range(0, length, self.batch_size):
-                rows = slice(start, min(start + self.batch_size, length))
-                batch = queue.take(rows)
-                batch = replace(batch, variant=np.full(len(batch), iteration))
-                judged = self._judge(batch)
-                self._write_down(iteration, batch, judged)
-                corner = self._keep(batch, judged)
-                failures += int((judged.predicted != judged.made.y)[judged.outcome == CORNER_CASE].sum())
-                outcomes.update(judged.outcome.tolist())
-                again.append(corner.take(corner.depth < self.deepest))
-                done = (iteration * length + rows.stop, self.iterations * length)
-                self.bench.run.progress(*done, "candidates")
-            self._log.append(
-                Iteration(
-                    iteration=iteration,
-                    queue=length,
-                    refused=outcomes[REFUSED],
-                    unrealistic=outcomes[UNREALISTIC],
-                    nothing_new=outcomes[NOTHING_NEW],
-                    corner_cases=outcomes[CORNER_CASE],
-                    failures=failures,
-                    control=control,
-                    coverage=self.guidance.values,
-                )
-            )
-            queue = _joined(again)
+    def fuzz(self, seeds: Seeds) -> CornerCases:
+        """Augment every seed of the queue once in each iteration and return what was found.
 
-    def found(self, with_rejected: bool) -> CornerCases:
-        """Return the corner cases and the log."""
-        kept = _joined(self._kept)
-        return CornerCases(
-            x=kept.x,
-            y=kept.y,
-            index=kept.index,
-            measures=tuple(map(named, self.realism)),
-            iterations=tuple(self._log),
-            candidates=tuple(self._candidates),
-            rejected=np.concatenate(self._rejected) if with_rejected else None,
+        An interrupted campaign continues from its checkpoint, batch by batch, to the same end.
+
+        Raises:
+            Stopped: the process was asked to stop; the checkpoint has what is needed to continue.
+        """
+        checkpoint = self.bench.run.checkpoint
+        current = self._resumed(seeds.entropy) or _Round(0, seeds, self._control_share())
+        while True:
+            while current.done < len(current.queue):
+                self._step(current)
+                if checkpoint.due:
+                    checkpoint.save(*self._state(current))
+            self.found.log.append(self._summary(current))
+            if current.number + 1 == self.iterations:
+                return self.found.corner_cases(tuple(map(named, self.realism)))
+            queue = joined([current.queue, *current.again])
+            current = _Round(current.number + 1, queue, self._control_share())
+
+    def _step(self, current: _Round) -> None:
+        """Augment and judge one batch."""
+        length = len(current.queue)
+        rows = slice(current.done, min(current.done + self.batch_size, length))
+        batch = current.queue.take(rows)
+        batch = replace(batch, variant=np.full(len(batch), current.number))
+        judged = self._judge(batch)
+        corner = self.found.add(current.number, batch, judged)
+        current.again.append(corner.take(corner.depth < self.deepest))
+        current.failures += judged.failures
+        current.outcomes.update(judged.outcome.tolist())
+        current.done = rows.stop
+        done = current.number * length + rows.stop
+        self.bench.run.progress(done, self.iterations * length, "candidates")
+
+    def _summary(self, current: _Round) -> Iteration:
+        return Iteration(
+            iteration=current.number,
+            queue=len(current.queue),
+            refused=current.outcomes[REFUSED],
+            unrealistic=current.outcomes[UNREALISTIC],
+            nothing_new=current.outcomes[NOTHING_NEW],
+            corner_cases=current.outcomes[CORNER_CASE],
+            failures=current.failures,
+            control=current.control,
+            coverage=self.guidance.values,
         )
 
     def _control_share(self) -> float:
@@ -111,7 +108,7 @@ class Campaign:
             return float("nan")
         return float(self.guidance.enough(self.guidance.gains(self.control)).mean())
 
-    def _judge(self, batch: Seeds) -> _Judged:
+    def _judge(self, batch: Seeds) -> Judged:
         made, n = self.augmenter.augment(batch, self.bench), len(batch)
         outcome = np.full(n, CORNER_CASE, dtype="U16")
         outcome[list(made.refused)] = REFUSED
@@ -131,39 +128,24 @@ class Campaign:
         gains = np.full((len(added), n), -1)
         gains[:, alive[real]] = added
         self.bench.run.images += n
-        return _Judged(made, outcome, predicted, realism, gains)
+        return Judged(made, outcome, predicted, realism, gains)
 
-    def _write_down(self, iteration: int, batch: Seeds, judged: _Judged) -> None:
-        for row in range(len(batch)):
-            self._candidates.append(
-                Candidate(
-                    iteration=iteration,
-                    seed=int(batch.index[row]),
-                    depth=int(batch.depth[row]) + 1,
-                    seed_label=int(batch.y[row]),
-                    label=int(judged.made.y[row]),
-                    predicted=int(judged.predicted[row]),
-                    outcome=str(judged.outcome[row]),
-                    reason=judged.made.refused.get(row, ""),
-                    realism=tuple(judged.realism[:, row].tolist()),
-                    gains=tuple(judged.gains[:, row].tolist()),
-                )
-            )
+    def _state(self, current: _Round) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """Return what ``_resumed`` needs: arrays and plain JSON values."""
+        found, log = self.found.state()
+        again = arrays_of(joined(current.again)) if current.again else {}
+        parts = zip(_PARTS, (found, arrays_of(current.queue), again, self.guidance.state()), strict=True)
+        arrays = {f"{part}.{name}": array for part, own in parts for name, array in own.items()}
+        numbers = {name: getattr(current, name) for name in ("number", "control", "done", "failures")}
+        return arrays, {"log": log, "round": numbers | {"outcomes": dict(current.outcomes)}}
 
-    def _keep(self, batch: Seeds, judged: _Judged) -> Seeds:
-        """Keep the corner cases of a batch and return them as seeds; lay what was rejected aside."""
-        corner = np.flatnonzero(judged.outcome == CORNER_CASE)
-        self._rejected.append(judged.made.x[judged.outcome != CORNER_CASE])
-        parent = batch.take(corner)
-        kept = replace(parent, x=judged.made.x[corner], y=judged.made.y[corner], depth=parent.depth + 1)
-        self._kept.append(kept)
-        return kept
-
-
-def _joined(parts: Sequence[Seeds]) -> Seeds:
-    def together(name: str) -> Any:
-        arrays = [getattr(part, name) for part in parts]
-        return None if arrays[0] is None else np.concatenate(arrays)
-
-    x, y, index, variant, depth, masks = map(together, ("x", "y", "index", "variant", "depth", "masks"))
-    return Seeds(x, y, index, variant, depth, parts[0].entropy, masks)
+    def _resumed(self, entropy: tuple[int, ...]) -> _Round | None:
+        """Return the iteration in which an interrupted campaign stopped, and take up what it had found."""
+        if (saved := self.bench.run.checkpoint.load()) is None:
+            return None
+        arrays, plain = saved
+        found, queue, again, guidance = (part_of(arrays, part) for part in _PARTS)
+        self.found.restore(found, plain["log"], entropy)
+        self.guidance.restore(guidance)
+        numbers = plain["round"] | {"outcomes": Counter(plain["round"]["outcomes"])}
+        return _Round(queue=seeds_of(queue, entropy), again=[seeds_of(again, entropy)] if again else [], **numbers)

@@ -26,6 +26,7 @@ from core.realism import Realism
 from core.run import Run
 from core.stage import Preparation
 from generators.fuzzing.campaign import Campaign
+from generators.fuzzing.found import Found
 from generators.fuzzing.guidance import Guidance, Rule, above
 from generators.fuzzing.seeding import Pool, RandomSeeds, Rows, SeedSelection
 
@@ -158,9 +159,9 @@ class Fuzzer(Generator):
             iterations=self.iterations,
             batch_size=self.batch_size,
             deepest=self.max_depth if self.requeue else 0,
+            found=Found(self.keep_rejected),
         )
-        campaign.fuzz(seeds)
-        found = campaign.found(self.keep_rejected)
+        found = campaign.fuzz(seeds)
         info = {"seeds": len(rows), "gate1_exhausted": start.exhausted, "min_gain": list(start.guidance.least)}
         about = honesty(self.tag, "true", named(self.augmenter), None)
         criteria = tuple(map(named, self.guidance))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.adequacy.coverage import CellCoverage, Counts, Coverage
+from core.checkpoint import part_of
 from core.networks.activations import Activations
 
 Rule = Literal["any", "all"]
@@ -83,6 +84,16 @@ class Guidance:
             if self.admit(seen.take(slice(row, row + 1)))[0][0]:
                 found.append(int(row))
         return np.array(found, np.int64)
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return what ``restore`` needs, as arrays."""
+        states = enumerate(coverage.state() for coverage in self.coverages)
+        return {f"{number}.{name}": array for number, state in states for name, array in state.items()}
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Continue from a state of the same criteria."""
+        for number, coverage in enumerate(self.coverages):
+            coverage.restore(part_of(arrays, str(number)))
 
     @property
     def values(self) -> tuple[float, ...]:

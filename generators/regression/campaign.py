@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.checkpoint import part_of
 from core.run import Run
 from generators.regression.entries import Rows
 from generators.regression.fidelity import Gate
@@ -143,7 +144,5 @@ class Campaign:
         rng.bit_generator.state = plain["rng"]
         self.versions.calls, self._before = plain["calls"], plain["seconds"]
         for name, part in (("ledger", self.ledger), ("strategy", self.strategy)):
-            prefix = f"{name}."
-            own = {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
-            part.restore(own, plain[name])
+            part.restore(part_of(arrays, name), plain[name])
         self._resumed = self.ledger.mutants

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,6 +13,7 @@ import pytest
 
 from core import backend
 from core.artefacts import Examples
+from core.checkpoint import Checkpoint
 from core.classifier import Classifier
 from core.component import Ref
 from core.corner_cases import CornerCases
@@ -25,6 +27,7 @@ from evaluation.coverage.nc import NC
 from generators.fuzzing.fuzzer import Fuzzer
 from generators.fuzzing.seeding import CoverageSeeds
 from generators.realism.ssim import SSIM
+from tests.conftest import stopped_again_and_again
 from tests.parts.augmenters import Lift, Speckle
 
 MODEL: Any = Ref("model")
@@ -52,7 +55,9 @@ def grey(*levels: float) -> Examples:
     return Examples(x=x, y=(x[:, 0, 0, 0] > 0.5).astype(np.int64), index=np.arange(len(levels)))
 
 
-def fuzz(fuzzer: Fuzzer, pool: Examples, model: Classifier, seed: int = 0) -> CornerCases:
+def fuzz(
+    fuzzer: Fuzzer, pool: Examples, model: Classifier, seed: int = 0, checkpoint: Checkpoint | None = None
+) -> CornerCases:
     """Run a fuzzer on a pool, which is the training part, too."""
     prepared: dict[str, Any] = {}
     for name, preparation in fuzzer.preparations().items():
@@ -65,7 +70,7 @@ def fuzz(fuzzer: Fuzzer, pool: Examples, model: Classifier, seed: int = 0) -> Co
     def load(ref: Ref[Any]) -> Any:
         return prepared[ref.prepared] if ref.prepared else inputs[ref.stage]
 
-    run = Run("fuzz", seed, "validation", load, lambda ref: {}, lambda done, total, unit: None)
+    run = Run("fuzz", seed, "validation", load, lambda ref: {}, lambda done, total, unit: None, checkpoint=checkpoint)
     return fuzzer.produce(run)
 
 
@@ -140,6 +145,34 @@ def test_what_is_found_does_not_depend_on_the_batches() -> None:
     assert sorted(whole.candidates, key=repr) == sorted(parts.candidates, key=repr)
     assert np.array_equal(np.sort(whole.x, axis=0), np.sort(parts.x, axis=0))
     assert max(c.depth for c in whole.candidates) == 2
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"augmenter": Speckle(), "requeue": True, "max_depth": 2, "keep_rejected": True, "realism": (SSIM(),)},
+        # Gate 3 must continue from what was covered, by one criterion and by two.
+        {"guidance": (SNAC(layers=("mean",)),), "min_gain": 1, "augmenter": Lift(by=0.15), "iterations": 3},
+        {
+            "guidance": (NC(threshold=0.2, layers=("mean",)), KNW(unit="position", layers=("mean",))),
+            "min_gain": 1, "augmenter": Speckle(), "keep_rejected": True,
+        },
+    ],
+)  # fmt: skip
+def test_a_campaign_comes_to_the_same_whenever_it_is_interrupted(settings: dict[str, Any], tmp_path: Path) -> None:
+    pool, model = grey(0.0, 0.1, 0.2, 0.2, 0.0, 0.1, 0.15, 0.1, 0.6), brightness()
+    pool = replace(pool, masks=np.ones((9, SIDE, SIDE), np.bool_))
+    fuzzer = unguided(batch_size=2, **settings)
+    whole = fuzz(fuzzer, pool, model)
+    kept = Checkpoint(tmp_path, interval=3600)
+    pieces, stops = stopped_again_and_again(lambda: fuzz(fuzzer, pool, model, checkpoint=kept))
+    batches = sum(-(-iteration.queue // 2) for iteration in whole.iterations)
+    assert stops == batches, "after every batch"
+    assert repr(pieces.iterations) == repr(whole.iterations)
+    assert repr(pieces.candidates) == repr(whole.candidates)
+    for name in ("x", "y", "index", "rejected"):
+        np.testing.assert_array_equal(getattr(pieces, name), getattr(whole, name))
+    assert pieces.info == whole.info
 
 
 def test_corner_cases_are_kept_on_disk(tmp_path: Path) -> None:
