@@ -11,14 +11,19 @@ from numpy.typing import NDArray
 
 from core import backend
 from core.artefacts import Images
+from core.checkpoint import Checkpoint, Steps
 from core.classifier import Classifier
 from core.incremental import Rivals
 from core.networks.trainers import trainer
 from core.networks.training import Optimizer, finite, new_optimizer, steps_per_call
+from core.networks.training_state import TrainingState, assign, values
 from core.run import Run
 from repair.continual.objective import BEFORE, LABELS, objective, set_objective
 from repair.continual.regularisers import Distillation, Penalty, Regulariser
 from repair.continual.replay import Labelled, Rows, balanced, epoch
+
+_PENALTY = "penalty"
+"""What the checkpoint calls the penalty of all steps so far."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +42,9 @@ class Settings:
 class Learner:
     """A Keras model in training, with what it remembers.
 
+    An interrupted run makes a new learner and repeats its calls: what is finished comes from the checkpoint, and a training that
+    was interrupted continues, to the same weights.
+
     Attributes:
         model: the model, which is changed in place.
         memory: the images that are replayed.
@@ -50,6 +58,7 @@ class Learner:
         self._known: Rivals = np.zeros((classes, classes), bool)
         self._penalty: Penalty | None = None
         self._step = 0
+        self._kept = Steps(run.checkpoint)
 
     def remember(self, learnt: Labelled, rivals: Rivals) -> None:
         """Keep what the settings say of images that the model knows by now, told from these rivals."""
@@ -58,16 +67,35 @@ class Learner:
         self._learnt[learnt.y] = True
         self._known = rivals & self._learnt[:, None] & self._learnt[None, :]
         if self._settings.regulariser is not None:
-            rng = self._run.rng(f"fisher {self._step}")
-            found = self._settings.regulariser.penalty(self.model, learnt, rivals, rng)
-            self._penalty = self._penalty.plus(found) if self._penalty and found else found
+            self._penalty = self._penalty_of(learnt, rivals, self._settings.regulariser)
+
+    def _penalty_of(self, learnt: Labelled, rivals: Rivals, regulariser: Regulariser) -> Penalty | None:
+        """Return the penalty of all steps so far: the one that is kept, unless it is of an earlier step."""
+        if (kept := self._kept.finished(_PENALTY)) is not None and kept[1]["step"] >= self._step:
+            return Penalty.of(kept[0])
+        found = regulariser.penalty(self.model, learnt, rivals, self._run.rng(f"fisher {self._step}"))
+        if found is None:
+            return None
+        total = self._penalty.plus(found) if self._penalty else found
+        self._kept.finish(_PENALTY, total.arrays(), {"step": self._step})
+        return total
 
     def learn(self, new: Labelled, rivals: Rivals) -> None:
         """Train on new images and on those in memory, each told from its rivals.
 
         Raises:
             StageError: the loss is no longer finite.
+            Stopped: the process was asked to stop; the checkpoint has what is needed to continue.
         """
+        name = str(self._step)
+        if (kept := self._kept.finished(name)) is not None:
+            assign(self.model.variables, kept[0])
+        else:
+            self._train(new, rivals, self._kept.under_way(name))
+            self._kept.finish(name, values(self.model.variables), {})
+        self._step += 1
+
+    def _train(self, new: Labelled, rivals: Rivals, checkpoint: Checkpoint) -> None:
         settings, distillation = self._settings, self._distillation()
         both = new.beside(self.memory)
         targets: dict[str, NDArray[Any]] = {LABELS: both.y}
@@ -77,25 +105,42 @@ class Learner:
         rng = self._run.rng(f"order {self._step}")
         orders = [epoch(len(new), len(self.memory), settings.batch_size, rng) for _ in range(settings.epochs)]
         batches = [rows[start : start + batch] for rows in orders for start in range(0, len(rows), batch)]
-        with self._trainer(len(batches) // settings.epochs, distillation).holding(self.model) as copy:
+        each = len(batches) // settings.epochs
+        with self._trainer(each, distillation).holding(self.model) as copy:
             wrapper = copy.model
             set_objective(wrapper, self.model, rivals, self._known, self._penalty)
             backend.seed(self._run.framework_seed() + self._step)
-            reporter = self._reporter(len(batches) // settings.epochs)
-            wrapper.fit(_batches(both.x, targets, batches), shuffle=False, verbose=0, callbacks=[reporter])
+            state = TrainingState(wrapper, checkpoint)
+            _, done = state.restore()
+            while done < len(batches):
+                watch = self._watch(wrapper, state, done, each)
+                wrapper.fit(_batches(both.x, targets, batches[done:]), shuffle=False, verbose=0, callbacks=[watch])
+                done = watch.done
+                if state.due and done < len(batches):
+                    state.save([], done)
         self._run.images += sum(map(len, orders))
-        self._step += 1
 
-    def _reporter(self, batches: int) -> Any:
-        """Return a callback that watches the loss, and counts epochs of so many batches."""
-        done, total = self._step * self._settings.epochs, self._settings.steps * self._settings.epochs
+    def _watch(self, wrapper: Any, state: TrainingState, first: int, each: int) -> Any:
+        """Return a callback that counts the batches ``done`` from ``first`` on, ``each`` to an epoch, and pauses to save."""
+        before, total = self._step * self._settings.epochs, self._settings.steps * self._settings.epochs
+        run, seed = self._run, self._run.framework_seed() + self._step
 
-        def report(batch: int, logs: dict[str, float]) -> None:
-            epochs = (batch + 1) // batches
-            finite(float(logs["loss"]), max(0, epochs - 1))
-            self._run.progress(done + epochs, total, "epochs")
+        class Watch(backend.keras().callbacks.Callback):  # type: ignore[misc]
+            done = first
 
-        return backend.keras().callbacks.LambdaCallback(on_train_batch_end=report)
+            def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+                if backend.name() == "torch":
+                    # Dropout on torch draws from its global stream.
+                    backend.seed((seed + first + batch) % 2**31)
+
+            def on_train_batch_end(self, batch: int, logs: dict[str, float]) -> None:
+                self.done = first + batch + 1
+                epochs = self.done // each
+                finite(float(logs["loss"]), max(0, epochs - 1))
+                run.progress(before + epochs, total, "epochs")
+                wrapper.stop_training = state.due
+
+        return Watch()
 
     def _distillation(self) -> Distillation | None:
         regulariser = self._settings.regulariser

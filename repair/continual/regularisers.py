@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from core.checkpoint import part_of
 from core.component import Component, Range
 from core.incremental import Rivals
 from core.networks.fisher import diagonal_fisher
@@ -32,6 +34,17 @@ class Penalty:
             centre.append(np.divide(a * m + b * n, both, out=np.array(n), where=both > 0))
             curvature.append(both)
         return Penalty(tuple(curvature), tuple(centre))
+
+    def arrays(self) -> dict[str, NDArray[np.float32]]:
+        """Return the arrays that ``of`` needs."""
+        named = ((name, getattr(self, name)) for name in ("curvature", "centre"))
+        return {f"{name}.{place}": weights for name, part in named for place, weights in enumerate(part)}
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, NDArray[np.float32]]) -> Penalty:
+        """Return the penalty of its arrays."""
+        parts = (part_of(arrays, name) for name in ("curvature", "centre"))
+        return cls(*(tuple(part[str(place)] for place in range(len(part))) for part in parts))
 
 
 @dataclass(frozen=True)
