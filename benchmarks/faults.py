@@ -78,7 +78,6 @@ evaluate:
   matrix: {type: robustness_matrix, models: [mlp, small, hard], examples: [digits, pgd, noise, fuzzed], protocol: transfer}
   white_box: {type: robustness_matrix, models: [mlp, hard], examples: [digits, pgd], protocol: white_box}
 """
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1")
 LONGEST = 1.5
 """Seconds after a life's first stage within which it is killed."""
 EACH = 30
@@ -168,7 +167,7 @@ class Campaign:
         command += ["--components", str(ROOT / "tests" / "parts"), "--components", str(self.parts)]
         said = (self.folder / "said.txt").open("ab")
         with said:
-            return subprocess.Popen(command, stdout=said, stderr=said, cwd=ROOT, env=os.environ | ONE_THREAD)
+            return subprocess.Popen(command, stdout=said, stderr=said, cwd=ROOT)
 
     def reference(self) -> None:
         """Make each experiment undisturbed, and measure when its first stage begins."""

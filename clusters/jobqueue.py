@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from core.cluster import Cluster, FailedStart, Premises, threads
+from core.cluster import Cluster, FailedStart, Premises
 from core.component import Range
 from core.storage.ledger import JOB, LOG
 
@@ -61,7 +61,9 @@ class JobQueue(Cluster):
 
     memory: Annotated[str, "memory of a worker: 16GB"]
     walltime: Annotated[str, "longest life of a worker, as HH:MM:SS; a stage may take longer if it keeps checkpoints"]
-    cores: Annotated[int, "processors of a worker", Range(ge=1)] = 1
+    cores: Annotated[
+        int, "processors of a worker; a stage computes on `threads` of the experiment file", Range(ge=1)
+    ] = 1
     gpus: Annotated[int, "GPUs of a worker", Range(ge=0)] = 0
     account: Annotated[str | None, "account or project that is charged"] = None
     interface: Annotated[str | None, "network interface by which workers reach the runner: ib0"] = None
@@ -74,6 +76,10 @@ class JobQueue(Cluster):
             yield "walltime", f"expected HH:MM:SS or D-HH:MM:SS, received '{self.walltime}'"
         if not re.fullmatch(_MEMORY, self.memory):
             yield "memory", f"expected a number and a unit such as 16GB, received '{self.memory}'"
+
+    @property
+    def processors(self) -> int:
+        return self.cores
 
     def unavailable(self) -> str:
         missing = shutil.which(self.submit) is None
@@ -161,8 +167,7 @@ class JobQueue(Cluster):
         }
 
     def _prologue(self, premises: Premises) -> list[str]:
-        variables = {**premises.environment, **threads(self.cores)}
-        exports = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
+        exports = [f"export {name}={shlex.quote(value)}" for name, value in premises.environment.items()]
         log = f'{shlex.quote(str(_logs(premises)))}/"{self.log}"'
         return [*exports, f'export {LOG}={log} {JOB}="${{{self.id}}}"', *self.setup]
 

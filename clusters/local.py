@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import logging
-import os
 import shutil
 import tempfile
 import time
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any
 
-from core.cluster import LOGS, Cluster, Fate, Premises, exit_in_words, threads
+from core.cluster import LOGS, Cluster, Fate, Premises, exit_in_words
 from core.component import Range
 
 _PATIENCE = 2.0
@@ -26,7 +25,7 @@ _EXITS: dict[int, int] = {}
 class Local(Cluster):
     """Worker processes on this machine, each replaced when it dies.
 
-    The processors are shared out among the workers. With ``gpus``, every worker sees one of them, the first worker the first;
+    Each computes on as many threads as the experiment file says. With ``gpus``, every worker sees one of them, the first worker the first;
     more workers than GPUs share them, and leave each other the memory they do not use.
 
     Source: Dask's SpecCluster, with a nanny for each worker.
@@ -69,8 +68,8 @@ class Local(Cluster):
         return Fate(exit_in_words(_EXITS[pid])) if pid in _EXITS else Fate()
 
     def _share(self, number: int) -> dict[str, str]:
-        """Return the variables that give a worker its share of the machine."""
-        share = threads(max(1, (os.cpu_count() or 1) // self.workers))
+        """Return the variables that give a worker its share of the GPUs."""
+        share: dict[str, str] = {}
         if self.gpus:
             share["CUDA_VISIBLE_DEVICES"] = str(number % self.gpus)
         if self.gpus < self.workers:

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
+from core import threads
+
 BACKENDS = ("tensorflow", "jax", "torch")
 
 
@@ -29,6 +31,7 @@ def name() -> str:
 def keras() -> Any:
     """Return the keras module on the chosen backend, imported on the first call."""
     os.environ["KERAS_BACKEND"] = name()
+    threads.fix()
     # A framework that reserves the whole GPU at import leaves nothing to a second worker, or to torch beside it.
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
@@ -39,6 +42,8 @@ def keras() -> Any:
             on_gpu()
             # A program for each model and batch shape is meant; TensorFlow takes it for retracing by mistake.
             logging.getLogger("tensorflow").setLevel(logging.ERROR)
+        elif name() == "torch":
+            torch()
     return module
 
 
@@ -62,13 +67,13 @@ def on_gpu() -> bool:
 
 @cache
 def torch() -> Any:
-    """Return the torch module, imported on the first call, which keeps as many threads busy as ``cores`` says."""
+    """Return the torch module, imported on the first call, which computes on as many threads as ``threads`` says."""
     # A thread that spins while it waits takes the core from the one it waits for, where others work beside; it must be
     # said before OpenMP is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import torch as module
 
-    module.set_num_threads(cores())
+    module.set_num_threads(threads.count())
     return module
 
 
@@ -76,12 +81,6 @@ def torch() -> Any:
 def torch_device() -> str:
     """Return where torch computes: ``cuda`` or ``cpu``."""
     return "cuda" if torch().cuda.is_available() else "cpu"
-
-
-def cores() -> int:
-    """Return how many cores this process may keep busy: ``OMP_NUM_THREADS``, else those it may run on."""
-    limit = os.environ.get("OMP_NUM_THREADS", "")
-    return int(limit) if limit.isdecimal() and int(limit) > 0 else len(os.sched_getaffinity(0))
 
 
 @contextmanager

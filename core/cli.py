@@ -22,6 +22,7 @@ from core.files import is_full
 from core.language import cluster_file, compose, schema, spec
 from core.language.describe import description, explanation, failure_lines, listing, plan_lines
 from core.language.discovery import ROOT, Catalogue, discover
+from core.language.experiment import Experiment
 from core.running.engine import NoWorkers, Unreachable
 from core.running.premises import premises
 from core.running.session import Options, Session
@@ -148,6 +149,7 @@ def _experiments(options: argparse.Namespace, catalogue: Catalogue, out: Console
             sessions.append(Session(experiment, options.outputs, _options(options, cluster)))
         except SpecError as wrong:
             faults.extend(wrong.faults)
+    faults.extend(_misfits([session.experiment for session in sessions], options.files, cluster))
     if faults:
         raise SpecError(faults)
     if options.job_script:
@@ -172,6 +174,22 @@ def _cluster(options: argparse.Namespace, catalogue: Catalogue) -> Cluster | Non
         raise SpecError(faults)
     assert isinstance(local, Cluster)
     return local
+
+
+def _misfits(experiments: Sequence[Experiment], files: Sequence[Path], cluster: Cluster | None) -> Iterator[Fault]:
+    """Yield the faults of experiments whose threads the workers cannot have."""
+    for experiment, file in zip(experiments, files, strict=False):
+        wanted = experiment.threads
+        if cluster is None and wanted != experiments[0].threads:
+            yield Fault(
+                str(file), 0, "threads", f"one process computes on {experiments[0].threads} threads for {files[0]} and cannot "
+                f"change to {wanted}; run the files one by one, or with --jobs 2"
+            )  # fmt: skip
+        if cluster is not None and cluster.processors is not None and cluster.processors < wanted:
+            yield Fault(
+                str(file), 0, "threads", f"{wanted} are more than the {cluster.processors} cores of each job; raise `cores` in "
+                "the cluster file"
+            )  # fmt: skip
 
 
 def _job_script(options: argparse.Namespace, catalogue: Catalogue) -> str:

@@ -16,14 +16,6 @@ LOGS = "TEMPER_LOGS"
 """The environment variable that names the folder in which each worker keeps a log of its own."""
 
 
-def threads(count: int) -> dict[str, str]:
-    """Return the variables that let a process compute on so many processors.
-
-    What a network learns depends on this number in the last digits: sums are split among the threads.
-    """
-    return dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), str(count))
-
-
 def exit_in_words(code: int) -> str:
     """Return how a process ended whose exit code is ``code``, which is minus the signal where one killed it."""
     if code >= 0:
@@ -89,6 +81,11 @@ class Cluster(Component):
     settings: ClassVar[Mapping[str, Any]] = {}
 
     workers: Annotated[int, "workers at most, each of which does one stage at a time", Range(ge=1)]
+
+    @property
+    def processors(self) -> int | None:
+        """How many processors each worker has; ``None`` if that is not for the cluster file to say."""
+        return None
 
     @property
     def slots(self) -> int:

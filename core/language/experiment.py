@@ -17,6 +17,7 @@ from core.language.build import axes_in, build, substitute
 from core.language.discovery import Catalogue
 from core.report.spec import ExpectedSpec, TableSpec
 from core.stage import Stage
+from core.threads import DEFAULT
 
 Mode = Literal["both", "only_attack", "only_adv_training"]
 Point = Mapping[str, Plain]
@@ -46,7 +47,8 @@ class StageSpec:
 class Experiment:
     """A checked experiment file.
 
-    ``on_out_of_memory`` are the divisors of what is tried again with less, by ``field`` or ``stage.field``.
+    ``on_out_of_memory`` are the divisors of what is tried again with less, by ``field`` or ``stage.field``;
+    ``threads`` is how many threads each stage computes on.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Experiment:
     expected: tuple[ExpectedSpec, ...]
     catalogue: Catalogue
     on_out_of_memory: Mapping[str, int] = field(default_factory=dict)
+    threads: int = DEFAULT
     smoke: bool = False
 
     def values(self, axis: str) -> tuple[Plain, ...]:

@@ -18,7 +18,7 @@ def resolved(experiment: Experiment) -> str:
     document: dict[str, Any] = {"name": experiment.name}
     if experiment.description:
         document["description"] = experiment.description
-    document |= {"mode": experiment.mode, "seeds": list(experiment.seeds)}
+    document |= {"mode": experiment.mode, "seeds": list(experiment.seeds), "threads": experiment.threads}
     if experiment.axes:
         document["axes"] = {name: list(values) for name, values in experiment.axes.items()}
     if experiment.on_out_of_memory:

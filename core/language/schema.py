@@ -13,6 +13,7 @@ from core.component import PARTS, Component, Field, Kind, fields_of, summary
 from core.language.discovery import Catalogue
 from core.language.sections import SECTIONS
 from core.report.spec import Best, CellFormat, TableFigure
+from core.threads import DEFAULT
 
 Schema = dict[str, Any]
 
@@ -236,6 +237,13 @@ def _experiment() -> Schema:
             "uniqueItems": True,
             "default": [1],
             "description": "Repetitions; tables give mean ± sd over them.",
+        },
+        "threads": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": 1024,
+            "default": DEFAULT,
+            "description": "Threads that each stage computes on; numbers depend on it, so it does not change with --jobs.",
         },
         "axes": {
             "description": "Values to sweep over; a parameter takes them in turn where it says $name.",

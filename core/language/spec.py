@@ -19,6 +19,7 @@ from core.language.sections import SECTIONS
 from core.language.smoke import shrink
 from core.language.validate import Validator, is_axis, show
 from core.stage import Stage
+from core.threads import DEFAULT
 
 RESERVED = ("experiment", "stage", "model", "examples", "group", "metric", "value", "n", "lower", "upper", "unit",
             "higher_is_better", "note", "reason")  # fmt: skip
@@ -127,6 +128,10 @@ class _Reader:
         # A whole number may be written 1.0, as anywhere else.
         return [int(s) for s in seeds if isinstance(s, int | float)] if isinstance(seeds, list) else [1]
 
+    def _threads(self) -> int:
+        count = self.data.get("threads", DEFAULT)
+        return int(count) if isinstance(count, int | float) else DEFAULT
+
     def _axes(self) -> dict[str, tuple[Any, ...]]:
         raw = self.data.get("axes", {})
         axes: dict[str, tuple[Any, ...]] = {}
@@ -205,6 +210,7 @@ class _Reader:
             tables=(),
             expected=(),
             catalogue=self.catalogue,
+            threads=self._threads(),
         )
 
 

@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from core import backend
+from core import backend, threads
 from core.networks.copies import constants
 
 Tensor = Any
@@ -176,10 +176,10 @@ def _compile(
 
 
 def _fuses(model: Any, passes: int) -> bool:
-    """Return whether a program of this model is one of small operations, to be fused by XLA and run once per core.
+    """Return whether a program of this model is one of small operations, to be fused by XLA and run once per thread.
 
     On a CPU, XLA fuses the small operations of dense layers, which gives three times as many gradients per second as
-    TensorFlow's own. They are too small to be shared by cores, so each core takes a part of the batch. For convolutions XLA replaces oneDNN, which gives a third, and parts change nothing
+    TensorFlow's own. They are too small to be shared by threads, so each thread takes a part of the batch. For convolutions XLA replaces oneDNN, which gives a third, and parts change nothing
     (measured: benchmarks/README.md). A kernel of rank 3 or more tells a convolution. Compiling takes TensorFlow about a
     second, which a program of few passes does not win back.
     """
@@ -189,13 +189,13 @@ def _fuses(model: Any, passes: int) -> bool:
 
 
 def _shares(n: int) -> int:
-    """Return into how many parts a batch of ``n`` images is cut, so that every core has one."""
-    return max(1, min(backend.cores(), n // _SMALLEST_SHARE))
+    """Return into how many parts a batch of ``n`` images is cut, so that every thread has one."""
+    return max(1, min(threads.count(), n // _SMALLEST_SHARE))
 
 
 @cache
 def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(backend.cores(), thread_name_prefix="program")
+    return ThreadPoolExecutor(threads.count(), thread_name_prefix="program")
 
 
 @cache

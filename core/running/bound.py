@@ -49,7 +49,7 @@ class Bound:
     """A component whose references are explicit, as a stage (or a preparation of it, by ``name``) computes it.
 
     One experiment has few of these and many works, so what does not depend on the point is found out here, once.
-    ``given`` is the component as it was bound, ``component`` the one that is computed for it.
+    ``given`` is the component as it was bound, ``component`` the one that is computed for it, on so many ``threads``.
     """
 
     def __init__(
@@ -60,11 +60,12 @@ class Bound:
         against: str | None,
         digests: Digests,
         is_gathered: Callable[[Ref[Any]], bool],
+        threads: int,
         name: str = "",
     ) -> None:
         self.given, self.component = given, given.equivalent()
         self.stage, self.part, self.against, self.name = stage, part, against, name
-        self._digests, self._is_gathered = digests, is_gathered
+        self._digests, self._is_gathered, self.threads = digests, is_gathered, threads
         self.references = tuple(self.component.references())
         self.keys = tuple(map(str, self.references))
         self.stochastic = self.component.stochastic
@@ -107,6 +108,7 @@ class Bound:
             "part": self.part,
             "seed": [seed, self._stream] if self.stochastic else None,
             "backend": None if isinstance(self.component, Dataset) else backend.name(),
+            "threads": None if isinstance(self.component, Dataset) else self.threads,
             "files": self._files,
             "reads": [identity(ref) for ref in self.references if ref.clean],
             "prepared": {name: inputs[str(prepared(name))].fingerprint for name in self.preparations},
@@ -140,7 +142,7 @@ class Bound:
 
     def _preparations(self, component: Stage) -> Mapping[str, Bound]:
         return {
-            name: Bound(made, self.stage, None, self.against, self._digests, self._is_gathered, name)
+            name: Bound(made, self.stage, None, self.against, self._digests, self._is_gathered, self.threads, name)
             for name, made in component.preparations().items()
         }
 

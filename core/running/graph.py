@@ -183,7 +183,8 @@ class Graph:
         key = (stage, id(component), part, against, *naming)
         if key not in self._bounds:
             bound = self._binding.bind(component, part, against, point)
-            found = Bound(bound, stage, part, against, self.digests, self._experiment.is_gathered)
+            asked = self._experiment
+            found = Bound(bound, stage, part, against, self.digests, asked.is_gathered, asked.threads)
             self._bounds[key] = found
             self._kept.append(component)
         return self._bounds[key]

@@ -154,6 +154,8 @@ def _changes(before: Mapping[str, Any], now: Mapping[str, Any], digests: Digests
         yield "file changed"
     if before["backend"] != now["backend"]:
         yield f"backend {before['backend']} → {now['backend']}"
+    if before["threads"] != now["threads"]:
+        yield f"threads {before['threads']} → {now['threads']}"
 
 
 def _differences(before: Any, now: Any, name: str) -> Iterator[str]:

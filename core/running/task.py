@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from core import backend
+from core import backend, threads
 from core.artefacts import Artefact, Data, Results
 from core.checkpoint import Checkpoint
 from core.classifier import Classifier
@@ -53,6 +53,7 @@ class Task:
     seed: int
     inputs: Mapping[str, Mapping[str, Any]]
     folders: tuple[str, ...]
+    threads: int
     reduced: Mapping[str, Sequence[int | str]] = field(default_factory=dict)
 
     @classmethod
@@ -70,6 +71,7 @@ class Task:
             seed=work.seed,
             inputs={ref: asdict(found) for ref, found in work.inputs.items()},
             folders=tuple(map(str, catalogue.folders)),
+            threads=work.bound.threads,
             reduced=changes(work.component, less) if less else {},
         )
 
@@ -113,6 +115,7 @@ def perform(task: Task, root: Path, report: Report) -> Outcome:
     checkpoint = Checkpoint(root / CHECKPOINTS / task.fingerprint)
     try:
         component = _component(task.family, task.component, task.folders)
+        threads.use(task.threads)
         if component.framework:
             backend.keras()
         with ledger.attempt(meter.memory()) as attempt, meter.watching(attempt.note_memory):

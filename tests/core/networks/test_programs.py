@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core import backend
+from core import backend, threads
 from core.classifier import _logits
 from core.networks import programs
 from tests.generators.models import images, linear, small
@@ -110,9 +110,9 @@ def test_a_model_that_cannot_be_described_shares_with_no_other() -> None:
 
 
 @pytest.mark.parametrize("n", [1, 249, 250, 251, 400, 500])
-def test_a_batch_cut_up_for_the_cores_gives_every_image(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four cores, whatever the machine has: each image keeps its place."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+def test_a_batch_cut_up_for_the_threads_gives_every_image(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four threads: each image keeps its place."""
+    monkeypatch.setattr(threads, "count", lambda: 4)
     victim, weights = linear()
     x, _ = images(n, (4, 4, 1))
     (logits,) = programs.run(victim.model, _logits, [x], passes=100)

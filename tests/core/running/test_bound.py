@@ -31,7 +31,7 @@ evaluate:
   scaled: {type: shade, examples: [one, $source], scale: $scale}
 """
 
-WORKS, GOLDEN = 120, "c70ec164bdcce9c9b53e6100"
+WORKS, GOLDEN = 120, "9ac91f795543abbb790c8cc5"
 """As they were when every work was made on its own. Another digest means that all stores are made anew."""
 
 
