@@ -38,6 +38,10 @@ def keras() -> Any:
     with muted():
         import keras as module
 
+        # As experiments mean them, whatever the user's keras.json says.
+        module.config.set_floatx("float32")
+        module.config.set_epsilon(1e-7)
+        module.config.set_image_data_format("channels_last")
         if name() == "tensorflow":
             on_gpu()
             # A program for each model and batch shape is meant; TensorFlow takes it for retracing by mistake.

@@ -22,6 +22,7 @@ from core.language.spec import load
 from core.running.graph import Graph
 from core.storage.digest import Digests
 from tests.cpu_budget import CpuBudget
+from tests.environment import isolate
 
 T = TypeVar("T")
 
@@ -50,10 +51,14 @@ evaluate:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="also run the tests marked `long`")
+    parser.addoption("--backend", help="the Keras backend to test on; default: tensorflow")
     parser.addoption("--cpu-by-file", action="store_true", help="print the CPU seconds of each test file")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    isolate(os.environ)  # before a module of tests is imported, and a framework with it
+    if backend := config.getoption("--backend"):
+        os.environ["KERAS_BACKEND"] = backend
     config.pluginmanager.register(CpuBudget(config.getoption("--cpu-by-file")), "cpu-budget")
 
 

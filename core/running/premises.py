@@ -7,6 +7,7 @@ from pathlib import Path
 
 from core.cluster import Premises
 from core.language.discovery import ROOT
+from core.running.provenance import environment
 
 FOLDER = ".dask"
 """The folder of the store for what workers write beside artefacts."""
@@ -27,4 +28,6 @@ def premises(root: Path) -> Premises:
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     settings = {name: os.environ.get(name, value) for name, value in _ENVIRONMENT.items()}
     named = {name: value for name, value in os.environ.items() if name.startswith("TEMPER_")}
-    return Premises(root.resolve() / FOLDER, {**named, **settings, "PYTHONPATH": path})
+    # Of the machine's, not of how it computes: each worker sees the GPUs that it is given.
+    numeric = {name: value for name, value in environment().items() if name != "CUDA_VISIBLE_DEVICES"}
+    return Premises(root.resolve() / FOLDER, {**named, **numeric, **settings, "PYTHONPATH": path})

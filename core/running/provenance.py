@@ -18,6 +18,13 @@ PACKAGES = (
     "diffusers", "transformers", "distributed",
 )  # fmt: skip
 
+NUMERIC = (
+    "CUBLAS_WORKSPACE_CONFIG", "CUDA_VISIBLE_DEVICES", "JAX_DEFAULT_MATMUL_PRECISION", "JAX_ENABLE_X64", "JAX_PLATFORMS",
+    "NVIDIA_TF32_OVERRIDE", "OPENBLAS_CORETYPE", "TF_CUDNN_DETERMINISTIC", "TF_DETERMINISTIC_OPS", "TF_ENABLE_ONEDNN_OPTS",
+    "TF_XLA_FLAGS", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "XLA_FLAGS",
+)  # fmt: skip
+"""Variables of the environment by which libraries compute otherwise: part of where numbers come from, as the machine is."""
+
 
 @cache
 def versions() -> dict[str, str]:
@@ -57,6 +64,11 @@ def machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "backend": backend.name(),
     }
+
+
+def environment() -> dict[str, str]:
+    """Return the variables of the environment that are set and that numbers may depend on."""
+    return {name: os.environ[name] for name in NUMERIC if name in os.environ}
 
 
 def _processor() -> str:

@@ -157,6 +157,7 @@ class Session:
             "code": provenance.code(),
             "versions": provenance.versions(),
             "machine": provenance.machine(),
+            "environment": provenance.environment(),
             "threads": self.experiment.threads,
             "store": {work.label: fingerprint for fingerprint, work in self.graph.works.items()},
         }

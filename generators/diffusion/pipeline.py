@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from string import Formatter
 from typing import Annotated, Any
 
@@ -22,6 +24,8 @@ from generators.diffusion.pretrained import Number, PretrainedPipeline
 MULTIPLE = 16
 """What both sides of a picture must be a multiple of, for the autoencoders of all pipelines."""
 
+_COMMIT = r"[0-9a-f]{40}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Pipeline(Painter):
@@ -29,7 +33,7 @@ class Pipeline(Painter):
 
     It is loaded once for a run. Images are enlarged to ``size`` and the result is brought back to their own; grey ones are
     shown in three colours, and what is painted is made grey again. Every image has its own random stream. Only weights in the safetensors format
-    are read. A token, where one is needed, is found by huggingface_hub in its own environment variable.
+    are read. A model of the hub is named with its commit, which enters the fingerprint as the content of a folder does. A token, where one is needed, is found by huggingface_hub in its own environment variable.
 
     Source: Rombach, Blattmann, Lorenz, Esser and Ommer (2022), High-Resolution Image Synthesis with Latent Diffusion
     Models; GenerativeRepair, whose prompts are the template's.
@@ -39,7 +43,9 @@ class Pipeline(Painter):
 
     hub: Annotated[str | None, "id of the model on the Hugging Face hub, such as owner/name"] = None
     folder: Annotated[str | None, "folder that holds the model, in place of hub", File()] = None
-    revision: Annotated[str | None, "branch, tag or commit of the model on the hub"] = None
+    revision: Annotated[
+        str | None, "commit of the model on the hub, 40 hexadecimal digits; branches and tags may move"
+    ] = None
     variant: Annotated[str | None, "which of the model's sets of weights, such as fp16; default: the plain one"] = None
     offline: Annotated[bool, "use only what is on this machine; a folder never asks the hub"] = True
     dtype: Annotated[Number, "number format; auto is float16 on a GPU and float32 elsewhere"] = "auto"
@@ -70,6 +76,18 @@ class Pipeline(Painter):
             yield "", "expected either hub, the id of a model, or folder, where it is"
         if self.hub is not None and (self.hub.count("/") > 1 or self.hub.startswith((".", "/", "~"))):
             yield "hub", f"expected an id such as owner/name, received {self.hub}; a place on this machine is a folder"
+        elif self.hub is not None and Path(self.hub).is_dir():
+            yield (
+                "hub",
+                f"there is a folder {self.hub} here, which would be read in place of the hub; name it as `folder`",
+            )
+        if self.hub is not None and self.folder is None and not re.fullmatch(_COMMIT, self.revision or ""):
+            yield (
+                "revision",
+                f"expected the commit of {self.hub}, 40 hexadecimal digits, received {self.revision or 'none'}; a branch or a tag "
+                "may mean another model tomorrow. The page of the model on the hub lists its commits, and "
+                f"`hf download {self.hub}` prints the one it has fetched, as the last part of a path",
+            )
         if self.folder is not None and self.revision is not None:
             yield "revision", "belongs to a model of the hub; a folder holds one revision"
         if int(self.steps * self.strength) < 1:

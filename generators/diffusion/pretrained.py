@@ -103,7 +103,8 @@ def _remedy(wanted: PretrainedPipeline, error: Exception) -> str:
         setting = "offline is set" if wanted.offline else "HF_HUB_OFFLINE is set"
         return (
             f"is neither a folder nor among the models this machine has already, and {setting}; "
-            f"download it with `hf download {wanted.name}` where there is a network, or set offline: false"
+            f"download it with `hf download {wanted.name} --revision {wanted.revision}` where there is a network, or set "
+            "offline: false"
         )
     if any(isinstance(cause, RepositoryNotFoundError) for cause in causes):
         return "is not on the hub, or private; correct the id, or log in with `hf auth login`"

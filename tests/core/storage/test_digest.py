@@ -41,3 +41,16 @@ def test_a_damaged_memory_is_none(change: Callable[[str], str], tmp_path: Path) 
     assert again.code("core.storage.store") == code
     again.remember()
     assert json.loads(memory.read_text(encoding="utf-8"))["known"]
+
+
+def test_linked_folders_are_read_as_any_other(tmp_path: Path) -> None:
+    """Classes of images often are links; a link that leads back up is entered once."""
+    elsewhere, folder = tmp_path / "elsewhere", tmp_path / "folder"
+    for place in (elsewhere, folder):
+        place.mkdir()
+    (elsewhere / "cat.png").write_bytes(b"1")
+    (folder / "cats").symlink_to(elsewhere)
+    (folder / "loop").symlink_to(folder)
+    before = Digests(tmp_path / "memory").content(folder)
+    (elsewhere / "cat.png").write_bytes(b"22")
+    assert Digests(tmp_path / "memory").content(folder) != before

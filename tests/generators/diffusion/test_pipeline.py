@@ -21,6 +21,8 @@ from generators.diffusion.pipeline import Pipeline
 from generators.diffusion.pretrained import PretrainedPipeline, _remedy
 from tests.generators.diffusion.bench import Square, bench, examples, seeds
 
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
 
 @pytest.fixture(scope="module", autouse=True)
 def offline() -> Any:
@@ -180,7 +182,7 @@ def test_what_fails_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_what_is_not_there_is_said(tmp_path: Path, folder: Path) -> None:
     def fault(**options: Any) -> str:
-        plain: dict[str, Any] = {"revision": None, "variant": None, "offline": True, "dtype": "auto"}
+        plain: dict[str, Any] = {"revision": COMMIT, "variant": None, "offline": True, "dtype": "auto"}
         wanted = PretrainedPipeline(**{**plain, "cpu_offload": False, "safety_checker": True, **options})
         with pytest.raises(StageError) as caught:
             wanted.pipeline()
@@ -188,7 +190,7 @@ def test_what_is_not_there_is_said(tmp_path: Path, folder: Path) -> None:
 
     unknown = fault(name="nobody/nothing")
     assert "neither a folder nor among the models this machine has already, and offline is set" in unknown
-    assert "hf download nobody/nothing" in unknown
+    assert f"hf download nobody/nothing --revision {COMMIT}" in unknown
     assert "HF_HUB_OFFLINE is set" in fault(name="nobody/nothing", offline=False)
     assert "a folder without a whole inpainting pipeline" in fault(name=str(tmp_path))
     assert "has no variant fp16; leave variant out" in fault(name=str(folder), variant="fp16")
@@ -216,16 +218,30 @@ def test_a_gated_model_asks_for_a_log_in_and_for_no_token() -> None:
 
 def test_faults_are_found_before_the_work(folder: Path) -> None:
     assert not list(painter(folder).check())
-    assert not list(Pipeline(hub="owner/name", revision="main").check())
+    assert not list(Pipeline(hub="owner/name", revision=COMMIT).check())
     assert [field for field, _ in Pipeline().check()] == [""]
     assert [field for field, _ in painter(folder, hub="owner/name").check()] == [""]
     assert [field for field, _ in painter(folder, revision="main").check()] == ["revision"]
     assert [field for field, _ in painter(folder, strength=0.3).check()] == ["strength"]
     assert not list(painter(folder, strength=0.34).check())
     for place in ("./model", "/models/model", "models/one/two"):
-        assert [field for field, _ in Pipeline(hub=place).check()] == ["hub"]
+        assert [field for field, _ in Pipeline(hub=place, revision=COMMIT).check()] == ["hub"]
     for prompt in ("a {caption}", "a {target.__class__}", "a {}", "a {target", "a {target!r}", "a {target:>9}"):
         assert [field for field, _ in painter(folder, prompt=prompt).check()] == ["prompt"]
+
+
+@pytest.mark.parametrize("name", [None, "main", "v1.0", "fp16", COMMIT[:7], COMMIT.upper() + "0", f"{COMMIT}\n"])
+def test_a_model_of_the_hub_is_named_by_its_commit(name: str | None) -> None:
+    """Whatever else names it may move, and what was made of the old one would count as made of the new."""
+    ((field, message),) = Pipeline(hub="owner/name", revision=name).check()
+    assert field == "revision"
+    assert f"expected the commit of owner/name, 40 hexadecimal digits, received {name or 'none'}" in message
+
+
+def test_a_folder_here_does_not_stand_in_for_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "owner" / "name").mkdir(parents=True)
+    assert [field for field, _ in Pipeline(hub="owner/name", revision=COMMIT).check()] == ["hub"]
 
 
 def test_no_field_takes_a_token() -> None:
