@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from core.cluster import Cluster, FailedStart, Premises
+from core.cluster import JOB, LOG, Cluster, FailedStart, Premises
 from core.component import Range
-from core.storage.ledger import JOB, LOG
 
 _WALLTIME = r"(?:(\d+)-)?(\d{1,4}):([0-5]\d):([0-5]\d)"
 _MEMORY = r"\d+(\.\d+)?[KMGT]i?B"

@@ -14,6 +14,10 @@ from core.component import Component, Range
 
 LOGS = "TEMPER_LOGS"
 """The environment variable that names the folder in which each worker keeps a log of its own."""
+LOG = "TEMPER_LOG"
+"""The environment variable that names the file into which a batch system writes what a worker says."""
+JOB = "TEMPER_JOB"
+"""The environment variable that names the job of a batch system in which a worker lives."""
 
 
 def exit_in_words(code: int) -> str:

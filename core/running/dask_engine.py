@@ -9,14 +9,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from core.cluster import Cluster
+from core.cluster import JOB, Cluster
 from core.running.engine import Unreachable, Watcher, here
 from core.running.premises import premises
 from core.running.starts import Starts
 from core.running.task import Outcome, Task, perform
 from core.running.warned import heed_warnings
 from core.running.worker_log import keep_log
-from core.storage.ledger import JOB, StageDied
+from core.storage.ledger import StageDied
 
 JOINED, BEGAN, PROGRESS = "joined", "began", "progress"
 """The topics on which workers speak to the runner."""

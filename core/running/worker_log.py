@@ -7,8 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from core.cluster import LOGS
-from core.storage.ledger import LOG
+from core.cluster import LOG, LOGS
 
 
 def keep_log() -> None:

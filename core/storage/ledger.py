@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 
 from core import stop
+from core.cluster import JOB, LOG
 from core.files import replace_file
 
 MAX_DEATHS = 2
@@ -23,10 +24,6 @@ MAX_EVICTIONS = 5
 """Workers taken away by their batch system within one run after which a stage is given up."""
 SHARDS = "shards"
 """The run that all shards of a store are: a stage that kills them one by one is in none of them twice."""
-LOG = "TEMPER_LOG"
-"""The environment variable that names the file into which a batch system writes what a worker says."""
-JOB = "TEMPER_JOB"
-"""The environment variable that names the job of a batch system in which a worker lives."""
 LAST_LINES = 40
 
 _OPEN: set[Attempt] = set()

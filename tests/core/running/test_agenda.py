@@ -75,6 +75,27 @@ def test_a_work_that_is_done_again_goes_before_what_needs_it() -> None:
     assert taken(agenda) == ["c"]
 
 
+def test_a_work_that_was_there_and_is_done_again_goes_before_all_others() -> None:
+    """Its readers may be far along, and whoever found the damage waits."""
+    agenda = Agenda([work("a"), work("b", "old"), work("c"), work("d")])
+    first = agenda.take()
+    assert first is not None
+    assert first.fingerprint == "a"
+    agenda.add(work("old"))
+    assert taken(agenda) == ["old", "c", "d"]
+
+
+def test_a_work_of_the_plan_that_is_done_again_goes_at_its_own_place() -> None:
+    agenda = Agenda([work("a"), work("b"), work("c"), work("d")])
+    assert taken(agenda) == ["a", "b", "c", "d"]
+    for name in ("c", "b"):
+        agenda.done(name)
+        agenda.add(work(name))
+    for name in ("a", "d"):
+        agenda.give_back(name)
+    assert taken(agenda) == ["a", "b", "c", "d"]
+
+
 @given(st.randoms(use_true_random=False), st.integers(1, 30))
 def test_any_graph_is_worked_off_in_an_order_that_respects_it(rng: random.Random, count: int) -> None:
     works = [work(str(i), *(str(j) for j in range(i) if rng.random() < 0.2)) for i in range(count)]
