@@ -162,6 +162,10 @@ class Component(ABC):
         """
         yield from ()
 
+    def for_smoke(self) -> Component:
+        """Return what a smoke run takes in place of this component: one that needs no model that has learnt anything."""
+        return self
+
     def references(self) -> Iterator[Ref[Any]]:
         """Yield every reference this component reads, those of nested components included."""
         for f in dataclasses.fields(self):  # type: ignore[arg-type]

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from core.component import Component, Range, fields_of
+from core.component import Component, fields_of
 from core.dataset import Dataset
 from core.language.build import plain
 from core.language.experiment import Experiment, StageSpec
-from core.realism import Realism
 
 TINY: Mapping[str, int] = {
     "train_size": 200, "test_size": 50, "epochs": 1, "max_iter": 2, "num_random_init": 1, "train_steps": 20, "steps": 4,
@@ -19,7 +18,6 @@ TINY: Mapping[str, int] = {
 """The largest value each of these parameters has in a smoke run, wherever it occurs."""
 SUFFIX = ".smoke"
 """What the name of a smoke run ends in."""
-_UNREACHED = 1e9
 
 
 def shrink(experiment: Experiment) -> Experiment:
@@ -52,7 +50,10 @@ def _tiny(spec: StageSpec, experiment: Experiment) -> dict[str, Any]:
 
 def _cut(component: Component, raw: Mapping[str, Any], limits: Mapping[str, int]) -> dict[str, Any]:
     """Return a component's values in a file, none of its parameters and of those nested in it above its limit."""
-    cut = dict(raw)
+    instead = component.for_smoke()
+    if type(instead) is not type(component):
+        return plain(instead)
+    cut = dict(raw) | {name: plain(instead)[name] for name in _differing(component, instead)}
     for field in fields_of(type(component)):
         value, written = getattr(component, field.name), raw.get(field.name)
         if isinstance(value, Component):
@@ -63,11 +64,14 @@ def _cut(component: Component, raw: Mapping[str, Any], limits: Mapping[str, int]
             given = raw.get(field.name, field.default)
             if not isinstance(given, int) or given > limits[field.name]:
                 cut[field.name] = limits[field.name]
-        elif isinstance(component, Realism) and field.name == ("min" if component.higher_is_better else "max"):
-            # Models that have hardly been trained find nothing realistic; what comes after the gate is to be touched, too.
-            bounds = field.bounds or Range()
-            cut[field.name] = bounds.ge if component.higher_is_better else bounds.le or _UNREACHED
     return cut
+
+
+def _differing(component: Component, other: Component) -> Iterator[str]:
+    """Yield the parameters in which two components of one type differ."""
+    for field in fields_of(type(component)):
+        if getattr(component, field.name) != getattr(other, field.name):
+            yield field.name
 
 
 def _kept(where: Mapping[str, Any], experiment: Experiment) -> dict[str, Any]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,6 +30,18 @@ _STYLE = {
     "legend.frameon": False,
 }
 
+_MARK: ContextVar[str] = ContextVar("mark", default="")
+
+
+@contextmanager
+def marked(mark: str) -> Iterator[None]:
+    """Write a mark across all that is drawn in the block; nothing if it is empty."""
+    before = _MARK.set(mark)
+    try:
+        yield
+    finally:
+        _MARK.reset(before)
+
 
 def drawn(draw: Callable[[Figure], None]) -> bytes:
     """Return what a function draws on a figure as PNG; the same numbers give the same bytes."""
@@ -40,6 +54,16 @@ def drawn(draw: Callable[[Figure], None]) -> bytes:
         figure = Figure(facecolor="white")
         FigureCanvasAgg(figure)
         draw(figure)
+        if mark := _MARK.get():
+            style: dict[str, Any] = {
+                "color": "#c00000",
+                "alpha": 0.4,
+                "fontsize": 32,
+                "fontweight": "bold",
+                "rotation": 25,
+                "zorder": 1000,
+            }
+            figure.text(0.5, 0.5, mark, ha="center", va="center", **style)
         # No version in the file: the same numbers give the same bytes.
         figure.savefig(buffer, format="png", dpi=DPI, bbox_inches="tight", pad_inches=0.08, metadata={"Software": None})
     return buffer.getvalue()

@@ -7,6 +7,7 @@ from itertools import groupby
 
 from core.report.cells import NOT_MEASURED, Cell
 from core.report.matrix import Key, Matrix
+from core.report.spec import SMOKE
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -55,6 +56,7 @@ def latex(matrix: Matrix) -> str:
         *(f"    {_line([*map(escape, labels), *body])}" for labels, body in _body(matrix)),
         "    \\bottomrule",
         "  \\end{tabular}",
+        *([f"  \\par\\smallskip{{\\bfseries {SMOKE} on tiny data: no results.\\par}}"] if matrix.smoke else []),
         *(f"  \\par\\smallskip{{\\footnotesize {escape(note)}.\\par}}" for note in matrix.hole_notes),
         "\\end{table}",
     ]

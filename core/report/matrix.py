@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from core.component import Plain
 from core.report.cells import Cell, label, span, with_unit
-from core.report.spec import TableSpec
+from core.report.spec import SMOKE, TableSpec
 
 Key = tuple[Plain, ...]
 
@@ -17,7 +17,8 @@ Key = tuple[Plain, ...]
 class Matrix:
     """A table: row and column keys (one label per level) in file order, and a cell for each pair of them.
 
-    ``places`` are where the cells stand on curves, if that is not their place on the axis.
+    ``places`` are where the cells stand on curves, if that is not their place on the axis. ``smoke`` says that the numbers only
+    show that the experiment runs.
     """
 
     spec: TableSpec
@@ -27,6 +28,7 @@ class Matrix:
     protocol: str = ""
     seeds: tuple[Plain, ...] = ()
     places: Mapping[tuple[Key, Key], float] | None = None
+    smoke: bool = False
 
     def text(self, row: Key, column: Key) -> str:
         """Return a cell as shown."""
@@ -47,12 +49,14 @@ class Matrix:
     @property
     def corner(self) -> str:
         """What stands in the corner: metric, unit and protocol."""
-        return ", ".join(filter(None, (self.quantity, self.protocol)))
+        mark = SMOKE if self.smoke else ""
+        return ", ".join(filter(None, (mark, self.quantity, self.protocol)))
 
     @property
     def title(self) -> str:
         """The caption's first words."""
-        return self.spec.caption or ": ".join(filter(None, (self.spec.name, self.quantity)))
+        title = self.spec.caption or ": ".join(filter(None, (self.spec.name, self.quantity)))
+        return f"{SMOKE}: {title}" if self.smoke else title
 
     def label(self, level: str, value: Plain) -> str:
         """Return a row or column label as shown."""

@@ -66,6 +66,7 @@ def build(spec: TableSpec, frame: pd.DataFrame, holes: Sequence[Mapping[str, Any
         experiment.protocols.get(spec.source, ""),
         tuple(seed for (seed,) in _ordered(((seed,) for seed in seeds), ("seed",), spec, experiment)),
         None if places is None else {key: cell.mean for key, cell in places.cells.items() if cell.values},
+        experiment.smoke,
     )
 
 

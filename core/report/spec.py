@@ -15,6 +15,9 @@ Best = Literal["bold", "none"]
 TableFigure = Literal["heatmap", "bars", "radar"]
 Labels = Mapping[str, Plain]
 
+SMOKE = "SMOKE RUN"
+"""What every table and figure of a smoke run says of itself, so that it cannot pass for a result."""
+
 MAX_CLASSES = 12  # classes that a picture shows, the first ones
 
 # Columns of every tidy row that a table may be laid out by, besides the experiment's axes.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.files import replace_file
 from core.report import expected as expectation
+from core.report.canvas import marked
 from core.report.expected import Outcome, compare, verdict
 from core.report.figures import table_figures
 from core.report.latex import latex
@@ -18,7 +19,7 @@ from core.report.matrix import Matrix
 from core.report.page import Content, page
 from core.report.pictures import draw
 from core.report.pivot import TableError, build
-from core.report.spec import ExpectedSpec, Experiment, TableSpec
+from core.report.spec import SMOKE, ExpectedSpec, Experiment, TableSpec
 from core.report.warnings import warnings
 
 if TYPE_CHECKING:
@@ -49,15 +50,14 @@ def write_report(
     """
     replace_file(folder / "results.csv", results_csv(frame))
     matrices, faults = _matrices(tables, frame, holes, experiment)
-    figures = {}
     for matrix in matrices:
-        name = matrix.spec.name
-        replace_file(folder / f"{name}.csv", csv_text(matrix.grid()))
-        replace_file(folder / f"{name}.tex", latex(matrix))
-        figures[name] = table_figures(matrix)
-    examples, localisation, scores = (
-        list(map(draw, found)) for found in (experiment.examples, experiment.localisation, experiment.scores)
-    )
+        replace_file(folder / f"{matrix.spec.name}.csv", csv_text(matrix.grid()))
+        replace_file(folder / f"{matrix.spec.name}.tex", latex(matrix))
+    with marked(SMOKE if experiment.smoke else ""):
+        figures = {matrix.spec.name: table_figures(matrix) for matrix in matrices}
+        examples, localisation, scores = (
+            list(map(draw, found)) for found in (experiment.examples, experiment.localisation, experiment.scores)
+        )
     pictures = {drawn.name: drawn.png for drawn in (*examples, *localisation, *scores)}
     for group in (*figures.values(), pictures):
         for name, png in group.items():

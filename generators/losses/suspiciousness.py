@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 
@@ -50,16 +50,23 @@ class Suspiciousness(GeneratorLoss):
     alpha: Annotated[float, "weight of the suspicious feature maps", Range(ge=0)] = 0.5
     beta: Annotated[float, "weight of the other feature maps", Range(ge=0)] = 0.01
     as_published: Annotated[bool, "sum over the batch where the artefact does"] = False
+    unblamed: Annotated[
+        Literal["refuse", "hold"],
+        "for a class of which no unit is suspicious: end with an error, or hold all its units",
+    ] = "refuse"
+
+    def for_smoke(self) -> Self:
+        return replace(self, unblamed="hold")  # a model that has hardly learnt never answers some classes
 
     def judge(self, model: Any) -> Any:
         return Probe(model).model
 
     def constants(self, run: Run, label: int) -> Mapping[str, np.ndarray]:
         ranking = run[self.neurons].first(self.top)
-        if not len(ranking.units_of(label)):
+        if self.unblamed == "refuse" and not len(ranking.units_of(label)):
             raise StageError(
                 f"neurons: {self.neurons} blames no unit for class {label}: there the model makes no mistake, or only "
-                "mistakes; give the ranking more images, or another model"
+                "mistakes; give the ranking more images, or another model, or set unblamed: hold"
             )
         masks = {f"suspicious_{i}": np.zeros(layer.units, np.float32) for i, layer in enumerate(ranking.layers)}
         for layer, unit in ranking.places_of(label):

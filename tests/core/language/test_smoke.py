@@ -39,6 +39,33 @@ def test_work_of_nested_components_is_cut_short(experiment: Callable[..., Experi
     assert next(small.components("painted"))
 
 
+PEAKED = """
+name: peaked
+datasets:
+  data: {type: digits}
+targets:
+  model: {type: dense, dataset: data}
+  newer: {type: dense, dataset: data, layers: 2}
+localise:
+  blamed: {type: tarantula, model: model, top: 3}
+generate:
+  knw: {type: fuzzer, model: model, augmenter: {type: unchanged}, guidance: [{type: knw}], seeds: {type: peak}}
+  found: {type: drfuzz, model: newer, reference: model, fidelity: {type: dcgan, filters: 4}}
+  dgn: {type: dgn, model: model, eps: 0.2, loss: {type: suspiciousness, neurons: blamed, gamma: 0.01}}
+"""
+
+
+def test_what_needs_a_model_that_has_learnt_is_replaced(experiment: Callable[..., Experiment]) -> None:
+    small = shrink(experiment(PEAKED))
+    assert small.stages["knw"].raw["seeds"] == {"type": "random"}
+    loss = {"type": "suspiciousness", "neurons": "blamed", "gamma": 0.01, "unblamed": "hold"}
+    assert small.stages["dgn"].raw["loss"] == loss
+    gate = small.stages["found"].raw["fidelity"]
+    assert gate == {"type": "dcgan", "filters": 4, "train_steps": 20, "pass_corrupted": 1.0}
+    assert next(small.components("knw"))
+    assert next(small.components("dgn"))
+
+
 def test_gates_of_realism_are_open_since_nothing_learnt_enough_to_pass_them(
     experiment: Callable[..., Experiment],
 ) -> None:

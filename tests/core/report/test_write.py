@@ -4,10 +4,12 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from core.report.pictures import file_name
 from core.report.spec import TableSpec
@@ -110,3 +112,27 @@ def test_a_model_called_na_comes_back() -> None:
 )
 def test_file_names(name: str, expected: str) -> None:
     assert file_name(name) == expected
+
+
+def test_a_smoke_run_says_so_in_each_file_that_could_get_into_a_paper(tmp_path: Path) -> None:
+    for name, smoke in (("real", False), ("smoke", True)):
+        experiment = demo_experiment(smoke=smoke)
+        write_report(tmp_path / name, experiment, demo_frame(), demo_holes(), [TABLE, BY_EPS], demo_expected())
+    tables = [path.relative_to(tmp_path / "real") for path in (tmp_path / "real").glob("*.tex")]
+    tables += [path.with_suffix(".csv") for path in tables]
+    assert len(tables) == 4
+    for path in tables:
+        marked, plain = ((tmp_path / name / path).read_text(encoding="utf-8") for name in ("smoke", "real"))
+        assert "SMOKE RUN" in marked
+        assert "SMOKE" not in plain
+    pictures = [path.relative_to(tmp_path / "real") for path in (tmp_path / "real" / "figures").iterdir()]
+    assert len(pictures) == 5
+    for path in pictures:
+        assert reddened(tmp_path / "smoke" / path) > reddened(tmp_path / "real" / path) + 500, path
+
+
+def reddened(picture: Path) -> int:
+    """Return how many pixels of a picture have the colour of the mark on white."""
+    with Image.open(picture) as image:
+        red, green, blue = np.asarray(image.convert("RGB"), np.int64).transpose(2, 0, 1)
+    return int(((red > green + 60) & (abs(green - blue) < 8)).sum())

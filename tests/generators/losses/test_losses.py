@@ -117,6 +117,9 @@ def test_suspiciousness_raises_the_suspicious_and_holds_the_others() -> None:
 def test_suspiciousness_needs_somebody_to_blame() -> None:
     with pytest.raises(StageError, match="blames no unit for class 1"):
         Suspiciousness(neurons=RANKING).constants(run(neurons()), 1)
+    held = Suspiciousness(neurons=RANKING, unblamed="hold").constants(run(neurons()), 1)
+    assert held
+    assert not any(mask.any() for mask in held.values()), "all units are among the others, which are held"
 
 
 def dense_judge(weights: Any) -> Any:
