@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.artefacts import DataInfo, Examples, Images, Labels
+from core.batchwise import filled
 from core.classifier import Classifier
 from core.component import AtOnce, Range, Ref
 from core.families import Generator
@@ -72,12 +73,12 @@ class Attack(Generator):
         assert self.data is not None  # the graph fills in the model's data set
         clean, victim = run[self.data], run[self.model]
         rng = run.rng()
-        x = np.empty_like(clean.x)
         size = max(1, len(clean)) if self.whole else self.batch_size
-        for start in range(0, len(clean), size):
-            batch = slice(start, start + size)
-            x[batch] = self.craft(victim, np.asarray(clean.x[batch]), clean.y[batch], rng)
-            run.progress(min(start + size, len(clean)), len(clean), "images")
+
+        def crafted(rows: slice) -> Images:
+            return self.craft(victim, np.asarray(clean.x[rows]), clean.y[rows], rng)
+
+        x = filled(run, np.empty_like(clean.x), size, crafted, rng)
         run.images += len(clean)
         info = honesty(self.tag, self.labels, self.step_rule, self.threat) | verdicts(victim, x, clean.y)
         return Examples(x=x, y=clean.y, index=clean.index, info=info)

@@ -157,6 +157,19 @@ def _as_array(plain: Mapping[str, Any]) -> NDArray[np.uint8]:
     return np.frombuffer(json.dumps(plain).encode(), np.uint8)
 
 
+def stream_state(stream: np.random.Generator) -> dict[str, Any]:
+    """Return where a random stream stands, as plain values: what it has drawn, and how many streams were spawned from it."""
+    bits: Any = stream.bit_generator
+    return {"bits": bits.state, "spawned": bits.seed_seq.n_children_spawned}
+
+
+def restore_stream(stream: np.random.Generator, state: Mapping[str, Any]) -> None:
+    """Put a new random stream, of the same seed, where another stood."""
+    bits: Any = stream.bit_generator
+    bits.state = state["bits"]
+    bits.seed_seq.spawn(state["spawned"] - bits.seed_seq.n_children_spawned)
+
+
 def part_of(arrays: Mapping[str, NDArray[Any]], name: str) -> dict[str, NDArray[Any]]:
     """Return the arrays whose names start with ``name`` and a dot, without these."""
     prefix = f"{name}."

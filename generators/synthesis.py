@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from core import backend
 from core.artefacts import Examples, Images
 from core.attack import honesty, verdicts
+from core.batchwise import filled
 from core.classifier import Classifier
 from core.component import AtOnce, Range, Ref
 from core.families import Generator
@@ -79,14 +80,13 @@ class Synthesis(Generator):
                 f"synthesis: expected units of layers of {[layer.units for layer in probe.layers]} as the model has, "
                 f"received {[layer.units for layer in ranking.layers]}; localise them in this model"
             )
-        x = np.empty((len(rows), *clean.shape), np.float32)
         batch = max(1, self.batch_size // max(len(chosen) for chosen in units))
-        for start in range(0, len(rows), batch):
-            part = rows[start : start + batch]
-            x[start : start + batch] = self.excite(
-                probe, np.asarray(clean.x[part]), [units[y] for y in clean.y[part]], batch
-            )
-            run.progress(min(start + batch, len(rows)), len(rows), "images")
+
+        def excited(places: slice) -> Images:
+            part = rows[places]
+            return self.excite(probe, np.asarray(clean.x[part]), [units[y] for y in clean.y[part]], batch)
+
+        x = filled(run, np.empty((len(rows), *clean.shape), np.float32), batch, excited)
         run.images += len(rows)
         rule = self.combine if self.combine == "sign_agreement" else f"one step, {self.step:g} x {self.combine}"
         info = honesty(self.tag, "true", rule, ThreatModel("inf", self.eps))

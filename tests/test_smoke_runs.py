@@ -25,7 +25,9 @@ def data(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if path.parent.name == "experiments"], ids=ids)
-def test_it_runs_in_small(path: Path, data: Path, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_runs_in_small(
+    path: Path, data: Path, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TEMPER_DATA", str(data))
     monkeypatch.setenv("DRFUZZ_MODELS", str(shared / "models" / "drfuzz"))
     options = ["--smoke", "--outputs", str(tmp_path)]

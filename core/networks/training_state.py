@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core import backend
-from core.checkpoint import Checkpoint
+from core.checkpoint import Checkpoint, restore_stream, stream_state
 
 
 class TrainingState:
@@ -34,7 +34,7 @@ class TrainingState:
         Raises:
             Stopped: the process has been asked to stop.
         """
-        streams = [stream.bit_generator.state for stream in self._streams]
+        streams = list(map(stream_state, self._streams))
         self._checkpoint.save(values(self._variables), {"losses": losses, "done": done, "streams": streams})
 
     def restore(self) -> tuple[list[float], int]:
@@ -45,7 +45,7 @@ class TrainingState:
         arrays, meta = saved
         assign(self._variables, arrays)
         for stream, value in zip(self._streams, meta["streams"], strict=True):
-            stream.bit_generator.state = value
+            restore_stream(stream, value)
         return list(meta["losses"]), int(meta["done"])
 
     @property

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.checkpoint import part_of
+from core.checkpoint import part_of, restore_stream, stream_state
 from core.run import Run
 from generators.regression.entries import Rows
 from generators.regression.fidelity import Gate
@@ -127,7 +127,7 @@ class Campaign:
     def _save(self, rng: np.random.Generator) -> None:
         arrays: dict[str, NDArray[Any]] = {}
         plain: dict[str, Any] = {
-            "rng": rng.bit_generator.state,
+            "rng": stream_state(rng),
             "calls": self.versions.calls,
             "seconds": self.seconds,
         }
@@ -141,7 +141,7 @@ class Campaign:
         if saved is None:
             return
         arrays, plain = saved
-        rng.bit_generator.state = plain["rng"]
+        restore_stream(rng, plain["rng"])
         self.versions.calls, self._before = plain["calls"], plain["seconds"]
         for name, part in (("ledger", self.ledger), ("strategy", self.strategy)):
             part.restore(part_of(arrays, name), plain[name])

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
-from core.artefacts import Images, Labels
+from core.artefacts import Examples, Images, Labels
 from core.attack import PER_CLASS, SHOWN, Attack, pictured, verdicts
+from core.checkpoint import Checkpoint
 from core.classifier import Classifier
 from core.component import Ref
+from generators.gradient import PGD
+from tests.conftest import stopped_again_and_again
 from tests.generators.models import linear
+from tests.repair.support import run
 
 
 def test_the_first_images_are_pictured_and_the_first_of_each_class() -> None:
@@ -45,3 +52,22 @@ def test_the_model_is_asked_about_what_is_pictured() -> None:
     assert list(said) == [str(row) for row in pictured(y)]
     assert list(said.values()) == victim.predict(x)[pictured(y)].tolist()
     assert "20" in said
+
+
+def test_an_interrupted_attack_continues_with_the_next_batch(tmp_path: Path) -> None:
+    """Random starts included: each batch draws what it would have drawn."""
+    victim, _ = linear()
+    rng = np.random.default_rng(0)
+    clean = Examples(x=rng.random((10, 4, 4, 1), np.float32), y=np.arange(10) % 2, index=np.arange(10))
+    model: Any = Ref("model")
+    data: Any = Ref("data", part="test")
+    attack = PGD(model=model, data=data, eps=0.1, eps_step=0.05, max_iter=2, num_random_init=2, batch_size=3)
+    inputs: dict[Any, Any] = {model: victim, data: clean}
+
+    def made(checkpoint: Checkpoint | None = None) -> Examples:
+        return attack.produce(run(attack, inputs, checkpoint=checkpoint))
+
+    kept = Checkpoint(tmp_path, interval=3600)
+    pieces, stops = stopped_again_and_again(lambda: made(kept))
+    assert stops == 3, "after each of four batches but the last"
+    np.testing.assert_array_equal(made().x, pieces.x)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from core import stop
-from core.checkpoint import Checkpoint, Steps
+from core.checkpoint import Checkpoint, Steps, restore_stream, stream_state
 
 
 def test_a_state_comes_back_as_it_was(tmp_path: Path) -> None:
@@ -90,3 +91,17 @@ def test_steps_are_kept_with_what_is_finished_and_what_is_under_way(tmp_path: Pa
 
     steps.finish("01", {}, {})
     assert Steps(Checkpoint(tmp_path)).finished("01") is None
+
+
+def test_a_stream_continues_where_another_stood() -> None:
+    """With the streams that are spawned from it, which what it has drawn says nothing of."""
+    first = np.random.default_rng([1, 2])
+    first.random(3)
+    first.spawn(2)
+    state = json.loads(json.dumps(stream_state(first)))
+    second = np.random.default_rng([1, 2])
+    for _ in range(2):  # a state may be loaded twice
+        restore_stream(second, state)
+    assert second.random(4).tolist() == first.random(4).tolist()
+    ours, theirs = (stream.spawn(1)[0].random(4).tolist() for stream in (second, first))
+    assert ours == theirs
