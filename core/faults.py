@@ -47,6 +47,10 @@ class StageError(Exception):
     """A stage cannot do its work; the message says what was expected, what was received and what to do."""
 
 
+class TooLittleLearnt(StageError):
+    """A stage cannot do its work since its model has learnt too little, as all models of a smoke run have."""
+
+
 def dotted(path: KeyPath) -> str:
     """Return a path as users write it: ``evaluate.robustness.models[0]``."""
     return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path).removeprefix(".")

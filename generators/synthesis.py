@@ -16,7 +16,7 @@ from core.batchwise import filled
 from core.classifier import Classifier
 from core.component import AtOnce, Range, Ref
 from core.families import Generator
-from core.faults import StageError
+from core.faults import StageError, TooLittleLearnt
 from core.networks import programs
 from core.networks.gradients import value_and_gradient
 from core.networks.probe import Probe, Values, unit_means
@@ -117,7 +117,7 @@ class Synthesis(Generator):
         if self.per_class is not None:
             rows = np.sort(np.concatenate([*self._chosen(clean, rows, self.per_class, run), rows[:0]]))
         if not len(rows):
-            raise StageError(
+            raise TooLittleLearnt(
                 f"synthesis: expected images of localised classes to start from ({self.inputs}), received none of "
                 f"{len(clean)}; train the model longer, or say `inputs: all`"
             )

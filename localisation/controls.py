@@ -10,7 +10,7 @@ from typing import Annotated
 import numpy as np
 
 from core.component import Range
-from core.faults import StageError
+from core.faults import TooLittleLearnt
 from core.rankings import Indices, Scores
 from core.run import Run
 from localisation import measures
@@ -60,7 +60,7 @@ class RandomNeurons(SpectrumLocaliser):
                 continue
             pool = np.setdiff1d(layers_of(units.tolist(), sizes), units)
             if len(pool) < self.top:
-                raise StageError(
+                raise TooLittleLearnt(
                     f"random_neurons, class {label}: expected at least {self.top} units beside the {len(units)} suspicious "
                     f"ones in their layers, received {len(pool)}; lower `top`"
                 )
@@ -91,7 +91,7 @@ class LeastSuspicious(SpectrumLocaliser):
             pool = layers_of(units.tolist(), sizes)
             pool = pool[spectrum.active[label, pool]]
             if len(pool) < self.top:
-                raise StageError(
+                raise TooLittleLearnt(
                     f"least_suspicious, class {label}: expected at least {self.top} units that are ever active in the "
                     f"layers of the most suspicious, received {len(pool)}; lower `top`"
                 )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from core.adequacy.coverage import CellCoverage, Criterion
 from core.adequacy.material import Arrays, Material
 from core.component import Range
-from core.faults import StageError, nearest
+from core.faults import StageError, TooLittleLearnt, nearest
 from core.networks.activations import Activations
 from core.networks.probe import Probe
 from core.networks.relevance import unit_batches
@@ -47,7 +47,7 @@ class IDC(Criterion):
         seen = material.activations
         right = seen.predicted == material.examples.y
         if not right.any():
-            raise StageError("idc: expected training images that are classified correctly, received none")
+            raise TooLittleLearnt("idc: expected training images that are classified correctly, received none")
         groups = {
             name: np.argsort(-relevance, kind="stable")[: self.m].astype(np.int64)
             for name, relevance in self._relevance(material, right).items()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from core.adequacy.material import Arrays, Material
 from core.adequacy.score import Scores
-from core.faults import StageError
+from core.faults import TooLittleLearnt
 from evaluation.surprise.neighbours import NOBODY, Neighbours
 from evaluation.surprise.traces import Groups, Judge, Match, TraceScore, Values
 
@@ -34,7 +34,7 @@ class DSA(TraceScore):
     def fit(self, material: Material) -> Arrays:
         learnt = self.learnt_traces(material)
         if (Groups(learnt).sizes() > 0).sum() < 2:
-            raise StageError(
+            raise TooLittleLearnt(
                 "dsa: expected training images of at least two predicted classes, received one; the model says the same of all"
             )
         return learnt

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from core.adequacy.material import Arrays, Material
 from core.component import Range
-from core.faults import StageError
+from core.faults import StageError, TooLittleLearnt
 from evaluation.surprise.traces import Groups, TraceScore, listed
 
 Floats = NDArray[np.float64]
@@ -60,7 +60,7 @@ class SpreadScore(TraceScore):
         singular = np.zeros(groups.count, np.int64)
         judged = np.flatnonzero(groups.sizes() >= LEAST)
         if not len(judged):
-            raise StageError(
+            raise TooLittleLearnt(
                 f"{self.tag}: expected a class predicted for {LEAST} training images, received none; use more"
             )
         for label in judged:
@@ -72,7 +72,7 @@ class SpreadScore(TraceScore):
         if self.mask == "union":
             kept[judged] = kept[judged].all(axis=0)
         if not kept.any():
-            raise StageError(
+            raise TooLittleLearnt(
                 f"{self.tag}: expected units whose variance is at least {self.var_threshold:g}, found none "
                 f"(mask: {self.mask}); lower var_threshold, or look at another layer"
             )

@@ -17,7 +17,7 @@ from core.classifier import Classifier
 from core.component import AtOnce, Range, Ref
 from core.corner_cases import CornerCases
 from core.families import Generator
-from core.faults import StageError
+from core.faults import StageError, TooLittleLearnt
 from core.naming import named
 from core.networks.activations import Activations
 from core.preparations.observation import Observation
@@ -180,7 +180,7 @@ class Fuzzer(Generator):
             gate.count(run.prepared(_BASE))
         order = self.seeds.order(Pool(len(pool), seen, learnt), rng)
         if not len(order):
-            raise StageError(
+            raise TooLittleLearnt(
                 f"seeds {self.seeds.tag}: none of the {len(pool)} images has a unit that the guidance watches as the most active "
                 "of its layer (layers in which it watches all units do not count); take seeds random or coverage, or another criterion"
             )

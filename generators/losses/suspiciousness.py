@@ -11,7 +11,7 @@ import numpy as np
 from core import backend
 from core.class_generators import Batch, GeneratorLoss
 from core.component import Range, Ref
-from core.faults import StageError
+from core.faults import TooLittleLearnt
 from core.networks.probe import Probe
 from core.networks.programs import Tensor
 from core.rankings import NeuronRanking
@@ -64,7 +64,7 @@ class Suspiciousness(GeneratorLoss):
     def constants(self, run: Run, label: int) -> Mapping[str, np.ndarray]:
         ranking = run[self.neurons].first(self.top)
         if self.unblamed == "refuse" and not len(ranking.units_of(label)):
-            raise StageError(
+            raise TooLittleLearnt(
                 f"neurons: {self.neurons} blames no unit for class {label}: there the model makes no mistake, or only "
                 "mistakes; give the ranking more images, or another model, or set unblamed: hold"
             )

@@ -14,7 +14,7 @@ from core import backend
 from core.artefacts import Artefact, Examples, read_json, write_json
 from core.classifier import Classifier
 from core.component import Component, Range, Ref
-from core.faults import StageError
+from core.faults import StageError, TooLittleLearnt
 from core.naming import named
 from core.networks import programs
 from core.networks.programs import Call, Tensor
@@ -166,7 +166,7 @@ class DCGAN(Fidelity, Learning):
         passing = found.passing(margin)
         worst = max(passing, key=lambda name: passing[name])
         if passing[worst] > self.pass_corrupted:
-            raise StageError(
+            raise TooLittleLearnt(
                 f"dcgan: the discriminator lets {passing[worst]:.0%} of {worst} pass beside real images, expected "
                 f"{self.pass_corrupted:.0%} at most; train it longer (train_steps), with more filters, or on more noise "
                 "(corrupted), narrow the margin (pairs: shifted), or take another fidelity"

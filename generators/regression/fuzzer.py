@@ -13,7 +13,7 @@ from core.artefacts import Examples
 from core.classifier import Classifier
 from core.component import Range, Ref
 from core.families import Generator
-from core.faults import StageError
+from core.faults import TooLittleLearnt
 from core.naming import named
 from core.regression_faults import RegressionFaults
 from core.run import Run
@@ -91,7 +91,7 @@ class RegressionFuzzer(Generator):
         versions = Versions(run[self.reference], run[self.model], gate.network)
         roots, initial = _start(pool, versions)
         if not len(roots):
-            raise StageError(
+            raise TooLittleLearnt(
                 f"both versions are right on none of the {len(pool)} images, so that there is nothing to mutate"
             )
         ledger = Ledger(roots, [operator.name for operator in self.operators])

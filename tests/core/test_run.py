@@ -239,6 +239,18 @@ def test_a_file_of_a_nested_component_counts_too(run: Run, write: Write, tmp_pat
     assert "because file changed" in run(write(text), "--plan")[1]
 
 
+@pytest.mark.parametrize(("how", "code"), [("untaught", 0), ("raise", 1)])
+def test_a_smoke_run_expects_nothing_of_what_its_models_have_learnt(
+    run: Run, write: Write, tmp_path: Path, how: str, code: int
+) -> None:
+    troubled = PLAIN.replace("generate:", f"generate:\n  troubled: {{type: trouble, data: grey, how: {how}}}")
+    text = write(troubled.replace("random]", "random, troubled]"))
+    assert run(text)[0] == 1, "a failure as any other"
+    found, said = run(text, "--smoke")
+    assert found == code, said
+    assert ("1 of these stages could not do their work with models that have hardly learnt" in said) == (code == 0)
+
+
 def test_smoke_results_never_mix_with_real_ones(run: Run, write: Write, tmp_path: Path) -> None:
     code, said = run(write(PLAIN), "--smoke")
     assert code == 0, said

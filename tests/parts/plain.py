@@ -17,6 +17,7 @@ from core.artefacts import DataInfo, Examples, Row
 from core.component import AtOnce, Component, File, Range, Ref
 from core.dataset import Dataset, Source
 from core.families import Evaluation, Generator
+from core.faults import TooLittleLearnt
 from core.run import Run
 from core.stage import Preparation
 
@@ -261,7 +262,7 @@ class Trouble(Generator):
     framework = False
 
     data: Annotated[Ref[Examples], "images to pass on"]
-    how: Annotated[str, "raise, memory, kill, crash, hang or remark"]
+    how: Annotated[str, "raise, untaught, memory, kill, crash, hang or remark"]
     unless: Annotated[str | None, "a file whose presence means that all is well"] = None
     counter: Annotated[str | None, "file that gets a line for every trouble"] = None
 
@@ -276,6 +277,8 @@ class Trouble(Generator):
                 case "kill":
                     os.write(2, b"last words\n")
                     os.kill(os.getpid(), signal.SIGKILL)
+                case "untaught":
+                    raise TooLittleLearnt("the model says the same of all")
                 case "memory":
                     raise MemoryError
                 case "crash":
