@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.files import replace_file
 from core.report import expected as expectation
 from core.report.canvas import marked
 from core.report.expected import Outcome, compare, verdict
@@ -37,22 +35,22 @@ class Report:
 
 
 def write_report(
-    folder: Path,
+    write: Callable[[str, bytes | str], None],
     experiment: Experiment,
     frame: pd.DataFrame,
     holes: Sequence[Mapping[str, Any]] = (),
     tables: Sequence[TableSpec] = (),
     expected: Sequence[ExpectedSpec] = (),
 ) -> Report:
-    """Write every result file into ``folder``; each replaces its predecessor whole.
+    """Give every result file to ``write``, by its name in the folder of results.
 
     A table that cannot be made is a fault of the report and keeps none of the others from being written.
     """
-    replace_file(folder / "results.csv", results_csv(frame))
+    write("results.csv", results_csv(frame))
     matrices, faults = _matrices(tables, frame, holes, experiment)
     for matrix in matrices:
-        replace_file(folder / f"{matrix.spec.name}.csv", csv_text(matrix.grid()))
-        replace_file(folder / f"{matrix.spec.name}.tex", latex(matrix))
+        write(f"{matrix.spec.name}.csv", csv_text(matrix.grid()))
+        write(f"{matrix.spec.name}.tex", latex(matrix))
     with marked(SMOKE if experiment.smoke else ""):
         figures = {matrix.spec.name: table_figures(matrix) for matrix in matrices}
         examples, localisation, scores = (
@@ -61,16 +59,16 @@ def write_report(
     pictures = {drawn.name: drawn.png for drawn in (*examples, *localisation, *scores)}
     for group in (*figures.values(), pictures):
         for name, png in group.items():
-            replace_file(folder / "figures" / f"{name}.png", png)
+            write(f"figures/{name}.png", png)
 
     by_name = {matrix.spec.name: matrix for matrix in matrices}
     outcomes = tuple(compare(spec, by_name) for spec in expected)
     if outcomes:
         rows = [list(expectation.COLUMNS), *expectation.records(outcomes)]
-        replace_file(folder / "expected.csv", csv_text(rows))
+        write("expected.csv", csv_text(rows))
     if experiment.classes:
         named = [[name, str(i), text] for name, texts in experiment.classes.items() for i, text in enumerate(texts)]
-        replace_file(folder / "classes.csv", csv_text([["dataset", "label", "class"], *named]))
+        write("classes.csv", csv_text([["dataset", "label", "class"], *named]))
     cautions = tuple(warnings(frame, experiment))
     content = Content(
         experiment=experiment,
@@ -83,7 +81,7 @@ def write_report(
         warnings=cautions,
         faults=faults,
     )
-    replace_file(folder / "report.html", page(content))
+    write("report.html", page(content))
     return Report(verdict(outcomes), outcomes, cautions, tuple(faults))
 
 

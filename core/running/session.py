@@ -8,16 +8,14 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Collection as Names
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from core.artefacts import Examples, export_npz, read_json, write_json
+from core.artefacts import Examples, export_npz
 from core.cluster import Cluster
-from core.files import replace_file
 from core.language.discovery import ROOT
 from core.language.experiment import Experiment
 from core.language.resolved import resolved
@@ -29,12 +27,11 @@ from core.running.graph import Graph
 from core.running.memory import Less
 from core.running.plan import Plan
 from core.running.progress import Progress
+from core.running.results_folder import ResultsFolder
 from core.running.shard import Shard
 from core.storage.digest import Digests, of_value
-from core.storage.history import LAST, Failures, last_run, write_last_run
+from core.storage.history import Failures, last_run, write_last_run
 from core.storage.store import STORE, Store
-
-MARK = ".report.json"
 
 
 @dataclass(frozen=True)
@@ -122,26 +119,26 @@ class Session:
         self, console: Console, seconds: float | None = None, log: Callable[[str], None] = lambda text: None
     ) -> None:
         """Write the results the store has now, unless the folder already shows exactly these; ``log`` takes the warnings."""
-        key = self._report_key()
-        if self._is_current(key):
+        key, results = self._report_key(), ResultsFolder(self.folder)
+        if results.is_current(key):
             return
         from core.report.write import write_report
 
-        before = {name: _changed(self.folder / name) for name in self._shown()}
         collection = Collection(self.experiment, self.graph, self.store)
         around = collection.around(self._provenance(seconds))
         summary = write_report(
-            self.folder, around, collection.frame(), collection.holes, self.experiment.tables, self.experiment.expected
+            results.write,
+            around,
+            collection.frame(),
+            collection.holes,
+            self.experiment.tables,
+            self.experiment.expected,
         )
-        replace_file(self.folder / "experiment.resolved.yaml", around.resolved)
-        replace_file(self.folder / "provenance.json", json.dumps(around.provenance, indent=1) + "\n")
+        results.write("experiment.resolved.yaml", around.resolved)
+        results.write("provenance.json", json.dumps(around.provenance, indent=1) + "\n")
         if around.failures:
-            replace_file(self.folder / "failures.csv", _csv(around.failures))
-        for name, changed in before.items():
-            if changed is not None and _changed(self.folder / name) == changed:
-                # A table that is declared no more, failures that are mended.
-                (self.folder / name).unlink(missing_ok=True)
-        self._mark_current(key)
+            results.write("failures.csv", _csv(around.failures))
+        results.finish(key)
         for warning in (*summary.warnings, *summary.faults):
             console.print(f"warning: {warning}", style="yellow", markup=False, highlight=False, soft_wrap=True)
             log(f"warning: {warning}")
@@ -172,37 +169,6 @@ class Session:
             "code": [self.digests.code("core.running.session", plumbing=True), *map(self.digests.content, pages)],
         }
         return of_value(shown)
-
-    def _shown(self) -> dict[str, int]:
-        """Return the files the last report consists of, with their sizes."""
-        try:
-            return dict(read_json(self.folder / MARK)["files"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return {}
-
-    def _is_current(self, key: str) -> bool:
-        try:
-            return read_json(self.folder / MARK)["key"] == key and all(
-                (self.folder / name).stat().st_size == size for name, size in self._shown().items()
-            )
-        except (OSError, ValueError, KeyError, TypeError):
-            return False
-
-    def _mark_current(self, key: str) -> None:
-        files = {}
-        for path in sorted(self.folder.rglob("*")):
-            if path.is_file() and path.name not in (MARK, LAST) and path.suffix not in (".tmp", ".txt"):
-                with suppress(FileNotFoundError):  # removed by another runner that reports, too
-                    files[str(path.relative_to(self.folder))] = path.stat().st_size
-        write_json(self.folder / MARK, {"key": key, "files": files})
-
-
-def _changed(path: Path) -> int | None:
-    """Return when a file was changed, ``None`` if there is none."""
-    try:
-        return path.stat().st_mtime_ns
-    except FileNotFoundError:
-        return None
 
 
 def _csv(records: Sequence[Mapping[str, Any]]) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from core.component import Plain
+from core.files import replace_file
 from core.report.spec import ExpectedSpec, Experiment, ImageGrid, TableSpec
 from core.statistics import wilson
 
@@ -148,3 +151,8 @@ def demo_expected() -> list[ExpectedSpec]:
         ("pgd_robust", {"examples": "dgn_susp", "eps": 0.3}, 88.9, 2.0),
     ]
     return [ExpectedSpec(table="table_2", row=r, column=c, value=v, tolerance=t, source=source) for r, c, v, t in rows]
+
+
+def into(folder: Path) -> Callable[[str, bytes | str], None]:
+    """Return what writes the files of a report into a folder."""
+    return lambda name, data: replace_file(folder / name, data)

@@ -9,7 +9,7 @@ import pytest
 
 from core.report.spec import Experiment
 from core.report.write import write_report
-from tests.core.report.demo import BY_EPS, TABLE, demo_expected, demo_experiment, demo_frame, demo_holes
+from tests.core.report.demo import BY_EPS, TABLE, demo_expected, demo_experiment, demo_frame, demo_holes, into
 
 VOID = {"meta", "img", "br", "rect", "line", "circle"}
 
@@ -52,7 +52,7 @@ def written(folder: Path, experiment: Experiment, **changes: Any) -> tuple[str, 
         "tables": [TABLE, BY_EPS],
         "expected": demo_expected(),
     }
-    write_report(folder, experiment, **(parts | changes))
+    write_report(into(folder), experiment, **(parts | changes))
     html = (folder / "report.html").read_text(encoding="utf-8")
     reader = Reader()
     reader.feed(html)

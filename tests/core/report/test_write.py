@@ -14,7 +14,7 @@ from PIL import Image
 from core.report.pictures import file_name
 from core.report.spec import TableSpec
 from core.report.write import results_csv, write_report
-from tests.core.report.demo import BY_EPS, TABLE, demo_expected, demo_experiment, demo_frame, demo_holes, row
+from tests.core.report.demo import BY_EPS, TABLE, demo_expected, demo_experiment, demo_frame, demo_holes, into, row
 
 
 def read(text: str) -> pd.DataFrame:
@@ -23,7 +23,9 @@ def read(text: str) -> pd.DataFrame:
 
 
 def test_every_file_is_written_and_none_other(tmp_path: Path) -> None:
-    report = write_report(tmp_path, demo_experiment(), demo_frame(), demo_holes(), [TABLE, BY_EPS], demo_expected())
+    report = write_report(
+        into(tmp_path), demo_experiment(), demo_frame(), demo_holes(), [TABLE, BY_EPS], demo_expected()
+    )
     assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()) == [
         "by_eps.csv",
         "by_eps.tex",
@@ -45,7 +47,7 @@ def test_every_file_is_written_and_none_other(tmp_path: Path) -> None:
 
 def test_writing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     def contents() -> dict[Path, bytes]:
-        write_report(tmp_path, demo_experiment(), demo_frame(), demo_holes(), [TABLE], demo_expected())
+        write_report(into(tmp_path), demo_experiment(), demo_frame(), demo_holes(), [TABLE], demo_expected())
         return {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
     assert contents() == contents()
@@ -53,7 +55,7 @@ def test_writing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
 
 def test_a_table_that_cannot_be_made_leaves_the_others_alone(tmp_path: Path) -> None:
     bad = TableSpec(name="bad", source="robustness", metric="accuracy")
-    report = write_report(tmp_path, demo_experiment(), demo_frame(), (), [bad, TABLE])
+    report = write_report(into(tmp_path), demo_experiment(), demo_frame(), (), [bad, TABLE])
     (fault,) = report.faults
     assert fault.startswith("table 'bad': ")
     assert "they differ in eps" in fault
@@ -117,7 +119,7 @@ def test_file_names(name: str, expected: str) -> None:
 def test_a_smoke_run_says_so_in_each_file_that_could_get_into_a_paper(tmp_path: Path) -> None:
     for name, smoke in (("real", False), ("smoke", True)):
         experiment = demo_experiment(smoke=smoke)
-        write_report(tmp_path / name, experiment, demo_frame(), demo_holes(), [TABLE, BY_EPS], demo_expected())
+        write_report(into(tmp_path / name), experiment, demo_frame(), demo_holes(), [TABLE, BY_EPS], demo_expected())
     tables = [path.relative_to(tmp_path / "real") for path in (tmp_path / "real").glob("*.tex")]
     tables += [path.with_suffix(".csv") for path in tables]
     assert len(tables) == 4
