@@ -8,15 +8,16 @@ import shutil
 import uuid
 from abc import abstractmethod
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
+from clusters import without_http
 from core.cluster import JOB, LOG, Cluster, FailedStart, Premises
 from core.component import Range
 
 _WALLTIME = r"(?:(\d+)-)?(\d{1,4}):([0-5]\d):([0-5]\d)"
-_MEMORY = r"\d+(\.\d+)?[KMGT]i?B"
+MEMORY = r"(\d+(?:\.\d+)?)([KMGT])i?B"
 
 _ARRAY_JOB = """\
 #!/usr/bin/env bash
@@ -41,15 +42,13 @@ class JobQueue(Cluster):
     """One job for each worker, submitted while there is work for it and ended when there is none.
 
     ``queue_class`` is the class of dask-jobqueue for the batch system, ``submit`` the program that submits jobs, ``id`` the variable
-    with a job's name for itself, ``log`` the name of the file of what a job says, as a shell has it. ``alone`` are directives of a job that is no array; ``array`` is the
-    directive that makes an array of jobs, ``index`` the variable that counts them from 1, ``again`` the shell command with which
+    with a job's name for itself. ``alone`` are directives of a job that is no array; ``array`` is the directive that makes an array of jobs, ``index`` the variable that counts them from 1, ``again`` the shell command with which
     one that was interrupted asks to be run again.
     """
 
     queue_class: ClassVar[str]
     submit: ClassVar[str]
     id: ClassVar[str]
-    log: ClassVar[str]
     alone: ClassVar[tuple[str, ...]] = ()
     array: ClassVar[str]
     index: ClassVar[str]
@@ -73,8 +72,14 @@ class JobQueue(Cluster):
     def check(self) -> Iterator[tuple[str, str]]:
         if not self.seconds:
             yield "walltime", f"expected HH:MM:SS or D-HH:MM:SS, received '{self.walltime}'"
-        if not re.fullmatch(_MEMORY, self.memory):
+        if not re.fullmatch(MEMORY, self.memory):
             yield "memory", f"expected a number and a unit such as 16GB, received '{self.memory}'"
+        for field in fields(self):
+            value = getattr(self, field.name)
+            for text in value if isinstance(value, tuple) else (value,):
+                # A job script has one directive to a line, and a line that is none is run.
+                if isinstance(text, str) and not text.isprintable():
+                    yield field.name, f"expected one line of printable characters, received {text!r}"
 
     @property
     def processors(self) -> int:
@@ -88,11 +93,13 @@ class JobQueue(Cluster):
         import dask_jobqueue
         from distributed.security import Security
 
-        job = self.job()
-        job["job_extra_directives"] = [*job["job_extra_directives"], *self.alone]
+        job = self._job()
+        job["job_extra_directives"] += self.alone
         queue = getattr(dask_jobqueue, self.queue_class)
         cluster = queue(
-            job_cls=_witness(queue.job_cls),
+            job_cls=_job_class(queue.job_cls, str(premises.folder)),
+            scheduler_cls=without_http.Scheduler,
+            worker_extra_args=["--worker-class", without_http.WORKER],
             # A nanny would kill its worker eight seconds after a warning, whatever the batch system allows.
             nanny=False,
             # Warnings are sent to the job's first process, which must be the worker and not a shell.
@@ -109,6 +116,7 @@ class JobQueue(Cluster):
             **job,
         )
         cluster.adapt(minimum=0, maximum=self.workers, interval="2s")
+        cluster.folder_of_logs = _logs(premises)
         return cluster
 
     def failed_starts(self, started: Any, joined: Collection[str]) -> Sequence[FailedStart]:
@@ -117,12 +125,12 @@ class JobQueue(Cluster):
         refused = [FailedStart(name, job.key, "", job.refusal, "") for name, job in jobs.items() if job.refusal]
         open_ = {job.job_id: (name, job) for name, job in jobs.items() if job.job_id and job.job_id not in joined}
         ended = self.ended(open_) if open_ else set()
-        return [*refused, *(self._failed(name, job) for id_, (name, job) in open_.items() if id_ in ended)]
+        logs = started.folder_of_logs
+        return [*refused, *(self._failed(name, job.job_id, logs) for id_, (name, job) in open_.items() if id_ in ended)]
 
-    def _failed(self, name: str, job: Any) -> FailedStart:
-        log = Path(job.log_directory) / self.log.replace(f"${{{self.id}}}", job.job_id)
-        end = self.fate({"job": job.job_id}).end or "nobody knows how"
-        return FailedStart(name, job.job_id, job.job_id, end, str(log))
+    def _failed(self, name: str, job: str, logs: Path) -> FailedStart:
+        end = self.fate({"job": job}).end or "nobody knows how"
+        return FailedStart(name, job, job, end, str(logs / _log(job)))
 
     def replace(self, started: Any, failed: FailedStart) -> None:
         from distributed import Status
@@ -142,11 +150,11 @@ class JobQueue(Cluster):
         import dask_jobqueue
 
         queue = getattr(dask_jobqueue, self.queue_class)
-        job = queue.job_cls(scheduler="tcp://none", name="temper", **self._common(premises), **self.job())
+        job = queue.job_cls(scheduler="tcp://none", name="temper", **self._common(premises), **self._job())
         return _ARRAY_JOB.format(
             header=job.job_header,
             array=self.array.format(count=self.workers),
-            prologue="\n".join(self._prologue(premises)),
+            prologue="\n".join(self._prologue(premises, f"${{{self.id}}}-${{{self.index}}}")),
             folder=shlex.quote(str(Path.cwd())),
             command=shlex.join([premises.python, *command]),
             shard=f"${{{self.index}}}/{self.workers}",
@@ -160,15 +168,21 @@ class JobQueue(Cluster):
             "cores": 1,
             "processes": 1,
             "memory": self.memory,
-            "log_directory": str(logs),
             "job_name": "temper",
-            "job_script_prologue": self._prologue(premises),
+            "job_script_prologue": self._prologue(premises, f"${{{self.id}}}"),
         }
 
-    def _prologue(self, premises: Premises) -> list[str]:
+    def _prologue(self, premises: Premises, name: str) -> list[str]:
+        """Return the shell lines that begin every job; ``name`` tells its log from those of others, as a shell has it."""
         exports = [f"export {name}={shlex.quote(value)}" for name, value in premises.environment.items()]
-        log = f'{shlex.quote(str(_logs(premises)))}/"{self.log}"'
-        return [*exports, f'export {LOG}={log} {JOB}="${{{self.id}}}"', *self.setup]
+        log = f'{shlex.quote(str(_logs(premises)))}/"{_log(name)}"'
+        # The shell writes the log, since batch systems differ in what a directive may say of a path with a space.
+        return [*exports, f'export {LOG}={log} {JOB}="${{{self.id}}}"', f'exec >>"${{{LOG}}}" 2>&1', *self.setup]
+
+    def _job(self) -> dict[str, Any]:
+        """Return what the class of dask-jobqueue is told of a job beside what all batch systems have in common."""
+        job = self.job()
+        return {**job, "job_extra_directives": [*job["job_extra_directives"], "-o /dev/null", "-e /dev/null"]}
 
     @abstractmethod
     def job(self) -> dict[str, Any]:
@@ -187,11 +201,19 @@ class JobQueue(Cluster):
         return f"{self.seconds // 3600:02d}:{self.seconds // 60 % 60:02d}:{self.seconds % 60:02d}"
 
 
-def _witness(job_class: type) -> type:
-    """Return a class of jobs of dask-jobqueue that remember why the batch system did not take them."""
+def _job_class(base: type, folder: str) -> type:
+    """Return a class of jobs of dask-jobqueue that quote paths and remember why the batch system did not take them.
 
-    class Witness(job_class):  # type: ignore[misc]
+    ``folder`` is the one that holds all files that a job's command names.
+    """
+
+    class Job(base):  # type: ignore[misc]
         refusal = key = ""
+
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            command: str = self._command_template  # type: ignore[has-type]
+            self._command_template = command.replace(folder, shlex.quote(folder))
 
         async def start(self) -> None:
             try:
@@ -201,7 +223,11 @@ def _witness(job_class: type) -> type:
                 self.key = uuid.uuid4().hex
                 raise
 
-    return Witness
+    return Job
+
+
+def _log(name: str) -> str:
+    return f"temper-{name}.log"
 
 
 def _logs(premises: Premises) -> Path:

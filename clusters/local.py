@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import os
 import shutil
 import tempfile
 import time
@@ -12,11 +13,13 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any
 
+from clusters import without_http
 from core.cluster import LOGS, Cluster, Fate, Premises, exit_in_words
 from core.component import Range
 
 _PATIENCE = 2.0
 """Seconds within which the end of a process is known to its nanny."""
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
 _EXITS: dict[int, int] = {}
 """The exit codes of the workers that this process has had, by process id."""
 
@@ -38,10 +41,16 @@ class Local(Cluster):
     def check(self) -> Iterator[tuple[str, str]]:
         if self.gpus > self.workers:
             yield "gpus", f"{self.workers} workers use no more than {self.workers} of {self.gpus}; raise workers"
+        visible = _visible()
+        if visible is not None and self.gpus > len(visible):
+            yield "gpus", f"expected at most the {len(visible)} that {_VISIBLE} names, received {self.gpus}"
 
     def start(self, premises: Premises) -> Any:
-        from distributed import Scheduler, SpecCluster
+        from distributed import SpecCluster
+        from distributed.security import Security
 
+        # Whoever reaches the port of a scheduler runs code on its workers: on this machine, every other user would.
+        guarded = {"protocol": "tls", "security": Security.temporary(), "host": "127.0.0.1"}
         folder = str(premises.folder)
         nanny = _nanny()
         workers = {
@@ -53,13 +62,15 @@ class Local(Cluster):
                     "env": {**premises.environment, **self._share(number), LOGS: _logs()},
                     "local_directory": folder,
                     "silence_logs": logging.CRITICAL,
-                    "host": "127.0.0.1",
+                    "worker_class": without_http.Worker,
+                    **guarded,
                 },
             }
             for number in range(self.workers)
         }
-        scheduler = {"cls": Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard": False}}
-        return SpecCluster(workers=workers, scheduler=scheduler, silence_logs=logging.CRITICAL)
+        scheduler = {"cls": without_http.Scheduler, "options": {"port": 0, "dashboard": False, **guarded}}
+        security = guarded["security"]
+        return SpecCluster(workers=workers, scheduler=scheduler, security=security, silence_logs=logging.CRITICAL)
 
     def fate(self, worker: Mapping[str, Any]) -> Fate:
         pid, deadline = int(worker["pid"]), time.monotonic() + _PATIENCE
@@ -71,10 +82,16 @@ class Local(Cluster):
         """Return the variables that give a worker its share of the GPUs."""
         share: dict[str, str] = {}
         if self.gpus:
-            share["CUDA_VISIBLE_DEVICES"] = str(number % self.gpus)
+            share[_VISIBLE] = (_visible() or list(map(str, range(self.gpus))))[number % self.gpus]
         if self.gpus < self.workers:
             share |= {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
         return share
+
+
+def _visible() -> list[str] | None:
+    """Return the GPUs that the runner may use, by number or name; ``None`` if nothing limits them."""
+    named = os.environ.get(_VISIBLE)
+    return None if named is None else [name.strip() for name in named.split(",") if name.strip()]
 
 
 @cache

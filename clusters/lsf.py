@@ -19,7 +19,6 @@ class LSF(JobQueue):
     tag = "lsf"
     queue_class = "LSFCluster"
     id = "LSB_JOBID"
-    log = "temper-${LSB_JOBID}.err"
     submit = "bsub"
     array = '#BSUB -J "temper[1-{count}]"\n#BSUB -Q 130'
     index = "LSB_JOBINDEX"

@@ -18,7 +18,6 @@ class PBS(JobQueue):
     tag = "pbs"
     queue_class = "PBSCluster"
     id = "PBS_JOBID"
-    log = "${PBS_JOBID}.ER"
     submit = "qsub"
     array = "#PBS -J 1-{count}\n#PBS -r y"
     index = "PBS_ARRAY_INDEX"

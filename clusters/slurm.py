@@ -43,11 +43,10 @@ class Slurm(JobQueue):
     tag = "slurm"
     queue_class = "SLURMCluster"
     id = "SLURM_JOB_ID"
-    log = "temper-${SLURM_JOB_ID}.err"
     submit = "sbatch"
     # A worker that is put back into the queue would come to a runner that has replaced it.
     alone = ("--no-requeue",)
-    array = "#SBATCH --array=1-{count}\n#SBATCH --requeue\n#SBATCH --open-mode=append"
+    array = "#SBATCH --array=1-{count}\n#SBATCH --requeue"
     index = "SLURM_ARRAY_TASK_ID"
     again = 'scontrol requeue "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"'
 

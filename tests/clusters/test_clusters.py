@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
+import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
+from clusters.jobqueue import JobQueue, _job_class
 from clusters.local import Local
+from clusters.sge import SGE
 from clusters.slurm import Slurm
 from core.cluster import Cluster, Fate, Premises
 from core.faults import SpecError
@@ -105,7 +110,7 @@ def test_an_array_job_says_what_the_file_says(run: Run, write: Write, tmp_path: 
     [
         ("pbs", ["#PBS -l select=1:ncpus=4:mem=16gb", "#PBS -l walltime=04:00:00", "#PBS -J 1-8"]),
         ("lsf", ["#BSUB -n 4", "#BSUB -W 04:00", "#BSUB -wa TERM -wt 2", '#BSUB -J "temper[1-8]"', "#BSUB -Q 130"]),
-        ("sge", ["#$ -l h_vmem=16G", "#$ -l h_rt=04:00:00", "#$ -notify", "#$ -pe smp 4", "#$ -t 1-8"]),
+        ("sge", ["#$ -l h_vmem=4G", "#$ -l h_rt=04:00:00", "#$ -notify", "#$ -pe smp 4", "#$ -t 1-8"]),
     ],
 )
 def test_other_batch_systems(run: Run, write: Write, system: str, wanted: list[str]) -> None:
@@ -149,6 +154,114 @@ def test_gpus_are_shared_out_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert {environment["A"] for environment in environments} == {"b"}
     Local(workers=2).start(Premises(tmp_path, {}))
     assert all("CUDA_VISIBLE_DEVICES" not in worker["options"]["env"] for worker in started["workers"].values())
+
+
+@pytest.mark.parametrize(
+    ("memory", "cores", "wanted"),
+    [("16GB", 1, "16G"), ("16GB", 4, "4G"), ("10GB", 4, "2560M"), ("1.5TiB", 2, "768G"), ("1GB", 3, "342M"), ("7KB", 2, "4K")],
+)  # fmt: skip
+def test_grid_engine_counts_memory_by_the_slot(memory: str, cores: int, wanted: str) -> None:
+    job = SGE(workers=1, memory=memory, cores=cores, walltime="01:00:00").job()
+    assert job["resource_spec"] == f"h_vmem={wanted}"
+
+
+@pytest.mark.parametrize(
+    ("visible", "shares"), [("2,3", ["2", "3", "2"]), ("GPU-a, GPU-b", ["GPU-a", "GPU-b", "GPU-a"])]
+)
+def test_only_the_gpus_that_the_runner_may_use_are_shared_out(
+    visible: str, shares: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    started: dict[str, Any] = {}
+    monkeypatch.setattr("distributed.SpecCluster", lambda **options: started.update(options))
+    Local(workers=3, gpus=2).start(Premises(tmp_path, {}))
+    environments = [worker["options"]["env"] for worker in started["workers"].values()]
+    assert [environment["CUDA_VISIBLE_DEVICES"] for environment in environments] == shares
+
+
+@pytest.mark.parametrize("visible", ["5", "", "GPU-a"])
+def test_more_gpus_than_the_runner_may_use(
+    visible: str, run: Run, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    code, said = run(write("name: a\ndatasets: {d: {type: plain}}"), "--jobs", "2", "--gpus", "2")
+    assert code == 2
+    assert "that CUDA_VISIBLE_DEVICES names, received 2" in said
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("partition", "a\nrm -rf x"), ("account", "a\tb"), ("options", ("--x", "a\n#SBATCH b")), ("interface", "\x1b[1m")],
+)
+def test_a_directive_is_one_line(field: str, value: Any) -> None:
+    slurm = Slurm(workers=1, memory="1GB", walltime="01:00:00", **{field: value})
+    assert [found for found, _ in slurm.check()] == [field]
+
+
+@pytest.mark.parametrize("system", ["slurm", "pbs", "lsf", "sge"])
+def test_a_folder_with_spaces_and_quotes_breaks_no_job(
+    system: str, catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No directive names it, and the shell reads it as it is, in the jobs of workers and of arrays."""
+    import dask_jobqueue
+
+    folder = tmp_path / 'my results\' "here" $HOME' / ".dask"
+    cluster = load(ROOT / "clusters" / f"{system}.yaml", catalogue)
+    assert isinstance(cluster, JobQueue)
+    premises = Premises(folder, {"A": "b c"})
+    base = getattr(dask_jobqueue, cluster.queue_class).job_cls
+    options = {"local_directory": str(folder), **cluster._common(premises), **cluster._job()}
+    job = _job_class(base, str(folder))(scheduler="tls://h:1", name="w", **options)
+    for script in (job.job_script(), cluster.array_job(["temper", "my file.yaml"], premises) or ""):
+        directives = [line for line in script.splitlines() if line.startswith("#")]
+        assert not [line for line in directives if "my results" in line]
+        assert len([line for line in directives if line.endswith("/dev/null")]) == 2
+        words = [shlex.split(line) for line in script.splitlines() if "my results" in line]
+        assert words
+        assert not [word for line in words for word in line if "my results" in word and "here" not in word]
+        done = subprocess.run(["bash", "-n"], input=script, text=True, check=False)
+        assert done.returncode == 0
+
+
+def test_nobody_else_gets_in_and_nothing_speaks_http(tmp_path: Path) -> None:
+    """Of all ports that the scheduler and a worker open, none answers without the certificate of the run."""
+    from distributed import Client
+
+    before = {connection.laddr for connection in listening()}
+    cluster = Local(workers=1).start(Premises(tmp_path, worker_environment()))
+    try:
+        with Client(cluster, timeout=60) as client:
+            client.wait_for_workers(1, timeout=60)
+            assert client.submit(sum, [1, 2]).result(timeout=60) == 3
+            opened = [connection.laddr for connection in listening() if connection.laddr not in before]
+            assert len(opened) >= 2
+            assert {address.ip for address in opened} == {"127.0.0.1"}
+            for address in opened:
+                assert b"HTTP/" not in answer(address.port, b"GET /metrics HTTP/1.0\r\n\r\n")
+            with pytest.raises((OSError, TimeoutError)):
+                Client(cluster.scheduler_address.replace("tls://", "tcp://"), timeout=2)
+    finally:
+        cluster.close(timeout=20)
+
+
+def worker_environment() -> dict[str, str]:
+    return {"PYTHONPATH": str(ROOT)}
+
+
+def listening() -> list[Any]:
+    """Return what this process and its children listen on."""
+    processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    return [found for p in processes for found in p.net_connections("tcp") if found.status == psutil.CONN_LISTEN]
+
+
+def answer(port: int, said: bytes) -> bytes:
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.settimeout(1)
+        connection.sendall(said)
+        try:
+            return connection.recv(1000)
+        except OSError:
+            return b""
 
 
 def test_a_batch_system_that_is_not_here_is_told(run: Run, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,32 @@
+"""Dask's scheduler and worker without their HTTP servers.
+
+These would listen on all interfaces even without a dashboard and show logs and metrics to everyone, whatever protects the rest. Dask
+names no setting that turns them off (2026.8), so the method that starts them does nothing here.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+WORKER = f"{__name__}.Worker"
+"""The name by which Dask's command line finds the worker."""
+
+
+def __getattr__(name: str) -> Any:
+    """Return ``Scheduler`` or ``Worker``, whose bases are imported only then."""
+    if name not in ("Scheduler", "Worker"):
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    return _without_http(name)
+
+
+@cache
+def _without_http(name: str) -> type:
+    import distributed
+
+    def start_http_server(self: Any, *_: Any, **__: Any) -> None:
+        """Start nothing."""
+
+    # Pickled by name to the process of a worker.
+    members = {"start_http_server": start_http_server, "__module__": __name__, "__qualname__": name}
+    return type(name, (getattr(distributed, name),), members)
