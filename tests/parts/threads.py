@@ -27,7 +27,7 @@ class ThreadsUsed(Evaluation):
     rows = ("examples",)
     columns = ("metric",)
 
-    examples: Annotated[Ref[Examples], "anything"]
+    examples: Annotated[Ref[Examples], "any images"]
 
     def about(self) -> dict[str, str]:
         return {"examples": self.examples.label}
