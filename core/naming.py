@@ -1,10 +1,10 @@
-"""What results call a component that stands inside another: its type, and how it differs from the type's defaults."""
+"""What results call nested components (their type, and how they differ from its defaults) and the values of axes."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from core.component import Component, Ref, fields_of
+from core.component import Component, Plain, Ref, fields_of
 
 
 def named(component: Component) -> str:
@@ -28,3 +28,13 @@ def _text(value: Any) -> str:
             return f"{value:g}"
         case _:
             return str(value)
+
+
+def label(value: Plain) -> str:
+    """Return an axis value as shown: 0.1, 8/255, pgd."""
+    if not isinstance(value, float):
+        return "" if value is None else str(value)
+    # Radii on 8-bit images are meant, and read, as multiples of 1/255.
+    if len(repr(value)) > 8 and abs(value * 255 - round(value * 255)) < 1e-9:
+        return f"{round(value * 255)}/255"
+    return f"{value:.10g}"

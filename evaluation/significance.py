@@ -15,7 +15,7 @@ from core.artefacts import Results, Row
 from core.component import Plain, Ref
 from core.families import Evaluation
 from core.faults import StageError, nearest
-from core.report.cells import label
+from core.naming import label
 from core.run import Measured, Run
 from core.statistics import difference_interval, mean_interval
 

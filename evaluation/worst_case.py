@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from core.artefacts import Examples
 from core.classifier import Classifier
-from core.report.cells import label
+from core.naming import label
 from core.run import Origin
 from core.threat import ThreatModel
 

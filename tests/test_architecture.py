@@ -21,7 +21,7 @@ FRAMEWORKS = {"tensorflow", "keras", "torch", "jax", "art", "diffusers", "transf
 HEAVY = FRAMEWORKS | {"pandas", "matplotlib", "sklearn", "scipy", "dask", "distributed", "jinja2", "PIL"}
 AT_ONCE = {"numpy", "yaml", "jsonschema", "referencing", "rich", "psutil"}
 """Packages that a module of core may import as it is imported; everything else is imported where it is used."""
-MACHINERY = ("core.language", "core.running", "core.storage")
+MACHINERY = ("core.language", "core.report", "core.running", "core.storage")
 LONGEST = 300
 LONG = {"benchmarks/faults.py"}
 """Longer than that, and to be divided."""

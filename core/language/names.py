@@ -9,7 +9,7 @@ from core.component import Plain
 from core.faults import KeyPath
 from core.language.build import fraction
 from core.language.smoke import SUFFIX
-from core.report.cells import label
+from core.naming import label
 
 FILES = ("classes", "expected", "failures", "results")
 """What CSV files beside the tables are called, without their ending."""

@@ -8,7 +8,6 @@ from math import isfinite, isnan
 from statistics import fmean, stdev
 from typing import Any
 
-from core.component import Plain
 from core.report.spec import CellFormat
 from core.statistics import mean_interval
 
@@ -154,13 +153,3 @@ def with_unit(metric: str, unit: str, percent: bool) -> str:
     """Return a metric with its unit in brackets, unless its name says it: ``accuracy (%)``, ``cpu_seconds``."""
     shown = "%" if percent and unit == "proportion" else _UNIT_SYMBOLS.get(unit, unit)
     return f"{metric} ({shown})" if shown and unit not in metric else metric
-
-
-def label(value: Plain) -> str:
-    """Return an axis value as shown: 0.1, 8/255, pgd."""
-    if not isinstance(value, float):
-        return "" if value is None else str(value)
-    # Radii on 8-bit images are meant, and read, as multiples of 1/255.
-    if len(repr(value)) > 8 and abs(value * 255 - round(value * 255)) < 1e-9:
-        return f"{round(value * 255)}/255"
-    return f"{value:.10g}"

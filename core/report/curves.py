@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from core.naming import label
 from core.report.canvas import DASHES, MARKERS, PALETTE
-from core.report.cells import Cell, label
+from core.report.cells import Cell
 from core.report.matrix import Key, Matrix
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from core.component import Plain
-from core.report.cells import Cell, label
+from core.naming import label
+from core.report.cells import Cell
 from core.report.check import by_level
 from core.report.matrix import Key, Matrix
 from core.report.spec import ExpectedSpec, Labels

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from core.component import Plain
-from core.report.cells import Cell, label, span, with_unit
+from core.naming import label
+from core.report.cells import Cell, span, with_unit
 from core.report.spec import SMOKE, TableSpec
 
 Key = tuple[Plain, ...]

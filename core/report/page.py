@@ -11,8 +11,9 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from core.naming import label
 from core.report.canvas import DPI
-from core.report.cells import Cell, label, number
+from core.report.cells import Cell, number
 from core.report.expected import Outcome, verdict
 from core.report.matrix import Key, Matrix
 from core.report.pictures import Drawn

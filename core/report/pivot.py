@@ -9,7 +9,8 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from core.component import Plain
-from core.report.cells import NOT_MEASURED, Cell, label, missing
+from core.naming import label
+from core.report.cells import NOT_MEASURED, Cell, missing
 from core.report.matrix import Key, Matrix
 from core.report.spec import LEVELS, Experiment, TableSpec
 

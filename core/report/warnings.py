@@ -8,7 +8,8 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from core.component import Plain
-from core.report.cells import label, missing
+from core.naming import label
+from core.report.cells import missing
 from core.report.spec import Experiment
 
 if TYPE_CHECKING:

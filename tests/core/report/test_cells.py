@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.report.cells import NOT_MEASURED, Cell, label, missing, number, span, with_unit
+from core.naming import label
+from core.report.cells import NOT_MEASURED, Cell, missing, number, span, with_unit
 
 
 def rows(*values: float, unit: str = "proportion", n: int = 100) -> list[dict[str, Any]]:

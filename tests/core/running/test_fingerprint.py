@@ -279,7 +279,8 @@ def test_code_that_is_not_imported_does_not_count(user: Path, fingerprint: Calla
 
 VOCABULARY = {
     "core", "core.artefacts", "core.backend", "core.classifier", "core.component", "core.networks",
-    "core.networks.gradients", "core.networks.programs", "core.networks.rewire", "core.statistics",
+    "core.networks.copies", "core.networks.finite", "core.networks.gradients", "core.networks.log_probabilities",
+    "core.networks.programs", "core.networks.rewire", "core.statistics", "core.threads",
 }  # fmt: skip
 STAGES = VOCABULARY | {"core.families", "core.run", "core.stage"}
 
@@ -295,7 +296,9 @@ STAGES = VOCABULARY | {"core.families", "core.run", "core.stage"}
         ),
         (
             "generators.gradient",
-            STAGES | {"core.attack", "core.threat", "generators", "generators.ball", "generators.gradient"},
+            STAGES
+            | {"core.attack", "core.batchwise", "core.threat"}
+            | {"generators", "generators.ball", "generators.gradient", "generators.streams"},
         ),
         (
             "evaluation.coverage.nc",
