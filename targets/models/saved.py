@@ -109,11 +109,13 @@ class Saved(Target):
         saved = self._file.load()
         try:
             check_weights(saved)
-            model = self._behind_conventions(to_logits(saved), data.info)
+            logits = to_logits(saved)
+            model = self._behind_conventions(logits, data.info)
             classifier, rescored = Classifier(model), rescores(saved)
             if classifier.num_classes != data.info.num_classes:
                 raise StageError(f"expected {data.info.num_classes} outputs, received {classifier.num_classes}")
-            if are_probabilities(classifier.logits(_some(data))):
+            # What a softmax was taken from are logits, whatever they look like.
+            if logits is saved and are_probabilities(classifier.logits(_some(data))):
                 classifier, rescored = Classifier(logarithm_of(classifier.model)), True
         except StageError as error:
             raise StageError(f"{self.path}: {error}") from None

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from core.artefacts import DataInfo, Examples
+from core.artefacts import Examples
 from core.classifier import Classifier
 from core.component import Ref
 from core.run import Run
 from targets.models.saved import Saved
+from tests.targets.models.support import blank
 
 NETWORKS = ("8_20", *(pytest.param(name, marks=pytest.mark.long) for name in ("5_30", "6_25")))
 SYNTHESISED: dict[str, dict[str, list[float]]] = {
@@ -49,7 +49,7 @@ def network(shared: Path, name: str) -> Classifier:
         architecture=str(path.with_suffix(".json")),
         channels_first=True,
     )
-    data = SimpleNamespace(info=DataInfo((28, 28, 1), tuple("0123456789")))
+    data = blank((28, 28, 1), 10)
     return target.produce(Run(name, 0, None, lambda ref: data, lambda ref: {}, lambda *_: None))
 
 

@@ -31,7 +31,7 @@ evaluate:
   scaled: {type: shade, examples: [one, $source], scale: $scale}
 """
 
-WORKS, GOLDEN = 120, "9ac91f795543abbb790c8cc5"
+WORKS, GOLDEN = 120, "bba543ffc31d2ca81f6043fa"
 """As they were when every work was made on its own. Another digest means that all stores are made anew."""
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import pytest
 
 from core.adequacy.coverage import Coverage, Criterion
 from core.adequacy.material import Material
-from core.artefacts import DataInfo, Examples
+from core.artefacts import Examples
 from core.component import Ref
 from core.preparations.observation import observe
 from core.run import Run
@@ -23,6 +22,7 @@ from evaluation.coverage.ssc import SSC
 from evaluation.coverage.surprise import DSC, LSC
 from evaluation.coverage.tknc import TKNC
 from targets.models.saved import Saved
+from tests.targets.models.support import blank
 
 pytestmark = [pytest.mark.shared, pytest.mark.slow]
 
@@ -43,7 +43,7 @@ def published(shared: Path) -> tuple[Material, Any]:
     """The network with its training images, and what it computes of the test images."""
     path = shared / "models" / "deepimportance" / "LeNet5.h5"
     target = Saved(dataset=Ref("mnist"), path=str(path), architecture=str(path.with_suffix(".json")))
-    data = SimpleNamespace(info=DataInfo((28, 28, 1), tuple("0123456789")))
+    data = blank((28, 28, 1), 10)
     classifier = target.produce(Run("lenet", 0, None, lambda ref: data, lambda ref: {}, lambda *_: None))
     train = images(shared, "train")
     seen = observe(classifier, train.x)
