@@ -10,12 +10,15 @@ from core.component import Component, fields_of
 from core.dataset import Dataset
 from core.language.build import plain
 from core.language.experiment import Experiment, StageSpec
+from core.language.references import reference_faults
 
 TINY: Mapping[str, int] = {
     "train_size": 200, "test_size": 50, "epochs": 1, "max_iter": 2, "num_random_init": 1, "train_steps": 20, "steps": 4,
     "iterations": 1, "seed_count": 20, "mutants": 2000,
 }  # fmt: skip
 """The largest value each of these parameters has in a smoke run, wherever it occurs."""
+LARGEST_SIDE = 96
+"""Pixels that images are scaled to at most, if the file scales them and all that read them take ones so small."""
 SUFFIX = ".smoke"
 """What the name of a smoke run ends in."""
 
@@ -26,16 +29,29 @@ def shrink(experiment: Experiment) -> Experiment:
     Its parameters are part of every fingerprint and its name differs, so its artefacts and tables never mix with
     those of the real run. Published numbers are not expected of it.
     """
-    return replace(
-        experiment,
-        name=f"{experiment.name}{SUFFIX}",
-        seeds=experiment.seeds[:1],
-        axes={name: values[:1] for name, values in experiment.axes.items()},
-        stages={name: replace(spec, raw=_tiny(spec, experiment)) for name, spec in experiment.stages.items()},
-        tables=tuple(replace(table, where=_kept(table.where, experiment)) for table in experiment.tables),
-        expected=(),
-        smoke=True,
+    return _on_smaller_images(
+        replace(
+            experiment,
+            name=f"{experiment.name}{SUFFIX}",
+            seeds=experiment.seeds[:1],
+            axes={name: values[:1] for name, values in experiment.axes.items()},
+            stages={name: replace(spec, raw=_tiny(spec, experiment)) for name, spec in experiment.stages.items()},
+            tables=tuple(replace(table, where=_kept(table.where, experiment)) for table in experiment.tables),
+            expected=(),
+            smoke=True,
+        )
     )
+
+
+def _on_smaller_images(experiment: Experiment) -> Experiment:
+    """Return the experiment on images of ``LARGEST_SIDE``, or the experiment itself where something does not take these."""
+    scaled = {
+        name: replace(spec, raw={**spec.raw, "resize": LARGEST_SIDE})
+        for name, spec in experiment.stages.items()
+        if issubclass(spec.cls, Dataset) and isinstance(side := spec.raw.get("resize"), int) and side > LARGEST_SIDE
+    }
+    smaller = replace(experiment, stages={**experiment.stages, **scaled})
+    return experiment if any(reference_faults(smaller, known=smaller.stages)) else smaller
 
 
 def _tiny(spec: StageSpec, experiment: Experiment) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
@@ -15,7 +15,7 @@ from core.artefacts import Artefact, Examples, read_json, write_json
 from core.component import Component, Range, Ref
 from core.run import Run
 from core.stage import Preparation
-from generators.diffusion.canvas import Canvas
+from generators.diffusion.canvas import SMALLEST, Canvas
 from generators.diffusion.network import GROUP, build, shipped
 from generators.diffusion.training import Plan, Training
 
@@ -87,6 +87,16 @@ class Learning(Component):
     def check(self) -> Iterator[tuple[str, str]]:
         if wrong := [count for count in self.channels if count < GROUP or count % GROUP]:
             yield "channels", f"expected multiples of {GROUP}, received {wrong[0]}"
+
+    def for_smoke(self) -> Self:
+        """Return the smallest denoiser there is: a step of one of the default size takes seconds on a CPU."""
+        return replace(
+            self,
+            size=SMALLEST,
+            channels=(GROUP, 2 * GROUP),
+            attention=False,
+            train_batch_size=min(self.train_batch_size, GROUP),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
+from core.language import smoke
 from core.language.experiment import Experiment
 from core.language.smoke import shrink
 
@@ -33,7 +36,9 @@ def test_work_of_nested_components_is_cut_short(experiment: Callable[..., Experi
     fuzzer = small.stages["painted"].raw
     assert (fuzzer["iterations"], fuzzer["seed_count"]) == (1, 20)
     painter = fuzzer["augmenter"]["backend"]
-    assert painter == {"type": "ddpm", "steps": 3, "train_batch_size": 7, "train_steps": 20}
+    assert painter == {
+        "type": "ddpm", "size": 8, "channels": [8, 16], "attention": False, "steps": 3, "train_batch_size": 7, "train_steps": 20,
+    }  # fmt: skip
     assert fuzzer["guidance"] == [{"type": "nc"}, {"type": "kmnc"}]
     assert fuzzer["seeds"] == {"type": "random"}
     assert next(small.components("painted"))
@@ -73,3 +78,30 @@ def test_gates_of_realism_are_open_since_nothing_learnt_enough_to_pass_them(
     assert ssim == {"type": "ssim", "min": -1}
     assert judge == {"type": "judge", "model": "other", "min": 0}
     assert distance == {"type": "feature_distance", "model": "other", "quantile": 0.9, "max": 1e9}
+
+
+SCALED = """
+name: scaled
+datasets:
+  small: {type: digits, resize: 48}
+  large: {type: digits, resize: 224}
+  plain: {type: digits}
+targets:
+  a: {type: dense, dataset: small}
+  b: {type: dense, dataset: large}
+  c: {type: dense, dataset: plain}
+"""
+
+
+def test_images_that_are_scaled_up_are_scaled_to_fewer_pixels(experiment: Callable[..., Experiment]) -> None:
+    stages = shrink(experiment(SCALED)).stages
+    assert [stages[name].raw.get("resize") for name in ("small", "large", "plain")] == [48, 96, None]
+
+
+def test_images_stay_large_for_a_network_that_takes_no_smaller_ones(
+    experiment: Callable[..., Experiment], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(smoke, "LARGEST_SIDE", 64)
+    assert shrink(experiment(SCALED)).stages["large"].raw["resize"] == 64
+    with_leafnet = shrink(experiment(f"{SCALED}  d: {{type: leafnet, dataset: large}}\n"))
+    assert with_leafnet.stages["large"].raw["resize"] == 224
