@@ -7,6 +7,7 @@ import hashlib
 import importlib.util
 import sys
 from collections.abc import Iterator
+from functools import lru_cache
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any, TypeVar
@@ -41,16 +42,20 @@ def parse(path: Path, module: str) -> dict[str, Any]:
     Comments, formatting, docstrings, the descriptions of parameters, the wording of exceptions and imports for type checkers do
     not count.
     """
+    content = path.read_bytes()
     if path.suffix != ".py":  # compiled
-        return {"digest": hashlib.sha256(path.read_bytes()).hexdigest(), "imports": []}
-    tree = _Essence().visit(ast.parse(path.read_bytes()))
+        return {"digest": hashlib.sha256(content).hexdigest(), "imports": []}
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    digest, imports = _parsed(content, module, package)
+    return {"digest": digest, "imports": list(imports)}
+
+
+@lru_cache(maxsize=1024)  # asked again by every session of a process, each of which has a memory of its own
+def _parsed(content: bytes, module: str, package: str) -> tuple[str, tuple[str, ...]]:
+    tree = _Essence().visit(ast.parse(content))
     imports = {part for name in _imported(tree, package) if not _is_library(name) for part in with_packages(name)}
     # What cannot be found now is kept: it may be found by a later run.
-    return {
-        "digest": hashlib.sha256(ast.dump(tree).encode()).hexdigest(),
-        "imports": sorted(imports - {module}),
-    }
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), tuple(sorted(imports - {module}))
 
 
 def is_plumbing(module: str) -> bool:
