@@ -329,6 +329,8 @@ def values(leaf: type[Component], folder: Path, stages: dict[type, str]) -> dict
             chosen[field.name] = _guess(field, field.kind, folder, stages)
         elif field.name in TINY and isinstance(field.default, int) and field.default > TINY[field.name]:
             chosen[field.name] = TINY[field.name]
+        elif field.name == "width" and isinstance(field.default, float):  # of a published network
+            chosen[field.name] = 0.1
     return chosen | (ARGUMENTS[leaf.tag](folder) if leaf.tag in ARGUMENTS else {})
 
 

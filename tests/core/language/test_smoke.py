@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -105,3 +106,23 @@ def test_images_stay_large_for_a_network_that_takes_no_smaller_ones(
     assert shrink(experiment(SCALED)).stages["large"].raw["resize"] == 64
     with_leafnet = shrink(experiment(f"{SCALED}  d: {{type: leafnet, dataset: large}}\n"))
     assert with_leafnet.stages["large"].raw["resize"] == 224
+
+
+NETWORKS = """
+name: networks
+datasets:
+  data: {type: digits, resize: 32}
+targets:
+  published: {type: vgg16, dataset: data}
+  narrow: {type: resnet18, dataset: data, width: 0.05}
+  given: {type: vgg16, dataset: data, initial_weights: WEIGHTS, epochs: 0}
+"""
+
+
+def test_networks_are_narrow_unless_their_weights_are_given(
+    experiment: Callable[..., Experiment], tmp_path: Path
+) -> None:
+    (tmp_path / "weights.h5").touch()
+    small = shrink(experiment(NETWORKS.replace("WEIGHTS", str(tmp_path / "weights.h5"))))
+    widths = [component.width for name in ("published", "narrow", "given") for component in small.components(name)]
+    assert widths == [0.125, 0.05, 1.0]
