@@ -119,7 +119,7 @@ CONVOLUTION = """
 name: threaded
 seeds: [1, 2]
 datasets:
-  digits: {type: digits, train_size: 300, test_size: 100}
+  digits: {type: digits, resize: 20, train_size: 300, test_size: 100}
 targets:
   net: {type: convnet, dataset: digits, epochs: 3}
 generate:
