@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from core.artefacts import Results, Row
 from core.component import Plain, Ref
 from core.families import Evaluation
-from core.faults import StageError, nearest
+from core.faults import StageError, TooLittleLearnt, nearest
 from core.run import Measured, Run
 
 INPUTS = "inputs"
@@ -76,7 +76,7 @@ class CurveSummary(Evaluation):
         rows = run.gather(self.of)
         curves = _curves(rows, self.metric, self.along)
         if not curves:
-            raise StageError(f"metric: '{self.of}' measured no '{self.metric}' along '{self.along}' here")
+            raise TooLittleLearnt(f"metric: '{self.of}' measured no '{self.metric}' along '{self.along}' here")
         inputs = _curves(rows, INPUTS, self.along)
         decisive = _curves(run.gather(self.select_by), self.metric, self.along) if self.select_by else {}
         for about, curve in curves.items():

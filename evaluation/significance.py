@@ -14,7 +14,7 @@ from core import comparison
 from core.artefacts import Results, Row
 from core.component import Plain, Ref
 from core.families import Evaluation
-from core.faults import StageError, nearest
+from core.faults import StageError, TooLittleLearnt, nearest
 from core.naming import label
 from core.run import Measured, Run
 from core.statistics import difference_interval, mean_interval
@@ -82,7 +82,10 @@ class Significance(Evaluation):
     def measure(self, run: Run) -> Iterable[Row]:
         rows = [m for m in run.gather(self.of) if m.row.metric == self.metric]
         if not rows:
-            raise StageError(f"metric: '{self.of}' measured no '{self.metric}' here; compare a metric that it gave")
+            # The evaluation declares the metric, but this once there was nothing to take it of.
+            raise TooLittleLearnt(
+                f"metric: '{self.of}' measured no '{self.metric}' here; compare a metric that it gave"
+            )
         for about, samples in self._samples(rows).items():
             pairs = [_Pair.of(a, b, samples) for a, b in self._pairs(list(samples))]
             yield from self._compared(pairs, dict(about), rows[0].row.unit)

@@ -14,9 +14,9 @@ from core.language.references import reference_faults
 
 TINY: Mapping[str, int] = {
     "train_size": 200, "test_size": 50, "epochs": 1, "max_iter": 2, "num_random_init": 1, "train_steps": 20, "steps": 4,
-    "iterations": 1, "seed_count": 20, "mutants": 2000,
+    "iterations": 1, "seed_count": 20, "mutants": 500, "reduced": 3, "reduced_epochs": 1, "binary_search_steps": 1, "samples": 20,
 }  # fmt: skip
-"""The largest value each of these parameters has in a smoke run, wherever it occurs."""
+"""The largest value each of these parameters has in a smoke run, wherever it occurs: as a field or in a mapping of values."""
 LARGEST_SIDE = 96
 """Pixels that images are scaled to at most, if the file scales them and all that read them take ones so small."""
 SUFFIX = ".smoke"
@@ -76,11 +76,21 @@ def _cut(component: Component, raw: Mapping[str, Any], limits: Mapping[str, int]
             cut[field.name] = _cut(value, written or plain(value), limits)
         elif isinstance(value, tuple) and any(isinstance(item, Component) for item in value):
             cut[field.name] = [_cut(*pair, limits) for pair in zip(value, written or map(plain, value), strict=True)]
+        elif field.kind.name == "mapping":
+            cut |= {field.name: lowered} if (lowered := _lowered(value, limits)) != value else {}
         elif limits.get(field.name):
             given = raw.get(field.name, field.default)
             if not isinstance(given, int) or given > limits[field.name]:
                 cut[field.name] = limits[field.name]
     return cut
+
+
+def _lowered(values: Mapping[str, Any], limits: Mapping[str, int]) -> dict[str, Any]:
+    """Return plain values by name, none of the numbers above its limit."""
+    return {
+        name: min(value, limits[name]) if isinstance(value, int) and name in limits else value
+        for name, value in values.items()
+    }
 
 
 def _differing(component: Component, other: Component) -> Iterator[str]:

@@ -126,3 +126,26 @@ def test_networks_are_narrow_unless_their_weights_are_given(
     small = shrink(experiment(NETWORKS.replace("WEIGHTS", str(tmp_path / "weights.h5"))))
     widths = [component.width for name in ("published", "narrow", "given") for component in small.components(name)]
     assert widths == [0.125, 0.05, 1.0]
+
+
+MAPPED = """
+name: mapped
+datasets:
+  data: {type: digits}
+targets:
+  model: {type: dense, dataset: data}
+generate:
+  cw:
+    type: art
+    model: model
+    attack: CarliniL2Method
+    params: {max_iter: 20, binary_search_steps: 3, learning_rate: 0.01}
+repair:
+  fixed: {type: apricot, model: model, holdout: data.train}
+"""
+
+
+def test_values_in_a_mapping_are_lowered_too(experiment: Callable[..., Experiment]) -> None:
+    stages = shrink(experiment(MAPPED)).stages
+    assert stages["cw"].raw["params"] == {"max_iter": 2, "binary_search_steps": 1, "learning_rate": 0.01}
+    assert (stages["fixed"].raw["reduced"], stages["fixed"].raw["reduced_epochs"]) == (3, 1)
