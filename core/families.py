@@ -28,12 +28,12 @@ class Target(Stage):
 
     dataset: Annotated[Ref[Data], "the data set this model classifies"]
 
-    def doubts(self, made: Artefact, run: Run) -> Iterator[str]:
+    def review(self, made: Artefact, run: Run) -> None:
         assert isinstance(made, Classifier)
         data = run[self.dataset]
         names = data.info.class_names
         if found := doubt_of(made, data.test):
-            yield f"{found.text(names)}. {self.advice(found, names)}"
+            run.remark(f"{found.text(names)}. {self.advice(found, names)}", smoke=False)
 
     def advice(self, found: Doubt, names: Sequence[str]) -> str:
         """Return what to do about a doubt, as a sentence."""
@@ -73,10 +73,11 @@ class Repair(Stage):
     section = "repair"
     produces: ClassVar[type[Classifier]] = Classifier
 
-    def doubts(self, made: Artefact, run: Run) -> Iterator[str]:
+    def review(self, made: Artefact, run: Run) -> None:
         images = getattr(self, "data", None)  # the images it learnt from, if it has learnt
         if isinstance(made, Classifier) and isinstance(images, Ref) and (found := doubt_of(made, run[images])):
-            yield f"{found.text(tuple(map(str, range(made.num_classes))))}, among them those it has learnt from."
+            names = run.origin(images).classes or tuple(map(str, range(made.num_classes)))
+            run.remark(f"{found.text(names)}, among them those it has learnt from.", smoke=False)
 
 
 class Evaluation(Stage):

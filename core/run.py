@@ -58,7 +58,7 @@ class Run:
         part: the part a generator is asked for; ``None`` for every other family.
         seed: the experiment's seed (0 for a deterministic component).
         images: how many images were processed, for the cost report; a component adds to it.
-        remarks: sentences that the report shows among its warnings.
+        remarks: sentences that the report shows among its warnings, each with whether a smoke run shows it.
         checkpoint: where a long work keeps its state, and finds it again after a kill.
     """
 
@@ -78,7 +78,7 @@ class Run:
         self.stage, self.seed, self.part = stage, seed, part
         self.stream = stage if stream is None else stream
         self.images = 0
-        self.remarks: list[str] = []
+        self.remarks: dict[str, bool] = {}
         self.checkpoint = Checkpoint() if checkpoint is None else checkpoint
         self._load, self._cost, self._progress, self._gather = load, cost, progress, gather
         self._origin = origin
@@ -119,10 +119,12 @@ class Run:
         """Report that ``done`` of ``total`` units (images, epochs, ...) are finished."""
         self._progress(done, total, unit)
 
-    def remark(self, sentence: str) -> None:
-        """Have the report warn of something about this stage's artefact that its reader must know."""
-        if sentence not in self.remarks:
-            self.remarks.append(sentence)
+    def remark(self, sentence: str, *, smoke: bool = True) -> None:
+        """Have the report warn of something about this stage's artefact that its reader must know.
+
+        ``smoke`` is whether smoke runs say it: not what only a model can do that has learnt.
+        """
+        self.remarks[sentence] = smoke
 
     def rng(self, purpose: str = "") -> np.random.Generator:
         """Return the stage's random stream, or a separate one for a ``purpose``.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 from core.artefacts import Artefact
@@ -46,9 +46,8 @@ class Stage(Component):
     def produce(self, run: Run) -> Artefact:
         """Do the work and return the artefact."""
 
-    def doubts(self, made: Artefact, run: Run) -> Iterator[str]:
-        """Yield what a user should know before trusting the artefact ``produce`` has made; the report warns of it."""
-        yield from ()
+    def review(self, made: Artefact, run: Run) -> None:
+        """Remark (``run.remark``) on the artefact that ``produce`` returned; its code is not part of the fingerprint."""
 
 
 class Preparation(Stage):

@@ -14,21 +14,9 @@ import numpy as np
 
 from core import backend
 from core.networks.copies import inherit, like
+from core.networks.operations import activation, changes_nothing, fuses, keeps_largest, made_by
 from core.networks.programs import Tensor
 
-UNCHANGED = (
-    "ActivityRegularization",
-    "AlphaDropout",
-    "Cast",
-    "Dropout",
-    "GaussianDropout",
-    "GaussianNoise",
-    "Identity",
-    "SpatialDropout1D",
-    "SpatialDropout2D",
-    "StopGradient",
-)
-"""Layers and operations that return what they are given when nothing is trained."""
 _SELECTING = (
     "Concatenate",
     "Cropping2D",
@@ -38,6 +26,7 @@ _SELECTING = (
     "GlobalMaxPooling2D",
     "Max",
     "MaxPooling2D",
+    "Min",
     "Permute",
     "RepeatVector",
     "Reshape",
@@ -48,55 +37,7 @@ _SELECTING = (
 """Those whose outputs are among their inputs, each chosen by its place or its rank: they commute with the logarithm."""
 
 
-_ACTIVATIONS: Mapping[str, str] = {
-    "ELU": "ELU",
-    "Elu": "elu",
-    "Exp": "exponential",
-    "Gelu": "gelu",
-    "HardSigmoid": "hard_sigmoid",
-    "LeakyReLU": "LeakyReLU",
-    "LeakyRelu": "leaky_relu",
-    "PReLU": "PReLU",
-    "ReLU": "ReLU",
-    "Relu": "relu",
-    "Relu6": "relu6",
-    "Selu": "selu",
-    "Sigmoid": "sigmoid",
-    "Silu": "silu",
-    "Softmax": "softmax",
-    "Softplus": "softplus",
-    "Softsign": "softsign",
-    "Sparsemax": "sparsemax",
-    "Tanh": "tanh",
-}
-"""Layers and operations that are activations, and what they are called."""
-
-
-def made_by(tensor: Tensor) -> tuple[Any, list[Any]]:
-    """Return the layer or operation that makes a symbolic tensor, and its operands, tensors and constants, in order."""
-    history = tensor._keras_history
-    node = history.operation._inbound_nodes[history.node_index]
-    return history.operation, backend.keras().tree.flatten(node.arguments.args)
-
-
-def activation(operation: Any) -> str:
-    """Return the name of the activation that a layer or operation ends in; ``linear`` where it has none."""
-    kind = type(operation).__name__
-    if kind in _ACTIVATIONS:
-        return _ACTIVATIONS[kind]
-    if kind != "Activation" and not _fuses(operation):
-        return "linear"
-    function = operation.activation
-    if isinstance(function, backend.keras().layers.Layer):
-        return activation(function)
-    return "linear" if function is None else str(getattr(function, "__name__", function))
-
-
-def _fuses(operation: Any) -> bool:
-    """Return whether an operation is a layer with weights that applies an activation to its output."""
-    layers = backend.keras().layers
-    named = isinstance(operation, layers.Layer) and getattr(operation, "activation", None) is not None
-    return named and bool(operation.weights) and not isinstance(operation, layers.RNN)
+_LOW = -15.0
 
 
 class Logarithm:
@@ -120,7 +61,7 @@ class Logarithm:
 
     def before_activation(self, operation: Any, operands: list[Any]) -> Tensor:
         """Return the tensor that an operation's activation is applied to."""
-        if not _fuses(operation):
+        if not fuses(operation):
             return operands[0]
         if (linear := self._twins.get(id(operation))) is not None:
             return linear(operands[0])
@@ -142,10 +83,20 @@ class Logarithm:
             case "sigmoid":
                 self.sigmoids.append(operation.name)
                 return keras.ops.log_sigmoid(self.before_activation(operation, operands))
+            case "softplus":
+                z = self.before_activation(operation, operands)
+                # Far below 0 the softplus is the exponential, which float32 rounds to 0.
+                return keras.ops.where(z < _LOW, z, keras.ops.log(keras.ops.softplus(keras.ops.maximum(z, _LOW))))
             case "exponential":
                 return self.before_activation(operation, operands)
-        if kind in UNCHANGED or (kind == "Activation" and activation(operation) == "linear"):
+        if changes_nothing(operation):
             return self.of(operands[0])
+        if kind == "Clip":
+            return self.of(operands[0]) if keeps_largest(operation, tensor.shape[-1]) else None
+        if kind in ("GetItem", "Take"):
+            return self._chosen(tensor)
+        if kind in ("Rescaling", "Subtract") and (argument := _taken_from_1(operation, operands)) is not None:
+            return self._complement(argument)
         if kind not in (*_SELECTING, *_RULES):
             return None
         logs = [self._operand(operand) for operand in operands]
@@ -164,6 +115,25 @@ class Logarithm:
         value = np.asarray(operand, np.float32) if np.ndim(operand) == 0 or hasattr(operand, "dtype") else None
         return np.log(value) if value is not None and (value > 0).all() else None
 
+    def _chosen(self, tensor: Tensor) -> Tensor | None:
+        """Return the logarithm of what an index takes out of a tensor."""
+        operation = tensor._keras_history.operation
+        argument, index = operation._inbound_nodes[tensor._keras_history.node_index].arguments.args
+        logs = self.of(argument)
+        if logs is None or type(operation).__name__ == "GetItem":
+            return None if logs is None else logs[index]
+        return backend.keras().ops.take(logs, index, axis=operation.axis)
+
+    def _complement(self, tensor: Tensor) -> Tensor | None:
+        """Return the logarithm of 1 - p, for a sigmoid p."""
+        operation, operands = made_by(tensor)
+        if changes_nothing(operation):
+            return self._complement(operands[0])
+        if activation(operation) != "sigmoid":
+            return None
+        self.sigmoids.append(operation.name)
+        return backend.keras().ops.log_sigmoid(-self.before_activation(operation, operands))
+
     def _of_model(self, model: Any, operands: list[Any]) -> Tensor | None:
         if len(model.inputs) != 1 or len(model.outputs) != 1:
             return None
@@ -172,6 +142,14 @@ class Logarithm:
             self._inner[id(model)] = None if logs is None else backend.keras().Model(model.inputs[0], logs)
         inner = self._inner[id(model)]
         return None if inner is None else inner(operands[0])
+
+
+def _taken_from_1(operation: Any, operands: list[Any]) -> Tensor | None:
+    """Return p of an operation that computes 1 - p; ``None`` where it is another."""
+    if type(operation).__name__ == "Rescaling":
+        return operands[0] if np.all(np.equal(operation.scale, -1)) and np.all(np.equal(operation.offset, 1)) else None
+    is_tensor = backend.keras().utils.is_keras_tensor
+    return operands[1] if not is_tensor(operands[0]) and np.all(np.equal(operands[0], 1)) else None
 
 
 def _sum(operation: Any, logs: list[Any]) -> Tensor | None:
@@ -198,6 +176,24 @@ def _reduced(logs: list[Any], function: Callable[[Any, Any], Tensor]) -> Tensor:
     for value in logs[1:]:
         result = function(result, value)
     return result
+
+
+def _smallest(operation: Any, logs: list[Any]) -> Tensor | None:
+    # An upper bound that only keeps probabilities away from 1 would hide the gradient there.
+    hiding = [
+        isinstance(value, np.ndarray | np.generic) and bool((np.asarray(value) >= log(0.5)).all()) for value in logs
+    ]
+    return _reduced(
+        [value for value, hides in zip(logs, hiding, strict=True) if not hides], backend.keras().ops.minimum
+    )
+
+
+def _power(operation: Any, logs: list[Any]) -> Tensor | None:
+    return logs[0] * np.exp(logs[1]) if isinstance(logs[1], np.ndarray | np.generic) else None
+
+
+def _square(operation: Any, logs: list[Any]) -> Tensor | None:
+    return 2.0 * logs[0]
 
 
 def _quotient(operation: Any, logs: list[Any]) -> Tensor | None:
@@ -242,8 +238,11 @@ _RULES: Mapping[str, Callable[[Any, list[Any]], Tensor | None]] = {
     "GlobalAveragePooling2D": _pooled,
     "Maximum": _largest,
     "Mean": _mean,
+    "Minimum": _smallest,
     "Multiply": _product,
+    "Power": _power,
     "Rescaling": _rescaled,
+    "Square": _square,
     "Sum": _total,
     "TrueDivide": _quotient,
 }

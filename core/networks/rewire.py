@@ -10,7 +10,8 @@ import numpy as np
 from core import backend
 from core.artefacts import Images
 from core.faults import StageError
-from core.networks.log_probabilities import UNCHANGED, Logarithm, activation, made_by
+from core.networks.log_probabilities import Logarithm
+from core.networks.operations import activation, changes_nothing, keeps_largest, made_by
 from core.networks.programs import Tensor
 
 FLOOR = 1.2e-38
@@ -44,13 +45,13 @@ def to_logits(model: Any) -> Any:
     if len(model.inputs) != 1 or len(model.outputs) != 1 or len(model.outputs[0].shape) != 2:
         shapes = [tuple(output.shape) for output in model.outputs]
         raise StageError(f"expected a model with one input and one output (n, classes), received outputs {shapes}")
-    logits, _ = _logits(model.outputs[0])
+    logits, _ = _logits(model)
     return model if logits is None else backend.keras().Model(model.inputs[0], logits)
 
 
 def rescores(model: Any) -> bool:
     """Return whether ``to_logits`` does more to a model than to leave out the one softmax that it ends in."""
-    logits, plain = _logits(model.outputs[0])
+    logits, plain = _logits(model)
     return logits is not None and not plain
 
 
@@ -81,6 +82,12 @@ def are_probabilities(outputs: Images) -> bool:
     return bool(one or (varied and np.ptp(sums) < _EVEN * sums.mean()))
 
 
+def are_shares(outputs: Images) -> bool:
+    """Return whether outputs (n, classes) of many different images are all between 0 and 1."""
+    varied = len(outputs) >= _MANY and (outputs != outputs[0]).any()
+    return bool(varied and outputs.min() >= 0 and outputs.max() <= 1)
+
+
 def logarithm_of(model: Any) -> Any:
     """Return a model that gives the logarithms of another's outputs, which are probabilities; at least that of ``FLOOR``."""
     ops = backend.keras().ops
@@ -88,24 +95,36 @@ def logarithm_of(model: Any) -> Any:
     return backend.keras().Model(model.inputs[0], ops.log(ops.maximum(probabilities, FLOOR)))
 
 
-def _logits(output: Tensor) -> tuple[Tensor | None, bool]:
+def _logits(model: Any) -> tuple[Tensor | None, bool]:
     """Return the tensor to end in, ``None`` where it is the output itself, and whether but one softmax is left out.
 
     Raises:
         StageError: the output is one of an activation other than softmax.
     """
+    output = model.outputs[0]
     _check_ending(output)
     chain, logarithm = _chain(output), Logarithm()
     places = [place for place, tensor in enumerate(chain) if activation(made_by(tensor)[0]) == "softmax"]
     last = places[-1] if places else -1
     if last != len(chain) - 1 and (logs := logarithm.of(chain[-1])) is not None:
-        if logarithm.sigmoids:
+        if logarithm.sigmoids and not _normalised(model):
             raise StageError(_refusal(logarithm.sigmoids[0], "sigmoid"))
         return logs, False
     if not places:
         return None, False
-    plain = len(places) == 1 and all(_changes_nothing(made_by(tensor)[0]) for tensor in chain[:last])
+    plain = len(places) == 1 and all(changes_nothing(made_by(tensor)[0]) for tensor in chain[:last])
     return logarithm.before_activation(*made_by(chain[last])), plain
+
+
+def _normalised(model: Any) -> bool:
+    """Return whether the outputs of a model add up to 1 for any images."""
+    keras = backend.keras()
+    shape = [side or 16 for side in model.inputs[0].shape[1:]]
+    images = np.random.default_rng(0).random((_MANY, *shape), np.float32)
+    # A new model, for one that is being trained must not count this as a call of its own.
+    outputs = keras.Model(model.inputs[0], model.outputs[0])(images, training=False)
+    sums = np.asarray(keras.ops.convert_to_numpy(outputs), np.float64).sum(axis=1)
+    return bool((np.abs(sums - 1) < _EVEN).all())
 
 
 def _chain(output: Tensor) -> list[Tensor]:
@@ -122,7 +141,7 @@ def _argument(tensor: Tensor, classes: int) -> Tensor | None:
     kind = type(operation).__name__
     if not operands:
         return None
-    if _changes_nothing(operation):
+    if changes_nothing(operation):
         return operands[0]
     if kind in _RISING or (kind == "Activation" and activation(operation) in ("softmax", "log_softmax")):
         if getattr(operation, "axis", -1) not in (-1, 1):
@@ -133,7 +152,7 @@ def _argument(tensor: Tensor, classes: int) -> Tensor | None:
     if kind == "Rescaling":
         return operands[0] if np.ndim(operation.scale) == np.ndim(operation.offset) == 0 < operation.scale else None
     if kind == "Clip":
-        return operands[0] if operation.x_min < 1 / classes and operation.x_max >= 0.5 else None
+        return operands[0] if keeps_largest(operation, classes) else None
     return _argument_beside_constant(kind, operands, classes)
 
 
@@ -155,19 +174,14 @@ def _argument_beside_constant(kind: str, operands: list[Any], classes: int) -> T
     return tensors[0] if rises.get(kind, False) else None
 
 
-def _changes_nothing(operation: Any) -> bool:
-    kind = type(operation).__name__
-    return kind in UNCHANGED or (kind == "Activation" and activation(operation) == "linear")
-
-
 def _check_ending(tensor: Tensor) -> None:
     """Refuse an activation other than softmax that nothing but a change of shape separates from the output."""
     operation, operands = made_by(tensor)
     if isinstance(operation, backend.keras().Model):
         _check_ending(operation.outputs[0])
-    elif _changes_nothing(operation) or type(operation).__name__ in _SHAPED:
+    elif changes_nothing(operation) or type(operation).__name__ in _SHAPED:
         _check_ending(operands[0])
-    elif (name := activation(operation)) not in ("linear", "softmax", "log_softmax"):
+    elif (name := activation(operation)) not in ("linear", "softmax", "log_softmax", "exponential"):
         raise StageError(_refusal(operation.name, name))
 
 

@@ -177,9 +177,8 @@ class Experiment:
     axes it varies over itself; both serve the warnings. ``costs`` has a row for each
     piece of work: its label as ``stage``, what it is, and numbers (``seconds``, ``images``, ``peak_memory`` in
     bytes); ``reduced`` says of works that were made with less than the file says, when memory ran out, with what;
-    ``damaged`` are works whose artefacts are not what was written; ``remarks`` are sentences of stages about what they made;
-    ``doubts`` are what stages said of models that look wrong, each with the work's label; ``classes``
-    are the names of the classes of each data set, in the order of their labels;
+    ``damaged`` are works whose artefacts are not what was written; ``remarks`` are sentences of stages about what they made,
+    each with the stage or the work in front; ``classes`` are the names of the classes of each data set, in the order of their labels;
     ``failures`` are rows of plain values; ``resolved`` is the experiment file as run;
     ``examples``, ``localisation`` and ``scores`` are what there is to look at.
     """
@@ -199,7 +198,6 @@ class Experiment:
     reduced: Mapping[str, str] = field(default_factory=dict)
     damaged: Sequence[str] = ()
     remarks: Sequence[str] = ()
-    doubts: Sequence[tuple[str, str]] = ()
     classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     failures: Sequence[Mapping[str, Any]] = ()
     resolved: str = ""

@@ -24,8 +24,8 @@ Rows = list[dict[str, Any]]
 def warnings(frame: pd.DataFrame, experiment: Experiment) -> list[str]:
     """Return one sentence for every attack that looks too weak, and for every work that is doubtful.
 
-    An attack does worse where it should do better, or has no gradient; a work was made with less, is damaged, or its stage had
-    doubts about it.
+    An attack does worse where it should do better, or has no gradient; a work was made with less, is damaged, or its stage
+    remarks on it.
 
     Source: Carlini et al. (2019), On Evaluating Adversarial Robustness, sections 4 and 5.
     """
@@ -38,8 +38,6 @@ def warnings(frame: pd.DataFrame, experiment: Experiment) -> list[str]:
         for work in experiment.damaged
     ]
     found += experiment.remarks
-    # A smoke run trains too little for any model to be right.
-    found += [f"{work}: {text}" for work, text in experiment.doubts if not experiment.smoke]
     for axis, parameter in experiment.strength.items():
         if parameter in STRENGTHS and axis in frame.columns:
             found += _weaker(frame, axis, parameter, experiment)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -86,11 +87,8 @@ class Collection:
             localisation=localisation,
             scores=scores,
             damaged=tuple(sound.damaged),
-            remarks=tuple(
-                dict.fromkeys(f"{work.stage}: {said}" for work, meta in self._made for said in meta.get("remarks", ()))
-            ),
+            remarks=tuple(self._remarks()),
             classes=self._classes(),
-            doubts=[(work.label, text) for work, meta in self._made for text in meta.get("doubts", ())],
         )
 
     def failures(self) -> Iterator[dict[str, Any]]:
@@ -99,6 +97,18 @@ class Collection:
             record = self._failed.get(fingerprint)
             if record and not self._store.has(fingerprint):
                 yield record
+
+    def _remarks(self) -> Iterator[str]:
+        """Yield what stages remark on their artefacts, each sentence once where all works of a stage say it."""
+        said: dict[tuple[str, str], list[str]] = {}
+        works: Counter[str] = Counter()
+        for work, meta in self._made:
+            works[work.stage] += 1
+            for remark in meta.get("remarks", ()):
+                if remark["smoke"] or not self._experiment.smoke:
+                    said.setdefault((work.stage, remark["text"]), []).append(work.label)
+        for (stage, text), labels in said.items():
+            yield from (f"{who}: {text}" for who in ([stage] if works[stage] == len(labels) else labels))
 
     def _add(self, result: Result) -> None:
         where = {"experiment": self._experiment.name, **result.point, "stage": result.stage}

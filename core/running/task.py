@@ -123,7 +123,7 @@ def perform(task: Task, root: Path, report: Report) -> Outcome:
             checkpoint.carried = RunningCost(meter, run)
             artefact = component.produce(run)
             meter.cost.images = run.images
-        doubts = list(component.doubts(artefact, run))
+        component.review(artefact, run)
     except Stopped:
         return Outcome(task.fingerprint, "stopped")
     except Damaged as damage:
@@ -154,12 +154,10 @@ def perform(task: Task, root: Path, report: Report) -> Outcome:
     }
     if before := [found["fingerprint"] for ref, found in task.inputs.items() if Ref.parse(ref).prepared]:
         meta["prepared"] = before
-    if doubts:
-        meta["doubts"] = doubts
     if task.reduced:
         meta["reduced"] = task.reduced
     if run.remarks:
-        meta["remarks"] = run.remarks
+        meta["remarks"] = [{"text": text, "smoke": smoke} for text, smoke in run.remarks.items()]
     try:
         store.publish(task.fingerprint, artefact, {**meta, "cost": meter.as_dict(), "versions": versions()})
     except Exception as error:

@@ -32,7 +32,7 @@ PLUMBING = (
 )
 """Modules, and packages with all that is in them, that carry, store and show what others compute: no number depends on them."""
 
-_MESSAGES_ONLY = ("check", "doubts", "fits", "suits")
+_MESSAGES_ONLY = ("check", "fits", "review", "suits")
 """Methods of components that return messages about parameters or artefacts and take no part in the work."""
 
 

@@ -21,7 +21,7 @@ from core.families import Target
 from core.faults import StageError
 from core.networks.copies import connected
 from core.networks.finite import check_weights
-from core.networks.rewire import are_probabilities, free_name, logarithm_of, reordered, rescores, to_logits
+from core.networks.rewire import are_probabilities, are_shares, free_name, logarithm_of, reordered, rescores, to_logits
 from core.run import Run
 from targets.models.graph import Shape
 from targets.models.model_file import ModelFile
@@ -31,6 +31,16 @@ _LOOKED_AT = 100
 _RESCORED = (
     "the saved model ends in probabilities other than by one softmax. Their logarithms take the place of logits: "
     "predictions stay the same, and gradients do not vanish where a probability is nearly 1."
+)
+_ROUNDED = (
+    "the outputs of the saved model are probabilities, by a way that Temper does not know. Their logarithms take the place of "
+    "logits: predictions stay the same, but gradients vanish where float32 rounds a probability to 0 or 1, so that attacks by "
+    "gradients may look weaker than they are. Save the model with logits at its end if you can."
+)
+_BOUNDED = (
+    "all outputs of the saved model are between 0 and 1, but they do not add up to the same for all images. They are taken for "
+    "logits: predictions stay the same, but if they are probabilities or lengths, attacks by gradients may look weaker than "
+    "they are. Save the model with logits at its end if you can."
 )
 
 
@@ -111,21 +121,29 @@ class Saved(Target):
             check_weights(saved)
             logits = to_logits(saved)
             model = self._behind_conventions(logits, data.info)
-            classifier, rescored = Classifier(model), rescores(saved)
+            classifier = Classifier(model)
             if classifier.num_classes != data.info.num_classes:
                 raise StageError(f"expected {data.info.num_classes} outputs, received {classifier.num_classes}")
-            # What a softmax was taken from are logits, whatever they look like.
-            if logits is saved and are_probabilities(classifier.logits(_some(data))):
-                classifier, rescored = Classifier(logarithm_of(classifier.model)), True
+            if logits is saved:  # what a softmax was taken from are logits, whatever they look like
+                classifier = self._of_logits(classifier, classifier.logits(_some(data)), run)
         except StageError as error:
             raise StageError(f"{self.path}: {error}") from None
-        if rescored:
+        if rescores(saved):
             run.remark(_RESCORED)
         return (
             Classifier(reordered(classifier.model, self._outputs(data.info.class_names)))
             if self.classes
             else classifier
         )
+
+    def _of_logits(self, classifier: Classifier, outputs: Images, run: Run) -> Classifier:
+        """Return a classifier of logits for one whose ``outputs`` (n, classes) may be probabilities all the same."""
+        if are_probabilities(outputs):
+            run.remark(_ROUNDED)
+            return Classifier(logarithm_of(classifier.model))
+        if are_shares(outputs):
+            run.remark(_BOUNDED)
+        return classifier
 
     def advice(self, found: Doubt, names: Sequence[str]) -> str:
         if found.order is None:

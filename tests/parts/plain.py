@@ -13,7 +13,7 @@ from typing import Annotated
 
 import numpy as np
 
-from core.artefacts import DataInfo, Examples, Row
+from core.artefacts import Artefact, DataInfo, Examples, Row
 from core.component import AtOnce, Component, File, Range, Ref
 from core.dataset import Dataset, Source
 from core.families import Evaluation, Generator
@@ -262,13 +262,13 @@ class Trouble(Generator):
     framework = False
 
     data: Annotated[Ref[Examples], "images to pass on"]
-    how: Annotated[str, "raise, untaught, memory, kill, crash, hang or remark"]
+    how: Annotated[str, "raise, untaught, memory, kill, crash, hang, remark or judged"]
     unless: Annotated[str | None, "a file whose presence means that all is well"] = None
     counter: Annotated[str | None, "file that gets a line for every trouble"] = None
 
     @property
     def stochastic(self) -> bool:
-        return False
+        return self.how == "judged"
 
     def produce(self, run: Run) -> Examples:
         if self.unless is None or not Path(self.unless).exists():
@@ -287,10 +287,16 @@ class Trouble(Generator):
                     time.sleep(3600)
                 case "remark":
                     run.remark("these images are odd.")
+                case "judged":
+                    pass
                 case _:
                     raise RuntimeError("asked to fail")
         data = run[self.data]
         return Examples(x=np.array(data.x), y=data.y, index=data.index)
+
+    def review(self, made: Artefact, run: Run) -> None:
+        if self.how == "judged":
+            run.remark(f"taught nothing with seed {run.seed}.", smoke=False)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -119,6 +119,9 @@ def combinations() -> dict[str, Any]:
         kernel = keras.initializers.RandomNormal(stddev=scale, seed=7)
         return layers.Dense(3, activation="softmax", kernel_initializer=kernel)(x)
 
+    def wide(x: Any) -> Any:
+        return layers.Dense(4, activation="softmax")(x)
+
     def maps(x: Any) -> Any:
         return layers.Conv2D(3, 2, activation="softmax")(layers.Reshape((4, 4, 1))(x))
 
@@ -145,6 +148,22 @@ def combinations() -> dict[str, Any]:
         "clipped logarithm": lambda x: ops.log(ops.clip(p(x), 1e-7, 1.0)),
         "logarithm of an average": lambda x: ops.log(layers.Average()([p(x), p(x, 2)])),
         "by hand": lambda x: by_hand(ops, layers.Dense(3)(x)),
+        "without the last class": lambda x: wide(x)[:, :3],
+        "without the first class": lambda x: wide(x)[:, 1:],
+        "sorted": lambda x: ops.take(p(x), [2, 0, 1], axis=-1),
+        "smallest": lambda x: layers.Minimum()([p(x), p(x, 2)]),
+        "away from 1": lambda x: ops.minimum(p(x), 1 - 1e-6),
+        "clipped and normalised": lambda x: normalised(ops, ops.clip(p(x), 1e-7, 1 - 1e-7)),
+        "sharpened": lambda x: normalised(ops, ops.power(p(x), 2.0)),
+        "squared": lambda x: ops.square(p(x)),
+        "exponential": lambda x: ops.exp(ops.log_softmax(layers.Dense(3)(x))),
+        "exponential by hand": lambda x: by_logsumexp(ops, layers.Dense(3)(x)),
+        "softplus": lambda x: normalised(ops, layers.Dense(3, activation="softplus")(x)),
+        "one against the rest": lambda x: normalised(ops, layers.Dense(3, activation="sigmoid")(x / 5)),
+        "two classes": lambda x: both(layers, lambda s: 1 - s)(x),
+        "two classes, rescaled": lambda x: both(layers, layers.Rescaling(-1.0, 1.0))(x),
+        "gated": lambda x: gated(layers, p(x), p(x, 2))(x),
+        "tree": lambda x: tree(layers)(x),
         "half precision": lambda x: layers.Dense(3, activation="softmax", dtype="mixed_float16")(x),
     }
 
@@ -152,6 +171,38 @@ def combinations() -> dict[str, Any]:
 def by_hand(ops: Any, z: Any) -> Any:
     powers = ops.exp(z)
     return powers / ops.sum(powers, axis=-1, keepdims=True)
+
+
+def by_logsumexp(ops: Any, z: Any) -> Any:
+    return ops.exp(z - ops.logsumexp(z, axis=-1, keepdims=True))
+
+
+def normalised(ops: Any, values: Any) -> Any:
+    return values / ops.sum(values, axis=-1, keepdims=True)
+
+
+def both(layers: Any, complement: Any) -> Any:
+    def probabilities(x: Any) -> Any:
+        first = layers.Dense(1, activation="sigmoid")(x)
+        return layers.Concatenate()([first, complement(first)])
+
+    return probabilities
+
+
+def gated(layers: Any, one: Any, other: Any) -> Any:
+    def mixture(x: Any) -> Any:
+        gate = layers.Dense(1, activation="sigmoid")(x)
+        return gate * one + (1 - gate) * other
+
+    return mixture
+
+
+def tree(layers: Any) -> Any:
+    def leaves(x: Any) -> Any:
+        root, branch = (layers.Dense(2, activation="softmax")(x) for _ in range(2))
+        return layers.Concatenate()([root[:, :1] * branch, root[:, 1:]])
+
+    return leaves
 
 
 CALM, FIERCE = RNG.random((40, 4, 4, 1), np.float32), RNG.random((40, 4, 4, 1), np.float32) * 100
@@ -188,7 +239,21 @@ def _margin_gradient(call: Any, x: Any, y: Any) -> Any:
     return value_and_gradient(lambda images: margin(call(images), y), x)
 
 
-@pytest.mark.parametrize("name", ["average", "average of models", "weighted mean", "pooled", "product", "by hand"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "average",
+        "average of models",
+        "weighted mean",
+        "pooled",
+        "product",
+        "by hand",
+        "softplus",
+        "tree",
+        "gated",
+        "sharpened",
+    ],
+)
 def test_the_logarithm_is_exact(name: str) -> None:
     keras = backend.keras()
     inputs = keras.Input((4, 4, 1))

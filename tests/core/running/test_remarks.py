@@ -24,3 +24,18 @@ def test_a_remark_is_a_warning_of_every_report_that_shows_the_artefact(run: Run,
         assert said.count("warning: strange: these images are odd.") == 1
     report = tmp_path / "outputs" / "odd" / "report.html"
     assert report.read_text(encoding="utf-8").count("strange: these images are odd.") == 1
+
+
+def test_what_depends_on_the_seed_names_its_artefact_and_smoke_runs_leave_out_what_needs_learning(
+    run: Run, write: Write
+) -> None:
+    code, said = run(write(ODD.replace("how: remark", "how: judged")))
+    assert code == 0, said
+    assert [line for line in said.splitlines() if line.startswith("warning:")] == [
+        f"warning: strange.test seed={seed}: taught nothing with seed {seed}." for seed in (1, 2)
+    ]
+    code, said = run(write(ODD.replace("how: remark", "how: judged")), "--smoke")
+    assert code == 0, said
+    assert "taught nothing" not in said
+    code, said = run(write(ODD), "--smoke")
+    assert "warning: strange: these images are odd." in said
