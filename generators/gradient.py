@@ -11,17 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core import backend
-from core.artefacts import Images, Labels
+from core.artefacts import Artefact, Images, Labels
 from core.attack import Attack
 from core.classifier import Classifier
 from core.component import Range
 from core.networks import programs
 from core.networks.gradients import margin, value_and_gradient
 from core.networks.programs import Body, Call, Tensor
+from core.run import Run
 from core.threat import Norm, ThreatModel, step_fault
 from generators.ball import ascent, draw, projector
 from generators.streams import Streams
 
+_REVIEWED = 16
+"""Images whose gradients tell whether a model has any."""
 Loss = Literal["margin", "cross_entropy"]
 
 
@@ -64,6 +67,16 @@ class GradientAttack(Attack):
             yield "eps", fault
         if fault := step_fault(self.schedule[0], self.eps):
             yield "eps_step", fault
+
+    def review(self, made: Artefact, run: Run) -> None:
+        assert self.data is not None  # the graph fills in the model's data set
+        clean = run[self.data].take(np.arange(min(len(run[self.data]), _REVIEWED)))
+        if len(clean) and not run[self.model].loss_gradient(clean.x, clean.y).any():
+            run.remark(
+                f"the gradient of {self.model} is exactly 0 for each of {len(clean)} images, so this attack goes nowhere: no "
+                "function between the image and the output has a gradient, or all units are saturated. Take an attack that "
+                "needs none, such as SquareAttack or HopSkipJump of type art."
+            )
 
     def perturb(self, victim: Classifier, x: Images, y: Labels, rng: np.random.Generator) -> Images:
         starts = self.schedule[2]

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+_OPAQUE = 255
+
 
 def pixel_fault(x: NDArray[Any], whole: bool = True) -> str:
     """Return what is wrong with the pixels of images (n, ...), and what to write instead; empty where nothing is.
@@ -23,6 +25,8 @@ def pixel_fault(x: NDArray[Any], whole: bool = True) -> str:
         image = int(np.isnan(x).reshape(len(x), -1).any(axis=1).argmax())
         return f"pixels: expected [0, 1], received [nan, nan], first in image {image}; replace these pixels or leave the images out"
     if x.dtype == np.uint8:
+        if x.ndim == 4 and x.shape[-1] in (2, 4) and whole and bool((x[..., -1] == _OPAQUE).all()):
+            return "pixels: the last channel is 255 everywhere, an opaque alpha; write x[..., :-1]"
         return "" if high != 1 or not whole else "pixels: bytes of 0 and 1 only would be nearly black; write x * 255"
     if low < 0 or high > 1:
         return f"pixels: expected [0, 1], received [{low:g}, {high:g}]; {_advice(low, high)}"

@@ -9,7 +9,8 @@ from core.networks.programs import Call, Tensor
 def value_and_gradient(function: Call, x: Tensor) -> tuple[Tensor, Tensor]:
     """Return ``function(x)`` (n,) and the gradient of its sum with respect to ``x`` (n, ...), inside a program.
 
-    Nothing but ``x`` is differentiated, so the weights' gradients, a third of a training step, are never computed.
+    Nothing but ``x`` is differentiated, so the weights' gradients, a third of a training step, are never computed. The gradient
+    is 0 where no operation between ``x`` and the value has one, as behind a rounding.
     """
     match backend.name():
         case "tensorflow":
@@ -18,7 +19,7 @@ def value_and_gradient(function: Call, x: Tensor) -> tuple[Tensor, Tensor]:
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(x)
                 values = function(x)
-            return values, tape.gradient(values, x)
+            return values, tape.gradient(values, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         case "jax":
             import jax
 
@@ -34,7 +35,9 @@ def value_and_gradient(function: Call, x: Tensor) -> tuple[Tensor, Tensor]:
             with torch.enable_grad():
                 leaf = x.detach().requires_grad_(True)
                 values = function(leaf)
-                (gradient,) = torch.autograd.grad(values.sum(), leaf)
+                if not values.requires_grad:
+                    return values, torch.zeros_like(x)
+                (gradient,) = torch.autograd.grad(values.sum(), leaf, materialize_grads=True)
             return values.detach(), gradient
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from core.files import replace_file
+from core.litter import counts
 from core.storage import source_code
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -49,8 +50,8 @@ class Digests:
     def content(self, path: Path) -> str:
         """Return the digest of a file, or of every file below a folder with its relative path.
 
-        Links to files and folders count as what they lead to. What systems and tools leave behind in folders (``LITTER``) and
-        hidden files do not count.
+        Links to files and folders count as what they lead to. What systems and tools leave behind in folders and hidden
+        files do not count (``core.litter``).
         """
         if path.is_dir():
             files = sorted(_files(path))
@@ -120,21 +121,13 @@ class Digests:
         return known[1]
 
 
-LITTER = ("__pycache__", "Thumbs.db", "desktop.ini", "@eaDir", "__MACOSX")
-"""Names of files and folders that nobody put there, besides hidden ones."""
-
-
 def _files(folder: Path) -> Iterator[Path]:
     """Yield the files below a folder, those behind links too."""
     for place, folders, files in os.walk(folder, followlinks=True):
         around = {Path(place).resolve(), *Path(place).resolve().parents}
         # A link to a folder around it would lead in circles.
-        folders[:] = [name for name in folders if _counts(name) and not _leads_into((Path(place) / name), around)]
-        yield from (path for path in (Path(place) / name for name in files if _counts(name)) if path.is_file())
-
-
-def _counts(name: str) -> bool:
-    return name not in LITTER and not name.startswith(".")
+        folders[:] = [name for name in folders if counts(name) and not _leads_into((Path(place) / name), around)]
+        yield from (path for path in (Path(place) / name for name in files if counts(name)) if path.is_file())
 
 
 def _leads_into(folder: Path, around: set[Path]) -> bool:

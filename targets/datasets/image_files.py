@@ -18,6 +18,7 @@ from core.data.images import Shape
 from core.data.stratify import drawn
 from core.dataset import Dataset, Source
 from core.faults import StageError
+from core.litter import counts
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".webp")
 OTHER_ENDINGS = (".tif", ".tiff", ".gif", ".jp2", ".avif", ".heic", ".jfif", ".npy", ".pgm")
@@ -43,7 +44,7 @@ class ImageFiles:
         Raises:
             StageError: the image is damaged, not of 8 bits a channel, or of another shape.
         """
-        image = read_rgb(self.paths[row])
+        image = read_rgb(self.paths[row], upright=True)
         if self.shape is not None and image.shape != self.shape:
             raise StageError(_other_size(self.paths[row], image.shape, self.shape))
         return image
@@ -159,7 +160,7 @@ def in_class_folders(folder: Path, labels: Mapping[str, int]) -> ImageFiles:
 
 def folders_in(folder: Path) -> tuple[str, ...]:
     """Return the names of the folders in a folder, in alphabetical order."""
-    return tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != "."))
+    return tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and counts(entry.name)))
 
 
 def images_in(folder: Path) -> list[Path]:
@@ -167,15 +168,15 @@ def images_in(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     # Names, because comparing tens of thousands of paths takes seconds.
-    names = sorted(entry.name for entry in folder.iterdir())
+    names = sorted(filter(counts, (entry.name for entry in folder.iterdir())))
     return [folder / name for name in names if name.lower().endswith(ENDINGS)]
 
 
-def read_rgb(path: Path) -> NDArray[np.uint8]:
-    """Return an image as RGB, uint8 (h, w, 3).
+def read_rgb(path: Path, upright: bool = False) -> NDArray[np.uint8]:
+    """Return an image as RGB, uint8 (h, w, 3), as its pixels are stored.
 
     Raises:
-        StageError: the image is damaged, or not of 8 bits a channel.
+        StageError: the image is damaged, or not of 8 bits a channel, or not ``upright``: its EXIF data say to turn it.
     """
     from PIL import Image
 
@@ -183,7 +184,7 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
         with Image.open(path) as image:
             if image.mode not in _EIGHT_BIT:
                 raise StageError(f"{path}: expected 8 bits per channel, received mode {image.mode}; convert the image")
-            if fault := _unfit(image):
+            if fault := _unfit(image) or (upright and _turned(image)):
                 raise StageError(f"{path}: {fault}")
             return np.asarray(image.convert("RGB"))
     except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
@@ -201,6 +202,17 @@ def _unfit(image: Any) -> str:
         return f"expected one picture, received {image.n_frames} frames; keep one of them"
     if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema()[0] < _WHITE:
         return "it has transparent pixels, and nothing says what is behind them; lay it over a colour"
+    return ""
+
+
+def _turned(image: Any) -> str:
+    from PIL import ExifTags
+
+    if (orientation := image.getexif().get(ExifTags.Base.Orientation, 1)) in range(2, 9):
+        return (
+            f"viewers turn it (EXIF orientation {orientation}) and most trainings do not; save it with the pixels turned, as by "
+            "PIL.ImageOps.exif_transpose, or without the tag"
+        )
     return ""
 
 

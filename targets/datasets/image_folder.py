@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 from core.component import File
+from core.litter import counts
 from targets.datasets.image_files import (
     ENDINGS,
     OTHER_ENDINGS,
@@ -23,8 +24,8 @@ from targets.datasets.image_files import (
 class ImageFolder(FileDataset):
     """Image files as root/train/<class>/*.png and root/test/<class>/*.png; classes in alphabetical order.
 
-    PNG, JPEG, BMP, PPM and WebP files directly in a class's folder count, others are left alone. Images are read
-    as 8-bit RGB; ``grey`` makes them one channel. They must be of one size unless ``resize`` is given.
+    PNG, JPEG, BMP, PPM and WebP files directly in a class's folder count; hidden files and what is no picture are left alone, and
+    other pictures and images in folders below refused. Images are read as 8-bit RGB; ``grey`` makes them one channel. They must be of one size unless ``resize`` is given.
 
     Source: the layout of ``keras.utils.image_dataset_from_directory``.
     """
@@ -60,6 +61,8 @@ class ImageFolder(FileDataset):
         for field, folder in self._folders.items():
             if not folder.is_dir():
                 hint = ", or give test_share" if field == "test_folder" else ""
+                if there := folders_in(folder.parent) if folder.parent.is_dir() else ():
+                    hint += f"; {folder.parent} holds {', '.join(there[:8])}{', ...' if len(there) > 8 else ''}"
                 yield field, f"there is no folder {folder}; expected one that holds a folder of images per class{hint}"
                 return
         names = self.names()
@@ -74,10 +77,7 @@ class ImageFolder(FileDataset):
                 if not images_in(folder / name) and known and self._is_kept(name):
                     yield field, _without_images(folder / name, field)
                 elif other := _unread(folder / name):
-                    yield (
-                        field,
-                        f"{other} is not read; expected files that end in {', '.join(ENDINGS)}: convert or remove it",
-                    )
+                    yield field, other
 
     def _is_kept(self, name: str) -> bool:
         return not self.classes or self.names().index(name) in self.classes
@@ -88,7 +88,12 @@ def _without_images(folder: Path, field: str) -> str:
     return f"{folder} holds no image; expected files that end in {', '.join(ENDINGS)}{hint}"
 
 
-def _unread(folder: Path) -> Path | None:
-    """Return a picture of a kind that is not read; ``None`` where there is none."""
-    there = sorted(folder.iterdir()) if folder.is_dir() else []
-    return next((path for path in there if path.name.lower().endswith(OTHER_ENDINGS)), None)
+def _unread(folder: Path) -> str:
+    """Return which picture of a class is not read, and what to do; empty where all are."""
+    there = sorted(path for path in folder.iterdir() if counts(path.name)) if folder.is_dir() else []
+    for path in there:
+        if path.name.lower().endswith(OTHER_ENDINGS):
+            return f"{path} is not read; expected files that end in {', '.join(ENDINGS)}: convert or remove it"
+        if path.is_dir() and (images := images_in(path)):
+            return f"{images[0]} is not read; expected images directly in {folder}: move or remove it"
+    return ""

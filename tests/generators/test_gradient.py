@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 
 from core import backend
+from core.artefacts import Examples
+from core.classifier import Classifier
 from core.component import Ref
+from core.run import Run
 from core.threat import Norm, distance
 from generators.gradient import BIM, FGSM, PGD, GradientAttack
 from tests.generators.models import images, linear, mnist_test, published, small
@@ -213,3 +216,19 @@ def test_agrees_with_foolbox_on_the_published_mlp(shared: Path) -> None:
     _, pgd, _ = attack(twin, *given, epsilons=0.1)
     ours = PGD(**common, eps_step=0.01, max_iter=40).craft(victim, x, y, RNG(0))
     assert abs((victim.predict(ours) == y).mean() - (victim.predict(pgd.numpy()) == y).mean()) < 0.02
+
+
+@pytest.mark.parametrize(("rounds", "said"), [(True, 1), (False, 0)])
+def test_an_attack_without_any_gradient_says_so_and_moves_nothing(rounds: bool, said: int) -> None:
+    keras = backend.keras()
+    inputs = keras.Input((4, 4, 1))
+    hidden = keras.ops.round(4 * inputs) if rounds else keras.ops.tanh(inputs)
+    victim = Classifier(keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Flatten()(hidden))))
+    x, y = images(5, (4, 4, 1), classes=3)
+    loaded: dict[Any, Any] = {MODEL: victim, Ref("data"): Examples(x=x, y=y, index=np.arange(5))}
+    run = Run("a", 0, "test", loaded.__getitem__, lambda _: {}, lambda *_: None)
+    attack = BIM(model=MODEL, data=Ref("data"), eps=0.1, eps_step=0.05, max_iter=2)
+    made = attack.produce(run)
+    attack.review(made, run)
+    assert (np.abs(made.x - x).max() == 0) == rounds
+    assert len([text for text in run.remarks if "gradient of target is exactly 0 for each of 5 images" in text]) == said

@@ -80,7 +80,7 @@ def test_missing_folders_are_faults(root, tmp_path):
     assert (field, "there is no folder" in message) == ("train_folder", True)
     ((field, message),) = faults(root, test_folder="val")
     assert field == "test_folder"
-    assert message.endswith("expected one that holds a folder of images per class, or give test_share")
+    assert "expected one that holds a folder of images per class, or give test_share; " in message
 
 
 def test_a_folder_without_classes_is_a_fault(root):
@@ -214,3 +214,49 @@ def test_pixels_of_zero_and_one_are_a_fault(root):
         "root",
         "the pixels are 0 and 1 only and would be nearly black; write images of 0 to 255",
     )
+
+
+def test_what_systems_leave_behind_is_no_image_and_no_class(root):
+    (root / "train" / "cat" / "._00.png").write_bytes(b"\0\5\x16\7")
+    (root / "train" / "cat" / "Thumbs.db").write_bytes(b"x")
+    Image.fromarray(picture(0)).save(root / "test" / "dog" / ".hidden.png")
+    for folder in ("train/__MACOSX/cat", "test/@eaDir", "test/dog/__MACOSX"):
+        (root / folder).mkdir(parents=True)
+        (root / folder / "._0.png").write_bytes(b"x")
+    assert faults(root) == []
+    data = produced(ImageFolder(root=str(root)))
+    assert (data.info.class_names, len(data.train), len(data.test)) == (("cat", "dog"), 12, 5)
+
+
+def test_images_in_folders_below_a_class_are_a_fault(root):
+    (below := root / "train" / "dog" / "puppies").mkdir()
+    Image.fromarray(picture(0)).save(below / "0.png")
+    ((field, message),) = faults(root)
+    assert field == "train_folder"
+    assert message.startswith(f"{below / '0.png'} is not read; expected images directly in {root / 'train' / 'dog'}")
+
+
+def test_classes_may_be_links(root):
+    (root / "train" / "dog").rename(root / "elsewhere")
+    (root / "train" / "dog").symlink_to(root / "elsewhere", target_is_directory=True)
+    assert faults(root) == []
+    assert len(produced(ImageFolder(root=str(root))).train) == 12
+
+
+@pytest.mark.parametrize(("orientation", "refused"), [(1, False), (0, False), (3, True), (6, True)])
+def test_images_that_viewers_turn_are_refused(root, orientation, refused):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    (root / "test" / "dog" / "00.png").unlink()
+    Image.fromarray(picture(0)).save(path := root / "test" / "dog" / "00.jpg", exif=exif)
+    found = faults(root)
+    assert len(found) == refused
+    if refused:
+        assert found[0][1].startswith(f"{path}: viewers turn it (EXIF orientation {orientation})")
+
+
+def test_a_missing_folder_says_which_there_are(root):
+    (root / "test").rename(root / "Valid")
+    ((field, message),) = faults(root)
+    assert field == "test_folder"
+    assert message.endswith(f"or give test_share; {root} holds Valid, train")

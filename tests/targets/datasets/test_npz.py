@@ -191,6 +191,10 @@ def pixels(n: int, low: float, high: float, shape: tuple[int, ...] = (6, 6)) -> 
 
 FIRST = {"x_train": np.zeros((100, 3, 6, 5), np.uint8), "x_test": np.zeros((40, 3, 6, 5), np.uint8)}
 SQUARE = {"x_train": np.zeros((100, 1, 4, 4), np.uint8), "x_test": np.zeros((40, 1, 4, 4), np.uint8)}
+OPAQUE = {
+    "x_train": np.concatenate([np.full((100, 6, 6, 3), 7, np.uint8), np.full((100, 6, 6, 1), 255, np.uint8)], axis=3),
+    "x_test": np.full((40, 6, 6, 4), 9, np.uint8),
+}
 BROKEN = pixels(40, 0, 1)
 BROKEN[7, 2, 2] = np.nan
 
@@ -214,6 +218,7 @@ BROKEN[7, 2, 2] = np.nan
         (altered(x_test=pixels(40, -2.1, 2.6)), "; undo the normalisation, such as a subtracted mean"),
         (altered(x_test=BROKEN), "x_test: pixels: expected [0, 1], received [nan, nan], first in image 7; replace"),
         (altered(x_train=(pixels(100, 0, 1) > 0.5).astype(np.uint8)), "bytes of 0 and 1 only would be nearly black; write x * 255"),
+        (altered(**OPAQUE), "an opaque alpha; write x[..., :-1]"),
         (altered(x_train=pixels(100, 0, 1 / 255)), "so all are nearly black; divide by 255 once only"),
     ],
 )  # fmt: skip
