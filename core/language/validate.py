@@ -104,7 +104,8 @@ class Validator:
             if homes and len(path) > 1 and path[0] not in homes:
                 return f"type '{value}' belongs in {' or '.join(homes)}:, not in {path[0]}:"
             return f"unknown type {show(value)}{nearest(value, choices) or _known(choices)}"
-        return f"{show(value)} is not allowed{nearest(str(value), map(str, choices)) or _known(choices)}"
+        known = _known(choices) if str(value) in map(str, choices) else nearest(str(value), map(str, choices))
+        return f"{show(value)} is not allowed{known or _known(choices)}"
 
 
 def show(value: Any) -> str:

@@ -10,8 +10,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from core import backend
 from core.faults import StageError
+from targets.models.theano import check_padding, convolves
 
 Array = NDArray[np.float32]
 
@@ -61,7 +61,8 @@ def load(model: Any, path: Path, *, by_name: bool, described_on: str | None = No
         described_on: the backend that the model's architecture was written with, where that is stated.
 
     Raises:
-        StageError: the layers or the shapes of their weights differ, or it is not known whether kernels are Theano's.
+        StageError: the layers or the shapes of their weights differ, it is not known whether kernels are Theano's, or Theano
+            pads a layer otherwise.
 
     Source: Keras 2.3.1, ``preprocess_weights_for_loading`` and ``conv_utils.convert_kernel``.
     """
@@ -81,6 +82,11 @@ def load(model: Any, path: Path, *, by_name: bool, described_on: str | None = No
         else zip(layers.values(), found.values(), strict=True)
     )
     theano = _from_theano(model, path, described_on)
+    if theano:
+        try:
+            check_padding(model)
+        except StageError as error:
+            raise StageError(f"{path}: {error}") from None
     for layer, weights in pairs:
         expected, received = [tuple(w.shape) for w in layer.weights], [w.shape for w in weights]
         if expected != received:
@@ -88,24 +94,19 @@ def load(model: Any, path: Path, *, by_name: bool, described_on: str | None = No
                 f"{path}: layer '{layer.name}': expected weights {expected}, received {received}; "
                 "the file belongs to another network"
             )
-        if theano and _convolves(layer):
+        if theano and convolves(layer):
             weights[0] = weights[0][::-1, ::-1]
         layer.set_weights(weights)
 
 
 def _from_theano(model: Any, path: Path, described_on: str | None) -> bool:
     stated = backend_of(path)
-    if stated is None and described_on == "theano" and any(map(_convolves, model.layers)):
+    if stated is None and described_on == "theano" and any(map(convolves, model.layers)):
         raise StageError(
             f"{path}: the architecture was written with Theano, whose kernels are turned by half a turn, but the weights do not "
             "say what they were saved with; give the file the attribute `backend`: theano or tensorflow"
         )
     return stated == "theano"
-
-
-def _convolves(layer: Any) -> bool:
-    """Return whether a layer is a plain convolution of more than one pixel."""
-    return isinstance(layer, backend.keras().layers.Conv2D) and layer.kernel_size != (1, 1)
 
 
 def _load_current(model: Any, path: Path) -> None:

@@ -188,3 +188,36 @@ def test_depthwise_kernels_are_stored_alike_by_all(tmp_path: Path, kind: str) ->
         windows = np.lib.stride_tricks.sliding_window_view(X[..., 0], (2, 2), axis=(1, 2))
         expected = np.einsum("nijab,ab->nij", windows, kernel[..., 0, 0])
         np.testing.assert_allclose(given(ModelFile(path).load(), X)[..., 0], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("layer", "refused"),
+    [
+        (raw("Conv2D", "p", filters=1, kernel_size=[3, 3], padding="same"), False),
+        (raw("Conv2D", "p", filters=1, kernel_size=[2, 2], padding="same"), True),
+        (raw("Conv2D", "p", filters=1, kernel_size=[3, 3], strides=[2, 2], padding="same"), True),
+        (raw("Conv2D", "p", filters=1, kernel_size=[3, 3], strides=[3, 3], padding="same"), False),  # 4 = 3 + 1
+        (raw("Conv2D", "p", filters=1, kernel_size=[3, 3], strides=[2, 2], padding="valid"), False),
+        (raw("Conv2D", "p", filters=1, kernel_size=[2, 2], dilation_rate=[2, 2], padding="same"), False),
+        (raw("DepthwiseConv2D", "p", kernel_size=[3, 3], strides=[2, 2], padding="same"), True),
+        (raw("Convolution2D", "p", nb_filter=1, nb_row=4, nb_col=3, border_mode="same"), True),
+        (raw("MaxPooling2D", "p", pool_size=[2, 2], strides=[2, 2], padding="same"), True),
+        (raw("MaxPooling2D", "p", pool_size=[3, 3], strides=[1, 1], padding="same"), False),
+        (raw("AveragePooling2D", "p", pool_size=[3, 3], strides=[2, 2], padding="same"), True),
+    ],
+)
+def test_padding_that_theano_does_otherwise_is_refused(tmp_path: Path, layer: dict[str, Any], refused: bool) -> None:
+    layer["config"] |= {"use_bias": False, "batch_input_shape": [None, 4, 4, 1]}
+    kind = layer["class_name"]
+    sides = layer["config"].get("kernel_size", [4, 3])
+    weights = [np.ones((*sides, 1, 1), np.float32)] if "Conv" in kind else []
+    files = {
+        stated: ModelFile(write_legacy(tmp_path / f"{stated}.h5", [("p", weights)], sequential(layer), stated))
+        for stated in ("theano", "tensorflow")
+    }
+    files["tensorflow"].load()
+    if refused:
+        with pytest.raises(StageError, match=r"theano.h5: layer 'p': Theano, .* rebuild the model with ZeroPadding2D"):
+            files["theano"].load()
+    else:
+        files["theano"].load()
