@@ -61,7 +61,7 @@ class RandomNeurons(SpectrumLocaliser):
             pool = np.setdiff1d(layers_of(units.tolist(), sizes), units)
             if len(pool) < self.top:
                 raise TooLittleLearnt(
-                    f"random_neurons, class {label}: expected at least {self.top} units beside the {len(units)} suspicious "
+                    f"random_neurons, {run.class_label(self.model, label)}: expected at least {self.top} units beside the {len(units)} suspicious "
                     f"ones in their layers, received {len(pool)}; lower `top`"
                 )
             yield rng.choice(pool, self.top, replace=False)
@@ -92,7 +92,7 @@ class LeastSuspicious(SpectrumLocaliser):
             pool = pool[spectrum.active[label, pool]]
             if len(pool) < self.top:
                 raise TooLittleLearnt(
-                    f"least_suspicious, class {label}: expected at least {self.top} units that are ever active in the "
+                    f"least_suspicious, {run.class_label(self.model, label)}: expected at least {self.top} units that are ever active in the "
                     f"layers of the most suspicious, received {len(pool)}; lower `top`"
                 )
             left = np.bincount(layer_of[pool], minlength=len(sizes)).tolist()

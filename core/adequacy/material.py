@@ -32,6 +32,11 @@ class Material:
     observed: Callable[[Ref[Examples]], Activations]
     left_out: int = 0
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes, by label, as the training images have them; empty where they have none."""
+        return tuple(self.examples.info.get("class_names", ()))
+
     def finite(self) -> Material:
         """Return the same without the training images whose activations are no finite numbers, counted in ``left_out``.
 

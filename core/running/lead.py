@@ -7,10 +7,10 @@ from typing import Any
 
 from core.component import Part, Ref
 from core.dataset import Dataset
-from core.families import Generator, Repair, Target
+from core.families import Generator, Localiser, Repair, Target
 from core.running.bound import Bound, Input
 
-_MADE_OF: Mapping[type, str] = {Generator: "data", Target: "dataset", Repair: "model"}
+_MADE_OF: Mapping[type, str] = {Generator: "data", Localiser: "model", Target: "dataset", Repair: "model"}
 """The field that says what an artefact of a family is made of, as far as images and classes go."""
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from core.adequacy.material import Arrays, Material
 from core.component import Range
 from core.faults import StageError, TooLittleLearnt
-from evaluation.surprise.traces import Groups, TraceScore, listed
+from evaluation.surprise.traces import Groups, TraceScore
 
 Floats = NDArray[np.float64]
 LEAST = 2
@@ -81,11 +81,11 @@ class SpreadScore(TraceScore):
             covariance = roots[label][np.ix_(columns, columns)]
             roots[label] = 0
             if len(columns):
-                root, volumes[label], singular[label] = self._whitening(covariance, int(label))
+                root, volumes[label], singular[label] = self._whitening(covariance, groups.names[label])
                 roots[label][columns, : len(columns)] = root
         return {**learnt, "kept": kept, "means": means, "roots": roots, "volumes": volumes, "singular": singular}
 
-    def _whitening(self, covariance: Floats, label: int) -> tuple[Floats, float, int]:
+    def _whitening(self, covariance: Floats, name: str) -> tuple[Floats, float, int]:
         """Return W with W^T C W = 1 of a class's covariance C, ln(det C) / 2, and in how many directions C is singular.
 
         In these C is lifted before, unless it is kept as published.
@@ -100,15 +100,15 @@ class SpreadScore(TraceScore):
         if self.singular == "published":
             if (root := _inverse_root(covariance, least=0.0)) is not None:
                 return root, _half_log_determinant(root), low
-            raise self._is_singular(label, low, len(values), "published code ends here, too; take singular: lift")
+            raise self._is_singular(name, low, len(values), "published code ends here, too; take singular: lift")
         if low and not self.floor:
-            raise self._is_singular(label, low, len(values), "give a floor above 0")
+            raise self._is_singular(name, low, len(values), "give a floor above 0")
         values = np.maximum(values, least)
         return vectors / np.sqrt(values), float(np.log(values).sum() / 2), low
 
-    def _is_singular(self, label: int, low: int, units: int, remedy: str) -> StageError:
+    def _is_singular(self, name: str, low: int, units: int, remedy: str) -> StageError:
         return StageError(
-            f"{self.tag}: the covariance of class {label} is singular ({low} of {units} directions); {remedy}, "
+            f"{self.tag}: the covariance of class {name} is singular ({low} of {units} directions); {remedy}, "
             "or raise var_threshold"
         )
 
@@ -119,7 +119,7 @@ class SpreadScore(TraceScore):
         units = learnt["kept"].shape[1]
         out = units - learnt["kept"][judged].sum(axis=1)
         if len(still := np.flatnonzero(judged)[out == units]):
-            yield f"classes in which no unit varies, so that they have no scores: {listed(still)}"
+            yield f"classes in which no unit varies, so that they have no scores: {groups.listed(still)}"
         if out.any():
             number = f"{out.min()}" if out.min() == out.max() else f"{out.min()} to {out.max()}"
             yield f"{number} of {units} units left out of each class: variance below {self.var_threshold:g}"
@@ -130,7 +130,7 @@ class SpreadScore(TraceScore):
                 if self.singular == "lift"
                 else "kept as published, so that scores rest on rounding,"
             )
-            yield f"classes with a singular covariance, {done} in at most {most} directions: {listed(flat)}"
+            yield f"classes with a singular covariance, {done} in at most {most} directions: {groups.listed(flat)}"
 
 
 class Spread:

@@ -81,7 +81,9 @@ class TraceScore(Score):
             raise StageError(
                 f"{self.tag}: expected finite activations of the training images, received none; look at the model's weights"
             )
-        return {"traces": traces, "predicted": seen.predicted, "classes": np.array(seen.logits.shape[1])}
+        count = seen.logits.shape[1]
+        names = [*material.class_names, *map(str, range(len(material.class_names), count))][:count]
+        return {"traces": traces, "predicted": seen.predicted, "classes": np.array(names)}
 
 
 class Groups:
@@ -90,12 +92,14 @@ class Groups:
     Attributes:
         rows: the training images, class after class, in each in their order.
         slices: where each class, (classes,) of them, lies in ``rows``.
+        names: what the classes are called.
     """
 
     def __init__(self, learnt: Arrays) -> None:
         predicted = learnt["predicted"]
         finite = np.asarray(np.isfinite(learnt["traces"]).all(axis=1))
-        self.count = int(learnt["classes"])
+        self.names = tuple(map(str, learnt["classes"]))
+        self.count = len(self.names)
         order = np.argsort(predicted, kind="stable")
         self.rows: NDArray[np.int64] = order[finite[order]]
         ends = np.searchsorted(predicted[self.rows], np.arange(self.count + 1))
@@ -119,9 +123,9 @@ class Groups:
             yield f"{missing} training images without finite activations left out"
         if len(few := np.flatnonzero(self.sizes() < least)):
             number = "no training image" if least == 1 else f"fewer than {least} training images"
-            yield f"classes predicted for {number}, so that they have no scores: {listed(few)}"
+            yield f"classes predicted for {number}, so that they have no scores: {self.listed(few)}"
 
-
-def listed(labels: NDArray[np.int64], most: int = 8) -> str:
-    """Return classes as text, the first few of many."""
-    return ", ".join(map(str, labels[:most].tolist())) + (", ..." if len(labels) > most else "")
+    def listed(self, labels: NDArray[np.int64], most: int = 8) -> str:
+        """Return the names of classes, the first few of many."""
+        shown = [self.names[label] for label in labels[:most]]
+        return ", ".join(shown) + (", ..." if len(labels) > most else "")

@@ -39,7 +39,7 @@ class LRP(GeneratorLoss):
         relevance = ranking.relevance[label]
         if np.isnan(relevance).any():
             raise StageError(
-                f"pixels: {self.pixels} knows no relevance of class {label}, of which it had no image; give it images of "
+                f"pixels: {self.pixels} knows no relevance of {run.class_label(self.pixels, label)}, of which it had no image; give it images of "
                 "every class"
             )
         if self.k >= relevance.size:

@@ -65,7 +65,7 @@ class Suspiciousness(GeneratorLoss):
         ranking = run[self.neurons].first(self.top)
         if self.unblamed == "refuse" and not len(ranking.units_of(label)):
             raise TooLittleLearnt(
-                f"neurons: {self.neurons} blames no unit for class {label}: there the model makes no mistake, or only "
+                f"neurons: {self.neurons} blames no unit for {run.class_label(self.neurons, label)}: there the model makes no mistake, or only "
                 "mistakes; give the ranking more images, or another model, or set unblamed: hold"
             )
         masks = {f"suspicious_{i}": np.zeros(layer.units, np.float32) for i, layer in enumerate(ranking.layers)}

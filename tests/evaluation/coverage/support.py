@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from copy import deepcopy
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -119,7 +120,7 @@ def _same(one: dict[str, Any], two: dict[str, Any]) -> bool:
 
 def material(seen: Activations) -> Material:
     """Return activations as those of training images of which nothing else is known."""
-    return Material(cast("Classifier", None), cast("Examples", None), seen, lambda ref: seen)
+    return Material(cast("Classifier", None), cast("Examples", SimpleNamespace(info={})), seen, lambda ref: seen)
 
 
 def covering(criterion: Criterion, seen: Activations) -> Coverage:

@@ -35,7 +35,7 @@ def seen(traces: Any, predicted: Any, classes: int = 0, logits: Any = None) -> A
 
 def material(learnt: Activations) -> Material:
     """Return training material of which only the activations are looked at."""
-    nothing = cast(Any, SimpleNamespace())
+    nothing = cast(Any, SimpleNamespace(info={}))
     return Material(nothing, nothing, learnt, cast(Callable[..., Activations], None))
 
 

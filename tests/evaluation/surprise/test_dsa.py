@@ -131,3 +131,20 @@ def test_asked_a_few_at_a_time_a_judge_says_the_same() -> None:
         parts = [judge.scores(traces[i : i + 7], test.predicted[i : i + 7], nobody[i : i + 7]) for i in range(0, 50, 7)]
         assert np.concatenate(parts) == pytest.approx(values(score, train, test), rel=1e-12)
         assert np.array_equal(judge.scores(traces[:7], test.predicted[:7], nobody[:7]), parts[0])
+
+
+def test_classes_are_called_by_their_names() -> None:
+    trained = material(seen([[0], [1], [2], [3]], [0, 0, 1, 1], classes=4))
+    trained.examples.info["class_names"] = ["cat", "dog", "cow"]
+    (said,) = DSA().remarks(DSA().fit(trained))
+    assert said.endswith("so that they have no scores: cow, 3")
+    with pytest.raises(StageError, match="the covariance of class dog is singular"):
+        LSA(floor=0.0, var_threshold=0.0).fit(replaced(trained))
+
+
+def replaced(trained: Any) -> Any:
+    """Return the same material with two equal units, of which only the first class has unlike ones."""
+    traces = [[0, 1], [1, 0], [3, 5], [5, 8], [0, 0], [1, 1], [2, 2], [5, 5]]
+    again = material(seen(traces, [0, 0, 0, 0, 1, 1, 1, 1]))
+    again.examples.info.update(trained.examples.info)
+    return again

@@ -45,7 +45,7 @@ def seen() -> tuple[Activations, Activations, Any]:
 
 @cache
 def learnt(score: Score) -> Arrays:
-    nothing = cast(Any, SimpleNamespace())
+    nothing = cast(Any, SimpleNamespace(info={}))
     return score.fit(Material(nothing, nothing, seen()[0], nothing)) if score.learns else {}
 
 
