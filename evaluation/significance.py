@@ -36,8 +36,8 @@ class Significance(Evaluation):
     Intervals are of 95 %; the note names their method. ``_holm`` is p after Holm's correction for the pairs compared on the same
     thing. The note says so where there are too few repetitions for any difference to be significant.
 
-    All else that the results vary over (examples, other axes) is kept: each of its values has comparisons of its own. If
-    ``over`` is not the seed, each number compared is a mean over the seeds.
+    All else that the results vary over (examples, other axes, and the groups of images of a metric that is measured of groups
+    only) is kept: each of its values has comparisons of its own. If ``over`` is not the seed, each number compared is a mean over the seeds.
 
     Source: Mann and Whitney (1947); Wilcoxon (1945); Vargha and Delaney (2000), A Critique and Improvement of the CL Common
     Language Effect Size Statistics; Student (1908); Welch (1947); Holm (1979); their use as in Arcuri and Briand (2011), A
@@ -93,12 +93,16 @@ class Significance(Evaluation):
     def _samples(self, rows: Sequence[Measured]) -> dict[About, dict[Plain, Sample]]:
         """Return the sample of each level, by what is compared on: a set of examples, say."""
         found: dict[About, dict[Plain, dict[Plain, list[float]]]] = {}
+        grouped = "group" in (self.compare, self.over)
+        # Where all images are measured together, too, their groups are left out.
+        apart = not grouped and all(m.row.group for m in rows)
         for m in rows:
             level = m.column(self.compare)
             # What does not depend on the column, is undefined, or is of one group of images is no number of a level.
-            if level is None or isnan(m.row.value) or (m.row.group and "group" not in (self.compare, self.over)):
+            if level is None or isnan(m.row.value) or (m.row.group and not grouped and not apart):
                 continue
-            about = tuple((name, str(m.column(name) or "")) for name in LABELS if not self.gathers(name))
+            kept = [name for name in LABELS if not self.gathers(name)] + ["group"] * apart
+            about = tuple((name, str(m.column(name) or "")) for name in kept)
             sample = found.setdefault(about, {}).setdefault(level, {})
             sample.setdefault(m.column(self.over), []).append(m.row.value)
         return {
@@ -125,8 +129,10 @@ class Significance(Evaluation):
         ranked = [comparison.mann_whitney(pair.first, pair.second) for pair in pairs]
         signed = [comparison.wilcoxon(pair.first, pair.second) for pair in matched]
         signs = dict(zip(matched, zip(signed, comparison.holm(signed), strict=True), strict=True))
+        group = about.pop("group", "")
         for pair, p, corrected in zip(pairs, ranked, comparison.holm(ranked), strict=True):
-            row = partial(Row, group=pair.name, higher_is_better=None, **about)
+            name = f"{group}: {pair.name}" if group else pair.name
+            row = partial(Row, group=name, higher_is_better=None, **about)
             yield from self._sizes(pair, unit, row)
             a12 = comparison.vargha_delaney(comparison.rounded(pair.first), comparison.rounded(pair.second))
             n, sizes = len(pair.first) + len(pair.second), f"{len(pair.first)} against {len(pair.second)}"

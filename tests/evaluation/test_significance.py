@@ -222,3 +222,19 @@ def test_sound_parameters_have_no_fault() -> None:
     assert faults() == []
     assert faults(baseline="mlp") == []
     assert faults(compare="group", baseline="class 0") == []
+
+
+def test_groups_of_a_metric_that_is_measured_of_groups_only_are_compared_one_by_one() -> None:
+    rows = [
+        measured(model, value + shift, seed=seed, group=group)
+        for group, shift in (("class cat", 0.0), ("class dog", 0.1))
+        for model, values in ACCURACY.items()
+        for seed, value in enumerate(values)
+    ]
+    found = compared(rows, baseline="mlp")
+    assert list(dict.fromkeys(pair for pair, _ in found)) == [
+        f"class {name}: {model} vs mlp" for name in ("cat", "dog") for model in ("fgsm", "pgd")
+    ]
+    # Corrected for the two pairs of a class, not for all four.
+    assert found["class dog: fgsm vs mlp", "p_mann_whitney_holm"].value == pytest.approx(0.2)
+    assert found["class dog: fgsm vs mlp", "mean_second"].value == pytest.approx(0.3)
