@@ -36,7 +36,7 @@ class Art(Attack):
     Labels: BoundaryAttack, DeepFool, HopSkipJump, NewtonFool, SignOPTAttack, SpatialTransformation and
     VirtualAdversarialMethod move away from what the model predicts; with `labels: true` they leave images alone that the
     model gets wrong. SaliencyMapMethod, ShadowAttack and TargetedUniversalPerturbation move towards `targets`, never the
-    label. All others move away from the label.
+    label; the first two leave images alone that this would make right. All others move away from the label.
     Outputs: NewtonFool, PixelAttack, SimBA, ThresholdAttack and VirtualAdversarialMethod get class probabilities, as does
     UniversalPerturbation with the attacker newtonfool, simba or vat; all others get logits.
     Batches: AutoAttack, AutoConjugateGradient, AutoProjectedGradientDescent, CompositeAdversarialAttackPyTorch, DeepFool,
@@ -114,6 +114,10 @@ class Art(Attack):
         for start in range(0, len(rows), size):
             batch = rows[start : start + size]
             made[batch] = self._generate(victim, x[batch], given[batch], streams[batch[0]])
+        if self._traits.reads == "targets" and not self._traits.shared_target:
+            # On its way to a target, an image that the model gets wrong may come to be right.
+            repaired = (victim.predict(x) != y) & (victim.predict(np.clip(made, 0, 1)) == y)
+            made[repaired] = x[repaired]
         return made if self.threat is None else x + self.threat.trimmed(np.clip(made, 0, 1) - x, _SLACK)
 
     @property

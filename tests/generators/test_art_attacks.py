@@ -184,6 +184,19 @@ def test_targets_are_other_classes_of_the_stream_or_the_least_likely(attack: str
         assert len(set(reached["random"])) <= 2, "one for all, but for images of this class"
 
 
+@pytest.mark.parametrize("attack", ["SaliencyMapMethod", "ShadowAttack"])
+def test_a_way_to_a_target_makes_no_wrong_image_right(attack: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    victim, x, y = digits()
+    right = victim.predict(x) == y
+    good, bad = x[right][:1], x[~right]
+    labels = np.repeat(y[right][:1], len(bad))
+    monkeypatch.setattr(Art, "_generate", lambda self, victim, x, y, stream: np.repeat(good, len(x), axis=0))
+    kept = art(attack).craft(victim, bad, labels, np.random.default_rng(0))
+    wrong = victim.predict(bad) != labels
+    assert wrong.any()
+    np.testing.assert_array_equal(kept[wrong], bad[wrong])
+
+
 def test_attacks_that_take_labels_for_targets_reach_them() -> None:
     component = art("SaliencyMapMethod", targets="least_likely", params={"theta": 1.0, "gamma": 1.0})
     adversarial, clean, victim = made(component)
