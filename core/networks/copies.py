@@ -42,9 +42,10 @@ def restarted(model: Any) -> tuple[Any, tuple[str, ...]]:
     What is trained gets new initial weights, and with it what moves along in training: the statistics of batch normalisation
     and the vectors of spectral normalisation. What is not trained stays: the constants of a normalisation, layers that convert
     the input, the weights of frozen and of quantised layers. Of these, the named ones differ from their initial values.
+    Initialisers forget their seeds, which would give the same weights at any seed of the experiment.
     """
     layers = backend.keras().layers
-    copy = renewed(model)
+    copy = backend.keras().models.clone_model(model, clone_function=_without_seeds, recursive=True)
     trained = {id(variable) for variable in model.trainable_variables}
     keeping: dict[str, None] = {}
     for own, other in _layers(copy, model):
@@ -60,7 +61,7 @@ def restarted(model: Any) -> tuple[Any, tuple[str, ...]]:
     return copy, tuple(keeping)
 
 
-def like(layer: Any, **changed: Any) -> Any:
+def like(layer: Any, /, **changed: Any) -> Any:
     """Return a layer of the same configuration but for the ``changed`` options, with weights of its own."""
     if isinstance(layer, backend.keras().Model) and not changed:
         return renewed(layer)
@@ -68,6 +69,23 @@ def like(layer: Any, **changed: Any) -> Any:
     if hasattr(layer, "save_assets"):
         _carry_assets(layer, twin)
     return twin
+
+
+def _without_seeds(layer: Any) -> Any:
+    def unseeded(config: Any, initialises: bool = False) -> Any:
+        if isinstance(config, list | tuple):
+            return type(config)(unseeded(value, initialises) for value in config)
+        if not isinstance(config, dict):
+            return config
+        here = initialises or "initializers" in str(config.get("module"))
+        return {
+            key: None if here and key == "seed" and isinstance(value, int) else unseeded(value, here)
+            for key, value in config.items()
+        }
+
+    if isinstance(layer, backend.keras().Model):
+        return backend.keras().models.clone_model(layer, clone_function=_without_seeds, recursive=True)
+    return like(layer, **unseeded(layer.get_config()))
 
 
 def inherit(target: Any, source: Any) -> None:

@@ -146,7 +146,14 @@ def copied(model: Any, seed: int, *, weights: bool, remark: Callable[[str], None
     """Return a model of the same layers that shares none with the given one: with its weights, or with new initial ones.
 
     New weights are for what learns (``copies.restarted``); ``remark`` is told which layers keep what they learnt.
+
+    Raises:
+        StageError: nothing of the model learns.
     """
+    if not model.trainable_variables:
+        raise StageError(
+            "all layers of the model are frozen (trainable: false), so that training changes nothing; save it with layers that learn"
+        )
     backend.seed(seed)
     if weights:
         return copies.copied(model)

@@ -10,6 +10,7 @@ import pytest
 
 from core import backend
 from core.classifier import Classifier
+from core.faults import StageError
 from core.networks import copies, programs
 from core.networks.probe import unfold
 from core.networks.propagation import carrying
@@ -224,3 +225,23 @@ def test_nothing_is_said_where_everything_learns_or_only_converts() -> None:
     said: list[str] = []
     copied(network(adapted(layers().Normalization(), 2)), 7, weights=False, remark=said.append)
     assert said == []
+
+
+@pytest.mark.parametrize("nests", [False, True])
+def test_a_fresh_start_is_another_one_at_each_seed_though_initialisers_have_seeds(nests: bool) -> None:
+    kernel = backend.keras().initializers.GlorotUniform(seed=42)
+    dense = layers().Dense(3, kernel_initializer=kernel, bias_initializer=backend.keras().initializers.Constant(0.5))
+    inner = backend.keras().Sequential([backend.keras().Input((32,)), dense]) if nests else dense
+    model = backend.keras().Sequential([backend.keras().Input((4, 4, 2)), layers().Flatten(), inner])
+    first, second, again = (copied(model, seed, weights=False).get_weights() for seed in (1, 2, 1))
+    assert np.abs(first[0] - second[0]).max() > 0.01
+    np.testing.assert_array_equal(first[0], again[0])
+    np.testing.assert_array_equal(first[1], 0.5)
+
+
+@pytest.mark.parametrize("weights", [False, True])
+def test_a_model_of_which_nothing_learns_is_not_trained(weights: bool) -> None:
+    model = network(nested(layers().Rescaling(1.0)))
+    model.trainable = False
+    with pytest.raises(StageError, match="all layers of the model are frozen"):
+        copied(model, 1, weights=weights)
