@@ -88,7 +88,10 @@ class Attack(Generator):
         if adversarial.shape != clean.shape:
             raise ValueError(f"{self.tag}: expected images {clean.shape}, received {adversarial.shape}")
         if strange := int((~np.isfinite(adversarial)).any(axis=(1, 2, 3)).sum()):
-            raise ValueError(f"{self.tag}: expected pixels that are numbers, received other ones in {strange} images")
+            raise ValueError(
+                f"{self.tag}: expected pixels that are numbers, received other ones in {strange} images; the model's "
+                "gradients are not finite there: a root, a norm or a division at 0, or half precision, are common causes"
+            )
         if self.threat is not None and not (inside := self.threat.contains(adversarial - clean)).all():
             raise ValueError(f"{self.tag}: {(~inside).sum()} images left the ball {self.threat}")
         return adversarial

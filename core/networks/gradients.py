@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from core import backend
 from core.networks.programs import Call, Tensor
 
@@ -49,4 +51,6 @@ def margin(logits: Tensor, y: Tensor) -> Tensor:
     """
     ops = backend.keras().ops
     chosen = ops.one_hot(y, logits.shape[-1], dtype=logits.dtype)
-    return ops.logsumexp(logits - 1e9 * chosen, axis=-1) - ops.sum(logits * chosen, axis=-1)
+    # Logits of any size: no number subtracted from them would be large enough.
+    others = ops.where(chosen > 0, ops.full_like(logits, -np.inf), logits)
+    return ops.logsumexp(others, axis=-1) - ops.sum(logits * chosen, axis=-1)

@@ -232,3 +232,16 @@ def test_an_attack_without_any_gradient_says_so_and_moves_nothing(rounds: bool, 
     attack.review(made, run)
     assert (np.abs(made.x - x).max() == 0) == rounds
     assert len([text for text in run.remarks if "gradient of target is exactly 0 for each of 5 images" in text]) == said
+
+
+@pytest.mark.parametrize("scale", [1e6, 1e12, 1e30])
+def test_logits_of_any_size_have_the_gradient_of_their_margin(scale: float) -> None:
+    victim, weights = linear()
+    x, _y = images(20, (4, 4, 1), classes=3)
+    expected = FGSM(model=MODEL, eps=0.1).craft(victim, x, victim.predict(x), RNG(0))
+    victim.model.set_weights([weights * np.float32(scale), np.zeros(3, np.float32)])
+    made = FGSM(model=MODEL, eps=0.1).craft(victim, x, victim.predict(x), RNG(0))
+    moved = np.abs(made - x).max(axis=(1, 2, 3))
+    np.testing.assert_allclose(moved, 0.1, atol=1e-6)
+    # The strongest rival alone counts where the logits are far apart.
+    assert (np.sign(made - x) == np.sign(expected - x)).mean() > 0.8
