@@ -16,6 +16,7 @@ from core.statistics import wilson
 SAMPLE = 1000
 """Images a classifier is asked about, or ``PER_CLASS`` for each class where that is more."""
 PER_CLASS = 20
+_QUANTILE = 1.96
 ERROR = 0.01
 """Probability of another order where there is none."""
 
@@ -61,6 +62,7 @@ def doubt(y: Labels, predicted: Labels, classes: int) -> Doubt | None:
     The order is that of most right answers (an assignment problem on the confusion matrix). Classes that change
     places among each other do so if images of each are taken for the other class more often than for their own, by a sign test on all of these
     at ``ERROR``, corrected for the number of orders there are (Bonferroni).
+    A model on unevenly frequent classes need not beat their most frequent one where it is right on enough of each.
     A sample so small that even all right answers would not be above chance says nothing.
 
     Source: Kuhn (1955), The Hungarian Method for the Assignment Problem.
@@ -74,7 +76,7 @@ def doubt(y: Labels, predicted: Labels, classes: int) -> Doubt | None:
         return None
     order = _order(confusion)
     found = Doubt(n, hits, chance, order, hits if order is None else int(confusion[range(classes), order].sum()))
-    return found if order is not None or found.is_chance else None
+    return found if order is not None or (found.is_chance and not _discerns(confusion)) else None
 
 
 def sample(examples: Examples, classes: int) -> Examples:
@@ -89,6 +91,19 @@ def doubt_of(classifier: Classifier, examples: Examples) -> Doubt | None:
         return None
     drawn = sample(examples, classifier.num_classes)
     return doubt(drawn.y, classifier.predict(drawn.x), classifier.num_classes)
+
+
+def _discerns(confusion: NDArray[np.int64]) -> bool:
+    """Return whether the mean over the classes of the share of right answers is clearly above that of a guess, of any shares.
+
+    So may a model be that is right on fewer images than the most frequent class has, because it does not neglect the others.
+    """
+    images = confusion.sum(axis=1)
+    there = images > 0
+    hits, n = confusion.diagonal()[there], images[there]
+    smoothed = (hits + 1) / (n + 2)  # a class of few images, all right, is not known exactly
+    error = float(np.sqrt((smoothed * (1 - smoothed) / n).sum())) / len(n)
+    return bool((hits / n).mean() - _QUANTILE * error > 1 / len(n))
 
 
 def _order(confusion: NDArray[np.int64]) -> tuple[int, ...] | None:

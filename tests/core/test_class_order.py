@@ -82,6 +82,17 @@ def test_chance_is_the_most_frequent_class() -> None:
     assert doubt(y, y, 2) is None
 
 
+def test_a_model_that_does_not_neglect_rare_classes_is_not_doubted() -> None:
+    """Right on 90 % of each class, where the most frequent has 95 % of the images."""
+    y = (np.arange(1000) % 20 == 0).astype(np.int64)
+    said = np.where(np.arange(1000) // 20 % 10 == 0, 1 - y, y)
+    assert (said == y).mean() == 0.9
+    assert doubt(y, said, 2) is None
+    found = doubt(y, np.where(np.arange(1000) % 7 == 0, 1, 0), 2)  # knows nothing of either
+    assert found is not None
+    assert found.is_chance
+
+
 def test_a_weak_model_above_chance_and_one_that_confuses_two_classes_are_not_doubted() -> None:
     y = labels(1000, 10)
     assert doubt(y, answers(y, 0.2, 10), 10) is None
