@@ -1,15 +1,18 @@
-"""Files that are replaced as a whole, whoever else writes or reads them."""
+"""Files that are replaced as a whole, and files of others that are read within limits."""
 
 from __future__ import annotations
 
 import errno
+import os
 import re
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 
-from core.faults import causes
+from core.faults import StageError, causes
 
 _FULL = {errno.ENOSPC, errno.EDQUOT} if hasattr(errno, "EDQUOT") else {errno.ENOSPC}  # Windows knows no quotas
 _WORDS = re.compile(r"No space left on device|Disk quota exceeded|^\d+ requested and \d+ written$")
@@ -54,3 +57,102 @@ def replace_file(path: Path, data: bytes | str) -> None:
     """Write a file as a whole (``replacing``)."""
     with replacing(path) as temporary:
         temporary.write_bytes(data.encode("utf-8") if isinstance(data, str) else data)
+
+
+MULTIPLE = 100
+"""How many times its own size a foreign file may unpack to, beyond ``SPARE``."""
+SPARE = 64 * 2**20
+"""Bytes that any foreign file may unpack to, whatever its size."""
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+    (stat.S_ISSOCK, "a socket"),
+)
+
+
+def kind_of(path: Path) -> str:
+    """Return what is at a path, links followed, where it is neither file nor folder; empty otherwise."""
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116 - Path.stat says the same, and names too long raise here alike
+    except (OSError, ValueError):
+        return ""
+    return "" if stat.S_ISDIR(mode) else _kind(mode)
+
+
+def regular(path: Path, limit: int | None = None) -> Path:
+    """Return the path of a regular file, links followed, without opening it: a pipe would wait, a device never end.
+
+    Args:
+        path: where it is.
+        limit: its largest size in bytes.
+
+    Raises:
+        StageError: there is no file, something else than a file, or one above the limit.
+    """
+    try:
+        status = os.stat(path)  # noqa: PTH116
+    except (OSError, ValueError) as error:  # ValueError: a name with a NUL character
+        raise StageError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    _judge(path, status, limit)
+    return path
+
+
+@contextmanager
+def opened(path: Path, limit: int | None = None) -> Iterator[BufferedReader]:
+    """Open a regular file for reading bytes; see ``regular``.
+
+    Raises:
+        StageError: as for ``regular``, or the file may not be read.
+    """
+    regular(path, limit)
+    try:
+        # The file may have been replaced by a pipe since: without O_NONBLOCK, opening that would wait for a writer.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except OSError as error:
+        raise StageError(f"{path}: cannot be read: {error.strerror}") from None
+    with os.fdopen(descriptor, "rb") as stream:
+        _judge(path, os.fstat(descriptor), limit)
+        yield stream
+
+
+def read_bytes(path: Path, limit: int) -> bytes:
+    """Return the content of a regular file of at most ``limit`` bytes.
+
+    Raises:
+        StageError: as for ``opened``.
+    """
+    with opened(path, limit) as stream:
+        content = stream.read(limit + 1)
+    if len(content) > limit:  # it has grown since it was opened
+        raise StageError(f"{path}: {_too_large(len(content), limit)}")
+    return content
+
+
+def unpacks_to_too_much(packed: int, unpacked: int) -> str:
+    """Return what is wrong with a file of ``packed`` bytes that holds ``unpacked``; empty where nothing is."""
+    allowed = MULTIPLE * packed + SPARE
+    if unpacked <= allowed:
+        return ""
+    return (
+        f"{packed:,} bytes unpack to {unpacked:,}; expected at most {allowed:,} "
+        f"({MULTIPLE} times the file and {SPARE // 2**20} MiB)"
+    )
+
+
+def _judge(path: Path, status: os.stat_result, limit: int | None) -> None:
+    if kind := _kind(status.st_mode):
+        raise StageError(f"{path}: expected a regular file, received {kind}")
+    if limit is not None and status.st_size > limit:
+        raise StageError(f"{path}: {_too_large(status.st_size, limit)}")
+
+
+def _kind(mode: int) -> str:
+    if stat.S_ISREG(mode):
+        return ""
+    return next((name for is_one, name in _KINDS if is_one(mode)), "something else")
+
+
+def _too_large(size: int, limit: int) -> str:
+    return f"the file has {size:,} bytes; expected at most {limit:,}"

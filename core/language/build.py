@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from core.component import Component, Kind, Plain, Ref, fields_of
 from core.faults import KeyPath
+from core.files import kind_of
 from core.language.discovery import Catalogue
 from core.language.schema import AXIS, FRACTION
 
@@ -214,4 +215,6 @@ def located(text: str, folder: Path) -> tuple[str, str]:
         return full, f"the environment variable {unset} is not set; set it, or write the path out"
     if not os.path.exists(full):  # noqa: PTH110 - Path.exists raises where the name is too long
         return full, f"there is no file or folder {full}; relative paths start at the experiment file's folder"
+    if kind := kind_of(Path(full)):
+        return full, f"expected a file or folder, received {kind}"
     return full, ""

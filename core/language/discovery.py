@@ -14,7 +14,8 @@ from types import MappingProxyType, ModuleType
 
 from core.cluster import Cluster
 from core.component import Component, fields_of
-from core.faults import Fault, SpecError
+from core.faults import Fault, SpecError, StageError
+from core.files import regular
 from core.language.sections import SECTIONS
 from core.stage import Stage
 
@@ -101,6 +102,10 @@ def _from_folder(folder: Path) -> Iterator[ModuleType]:
         name = ".".join(path.relative_to(folder.parent).with_suffix("").parts)
         if path.name == "__init__.py":
             continue
+        try:
+            regular(path)
+        except StageError as error:
+            raise SpecError.at("--components", 0, str(error)) from None
         module = sys.modules.get(name)
         if module is None or module.__file__ != str(path):
             module = _import_file(name, path)

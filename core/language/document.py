@@ -10,12 +10,14 @@ from typing import Any
 
 import yaml
 
-from core.faults import Fault, KeyPath, SpecError, dotted
+from core.faults import Fault, KeyPath, SpecError, StageError, dotted
+from core.files import read_bytes
 from core.language.syntax import (
     BOOL,
     INT,
     LINE_BREAK,
     MAP,
+    MAX_VALUES,
     MERGE,
     NULL,
     PATTERNS,
@@ -26,8 +28,9 @@ from core.language.syntax import (
     compose_yaml,
 )
 
-MAX_VALUES = 100_000  # aliases expanded: a few lines of nested aliases can stand for billions of values
 MAX_DEPTH = 100
+MAX_BYTES = 2**20
+"""Largest experiment or cluster file; the longest of ours has 10 kB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,19 +64,19 @@ def read(path: Path) -> Document:
     the rest of the file can be judged with them.
 
     Raises:
-        SpecError: the file cannot be read, is no YAML or JSON, or is not one mapping.
+        SpecError: the file cannot be read, is larger than ``MAX_BYTES``, is no YAML or JSON, or is not one mapping.
     """
     file = str(path)
     if path.suffix not in (".yaml", ".yml", ".json"):
         raise SpecError.at(file, 0, f"unknown kind of file '{path.suffix}'; expected .yaml, .yml or .json")
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read_bytes(path, MAX_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise SpecError.at(file, line, f"byte 0x{error.object[error.start]:02x} is not UTF-8; save as UTF-8") from None
-    except (OSError, ValueError) as error:  # ValueError: a path with a NUL character
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise SpecError.at(file, 0, f"cannot be read: {reason}; expected an experiment file") from None
+    except StageError as error:
+        reason = str(error).removeprefix(f"{path}: ")
+        raise SpecError.at(file, 0, f"{reason}; expected an experiment file") from None
     document = _parse(text, file, path.suffix == ".json")
     if not isinstance(document.data, dict) and document.faults:
         raise SpecError(fault for _, fault in document.faults)
@@ -229,6 +232,6 @@ class _Builder:
 
     def _tally(self, node: yaml.Node, path: KeyPath) -> None:
         self._count += 1
-        if self._count > MAX_VALUES:
+        if self._count > MAX_VALUES:  # a few lines of nested aliases can stand for billions of values
             self._fault(node, path[:1], f"more than {MAX_VALUES} values with all aliases written out; use fewer")
             raise SpecError(fault for _, fault in self.faults)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from itertools import count
+from typing import Any
 
 import yaml
 
@@ -22,12 +24,25 @@ PATTERNS = {
     FLOAT: re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z"),
     MERGE: re.compile(r"<<\Z"),
 }
+MAX_VALUES = 100_000
+"""Most values and keys of a file, counted as they are written, and again with all aliases written out."""
 LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # as PyYAML counts lines
 _JSON_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+')
 
 
 class _Loader(yaml.SafeLoader):
-    """Composes nodes with the scalar types above; it never constructs a value."""
+    """Composes nodes with the scalar types above, at most so many; it never constructs a value."""
+
+    def __init__(self, text: str, file: str) -> None:
+        super().__init__(text)
+        self._file, self._composed = file, 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Return the next node, and count it."""
+        self._composed += 1
+        if self._composed > MAX_VALUES:
+            raise _too_many(self._file, self.line + 1)
+        return super().compose_node(parent, index)
 
 
 _Loader.yaml_implicit_resolvers = {}
@@ -42,7 +57,7 @@ def compose_yaml(text: str, file: str) -> yaml.Node | None:
         SpecError: the text is not YAML, or holds several documents.
     """
     try:
-        loader = _Loader(text)
+        loader = _Loader(text, file)
     except yaml.reader.ReaderError as error:
         line = len(LINE_BREAK.findall(text, 0, error.position)) + 1
         raise SpecError.at(file, line, f"character U+{error.character:04X} is not allowed; delete it") from None
@@ -53,6 +68,10 @@ def compose_yaml(text: str, file: str) -> yaml.Node | None:
         raise SpecError.at(file, mark.line + 1 if mark else 0, _advice(error)) from None
     except (ValueError, OverflowError):  # the scanner converts "\UFFFFFFFF" and '%YAML 1.<digits>' unchecked
         raise SpecError.at(file, loader.line + 1, "a number in an escape or directive is out of range") from None
+
+
+def _too_many(file: str, line: int) -> SpecError:
+    return SpecError.at(file, line, f"more than {MAX_VALUES} values; use fewer")
 
 
 def _advice(error: yaml.MarkedYAMLError) -> str:
@@ -82,14 +101,16 @@ def compose_json(text: str, file: str) -> yaml.Node | None:
         json.loads(text, parse_int=str, parse_float=str, parse_constant=str)
     except json.JSONDecodeError as error:
         raise SpecError.at(file, error.lineno, f"not valid JSON: {error.msg} (column {error.colno})") from None
-    return _json_node(_json_tokens(text))
+    return _json_node(_json_tokens(text, file))
 
 
-def _json_tokens(text: str) -> Iterator[tuple[str, yaml.Mark]]:
-    line, end = 0, 0
+def _json_tokens(text: str, file: str) -> Iterator[tuple[str, yaml.Mark]]:
+    line, end, values = 0, 0, count(1)
     for match in _JSON_TOKEN.finditer(text):
         line += len(LINE_BREAK.findall(text, end, match.start()))
         end = match.start()
+        if match[0] not in (",", ":", "]", "}") and next(values) > MAX_VALUES:
+            raise _too_many(file, line + 1)
         if match[0] not in (",", ":"):
             yield match[0], yaml.Mark("", end, line, 0, None, 0)
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from core.files import replace_file
+from core.files import opened, replace_file
 from core.litter import counts
 from core.storage import source_code
 
@@ -51,7 +51,7 @@ class Digests:
         """Return the digest of a file, or of every file below a folder with its relative path.
 
         Links to files and folders count as what they lead to. What systems and tools leave behind in folders and hidden
-        files do not count (``core.litter``).
+        files do not count (``core.litter``), nor does what is neither file nor folder.
         """
         if path.is_dir():
             files = sorted(_files(path))
@@ -135,5 +135,5 @@ def _leads_into(folder: Path, around: set[Path]) -> bool:
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
+    with opened(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -16,8 +16,10 @@ from core.artefacts import Examples, Images, Labels, Masks
 from core.augmenter import Bench, Mask, Seeds
 from core.classifier import Classifier
 from core.component import File, Ref
+from core.data.image_file import open_image
 from core.data.images import LUMA, scaled, to_unit
 from core.faults import StageError
+from core.litter import counts
 from core.stage import Preparation
 from generators.augmenters.occluders import ANY_CLASS, Cutouts, Occluders
 from generators.masks.otsu import Otsu
@@ -107,7 +109,7 @@ class Files(Occluders):
 
     @property
     def _paths(self) -> list[Path]:
-        return sorted(Path(self.folder).glob(f"*{_ENDING}"))
+        return sorted(path for path in Path(self.folder).glob(f"*{_ENDING}") if counts(path.name))
 
 
 def _softened(masks: Masks) -> NDArray[np.float32]:
@@ -146,17 +148,10 @@ def _read(path: Path) -> Images:
     Raises:
         StageError: the file is damaged, has no alpha channel, or is transparent everywhere.
     """
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            if "A" not in image.getbands() and "transparency" not in image.info:
-                raise StageError(
-                    f"{path}: expected a cut-out with an alpha channel, received mode {image.mode}; add one"
-                )
-            pixels = to_unit(np.asarray(image.convert("RGBA")))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise StageError(f"{path}: the cut-out is damaged ({error}); replace or remove it") from None
+    with open_image(path, "cut-out", formats=("PNG",)) as image:
+        if "A" not in image.getbands() and "transparency" not in image.info:
+            raise StageError(f"{path}: expected a cut-out with an alpha channel, received mode {image.mode}; add one")
+        pixels = to_unit(np.asarray(image.convert("RGBA")))
     if not pixels[..., 3].any():
         raise StageError(f"{path}: the cut-out is transparent everywhere; replace or remove it")
     pixels[..., :3] *= pixels[..., 3:]

@@ -12,6 +12,7 @@ import numpy as np
 from core.artefacts import DataInfo, Masks
 from core.augmenter import Bench, Seeds
 from core.component import PARTS, File
+from core.data.image_file import open_image
 from core.data.images import nearest
 from core.faults import StageError
 from generators.masks.objects import ObjectMask
@@ -86,13 +87,8 @@ def _read(path: Path) -> Masks:
     Raises:
         StageError: the file is damaged, or has other pixels than black and white.
     """
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            pixels = np.asarray(image.convert("L"))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise StageError(f"{path}: the mask is damaged ({error}); draw it again") from None
+    with open_image(path, "mask", "draw it again", ("PNG",)) as image:
+        pixels = np.asarray(image.convert("L"))
     if strange := set(np.unique(pixels).tolist()) - {0, 255}:
         raise StageError(
             f"{path}: expected black and white pixels only, received grey {min(strange)}; threshold the mask"

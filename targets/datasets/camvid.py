@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from core.artefacts import Labels, Masks
 from core.component import Range
+from core.data.image_file import open_image
 from core.faults import StageError
 from targets.datasets.crops import CropDataset, Found, Part
 from targets.datasets.image_files import images_in
@@ -134,13 +135,8 @@ def _read(path: Path) -> NDArray[np.uint8]:
     Raises:
         StageError: the file is damaged, or no image of numbers.
     """
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            regions = np.asarray(image)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise StageError(f"{path}: the mask is damaged ({error}); replace it") from None
+    with open_image(path, "mask", "replace it") as image:
+        regions = np.asarray(image)
     if regions.ndim != 2 or regions.dtype != np.uint8 or regions.max() > len(REGIONS):
         raise StageError(
             f"{path}: expected grey levels 0 to {len(REGIONS)}, one for each kind of region, received {regions.dtype} "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from core.artefacts import DataInfo, Labels
 from core.component import Range
+from core.data.image_file import open_image
 from core.data.images import Shape
 from core.data.stratify import drawn
 from core.dataset import Dataset, Source
@@ -164,7 +164,7 @@ def folders_in(folder: Path) -> tuple[str, ...]:
 
 
 def images_in(folder: Path) -> list[Path]:
-    """Return the images in a folder by name; none where there is no folder."""
+    """Return the images in a folder by name, hidden files left out; none where there is no folder."""
     if not folder.is_dir():
         return []
     # Names, because comparing tens of thousands of paths takes seconds.
@@ -176,19 +176,15 @@ def read_rgb(path: Path, upright: bool = False) -> NDArray[np.uint8]:
     """Return an image as RGB, uint8 (h, w, 3), as its pixels are stored.
 
     Raises:
-        StageError: the image is damaged, or not of 8 bits a channel, or not ``upright``: its EXIF data say to turn it.
+        StageError: the image is damaged, too large, of another format or not of 8 bits a channel, or not ``upright``: its EXIF
+            data say to turn it.
     """
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            if image.mode not in _EIGHT_BIT:
-                raise StageError(f"{path}: expected 8 bits per channel, received mode {image.mode}; convert the image")
-            if fault := _unfit(image) or (upright and _turned(image)):
-                raise StageError(f"{path}: {fault}")
-            return np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
-        raise StageError(f"{path}: the image is damaged ({error}); replace or remove it") from None
+    with open_image(path) as image:
+        if image.mode not in _EIGHT_BIT:
+            raise StageError(f"{path}: expected 8 bits per channel, received mode {image.mode}; convert the image")
+        if fault := _unfit(image) or (upright and _turned(image)):
+            raise StageError(f"{path}: {fault}")
+        return np.asarray(image.convert("RGB"))
 
 
 def _unfit(image: Any) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from unittest.mock import patch
 
 import pytest
 
-from core.files import beside, replace_file
+from core.faults import StageError
+from core.files import MULTIPLE, SPARE, beside, kind_of, opened, read_bytes, regular, replace_file, unpacks_to_too_much
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
@@ -28,3 +30,33 @@ def test_whatever_happens_while_writing_leaves_the_old_file(
 def test_no_two_writers_use_one_name() -> None:
     assert beside(Path("a/b.csv")) != beside(Path("a/b.csv"))
     assert beside(Path("a/b.csv")).parent == Path("a")
+
+
+def test_what_is_no_file_is_never_opened(tmp_path: Path) -> None:
+    """A pipe would wait for a writer, a device never end."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    for name, kind in (("pipe", "a named pipe"), ("zero", "a device"), (".", "a folder")):
+        with pytest.raises(StageError, match=f"expected a regular file, received {kind}"), opened(tmp_path / name):
+            pass
+    assert kind_of(tmp_path / "pipe") == "a named pipe"
+    assert kind_of(tmp_path) == ""
+
+
+def test_links_to_files_are_followed_up_to_a_size(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"12345")
+    (tmp_path / "link").symlink_to("file")
+    assert read_bytes(tmp_path / "link", 5) == b"12345"
+    with pytest.raises(StageError, match="link: the file has 5 bytes; expected at most 4"):
+        read_bytes(tmp_path / "link", 4)
+
+
+@pytest.mark.parametrize("name", ["missing", "nul\0", "x" * 300])
+def test_what_is_not_there_is_an_error_with_its_path(tmp_path: Path, name: str) -> None:
+    with pytest.raises(StageError, match="cannot be read: "):
+        regular(tmp_path / name)
+
+
+def test_a_file_may_unpack_to_a_multiple_of_its_size() -> None:
+    assert unpacks_to_too_much(1000, MULTIPLE * 1000 + SPARE) == ""
+    assert "1,000 bytes unpack to" in unpacks_to_too_much(1000, MULTIPLE * 1000 + SPARE + 1)

@@ -1,4 +1,5 @@
 import json
+import os
 import string
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.faults import Fault, SpecError
-from core.language.document import MAX_DEPTH, MAX_VALUES, Document, parse, read
+from core.language.document import MAX_BYTES, MAX_DEPTH, MAX_VALUES, Document, parse, read
 from core.language.syntax import LINE_BREAK
 
 
@@ -213,7 +214,7 @@ def test_files_that_are_no_experiment(tmp_path, name, content, expected):
 @pytest.mark.parametrize("name", ["missing.yaml", "folder.yaml", "nul\0.yaml"])
 def test_what_cannot_be_opened_is_a_fault(tmp_path, name):
     (tmp_path / "folder.yaml").mkdir()
-    with pytest.raises(SpecError, match="cannot be read: "):
+    with pytest.raises(SpecError, match=r"cannot be read: |received a folder"):
         read(tmp_path / name)
 
 
@@ -310,3 +311,32 @@ def map_texts(value):
     if isinstance(value, list):
         return [map_texts(item) for item in value]
     return f"s{value!a}" if isinstance(value, str) else value
+
+
+@pytest.mark.parametrize("name", ["large.yaml", "large.json"])
+def test_a_file_that_is_too_large_is_not_read(tmp_path, name):
+    (tmp_path / name).write_bytes(b" " * (MAX_BYTES + 1))
+    with pytest.raises(SpecError, match="1,048,577 bytes; expected at most 1,048,576"):
+        read(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_json"),
+    [
+        ("a: [" + "[]," * 100 + "]", False),
+        ("a:\n" + "  - x: y\n" * 100, False),
+        ('{"a": [' + ", ".join(["[]"] * 100) + "]}", True),
+    ],
+)
+def test_values_are_counted_while_they_are_composed(monkeypatch, text, is_json):
+    """Nodes take two hundred times the memory of their text."""
+    monkeypatch.setattr("core.language.syntax.MAX_VALUES", 50)
+    monkeypatch.setattr("core.language.document._Builder.build", lambda *_: pytest.fail("all was composed"))
+    with pytest.raises(SpecError, match="more than 50 values"):
+        parse(text, "f", is_json=is_json)
+
+
+def test_a_pipe_is_no_experiment_file(tmp_path):
+    os.mkfifo(tmp_path / "a.yaml")
+    with pytest.raises(SpecError, match=r"a.yaml: expected a regular file, received a named pipe"):
+        read(tmp_path / "a.yaml")

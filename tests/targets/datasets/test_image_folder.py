@@ -1,3 +1,4 @@
+import os
 import struct
 import zlib
 
@@ -260,3 +261,20 @@ def test_a_missing_folder_says_which_there_are(root):
     ((field, message),) = faults(root)
     assert field == "test_folder"
     assert message.endswith(f"or give test_share; {root} holds Valid, train")
+
+
+def test_hidden_files_and_litter_are_no_images(root):
+    """What does not count for a fingerprint is no part of the data either."""
+    before = produced(ImageFolder(root=str(root))).train.y.tolist()
+    for name in ("._00.png", ".hidden.png", ".DS_Store", ".x.tiff"):
+        (root / "train" / "cat" / name).write_bytes(b"\0\5\x16\7 AppleDouble")
+    (root / "train" / "__MACOSX").mkdir()
+    assert faults(root) == []
+    assert produced(ImageFolder(root=str(root))).train.y.tolist() == before
+
+
+def test_a_pipe_among_the_images_is_named(root):
+    (root / "test" / "dog" / "00.png").unlink()
+    os.mkfifo(root / "test" / "dog" / "00.png")
+    ((_, message),) = faults(root)
+    assert message.endswith("dog/00.png: expected a regular file, received a named pipe")
