@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,8 @@ from core.faults import StageError
 Shape = tuple[int | None, ...]
 
 _SEQUENTIAL, _FUNCTIONAL = ("Sequential",), ("Model", "Functional")
+_WIDTHS = ("units", "output_dim", "filters", "nb_filter")
+_KERNELS = ("kernel_size", "nb_row", "nb_col")
 _KEEPS_WIDTH = (
     "Activation",
     "BatchNormalization",
@@ -25,7 +28,8 @@ _KEEPS_WIDTH = (
 class Node:
     """A layer of the configuration: its class, and the names of the layers it is called on.
 
-    ``refusal`` says why it cannot be called again on other tensors; empty where it can.
+    ``refusal`` says why it cannot be called again on other tensors; empty where it can. ``channels`` are those of the input it
+    was built for, 1 where the configuration does not say.
     """
 
     kind: str
@@ -33,6 +37,7 @@ class Node:
     config: Mapping[str, Any]
     inputs: tuple[str, ...]
     refusal: str = ""
+    channels: int = 1
 
 
 @dataclass(frozen=True)
@@ -52,10 +57,17 @@ class Graph:
         """Width of the output, or ``None`` where the configuration does not say it outright."""
         by_name = {node.name: node for node in self.nodes}
         node = by_name.get(self.output_name)
-        while node and node.kind in _KEEPS_WIDTH and len(node.inputs) == 1:
+        seen: set[str] = set()
+        while node and node.name not in seen and node.kind in _KEEPS_WIDTH and len(node.inputs) == 1:
+            seen.add(node.name)
             node = by_name.get(node.inputs[0])
-        width = (node.config.get(key) for key in ("units", "output_dim", "filters", "nb_filter")) if node else ()
-        return next((int(w) for w in width if w is not None), None)
+        widths = (plain(node.config.get(key)) for key in _WIDTHS) if node else ()
+        return next((int(width) for width in widths if width is not None), None)
+
+    @property
+    def least_weights(self) -> int:
+        """How many weights the layers have at least, as far as their own options say."""
+        return sum(map(_least_weights, self.nodes))
 
     def connect(self, tensor: Any, layer_of: Callable[[Node], Any]) -> Any:
         """Return the output tensor that the layers give when the input is ``tensor``.
@@ -82,15 +94,49 @@ def parse(model: Mapping[str, Any]) -> Graph:
     """
     kind, config = model.get("class_name"), model.get("config")
     try:
-        if kind in _SEQUENTIAL and config is not None:
-            return _sequential(config if isinstance(config, list) else config["layers"])
+        if kind in _SEQUENTIAL and isinstance(config, list | Mapping):
+            return _sequential(_layers(config if isinstance(config, list) else config["layers"]))
         if kind in _FUNCTIONAL and isinstance(config, Mapping):
-            return _functional(config)
-    except (KeyError, IndexError, TypeError) as error:
+            return _functional(config, _layers(config["layers"]))
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
         raise StageError(
-            f"the configuration of the {kind} model is damaged ({type(error).__name__}: {error})"
+            f"the connections of the {kind} model are not as Keras writes them ({type(error).__name__}: {error}); the file is "
+            "damaged, or written by another program"
         ) from error
-    raise StageError(f"expected a Sequential or Functional model, received {kind!r}; save it as one of these")
+    raise StageError(f"expected a Sequential or Functional model, received {_shown(kind)}; save it as one of these")
+
+
+def plain(value: Any) -> Any:
+    """Return a number that old versions wrote as a NumPy array of no dimension."""
+    return value["value"] if isinstance(value, Mapping) and value.get("type") == "ndarray" else value
+
+
+def _layers(layers: Any) -> list[Mapping[str, Any]]:
+    """Return the layers of a configuration, each with a class, a mapping of options and widths that are numbers.
+
+    Raises:
+        StageError: there is no list, or one is something else.
+    """
+    if not isinstance(layers, list):
+        raise StageError(f"expected a list of layers, received {_shown(layers)}")
+    for number, raw in enumerate(layers, 1):
+        if not isinstance(raw, Mapping) or not isinstance(raw.get("class_name"), str):
+            raise StageError(f"layer {number}: expected a mapping with a class_name, received {_shown(raw)}")
+        where, config = f"layer {number} ({raw['class_name'][:40]})", raw.get("config")
+        if not isinstance(config, Mapping):
+            raise StageError(f"{where}: expected its options as a mapping, received {_shown(config)}")
+        if not isinstance(config.get("name", raw.get("name", "")), str):
+            raise StageError(f"{where}: expected its name as text, received {_shown(config.get('name'))}")
+        for key in _WIDTHS:
+            width = plain(config.get(key))
+            if width is not None and (type(width) is not int or width < 1):
+                raise StageError(f"{where}: {key}: expected a whole number of at least 1, received {_shown(width)}")
+    return layers
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _sequential(layers: list[Mapping[str, Any]]) -> Graph:
@@ -100,7 +146,7 @@ def _sequential(layers: list[Mapping[str, Any]]) -> Graph:
         if raw["class_name"] == "InputLayer":
             continue
         name = raw["config"].get("name") or f"layer_{len(nodes)}"
-        nodes.append(Node(raw["class_name"], name, raw["config"], (previous,)))
+        nodes.append(Node(raw["class_name"], name, raw["config"], (previous,), channels=_channels(raw)))
         previous = name
     if shape is None:
         raise StageError(
@@ -109,11 +155,11 @@ def _sequential(layers: list[Mapping[str, Any]]) -> Graph:
     return Graph(tuple(nodes), "input", shape, previous)
 
 
-def _functional(config: Mapping[str, Any]) -> Graph:
+def _functional(config: Mapping[str, Any], layers: list[Mapping[str, Any]]) -> Graph:
     inputs, outputs = _ends(config["input_layers"]), _ends(config["output_layers"])
     if len(inputs) != 1 or len(outputs) != 1:
         raise StageError(f"expected one input and one output, received inputs {inputs} and outputs {outputs}")
-    by_name = {raw["config"].get("name") or raw["name"]: raw for raw in config["layers"]}
+    by_name = {raw["config"].get("name") or raw["name"]: raw for raw in layers}
     shape = _input_shape(by_name[inputs[0]])
     if shape is None:
         raise StageError(f"input '{inputs[0]}' states no shape")
@@ -136,7 +182,15 @@ def _node(name: str, raw: Mapping[str, Any]) -> Node:
             sources = [source[0] for source in call]
             if any(len(source) > 3 and source[3] for source in call):
                 refusal = "is called with further arguments; expected tensors only"
-    return Node(raw["class_name"], name, raw["config"], tuple(sources), refusal)
+    return Node(raw["class_name"], name, raw["config"], tuple(sources), refusal, _channels(raw))
+
+
+def _channels(raw: Mapping[str, Any]) -> int:
+    built = raw.get("build_config")
+    shape = built.get("input_shape") if isinstance(built, Mapping) else None
+    groups = raw["config"].get("groups")
+    channels = shape[-1] if isinstance(shape, list) and shape and type(shape[-1]) is int else 1
+    return max(1, channels // groups) if type(groups) is int and groups > 0 else max(1, channels)
 
 
 def _histories(value: Any) -> Iterator[str]:
@@ -158,6 +212,19 @@ def _ends(ends: list[Any]) -> list[str]:
 def _input_shape(layer: Mapping[str, Any]) -> Shape | None:
     config = layer["config"]
     for key in ("batch_input_shape", "batch_shape"):
-        if config.get(key) is not None:
-            return tuple(config[key][1:])
+        if (shape := config.get(key)) is not None:
+            if not isinstance(shape, list) or any(n is not None and (type(n) is not int or n < 1) for n in shape[1:]):
+                raise StageError(f"{key}: expected whole numbers of at least 1, or null, received {_shown(shape)}")
+            return tuple(shape[1:])
     return None
+
+
+def _least_weights(node: Node) -> int:
+    """Return how many weights a layer has that takes one channel, or as many as it was built for."""
+    widths = [width for key in _WIDTHS if (width := plain(node.config.get(key))) is not None]
+    sides = [side for key in _KERNELS for side in _flat(plain(node.config.get(key)))]
+    return math.prod([*widths[:1], *sides, node.channels if widths else 1]) if widths or sides else 0
+
+
+def _flat(value: Any) -> list[int]:
+    return [n for n in (value if isinstance(value, list) else [value]) if type(n) is int and n > 0]

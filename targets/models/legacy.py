@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from core import backend
 from core.faults import StageError, nearest
-from targets.models.graph import Graph, Node
+from targets.models.graph import Graph, Node, plain
 
 Options = dict[str, Any]
 
@@ -107,16 +107,11 @@ def _options(node: Node) -> tuple[str, Options]:
     for key, value in options.items():
         if key not in known and not _harmless(key, value):
             raise StageError(f"{where} ({node.kind}): option {key}={value!r} is not known; expected {', '.join(known)}")
-    return kind, {key: _plain(value) for key, value in options.items() if key in known}
+    return kind, {key: plain(value) for key, value in options.items() if key in known}
 
 
 def _harmless(key: str, value: Any) -> bool:
     return value in (None, False) or key in (*_NAMES, *_SHAPES) or key.endswith(_OF_TRAINING)
-
-
-def _plain(value: Any) -> Any:
-    """Return a number that old versions wrote as a NumPy array of no dimension."""
-    return value["value"] if isinstance(value, Mapping) and value.get("type") == "ndarray" else value
 
 
 def _check_order(kind: str, options: Options, where: str) -> None:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import zipfile
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import h5py
-
 from core import backend
 from core.faults import StageError
-from targets.models import legacy, weights
+from core.files import regular, unpacks_to_too_much
+from targets.models import foreign, legacy, weights
 from targets.models.graph import Graph, parse
 
 HDF5 = (".h5", ".hdf5")
+MAX_VALUES = 2**28
+"""Most values that a layer may give for one image."""
+_BYTES = 4
+"""Bytes of a weight."""
 
 # Deserialising any of these runs code or opens further files.
 _REFUSED = ("Lambda", "TFSMLayer", "TorchModuleWrapper", "FlaxLayer", "JaxLayer")
@@ -54,8 +56,9 @@ class ModelFile:
         Raises:
             StageError: the file is damaged, holds no architecture, or describes no Sequential or Functional model.
         """
+        config = self._config
         try:
-            return parse(self._config)
+            return parse(config)
         except StageError as error:
             raise StageError(f"{self.architecture or self.path}: {error}") from None
 
@@ -68,9 +71,12 @@ class ModelFile:
         try:
             graph = self.graph
             unsafe = list(_unsafe(self._config)) if self._is_archive else list(legacy.faults(graph))
+            size = regular(self.path).stat().st_size
         except StageError as error:
             yield field, str(error)
             return
+        if fault := unpacks_to_too_much(size, _BYTES * graph.least_weights):
+            unsafe.append(f"the layers have at least {graph.least_weights:,} weights, far more than the file: {fault}")
         yield from ((field, f"{self.architecture or self.path}: {message}") for message in unsafe)
 
     def load(self) -> Any:
@@ -81,16 +87,33 @@ class ModelFile:
         """
         if found := next(self.faults(), None):
             raise StageError(found[1])
+        model = self._loaded() if self._is_archive else self._rebuilt()
+        for layer in model.layers:
+            for shape in _shapes(layer):
+                if (values := math.prod(side or 1 for side in shape)) > MAX_VALUES:
+                    raise StageError(
+                        f"{self.path}: layer '{layer.name}' gives {values:,} values for one image; expected at most {MAX_VALUES:,}"
+                    )
+        return model
+
+    def _loaded(self) -> Any:
+        try:
+            return backend.keras().models.load_model(self.path, compile=False, safe_mode=True)
+        except MemoryError:
+            raise
+        except Exception as error:  # Keras raises whatever a damaged file leads it to
+            raise StageError(f"{self.path}: Keras cannot load it, it is damaged or not supported: {error}") from error
+
+    def _rebuilt(self) -> Any:
         keras = backend.keras()
-        if self._is_archive:
-            return keras.models.load_model(self.path, compile=False, safe_mode=True)
         inputs = keras.Input(self.graph.input_shape)
         try:
             model = keras.Model(inputs, self.graph.connect(inputs, legacy.layer))
-        except ValueError as error:
+        except (StageError, MemoryError):
+            raise
+        except Exception as error:  # Keras raises whatever wrong options lead it to
             raise StageError(f"{self.path}: the layers do not fit together: {error}") from error
-        described_on = self._config.get("backend")
-        weights.load(model, self.path, by_name=True, described_on=described_on)
+        weights.load(model, self.path, by_name=True, described_on=self._config.get("backend"))
         return model
 
     @property
@@ -99,38 +122,42 @@ class ModelFile:
 
     @cached_property
     def _config(self) -> Mapping[str, Any]:
-        try:
-            if self.architecture:
-                text = self.architecture.read_text(encoding="utf-8")
-            elif self._is_archive:
-                with zipfile.ZipFile(self.path) as archive:
-                    text = archive.read("config.json").decode()
-            else:
-                text = _hdf5_config(self.path)
-            config = json.loads(text)
-        except (OSError, KeyError, zipfile.BadZipFile, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise StageError(f"cannot be read as a model ({type(error).__name__}: {error})") from error
-        if not isinstance(config, dict):
-            raise StageError(f"expected a model's configuration, received a JSON {type(config).__name__}")
+        if self.architecture:
+            config = foreign.configuration(self.architecture)
+        elif self._is_archive:
+            config = foreign.archived_configuration(self.path)
+        else:
+            config = foreign.parsed(_hdf5_config(self.path), self.path)
         # What a model was compiled with is never deserialised here, so a loss of the author's own does no harm.
         return {key: value for key, value in config.items() if key != "compile_config"}
 
 
 def _hdf5_config(path: Path) -> str:
-    if path.suffix not in HDF5 or not h5py.is_hdf5(path):
-        raise StageError(f"expected a model file (.keras, {', '.join(HDF5)}), received something else")
-    with h5py.File(path, "r") as file:
+    if path.suffix not in HDF5:
+        raise StageError(
+            f"{path}: expected a model file (.keras, {', '.join(HDF5)}), received {path.suffix or 'another'}"
+        )
+    with foreign.hdf5(path) as file:
         if "model_config" not in file.attrs:
             beside = path.with_suffix(".json")
             advice = (
                 f"name its architecture: {beside.name}" if beside.exists() else "name the JSON file of its architecture"
             )
             raise StageError(
-                f"holds weights only; {advice} (architecture: ...), or give the weights to the target whose network "
+                f"{path}: holds weights only; {advice} (architecture: ...), or give the weights to the target whose network "
                 "they are (dense, lenet5, ...: initial_weights with epochs: 0)"
             )
         config = file.attrs["model_config"]
-    return config.decode() if isinstance(config, bytes) else str(config)
+        return config.decode() if isinstance(config, bytes) else str(config)
+
+
+def _shapes(layer: Any) -> Iterator[Any]:
+    """Yield the shapes of what a layer gives, where it has been called once and says so."""
+    try:
+        output = layer.output
+    except (AttributeError, ValueError):  # called several times, or of a kind that does not say
+        return
+    yield from (tensor.shape for tensor in (output if isinstance(output, list | tuple) else [output]))
 
 
 def _unsafe(value: Any) -> Iterator[str]:
@@ -140,7 +167,8 @@ def _unsafe(value: Any) -> Iterator[str]:
             yield f"a {value['class_name']} layer runs code of the file's author, which is never loaded; rebuild it without"
         elif (module := value.get("module")) is not None and not _of_keras(module, value.get("class_name")):
             yield (
-                f"{value.get('class_name')} of module {module!r} is no public layer or operation of Keras; only these are loaded"
+                f"{value.get('class_name')} of module {module!r} is none of the layers and operations of Keras that are loaded; "
+                "rebuild the model without it"
             )
         elif value.get("class_name") and ">" in str(value.get("registered_name") or ""):
             yield f"{value['registered_name']} is a custom object; only Keras's own objects are loaded"
@@ -152,6 +180,8 @@ def _unsafe(value: Any) -> Iterator[str]:
 
 
 def _of_keras(module: Any, kind: Any) -> bool:
+    if not isinstance(module, str):
+        return False
     if module == "keras.src.ops.core":
         return kind in _CORE_OPERATIONS
     return module in (*_MODULES, *_OPERATIONS) or module in {f"keras.{name}" for name in _SUBMODULES}

@@ -50,7 +50,7 @@ class Saved(Target):
 
     ``classes`` says which class each output means where the model was trained with them in another order; its outputs are then
     brought into the data set's order. What the model expects of its input is stated by ``scale``, ``offset``, ``grey`` and ``channels_first``, which become
-    layers in front of it; flattening is added where its input is flat, and a softmax at its end is taken off. A model that ends
+    layers in front of it; flattening is added where its input is flat, the channel axis of grey images taken off where it has none, and a softmax at its end is taken off. A model that ends
     in other probabilities (an average of softmaxes, say) gives their logarithms instead, and the report says so. Only
     layers that Keras itself provides are loaded, and HDF5 models only out of a closed list; no code of the file runs.
     Weights of a built-in network without a JSON file are the ``initial_weights`` of that network's target instead.
@@ -204,6 +204,8 @@ class Saved(Target):
             yield keras.layers.Permute((3, 1, 2), name=name("input_channels_first"))
         if len(wanted) == 1:
             yield keras.layers.Flatten(name=name("input_flat"))
+        if len(wanted) == 2:
+            yield keras.layers.Reshape(wanted, name=name("input_without_channels"))
 
 
 def _some(data: Data) -> Images:
@@ -215,6 +217,8 @@ def _some(data: Data) -> Images:
 def _agree(wanted: Shape, given: Shape) -> bool:
     if len(wanted) == 1:
         given = (math.prod(side or 0 for side in given),)
+    if len(wanted) == 2 and len(given) == 3 and 1 in given[::2]:
+        given = given[:2] if given[2] == 1 else given[1:]  # grey images without a channel axis
     return len(wanted) == len(given) and all(a is None or a == b for a, b in zip(wanted, given, strict=True))
 
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from core.faults import StageError
+from targets.models.foreign import hdf5
 from targets.models.theano import check_padding, convolves
 
 Array = NDArray[np.float32]
@@ -22,11 +22,9 @@ def by_layer(path: Path) -> dict[str, list[Array]]:
     Raises:
         StageError: the file is no HDF5 file, or not one that Keras 1 or 2 (or Keras 3 as ``.h5``) wrote.
     """
-    if not h5py.is_hdf5(path):
-        raise StageError(f"{path}: expected an HDF5 file of weights, received something else")
-    with h5py.File(path, "r") as file:
+    with hdf5(path) as file:
         root = file.get("model_weights", file)
-        if not is_legacy(path):
+        if not _is_legacy(file):
             raise StageError(f"{path}: expected the weights of a Keras model by layer, received {sorted(root)[:8]}")
         layers = {
             name: [root[name][w] for w in _names(root[name], "weight_names")] for name in _names(root, "layer_names")
@@ -36,14 +34,13 @@ def by_layer(path: Path) -> dict[str, list[Array]]:
 
 def is_legacy(path: Path) -> bool:
     """Return whether a file has the layout of Keras 1 and 2, and not that of Keras 3's ``.weights.h5``."""
-    with h5py.File(path, "r") as file:
-        root = file.get("model_weights", file)
-        return "layer_names" in root.attrs or "layer_names0" in root.attrs
+    with hdf5(path) as file:
+        return _is_legacy(file)
 
 
 def backend_of(path: Path) -> str | None:
     """Return the backend that the weights of a file of Keras 1 or 2 were saved with, where the file says so."""
-    with h5py.File(path, "r") as file:
+    with hdf5(path) as file:
         stated = [part.attrs["backend"] for part in (file.get("model_weights", file), file) if "backend" in part.attrs]
     return _text(stated[0]).lower() if stated else None
 
@@ -66,7 +63,7 @@ def load(model: Any, path: Path, *, by_name: bool, described_on: str | None = No
 
     Source: Keras 2.3.1, ``preprocess_weights_for_loading`` and ``conv_utils.convert_kernel``.
     """
-    if h5py.is_hdf5(path) and not is_legacy(path):
+    if not is_legacy(path):
         _load_current(model, path)
         return
     found = by_layer(path)
@@ -109,11 +106,22 @@ def _from_theano(model: Any, path: Path, described_on: str | None) -> bool:
     return stated == "theano"
 
 
+def _is_legacy(file: Any) -> bool:
+    root = file.get("model_weights", file)
+    return "layer_names" in root.attrs or "layer_names0" in root.attrs
+
+
 def _load_current(model: Any, path: Path) -> None:
     try:
         model.load_weights(path)
-    except ValueError as error:
-        raise StageError(f"{path}: the file belongs to another network: {error}") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # Keras raises whatever a file of another network, or a damaged one, leads it to
+        raise StageError(f"{path}: the file belongs to another network, or is damaged: {_line(error)}") from error
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _names(group: Any, attribute: str) -> Iterator[str]:

@@ -116,7 +116,7 @@ def test_layers_outside_the_closed_list_are_named(layer: dict[str, Any], message
         ({"class_name": "MyModel", "config": {}}, "expected a Sequential or Functional model, received 'MyModel'"),
         ({"class_name": "Sequential"}, "received 'Sequential'"),
         (sequential(raw("Dense", "d", units=3)), r"first layer \(Dense\) states no input shape"),
-        ({"class_name": "Model", "config": {"layers": []}}, "damaged .KeyError"),
+        ({"class_name": "Model", "config": {"layers": []}}, "not as Keras writes them .KeyError"),
         (
             {"class_name": "Model", "config": {"layers": [], "input_layers": [["a", 0, 0]] * 2, "output_layers": [["b", 0, 0]]}},
             r"expected one input and one output, received inputs \['a', 'a'\]",

@@ -118,6 +118,23 @@ def test_channels_first_and_flat_inputs_are_rearranged(tmp_path: Path) -> None:
     np.testing.assert_allclose(first, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_a_model_without_a_channel_axis_takes_grey_images(tmp_path: Path, suffix: str) -> None:
+    """That of TensorFlow's tutorial for beginners is one: Flatten(input_shape=(28, 28))."""
+    keras = backend.keras()
+    model = keras.Sequential([keras.Input((6, 6)), keras.layers.Flatten(), keras.layers.Dense(5, use_bias=False)])
+    kernel = RNG.normal(size=(36, 5)).astype(np.float32)
+    model.set_weights([kernel])
+    model.save(path := tmp_path / f"model{suffix}")
+
+    expected = GREY.reshape(3, 36) @ kernel
+    np.testing.assert_allclose(load(path, (6, 6, 1)).logits(GREY), expected, rtol=1e-4, atol=1e-5)
+    first = load(path, (6, 6, 1), channels_first=True).logits(GREY)
+    np.testing.assert_allclose(first, expected, rtol=1e-4, atol=1e-5)
+    ((_, said),) = Saved(dataset=DATASET, path=str(path)).fits(DataInfo((6, 6, 3), tuple("abcde")))
+    assert "set grey: luma" in said
+
+
 def test_every_layer_of_a_model_behind_conventions_still_has_one_output(tmp_path: Path) -> None:
     """Coverage criteria read the output of each layer from the input of the model."""
     network((6, 6, 1)).save(path := tmp_path / "model.keras")
@@ -172,7 +189,10 @@ def with_layer(path: Path, **layer: Any) -> Path:
     [
         ({"module": "keras.layers", "class_name": "Lambda"}, "a Lambda layer runs code of the file's author"),
         ({"module": "keras.layers", "class_name": "TFSMLayer"}, "a TFSMLayer layer runs code"),
-        ({"module": "os", "class_name": "system"}, "system of module 'os' is no public layer or operation of Keras"),
+        (
+            {"module": "os", "class_name": "system"},
+            "system of module 'os' is none of the layers and operations of Keras",
+        ),
         ({"module": "keras.src.utils.file_utils", "class_name": "get_file"}, "get_file of module 'keras.src"),
         ({"module": "keras.src.ops.core", "class_name": "Map"}, "Map of module 'keras.src.ops.core'"),
         ({"module": None, "class_name": "Mine", "registered_name": "my>Mine"}, "my>Mine is a custom object"),

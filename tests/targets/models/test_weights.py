@@ -60,5 +60,5 @@ def test_what_keras_3_saves_is_read_and_its_misfits_named(tmp_path: Path) -> Non
 def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "w.h5"
     path.write_text("no weights")
-    with pytest.raises(StageError, match="expected an HDF5 file of weights"):
+    with pytest.raises(StageError, match="expected an HDF5 file, received something else"):
         weights.by_layer(path)
