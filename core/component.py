@@ -183,17 +183,25 @@ class Component(ABC):
         for component in self.with_nested():
             for f in fields_of(type(component)):
                 value = getattr(component, f.name)
-                if f.is_file and value is not None:
-                    yield Path(value)
+                if f.is_file:
+                    yield from (
+                        Path(item) for item in (value if isinstance(value, tuple) else (value,)) if item is not None
+                    )
 
     def with_nested(self) -> Iterator[Component]:
         """Yield the component itself and every component nested in it."""
-        yield self
+        yield from (component for _, component in self.with_places())
+
+    def with_places(self, place: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Component]]:
+        """Yield the component itself and every component nested in it, each with its path below ``place``."""
+        yield place, self
         for f in dataclasses.fields(self):  # type: ignore[arg-type]
             value = getattr(self, f.name)
-            for item in value if isinstance(value, tuple) else (value,):
+            if isinstance(value, Component):
+                yield from value.with_places((*place, f.name))
+            for i, item in enumerate(value if isinstance(value, tuple) else ()):
                 if isinstance(item, Component):
-                    yield from item.with_nested()
+                    yield from item.with_places((*place, f.name, i))
 
     def depends_on(self, name: str) -> bool:
         """Whether the artefact depends on a field marked ``AtOnce`` all the same, by more than rounding."""

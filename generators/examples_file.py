@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from core.artefacts import Examples, Images
 from core.component import PARTS, File, Ref
+from core.data.arrays import ArrayFile
 from core.data.images import to_unit
 from core.data.pixels import pixel_fault
 from core.families import Generator
@@ -22,7 +20,8 @@ from core.faults import StageError
 from core.run import Run
 
 _IMAGES = ("x_adv", "x")
-_DAMAGED = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
+_NAMED = {"": "x"}
+"""What the array of an .npy file stands for."""
 Shape = tuple[int, ...]
 
 
@@ -83,30 +82,8 @@ def _shapes(path: Path) -> Mapping[str, Shape]:
     """Return the arrays' shapes by name, reading their headers only."""
     if path.suffix not in (".npz", ".npy"):
         raise StageError(f"{path}: expected a .npz or .npy file, received '{path.suffix}'")
-    try:
-        if path.suffix == ".npy":
-            with path.open("rb") as file:
-                return {"x": _header(file)}
-        with zipfile.ZipFile(path) as archive:
-            shapes = {}
-            for name in archive.namelist():
-                if name.removesuffix(".npy") in shapes:
-                    raise ValueError(f"{name} is there twice")
-                with archive.open(name) as file:
-                    shapes[name.removesuffix(".npy")] = _header(file)
-            return shapes
-    except _DAMAGED as error:
-        raise StageError(
-            f"{path}: expected a file written by NumPy, received one that cannot be read ({error})"
-        ) from None
-
-
-def _header(file: Any) -> Shape:
-    read = npy.read_array_header_1_0 if npy.read_magic(file) == (1, 0) else npy.read_array_header_2_0
-    shape, _, dtype = read(file)
-    if dtype.hasobject:
-        raise ValueError("arrays of Python objects are never loaded")
-    return tuple(shape)
+    headers = ArrayFile(path).headers()
+    return {_NAMED.get(name, name): header.shape for name, header in headers.items()}
 
 
 def _images_of(shapes: Mapping[str, Shape], path: object) -> str:
@@ -124,16 +101,8 @@ def _images_of(shapes: Mapping[str, Shape], path: object) -> str:
 
 
 def _read(path: Path) -> dict[str, NDArray[Any]]:
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return {"x": loaded}
-        with loaded:
-            return {key: loaded[key] for key in (*_IMAGES, "y", "index") if key in loaded.files}
-    except _DAMAGED as error:
-        raise StageError(
-            f"{path}: expected a file written by NumPy, received one that cannot be read ({error})"
-        ) from None
+    arrays = ArrayFile(path).read((*_IMAGES, "y", "index"))
+    return {_NAMED.get(name, name): array for name, array in arrays.items()}
 
 
 def _rows(arrays: Mapping[str, NDArray[Any]], clean: Examples, path: object) -> NDArray[np.int64]:

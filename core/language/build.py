@@ -96,6 +96,32 @@ def _normalise(value: Any, kind: Kind, catalogue: Catalogue) -> Any:
     return value
 
 
+def map_files(raw: Any, cls: type[Component], catalogue: Catalogue, change: Callable[[KeyPath, str], str]) -> Any:
+    """Return plain values with each path of a file replaced by ``change(place, path)``, in components at any depth too."""
+    if not isinstance(raw, Mapping):
+        return raw
+
+    def mapped(value: Any, kind: Kind, is_file: bool, place: KeyPath) -> Any:
+        if kind.name == "nested" and isinstance(value, Mapping):
+            assert kind.target is not None
+            leaf = catalogue.of(kind.target).get(str(value.get("type")))
+            inner = (lambda at, text: change((*place, *at), text)) if leaf else None
+            return map_files(value, leaf, catalogue, inner) if leaf and inner else value
+        if kind.name == "many" and isinstance(value, list):
+            assert kind.item is not None
+            return [mapped(item, kind.item, is_file, (*place, i)) for i, item in enumerate(value)]
+        if kind.name == "optional":
+            assert kind.item is not None
+            return mapped(value, kind.item, is_file, place)
+        return change(place, value) if is_file and isinstance(value, str) else value
+
+    fields = {field.name: field for field in fields_of(cls)}
+    return {
+        name: mapped(value, fields[name].kind, fields[name].is_file, (name,)) if name in fields else value
+        for name, value in raw.items()
+    }
+
+
 def completed(raw: Raw, cls: type[Component], catalogue: Catalogue) -> dict[str, Any]:
     """Return plain values with every default written out, inside nested components too; ``$name`` stays."""
     values: dict[str, Any] = {"type": cls.tag}

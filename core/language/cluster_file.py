@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from core.cluster import Cluster
-from core.component import fields_of
-from core.faults import Fault, SpecError
+from core.faults import Fault, KeyPath, SpecError
 from core.language import compose
-from core.language.build import build, located
+from core.language.build import build, located, map_files
 from core.language.discovery import Catalogue
 from core.language.validate import Validator
 
@@ -26,12 +25,14 @@ def load(path: Path, catalogue: Catalogue) -> Cluster:
     if faults:
         raise SpecError(faults)
     leaf = catalogue.of(Cluster)[raw["type"]]
-    for field in fields_of(leaf):
-        if field.is_file and raw.get(field.name) is not None:
-            raw[field.name], message = located(raw[field.name], layered.folder_of((field.name,)).resolve())
-            if message:
-                faults.append(layered.fault((field.name,), message))
-    cluster = build(leaf, raw, catalogue)
+
+    def settled(place: KeyPath, text: str) -> str:
+        full, message = located(text, layered.folder_of(place).resolve())
+        if message:
+            faults.append(layered.fault(place, message))
+        return full
+
+    cluster = build(leaf, map_files(raw, leaf, catalogue, settled), catalogue)
     assert isinstance(cluster, Cluster)
     faults.extend(layered.fault((field,) if field else (), message) for field, message in cluster.check())
     if faults:

@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from core.component import Component, fields_of
+from core.component import Component
 from core.faults import Fault, KeyPath, SpecError, nearest
 from core.language import columns, compose, lessening, names, tables
-from core.language.build import at, axes_in, build, fraction, located, normalise, substitute, value_at
+from core.language.build import at, axes_in, build, fraction, located, map_files, normalise, substitute, value_at
 from core.language.compose import Layered
 from core.language.discovery import Catalogue
 from core.language.experiment import SEED, Experiment, Point, StageSpec
@@ -106,22 +106,17 @@ class _Reader:
                 yield name, StageSpec(name, cls, raw)
 
     def _paths(self, place: KeyPath, cls: type[Component], raw: dict[str, Any]) -> dict[str, Any]:
-        for field in fields_of(cls):
-            text = raw.get(field.name)
-            if field.kind.name == "nested" and isinstance(text, dict):
-                leaf = self.catalogue.of(field.kind.target).get(str(text.get("type")))
-                raw[field.name] = self._paths((*place, field.name), leaf, text) if leaf else text
-            if field.is_file and is_axis(text):
-                self.report((*place, field.name), "a path cannot vary over an axis; declare a stage for each file")
-            elif field.is_file and isinstance(text, str):
-                raw[field.name] = self._file((*place, field.name), text)
-        return raw
+        def settled(at: KeyPath, text: str) -> str:
+            if is_axis(text):
+                self.report((*place, *at), "a path cannot vary over an axis; declare a stage for each file")
+                return text
+            full, message = located(text, self.layered.folder_of((*place, *at)).resolve())
+            if message:
+                self.report((*place, *at), message)
+            return full
 
-    def _file(self, place: KeyPath, text: str) -> str:
-        full, message = located(text, self.layered.folder_of(place).resolve())
-        if message:
-            self.report(place, message)
-        return full
+        settled_raw: dict[str, Any] = map_files(raw, cls, self.catalogue, settled)
+        return settled_raw
 
     def _seeds(self) -> list[int]:
         seeds = self.data.get("seeds", [1])
@@ -179,8 +174,9 @@ class _Reader:
         for place, message in findings:
             yield place, message + at(point, value_at(spec.raw, place))
         if not findings:
-            for field, message in build(spec.cls, self._raw(spec, point), self.catalogue).check():
-                yield ((field,) if field else ()), message + at(point)
+            for place, part in build(spec.cls, self._raw(spec, point), self.catalogue).with_places():
+                for field, message in part.check():
+                    yield ((*place, field) if field else place), message + at(point)
 
     def _misshapen(self, spec: StageSpec, point: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
         """Return what the schema says of a stage at a point of axes; without these the whole file's has said it."""

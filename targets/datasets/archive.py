@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import math
-import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from core.data.arrays import ArrayFile, Header
 from core.data.pixels import channels_seem_first, pixel_fault
 from core.dataset import Source
 from core.faults import StageError
@@ -21,15 +18,6 @@ from core.faults import StageError
 _LOOKED_AT = 2**22
 """Bytes of each part's images that are looked at before anything runs."""
 KEYS = ("x_train", "y_train", "x_test", "y_test")
-_DAMAGED = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
-
-
-@dataclass(frozen=True)
-class Header:
-    """Shape and type of one array, as its first bytes say."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
 
 
 @dataclass(frozen=True)
@@ -44,14 +32,7 @@ class Archive:
         Raises:
             StageError: the file is missing or no ``.npz``.
         """
-        try:
-            with zipfile.ZipFile(self.path) as file:
-                names = file.namelist()
-                if twice := [name for name in set(names) if names.count(name) > 1]:
-                    raise ValueError(f"{twice[0].removesuffix('.npy')} twice")
-                return {key: _header(file, f"{key}.npy") for key in KEYS if f"{key}.npy" in names}
-        except _DAMAGED as error:
-            raise StageError(f"{self.path}: expected an .npz file of arrays, received {_said(error)}") from None
+        return self._file.headers(KEYS)
 
     def faults(self) -> Iterator[str]:
         """Yield what keeps the file from being a data set of images, as far as the headers tell."""
@@ -78,13 +59,12 @@ class Archive:
                 yield f"{self.path}: x_{part}: {fault}"
 
     def labels(self) -> NDArray[Any]:
-        """Return the labels of both parts.
+        """Return the labels of both parts, int64 (n,).
 
         Raises:
             StageError: the file is missing, damaged or in another layout.
         """
-        arrays = self._read("y_train", "y_test")
-        return np.concatenate([array.reshape(-1) for array in arrays])
+        return np.concatenate([_labels(array, self.path) for array in self._read("y_train", "y_test")])
 
     def load(self) -> Source:
         """Return both parts; images without a channel axis get one.
@@ -93,28 +73,27 @@ class Archive:
             StageError: the file is missing, damaged or in another layout.
         """
         x_train, y_train, x_test, y_test = self._read(*KEYS)
-        return (with_channels(x_train), y_train.reshape(-1)), (with_channels(x_test), y_test.reshape(-1))
+        return (
+            (with_channels(x_train), _labels(y_train, self.path)),
+            (with_channels(x_test), _labels(y_test, self.path)),
+        )
 
     def _first(self, part: str) -> tuple[NDArray[Any], bool]:
         """Return the first images of a part, and whether these are all; none where they do not come image by image."""
         try:
-            with zipfile.ZipFile(self.path) as file, file.open(f"x_{part}.npy") as stream:
-                shape, fortran, dtype = _read_header(stream)  # type: ignore[arg-type]
-                size = math.prod(shape[1:]) * dtype.itemsize
-                count = 0 if fortran else min(shape[0], max(1, _LOOKED_AT // size))
-                pixels = np.frombuffer(stream.read(count * size), dtype)
-        except _DAMAGED:  # said by whoever reads the whole
+            return self._file.first(f"x_{part}", _LOOKED_AT)
+        except StageError:  # said by whoever reads the whole
             return np.zeros(0, np.uint8), False
-        return pixels.reshape(count, *shape[1:]), count == shape[0]
 
     def _read(self, *keys: str) -> list[NDArray[Any]]:
         for fault in self.faults():
             raise StageError(fault)
-        try:
-            with np.load(self.path, allow_pickle=False) as file:
-                return [file[key] for key in keys]
-        except _DAMAGED as error:
-            raise StageError(f"{self.path}: the file is damaged ({_said(error)}); fetch it again") from None
+        arrays = self._file.read(keys)
+        return [arrays[key] for key in keys]
+
+    @property
+    def _file(self) -> ArrayFile:
+        return ArrayFile(self.path)
 
 
 def with_channels(x: NDArray[Any]) -> NDArray[Any]:
@@ -139,19 +118,8 @@ def _part_faults(part: str, x: Header, y: Header) -> Iterator[str]:
         yield f"x_{part} {x.shape} holds no image; expected at least one"
 
 
-def _header(file: zipfile.ZipFile, name: str) -> Header:
-    with file.open(name) as stream:
-        shape, _, dtype = _read_header(stream)  # type: ignore[arg-type]
-    if dtype.hasobject:
-        raise ValueError(f"Python objects in {name}")
-    return Header(shape, dtype)
-
-
-def _read_header(stream: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Return shape, whether the first axis varies fastest, and type."""
-    read = npy.read_array_header_1_0 if npy.read_magic(stream) == (1, 0) else npy.read_array_header_2_0
-    return read(stream)
-
-
-def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+def _labels(y: NDArray[Any], path: Path) -> NDArray[np.int64]:
+    """Return labels as int64 (n,), which holds them all: uint64 beside int64 would become floats."""
+    if y.size and int(y.max()) > np.iinfo(np.int64).max:
+        raise StageError(f"{path}: the largest label is {y.max()}; expected 0 to the number of classes less one")
+    return y.reshape(-1).astype(np.int64)

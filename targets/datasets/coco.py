@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
-
-from core.artefacts import Masks
 from core.component import Range
 from core.faults import StageError
+from targets.datasets.coco_file import AnnotationFile, Object
 from targets.datasets.crops import CropDataset, Found, Part
 
 _ANIMALS = ("bear", "bird", "cat", "cow", "dog", "elephant", "giraffe", "horse", "sheep", "zebra")
@@ -69,53 +65,17 @@ def _objects(path: Path, folder: Path, categories: tuple[str, ...], min_size: in
     """Return the largest object of each photograph, in the order of the photographs' numbers.
 
     Raises:
-        StageError: the file is in another format, or lacks a category.
+        StageError: the file is in another format, lacks a category, or an annotation is unsound.
     """
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        numbers = {category["name"]: category["id"] for category in document["categories"]}
-        images = {image["id"]: image for image in document["images"]}
-        annotations = document["annotations"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StageError(
-            f"{path}: expected instances in COCO's format, received {type(error).__name__}: {error}"
-        ) from None
-    if missing := [name for name in categories if name not in numbers]:
-        raise StageError(f"{path} has no category '{missing[0]}'; expected some of {', '.join(sorted(numbers))}")
-    labels = {numbers[name]: label for label, name in enumerate(categories)}
-    largest: dict[int, Mapping[str, Any]] = {}
-    for annotation in annotations:
-        if (
-            annotation["category_id"] not in labels
-            or annotation.get("iscrowd")
-            or max(annotation["bbox"][2:]) < min_size
-        ):
-            continue
-        known = largest.get(annotation["image_id"])
-        if known is None or annotation["area"] > known["area"]:
-            largest[annotation["image_id"]] = annotation
-    return tuple(_found(images[number], largest[number], folder, labels) for number in sorted(largest))
-
-
-def _found(image: Mapping[str, Any], annotation: Mapping[str, Any], folder: Path, labels: Mapping[int, int]) -> Found:
-    size = (image["height"], image["width"])
-    left, top, width, height = annotation["bbox"]
-    return Found(
-        path=folder / image["file_name"],
-        label=labels[annotation["category_id"]],
-        box=(left, top, width, height),
-        size=size,
-        outline=partial(_outline, annotation["segmentation"], size),
+    largest: dict[Any, Object] = {}
+    for found in AnnotationFile(path).objects(categories):
+        known = largest.get(found.image)
+        if max(found.box[2:]) >= min_size and (known is None or found.area > known.area):
+            largest[found.image] = found
+    for found in largest.values():
+        if fault := found.segmentation_fault():
+            raise StageError(f"{found.where}: {fault}")
+    return tuple(
+        Found(folder / one.file_name, categories.index(one.category), one.box, one.size, one.outline)
+        for one in (largest[number] for number in sorted(largest))
     )
-
-
-def _outline(segmentation: Any, size: tuple[int, int]) -> Masks:
-    """Return the pixels of a segmentation: polygons, or runs, compressed or not."""
-    from pycocotools import mask
-
-    runs = segmentation
-    if isinstance(segmentation, list):
-        runs = mask.merge(mask.frPyObjects(segmentation, *size))
-    elif isinstance(segmentation["counts"], list):
-        runs = mask.frPyObjects(segmentation, *size)
-    return np.asarray(mask.decode(runs), bool)

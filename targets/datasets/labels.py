@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+MAX_CLASSES = 100_000
+"""Most classes of a data set; ImageNet in full has 21,841."""
+
 
 def label_fault(y: NDArray[Any], names: Sequence[str] = ()) -> str:
     """Return what is wrong with whole labels (n,) of both parts; empty where nothing is.
@@ -28,4 +31,6 @@ def label_fault(y: NDArray[Any], names: Sequence[str] = ()) -> str:
             f"the labels are {len(found)} numbers from {low} to {high}, and none is {missing}; expected 0 to {len(found) - 1}: "
             "write np.unique(y, return_inverse=True)[1] for both parts together, or name all the classes there are in class_names"
         )
+    if high >= MAX_CLASSES:
+        return f"the labels are 0 to {high}; expected at most {MAX_CLASSES:,} classes"
     return ""

@@ -62,8 +62,14 @@ class Npz(Dataset):
 
     def source_info(self) -> DataInfo:
         shape = with_channels(np.empty((0, *self._archive.headers()["x_train"].shape[1:]))).shape[1:]
-        names = self.class_names or tuple(str(label) for label in range(int(self._archive.labels().max()) + 1))
-        return DataInfo(shape, names)
+        return DataInfo(shape, self.class_names or self._numbered())
+
+    def _numbered(self) -> tuple[str, ...]:
+        """Return the labels as names of the classes."""
+        labels = self._archive.labels()
+        if fault := label_fault(labels):
+            raise StageError(f"{self.path}: {fault}")
+        return tuple(str(label) for label in range(int(labels.max()) + 1))
 
     def source_sizes(self) -> tuple[int, int]:
         headers = self._archive.headers()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import zlib
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from core.artefacts import DataInfo
 from core.dataset import Source
 from core.faults import StageError
+from core.files import regular, unpacks_to_too_much
 from targets.datasets.place import Placed
 
 _SIDE = 32
@@ -72,10 +73,12 @@ def _images_in(path: Path) -> int:
     from scipy.io import whosmat
 
     with _reading(path):
-        shapes = {name: shape for name, shape, _ in whosmat(path)}
+        shapes = {name: shape for name, shape, _ in whosmat(regular(path))}
     images = shapes.get("X", ())
     if len(images) != 4 or images[:3] != (_SIDE, _SIDE, 3) or shapes.get("y") != (images[3], 1):
         raise StageError(f"{path} holds {shapes}; expected X ({_SIDE}, {_SIDE}, 3, n) and y (n, 1)")
+    if fault := unpacks_to_too_much(path.stat().st_size, math.prod(images)):
+        raise StageError(f"{path}: {fault}")
     return int(images[3])
 
 
@@ -101,12 +104,12 @@ def _read(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
     """Turn what SciPy raises for a file it cannot read into a ``StageError``."""
-    from scipy.io.matlab import MatReadError
-
     try:
         yield
-    except (MatReadError, OSError, ValueError, TypeError, EOFError, NotImplementedError, zlib.error) as error:
+    except (StageError, MemoryError):
+        raise
+    except Exception as error:  # SciPy raises whatever a damaged file leads it to
         received = f"{type(error).__name__}: {error}"
         raise StageError(
             f"{path}: expected a sound .mat file of MATLAB 5 to 7, received {received}; fetch it again"
-        ) from None
+        ) from error

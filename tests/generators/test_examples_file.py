@@ -62,7 +62,7 @@ def test_adversarial_images_win_over_clean_ones(tmp_path: Path) -> None:
         ({"x": X, "y": Y[:5]}, r"expected 'y' to be \(6,\), like 'x', received \(5,\)"),
         ({"x": X, "index": Y[:, None, None]}, r"expected 'index' to be \(6,\)"),
         ({"x": np.array(3.0)}, r"expected 'x' to be \(n, h, w, c\), received \(\)"),
-        ({"x": np.array([None])}, "arrays of Python objects are never loaded"),
+        ({"x": np.array([None])}, "Python objects in x.npy, which are never loaded"),
     ],
 )
 def test_faults_seen_before_running(tmp_path: Path, arrays: dict[str, np.ndarray], message: str) -> None:
@@ -96,7 +96,7 @@ def test_files_that_are_not_arrays(tmp_path: Path) -> None:
     (tmp_path / "text.npz").write_text("no archive")
     (tmp_path / "text.csv").write_text("1,2")
     for name, message in (
-        ("text.npz", "cannot be read"),
+        ("text.npz", "expected arrays written by NumPy"),
         ("text.csv", "received '.csv'"),
         ("none.npy", "No such file"),
     ):

@@ -99,6 +99,64 @@ SOUND: dict[str, Any] = {
 }  # fmt: skip
 
 
+NESTED = """
+datasets: {d: {type: digits}}
+targets: {m: {type: dense, dataset: d}}
+generate:
+  g:
+    type: fuzzer
+    model: m
+    augmenter:
+      type: one_of
+      of:
+        - {type: unchanged}
+        - {type: one_of, of: [{type: unchanged}, {type: synthetic_occlusion, occluders: {type: cutouts, folder: %s}}]}
+    realism: [{type: clip, folder: %s}]
+"""
+
+
+def test_paths_of_components_in_lists_start_at_the_file_at_any_depth(
+    tmp_path: Path, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cut").mkdir()
+    (tmp_path / "cut" / "a.png").touch()
+    (tmp_path / "clip").mkdir()
+    (tmp_path / "clip" / "config.json").touch()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    file = tmp_path / "nested.yaml"
+    file.write_text(NESTED % ("cut", "clip"), encoding="utf-8")
+    paths = list(load(file, catalogue).component("g", {}).files())
+    assert sorted(paths) == [tmp_path / "clip", tmp_path / "cut"]
+
+
+@pytest.mark.parametrize(
+    ("cut", "clip", "place", "message"),
+    [
+        ("none", "clip", "augmenter.of[1].of[1].occluders.folder", "there is no file or folder"),
+        ("cut", "none", "realism[0].folder", "there is no file or folder"),
+        ("clip", "clip", "augmenter.of[1].of[1].occluders.folder", "holds no cut-out"),
+        ("cut", "cut", "realism[0].folder", "there is no config.json"),
+        ("pipe", "clip", "augmenter.of[1].of[1].occluders.folder", "expected a file or folder, received a named pipe"),
+    ],
+)
+def test_faults_of_components_in_lists_are_told_at_their_place(
+    tmp_path: Path, catalogue: Catalogue, cut: str, clip: str, place: str, message: str
+) -> None:
+    (tmp_path / "cut").mkdir()
+    (tmp_path / "cut" / "a.png").touch()
+    (tmp_path / "clip").mkdir()
+    (tmp_path / "clip" / "config.json").touch()
+    os.mkfifo(tmp_path / "pipe")
+    file = tmp_path / "nested.yaml"
+    file.write_text(NESTED % (cut, clip), encoding="utf-8")
+    with pytest.raises(SpecError) as caught:
+        load(file, catalogue)
+    (fault,) = caught.value.faults
+    assert fault.path == f"generate.g.{place}"
+    assert message in fault.message
+
+
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     yield path
     for key, item in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():

@@ -8,11 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from PIL import Image
 from pycocotools import mask as runs
 
 from core.faults import StageError
 from targets.datasets.coco import COCO
+from targets.datasets.coco_file import Object
 from targets.datasets.crops import Found
 from tests.targets.datasets.support import produced
 
@@ -162,3 +166,129 @@ def test_what_is_wrong_in_the_files_is_said(root: Path) -> None:
     (root / "annotations" / "instances_train2017.json").write_text("[]")
     with pytest.raises(StageError, match="expected instances in COCO's format"):
         produced(pets(root))
+
+
+def changed(root: Path, change: Any) -> Path:
+    """Change the document of the training part."""
+    path = root / "annotations" / "instances_train2017.json"
+    document = json.loads(path.read_text())
+    for number, entry in enumerate(document["annotations"]):
+        entry["id"] = 100 + number
+    change(document)
+    path.write_text(json.dumps(document))
+    return root
+
+
+def of_first(**values: Any) -> Any:
+    """Return a change of the cat of photograph 1; ``...`` takes a key away."""
+
+    def change(document: Any) -> None:
+        entry = document["annotations"][1]
+        entry.update(values)
+        for key in [key for key, value in values.items() if value is ...]:
+            del entry[key]
+
+    return change
+
+
+def of_image(**values: Any) -> Any:
+    return lambda document: document["images"][0].update(values)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (of_first(segmentation=[]), "annotation 101: it has no segmentation"),
+        (of_first(segmentation=None), "annotation 101: it has no segmentation"),
+        (of_first(segmentation=...), "annotation 101: it has no segmentation"),
+        (of_first(segmentation={}), "annotation 101: it has no segmentation"),
+        (of_first(segmentation="text"), "annotation 101: expected polygons or runs"),
+        (of_first(segmentation=[[]]), "annotation 101: expected polygons"),
+        (of_first(segmentation=[[0, 0, 9, 9]]), "annotation 101: expected polygons"),
+        (of_first(segmentation=[[0, 0, 9, 9, 5]]), "annotation 101: expected polygons"),
+        (of_first(segmentation=[[0, 0, 9, 9, 5, "x"]]), "annotation 101: expected finite numbers"),
+        (of_first(segmentation=[[0, 0, 9, 9, 5, float("inf")]]), "annotation 101: expected finite numbers"),
+        (of_first(segmentation=[[0, 0, 9, 9, 5, 1e12]]), "annotation 101: a polygon lies farther beyond"),
+        (
+            of_first(segmentation={"size": [100_000, 100_000], "counts": [10**10]}),
+            r"its runs are of size \[100000, 100000\]",
+        ),
+        (of_first(segmentation={"size": [60, 80]}), "annotation 101: expected the counts"),
+        (of_first(segmentation={"size": [60, 80], "counts": [1, 2]}), "annotation 101: the runs do not add up"),
+        (of_first(segmentation={"size": [60, 80], "counts": [4801, -1]}), "annotation 101: the runs do not add up"),
+        (of_first(segmentation={"size": [60, 80], "counts": "zzzzzzzzzzzzzzzzzzzz"}), "compressed runs are damaged"),
+        (of_first(segmentation={"size": [60, 80], "counts": "P"}), "compressed runs are cut short"),
+        (of_first(segmentation={"size": [60, 80], "counts": "\u00e9"}), "compressed runs are damaged"),
+        (of_first(area=...), "annotation 101: expected the area"),
+        (of_first(area="large"), "annotation 101: expected the area"),
+        (of_first(bbox=...), "annotation 101: expected bbox"),
+        (of_first(bbox=[1, 2, "3", 4]), "annotation 101: expected bbox"),
+        (of_first(bbox=[1, 2, 3]), "annotation 101: expected bbox"),
+        (of_first(bbox=[20, 10, -40, 30]), "annotation 101: the box .* has a negative side"),
+        (of_first(bbox=[200, 10, 40, 30]), "annotation 101: the box .* lies outside its photograph of 80 x 60"),
+        (of_first(bbox=[60, 10, 40, 30]), "annotation 101: the box .* lies outside its photograph of 80 x 60"),
+        (of_first(image_id=77), "annotation 101: there is no image 77"),
+        (of_first(image_id="1"), "annotation 101: there is no image '1'"),
+        (of_first(image_id=[1]), "annotation 101: expected image_id as a whole number or text"),
+        (of_first(category_id=99), "annotation 101: there is no category 99"),
+        (of_first(category_id=...), "expected category_id as a whole number or text, received None"),
+        (of_image(file_name="/etc/passwd"), "image 1: expected a file_name in the folder"),
+        (of_image(file_name="../val2017/000000000001.png"), "image 1: expected a file_name in the folder"),
+        (of_image(file_name="a/../../b.png"), "image 1: expected a file_name in the folder"),
+        (of_image(file_name="..\\b.png"), "image 1: expected a file_name in the folder"),
+        (of_image(file_name=""), "image 1: expected a file_name in the folder"),
+        (of_image(file_name=None), "image 1: expected a file_name in the folder"),
+        (of_image(file_name="a\0b"), "image 1: expected a file_name in the folder"),
+        (of_image(height=100_000, width=100_000), "image 1: expected at most 67,108,864 pixels"),
+        (of_image(height="60"), "image 1: expected height and width"),
+        (of_image(height=0), "image 1: expected at least 1 x 1"),
+        (of_image(id=2), "image 2 is there twice"),
+        (of_image(id="x"), "all numbers or all text"),
+        (lambda d: d["categories"].append({"id": 18, "name": "bird"}), "category 18 .*there once"),
+        (lambda d: d["categories"].append({"id": 99, "name": "dog"}), "category 99 .*there once"),
+        (lambda d: d.update(images={}), "with a list of images"),
+        (lambda d: d.pop("annotations"), "with a list of annotations"),
+        (lambda d: d["annotations"].append(None), "with a list of annotations"),
+    ],
+)
+def test_an_unsound_annotation_is_told_with_file_and_number(root: Path, change: Any, message: str) -> None:
+    with pytest.raises(StageError, match=rf"instances_train2017.json: .*{message}"):
+        produced(pets(changed(root, change)))
+
+
+def test_what_is_left_out_may_be_unsound(root: Path) -> None:
+    """Crowds and other categories are never looked at, and boxes without extent are too small."""
+    before = produced(pets(root)).train
+
+    def change(document: Any) -> None:
+        document["annotations"] += [
+            {"image_id": 77, "category_id": 3, "bbox": "none"},
+            {"image_id": 77, "category_id": 17, "iscrowd": 1},
+            annotation(1, 17, (5, 5, 9, 0), []),
+            annotation(1, 17, (5, 5, 9, 9), []),
+        ]
+
+    after = produced(pets(changed(root, change))).train
+    np.testing.assert_array_equal(after.x, before.x)
+    np.testing.assert_array_equal(after.masks, before.masks)
+
+
+def test_a_box_may_reach_a_pixel_beyond_the_edge(root: Path) -> None:
+    assert len(produced(pets(changed(root, of_first(bbox=[-0.5, 10, 81, 30])))).train) == 4
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "{", "\xff", "[]", "3"])
+def test_what_is_no_document_is_told(root: Path, text: str) -> None:
+    path = root / "annotations" / "instances_train2017.json"
+    path.write_text(text, encoding="latin-1")
+    with pytest.raises(StageError, match=r"instances_train2017.json: expected instances in COCO's format"):
+        produced(pets(root))
+
+
+@settings(max_examples=50)
+@given(mask=arrays(np.bool_, st.tuples(st.integers(1, 12), st.integers(1, 12))))
+def test_compressed_runs_are_those_of_pycocotools(mask: np.ndarray) -> None:
+    encoded = runs.encode(np.asfortranarray(mask.astype(np.uint8)))
+    segmentation = {"size": list(mask.shape), "counts": encoded["counts"].decode()}
+    found = Object("x", 1, "cat", (0, 0, 1, 1), 1, segmentation, "a.png", mask.shape)
+    np.testing.assert_array_equal(found.outline(), mask)

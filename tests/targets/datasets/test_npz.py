@@ -9,6 +9,7 @@ from core.artefacts import Data
 from core.component import PARTS
 from core.data.images import Preparation
 from core.faults import StageError
+from targets.datasets.labels import MAX_CLASSES, label_fault
 from targets.datasets.npz import Npz
 from tests.targets.datasets.support import a_run, arrays, produced, save
 
@@ -272,13 +273,13 @@ def test_a_file_that_is_no_archive_is_a_fault(tmp_path, content):
     path = tmp_path / "data.npz"
     path.write_bytes(content)
     ((field, message),) = Npz(path=str(path)).check()
-    assert (field, "expected an .npz file of arrays" in message) == ("path", True)
+    assert (field, "expected arrays written by NumPy" in message) == ("path", True)
 
 
 def test_a_missing_file_is_a_fault_and_a_stage_error(tmp_path):
     dataset = Npz(path=str(tmp_path / "none.npz"))
     assert [field for field, _ in dataset.check()] == ["path"]
-    with pytest.raises(StageError, match=r"none\.npz: expected an .npz file of arrays"):
+    with pytest.raises(StageError, match=r"none\.npz: cannot be read: No such file"):
         produced(dataset)
 
 
@@ -289,7 +290,7 @@ def test_damage_behind_the_headers_is_found_when_the_file_is_read(make, tmp_path
     content[start : start + 8] = bytes(byte ^ 255 for byte in content[start : start + 8])
     (tmp_path / "data.npz").write_bytes(content)
     assert list(dataset.check()) == []
-    with pytest.raises(StageError, match=r"data.npz: the file is damaged \(BadZipFile"):
+    with pytest.raises(StageError, match=r"data.npz: expected arrays written by NumPy, received BadZipFile"):
         produced(dataset)
 
 
@@ -324,3 +325,25 @@ def test_a_class_without_images_stops_the_stage(make):
 def test_grey_wants_colour(make):
     ((field, message),) = make(arrays(**SMALL | {"shape": (6, 6, 4)}), grey="luma").check()
     assert (field, message) == ("grey", "the images have 4 channels; expected 1 or 3")
+
+
+@pytest.mark.parametrize("y", [np.array([0, 1, 2**64 - 1], np.uint64), np.array([0, 1, 10**15])])
+def test_a_label_makes_no_name_for_each_number_below(make, y):
+    labels = np.resize(y, 100)
+    dataset = make(altered(y_train=labels))
+    ((field, message),) = dataset.check()
+    assert (field, str(y.max()) in message) == ("path", True)
+    with pytest.raises(StageError, match=str(y.max())):
+        dataset.source_info()
+
+
+def test_unsigned_labels_beside_signed_ones_stay_whole(make):
+    plain = arrays(**SMALL)
+    dataset = make(plain | {"y_train": plain["y_train"].astype(np.uint64), "y_test": plain["y_test"].astype(np.int64)})
+    assert list(dataset.check()) == []
+    assert dataset.load()[0][1].dtype == np.int64
+
+
+def test_there_are_no_more_classes_than_stated():
+    assert "at most 100,000 classes" in label_fault(np.arange(MAX_CLASSES + 1))
+    assert label_fault(np.arange(MAX_CLASSES)) == ""

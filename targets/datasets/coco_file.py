@@ -1,0 +1,215 @@
+"""A file of annotations in COCO's format: what is wrong in it is told with the annotation, before anything is made of it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PureWindowsPath
+from typing import Any, TypeGuard
+
+import numpy as np
+
+from core.artefacts import Masks
+from core.data.image_file import size_fault
+from core.faults import StageError
+from core.files import read_bytes
+
+MAX_BYTES = 2**30
+"""Largest file; that of COCO's training images of 2017 has 448 MB."""
+_EDGE = 1
+"""Pixels that a box may lie beyond the edge of its photograph, as COCO's own do by rounding."""
+_CORNERS = 3
+_SHIFT = 48
+"""Where the digits of compressed runs begin in ASCII."""
+
+
+@dataclass(frozen=True, eq=False)
+class Object:
+    """An annotation of a wanted category whose box and numbers are sound, and its photograph's name and size."""
+
+    where: str
+    image: int | str
+    category: str
+    box: tuple[float, float, float, float]
+    area: float
+    segmentation: Any
+    file_name: str
+    size: tuple[int, int]
+
+    def outline(self) -> Masks:
+        """Return the pixels of the object, bool of the photograph's size.
+
+        Raises:
+            StageError: its segmentation cannot be read.
+        """
+        if isinstance(self.segmentation, list):
+            from pycocotools import mask
+
+            return np.asarray(mask.decode(mask.merge(mask.frPyObjects(self.segmentation, *self.size))), bool)
+        counts = self.segmentation["counts"]
+        runs = _unpacked(counts, self.where) if isinstance(counts, str) else counts
+        if any(type(run) is not int or run < 0 for run in runs) or sum(runs) != math.prod(self.size):
+            raise StageError(
+                f"{self.where}: the runs do not add up to the photograph's {math.prod(self.size):,} pixels"
+            )
+        flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
+        return flat.reshape(self.size, order="F")
+
+    def segmentation_fault(self) -> str:
+        """Return what is wrong with the segmentation, as far as that is seen without drawing it."""
+        height, width = self.size
+        if not self.segmentation:
+            return "it has no segmentation; expected polygons or runs: draw its outline, or leave the annotation out"
+        if isinstance(self.segmentation, Mapping):
+            if self.segmentation.get("size") != [height, width]:
+                return f"its runs are of size {self.segmentation.get('size')!r:.60}, its photograph [{height}, {width}]"
+            if not isinstance(self.segmentation.get("counts"), str | list):
+                return "expected the counts of its runs as a list or text"
+            return ""
+        if not isinstance(self.segmentation, list):
+            return f"expected polygons or runs as its segmentation, received {self.segmentation!r:.60}"
+        for polygon in self.segmentation:
+            if not isinstance(polygon, list) or len(polygon) % 2 or len(polygon) < 2 * _CORNERS:
+                return f"expected polygons [x1, y1, x2, y2, x3, y3, ...], received {polygon!r:.60}"
+            if not all(map(_is_number, polygon)):
+                return "expected finite numbers in its polygons"
+            for corners, side in ((polygon[::2], width), (polygon[1::2], height)):
+                if min(corners) < -side or max(corners) > 2 * side:
+                    return "a polygon lies farther beyond the photograph than that is large"
+        return ""
+
+
+@dataclass(frozen=True)
+class AnnotationFile:
+    """A JSON file of categories, images and annotations."""
+
+    path: Path
+
+    @cached_property
+    def categories(self) -> Mapping[int | str, str]:
+        """The names of the categories by their ids."""
+        found: dict[int | str, str] = {}
+        for entry in self._list("categories"):
+            number, name = self._id(entry, "a category"), entry.get("name")
+            if not isinstance(name, str) or name in found.values() or number in found:
+                raise StageError(
+                    f"{self.path}: category {number!r} ({name!r:.40}): expected ids and names that are there once"
+                )
+            found[number] = name
+        return found
+
+    def objects(self, wanted: Sequence[str]) -> Iterator[Object]:
+        """Yield the annotations of some categories that are no crowds.
+
+        Raises:
+            StageError: the file is in another format, or such an annotation is unsound.
+        """
+        if missing := [name for name in wanted if name not in self.categories.values()]:
+            known = ", ".join(sorted(self.categories.values()))
+            raise StageError(f"{self.path} has no category '{missing[0]}'; expected some of {known}")
+        for place, entry in enumerate(self._list("annotations"), 1):
+            where = f"{self.path}: annotation {entry.get('id', f'number {place}')!r:.40}"
+            category = self.categories.get(self._id(entry, f"annotation number {place}", "category_id"))
+            if category is None:
+                raise StageError(f"{where}: there is no category {entry['category_id']!r:.40}")
+            if category in wanted and not entry.get("iscrowd"):
+                yield self._object(entry, category, where)
+
+    def _object(self, entry: Mapping[str, Any], category: str, where: str) -> Object:
+        number = self._id(entry, where.removeprefix(f"{self.path}: "), "image_id")
+        if number not in self._images:
+            raise StageError(f"{where}: there is no image {number!r:.40}")
+        name, size = self._images[number]
+        box, area = entry.get("bbox"), entry.get("area")
+        if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
+            raise StageError(f"{where}: expected bbox [left, top, width, height], received {box!r:.60}")
+        if not _is_number(area) or area < 0:
+            raise StageError(f"{where}: expected the area of the object in pixels, received {area!r:.40}")
+        left, top, width, height = box
+        if width < 0 or height < 0:
+            raise StageError(f"{where}: the box {box} has a negative side")
+        if min(left, top) < -_EDGE or left + width > size[1] + _EDGE or top + height > size[0] + _EDGE:
+            raise StageError(f"{where}: the box {box} lies outside its photograph of {size[1]} x {size[0]} pixels")
+        return Object(where, number, category, (left, top, width, height), area, entry.get("segmentation"), name, size)
+
+    @cached_property
+    def _images(self) -> Mapping[int | str, tuple[str, tuple[int, int]]]:
+        found: dict[int | str, tuple[str, tuple[int, int]]] = {}
+        for entry in self._list("images"):
+            number, name = self._id(entry, "an image"), entry.get("file_name")
+            where = f"{self.path}: image {number!r:.40}"
+            if number in found:
+                raise StageError(f"{where} is there twice")
+            if not isinstance(name, str) or not _stays_inside(name):
+                raise StageError(f"{where}: expected a file_name in the folder of the images, received {name!r:.80}")
+            height, width = entry.get("height"), entry.get("width")
+            if type(height) is not int or type(width) is not int:
+                raise StageError(
+                    f"{where}: expected height and width in pixels, received {height!r:.40} and {width!r:.40}"
+                )
+            if fault := size_fault(height, width):
+                raise StageError(f"{where}: {fault}")
+            found[number] = (name, (height, width))
+        if len({type(number) for number in found}) > 1:
+            raise StageError(f"{self.path}: expected ids of images that are all numbers or all text, received both")
+        return found
+
+    def _id(self, entry: Mapping[str, Any], what: str, key: str = "id") -> int | str:
+        number = entry.get(key)
+        if type(number) not in (int, str):
+            raise StageError(f"{self.path}: {what}: expected {key} as a whole number or text, received {number!r:.40}")
+        return number  # type: ignore[return-value]
+
+    def _list(self, key: str) -> list[Mapping[str, Any]]:
+        entries = self._document.get(key)
+        if not isinstance(entries, list) or not all(isinstance(entry, Mapping) for entry in entries):
+            raise StageError(f"{self.path}: expected instances in COCO's format, with a list of {key}")
+        return entries
+
+    @cached_property
+    def _document(self) -> Mapping[str, Any]:
+        try:
+            document = json.loads(read_bytes(self.path, MAX_BYTES))
+        except (ValueError, RecursionError) as error:
+            raise StageError(f"{self.path}: expected instances in COCO's format, received no JSON ({error})") from None
+        if not isinstance(document, Mapping):
+            raise StageError(f"{self.path}: expected instances in COCO's format, received a {type(document).__name__}")
+        return document
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+def _stays_inside(name: str) -> bool:
+    """Return whether a name leads to somewhere below a folder, on any system; links that are there are followed."""
+    parts = PureWindowsPath(name)
+    return bool(parts.parts) and not parts.anchor and ".." not in parts.parts and "\0" not in name
+
+
+def _unpacked(text: str, where: str) -> list[int]:
+    """Return the lengths of runs that are compressed to text.
+
+    Source: cocoapi, ``rleFrString``: digits of five bits, the least first, and from the third number on the difference to the
+    last but one.
+    """
+    runs: list[int] = []
+    value = shift = 0
+    for digit in text.encode("utf-8", "replace"):
+        bits = digit - _SHIFT
+        if not 0 <= bits < 64 or shift > 60:
+            raise StageError(f"{where}: its compressed runs are damaged")
+        value |= (bits & 0x1F) << shift
+        shift += 5
+        if bits & 0x20:
+            continue
+        if bits & 0x10:
+            value -= 1 << shift
+        runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+        value = shift = 0
+    if shift:
+        raise StageError(f"{where}: its compressed runs are cut short")
+    return runs
