@@ -12,6 +12,7 @@ from core.component import Component, Kind, Ref, fields_of
 from core.dataset import Dataset
 from core.families import Evaluation, Generator, Target
 from core.faults import KeyPath, nearest
+from core.language import size
 from core.language.build import at, substitute, value_at
 from core.language.discovery import Catalogue
 from core.language.experiment import SEED, Experiment, Point, StageSpec
@@ -33,7 +34,12 @@ def reference_faults(experiment: Experiment, known: Mapping[str, StageSpec]) -> 
     for finding in _cycles(experiment):
         bad.add(finding[0])
         yield finding
-    yield from _misfits(experiment, _unsound(experiment, bad | (set(known) - set(experiment.stages))))
+    unsound = _unsound(experiment, bad | (set(known) - set(experiment.stages)))
+    sound = [name for name in experiment.stages if name not in unsound]
+    if fault := size.fault(experiment, sound):
+        yield fault
+        return
+    yield from _misfits(experiment, unsound)
 
 
 def typed(component: Component) -> Iterator[tuple[KeyPath, Ref[Any], type]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from core.component import Component
 from core.faults import Fault, KeyPath, SpecError, nearest
-from core.language import columns, compose, lessening, names, tables
+from core.language import columns, compose, lessening, names, size, tables
 from core.language.build import at, axes_in, build, fraction, located, map_files, normalise, substitute, value_at
 from core.language.compose import Layered
 from core.language.discovery import Catalogue
@@ -62,6 +62,10 @@ class _Reader:
         axes = self._axes()
         if not specs and not self.faults:
             self.report((), f"the file declares no stage; declare some under {', '.join(SECTIONS)}")
+        for name, spec in specs.items():
+            if message := size.own_fault(spec, axes, len(seeds or self._seeds())):
+                self.report((spec.section, name), message)
+                raise SpecError(self.faults)  # what follows looks at each point
         self._instances(specs, axes)
         sound = {name: spec for name, spec in specs.items() if name not in self.broken}
         experiment = self._experiment(sound, axes, tuple(seeds) or tuple(self._seeds()))

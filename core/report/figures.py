@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -23,17 +24,17 @@ _UPRIGHT = 9
 """Letters of the longest label that stands upright above a column of a heat map."""
 
 
-def table_figures(matrix: Matrix) -> dict[str, bytes]:
-    """Return the figures of a table as PNG by name: a heat map, bars or a radar, and curves along each numeric axis."""
-    figures = {}
+def table_figures(matrix: Matrix) -> dict[str, Callable[[], bytes]]:
+    """Return what draws the figures of a table as PNG, by name: a heat map, bars or a radar, and curves along each numeric axis."""
+    figures: dict[str, Callable[[], bytes]] = {}
     if _on_one_scale(matrix):
         draw = {"heatmap": _heatmap, "bars": bars, "radar": radar}[matrix.spec.figure]
-        figures[f"{matrix.spec.name}_{matrix.spec.figure}"] = drawn(partial(draw, matrix=matrix))
+        figures[f"{matrix.spec.name}_{matrix.spec.figure}"] = partial(drawn, partial(draw, matrix=matrix))
     for side, levels in (("rows", matrix.spec.rows), ("columns", matrix.spec.columns)):
         for depth, level in enumerate(levels):
             if curves := curves_along(matrix, side, depth):
                 name = f"{matrix.spec.name}_by_{level}"
-                figures[name] = drawn(partial(lines, matrix=matrix, level=level, curves=curves))
+                figures[name] = partial(drawn, partial(lines, matrix=matrix, level=level, curves=curves))
     return figures
 
 

@@ -16,19 +16,36 @@ if TYPE_CHECKING:
 
 MAX_IMAGES = 10
 MAX_LETTERS = 12
+_DRAWABLE = (1, 3)
 EDGE = "#cfd6db"
 RIGHT, WRONG = "#1b6e3c", "#b3261e"
 Box = tuple[float, float, int, int]  # left, top, width and height
 
 
 def grid_figure(grid: ImageGrid) -> bytes:
-    """Return clean, perturbed and difference images above each other as PNG."""
+    """Return clean, perturbed and difference images above each other as PNG.
+
+    Raises:
+        ValueError: the images are neither grey nor in colour.
+    """
+    _check_channels(grid.clean, grid.perturbed)
     return drawn(partial(_images, grid=grid))
 
 
 def class_figure(grid: ClassGrid) -> bytes:
-    """Return a row for each class as PNG: its images on the left, what was made of them on the right."""
+    """Return a row for each class as PNG: its images on the left, what was made of them on the right.
+
+    Raises:
+        ValueError: the images are neither grey nor in colour.
+    """
+    _check_channels(*grid.clean, *grid.made)
     return drawn(partial(_classes, grid=grid))
+
+
+def _check_channels(*groups: Any) -> None:
+    for images in groups:
+        if len(images) and (channels := np.shape(images)[-1]) not in _DRAWABLE:
+            raise ValueError(f"images of {channels} channels cannot be drawn, only of 1 or 3")
 
 
 def _images(figure: Figure, grid: ImageGrid) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from io import StringIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from core.report import expected as expectation
 from core.report.canvas import marked
@@ -22,6 +23,9 @@ from core.report.warnings import warnings
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -51,10 +55,12 @@ def write_report(
     for matrix in matrices:
         write(f"{matrix.spec.name}.csv", csv_text(matrix.grid()))
         write(f"{matrix.spec.name}.tex", latex(matrix))
+    drawing = _Drawing()
     with marked(SMOKE if experiment.smoke else ""):
-        figures = {matrix.spec.name: table_figures(matrix) for matrix in matrices}
+        figures = {matrix.spec.name: dict(drawing.all_of(table_figures(matrix).items())) for matrix in matrices}
         examples, localisation, scores = (
-            list(map(draw, found)) for found in (experiment.examples, experiment.localisation, experiment.scores)
+            [drawn for _, drawn in drawing.all_of((picture.name, partial(draw, picture)) for picture in found)]
+            for found in (experiment.examples, experiment.localisation, experiment.scores)
         )
     pictures = {drawn.name: drawn.png for drawn in (*examples, *localisation, *scores)}
     for group in (*figures.values(), pictures):
@@ -69,7 +75,7 @@ def write_report(
     if experiment.classes:
         named = [[name, str(i), text] for name, texts in experiment.classes.items() for i, text in enumerate(texts)]
         write("classes.csv", csv_text([["dataset", "label", "class"], *named]))
-    cautions = tuple(warnings(frame, experiment))
+    cautions = (*warnings(frame, experiment), *drawing.left_out)
     content = Content(
         experiment=experiment,
         matrices=matrices,
@@ -83,6 +89,25 @@ def write_report(
     )
     write("report.html", page(content))
     return Report(verdict(outcomes), outcomes, cautions, tuple(faults))
+
+
+class _Drawing:
+    """Draws figures one by one; ``left_out`` are sentences on those that could not be drawn, which costs no other."""
+
+    def __init__(self) -> None:
+        self.left_out: list[str] = []
+
+    def all_of(self, figures: Iterable[tuple[str, Callable[[], T]]]) -> Iterator[tuple[str, T]]:
+        """Yield the figures that functions draw, each with its name."""
+        for name, make in figures:
+            try:
+                figure = make()
+            except Exception as error:  # noqa: BLE001 - numbers are worth more than pictures, whatever keeps one from being drawn
+                told = f"a figure of {name} is left out: {str(error) or type(error).__name__}"
+                if told not in self.left_out:
+                    self.left_out.append(told)
+                continue
+            yield name, figure
 
 
 def _matrices(

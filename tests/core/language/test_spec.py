@@ -99,6 +99,49 @@ SOUND: dict[str, Any] = {
 }  # fmt: skip
 
 
+def hundred(name: str) -> str:
+    return f"{name}: [{', '.join(str(i / 1000) for i in range(1, 100))}]"
+
+
+MANY = """
+seeds: [%s]
+axes: {%s}
+datasets: {grey: {type: plain}}
+generate:
+  a: {type: shift, data: grey, noise: {type: fixed, by: $a}}
+  b: {type: shift, data: a, noise: {type: fixed, by: $b}}
+  c: {type: shift, data: b, noise: {type: fixed, by: $c}}
+  e: {type: shift, data: c, noise: {type: fixed, by: $d}}
+  d: {type: shift, data: e, noise: {type: drawn}}
+evaluate:
+  shade: {type: shade, examples: [grey, d]}
+"""
+
+
+def test_more_tasks_than_can_be_planned_are_counted_and_refused(tmp_path: Path, catalogue: Catalogue) -> None:
+    axes = ", ".join(map(hundred, "abcd"))
+    (tmp_path / "many.yaml").write_text(MANY % (", ".join(map(str, range(1000))), axes), encoding="utf-8")
+    with pytest.raises(SpecError) as caught:
+        load(tmp_path / "many.yaml", catalogue)
+    (fault,) = caught.value.faults
+    assert (fault.path, fault.line) == ("evaluate.shade", 12)
+    assert "192,216,241,802 tasks, 96,059,601,001 of them of this stage (99 of a x 99 of b x" in fault.message
+
+
+def test_a_stage_of_too_many_points_is_not_looked_at_point_by_point(tmp_path: Path, catalogue: Catalogue) -> None:
+    axes = ", ".join(map(hundred, "abcd"))
+    text = MANY % ("1", axes) + "  other: {type: shade, examples: [$a, $b, $c, $d]}\n"
+    (tmp_path / "many.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(SpecError, match=r"evaluate.other: its axes make 96,059,601 tasks"):
+        load(tmp_path / "many.yaml", catalogue)
+    seeds = tuple(range(600_000))
+    (tmp_path / "seeds.yaml").write_text(
+        MANY.replace("$d", "$seed") % ("1", ", ".join(map(hundred, "abc"))), encoding="utf-8"
+    )
+    with pytest.raises(SpecError, match=r"generate.e: its axes make 600,000 tasks"):
+        load(tmp_path / "seeds.yaml", catalogue, seeds=seeds)
+
+
 NESTED = """
 datasets: {d: {type: digits}}
 targets: {m: {type: dense, dataset: d}}

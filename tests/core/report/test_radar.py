@@ -68,12 +68,12 @@ def test_bands_are_a_standard_deviation_over_the_seeds() -> None:
 def test_it_is_drawn_the_same_again_and_as_asked() -> None:
     (name,) = table_figures(matrix())
     assert name == "t_radar"
-    png = table_figures(matrix())[name]
-    assert png == table_figures(matrix())[name]
+    png = table_figures(matrix())[name]()
+    assert png == table_figures(matrix())[name]()
     pixels = np.asarray(Image.open(BytesIO(png)).convert("RGB")).reshape(-1, 3)
     colours = {tuple(pixel) for pixel in pixels.tolist()}
     assert {(0, 114, 178), (213, 94, 0)} <= colours, "both lines are there, in their colours"
-    assert png != table_figures(matrix(without="noise"))[name]
+    assert png != table_figures(matrix(without="noise"))[name]()
 
 
 @pytest.mark.parametrize("changes", [{"where": {"examples": SETS[:2]}}, {"where": {"examples": SETS[0]}}])

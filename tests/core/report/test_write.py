@@ -1,5 +1,6 @@
 """Files: all of them, whole, and numbers that survive the way to disk and back."""
 
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from core.report import figures, pictures
 from core.report.pictures import file_name
-from core.report.spec import TableSpec
+from core.report.spec import ClassGrid, ImageGrid, RelevanceMap, TableSpec
 from core.report.write import results_csv, write_report
 from tests.core.report.demo import BY_EPS, TABLE, demo_expected, demo_experiment, demo_frame, demo_holes, into, row
 
@@ -51,6 +53,40 @@ def test_writing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
         return {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
     assert contents() == contents()
+
+
+@pytest.mark.parametrize("channels", [2, 4, 5, 8])
+def test_images_that_cannot_be_drawn_are_left_out_and_told(tmp_path: Path, channels: int) -> None:
+    x = np.random.default_rng(0).random((2, 6, 6, channels), np.float32)
+    grid = ImageGrid(name="many", clean=x, perturbed=x, true=["a", "b"], predicted=["a", "b"])
+    by_class = ClassGrid(name="many", classes=("a",), clean=[x], made=[x], predicted=[["", ""]], wrong=[[False, False]])
+    relevance = RelevanceMap(name="map", classes=("a", "b"), relevance=x - 0.5)
+    experiment = replace(
+        demo_experiment(), examples=[grid, by_class, *demo_experiment().examples], localisation=[relevance]
+    )
+    report = write_report(into(tmp_path), experiment, demo_frame(), demo_holes(), [TABLE])
+
+    told = f"a figure of many is left out: images of {channels} channels cannot be drawn, only of 1 or 3"
+    assert [warning for warning in report.warnings if "left out" in warning] == [told]
+    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == [
+        "examples_pgd-eps-0.1.png", "relevance_map.png", "table_2_by_eps.png", "table_2_heatmap.png",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no font"), ValueError(), MemoryError("full")])
+def test_a_figure_that_fails_costs_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def fail(*_: object, **__: object) -> bytes:
+        raise error
+
+    monkeypatch.setattr(pictures, "grid_figure", fail)
+    monkeypatch.setattr(figures, "_heatmap", fail)
+    report = write_report(into(tmp_path), demo_experiment(), demo_frame(), demo_holes(), [TABLE])
+    said = str(error) or type(error).__name__
+    assert [warning for warning in report.warnings if "left out" in warning] == [
+        f"a figure of table_2_heatmap is left out: {said}", f"a figure of pgd, eps 0.1 is left out: {said}"
+    ]  # fmt: skip
+    assert (tmp_path / "figures" / "table_2_by_eps.png").exists()
+    assert "left out" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_a_table_that_cannot_be_made_leaves_the_others_alone(tmp_path: Path) -> None:
