@@ -18,12 +18,17 @@ from core.component import AtOnce, File, Range
 from core.data.images import LUMA
 from core.faults import StageError
 from generators.diffusion.canvas import Canvas
+from generators.diffusion.model_folder import ModelFolder
 from generators.diffusion.painter import Holes, Painted, Painter
 from generators.diffusion.pretrained import Number, PretrainedPipeline
 
 MULTIPLE = 16
 """What both sides of a picture must be a multiple of, for the autoencoders of all pipelines."""
 
+_NO_HOLES = (
+    "was trained to make whole images and is never shown the mask: what it paints may not fit what is around. A model for "
+    "inpainting takes the mask and the image around it as further channels."
+)
 _COMMIT = r"[0-9a-f]{40}"
 
 
@@ -88,6 +93,8 @@ class Pipeline(Painter):
                 "may mean another model tomorrow. The page of the model on the hub lists its commits, and "
                 f"`hf download {self.hub}` prints the one it has fetched, as the last part of a path",
             )
+        if self.hub is None and self.folder is not None:
+            yield from ModelFolder(Path(self.folder), self.variant).faults()
         if self.folder is not None and self.revision is not None:
             yield "revision", "belongs to a model of the hub; a folder holds one revision"
         if int(self.steps * self.strength) < 1:
@@ -106,6 +113,8 @@ class Pipeline(Painter):
             safety_checker=self.safety_checker,
         )
         model = pretrained.pipeline()
+        if _knows_no_holes(model):
+            bench.run.remark(f"pipeline: {pretrained.name} {_NO_HOLES}")
         canvas = Canvas((*holes.seeds.x.shape[1:3], 3), self.size, MULTIPLE, smooth=True)
         x = np.empty_like(holes.seeds.x)
         refused: dict[int, str] = {}
@@ -148,6 +157,13 @@ class Pipeline(Painter):
         refused |= {row: "no numbers came out; use dtype: float32" for row, fine in enumerate(finite) if not fine}
         x = canvas.pixels(2 * images.nan_to_num() - 1)
         return (x if seeds.x.shape[3] == 3 else (x @ LUMA)[..., None]), refused
+
+
+def _knows_no_holes(model: Any) -> bool:
+    """Return whether the network takes the noisy image alone, and no mask beside it."""
+    network, coder = (getattr(getattr(model, name, None), "config", None) for name in ("unet", "vae"))
+    channels, latent = getattr(network, "in_channels", None), getattr(coder, "latent_channels", None)
+    return channels is not None and channels == latent
 
 
 def _not_a_template(prompt: str) -> str:

@@ -75,7 +75,9 @@ def _loaded(wanted: PretrainedPipeline) -> Any:
     except torch.OutOfMemoryError as error:
         message = "has no room in the GPU's memory; set cpu_offload: true, or dtype: float16"
         raise StageError(f"pipeline: {wanted.name} {message}") from error
-    except (OSError, ValueError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # diffusers raises whatever a damaged model leads it to
         raise StageError(f"pipeline: {wanted.name} {_remedy(wanted, error)}") from error
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
@@ -96,7 +98,10 @@ def _remedy(wanted: PretrainedPipeline, error: Exception) -> str:
     if wanted.variant is not None and "variant" in said:
         return f"has no variant {wanted.variant}; leave variant out, or name one that it has"
     if "safetensors" in said:
-        return f"has no weights in the safetensors format, the only one that is read; convert it first ({said})"
+        return (
+            f"has no weights in the safetensors format, the only one that is read, or only those of a variant such as fp16 "
+            f"(variant: fp16): {said}"
+        )
     if wanted.local:
         return f"is a folder without a whole inpainting pipeline; expected what `save_pretrained` writes ({said})"
     if wanted.offline or is_offline_mode():

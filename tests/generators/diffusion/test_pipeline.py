@@ -150,6 +150,8 @@ def test_a_model_for_images_will_do(tmp_path: Path) -> None:
     chosen, there = place()
     made = Inpaint(backend=painter(tmp_path / "images", strength=0.8), mask=Square()).augment(chosen, there)
     assert not made.refused
+    (remark,) = there.run.remarks
+    assert "was trained to make whole images and is never shown the mask" in remark
 
 
 class Objecting:

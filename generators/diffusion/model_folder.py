@@ -1,0 +1,109 @@
+"""What the folder of a pipeline says of itself, looked at before anything runs and without a framework."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.faults import StageError
+from core.files import read_bytes
+
+INDEX = "model_index.json"
+_MAX_BYTES = 2**20
+_LIBRARIES = ("diffusers", "transformers", "stable_diffusion", "deepfloyd_if")
+"""Packages that a pipeline's parts may be of; diffusers would import any other that the index names."""
+_WEIGHTS = re.compile(r"(?:model|diffusion_pytorch_model)(?:\.(?P<variant>[^.]+?))?(?:-\d+-of-\d+)?\.safetensors\Z")
+_UNSAFE = (".bin", ".ckpt", ".pt", ".pth", ".msgpack", ".h5")
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A folder as ``save_pretrained`` writes it: an index, and a folder for each part of the pipeline."""
+
+    path: Path
+    variant: str | None
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Yield ``(field, message)`` for what keeps the pipeline from being loaded."""
+        if not self.path.is_dir():
+            yield (
+                "folder",
+                f"expected a folder as save_pretrained writes it, received the file {self.path}; diffusers makes one of a single "
+                "file of weights with from_single_file and save_pretrained",
+            )
+            return
+        try:
+            parts = list(self._parts())
+        except StageError as error:
+            yield "folder", str(error)
+            return
+        for part in parts:
+            if fault := self._fault(self.path / part):
+                yield fault
+                return
+
+    def _parts(self) -> Iterator[str]:
+        """Yield the names of the pipeline's parts.
+
+        Raises:
+            StageError: the index is missing, damaged, or names code of other packages.
+        """
+        path = self.path / INDEX
+        if not path.exists():
+            raise StageError(
+                f"{self.path} has no {INDEX}; expected the folder of a whole pipeline as save_pretrained writes it"
+            )
+        try:
+            index = json.loads(read_bytes(path, _MAX_BYTES))
+        except (ValueError, RecursionError) as error:
+            raise StageError(f"{path}: expected JSON, received something else ({error})") from None
+        kind = index.get("_class_name") if isinstance(index, Mapping) else None
+        if not isinstance(kind, str):
+            raise StageError(
+                f"{path}: expected the name of a pipeline of diffusers as _class_name, received {kind!r:.60}"
+            )
+        for name, part in index.items():
+            if name.startswith("_") or not isinstance(part, list):
+                continue
+            if not _is_part(name, part):
+                raise StageError(f"{path}: {name}: expected a package and a class, received {part!r:.60}")
+            if part[0] is None:
+                continue
+            if part[0] not in _LIBRARIES:
+                raise StageError(
+                    f"{path}: {name} is code of {part[0]}, which is never loaded; expected {', '.join(_LIBRARIES)}"
+                )
+            if not (self.path / name).is_dir():
+                raise StageError(f"{self.path} has no folder {name}, which {INDEX} names; fetch the model again")
+            yield name
+
+    def _fault(self, part: Path) -> tuple[str, str] | None:
+        """Return what keeps the weights of a part from being loaded; none where they are there, or it has none."""
+        names = [entry.name for entry in part.iterdir()]
+        found = {match["variant"] for name in names if (match := _WEIGHTS.match(name))}
+        # Where a part has no weights of a variant, diffusers takes the plain ones.
+        if None in found or self.variant in found:
+            return None
+        if found:
+            there = " or ".join(sorted(filter(None, found)))
+            wanted = f"no weights of variant {self.variant}" if self.variant else "no plain weights"
+            return (
+                "variant",
+                f"{part} has {wanted}, but those of {there}: set variant: {sorted(filter(None, found))[0]}",
+            )
+        if unsafe := [name for name in names if name.endswith(_UNSAFE)]:
+            return "folder", (
+                f"{part} has no weights in the safetensors format, the only one that is read, but {unsafe[0]}; load the model with "
+                "diffusers where you trust it and write it with save_pretrained"
+            )
+        return None
+
+
+def _is_part(name: str, part: list[Any]) -> bool:
+    """Return whether an entry of the index is a part in a folder of its own."""
+    plain = len(part) == 2 and all(item is None or isinstance(item, str) for item in part)
+    return plain and bool(re.fullmatch(r"[A-Za-z0-9_]+", name))
