@@ -21,9 +21,9 @@ def pixel_fault(x: NDArray[Any], whole: bool = True) -> str:
     if not x.size:
         return ""
     low, high = float(x.min()), float(x.max())
-    if np.isnan(low):
-        image = int(np.isnan(x).reshape(len(x), -1).any(axis=1).argmax())
-        return f"pixels: expected [0, 1], received [nan, nan], first in image {image}; replace these pixels or leave the images out"
+    if not np.isfinite([low, high]).all():
+        image = int((~np.isfinite(x)).reshape(len(x), -1).any(axis=1).argmax())
+        return f"pixels: expected [0, 1], received [{low:g}, {high:g}], first in image {image}; replace these pixels or leave the images out"
     if x.dtype == np.uint8:
         if x.ndim == 4 and x.shape[-1] in (2, 4) and whole and bool((x[..., -1] == _OPAQUE).all()):
             return "pixels: the last channel is 255 everywhere, an opaque alpha; write x[..., :-1]"

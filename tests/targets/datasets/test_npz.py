@@ -8,6 +8,7 @@ import pytest
 from core.artefacts import Data
 from core.component import PARTS
 from core.data.images import Preparation
+from core.data.pixels import pixel_fault
 from core.faults import StageError
 from targets.datasets.labels import MAX_CLASSES, label_fault
 from targets.datasets.npz import Npz
@@ -347,3 +348,14 @@ def test_unsigned_labels_beside_signed_ones_stay_whole(make):
 def test_there_are_no_more_classes_than_stated():
     assert "at most 100,000 classes" in label_fault(np.arange(MAX_CLASSES + 1))
     assert label_fault(np.arange(MAX_CLASSES)) == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high"), [(np.inf, 0, np.inf), (-np.inf, -np.inf, 0), (np.nan, np.nan, np.nan)]
+)
+def test_no_scaling_is_advised_for_pixels_that_are_no_numbers(value, low, high):
+    x = np.zeros((3, 2, 2, 1))
+    x[2, 1, 0, 0] = value
+    fault = pixel_fault(x)
+    assert f"received [{low:g}, {high:g}], first in image 2; replace these pixels" in fault
+    assert "x.m" not in fault
