@@ -24,6 +24,11 @@ def count() -> int:
     return _STATE.get(_NOW, DEFAULT)
 
 
+def fixed() -> int | None:
+    """Return the number that the framework of this process was started with, ``None`` while it may still change."""
+    return _STATE.get(_FRAMEWORK)
+
+
 def use(number: int) -> None:
     """Compute on so many threads from now on, whatever the environment says.
 

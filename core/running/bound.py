@@ -109,7 +109,7 @@ class Bound:
             "seed": [seed, self._stream] if self.stochastic else None,
             "backend": None if isinstance(self.component, Dataset) else backend.name(),
             "threads": None if isinstance(self.component, Dataset) else self.threads,
-            "files": self._files,
+            "files": self.files,
             "reads": [identity(ref) for ref in self.references if ref.clean],
             "prepared": {name: inputs[str(prepared(name))].fingerprint for name in self.preparations},
         }
@@ -123,7 +123,8 @@ class Bound:
         return self.component.stream(self.stage)
 
     @cached_property
-    def _files(self) -> list[str]:
+    def files(self) -> list[str]:
+        """The digests of the files that the component reads, in the order it names them."""
         return [self._digests.content(path) for path in self.component.files()]
 
     @cached_property

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import logging
-import os
-import uuid
+import platform
+import queue
+from collections import Counter
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from core.cluster import JOB, Cluster
-from core.running.engine import Unreachable, Watcher, here
+from core.cluster import Cluster
+from core.running.agreement import Agreement
+from core.running.engine import NoWorkers, Unreachable, Watcher
+from core.running.envoy import BEGAN, JOINED, PROGRESS, TOPIC, admission, performer
 from core.running.premises import premises
 from core.running.starts import Starts
-from core.running.task import Outcome, Task, perform
-from core.running.warned import heed_warnings
-from core.running.worker_log import keep_log
+from core.running.task import Outcome, Task
+from core.running.terms import Terms
 from core.storage.ledger import StageDied
 
-JOINED, BEGAN, PROGRESS = "joined", "began", "progress"
-"""The topics on which workers speak to the runner."""
+MAX_HANDED_OUT = 3
+"""How often a task is handed to Dask whose result does not come back, before the run ends."""
 _SETTINGS = {
     # A death is blamed by the ledger on disk, not on every task that was queued beside it.
     "distributed.scheduler.allowed-failures": 1000,
@@ -35,57 +38,107 @@ class DaskEngine:
 
     Dask would blame a worker's death on every task queued there; so it is told to allow any number of deaths, and
     the ledger on disk says which stage was being worked on. Results live in the store only: what a future says
-    is "it ended", and one that is lost is looked up on disk and else submitted again.
+    is "it ended". One that ends otherwise is told with its reason and handed out again, ``MAX_HANDED_OUT`` times in all.
+    Only workers that agree with the terms of the run are given tasks.
     """
 
-    def __init__(self, root: Path, cluster: Cluster, watcher: Watcher) -> None:
+    def __init__(self, terms: Terms, cluster: Cluster, watcher: Watcher) -> None:
         import dask
-        from distributed import Client
+        import distributed  # noqa: F401 - its settings must be there before others are put over them for a while
 
         for name in ("distributed", "distributed.nanny", "distributed.scheduler", "distributed.worker"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         logging.getLogger("dask_jobqueue").setLevel(logging.CRITICAL)
         self.slots = cluster.slots
-        self._root, self._workers, self._watcher = root, cluster, watcher
-        self._tasks: dict[Any, Task] = {}
+        self._terms, self._workers, self._watcher = terms, cluster, watcher
+        self._perform = performer(terms.root, terms.token)
+        self._tasks: dict[str, tuple[Task, Any]] = {}
+        self._ended: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._handed_out: Counter[str] = Counter()
+        terms.prove()
         with dask.config.set({**_SETTINGS, **cluster.settings}):
-            self._cluster = cluster.start(premises(root))
-            ways = self._cluster if isinstance(self._cluster, dict) else {"address": self._cluster}
-            try:
-                self._client = Client(**ways)
-            except OSError as error:
-                raise Unreachable(
-                    f"no scheduler answers at {self._cluster}: {error}; start one, or mend the file"
-                ) from error
+            self._cluster = cluster.start(premises(Path(terms.root)))
+            self._client = self._connected()
         self._starts = Starts(cluster, self._cluster, watcher)
-        self._client.subscribe_topic(JOINED, lambda event: self._starts.joined(event[1]))
-        self._client.register_plugin(_manners())
-        self._client.subscribe_topic(BEGAN, lambda event: watcher.began(*event[1]))
-        self._client.subscribe_topic(PROGRESS, lambda event: watcher.report(*event[1]))
+        self._agreement = Agreement(self._cluster, self._client, watcher)
+        self._client.subscribe_topic(TOPIC, lambda event: self._heard(*event[1]))
+        self._client.register_plugin(admission(asdict(terms)))
+
+    def _connected(self) -> Any:
+        """Return a client of the scheduler.
+
+        Raises:
+            Unreachable: nobody answers there, or one whose Python cannot read what is sent.
+        """
+        from distributed import Client
+
+        ways = self._cluster if isinstance(self._cluster, dict) else {"address": self._cluster}
+        place = ways.get("address") or ways.get("scheduler_file")
+        try:
+            client = Client(**ways)
+        except OSError as error:
+            raise Unreachable(f"no scheduler answers at {place}: {error}; start one, or mend the file") from error
+        if others := _other_pythons(client):
+            client.close(timeout=5)
+            raise Unreachable(
+                f"{', '.join(others)}, and the runner {_python()}; start them with the same version of Python"
+            )
+        return client
 
     def submit(self, task: Task) -> None:
-        future = self._client.submit(
-            _perform, asdict(task), str(self._root), key=f"{task.fingerprint}-{uuid.uuid4().hex[:8]}", pure=False
-        )
-        self._tasks[future] = task
+        self._check_scheduler()
+        self._handed_out[task.fingerprint] += 1
+        key = f"{task.fingerprint}-{self._terms.token}-{self._handed_out[task.fingerprint]}"
+        needs = {self._terms.token: 1}
+        future = self._client.submit(self._perform, asdict(task), key=key, pure=False, resources=needs)
+        self._tasks[key] = (task, future)
+        future.add_done_callback(lambda future: self._ended.put(future.key))
 
     def next(self, timeout: float) -> Outcome | None:
-        from distributed import wait
-
         if not self._tasks:
             return None
+        self._check_scheduler()
         self._starts.look()
+        self._agreement.look()
         try:
-            done = wait(list(self._tasks), timeout=timeout, return_when="FIRST_COMPLETED").done
-        except TimeoutError:
+            key = self._ended.get(timeout=timeout)
+        except queue.Empty:
             return None
-        future = done.pop()
-        task = self._tasks.pop(future)
+        task, future = self._tasks.pop(key)
         if future.status == "finished":
+            del self._handed_out[task.fingerprint]
             return self._explained(Outcome(**future.result()))
-        self._watcher.say(f"{task.label}: the worker was lost; trying again")
+        self._check_scheduler()
+        cause, times = _cause(future), self._handed_out[task.fingerprint]
+        if times == MAX_HANDED_OUT:
+            raise NoWorkers(
+                f"{task.label} was handed out {times} times and no result came back, the last time: {cause}"
+            )
+        self._watcher.say(
+            f"{task.label}: {cause}; it is handed out again, for the {times + 1}. of {MAX_HANDED_OUT} times"
+        )
         self.submit(task)
         return None
+
+    def _heard(self, kind: str, token: str, *what: Any) -> None:
+        """Take note of what a worker says; other runs may have the same scheduler."""
+        if token != self._terms.token:
+            return
+        if kind == JOINED:
+            address, where, job, objection = what
+            self._starts.joined(job)
+            self._agreement.heard(address, where, objection)
+        elif kind == BEGAN:
+            self._watcher.began(*what)
+        elif kind == PROGRESS:
+            self._watcher.report(*what)
+
+    def _check_scheduler(self) -> None:
+        """Raise ``NoWorkers`` if the scheduler is there no more."""
+        if self._client.status != "running":
+            raise NoWorkers(
+                f"the connection to the scheduler ({self._client.scheduler.address}) is lost; see whether it still runs"
+            )
 
     def _explained(self, outcome: Outcome) -> Outcome:
         """Return an outcome with how the workers that died of it came to their end, as far as that can be known from here."""
@@ -98,7 +151,11 @@ class DaskEngine:
 
     def close(self) -> None:
         logging.disable(logging.CRITICAL)  # workers that are ended on purpose complain about it
+        self._terms.proof.unlink(missing_ok=True)
         try:
+            with suppress(OSError, TimeoutError, ValueError):  # a scheduler that is gone keeps nothing
+                if self._client.status == "running" and not hasattr(self._cluster, "close"):
+                    self._client.unregister_worker_plugin(self._terms.token)
             self._client.close(timeout=5)
             if hasattr(self._cluster, "close"):
                 self._cluster.close(timeout=10)
@@ -106,29 +163,26 @@ class DaskEngine:
             logging.disable(logging.NOTSET)
 
 
-def _perform(values: dict[str, Any], root: str) -> dict[str, Any]:
-    """Perform a task on a worker."""
-    from distributed import get_worker
-
-    worker, task = get_worker(), Task(**values)
-    worker.log_event(BEGAN, (task.fingerprint, here()))
-
-    def report(*what: Any) -> None:
-        worker.log_event(PROGRESS, what)
-
-    return asdict(perform(task, Path(root), report))
+def _cause(future: Any) -> str:
+    """Return why a future ended without a result, in one line."""
+    if future.status == "error":
+        error = future.exception()
+        while error.__cause__ is not None:
+            error = error.__cause__
+        return " ".join(f"{type(error).__name__}: {error}".split())
+    return f"Dask says that it is {future.status}"
 
 
-def _manners() -> Any:
-    """Return what a worker does before its first task."""
-    from distributed import WorkerPlugin
+def _python() -> str:
+    return ".".join(platform.python_version_tuple()[:2])
 
-    class Manners(WorkerPlugin):  # type: ignore[misc]
-        name = "manners"
 
-        def setup(self, worker: Any) -> None:
-            keep_log()
-            heed_warnings(worker)
-            worker.log_event(JOINED, os.environ.get(JOB, ""))
-
-    return Manners()
+def _other_pythons(client: Any) -> list[str]:
+    """Return which of a scheduler and its workers have another version of Python, which cannot read our functions."""
+    found = client.get_versions()
+    hosts = {"the scheduler": found["scheduler"], **{f"worker {name}": one for name, one in found["workers"].items()}}
+    return [
+        f"{name} has Python {one['host']['python']}"
+        for name, one in hosts.items()
+        if one and not one["host"]["python"].startswith(f"{_python()}.")
+    ]

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from core.cluster import Cluster
 from core.running.task import Outcome, Task, perform
+from core.running.terms import Terms
 
 
 class Unreachable(Exception):
@@ -16,7 +17,7 @@ class Unreachable(Exception):
 
 
 class NoWorkers(Exception):
-    """The jobs of a cluster end before workers come of them; the message says how."""
+    """No worker does the work of a run any more; the message says why."""
 
 
 class Watcher(Protocol):
@@ -75,14 +76,14 @@ def here() -> str:
     return f"{socket.gethostname().partition('.')[0]}:{os.getpid()}"
 
 
-def engine(root: Path, cluster: Cluster | None, watcher: Watcher) -> Engine:
+def engine(terms: Terms, cluster: Cluster | None, watcher: Watcher) -> Engine:
     """Return the engine for the workers of a cluster, or for the runner's own process if there is none.
 
     Raises:
-        Unreachable: there is no scheduler where one was said to be.
+        Unreachable: there is no scheduler of use where one was said to be.
     """
     if cluster is None:
-        return InProcess(root, watcher)
+        return InProcess(Path(terms.root), watcher)
     from core.running.dask_engine import DaskEngine
 
-    return DaskEngine(root, cluster, watcher)
+    return DaskEngine(terms, cluster, watcher)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 import uuid
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +16,7 @@ from core.checkpoint import Checkpoint
 from core.files import NoRoom
 from core.language.discovery import Catalogue
 from core.running.agenda import Agenda
-from core.running.engine import Engine
+from core.running.engine import Engine, NoWorkers
 from core.running.graph import Graph, Work
 from core.running.memory import MAX_TRIES, Less, changes, in_words
 from core.running.plan import Plan
@@ -31,6 +33,10 @@ MAX_DAMAGES = 2
 """How often an artefact that is damaged is made again within one run; a disk that spoils everything must not hold it."""
 POLL = 0.2
 """Seconds for which the engine is listened to before the agenda is looked at again."""
+MAX_UNSEEN = 3
+"""How often a work may be said to be done without an artefact in the store."""
+UNSEEN = 5.0
+"""Seconds until the store is looked at again for such an artefact."""
 ELSEWHERE = 1.0
 """Seconds until the next look at what another runner is making."""
 
@@ -39,7 +45,7 @@ ELSEWHERE = 1.0
 class Tally:
     """How the works of a run ended, by fingerprint: the cause of each failure, and whose failure skipped a work."""
 
-    made: list[str] = field(default_factory=list)
+    made: set[str] = field(default_factory=set)
     failed: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
 
@@ -66,6 +72,7 @@ class Execution:
         self._works = [step.work for step in plan.having("run")]
         self._agenda = Agenda(shard.order(self._works) if shard else self._works)
         self._damages: Counter[str] = Counter()
+        self._unseen: Counter[str] = Counter()
         self._less, self._lessened = less, dict[str, list[Stage]]()
         self.tally = Tally()
 
@@ -74,6 +81,7 @@ class Execution:
 
         Raises:
             NoRoom: the disk is full.
+            NoWorkers: there are none, or what they say they have made is not there.
         """
         estimates = {f: s.seconds for f, s in self._plan.steps.items()}
         self._progress.begin(self._works, estimates, self._engine.slots)
@@ -137,9 +145,11 @@ class Execution:
         work = self._agenda[outcome.fingerprint]
         self._leases.release(outcome.fingerprint)
         match outcome.status:
+            case "done" if not self._arrived(work.fingerprint):
+                self._look_again(work, outcome)
             case "done":
                 self._timings.add(work, float(outcome.cost.get("seconds", 0.0)))
-                self.tally.made.append(work.fingerprint)
+                self.tally.made.add(work.fingerprint)
                 self._close(work)
             case "full":
                 raise NoRoom(outcome.cause)
@@ -159,6 +169,28 @@ class Execution:
                 if tried := self._lessened.get(work.fingerprint):
                     cause += f"; the last try was with {in_words(changes(work.component, tried[-1]))}"
                 self._fail(work, self._failures.add(work, cause, outcome.log, outcome.cost, outcome.host))
+
+    def _arrived(self, fingerprint: str) -> bool:
+        """Return whether an artefact that a worker has made is in the store."""
+        if self._store.has(fingerprint):
+            return True
+        # A network file system remembers for a while what was not there, until the folder is opened again.
+        with suppress(OSError), os.scandir(self._store.root):
+            pass
+        return self._store.has(fingerprint)
+
+    def _look_again(self, work: Work, outcome: Outcome) -> None:
+        """Leave a work that is said to be done and is not in the store until later, when it is made again unless it is there then.
+
+        Raises:
+            NoWorkers: it was so ``MAX_UNSEEN`` times.
+        """
+        self._unseen[work.fingerprint] += 1
+        told = f"a worker on {outcome.host} says it is done, but its artefact is not in {self._store.root.resolve()}"
+        if self._unseen[work.fingerprint] == MAX_UNSEEN:
+            raise NoWorkers(f"{work.label}: {MAX_UNSEEN} times {told}; see what the workers have at that place")
+        self._progress.retry(work, f"is not made: {told}")
+        self._agenda.give_back(work.fingerprint, delay=UNSEEN)
 
     def _lessen(self, work: Work) -> bool:
         """Return whether a work whose memory ran out is to be tried again, with less."""

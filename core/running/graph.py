@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -124,6 +124,18 @@ class Graph:
             open_.extend(fresh)
         found.discard(fingerprint)
         return sorted(found, key=self._places.__getitem__)
+
+    @property
+    def bounds(self) -> Collection[Bound]:
+        """The components behind the works and behind what they read, each once."""
+        found = {id(bound): bound for bound in self._bounds.values()}
+        found |= {id(work.bound): work.bound for work in self.works.values()}
+        return found.values()
+
+    @property
+    def threads(self) -> int:
+        """How many threads the works are computed on."""
+        return self._experiment.threads
 
     @cached_property
     def _readers(self) -> Mapping[str, list[str]]:

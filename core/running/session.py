@@ -29,6 +29,7 @@ from core.running.plan import Plan
 from core.running.progress import Progress
 from core.running.results_folder import ResultsFolder
 from core.running.shard import Shard
+from core.running.terms import Terms
 from core.storage.digest import Digests, of_value
 from core.storage.history import Failures, last_run, write_last_run
 from core.storage.store import STORE, Store
@@ -95,9 +96,10 @@ class Session:
     def _execute(self, plan: Plan, progress: Progress) -> Tally:
         if not plan.having("run") and not plan.having("failed"):
             return Tally()
-        runner = engine(self.store.root, self.options.cluster, progress)
+        catalogue, shard = self.experiment.catalogue, self.options.shard
+        terms = Terms.of(self.graph, catalogue.folders, self.store.root)
+        runner = engine(terms, self.options.cluster, progress)
         try:
-            catalogue, shard = self.experiment.catalogue, self.options.shard
             less = Less(self.experiment.on_out_of_memory)
             return Execution(self.graph, plan, self.store, runner, progress, catalogue, less, shard).run()
         finally:

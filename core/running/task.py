@@ -114,7 +114,7 @@ def perform(task: Task, root: Path, report: Report) -> Outcome:
     store, ledger, meter = Store(root), Ledger(root, task.fingerprint, task.run), Meter()
     checkpoint = Checkpoint(root / CHECKPOINTS / task.fingerprint)
     try:
-        component = _component(task.family, task.component, task.folders)
+        component = component_of(task.family, task.component, task.folders)
         threads.use(task.threads)
         if component.framework:
             backend.keras()
@@ -173,15 +173,21 @@ def perform(task: Task, root: Path, report: Report) -> Outcome:
 
 
 @cache
-def _catalogue(folders: tuple[str, ...]) -> Catalogue:
+def catalogue(folders: tuple[str, ...]) -> Catalogue:
+    """Return the components there are, with those in the users' ``folders``.
+
+    Raises:
+        SpecError: they cannot be loaded.
+    """
     return discover(map(Path, folders))
 
 
-def _component(family: str, values: Mapping[str, Any], folders: tuple[str, ...]) -> Stage:
-    catalogue = _catalogue(folders)
-    leaf = catalogue.of(FAMILIES[family])[values["type"]]
+def component_of(family: str, values: Mapping[str, Any], folders: tuple[str, ...]) -> Stage:
+    """Return a component of a family from its plain values; ``folders`` hold the users' components."""
+    found = catalogue(folders)
+    leaf = found.of(FAMILIES[family])[values["type"]]
     assert issubclass(leaf, Stage)
-    return build(leaf, values, catalogue)
+    return build(leaf, values, found)
 
 
 def _run(task: Task, stream: str, store: Store, report: Report, checkpoint: Checkpoint) -> Run:
@@ -190,7 +196,7 @@ def _run(task: Task, stream: str, store: Store, report: Report, checkpoint: Chec
     def load(ref: Ref[Any]) -> Any:
         found = inputs[str(ref)]
         if found.definition is not None:
-            return _component(found.definition["section"], found.definition["component"], task.folders)
+            return component_of(found.definition["section"], found.definition["component"], task.folders)
         artefact = _LOADED.get(store, found.fingerprint)
         return artefact.part(found.part) if isinstance(artefact, Data) and found.part else artefact
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import threading
 from typing import Any
 
 from core import stop
@@ -15,6 +16,8 @@ _SIGNALS = ("SIGTERM", "SIGUSR1", "SIGUSR2", "SIGXCPU")
 
 def heed_warnings(worker: Any) -> None:
     """Let a Dask worker that is told to end finish or interrupt its stage first; called in its event loop."""
+    if threading.current_thread() is not threading.main_thread():
+        return  # no signal comes to a worker in another thread of its process
     stop.withdraw()
     loop = asyncio.get_running_loop()
     leaving: list[asyncio.Task[None]] = []

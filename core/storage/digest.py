@@ -35,6 +35,7 @@ class Digests:
         self._changed = False
         self._code: dict[tuple[str, bool], str] = {}
         self._files: dict[str, Path | None] = {}
+        self._sources: dict[str, dict[str, Any]] = {}
         # Without a memory, or with a damaged one, everything is read once more.
         with suppress(OSError, ValueError):
             kept = json.loads(memory.read_text(encoding="utf-8"))
@@ -73,6 +74,10 @@ class Digests:
                 self._changed = True
         return self._code[key]
 
+    def module(self, name: str) -> str:
+        """Return the digest of one module's code, as it was when it was first asked for; nothing for a library or no module."""
+        return "" if self._file_of(name) is None else str(self._source(name)["digest"])
+
     def closure(self, module: str, plumbing: bool = False) -> set[str]:
         """Return a module and all that it imports, directly or not; of the plumbing only where it is asked for."""
         found = {name for name in source_code.with_packages(module) if self._file_of(name) is not None}
@@ -106,9 +111,12 @@ class Digests:
         return self._files[module]
 
     def _source(self, module: str) -> dict[str, Any]:
-        path = self._file_of(module)
-        assert path is not None, module
-        return dict(self._remembered(f"module:{module}:{path}", path, lambda path: source_code.parse(path, module)))
+        if module not in self._sources:
+            path = self._file_of(module)
+            assert path is not None, module
+            read = self._remembered(f"module:{module}:{path}", path, lambda path: source_code.parse(path, module))
+            self._sources[module] = dict(read)
+        return self._sources[module]
 
     def _remembered(self, key: str, path: Path, compute: Any) -> Any:
         status = path.stat()

@@ -1,0 +1,175 @@
+"""A worker objects to a run whose store, code, components, files, packages, backend or threads are not its own."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from core import threads
+from core.language.discovery import discover
+from core.language.spec import load
+from core.running import terms as module
+from core.running.graph import Graph
+from core.running.terms import Terms
+from core.storage.digest import Digests
+from tests.conftest import PARTS, PLAIN
+
+OWN_PART = """
+from dataclasses import dataclass
+from core.families import Generator
+from {folder}.helper import FACTOR
+from typing import Annotated
+from core.artefacts import Examples
+from core.component import Ref
+
+@dataclass(frozen=True, kw_only=True)
+class Own(Generator):
+    tag = "own"
+    data: Annotated[Ref[Examples], "images"]
+
+    def produce(self, run):
+        return FACTOR
+"""
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A process that has looked at no module yet."""
+    monkeypatch.setattr(module, "_OWN", [])
+    before = dict(sys.modules), list(sys.path)
+    yield
+    for name in set(sys.modules) - set(before[0]):
+        if name.partition(".")[0] in ("mine", "yours"):
+            del sys.modules[name]
+    sys.path[:] = before[1]
+
+
+@pytest.fixture
+def terms(graph: Callable[..., Graph], tmp_path: Path) -> Terms:
+    found = Terms.of(graph(PLAIN), [PARTS], tmp_path)
+    found.prove()
+    return found
+
+
+def test_the_runner_itself_objects_to_nothing(terms: Terms) -> None:
+    assert terms.objection() == ""
+    assert Terms(**asdict(terms)).objection() == ""
+
+
+def test_paths_are_absolute(graph: Callable[..., Graph], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    terms = Terms.of(graph(PLAIN), [Path("parts")], Path("outputs/.store"))
+    assert terms.root == str(tmp_path / "outputs" / ".store")
+    assert terms.folders == (str(tmp_path / "parts"),)
+
+
+def test_another_store_at_the_same_place(terms: Terms, tmp_path: Path) -> None:
+    terms.proof.unlink()
+    assert terms.objection().startswith(f"it does not see the runner's store {tmp_path}; ")
+
+
+@pytest.mark.parametrize("name", ["tests.parts.plain", "core.run", "core.artefacts", "core.running.task", "core.storage.store"])
+def test_other_code(terms: Terms, name: str) -> None:
+    name = "parts.plain" if name == "tests.parts.plain" else name
+    assert name in terms.modules
+    other = replace(terms, modules={**terms.modules, name: "0"})
+    assert other.objection() == f"it has other code than the runner in {name}; give it the runner's code and restart it"
+
+
+def test_code_that_the_worker_lacks(terms: Terms) -> None:
+    other = replace(terms, modules={**terms.modules, "core.newer": "1"})
+    assert "other code than the runner in core.newer" in other.objection()
+
+
+def test_a_component_that_is_newer_than_the_process(terms: Terms) -> None:
+    assert "parts.plain" in terms.homes
+    other = replace(terms, homes=[*terms.homes, "generators.newer"])
+    assert "other code than the runner in generators.newer" in other.objection()
+
+
+def test_versions(terms: Terms) -> None:
+    alike = replace(terms, versions={**terms.versions, "torch": terms.versions["torch"] + "+cu999", "python": "3.11.99"})
+    assert alike.objection() == ""
+    for name, version in (("numpy", "1.0"), ("torch", "1.0"), ("python", "3.9.1")):
+        other = replace(terms, versions={**terms.versions, name: version})
+        assert f"{name} " in other.objection()
+        assert other.objection().startswith("it has other versions than the runner: ")
+    assert "unheard missing instead of 1.0" in replace(terms, versions={**terms.versions, "unheard": "1.0"}).objection()
+
+
+def test_the_backend(terms: Terms, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = "jax" if terms.backend != "jax" else "torch"
+    monkeypatch.setenv("KERAS_BACKEND", other)
+    assert terms.objection().startswith(f"its Keras backend is {other}, the runner's {terms.backend}; ")
+    monkeypatch.setenv("KERAS_BACKEND", "theano")
+    assert "KERAS_BACKEND: expected " in terms.objection()
+
+
+def test_a_framework_that_was_started_with_other_threads(terms: Terms, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(threads._STATE, threads._FRAMEWORK, terms.threads)
+    assert terms.objection() == ""
+    monkeypatch.setitem(threads._STATE, threads._FRAMEWORK, terms.threads + 1)
+    assert f"started with {terms.threads + 1} threads, and this experiment computes on {terms.threads}" in terms.objection()
+
+
+def test_users_components_that_are_not_there(terms: Terms, tmp_path: Path) -> None:
+    other = replace(terms, folders=[str(tmp_path / "nowhere")])
+    assert "it cannot load the components of this run: " in other.objection()
+    assert "no such folder" in other.objection()
+
+
+def test_users_components_and_what_they_import(write: Callable[..., Path], tmp_path: Path) -> None:
+    terms = own_terms(write, tmp_path, "mine")
+    assert terms.objection() == ""
+    module._OWN.clear()  # another process, which begins after the change
+    (tmp_path / "mine" / "helper.py").write_text("FACTOR = 3\n", encoding="utf-8")
+    assert "other code than the runner in mine.helper; " in terms.objection()
+
+
+def test_a_process_has_the_code_it_began_with(write: Callable[..., Path], tmp_path: Path) -> None:
+    """Whatever its files say by now; a runner that begins later reads them."""
+    before = own_terms(write, tmp_path, "yours")
+    assert before.objection() == ""
+    (tmp_path / "yours" / "helper.py").write_text("FACTOR = 3\n", encoding="utf-8")
+    assert before.objection() == ""
+    assert "other code than the runner in yours.helper; " in own_terms(write, tmp_path, "yours").objection()
+
+
+def own_terms(write: Callable[..., Path], tmp_path: Path, name: str) -> Terms:
+    """Return the terms of an experiment with a user's component in a folder of that name."""
+    folder = tmp_path / name
+    if not folder.exists():
+        folder.mkdir()
+        (folder / "part.py").write_text(OWN_PART.format(folder=name), encoding="utf-8")
+        (folder / "helper.py").write_text("FACTOR = 2\n", encoding="utf-8")
+    file = write("name: a\ndatasets: {grey: {type: plain}}\ngenerate: {o: {type: own, data: grey}}")
+    experiment = load(file, discover([PARTS, folder]))
+    terms = Terms.of(Graph(experiment, Digests(tmp_path / "digests.json")), [PARTS, folder], tmp_path / "store")
+    terms.prove()
+    return terms
+
+
+def test_files(graph: Callable[..., Graph], tmp_path: Path) -> None:
+    (tmp_path / "by.txt").write_text("0.5", encoding="utf-8")
+    text = """
+        name: files
+        datasets: {grey: {type: plain}}
+        generate: {lighter: {type: shift, data: grey, noise: {type: written, path: by.txt}}}
+    """
+    terms = Terms.of(graph(text), [PARTS], tmp_path)
+    terms.prove()
+    assert terms.objection() == ""
+    module._OWN.clear()
+    (tmp_path / "by.txt").write_text("0.25", encoding="utf-8")
+    assert "what 'shift' reads differs from what the runner has: " in terms.objection()
+    assert str(tmp_path / "by.txt") in terms.objection()
+    (tmp_path / "by.txt").unlink()
+    assert f"it does not have {tmp_path}/by.txt, which 'shift' reads" in terms.objection()
+
+
+def test_a_check_that_breaks_is_an_objection(terms: Terms) -> None:
+    assert "it could not be checked: " in replace(terms, files=[("nowhere", {"type": "x"}, ["0"])]).objection()
