@@ -19,8 +19,15 @@ class Agreement:
     """
 
     def __init__(
-        self, started: Any, client: Any, watcher: Watcher, clock: Callable[[], float] = time.monotonic
+        self,
+        started: Any,
+        client: Any,
+        watcher: Watcher,
+        recall: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """Watch the workers of a started cluster, or of a scheduler; ``recall`` has it hear again what they have said."""
+        self._recall = recall
         self._started, self._client, self._watcher, self._clock = started, client, watcher, clock
         self._objections: dict[str, str] = {}
         self._told: set[str] = set()
@@ -46,6 +53,8 @@ class Agreement:
         starts_workers = hasattr(self._started, "requested")  # what is no address of a scheduler
         requested = len(self._started.requested) if starts_workers else 0
         present = list(self._client.nthreads())
+        if any(address not in self._objections for address in present):
+            self._recall()
         refused = [self._objections[address] for address in present if self._objections.get(address)]
         if present and len(refused) == len(present) and requested <= len(present):
             raise NoWorkers(f"no worker takes part in this run: {'; '.join(dict.fromkeys(refused))}")

@@ -6,6 +6,7 @@ import logging
 import platform
 import queue
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 from core.cluster import Cluster
 from core.running.agreement import Agreement
 from core.running.engine import NoWorkers, Unreachable, Watcher
-from core.running.envoy import BEGAN, JOINED, PROGRESS, TOPIC, admission, performer
+from core.running.envoy import BEGAN, JOINED, PROGRESS, admission, performer
 from core.running.premises import premises
 from core.running.starts import Starts
 from core.running.task import Outcome, Task
@@ -60,9 +61,11 @@ class DaskEngine:
             self._cluster = cluster.start(premises(Path(terms.root)))
             self._client = self._connected()
         self._starts = Starts(cluster, self._cluster, watcher)
-        self._agreement = Agreement(self._cluster, self._client, watcher)
-        self._client.subscribe_topic(TOPIC, lambda event: self._heard(*event[1]))
+        self._agreement = Agreement(self._cluster, self._client, watcher, self._recall)
+        for topic, hear in ((JOINED, self._joined), (BEGAN, watcher.began), (PROGRESS, watcher.report)):
+            self._client.subscribe_topic(topic, lambda event, hear=hear: self._heard(hear, *event[1]))
         self._client.register_plugin(admission(asdict(terms)))
+        self._recall()
 
     def _connected(self) -> Any:
         """Return a client of the scheduler.
@@ -120,18 +123,19 @@ class DaskEngine:
         self.submit(task)
         return None
 
-    def _heard(self, kind: str, token: str, *what: Any) -> None:
-        """Take note of what a worker says; other runs may have the same scheduler."""
-        if token != self._terms.token:
-            return
-        if kind == JOINED:
-            address, where, job, objection = what
-            self._starts.joined(job)
-            self._agreement.heard(address, where, objection)
-        elif kind == BEGAN:
-            self._watcher.began(*what)
-        elif kind == PROGRESS:
-            self._watcher.report(*what)
+    def _heard(self, hear: Callable[..., None], token: str, *what: Any) -> None:
+        """Pass on what a worker says; other runs may have the same scheduler."""
+        if token == self._terms.token:
+            hear(*what)
+
+    def _joined(self, address: str, where: str, job: str, objection: str) -> None:
+        self._starts.joined(job)
+        self._agreement.heard(address, where, objection)
+
+    def _recall(self) -> None:
+        """Hear again who has joined: some may have spoken before the scheduler knew who listens."""
+        for _, event in self._client.get_events(JOINED):
+            self._heard(self._joined, *event)
 
     def _check_scheduler(self) -> None:
         """Raise ``NoWorkers`` if the scheduler is there no more."""

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-TOPIC = "temper"
-"""The topic on which workers speak to runners. Each event is a kind, the token of the run, and what belongs to the kind."""
-JOINED, BEGAN, PROGRESS = "joined", "began", "progress"
+JOINED, BEGAN, PROGRESS = "temper-joined", "temper-began", "temper-progress"
+"""The topics on which workers speak to runners. Each event is the token of the run and what belongs to the topic."""
 
 
 def admission(terms: Mapping[str, Any]) -> Any:
@@ -46,7 +45,7 @@ def admission(terms: Mapping[str, Any]) -> Any:
                 why = await asyncio.to_thread(asked.objection)
             where = f"{socket.gethostname().partition('.')[0]}:{os.getpid()}"
             job = os.environ.get("TEMPER_JOB", "")
-            worker.log_event("temper", ("joined", terms["token"], worker.address, where, job, why))
+            worker.log_event("temper-joined", (terms["token"], worker.address, where, job, why))
             if not why:
                 await worker.set_resources(**{terms["token"]: 1})
                 # Only a worker that starts to run is given what waits for one.
@@ -69,10 +68,10 @@ def performer(root: str, token: str) -> Callable[[Mapping[str, Any]], dict[str, 
         from core.running.engine import here
 
         worker, given = get_worker(), task.Task(**values)
-        worker.log_event("temper", ("began", token, given.fingerprint, here()))
+        worker.log_event("temper-began", (token, given.fingerprint, here()))
 
         def report(*what: Any) -> None:
-            worker.log_event("temper", ("progress", token, *what))
+            worker.log_event("temper-progress", (token, *what))
 
         return asdict(task.perform(given, Path(root), report))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -27,6 +28,8 @@ _NAMED = 3
 """Differences that a message names."""
 _OWN: list[Digests] = []
 """The digests of this process. A module counts as it was when it was first looked at, since that is what has been loaded."""
+_ONE_BY_ONE = threading.Lock()
+"""Several workers may live in one process, and Python parses no two sources at once (3.11)."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,8 @@ class Terms:
     def objection(self) -> str:
         """Return why this process must make nothing for the run, with what to do about it; nothing if it may."""
         try:
-            return next(self._objections(), "")
+            with _ONE_BY_ONE:
+                return next(self._objections(), "")
         except Exception as error:  # noqa: BLE001 - a process in which the check itself breaks is not fit either
             return f"it could not be checked: {type(error).__name__}: {error}"
 

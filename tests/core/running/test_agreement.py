@@ -18,7 +18,9 @@ from core.running import execute, task
 from core.running.agreement import EVERY, Agreement
 from core.running.dask_engine import MAX_HANDED_OUT
 from core.running.engine import NoWorkers
+from core.running.envoy import JOINED
 from core.running.execute import MAX_UNSEEN
+from core.running.progress import Progress
 from core.running.task import Outcome, Task
 from core.running.terms import Terms
 from tests.conftest import PARTS, PLAIN, tables
@@ -41,7 +43,9 @@ def scheduler() -> Iterator[Scheduler]:
     """A scheduler in this process, without workers."""
     from distributed import LocalCluster
 
-    with LocalCluster(n_workers=0, processes=False, threads_per_worker=1, dashboard_address=None, protocol="tcp") as found:
+    with LocalCluster(
+        n_workers=0, processes=False, threads_per_worker=1, dashboard_address=None, protocol="tcp"
+    ) as found:
         yield found
 
 
@@ -87,8 +91,10 @@ def test_the_tables_are_those_of_one_process(
 
 
 def test_one_that_refuses_does_nothing_and_the_others_all(
-    on: Callable[[str], tuple[int, str]], scheduler: Scheduler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    on: Callable[[str], tuple[int, str]], scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from distributed import get_worker
+
     add_workers(scheduler, 3)
     asked: list[str] = []
 
@@ -97,23 +103,37 @@ def test_one_that_refuses_does_nothing_and_the_others_all(
         return "it has other code" if len(asked) < 3 else ""
 
     monkeypatch.setattr(Terms, "objection", objection)
+    workers, perform = list[str](), task.perform
+
+    def performed(*arguments: Any) -> Outcome:
+        workers.append(get_worker().address)
+        return perform(*arguments)
+
+    monkeypatch.setattr(task, "perform", performed)
     code, said = on(PLAIN)
     assert code == 0, said
     assert said.count("takes no part in this run: it has other code") == 1
     assert "10 made, 0 cached, 0 failed" in said
-    events = [event for _, event in scheduler.scheduler.get_events("temper")]
-    refused = {address for kind, _, address, *_, why in events if kind == "joined" and why}
-    assert len(refused) == 2
-    assert not refused & {ws.address for ws in scheduler.scheduler.workers.values() if ws.nbytes or ws.metrics["executing"]}
+    joined = [event for _, event in scheduler.scheduler.get_events(JOINED)]
+    agreed = {address for _, address, _, _, why in joined if not why}
+    assert len(joined) == 3
+    assert set(workers) == agreed
+    assert len(workers) == 10
 
 
 def test_a_worker_that_comes_later_is_given_what_waits(
-    on: Callable[[str], tuple[int, str]], scheduler: Scheduler
+    on: Callable[[str], tuple[int, str]], scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    timer = threading.Timer(1.0, add_workers, (scheduler, 1))
-    timer.start()
+    coming, say = threading.Thread(target=add_workers, args=(scheduler, 1)), Progress.say
+
+    def said_to(progress: Progress, text: str, style: str = "") -> None:
+        say(progress, text, style)
+        if text.startswith("the scheduler has no workers"):
+            coming.start()
+
+    monkeypatch.setattr(Progress, "say", said_to)
     code, said = on(PLAIN)
-    timer.join()
+    coming.join()
     assert code == 0, said
     assert said.count("the scheduler has no workers; the run waits for one") == 1
 
@@ -144,16 +164,21 @@ def test_what_does_not_come_back_is_handed_out_so_often(
     code, said = on(TWO)
     assert code == 4, said
     assert said.count("grey: OSError: odd things happen; it is handed out again") == MAX_HANDED_OUT - 1
-    assert f"grey was handed out {MAX_HANDED_OUT} times and no result came back, the last time: OSError: odd things" in said
+    assert (
+        f"grey was handed out {MAX_HANDED_OUT} times and no result came back, the last time: OSError: odd things"
+        in said
+    )
     assert "Traceback" not in said
 
 
-def test_a_scheduler_that_goes_ends_the_run(on: Callable[[str], tuple[int, str]], scheduler: Scheduler) -> None:
+def test_a_scheduler_that_goes_ends_the_run(
+    on: Callable[[str], tuple[int, str]], scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
     add_workers(scheduler, 1)
-    timer = threading.Timer(2.0, scheduler.close, kwargs={"timeout": 5})
-    timer.start()
-    code, said = on(TWO.replace("0.1}", "0.1}, seconds: 4"))
-    timer.join()
+    going = threading.Thread(target=scheduler.close, kwargs={"timeout": 5})
+    monkeypatch.setattr(Progress, "began", lambda *_: going.is_alive() or going.start())
+    code, said = on(TWO.replace("0.1}", "0.1}, seconds: 2").replace("type: plain", "type: plain, images: 8"))
+    going.join()
     assert code == 4, said
     assert f"the connection to the scheduler ({scheduler.scheduler_address}) is lost; " in said
     assert "Traceback" not in said
@@ -171,7 +196,9 @@ def test_what_is_not_in_the_store_is_not_made(run: Run, write: Write, monkeypatc
     code, said = run(write(TWO))
     assert code == 4, said
     assert tried == ["grey"] * MAX_UNSEEN
-    assert said.count("grey is not made: a worker on far says it is done, but its artefact is not in ") == MAX_UNSEEN - 1
+    assert (
+        said.count("grey is not made: a worker on far says it is done, but its artefact is not in ") == MAX_UNSEEN - 1
+    )
     assert " made" not in said.replace("not made", "")
 
 
@@ -232,7 +259,7 @@ class Case:
         self.now = 0.0
         watcher = SimpleNamespace(say=self.lines.append)
         client = SimpleNamespace(nthreads=lambda: self.present)
-        self.agreement = Agreement(started, client, watcher, lambda: self.now)  # type: ignore[arg-type]
+        self.agreement = Agreement(started, client, watcher, lambda: None, lambda: self.now)  # type: ignore[arg-type]
 
     def look(self) -> None:
         self.now += EVERY

@@ -72,7 +72,9 @@ def test_another_store_at_the_same_place(terms: Terms, tmp_path: Path) -> None:
     assert terms.objection().startswith(f"it does not see the runner's store {tmp_path}; ")
 
 
-@pytest.mark.parametrize("name", ["tests.parts.plain", "core.run", "core.artefacts", "core.running.task", "core.storage.store"])
+@pytest.mark.parametrize(
+    "name", ["tests.parts.plain", "core.run", "core.artefacts", "core.running.task", "core.storage.store"]
+)
 def test_other_code(terms: Terms, name: str) -> None:
     name = "parts.plain" if name == "tests.parts.plain" else name
     assert name in terms.modules
@@ -92,7 +94,9 @@ def test_a_component_that_is_newer_than_the_process(terms: Terms) -> None:
 
 
 def test_versions(terms: Terms) -> None:
-    alike = replace(terms, versions={**terms.versions, "torch": terms.versions["torch"] + "+cu999", "python": "3.11.99"})
+    alike = replace(
+        terms, versions={**terms.versions, "torch": terms.versions["torch"] + "+cu999", "python": "3.11.99"}
+    )
     assert alike.objection() == ""
     for name, version in (("numpy", "1.0"), ("torch", "1.0"), ("python", "3.9.1")):
         other = replace(terms, versions={**terms.versions, name: version})
@@ -113,7 +117,10 @@ def test_a_framework_that_was_started_with_other_threads(terms: Terms, monkeypat
     monkeypatch.setitem(threads._STATE, threads._FRAMEWORK, terms.threads)
     assert terms.objection() == ""
     monkeypatch.setitem(threads._STATE, threads._FRAMEWORK, terms.threads + 1)
-    assert f"started with {terms.threads + 1} threads, and this experiment computes on {terms.threads}" in terms.objection()
+    assert (
+        f"started with {terms.threads + 1} threads, and this experiment computes on {terms.threads}"
+        in terms.objection()
+    )
 
 
 def test_users_components_that_are_not_there(terms: Terms, tmp_path: Path) -> None:
