@@ -12,6 +12,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
+import psutil
+
 from clusters import without_http
 from core.cluster import JOB, LOG, Cluster, FailedStart, Premises
 from core.component import Range
@@ -72,8 +74,9 @@ class JobQueue(Cluster):
     def check(self) -> Iterator[tuple[str, str]]:
         if not self.seconds:
             yield "walltime", f"expected HH:MM:SS or D-HH:MM:SS, received '{self.walltime}'"
-        if not re.fullmatch(MEMORY, self.memory):
-            yield "memory", f"expected a number and a unit such as 16GB, received '{self.memory}'"
+        found = re.fullmatch(MEMORY, self.memory)
+        if not found or not float(found[1]):
+            yield "memory", f"expected a number and a unit (KB, MB, GB, TB) such as 16GB, received '{self.memory}'"
         for field in fields(self):
             value = getattr(self, field.name)
             for text in value if isinstance(value, tuple) else (value,):
@@ -86,8 +89,12 @@ class JobQueue(Cluster):
         return self.cores
 
     def unavailable(self) -> str:
-        missing = shutil.which(self.submit) is None
-        return f"there is no {self.submit} on this machine; start the run where jobs are submitted" if missing else ""
+        if shutil.which(self.submit) is None:
+            return f"there is no {self.submit} on this machine; start the run where jobs are submitted"
+        present = psutil.net_if_addrs()
+        if self.interface and self.interface not in present:
+            return f"interface: there is no '{self.interface}' on this machine; it has {', '.join(sorted(present))}"
+        return ""
 
     def start(self, premises: Premises) -> Any:
         import dask_jobqueue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -28,6 +29,11 @@ class LSF(JobQueue):
     grace: Annotated[
         int, "minutes before the end of the walltime at which a stage is told to keep what it has", Range(ge=1)
     ] = 2
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        yield from super().check()
+        if 0 < self.seconds <= self.grace * 60:
+            yield "grace", f"{self.grace} minutes leave nothing of a walltime of {self.walltime}"
 
     def job(self) -> dict[str, Any]:
         minutes = -(-self.seconds // 60)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import ipaddress
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from core.cluster import Cluster, Premises
 from core.component import File
 
-_KINDS = ("tcp://", "tls://", "ucx://", "ws://", "wss://")
+_ENCRYPTED = ("tls", "wss")
+_KINDS = ("tcp", "ucx", "ws", *_ENCRYPTED)
+_TLS = ("tls_ca", "tls_cert", "tls_key")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,21 +24,80 @@ class Scheduler(Cluster):
     """A Dask scheduler that runs already, by its address or by the file it has written; its workers are the site's own.
 
     They must be started with one thread each (``dask worker --nthreads 1``), in an environment like the runner's, and see the
-    store at the same place. The scheduler stays when the run ends.
+    store at the same place; one that does not takes no part in the run. The scheduler stays when the run ends.
 
     Source: Dask's client.
     """
 
     tag = "scheduler"
 
-    address: Annotated[str | None, "tcp://HOST:PORT or tls://HOST:PORT"] = None
+    address: Annotated[str | None, "tls://HOST:PORT or tcp://HOST:PORT"] = None
     file: Annotated[str | None, "what dask scheduler --scheduler-file has written", File()] = None
+    tls_ca: Annotated[str | None, "certificate of the authority that both sides trust, for tls://", File()] = None
+    tls_cert: Annotated[str | None, "certificate that the runner shows", File()] = None
+    tls_key: Annotated[str | None, "private key of that certificate", File()] = None
+    trusted: Annotated[
+        bool,
+        "nobody else is on the network, for tcp:// to other hosts: who reaches the scheduler runs code on its workers",
+    ] = False
 
     def check(self) -> Iterator[tuple[str, str]]:
         if (self.address is None) == (self.file is None):
             yield "", "expected one of address and file, received " + ("none" if self.file is None else "both")
-        if self.address is not None and not self.address.startswith(_KINDS):
-            yield "address", f"expected tcp://HOST:PORT or tls://HOST:PORT, received '{self.address}'"
+            return
+        field = "file" if self.address is None else "address"
+        try:
+            kind, host = self._place.scheme, self._place.hostname
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            yield (
+                field,
+                f"expected what dask scheduler --scheduler-file writes, received {type(error).__name__}: {error}",
+            )
+            return
+        if kind not in _KINDS or not host:
+            yield field, f"expected tcp://HOST:PORT or tls://HOST:PORT, received '{self._place.geturl()}'"
+            return
+        named = [name for name in _TLS if getattr(self, name) is not None]
+        if kind in _ENCRYPTED:
+            for name in _TLS:
+                if name not in named:
+                    yield name, f"is missing; {kind}:// takes {', '.join(_TLS)}"
+        elif named:
+            yield (
+                named[0],
+                f"{kind}:// is not encrypted; give the scheduler a tls:// address, or leave {', '.join(named)} out",
+            )
+        elif not (self.trusted or _is_loopback(host)):
+            yield (
+                "trusted",
+                (
+                    f"{kind}://{host} is neither encrypted nor on this machine, and who reaches it runs code; use tls://, or write "
+                    "`trusted: true` if nobody else is on that network"
+                ),
+            )
+
+    @cached_property
+    def _place(self) -> Any:
+        text = self.address
+        if text is None:
+            assert self.file is not None
+            text = json.loads(Path(self.file).read_text(encoding="utf-8"))["address"]
+        return urlsplit(str(text))
 
     def start(self, premises: Premises) -> Any:
-        return self.address or {"scheduler_file": self.file}
+        from distributed.security import Security
+
+        place = {"address": self._place.geturl()}
+        if self._place.scheme not in _ENCRYPTED:
+            return place
+        security = Security(
+            tls_ca_file=self.tls_ca, tls_client_cert=self.tls_cert, tls_client_key=self.tls_key, require_encryption=True
+        )
+        return {**place, "security": security}
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

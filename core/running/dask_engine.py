@@ -76,7 +76,7 @@ class DaskEngine:
         from distributed import Client
 
         ways = self._cluster if isinstance(self._cluster, dict) else {"address": self._cluster}
-        place = ways.get("address") or ways.get("scheduler_file")
+        place = ways["address"]
         try:
             client = Client(**ways)
         except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import socket
 import subprocess
@@ -35,6 +36,7 @@ gpus: 2
 setup: ["module load cuda"]
 options: ["--constraint=a100"]
 """
+AT = "type: scheduler\nworkers: 1\naddress: "
 Run = Callable[..., tuple[int, str]]
 Write = Callable[..., Path]
 
@@ -54,12 +56,25 @@ def test_there_is_a_file_for_every_type(catalogue: Catalogue) -> None:
         ("type: slum", "cluster.yaml:1: type: unknown type 'slum'; did you mean 'slurm'?"),
         ("workers: 2", "'type' is missing; choose one of local, lsf, pbs, scheduler, sge, slurm"),
         (SLURM.replace("workers: 3", "worker: 3"), "cluster.yaml:3: worker: unknown key 'worker'; did you mean 'workers'?"),
-        (SLURM.replace("16GB", "lots"), "cluster.yaml:5: memory: expected a number and a unit such as 16GB, received 'lots'"),
+        (SLURM.replace("16GB", "lots"), "cluster.yaml:5: memory: expected a number and a unit (KB, MB, GB, TB) such as 16GB, received 'lots'"),
         (SLURM.replace("1-02:00:00", "04:00"), "cluster.yaml:6: walltime: expected HH:MM:SS or D-HH:MM:SS, received '04:00'"),
         (SLURM.replace("1-02:00:00", "00:01:00"), "grace: 120 s leave nothing of a walltime of 00:01:00"),
         ("type: local\nworkers: 1\ngpus: 2", "cluster.yaml:3: gpus: 1 workers use no more than 1 of 2; raise workers"),
         ("type: scheduler\nworkers: 1", "expected one of address and file, received none"),
         ("type: scheduler\nworkers: 1\nfile: gone.json", "cluster.yaml:3: file: there is no file or folder "),
+        (SLURM.replace("16GB", "'16'"), "memory: expected a number and a unit"),
+        (SLURM.replace("16GB", "16GiG"), "memory: expected a number and a unit"),
+        (SLURM.replace("16GB", "0GB"), "memory: expected a number and a unit"),
+        (SLURM.replace("1-02:00:00", "00:00:00"), "walltime: expected HH:MM:SS"),
+        ("type: lsf\nworkers: 1\nmemory: 1GB\nwalltime: '00:02:00'", "grace: 2 minutes leave nothing of a walltime of 00:02:00"),
+        (f"{AT}tls://host:1", "tls_ca: is missing; tls:// takes tls_ca, tls_cert, tls_key"),
+        (f"{AT}wss://host:1", "tls_key: is missing; wss:// takes"),
+        (f"{AT}tcp://host:1", "trusted: tcp://host is neither encrypted nor on this machine"),
+        (f"{AT}ucx://10.0.0.7:1", "trusted: ucx://10.0.0.7 is neither"),
+        (f"{AT}tcp://127.0.0.1:1\ntls_ca: cluster.yaml", "tls_ca: tcp:// is not encrypted"),
+        (f"{AT}http://host:1", "address: expected tcp://HOST:PORT"),
+        (f"{AT}tls://host:1\ntls_ca: none.pem", "tls_ca: there is no file or folder "),
+        ("type: scheduler\nworkers: 1\nfile: cluster.yaml", "file: expected what dask scheduler --scheduler-file writes"),
         ("type: scheduler\nworkers: 1\naddress: host", "cluster.yaml:3: address: expected tcp://HOST:PORT"),
     ],
 )  # fmt: skip
@@ -262,6 +277,46 @@ def answer(port: int, said: bytes) -> bytes:
             return connection.recv(1000)
         except OSError:
             return b""
+
+
+@pytest.mark.parametrize(
+    "end", ["tcp://127.0.0.1:9", "tcp://localhost:9", "tcp://[::1]:9", "tcp://far:9\ntrusted: true"]
+)
+def test_a_network_that_is_trusted(end: str, write: Write, catalogue: Catalogue) -> None:
+    cluster = load(write(f"{AT}{end}", "cluster.yaml"), catalogue)
+    assert cluster.start(Premises(Path(), {})) == {"address": end.partition("\n")[0]}
+
+
+def test_the_certificates_of_a_scheduler_are_used(tmp_path: Path, write: Write, catalogue: Catalogue) -> None:
+    """The address comes from the file that the scheduler has written, and a client without them is not let in."""
+    from distributed import Client, LocalCluster
+    from distributed.security import Security
+
+    own = Security.temporary()
+    for name, text in (("ca", own.tls_ca_file), ("cert", own.tls_client_cert), ("key", own.tls_client_key)):
+        (tmp_path / f"{name}.pem").write_text(str(text), encoding="utf-8")
+    options = {"processes": False, "dashboard_address": None, "protocol": "tls", "security": own}
+    with LocalCluster(n_workers=0, **options) as started:
+        (tmp_path / "scheduler.json").write_text(json.dumps({"address": started.scheduler_address}), encoding="utf-8")
+        text = "type: scheduler\nworkers: 1\nfile: scheduler.json\ntls_ca: ca.pem\ntls_cert: cert.pem\ntls_key: key.pem"
+        cluster = load(write(text, "cluster.yaml"), catalogue)
+        with Client(**cluster.start(Premises(tmp_path, {})), timeout=20) as client:
+            assert client.scheduler.address == started.scheduler_address
+        with pytest.raises((OSError, TypeError)):
+            Client(started.scheduler_address, security=Security.temporary(), timeout=3)
+
+
+def test_an_interface_that_is_not_here_is_told(
+    run: Run, write: Write, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "sbatch").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    cluster = write(SLURM + "interface: ib99\n", "cluster.yaml")
+    code, said = run(write("name: a\ndatasets: {d: {type: plain}}"), "--on", cluster)
+    assert code == 2
+    assert "interface: there is no 'ib99' on this machine; it has " in said
+    code, said = run(write("name: a\ndatasets: {d: {type: plain}}"), "--job-script", cluster)
+    assert code == 0  # shards reach nobody by it
 
 
 def test_a_batch_system_that_is_not_here_is_told(run: Run, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,6 +34,8 @@ generate:
 evaluate:
   shade: {type: shade, examples: [grey, stuck, long, after, a, b]}
 """
+ODD = 'my results\' "here"'
+"""A folder of results whose name a shell must not split."""
 CLUSTER = """
 type: slurm
 workers: WORKERS
@@ -148,8 +150,9 @@ def first_steps(folder: Path) -> list[int]:
 def test_a_run_on_slurm(
     begin: Begin, box: SlurmBox, file: Path, cluster: Path, tmp_path: Path, alone: Mapping[str, bytes]
 ) -> None:
-    end(begin(file, cluster, tmp_path / "outputs"), tmp_path / "outputs", alone)
-    assert "long.test seed=1 is on " in (tmp_path / "outputs" / "chain" / "log.txt").read_text(encoding="utf-8")
+    outputs = tmp_path / ODD
+    end(begin(file, cluster, outputs), outputs, alone)
+    assert "long.test seed=1 is on " in (outputs / "chain" / "log.txt").read_text(encoding="utf-8")
     box.wait(lambda: not box.jobs(), 30, "the end of the jobs")
 
 
@@ -298,12 +301,13 @@ def test_jobs_that_wait_are_waited_for(
 def test_an_array_of_shards(
     box: SlurmBox, file: Path, cluster: Path, tmp_path: Path, alone: Mapping[str, bytes]
 ) -> None:
-    submit_array(box, file, cluster, tmp_path / "outputs")
+    outputs = tmp_path / ODD
+    submit_array(box, file, cluster, outputs)
     box.wait(lambda: long_ones_run(tmp_path), 60, "the long stages")
     time.sleep(1)
     box.call(["scancel", "--signal=TERM", "--batch", box.jobs()[0]])  # as before the end of the walltime
     box.wait(lambda: not box.said(["squeue", "-h"]).strip(), 240, "the end of the array")
-    assert tables(tmp_path / "outputs" / "chain") == alone
+    assert tables(outputs / "chain") == alone
     assert max(first_steps(tmp_path)) > 0
 
 
