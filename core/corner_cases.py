@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from core import csv_files
 from core.artefacts import Examples, read_json, write_json
 
 CORNER_CASE, REFUSED, UNREALISTIC, NOTHING_NEW = "corner case", "refused", "unrealistic", "adds nothing"
@@ -110,10 +110,8 @@ def _tuples(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _write(path: Path, rows: Sequence[Any], spread: Mapping[str, Sequence[str]]) -> None:
     """Write rows as CSV, those fields that hold several numbers spread over columns of their own."""
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        lines = csv.writer(stream)
-        for i, row in enumerate(rows):
-            values = vars(row)
-            if i == 0:
-                lines.writerow([column for name in values for column in spread.get(name, [name])])
-            lines.writerow([cell for name, value in values.items() for cell in (value if name in spread else [value])])
+    columns = [column for name in vars(rows[0]) for column in spread.get(name, [name])] if rows else []
+    cells = [
+        [cell for name, value in vars(row).items() for cell in (value if name in spread else [value])] for row in rows
+    ]
+    path.write_bytes(csv_files.encoded([columns, *cells] if rows else []))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from core import csv_files
 from core.artefacts import Examples, read_json, write_json
 
 Integers = NDArray[np.int64]
@@ -114,8 +114,5 @@ class RegressionFaults(Examples):
 
 
 def _write(path: Path, rows: Sequence[Any]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        lines = csv.writer(stream)
-        if rows:
-            lines.writerow(vars(rows[0]))
-        lines.writerows(vars(row).values() for row in rows)
+    header = [tuple(vars(rows[0]))] if rows else []
+    path.write_bytes(csv_files.encoded([*header, *(tuple(vars(row).values()) for row in rows)]))

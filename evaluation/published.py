@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+from core import csv_files
 from core.artefacts import Results, Row
 from core.component import File, Plain, Ref, empty_mapping
 from core.families import Evaluation
@@ -16,7 +16,8 @@ from core.faults import StageError, nearest
 from core.run import Measured, Run
 
 _LABELS = ("metric", "model", "examples")
-Line = Mapping[str, str]
+_COLUMNS = {"metric": csv_files.Column(), "value": csv_files.Column("float")}
+Line = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,13 +82,13 @@ class Published(Evaluation):
             )
 
     def _wanted(self, line: Line) -> bool:
-        return all(line[column] == str(value) for column, value in self.where.items())
+        return all(str(line[column]) == str(value) for column, value in self.where.items())
 
     def _same(self, line: Line, columns: tuple[str, ...], ours: Measured) -> bool:
         own = {**dict.fromkeys(_LABELS, ""), **{name: ours.column(name) for name in (*_LABELS, *ours.point)}}
         return all(line[name] == self._name(own[name]) for name in columns if name in own)
 
-    def _unknown(self, wanted: list[Line], columns: tuple[str, ...], ours: Measured) -> bool:
+    def _unknown(self, wanted: Sequence[Line], columns: tuple[str, ...], ours: Measured) -> bool:
         """Whether nothing was published of the place on the axes that a number of ours has: of int8, say."""
         axes = [name for name in ours.point if name in columns]
         return any(all(line[name] != self._name(ours.column(name)) for line in wanted) for name in axes)
@@ -102,7 +103,7 @@ class Published(Evaluation):
             higher_is_better=ours.higher_is_better, note=ours.note, **about,
         )  # fmt: skip
         for line in theirs:
-            value = float(line["value"])
+            value = line["value"]
             if ours.unit == "proportion" and not 0 <= value <= 1:
                 raise StageError(
                     f"{self.file}: expected a share in [0, 1] as value of '{ours.metric}', received {value:g}; "
@@ -117,31 +118,14 @@ class Published(Evaluation):
                 yield Row(metric="ratio", value=ratio, n=ours.n, unit="ratio", higher_is_better=None, **about)
 
 
-def _read(path: str) -> tuple[tuple[str, ...], list[Line]]:
+def _read(path: str) -> tuple[tuple[str, ...], Sequence[Line]]:
     """Return the columns and the lines of a file.
 
     Raises:
         StageError: it is no such file.
     """
-    try:
-        with Path(path).open(newline="", encoding="utf-8-sig") as stream:
-            lines = csv.DictReader(stream)
-            columns = tuple(lines.fieldnames or ())
-            if missing := {"metric", "value"} - set(columns):
-                raise StageError(
-                    f"{path}: expected columns metric and value, received none called {', '.join(missing)}"
-                )
-            if twice := [name for name in columns if columns.count(name) > 1]:
-                raise StageError(f"{path}: expected columns of different names, received '{twice[0]}' twice")
-            found: list[Line] = []
-            for line in lines:
-                if None in line or None in line.values():
-                    raise StageError(f"{path}:{lines.line_num}: expected {len(columns)} values")
-                if not math.isfinite(float(line["value"])):
-                    raise ValueError("not a finite number")
-                found.append(line)
-            return columns, found
-    except (OSError, UnicodeDecodeError) as error:
-        raise StageError(f"{path}: expected a .csv file, received one that cannot be read ({error})") from None
-    except ValueError:
-        raise StageError(f"{path}:{lines.line_num}: expected a number as value, received {line['value']!r}") from None
+    table = csv_files.read(Path(path), _COLUMNS)
+    for row, line in zip(table.rows, table.lines, strict=True):
+        if not math.isfinite(row["value"]):
+            raise csv_files.CsvFault(Path(path), line, f"expected a finite number as value, received {row['value']}")
+    return table.columns, table.rows

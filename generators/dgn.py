@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import csv
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from core import backend
+from core import backend, csv_files
 from core.artefacts import Examples, Images, Labels, read_json, write_json
 from core.attack import honesty, verdicts
 from core.checkpoint import Steps
@@ -60,10 +60,8 @@ class DGNNetworks(ClassGenerators):
     def save(self, folder: Path) -> None:
         for label, network in self.networks.items():
             network.save(folder / f"{label}.keras")
-        with (folder / "losses.csv").open("w", newline="", encoding="utf-8") as stream:
-            lines = csv.writer(stream)
-            lines.writerow(["class", "epoch", "loss"])
-            lines.writerows([label, i + 1, loss] for label, row in self.losses.items() for i, loss in enumerate(row))
+        rows = [(label, i + 1, loss) for label, row in self.losses.items() for i, loss in enumerate(row)]
+        (folder / "losses.csv").write_bytes(csv_files.encoded([("class", "epoch", "loss"), *rows]))
         write_json(folder / "networks.json", {"classes": list(self.networks), "eps": self.eps, "info": self.info})
 
     @classmethod
@@ -75,9 +73,9 @@ class DGNNetworks(ClassGenerators):
             for label in raw["classes"]
         }
         losses: dict[int, list[float]] = {label: [] for label in raw["classes"]}
-        with (folder / "losses.csv").open(newline="", encoding="utf-8") as stream:
-            for line in csv.DictReader(stream):
-                losses[int(line["class"])].append(float(line["loss"]))
+        columns = {"class": csv_files.Column("int"), "loss": csv_files.Column("float", optional=True)}
+        for row in csv_files.read(folder / "losses.csv", columns).rows:
+            losses[row["class"]].append(math.nan if row["loss"] is None else row["loss"])
         return cls(networks, losses, raw["eps"], raw["info"])
 
 

@@ -151,7 +151,7 @@ def test_every_column_and_file_of_a_run_is_named(
     code, said = run(write(PLAIN))
     assert code == DONE, said
     folder = tmp_path / "outputs" / "plain"
-    with (folder / "results.csv").open(encoding="utf-8") as stream:
+    with (folder / "results.csv").open(encoding="utf-8-sig") as stream:
         columns = next(csv.reader(stream))
     assert unnamed([column for column in columns if column != "by"]) == []  # `by` is this experiment's own axis
     own = {"shade.csv", "shade.tex"}
@@ -283,7 +283,7 @@ def test_the_augmenter_of_the_page_darkens_what_is_masked(own: Path) -> None:
 def test_the_components_of_the_page_run(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code = main([str(own / "mine.yaml"), "--components", str(own / "my_components"), "--outputs", str(own / "outputs")])
     assert code == DONE, capsys.readouterr()
-    with (own / "outputs" / "mine" / "results.csv").open(encoding="utf-8") as stream:
+    with (own / "outputs" / "mine" / "results.csv").open(encoding="utf-8-sig") as stream:
         found = {(r["metric"], r["examples"]): float(r["value"]) for r in csv.DictReader(stream)}
     assert found["accuracy", "stripes"] > 0.95
     assert found["accuracy", "momentum"] < 0.5

@@ -28,7 +28,7 @@ def run(outputs: Path, *more: str, python: Sequence[str] = ()) -> str:
 
 
 def table(path: Path) -> list[list[str]]:
-    with path.open(encoding="utf-8") as stream:
+    with path.open(encoding="utf-8-sig") as stream:
         return list(csv.reader(stream))
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from io import StringIO
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from core import csv_files
 from core.report import expected as expectation
 from core.report.canvas import marked
 from core.report.expected import Outcome, compare, verdict
@@ -26,6 +25,9 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+
+MEASURED = ("value", "lower", "upper")
+"""The columns of results that hold floats, whole ones too."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,10 @@ def write_report(
 
     A table that cannot be made is a fault of the report and keeps none of the others from being written.
     """
-    write("results.csv", results_csv(frame))
+    write("results.csv", csv_files.encoded(result_rows(frame)))
     matrices, faults = _matrices(tables, frame, holes, experiment)
     for matrix in matrices:
-        write(f"{matrix.spec.name}.csv", csv_text(matrix.grid()))
+        write(f"{matrix.spec.name}.csv", csv_files.encoded(matrix.grid()))
         write(f"{matrix.spec.name}.tex", latex(matrix))
     drawing = _Drawing()
     with marked(SMOKE if experiment.smoke else ""):
@@ -71,10 +73,10 @@ def write_report(
     outcomes = tuple(compare(spec, by_name) for spec in expected)
     if outcomes:
         rows = [list(expectation.COLUMNS), *expectation.records(outcomes)]
-        write("expected.csv", csv_text(rows))
+        write("expected.csv", csv_files.encoded(rows))
     if experiment.classes:
         named = [[name, str(i), text] for name, texts in experiment.classes.items() for i, text in enumerate(texts)]
-        write("classes.csv", csv_text([["dataset", "label", "class"], *named]))
+        write("classes.csv", csv_files.encoded([["dataset", "label", "class"], *named]))
     cautions = (*warnings(frame, experiment), *drawing.left_out)
     content = Content(
         experiment=experiment,
@@ -122,22 +124,14 @@ def _matrices(
     return matrices, faults
 
 
-def results_csv(frame: pd.DataFrame) -> str:
-    """Return the tidy rows as CSV; numbers are written so that reading them gives the same bits."""
-    import pandas as pd
-
-    shown = frame.copy()
-    for name, column in frame.items():
-        # A column of whole numbers with an empty cell is held as floats: seed 1 must not become 1.0.
-        measured = name in ("value", "lower", "upper") or not pd.api.types.is_float_dtype(column)
-        if not measured and (column.dropna() % 1 == 0).all():
-            shown[name] = column.astype("Int64")
-    text: str = shown.to_csv(index=False, lineterminator="\n")
-    return text
+def result_rows(frame: pd.DataFrame) -> list[list[csv_files.Cell]]:
+    """Return the tidy rows as those of a CSV file, their header first."""
+    columns = [_cells(str(name), column) for name, column in frame.items()]
+    return [[str(name) for name in frame.columns], *map(list, zip(*columns, strict=True))]
 
 
-def csv_text(rows: Iterable[Sequence[str]]) -> str:
-    """Return rows of text as CSV."""
-    buffer = StringIO()
-    csv.writer(buffer, lineterminator="\n").writerows(rows)
-    return buffer.getvalue()
+def _cells(name: str, column: pd.Series[Any]) -> list[csv_files.Cell]:
+    # A column of whole numbers with an empty cell is held as floats: seed 1 must not become 1.0.
+    whole = name not in MEASURED and column.dtype == float and bool((column.dropna() % 1 == 0).all())
+    cells = [None if isinstance(cell, float) and cell != cell else cell for cell in column.tolist()]
+    return [cell if cell is None or not whole else int(cell) for cell in cells]

@@ -2,35 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from core import csv_files
+from core.csv_files import Column, CsvFault, Table
 from core.faults import Fault, SpecError
+from core.language import document
+
+_NUMBER = Column("float", optional=True)  # an undefined number is an empty cell
+_COLUMNS = {"stage": Column(), "metric": Column(), "value": _NUMBER, "lower": _NUMBER, "upper": _NUMBER}
+_BESIDE = {"experiment", "value", "n", "lower", "upper", "unit", "higher_is_better", "note"}
+"""Columns that do not say what was measured, and where."""
+Place = tuple[str | int, ...]
 
 
 def diff(before: Path, after: Path) -> Iterator[str]:
     """Yield what changed from one results folder to another: settings, then numbers outside each other's interval.
 
     Raises:
-        SpecError: a folder holds no results.
+        SpecError: a folder holds no results, or damaged ones.
     """
-    settings = [dict(_flat(yaml.safe_load(_read(f / "experiment.resolved.yaml")))) for f in (before, after)]
-    for key in dict.fromkeys((*settings[0], *settings[1])):
-        old, new = (s.get(key, "not there") for s in settings)
+    settings = [settings_in(folder) for folder in (before, after)]
+    tables = [_results(folder) for folder in (before, after)]
+    yield from settings_changed(*settings)
+    yield from _numbers(*tables)
+
+
+def settings_in(folder: Path) -> dict[str, Any]:
+    """Return the settings of the run whose results a folder holds, by dotted key.
+
+    Raises:
+        SpecError: there are none, or they are damaged.
+    """
+    path = folder / "experiment.resolved.yaml"
+    _demand(path)
+    return dict(_flat(document.read(path).data))
+
+
+def settings_changed(before: dict[str, Any], after: dict[str, Any]) -> Iterator[str]:
+    """Yield each setting that differs, as it was and as it is."""
+    for key in dict.fromkeys((*before, *after)):
+        old, new = (settings.get(key, "not there") for settings in (before, after))
         if old != new:
             yield f"{key}: {old} → {new}"
-    yield from _numbers(before, after)
 
 
-def _read(path: Path) -> str:
+def _results(folder: Path) -> Table:
+    path = folder / "results.csv"
+    _demand(path)
     try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        message = f"cannot be read ({error.strerror}); name two folders under outputs/ that hold results"
-        raise SpecError([Fault("--diff", 0, str(path), message)]) from error
+        return csv_files.read(path, _COLUMNS)
+    except CsvFault as fault:
+        message = f"{fault.message}; write the results again: --tables, or run the experiment"
+        raise SpecError.at(str(path), fault.line, message) from None
+
+
+def _demand(path: Path) -> None:
+    if not os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises where a folder cannot be entered
+        message = "there is no such file; name two folders under outputs/ that hold results"
+        raise SpecError([Fault("--diff", 0, str(path), message)])
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
@@ -41,24 +75,53 @@ def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
         yield name, value
 
 
-def _numbers(before: Path, after: Path) -> Iterator[str]:
-    import pandas as pd
+def _numbers(before: Table, after: Table) -> Iterator[str]:
+    columns = _labels(before, after)
+    old, new = (_by_place(table, columns) for table in (before, after))
+    for place in dict.fromkeys((*old, *new)):
+        name = " ".join(str(label) for label in place[:-1] if label)
+        if place not in new:
+            yield f"{name}: {_shown(old[place]['value'])} → not there"
+        elif place not in old:
+            yield f"{name}: not there → {_shown(new[place]['value'])}"
+        elif old[place]["value"] != new[place]["value"]:
+            yield f"{name}: {_shown(old[place]['value'])} → {_shown(new[place]['value'])}{_mark(old[place], new[place])}"
 
-    for folder in (before, after):
-        _read(folder / "results.csv")
-    frames = [pd.read_csv(folder / "results.csv", keep_default_na=True) for folder in (before, after)]
-    fixed = {"experiment", "value", "n", "lower", "upper", "unit", "higher_is_better", "note"}
-    keys = [c for c in frames[0].columns if c in frames[1].columns and c not in fixed]
-    for frame in frames:
-        frame[keys] = frame[keys].astype(str)
-    both = frames[0].merge(frames[1], on=keys, how="outer", suffixes=("_old", "_new"), indicator=True, sort=False)
-    for _, row in both.iterrows():
-        name = " ".join(str(row[key]) for key in keys if str(row[key]) not in ("nan", ""))
-        if row["_merge"] == "left_only":
-            yield f"{name}: {row['value_old']:.4g} → not there"
-        elif row["_merge"] == "right_only":
-            yield f"{name}: not there → {row['value_new']:.4g}"
-        elif row["value_old"] != row["value_new"]:
-            apart = row["value_new"] < row["lower_old"] or row["value_new"] > row["upper_old"]
-            mark = "  (outside the interval)" if apart else ""
-            yield f"{name}: {row['value_old']:.4g} → {row['value_new']:.4g}{mark}"
+
+def _labels(before: Table, after: Table) -> list[str]:
+    """Return the columns that tell what was measured, and where: an axis that only one run has, if it has several values."""
+    columns = dict.fromkeys((*before.columns, *after.columns))
+    return [
+        name
+        for name in columns
+        if name not in _BESIDE and (_in_all(name, before, after) or _varies(name, before, after))
+    ]
+
+
+def _in_all(name: str, *tables: Table) -> bool:
+    return all(name in table.columns for table in tables)
+
+
+def _varies(name: str, *tables: Table) -> bool:
+    return any(len({row.get(name) for row in table.rows}) > 1 for table in tables)
+
+
+def _by_place(table: Table, columns: Sequence[str]) -> dict[Place, dict[str, Any]]:
+    """Return the rows by their labels; the last part of a place tells rows apart that have the same."""
+    seen: Counter[tuple[str, ...]] = Counter()
+    rows = {}
+    for row in table.rows:
+        labels = tuple(row.get(name, "") for name in columns)
+        rows[*labels, seen[labels]] = row
+        seen[labels] += 1
+    return rows
+
+
+def _shown(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4g}"
+
+
+def _mark(old: dict[str, Any], new: dict[str, Any]) -> str:
+    if new["value"] is None or old["lower"] is None or old["upper"] is None:
+        return ""
+    return "" if old["lower"] <= new["value"] <= old["upper"] else "  (outside the interval)"

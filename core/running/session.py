@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from collections.abc import Collection as Names
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
+from core import csv_files
 from core.artefacts import Examples, export_npz
 from core.cluster import Cluster
 from core.language.discovery import ROOT
@@ -33,6 +32,9 @@ from core.running.terms import Terms
 from core.storage.digest import Digests, of_value
 from core.storage.history import Failures, last_run, write_last_run
 from core.storage.store import STORE, Store
+
+FAILURE = ("stage", "label", "cause", "host", "seconds", "peak_memory", "log")
+"""The columns of ``failures.csv``."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,8 @@ class Session:
         results.write("experiment.resolved.yaml", around.resolved)
         results.write("provenance.json", json.dumps(around.provenance, indent=1) + "\n")
         if around.failures:
-            results.write("failures.csv", _csv(around.failures))
+            rows = [[record[column] for column in FAILURE] for record in around.failures]
+            results.write("failures.csv", csv_files.encoded([FAILURE, *rows]))
         results.finish(key)
         for warning in (*summary.warnings, *summary.faults):
             console.print(f"warning: {warning}", style="yellow", markup=False, highlight=False, soft_wrap=True)
@@ -171,12 +174,3 @@ class Session:
             "code": [self.digests.code("core.running.session", plumbing=True), *map(self.digests.content, pages)],
         }
         return of_value(shown)
-
-
-def _csv(records: Sequence[Mapping[str, Any]]) -> str:
-    text = io.StringIO()
-    columns = ["stage", "label", "cause", "host", "seconds", "peak_memory", "log"]
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    return text.getvalue()

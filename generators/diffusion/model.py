@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import csv
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 
-from core import backend
+from core import backend, csv_files
 from core.artefacts import Artefact, Examples, read_json, write_json
 from core.component import Component, Range, Ref
 from core.run import Run
@@ -38,10 +38,8 @@ class DiffusionModel(Artefact):
 
     def save(self, folder: Path) -> None:
         self.network.save_pretrained(folder / "network", safe_serialization=True)
-        with (folder / "losses.csv").open("w", newline="", encoding="utf-8") as stream:
-            lines = csv.writer(stream)
-            lines.writerow(["step", "loss"])
-            lines.writerows(enumerate(self.losses, 1))
+        losses = csv_files.encoded([("step", "loss"), *enumerate(self.losses, 1)])
+        (folder / "losses.csv").write_bytes(losses)
         whole = {"canvas": asdict(self.canvas), "classes": self.classes, "info": self.info}
         write_json(folder / "diffusion.json", whole)
 
@@ -55,8 +53,8 @@ class DiffusionModel(Artefact):
         network = UNet2DModel.from_pretrained(
             folder / "network", use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False
         )
-        with (folder / "losses.csv").open(newline="", encoding="utf-8") as stream:
-            losses = tuple(float(line["loss"]) for line in csv.DictReader(stream))
+        table = csv_files.read(folder / "losses.csv", {"loss": csv_files.Column("float", optional=True)})
+        losses = tuple(math.nan if row["loss"] is None else row["loss"] for row in table.rows)
         network.to(backend.torch_device()).eval()
         return cls(network, canvas, tuple(raw["classes"]), losses, raw["info"])
 

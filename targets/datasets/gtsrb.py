@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +9,13 @@ from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
+from core import csv_files
 from core.faults import StageError
 from targets.datasets.image_files import FileDataset, ImageFiles, folders_in, images_in, in_class_folders
 from targets.datasets.place import Placed
 
 _TRUTH = "GT-final_test.csv"
-_COLUMNS = ("Filename", "ClassId")
+_COLUMNS = {"Filename": csv_files.Column(), "ClassId": csv_files.Column("int")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,19 +169,10 @@ def _read(truth: Path) -> dict[str, int]:
     Raises:
         StageError: the file is in another format.
     """
-    with truth.open(encoding="utf-8", newline="") as stream:
-        rows = csv.DictReader(stream, delimiter=";")
-        if lost := [name for name in _COLUMNS if name not in (rows.fieldnames or ())]:
-            raise StageError(f"{truth} has no column {lost[0]}; expected {' and '.join(_COLUMNS)}, separated by ';'")
-        try:
-            found: dict[str, int] = {}
-            for row in rows:
-                name, label = row["Filename"], int(row["ClassId"])
-                if name in found:
-                    raise ValueError(f"'{name}' is there twice")
-                found[name] = label
-            return found
-        except (TypeError, ValueError) as error:
-            raise StageError(
-                f"{truth}, line {rows.line_num}: expected a class number ({error}); fetch it again"
-            ) from None
+    table = csv_files.read(truth, _COLUMNS)
+    found: dict[str, int] = {}
+    for row, line in zip(table.rows, table.lines, strict=True):
+        if row["Filename"] in found:
+            raise csv_files.CsvFault(truth, line, f"'{row['Filename']}' is there twice; fetch the file again")
+        found[row["Filename"]] = row["ClassId"]
+    return found

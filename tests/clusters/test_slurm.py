@@ -193,7 +193,7 @@ def test_a_stage_that_kills_its_worker_is_told_of(
     process = begin(file, cluster, tmp_path / "outputs")
     said, _ = process.communicate(timeout=240)
     assert process.returncode == 1, said
-    with (tmp_path / "outputs" / "poison" / "failures.csv").open(encoding="utf-8") as stream:
+    with (tmp_path / "outputs" / "poison" / "failures.csv").open(encoding="utf-8-sig") as stream:
         (failure,) = csv.DictReader(stream)
     assert (
         "its worker process died 2 times (killed by SIGKILL, the job FAILED); it was last seen using"

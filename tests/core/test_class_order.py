@@ -176,7 +176,7 @@ def test_a_saved_model_with_its_classes_in_another_order(
     results = tmp_path / "outputs" / "order"
     assert warned in (results / "log.txt").read_text(encoding="utf-8")
     assert "right on 0.00% of 60 images" in (results / "report.html").read_text(encoding="utf-8")
-    accuracy = (results / "accuracy.csv").read_text(encoding="utf-8").splitlines()
+    accuracy = (results / "accuracy.csv").read_text(encoding="utf-8-sig").splitlines()
     assert accuracy[1:] == ["as_saved,0.00", "ordered,100.00"]
     dots.write_text(FILE.replace("name: order", "name: other"), encoding="utf-8")
     code, said = run(dots)
@@ -208,7 +208,7 @@ def test_results_call_classes_by_their_names(
     code, said = run(dots)
     assert code == 0, said
     results = tmp_path / "outputs" / "names"
-    with (results / "results.csv").open(encoding="utf-8", newline="") as stream:
+    with (results / "results.csv").open(encoding="utf-8-sig", newline="") as stream:
         rows = list(csv.DictReader(stream))
     named = ["class 10", "class two, ± 2", "class größe=all"]
     for stage, metric, examples in (
@@ -218,9 +218,9 @@ def test_results_call_classes_by_their_names(
     ):
         found = [row for row in rows if (row["stage"], row["metric"], row["examples"]) == (stage, metric, examples)]
         assert [row["group"] for row in found] == named
-    with (results / "by_class.csv").open(encoding="utf-8", newline="") as stream:
+    with (results / "by_class.csv").open(encoding="utf-8-sig", newline="") as stream:
         assert [line[0] for line in csv.reader(stream)][1:] == named
-    assert (results / "classes.csv").read_text(encoding="utf-8").splitlines() == [
+    assert (results / "classes.csv").read_text(encoding="utf-8-sig").splitlines() == [
         "dataset,label,class", "dots,0,10", 'dots,1,"two, ± 2"', "dots,2,größe=all",
     ]  # fmt: skip
     store = Store(tmp_path / "outputs" / ".store")

@@ -129,12 +129,12 @@ def test_an_evaluation_is_no_artefact_like_any_other(experiment: Callable[..., E
 
 
 def results(tmp_path: Path) -> list[dict[str, str]]:
-    with (tmp_path / "outputs" / "compared" / "results.csv").open(encoding="utf-8") as stream:
+    with (tmp_path / "outputs" / "compared" / "results.csv").open(encoding="utf-8-sig") as stream:
         return [row for row in csv.DictReader(stream) if row["stage"] == "better"]
 
 
 def cells(tmp_path: Path, name: str) -> list[list[str]]:
-    with (tmp_path / "outputs" / "compared" / f"{name}.csv").open(encoding="utf-8") as stream:
+    with (tmp_path / "outputs" / "compared" / f"{name}.csv").open(encoding="utf-8-sig") as stream:
         return list(csv.reader(stream))
 
 
@@ -205,7 +205,7 @@ def test_only_attack_leaves_out_what_rests_on_a_repaired_model(graph: Callable[.
 def test_a_smoke_run_has_one_number_a_side_and_says_so(run: Run, write: Write, tmp_path: Path) -> None:
     code, said = run(write(COMPARED), "--smoke")
     assert code == 0, said
-    with (tmp_path / "outputs" / "compared.smoke" / "results.csv").open(encoding="utf-8") as stream:
+    with (tmp_path / "outputs" / "compared.smoke" / "results.csv").open(encoding="utf-8-sig") as stream:
         notes = [row["note"] for row in csv.DictReader(stream) if row["metric"] == "a12"]
     assert notes
     assert all("too few repetitions" in note for note in notes)

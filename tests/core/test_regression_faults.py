@@ -41,9 +41,9 @@ def test_they_are_kept_as_they_were(tmp_path: Path) -> None:
         assert getattr(loaded, name).dtype == getattr(found, name).dtype
     assert (loaded.operators, loaded.curve, loaded.seed_count) == (found.operators, found.curve, 50)
     assert loaded.info == found.info
-    with (tmp_path / "curve.csv").open(encoding="utf-8") as stream:
+    with (tmp_path / "curve.csv").open(encoding="utf-8-sig") as stream:
         assert [row["urf"] for row in csv.DictReader(stream)] == ["1", "3"]
-    with (tmp_path / "operators.csv").open(encoding="utf-8") as stream:
+    with (tmp_path / "operators.csv").open(encoding="utf-8-sig") as stream:
         assert [row["operator"] for row in csv.DictReader(stream)] == ["scale", "blur"]
 
 

@@ -20,7 +20,7 @@ Write = Callable[..., Path]
 
 
 def table(tmp_path: Path, experiment: str, name: str) -> list[list[str]]:
-    with (tmp_path / "outputs" / experiment / f"{name}.csv").open(encoding="utf-8") as stream:
+    with (tmp_path / "outputs" / experiment / f"{name}.csv").open(encoding="utf-8-sig") as stream:
         return list(csv.reader(stream))
 
 

@@ -91,9 +91,9 @@ def test_a_file_of_other_labels_is_refused(tmp_path: Path) -> None:
     [
         (TWO, {"scenaro": 1}, "where", "the file has no column 'scenaro'; did you mean 'scenario'?"),
         (TWO, {"scenario": "FIXING"}, "where", "none of the 3 lines of the file has these values"),
-        ("metric,worth\n", {}, "file", "expected columns metric and value, received none called value"),
-        ("metric,value\nurf,many\n", {}, "file", ":2: expected a number as value, received 'many'"),
-        ("metric,value\nurf\n", {}, "file", ":2: expected 2 values"),
+        ("metric,worth\n", {}, "file", "there is no column value; expected metric, value, received metric, worth"),
+        ("metric,value\nurf,many\n", {}, "file", ":2: expected a number such as 0.5 as value, received 'many'"),
+        ("metric,value\nurf\n", {}, "file", ":2: expected 2 cells, received 1"),
     ],
 )
 def test_what_is_wrong_is_said_before_it_runs(tmp_path: Path, text: str, where: Any, field: str, said: str) -> None:
@@ -123,7 +123,7 @@ def test_the_published_retrainings_have_the_means_that_were_taken_of_them() -> N
     """Means over twenty subjects of a version retrained on DRFuzz's faults, on those of each tool, and its change on clean images."""
     path = ROOT / "experiments" / "published" / "drfuzz_rq3.csv"
     assert not list(Published(of=COUNTS, file=str(path)).check())
-    with path.open(encoding="utf-8") as stream:
+    with path.open(encoding="utf-8-sig") as stream:
         lines = [line for line in csv.DictReader(stream) if line["model"] == "drfuzz"]
     means = {
         name: fmean(float(line["value"]) for line in lines if line["examples"] == name)
@@ -136,8 +136,8 @@ def test_the_published_retrainings_have_the_means_that_were_taken_of_them() -> N
     ("text", "said"),
     [
         ("metric,value,value\nurf,1,2\n", "expected columns of different names, received 'value' twice"),
-        ("metric,value\nurf,nan\n", "expected a number as value, received 'nan'"),
-        ("metric,value\nurf,inf\n", "expected a number as value, received 'inf'"),
+        ("metric,value\nurf,nan\n", "expected a finite number as value, received nan"),
+        ("metric,value\nurf,inf\n", "expected a finite number as value, received inf"),
     ],
 )
 def test_files_that_say_two_things_or_none_are_a_fault(tmp_path: Path, text: str, said: str) -> None:

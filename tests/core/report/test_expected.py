@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from core import csv_files
 from core.report.expected import COLUMNS, Outcome, compare, records, verdict
 from core.report.matrix import Matrix
 from core.report.pivot import build
 from core.report.spec import ExpectedSpec
-from core.report.write import csv_text
 from tests.core.report.demo import TABLE, demo_expected, demo_experiment, demo_frame, demo_holes
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -35,7 +35,7 @@ def spec(**changes: Any) -> ExpectedSpec:
 def test_golden_csv_and_verdict(matrices: dict[str, Matrix]) -> None:
     outcomes = [compare(expected, matrices) for expected in demo_expected()]
     golden = (GOLDEN / "expected.csv").read_text(encoding="utf-8")
-    assert csv_text([list(COLUMNS), *records(outcomes)]) == golden
+    assert csv_files.text([list(COLUMNS), *records(outcomes)]) == golden
     assert verdict(outcomes) == "3 of 5 cells reproduced (1 missed, 1 missing)"
     assert verdict(outcomes[:3]) == "3 of 3 cells reproduced"
     assert verdict([]) == ""

@@ -7,10 +7,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from core import csv_files
 from core.report.matrix import Matrix
 from core.report.pivot import TableError, build
 from core.report.spec import Experiment, TableSpec
-from core.report.write import csv_text
 from tests.core.report.demo import BY_EPS, COLUMNS, EPS, TABLE, demo_experiment, demo_frame, demo_holes, row
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -27,7 +27,7 @@ def demo(spec: TableSpec) -> Matrix:
 
 @pytest.mark.parametrize("spec", [TABLE, BY_EPS], ids=lambda spec: spec.name)
 def test_golden_csv(spec: TableSpec) -> None:
-    assert csv_text(demo(spec).grid()) == (GOLDEN / f"{spec.name}.csv").read_text(encoding="utf-8")
+    assert csv_files.text(demo(spec).grid()) == (GOLDEN / f"{spec.name}.csv").read_text(encoding="utf-8")
 
 
 def test_pandas_reads_the_csv_with_its_two_header_rows() -> None:

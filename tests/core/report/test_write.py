@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from core import csv_files
 from core.report import figures, pictures
 from core.report.pictures import file_name
 from core.report.spec import ClassGrid, ImageGrid, RelevanceMap, TableSpec
-from core.report.write import results_csv, write_report
+from core.report.write import result_rows, write_report
 from tests.core.report.demo import BY_EPS, TABLE, demo_expected, demo_experiment, demo_frame, demo_holes, into, row
 
 
@@ -101,7 +102,7 @@ def test_a_table_that_cannot_be_made_leaves_the_others_alone(tmp_path: Path) -> 
 
 
 def test_results_keep_whole_numbers_whole() -> None:
-    lines = results_csv(demo_frame()).splitlines()
+    lines = csv_files.text(result_rows(demo_frame())).splitlines()
     assert (
         lines[1]
         == "demo,,,robustness,mlp,mnist,,accuracy,0.9656,10000,0.9618453046865882,0.9689971160306377,proportion,True,"
@@ -111,6 +112,9 @@ def test_results_keep_whole_numbers_whole() -> None:
 
 numbers = st.floats(allow_nan=False, width=64)
 words = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"], exclude_characters="\r\0"), max_size=8)
+words = words.filter(
+    lambda word: not word.lstrip("'").startswith(tuple("=+-@\t\n＝＋－＠"))
+)  # pandas leaves the apostrophe
 
 
 @given(
@@ -125,7 +129,7 @@ words = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"], exclude_
 def test_reading_results_gives_back_every_bit(rows: list[dict[str, Any]]) -> None:
     columns = ["value", "lower", "model", "note", "n", "seed", "eps"]
     frame = pd.DataFrame(rows, columns=columns)
-    back = read(results_csv(frame))
+    back = read(csv_files.text(result_rows(frame)))
     for name in columns:
         for given_row, found in zip(rows, back[name], strict=True):
             assert found == given_row[name] or (pd.isna(found) and given_row[name] in (None, ""))
@@ -134,14 +138,14 @@ def test_reading_results_gives_back_every_bit(rows: list[dict[str, Any]]) -> Non
 @pytest.mark.parametrize("axis", ["self", "index", "columns", "axis", "name", "0"])
 def test_an_axis_may_be_called_as_anything_in_pandas(axis: str) -> None:
     frame = pd.DataFrame([row("mlp", "pgd", 1, eps=None, seed=s) | {axis: a} for s, a in ((1, 3), (2, None))])
-    assert read(results_csv(frame))[axis].tolist()[0] == 3
-    assert f",{axis}" in results_csv(frame).splitlines()[0]
-    assert ",3.0" not in results_csv(frame)
+    assert read(csv_files.text(result_rows(frame)))[axis].tolist()[0] == 3
+    assert f",{axis}" in csv_files.text(result_rows(frame)).splitlines()[0]
+    assert ",3.0" not in csv_files.text(result_rows(frame))
 
 
 def test_a_model_called_na_comes_back() -> None:
     frame = pd.DataFrame([row("NA", 'a,b\n"c"', 1, eps=None, seed=None)])
-    back = read(results_csv(frame))
+    back = read(csv_files.text(result_rows(frame)))
     assert (back["model"][0], back["examples"][0]) == ("NA", 'a,b\n"c"')
 
 

@@ -134,7 +134,7 @@ def test_workers_make_the_same_tables(chain: Path, tmp_path: Path) -> None:
 
 
 def failures(results: Path) -> list[dict[str, str]]:
-    with (results / "failures.csv").open(encoding="utf-8") as stream:
+    with (results / "failures.csv").open(encoding="utf-8-sig") as stream:
         return list(csv.DictReader(stream))
 
 
@@ -182,7 +182,7 @@ def test_a_killed_worker_costs_its_own_stage_only(write: Write, tmp_path: Path) 
     assert int(failure["peak_memory"]) > 2**20
     log = Path(failure["log"]).read_text(encoding="utf-8")
     assert log.count(f" on {socket.gethostname()}, began ") == log.count("last words") == 2
-    rows = (tmp_path / "outputs" / "poison" / "shade.csv").read_text(encoding="utf-8").splitlines()
+    rows = (tmp_path / "outputs" / "poison" / "shade.csv").read_text(encoding="utf-8-sig").splitlines()
     holes = [row for row in rows if "skipped: poison.test failed" in row]
     assert len(holes) == 2
     assert len(rows) == 1 + 5

@@ -120,7 +120,7 @@ def test_it_is_not_tried_for_ever(run: Run, write: Write, tmp_path: Path) -> Non
     code, said = run(write(HUNGRY.replace("ROOM", "100") + "on_out_of_memory: {batch_size: /2}\n"))
     assert code == 1
     assert said.count("light.test out of memory; tried again") == 3
-    with (tmp_path / "outputs" / "hungry" / "failures.csv").open(encoding="utf-8") as stream:
+    with (tmp_path / "outputs" / "hungry" / "failures.csv").open(encoding="utf-8-sig") as stream:
         (failure,) = csv.DictReader(stream)
     assert failure["cause"] == "out of memory; the last try was with batch_size 12 instead of 100"
 

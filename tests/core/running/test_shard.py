@@ -70,7 +70,7 @@ def test_a_stage_that_kills_shards_is_a_failure_for_all_of_them(poison: Callable
     assert [end_of(file, number)[0] for number in (1, 2)] == [-signal.SIGKILL] * 2
     code, said = end_of(file, 3)
     assert code == 1, said
-    with (tmp_path / "outputs" / "poison" / "failures.csv").open(encoding="utf-8") as stream:
+    with (tmp_path / "outputs" / "poison" / "failures.csv").open(encoding="utf-8-sig") as stream:
         (failure,) = csv.DictReader(stream)
     assert failure["cause"].startswith("its worker process died 2 times")
     code, said = end_of(file, 4)

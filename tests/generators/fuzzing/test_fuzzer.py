@@ -182,7 +182,7 @@ def test_corner_cases_are_kept_on_disk(tmp_path: Path) -> None:
     assert loaded.iterations[1] == found.iterations[1] or math.isnan(found.iterations[1].control)
     assert repr(loaded.candidates) == repr(found.candidates)
     assert np.array_equal(cast(Any, loaded.rejected), cast(Any, found.rejected))
-    with (tmp_path / "candidates.csv").open(encoding="utf-8") as stream:
+    with (tmp_path / "candidates.csv").open(encoding="utf-8-sig") as stream:
         rows = list(csv.DictReader(stream))
     assert len(rows) == len(found.candidates)
     assert float(rows[0]["ssim"]) == pytest.approx(found.candidates[0].realism[0], nan_ok=True)

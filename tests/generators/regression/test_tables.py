@@ -63,7 +63,7 @@ def test_the_questions_are_answered(
     code, said = run(write(text))
     assert code == 0, said
     results = tmp_path / "outputs" / "questions"
-    with (results / "results.csv").open(encoding="utf-8") as stream:
+    with (results / "results.csv").open(encoding="utf-8-sig") as stream:
         rows = list(csv.DictReader(stream))
 
     def value(stage: str, metric: str, **labels: str) -> float:

@@ -176,9 +176,9 @@ def test_images_without_tracks_are_split_one_by_one_or_not_at_all(plain):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("Filename,ClassId\n", "has no column Filename; expected Filename and ClassId, separated by ';'"),
-        (TRUTH + "00000.ppm;6;6;1;1;5;5;x\n", "line 2: expected a class number"),
-        (TRUTH + "00000.ppm;6;6\n", "line 2: expected a class number"),
+        ("Filename;Class\n", "there is no column ClassId; expected Filename, ClassId, received Filename, Class"),
+        (TRUTH + "00000.ppm;6;6;1;1;5;5;x\n", ":2: expected a whole number such as 3 as ClassId, received 'x'"),
+        (TRUTH + "00000.ppm;6;6\n", ":2: expected 8 cells, received 3"),
     ],
 )
 def test_damaged_labels_are_a_fault(official, content, said):
