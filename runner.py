@@ -1,8 +1,14 @@
 """Temper's command line: ``python runner.py experiment.yaml``."""
 
+import signal
 import sys
 
-from core.cli import main
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    # Until everything is imported there is nothing to keep: Ctrl-C ends the process without a traceback.
+    interrupts = signal.getsignal(signal.SIGINT)
+    if interrupts is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from core.cli import program
+
+    signal.signal(signal.SIGINT, interrupts)
+    sys.exit(program(sys.argv[1:]))

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import argparse
+from math import nan
 from pathlib import Path
 
 from core.language.discovery import ROOT
 from core.running.shard import Shard
+from core.terminal import Parser
+
+LONGEST_GRACE = 7 * 86400.0
+"""Seconds that a stage may have to keep what it did: a week."""
+MOST = 4096
+"""Processes and GPUs of one machine."""
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    command = argparse.ArgumentParser(
+    command = Parser(
         prog="runner.py",
         description="Attacks, hardens and evaluates image classifiers as experiment files say.",
         epilog="Exit codes: 0 done, 1 a stage failed, 2 the file is wrong, 3 the disk is full, 4 no workers come of a cluster's "
@@ -21,6 +28,7 @@ def parser() -> argparse.ArgumentParser:
     run = command.add_argument_group("running")
     run.add_argument("--set", action="append", default=[], metavar="K=V", help="override a value: generate.pgd.eps=0.2")
     run.add_argument("--seeds", type=_integers, default=(), metavar="1,2", help="seeds instead of the file's")
+    run.add_argument("--name", default="", metavar="NAME", help="call the experiment so, and its folder of results")
     run.add_argument("--only", type=_names, default=(), metavar="STAGE", help="only these stages and what they need")
     run.add_argument(
         "--force", type=_names, default=(), metavar="STAGE", help="make these anew, and what depends on them"
@@ -36,7 +44,9 @@ def parser() -> argparse.ArgumentParser:
         "--job-script", metavar="CLUSTER", help="print an array job of shards for a cluster file, and stop"
     )
     run.add_argument("--gpus", type=_positive, default=0, metavar="N", help="GPUs to share out among --jobs")
-    run.add_argument("--grace", type=float, default=20.0, metavar="S", help="seconds a stage has to keep what it did")
+    run.add_argument(
+        "--grace", type=_seconds, default=20.0, metavar="S", help="seconds a stage has to keep what it did"
+    )
     run.add_argument("--smoke", action="store_true", help="run everything on tiny data, kept apart from real results")
     run.add_argument(
         "--components", action="append", type=Path, default=[], metavar="FOLDER", help="your own components"
@@ -64,17 +74,28 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _integers(text: str) -> tuple[int, ...]:
-    try:
-        numbers = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        numbers = ()
-    if not numbers or min(numbers) < 0 or len(set(numbers)) != len(numbers):
+    parts = [part.strip() for part in text.split(",")]
+    numbers = tuple(int(part) for part in parts if part.isdecimal() and len(part) < 19)  # sixty-four bits
+    if len(numbers) != len(parts) or len(set(numbers)) != len(numbers):
         raise argparse.ArgumentTypeError(f"expected different whole numbers such as 1,2,3, received {text!r}")
     return numbers
 
 
 def _names(text: str) -> tuple[str, ...]:
-    return tuple(filter(None, text.split(",")))
+    names = tuple(filter(None, text.split(",")))
+    if not names:
+        raise argparse.ArgumentTypeError(f"expected names of stages such as mlp,pgd, received {text!r}")
+    return names
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = nan
+    if not 0 <= seconds <= LONGEST_GRACE:
+        raise argparse.ArgumentTypeError(f"expected seconds from 0 to {LONGEST_GRACE:,.0f}, received {text!r}")
+    return seconds
 
 
 def _shard(text: str) -> Shard:
@@ -85,6 +106,6 @@ def _shard(text: str) -> Shard:
 
 
 def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, received {text!r}")
+    if not text.isdecimal() or len(text) > len(str(MOST)) or not 1 <= int(text) <= MOST:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 to {MOST}, received {text!r}")
     return int(text)

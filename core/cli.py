@@ -2,35 +2,43 @@
 
 from __future__ import annotations
 
-import _thread
 import argparse
-import signal
+import shlex
 import sys
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any
-
-from rich.console import Console
 
 from core import backend, stop
 from core.arguments import parser
 from core.cluster import Cluster
 from core.faults import Fault, SpecError, TooLittleLearnt, nearest
-from core.files import is_full
+from core.files import is_full, open_files_allowed, unusable
+from core.interruption import end_at_once_on_interrupt, warnings_heeded
 from core.language import cluster_file, compose, schema, spec
 from core.language.describe import description, explanation, failure_lines, listing, plan_lines
 from core.language.discovery import ROOT, Catalogue, discover
 from core.language.experiment import Experiment
+from core.running import outputs
 from core.running.engine import NoWorkers, Unreachable
 from core.running.premises import premises
 from core.running.session import Options, Session
-from core.storage.ledger import excuse
-from core.storage.store import STORE
+from core.storage.store import STORE, Damaged
+from core.terminal import Stream, Terminal, occupy_closed_streams
 
 DONE, FAILED, WRONG, FULL, WITHOUT_WORKERS, INTERRUPTED = 0, 1, 2, 3, 4, 130
+
+
+LEAST_FILES = 64
+"""Files that may be open at once, without which not even a framework can be imported."""
+
+
+def program(arguments: Sequence[str]) -> int:
+    """Run the program as the whole of a process (``main``)."""
+    occupy_closed_streams()
+    code = main(arguments)
+    end_at_once_on_interrupt()
+    return code
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -38,66 +46,53 @@ def main(arguments: Sequence[str]) -> int:
 
     0 done, 1 a stage failed, 2 the file is wrong, 3 a full disk, 4 no workers come of a cluster's jobs, 130 interrupted.
     """
-    width = None if sys.stdout.isatty() else 120
-    out, err = Console(width=width), Console(stderr=True, soft_wrap=True)
+    stdout = Stream(sys.stdout)
+    out = Terminal(stdout, width=None if stdout.isatty() else 120)
+    err = Terminal(Stream(sys.stderr), stderr=True, soft_wrap=True)
     options = parser().parse_args(arguments)
     options.command = list(arguments)
+    code = _guarded(options, out, err)
+    stdout.flush()
+    if stdout.lost:
+        err.print(f"standard output cannot be written: {stdout.lost}", style="red")
+        return max(code, FULL)
+    return code
+
+
+def _guarded(options: argparse.Namespace, out: Terminal, err: Terminal) -> int:
+    """Act, and turn what ended it early into words and an exit code."""
     try:
-        with _warnings_heeded(options.grace):
+        with warnings_heeded(options.grace):
             return _act(options, out)
     except SpecError as wrong:
         for fault in wrong.faults:
-            err.print(str(fault), style="red", markup=False, highlight=False)
+            err.print(str(fault), style="red")
         return WRONG
     except KeyboardInterrupt:
-        err.print(f"interrupted; what was finished is kept. {_go_on(arguments)}", markup=False, highlight=False)
+        err.print(f"interrupted; what was finished is kept. {_go_on(options)}")
         return INTERRUPTED
     except NoWorkers as error:
-        told = f"{error}. What was finished is kept. {_go_on(arguments)}"
-        err.print(told, style="red", markup=False, highlight=False)
+        err.print(f"{error}. What was finished is kept. {_go_on(options)}", style="red")
         return WITHOUT_WORKERS
     except Exception as error:
-        if not is_full(error):
+        if is_full(error):
+            told = f"the disk is full, or a quota used up ({error}); what was finished is kept. Make room for {options.outputs}"
+            err.print(f"{told}; --gc removes what no experiment needs. {_go_on(options)}", style="red")
+            return FULL
+        if (said := unusable(error)) is None:
             raise
-        told = f"the disk is full, or a quota used up ({error}); what was finished is kept. Make room for {options.outputs}"
-        err.print(
-            f"{told}; --gc removes what no experiment needs. {_go_on(arguments)}",
-            style="red",
-            markup=False,
-            highlight=False,
-        )
-        return FULL
+        err.print(said, style="red")
+        return WRONG
 
 
-def _go_on(arguments: Sequence[str]) -> str:
-    return f"Go on with: {' '.join(['python', Path(sys.argv[0]).name, *arguments])}"
+def _go_on(options: argparse.Namespace) -> str:
+    return f"Go on with: {shlex.join(['python', Path(sys.argv[0]).name, *options.command])}"
 
 
-@contextmanager
-def _warnings_heeded(grace: float) -> Iterator[None]:
-    """Let a warning stop the run where it can go on later; a second one, or ``grace`` seconds, at once."""
-    last = threading.Timer(grace, _thread.interrupt_main)
-    last.daemon = True
-
-    def warned(number: int, frame: FrameType | None) -> None:
-        if stop.requested():
-            raise KeyboardInterrupt
-        stop.request()
-        excuse()
-        last.start()
-
-    stop.withdraw()
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)]  # Windows has one
-    before = [signal.signal(number, warned) for number in numbers]
-    try:
-        yield
-    finally:
-        last.cancel()
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
-
-
-def _act(options: argparse.Namespace, out: Console) -> int:
+def _act(options: argparse.Namespace, out: Terminal) -> int:
+    if (files := open_files_allowed()) is not None and files < LEAST_FILES:
+        raise SpecError.at("environment", 0, f"only {files} files may be open at once; raise the limit: ulimit -n 1024")
+    outputs.check(options.outputs)
     if options.gc:
         from core.storage.sweep import sweep
 
@@ -108,53 +103,60 @@ def _act(options: argparse.Namespace, out: Console) -> int:
         from core.running.diff import diff
 
         for line in diff(*(path if path.is_dir() else options.outputs / path for path in options.diff)):
-            out.print(line, markup=False, highlight=False)
+            out.print(line)
         return DONE
     catalogue = discover(options.components)
     if options.write_schemas:
         for path in schema.write(catalogue, _schema_folder(catalogue)):
-            out.print(f"wrote {path}", markup=False, highlight=False)
+            out.print(f"wrote {path}")
         return DONE
     if options.list is not None or options.describe:
         lines = (
             description(catalogue, options.describe) if options.describe else listing(catalogue, options.list or None)
         )
         for item in lines:
-            out.print(item, markup=False, highlight=False, soft_wrap=isinstance(item, str))
+            out.print(item, soft_wrap=isinstance(item, str))
         return DONE
     if not options.files:
         raise SpecError([Fault("runner.py", 0, "", "no experiment file is named; --help shows how")])
     return _experiments(options, catalogue, out)
 
 
-def _experiments(options: argparse.Namespace, catalogue: Catalogue, out: Console) -> int:
+def _experiments(options: argparse.Namespace, catalogue: Catalogue, out: Terminal) -> int:
     if options.explain:
         for file in options.files:
             layered = compose.load(file, options.set)
             if layered.unread:
                 raise SpecError(fault for _, fault in layered.unread)
-            out.print(explanation(layered, options.explain, catalogue), markup=False, highlight=False)
+            out.print(explanation(layered, options.explain, catalogue))
         return DONE
     try:
         backend.name()
     except ValueError as wrong:
         raise SpecError.at("environment", 0, str(wrong)) from None
     cluster = _cluster(options, catalogue)
+    if options.name and len(options.files) > 1:
+        raise SpecError.at(
+            "--name", 0, f"names the results of one file, received {len(options.files)}; run them one by one"
+        )
     # Every file is read before the first one runs, so that a fault in the last costs nothing.
     sessions: list[Session] = []
+    read: list[Path] = []
     faults: list[Fault] = []
     for file in options.files:
         try:
-            experiment = spec.load(file, catalogue, options.set, options.seeds, options.smoke)
+            experiment = spec.load(file, catalogue, options.set, options.seeds, options.smoke, options.name)
             _known_stages([*options.only, *options.force], experiment.stages)
             sessions.append(Session(experiment, options.outputs, _options(options, cluster)))
+            read.append(file)
         except SpecError as wrong:
             faults.extend(wrong.faults)
-    faults.extend(_misfits([session.experiment for session in sessions], options.files, cluster))
+    faults.extend(_namesakes([session.experiment for session in sessions], read))
+    faults.extend(_misfits([session.experiment for session in sessions], read, cluster))
     if faults:
         raise SpecError(faults)
     if options.job_script:
-        out.file.write(_job_script(options, catalogue))
+        out.stream.write_path_bytes(_job_script(options, catalogue))
         return DONE
     return max(_experiment(session, options, out) for session in sessions)
 
@@ -175,6 +177,19 @@ def _cluster(options: argparse.Namespace, catalogue: Catalogue) -> Cluster | Non
         raise SpecError(faults)
     assert isinstance(local, Cluster)
     return local
+
+
+def _namesakes(experiments: Sequence[Experiment], files: Sequence[Path]) -> Iterator[Fault]:
+    """Yield the faults of experiments whose results would replace each other's."""
+    first: dict[str, Path] = {}
+    for experiment, file in zip(experiments, files, strict=True):
+        # Some file systems take capital letters for small ones.
+        other = first.setdefault(experiment.name.lower(), file)
+        if other is not file:
+            yield Fault(
+                str(file), 0, "name", f"'{experiment.name}' names the results of {other}, too, which these would replace; give each "
+                "file a name of its own"
+            )  # fmt: skip
 
 
 def _misfits(experiments: Sequence[Experiment], files: Sequence[Path], cluster: Cluster | None) -> Iterator[Fault]:
@@ -210,15 +225,25 @@ def _named_cluster(text: str) -> Path:
     return path if path.suffix or path.exists() else ROOT / "clusters" / f"{text}.yaml"
 
 
-def _experiment(session: Session, options: argparse.Namespace, out: Console) -> int:
+def _experiment(session: Session, options: argparse.Namespace, out: Terminal) -> int:
+    if replaced := session.replaced():
+        told = f"{session.folder} holds the results of other settings, which a run replaces ({replaced}); --name NAME keeps both"
+        out.print(told, style="yellow", soft_wrap=True)
     if options.tables:
         session.report(out)
-        out.print(f"tables: {session.folder}", markup=False, highlight=False)
+        out.print(f"tables: {session.folder}")
         return DONE
     if options.export:
-        for path in session.export(options.export):
-            out.print(f"wrote {path}", markup=False, highlight=False)
-        return DONE
+        damaged = 0
+        for found in session.export(options.export):
+            damaged += isinstance(found, Damaged)
+            told = (
+                f"{found}; not exported; run the experiment, which makes it again"
+                if isinstance(found, Damaged)
+                else f"wrote {found}"
+            )
+            out.print(told, soft_wrap=True)
+        return FAILED if damaged else DONE
     plan = session.plan()
     if options.plan or options.plan_all:
         for step in plan_lines(plan, every=options.plan_all):
@@ -232,16 +257,15 @@ def _experiment(session: Session, options: argparse.Namespace, out: Console) -> 
         raise KeyboardInterrupt
     made, cached = len(tally.made), len(plan.having("cached"))
     out.print(
-        f"{session.experiment.name}: {made} made, {cached} cached, {len(tally.failed)} failed, {len(tally.skipped)} skipped",
-        highlight=False,
+        f"{session.experiment.name}: {made} made, {cached} cached, {len(tally.failed)} failed, {len(tally.skipped)} skipped"
     )
     for line in failure_lines([dict(record) for record in tally.failed.values()]):
-        out.print(line, style="red", markup=False, highlight=False)
-    out.print(f"tables: {session.folder}", markup=False, highlight=False)
+        out.print(line, style="red")
+    out.print(f"tables: {session.folder}")
     excused = _excused(session.experiment, tally.failed.values())
     if excused:
         told = f"{excused} of these stages could not do their work with models that have hardly learnt, which is no failure of a smoke run"
-        out.print(told, markup=False, highlight=False)
+        out.print(told)
     return FAILED if len(tally.failed) > excused else DONE
 
 

@@ -33,6 +33,25 @@ def is_full(error: BaseException | None) -> bool:
     )
 
 
+def unusable(error: BaseException) -> str | None:
+    """Return what is wrong with a file or folder that cannot be read or written, and what to do; ``None``: the error is another one."""
+    for cause in causes(error):
+        if isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE):
+            return f"too many files are open ({cause}); raise the limit: ulimit -n 1024"
+        if isinstance(cause, OSError) and cause.filename is not None:
+            return f"{cause.filename}: {cause.strerror}; make it readable and writable, or name another place"
+    return None
+
+
+def open_files_allowed() -> int | None:
+    """Return how many files this process may have open at once; ``None`` where nothing says so."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0] % 2**63  # no limit is -1
+
+
 def beside(path: Path) -> Path:
     """Return a name in the same folder that no other process on any host uses, for what is to replace a file."""
     return path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")

@@ -11,7 +11,9 @@ from typing import Any
 from core.faults import Fault, KeyPath, SpecError, dotted
 from core.language.document import Document, parse, read
 
-_SET = "--set"
+_SET, _NAME = "--set", "--name"
+MAX_LAYERS = 50
+"""Files of which one may extend the next."""
 ENTRY = 1
 """How deep the stages and tables stand in a file, which a layer may leave out."""
 
@@ -86,13 +88,13 @@ class Layered:
         return self.origin_of(path).fault(path, message)
 
 
-def load(path: Path, sets: Sequence[str] = ()) -> Layered:
+def load(path: Path, sets: Sequence[str] = (), name: str = "") -> Layered:
     """Compose an experiment from a file and ``sets`` of the form ``generate.pgd.eps=0.2``.
 
     ``extends: other.yaml`` puts another file underneath, which may extend a third. Mappings merge; lists and
     scalars, ``null`` among them, replace; but ``null`` in the place of a stage or a table leaves it out. A mapping that states another ``type`` than the one underneath replaces
     it whole, because the parameters of one type mean nothing to another. Overrides follow the same rules, in
-    their order.
+    their order. ``name``, if it is not empty, replaces the experiment's.
 
     Raises:
         SpecError: a file is missing or no YAML or JSON, files extend each other in a circle, or an override is
@@ -103,6 +105,9 @@ def load(path: Path, sets: Sequence[str] = ()) -> Layered:
         root = _load(path, (), unread)
         for text in sets:
             root = _merge(root, _override(text, root))
+        if name:
+            origin = Origin(_NAME, 0, name, Path())
+            root = _merge(root, _Value({"name": _Value(name, origin)}, origin))
     except SpecError as wrong:
         raise SpecError([*wrong.faults, *(fault for _, fault in unread)]) from None
     return Layered(root, unread)
@@ -123,6 +128,10 @@ def _base(extends: _Value, path: Path, chain: tuple[Path, ...]) -> Path:
     def error(message: str) -> SpecError:
         return SpecError([extends.origin.fault(("extends",), message)])
 
+    if len(chain) >= MAX_LAYERS:
+        raise error(
+            f"{MAX_LAYERS} files extend each other one by one, and this is not the last; put some of them together"
+        )
     name = extends.content
     if not isinstance(name, str) or not name:
         raise error("expected the path of one experiment file, as text")

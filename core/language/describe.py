@@ -94,7 +94,9 @@ def explanation(layered: Layered, key: str, catalogue: Catalogue) -> str:
     Raises:
         SpecError: there is no such value.
     """
-    path: KeyPath = tuple(int(k) if k.isdigit() else k for k in key.replace("[", ".").replace("]", "").split("."))
+    path: KeyPath = tuple(
+        int(k) if k.isdecimal() and len(k) < 10 else k for k in key.replace("[", ".").replace("]", "").split(".")
+    )
     value: Any = layered.data
     for i, step in enumerate(path):
         if step in value if isinstance(value, dict) else isinstance(value, list) and step in range(len(value)):

@@ -2,34 +2,67 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from core.component import Plain
 from core.faults import KeyPath
 from core.language.build import fraction
+from core.language.schema import FOLDER
+from core.language.sections import SECTIONS
 from core.language.smoke import SUFFIX
+from core.language.validate import show
 from core.naming import label
 
 FILES = ("classes", "expected", "failures", "results")
 """What CSV files beside the tables are called, without their ending."""
+LONGEST = 100
+"""Letters of a name: files are called after it, with more behind it, and file systems take 255 bytes."""
+DEVICES = frozenset(["con", "prn", "aux", "nul", *(f"{port}{i}" for port in ("com", "lpt") for i in range(1, 10))])
+"""What Windows takes for a device, whatever ending is behind it."""
+_FOLDER = re.compile(FOLDER)
 
 
 def faults(data: Mapping[str, Any], name: str) -> Iterator[tuple[KeyPath, str]]:
-    """Yield (path, message) for names of the experiment, of tables and of evaluations that are taken.
+    """Yield (path, message) for names of the experiment, of axes, stages and tables that are taken, or that no file can have.
 
     ``name`` is the experiment's, which is its file's where it states none.
     """
-    if name != data.get("name") and name.startswith("."):
-        yield ("name",), f"a folder of results cannot be called '{name}' like the file; state another 'name'"
+    if name != data.get("name") and not _FOLDER.search(name):
+        yield ("name",), f"a folder of results cannot be called {show(name)} like the file; state another 'name'"
+    elif name.endswith("."):
+        yield ("name",), f"{show(name)} ends in '.', which Windows takes off the name of a folder; choose another name"
+    yield from ((("name",), message) for message in _unfit(name))
     if name.endswith(SUFFIX):
         yield ("name",), f"'{name}' is where --smoke keeps its results; choose a name that does not end in {SUFFIX}"
-    for section in ("evaluate", "tables"):
+    written: dict[str, tuple[str, str]] = {}
+    for section in ("axes", *SECTIONS, "tables"):
         entries = data.get(section)
-        for entry in entries if isinstance(entries, Mapping) else ():
+        for entry in map(str, entries) if isinstance(entries, Mapping) else ():
+            yield from (((section, entry), message) for message in _unfit(entry))
+            if section not in ("evaluate", "tables"):
+                continue
             # Some file systems take capital letters for small ones.
-            if str(entry).lower() in FILES:
-                yield (section, entry), f"the results have a file {str(entry).lower()}.csv; choose another name"
+            small = entry.lower()
+            if small in FILES:
+                yield (section, entry), f"the results have a file {small}.csv; choose another name"
+            place, other = written.setdefault(small, (section, entry))
+            if other != entry:
+                yield (
+                    (section, entry),
+                    f"{place}.{other} differs in capital letters only, and so would their files; rename one",
+                )
+
+
+def _unfit(name: str) -> Iterator[str]:
+    """Yield what keeps a file from being called so."""
+    if len(name) > LONGEST:
+        yield f"the name has {len(name)} letters; at most {LONGEST} are allowed, since files are called after it"
+    if name.partition(".")[0].lower() in DEVICES:
+        yield f"'{name}' is a device on Windows, where no file can be called so; choose another name"
+    if name.endswith("\n"):  # what `$` in a pattern lets pass
+        yield "the name ends in a line break; take it out"
 
 
 def twin(value: Any, others: Sequence[Any]) -> Any:

@@ -19,6 +19,7 @@ Schema = dict[str, Any]
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 NAME = r"^[A-Za-z_][A-Za-z0-9_-]*$"
+FOLDER = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"
 AXIS = r"^\$[A-Za-z_][A-Za-z0-9_]*$"
 # Not over 0, and of so few digits that the number is finite.
 FRACTION = r"^\s*-?[0-9]{1,18}(\.[0-9]{0,18})?\s*/\s*(?=[0-9.]*[1-9])[0-9]{1,18}(\.[0-9]{0,18})?\s*$"
@@ -219,7 +220,7 @@ def _experiment() -> Schema:
     properties: dict[str, Schema] = {
         "name": {
             "type": "string",
-            "pattern": r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$",
+            "pattern": FOLDER,
             "x-expected": "a folder name of letters, digits, _ . and -",
             "description": "Names the folder under outputs/; default: the file's own name.",
         },

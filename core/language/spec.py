@@ -27,14 +27,19 @@ RESERVED = ("experiment", "stage", "model", "examples", "group", "metric", "valu
 
 
 def load(
-    path: Path, catalogue: Catalogue, sets: Sequence[str] = (), seeds: Sequence[int] = (), smoke: bool = False
+    path: Path,
+    catalogue: Catalogue,
+    sets: Sequence[str] = (),
+    seeds: Sequence[int] = (),
+    smoke: bool = False,
+    name: str = "",
 ) -> Experiment:
-    """Return the experiment a file describes.
+    """Return the experiment a file describes, under another ``name`` if one is given.
 
     Raises:
         SpecError: with every fault of the file.
     """
-    layered = compose.load(path, sets)
+    layered = compose.load(path, sets, name)
     return _Reader(layered, path, catalogue).read(seeds, smoke)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
+from itertools import chain, count
 
 from core.report.images import class_figure, grid_figure
 from core.report.maps import layer_figure, relevance_figure
@@ -21,6 +23,9 @@ from core.report.spec import (
     ScoreCorrelations,
     ScoreHistograms,
 )
+
+LONGEST = 180
+"""Letters of a file's name, to which an ending and more are added; file systems take 255 bytes."""
 
 
 @dataclass(frozen=True)
@@ -70,5 +75,17 @@ def _first(classes: Sequence[str]) -> str:
 
 
 def file_name(name: str) -> str:
-    """Return a name with everything a file system may refuse replaced by ``-``."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name)
+    """Return a name with everything a file system may refuse replaced by ``-``; a long one ends in a digest."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name)
+    return plain if len(plain) <= LONGEST else f"{plain[: LONGEST - 9]}-{sha256(name.encode()).hexdigest()[:8]}"
+
+
+def file_names(names: Iterable[str]) -> list[str]:
+    """Return ``file_name`` of each name, with a number behind it where it is that of one before, but for capital letters."""
+    found: list[str] = []
+    taken: set[str] = set()
+    for name in map(file_name, names):
+        numbered = chain([name], (f"{name}-{number}" for number in count(2)))
+        found.append(next(one for one in numbered if one.lower() not in taken))
+        taken.add(found[-1].lower())
+    return found

@@ -40,7 +40,7 @@ def settings_in(folder: Path) -> dict[str, Any]:
     """
     path = folder / "experiment.resolved.yaml"
     _demand(path)
-    return dict(_flat(document.read(path).data))
+    return dict(flat(document.read(path).data))
 
 
 def settings_changed(before: dict[str, Any], after: dict[str, Any]) -> Iterator[str]:
@@ -48,7 +48,12 @@ def settings_changed(before: dict[str, Any], after: dict[str, Any]) -> Iterator[
     for key in dict.fromkeys((*before, *after)):
         old, new = (settings.get(key, "not there") for settings in (before, after))
         if old != new:
-            yield f"{key}: {old} → {new}"
+            yield f"{key}: {_short(old)} → {_short(new)}"
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _results(folder: Path) -> Table:
@@ -67,10 +72,11 @@ def _demand(path: Path) -> None:
         raise SpecError([Fault("--diff", 0, str(path), message)])
 
 
-def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+def flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield each value that is no mapping, with its dotted key."""
     if isinstance(value, dict):
         for key, item in value.items():
-            yield from _flat(item, f"{name}.{key}" if name else str(key))
+            yield from flat(item, f"{name}.{key}" if name else str(key))
     else:
         yield name, value
 

@@ -137,10 +137,11 @@ def _reason(work: Work, last: Mapping[str, Any], store: Store, digests: Digests)
         return "never run"
     if before["fingerprint"] == work.fingerprint:
         return "its artefact is damaged" if store.folder(work.fingerprint).exists() else "not finished"
-    return _few(list(_changes(before["ingredients"], dict(work.ingredients), digests)))
+    return few(list(_changes(before["ingredients"], dict(work.ingredients), digests)))
 
 
-def _few(texts: Sequence[str]) -> str:
+def few(texts: Sequence[str]) -> str:
+    """Return the first three of some texts in a line, and how many more there are."""
     return ", ".join(texts[:3]) + (f" and {len(texts) - 3} more" if len(texts) > 3 else "")
 
 
@@ -149,7 +150,7 @@ def _changes(before: Mapping[str, Any], now: Mapping[str, Any], digests: Digests
     yield from _differences(before["component"], now["component"], "")
     if before["code"] != now["code"]:
         modules = digests.changed_modules(before["code"], now["code"])
-        yield "code changed" + (f" ({_few(modules)})" if modules else "")
+        yield "code changed" + (f" ({few(modules)})" if modules else "")
     if before["files"] != now["files"]:
         yield "file changed"
     if before["backend"] != now["backend"]:

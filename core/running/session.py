@@ -10,28 +10,31 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
 from rich.console import Console
 
 from core import csv_files
 from core.artefacts import Examples, export_npz
 from core.cluster import Cluster
+from core.faults import SpecError
 from core.language.discovery import ROOT
 from core.language.experiment import Experiment
 from core.language.resolved import resolved
-from core.running import plan, provenance
+from core.running import outputs, plan, provenance
 from core.running.collect import Collection
+from core.running.diff import flat, settings_changed, settings_in
 from core.running.engine import engine
 from core.running.execute import Execution, Tally
 from core.running.graph import Graph
 from core.running.memory import Less
-from core.running.plan import Plan
+from core.running.plan import Plan, few
 from core.running.progress import Progress
 from core.running.results_folder import ResultsFolder
 from core.running.shard import Shard
 from core.running.terms import Terms
 from core.storage.digest import Digests, of_value
 from core.storage.history import Failures, last_run, write_last_run
-from core.storage.store import STORE, Store
+from core.storage.store import STORE, Damaged, Store
 
 FAILURE = ("stage", "label", "cause", "host", "seconds", "peak_memory", "log")
 """The columns of ``failures.csv``."""
@@ -53,12 +56,12 @@ class Session:
     """An experiment with its graph, its store and its folder of results."""
 
     experiment: Experiment
-    outputs: Path
+    root: Path
     options: Options = field(default_factory=Options)
 
     def __post_init__(self) -> None:
-        self.folder = self.outputs / self.experiment.name
-        self.store = Store(self.outputs / STORE)
+        self.folder = self.root / self.experiment.name
+        self.store = Store(self.root / STORE)
         self.digests = Digests(self.store.root / "digests.json")
         self.graph = Graph(self.experiment, self.digests)
         self.digests.code("core.running.session", plumbing=True)
@@ -80,8 +83,27 @@ class Session:
             retry=self.options.retry,
         )
 
+    def replaced(self) -> str:
+        """Return in a line which settings differ from those of the results that are in the folder; empty: none, or there are none."""
+        text = resolved(self.experiment)
+        try:
+            before, now = settings_in(self.folder), dict(flat(yaml.safe_load(text)))
+        except SpecError:
+            return ""
+        return few(list(settings_changed(before, now)))
+
     def run(self, plan: Plan, console: Console) -> Tally:
-        """Carry a plan out and write the report, of a run that is interrupted too."""
+        """Carry a plan out and write the report, of a run that is interrupted too.
+
+        Raises:
+            SpecError: there is something to write, and the folder of results or the store cannot be written to.
+        """
+        idle = not plan.having("run") and not plan.having("failed")
+        if idle and not outputs.is_writable(self.folder):
+            self.report(console)
+            return Tally()
+        for folder in (self.folder, self.store.root):
+            outputs.demand_writable(folder)
         write_last_run(self.folder, self.graph.works.values())
         started = time.time()
         tally = Tally()
@@ -107,25 +129,41 @@ class Session:
         finally:
             runner.close()
 
-    def export(self, folder: Path) -> Iterator[Path]:
-        """Write every generated set that is finished (of the stages in ``only``, if any) as .npz; yield the paths."""
-        from core.report.pictures import file_name
+    def export(self, folder: Path) -> Iterator[Path | Damaged]:
+        """Write every generated set that is finished (of the stages in ``only``, if any) as .npz.
+
+        Yields the path of each, or the damage of one that is not what was written.
+        """
+        from core.report.pictures import file_names
 
         folder.mkdir(parents=True, exist_ok=True)
-        for fingerprint, work in self.graph.works.items():
-            wanted = not self.options.only or work.stage in self.options.only
-            if work.section == "generate" and wanted and self.store.has(fingerprint):
-                path = folder / f"{file_name(work.label)}.npz"
-                export_npz(self.store.load(fingerprint, Examples), path)
-                yield path
+        works = {
+            fingerprint: work.label
+            for fingerprint, work in self.graph.works.items()
+            if work.section == "generate" and (not self.options.only or work.stage in self.options.only)
+        }
+        for fingerprint, name in zip(works, file_names(works.values()), strict=True):
+            if not self.store.folder(fingerprint).exists():
+                continue
+            try:
+                export_npz(self.store.load(fingerprint, Examples), folder / f"{name}.npz")
+            except Damaged as damage:
+                yield damage
+            else:
+                yield folder / f"{name}.npz"
 
     def report(
         self, console: Console, seconds: float | None = None, log: Callable[[str], None] = lambda text: None
     ) -> None:
-        """Write the results the store has now, unless the folder already shows exactly these; ``log`` takes the warnings."""
+        """Write the results the store has now, unless the folder already shows exactly these; ``log`` takes the warnings.
+
+        Raises:
+            SpecError: the folder cannot be written to.
+        """
         key, results = self._report_key(), ResultsFolder(self.folder)
         if results.is_current(key):
             return
+        outputs.demand_writable(self.folder)
         from core.report.write import write_report
 
         collection = Collection(self.experiment, self.graph, self.store)

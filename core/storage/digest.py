@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from core.files import opened, replace_file
+from core.files import is_full, opened, replace_file
 from core.litter import counts
 from core.storage import source_code
 
@@ -43,9 +43,13 @@ class Digests:
                 self._known = kept["known"]
 
     def remember(self) -> None:
-        """Write the memory, if anything was learnt."""
+        """Write the memory, if anything was learnt and the folder can be written to."""
         if self._changed:
-            replace_file(self._memory, json.dumps({"check": of_value(self._known), "known": self._known}))
+            try:
+                replace_file(self._memory, json.dumps({"check": of_value(self._known), "known": self._known}))
+            except OSError as error:
+                if is_full(error):
+                    raise
             self._changed = False
 
     def content(self, path: Path) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -82,7 +84,7 @@ def test_a_wrong_command_is_2(run: Run, arguments: tuple[str, ...], said: str) -
     [
         (("--seeds", "a"), "expected different whole numbers such as 1,2,3, received 'a'"),
         (("--seeds", "1,1"), "expected different whole numbers"),
-        (("--jobs", "0"), "expected a whole number of at least 1, received '0'"),
+        (("--jobs", "0"), "expected a whole number from 1 to 4096, received '0'"),
         (("--no-such",), "unrecognized arguments: --no-such"),
     ],
 )
@@ -329,3 +331,165 @@ def test_faults_go_to_the_error_stream(write: Write, outputs: Path) -> None:
     assert done.returncode == 2
     assert "unknown type 'shad'" in done.stderr
     assert done.stdout == ""
+
+
+# The manners of the command line: what it is started with, and what becomes of it meanwhile.
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--grace", "nan"), ("--grace", "-1"), ("--grace", "1e300"), ("--grace", "inf"), ("--grace", "x"), ("--jobs", "²"), ("--jobs", "9" * 5000),
+        ("--gpus", "-1"), ("--seeds", "1,"), ("--seeds", "1_0"), ("--seeds", "9" * 30), ("--seeds=-1",), ("--only", ","), ("--force", ""),
+        ("--see", "1"), ("--pla",), ("--retry",),
+    ],
+)  # fmt: skip
+def test_an_option_that_makes_no_sense_or_is_shortened_is_2(run: Run, write: Write, arguments: tuple[str, ...]) -> None:
+    with pytest.raises(SystemExit) as end:
+        run(write(PLAIN), *arguments)
+    assert end.value.code == 2
+
+
+def test_two_files_with_one_name_are_refused_before_anything_runs(run: Run, write: Write, outputs: Path) -> None:
+    first, second = write(PLAIN, "first.yaml"), write(PLAIN.replace("name: plain", "name: Plain"), "second.yaml")
+    code, said = run(first, second)
+    assert code == 2
+    assert f"{second}: name: 'Plain' names the results of {first}, too" in said
+    assert run(first, first, "--plan")[0] == 2
+    assert not (outputs / "plain").exists()
+
+
+def test_a_name_keeps_both_results_and_replacing_is_told(run: Run, write: Write, outputs: Path) -> None:
+    file = write(PLAIN)
+    assert "replaces" not in run(file)[1]
+    assert "replaces" not in run(file)[1]
+    code, said = run(file, "--seeds", "3", "--name", "third")
+    assert code == 0, said
+    assert "replaces" not in said
+    assert {path.name for path in outputs.iterdir()} == {".store", "plain", "third"}
+    for option in ("--plan", "--tables"):
+        said = run(file, "--seeds", "3", "--set", "datasets.grey.images=8", option)[1]
+        told = "holds the results of other settings, which a run replaces (seeds: [1, 2] → [3], datasets.grey.images: 6 → 8); --name"
+        assert told in said
+
+
+def test_a_name_is_of_one_file(run: Run, write: Write) -> None:
+    code, said = run(write(PLAIN, "a.yaml"), write(PLAIN, "b.yaml"), "--name", "c")
+    assert code == 2
+    assert "--name: names the results of one file, received 2" in said
+
+
+def test_a_chain_of_files_has_a_length(run: Run, write: Write) -> None:
+    for number in range(1500):
+        write(f"extends: {number + 1}.yaml\n", f"{number}.yaml")
+    file = write(PLAIN, "1500.yaml").with_name("0.yaml")
+    code, said = run(file, "--plan")
+    assert code == 2
+    assert "49.yaml:1: extends: 50 files extend each other one by one, and this is not the last" in said
+    assert run(file.with_name("1451.yaml"), "--plan")[0] == 0
+
+
+@pytest.mark.parametrize("place", ["a\x1b[31mb", "file", "file/below", "link"])
+@pytest.mark.parametrize("option", ["--plan", "--tables", "--seeds=1"])
+def test_a_folder_of_results_that_cannot_be_one_is_2(
+    write: Write, tmp_path: Path, place: str, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    from core.cli import main
+
+    code = main([str(write(PLAIN)), option, "--components", str(PARTS), "--outputs", str(tmp_path / place)])
+    said = capsys.readouterr()
+    assert code == 2
+    assert said.err.startswith("--outputs: ")
+    assert "\x1b" not in said.err
+
+
+@pytest.fixture
+def read_only(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Make every folder and file one that cannot be written to, for the superuser, too."""
+
+    def refuse(*arguments: object, **options: object) -> None:
+        raise PermissionError(13, "Permission denied", str(arguments[0]))
+
+    def read_only() -> None:
+        allowed = os.access
+        monkeypatch.setattr(os, "access", lambda path, mode, **o: not mode & os.W_OK and allowed(path, mode, **o))
+        for name in ("mkdir", "write_bytes", "write_text", "touch", "rename", "unlink"):
+            monkeypatch.setattr(Path, name, refuse)
+        monkeypatch.setattr("logging.FileHandler._open", refuse)
+
+    return read_only
+
+
+def test_what_is_there_is_shown_where_nothing_can_be_written(
+    run: Run, write: Write, read_only: Callable[[], None]
+) -> None:
+    file, changed = write(PLAIN), write(PLAIN.replace("[1, 2]", "[1, 2, 3]"), "changed.yaml")
+    assert run(file)[0] == 0
+    read_only()
+    assert run(file, "--plan")[0] == 0
+    code, said = run(file)
+    assert (code, "10 cached" in said) == (0, True), said
+    assert run(file, "--tables")[0] == 0
+    assert run(changed, "--plan")[0] == 0
+    for option in ("--tables", "--seeds=7"):
+        code, said = run(changed, option)
+        assert code == 2
+        assert "cannot be written to; name another folder" in said
+
+
+def test_a_set_that_is_damaged_is_not_exported_and_the_others_are(run: Run, write: Write, tmp_path: Path) -> None:
+    file = write(PLAIN)
+    run(file)
+    places = json.loads((tmp_path / "outputs" / "plain" / "provenance.json").read_text(encoding="utf-8"))["store"]
+    damaged = tmp_path / "outputs" / ".store" / places["lighter.test by=0.1"] / "x.npy"
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
+    code, said = run(file, "--export", tmp_path / "sets")
+    assert code == 1
+    assert "x.npy has changed since it was written; not exported" in said
+    assert said.count("wrote ") == len(list((tmp_path / "sets").iterdir())) > 0
+
+
+def test_control_characters_of_a_file_do_not_reach_the_terminal(run: Run, write: Write) -> None:
+    text = PLAIN.replace("description", "d").replace("by: [0.1, 0.2]", r'by: ["\x1b[31m[red]", 0.2]')
+    code, said = run(write(text.replace("grey:", r'"gr\x9bey":', 1)), "--plan")
+    assert code == 2
+    assert r"gr\x9bey" in said
+    assert not set("\x1b\x9b") & set(said)
+
+
+def test_a_folder_that_cannot_be_read_is_named(run: Run, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    (write(PLAIN).parent / "outputs" / ".store").mkdir(parents=True)
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    code, said = run(write(PLAIN), "--plan")
+    assert code == 2
+    assert "/.store: Permission denied; make it readable" in said
+
+
+def in_a_shell(line: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the program in a line of shell, where ``$temper`` stands for it."""
+    return subprocess.run(
+        ["bash", "-c", line], capture_output=True, text=True, timeout=120, check=False, cwd=ROOT,
+        env=os.environ | {"temper": f"{sys.executable} {ROOT / 'runner.py'}"} | environment,
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("line", "code", "error"),
+    [
+        ("$temper --list | head -1 >/dev/null; exit ${PIPESTATUS[0]}", 0, ""),
+        ("$temper --list >&-", 0, ""),
+        ("$temper --list >&- <&-", 0, ""),
+        ("$temper --list >/dev/full", 3, "standard output cannot be written: No space left on device\n"),
+        ("ulimit -n 16; $temper --list", 2, "environment: only 16 files may be open at once; raise the limit: ulimit -n 1024\n"),
+        ("LC_ALL=C PYTHONIOENCODING=ascii $temper --describe pgd; LC_ALL=C PYTHONIOENCODING=ascii $temper --help", 0, ""),
+    ],
+)  # fmt: skip
+def test_the_program_takes_the_streams_it_is_given(line: str, code: int, error: str) -> None:
+    done = in_a_shell(line)
+    assert (done.returncode, done.stderr) == (code, error)

@@ -1,0 +1,51 @@
+"""Signals: what asks a run to stop, and what ends it at once."""
+
+from __future__ import annotations
+
+import _thread
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from core import stop
+from core.storage.ledger import excuse
+
+_WARNINGS = ("SIGTERM", "SIGHUP", "SIGUSR1")  # Windows has one of them
+_NOW = 130
+
+
+@contextmanager
+def warnings_heeded(grace: float) -> Iterator[None]:
+    """Let a warning stop the run where it can go on later; a second one, or ``grace`` seconds, at once.
+
+    A signal that the process was started to ignore, as ``nohup`` does, stays ignored.
+    """
+    last = threading.Timer(grace, _thread.interrupt_main)
+    last.daemon = True
+
+    def warned(number: int, frame: FrameType | None) -> None:
+        if stop.requested():
+            raise KeyboardInterrupt
+        stop.request()
+        excuse()
+        last.start()
+
+    stop.withdraw()
+    numbers = [getattr(signal, name) for name in _WARNINGS if hasattr(signal, name)]
+    heeded = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
+    before = [signal.signal(number, warned) for number in heeded]
+    try:
+        yield
+    finally:
+        last.cancel()
+        for number, handler in zip(heeded, before, strict=True):
+            signal.signal(number, handler)
+
+
+def end_at_once_on_interrupt() -> None:
+    """From now on, when all that is kept is kept, Ctrl-C ends the process without another word."""
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        signal.signal(signal.SIGINT, lambda number, frame: os._exit(_NOW))

@@ -1,0 +1,124 @@
+"""The terminal: what a user is shown holds no control characters of the user's files, and a stream that is gone ends no run."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import re
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import IO, Any
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+from rich.text import Text
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_PLAIN = str.maketrans({"→": "->", "±": "+/-", "–": "-", "…": "...", "≥": ">=", "≤": "<=", "∞": "inf"})
+_GONE = (errno.EPIPE, errno.EIO)
+"""What writing to a pipe that nobody reads any more, or to a terminal that was closed, fails with."""
+
+
+def visible(text: str) -> str:
+    r"""Return a text with characters that steer a terminal written out: an escape character as ``\x1b``."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+class Stream:
+    """A standard stream that takes whatever is written to it; ``lost`` says why the rest went nowhere, if it did.
+
+    A stream that is closed, and a pipe that nobody reads any more, lose nothing that anybody wants to see.
+    """
+
+    def __init__(self, stream: IO[str] | None) -> None:
+        self._stream = stream
+        self.lost = ""
+        self.encoding = getattr(stream, "encoding", None) or "utf-8"
+
+    def write(self, text: str) -> int:
+        """Write text; what the encoding does not have is written plainly, or as an escape."""
+        if not self._has(text):
+            text = text.translate(_PLAIN).encode(self.encoding, "backslashreplace").decode(self.encoding)
+        self._try(lambda stream: stream.write(text))
+        return len(text)
+
+    def write_path_bytes(self, text: str) -> None:
+        """Write text that names files, with the very bytes of the names, whatever the stream's encoding."""
+
+        def write(stream: Any) -> None:
+            stream.flush()
+            stream.buffer.write(os.fsencode(text))
+
+        self._try(write)
+
+    def flush(self) -> None:
+        self._try(lambda stream: stream.flush())
+
+    def isatty(self) -> bool:
+        return self._stream is not None and self._stream.isatty()
+
+    def fileno(self) -> int:
+        if self._stream is None:
+            raise OSError(errno.EBADF, "the stream is closed")
+        return self._stream.fileno()
+
+    def _has(self, text: str) -> bool:
+        try:
+            text.encode(self.encoding)
+        except UnicodeEncodeError:
+            return False
+        return True
+
+    def _try(self, act: Any) -> None:
+        if self._stream is None:
+            return
+        try:
+            act(self._stream)
+        except (OSError, ValueError) as error:  # ValueError: it was closed
+            if isinstance(error, OSError) and error.errno not in _GONE:
+                self.lost = str(error.strerror)
+            self._give_up(self._stream)
+
+    def _give_up(self, stream: IO[str]) -> None:
+        self._stream = None
+        # What the stream still holds must go somewhere when the interpreter ends.
+        with suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
+
+
+class Terminal(Console):
+    """A console that shows text as it is: no markup, and control characters written out."""
+
+    def __init__(self, stream: Stream, **options: Any) -> None:
+        super().__init__(file=stream, markup=False, highlight=False, emoji=False, **options)  # type: ignore[arg-type]
+        self.stream = stream
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(visible(text), **options)  # before its width is measured
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=visible(segment.text))
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser of a command line whose messages are shown as everything else is, and that takes no shortened options."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        stream = Stream(file or sys.stderr)
+        stream.write(visible(message))
+        stream.flush()
+
+
+def occupy_closed_streams() -> None:
+    """Open what stands for a closed standard stream, so that no file of ours takes its number and gets what others print."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(number)
