@@ -36,7 +36,10 @@ LEAST_FILES = 64
 def program(arguments: Sequence[str]) -> int:
     """Run the program as the whole of a process (``main``)."""
     occupy_closed_streams()
-    code = main(arguments)
+    try:
+        code = main(arguments)
+    except KeyboardInterrupt:  # a second one, while the first was being told
+        code = INTERRUPTED
     end_at_once_on_interrupt()
     return code
 

@@ -99,7 +99,7 @@ def test_a_killed_training_ends_with_the_same_numbers(write: Write, tmp_path: Pa
     assert tables(tmp_path / "killed" / "chain") == tables(tmp_path / "whole" / "chain")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_stops_cleanly_and_says_how_to_resume(chain: Path, tmp_path: Path, number: signal.Signals) -> None:
     process = start(chain, *options(tmp_path / "outputs", "--set", "generate.d.seconds=30"))
     deadline = time.monotonic() + 240
@@ -113,6 +113,24 @@ def test_a_signal_stops_cleanly_and_says_how_to_resume(chain: Path, tmp_path: Pa
     assert "Traceback" not in said
     assert (tmp_path / "outputs" / "chain" / "shade.csv").exists()
     assert "0 failed" in finish(chain, tmp_path / "outputs")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pause", [0.0, 0.1])
+def test_interrupts_one_after_another_end_the_run_without_a_traceback(
+    chain: Path, tmp_path: Path, pause: float
+) -> None:
+    process = start(chain, *options(tmp_path / "outputs", "--set", "generate.d.seconds=30"))
+    deadline = time.monotonic() + 240
+    while not (tmp_path / "count").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    for _ in range(4):
+        process.send_signal(signal.SIGINT)
+        time.sleep(pause)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode in (130, -signal.SIGINT), said  # the last may find the interpreter gone
+    assert "Traceback" not in said
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
