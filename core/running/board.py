@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from core.running.graph import Work
+from core.running.remaining import Remaining, Running
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,8 @@ class Board:
         self._rows: dict[str, Row] = {}
         self._left: dict[str, str] = {}
         self._estimates: Mapping[str, float | None] = {}
-        self._known = 0.0
-        self._unknown: Counter[str] = Counter()
-        self._took: dict[str, tuple[int, float]] = {}
+        self._remaining = Remaining()
+        self._began: float | None = None
         self._workers = 1
         self.total = self.ended = self.failed = 0
 
@@ -91,6 +90,7 @@ class Board:
         """Take down that a work was handed over."""
         with self._lock:
             self._rows[work.fingerprint] = Row(work.label, self.clock())
+            self._began = self.clock() if self._began is None else self._began
 
     def began(self, fingerprint: str, where: str) -> str | None:
         """Take down which worker makes a work, from now on; return its label, ``None`` if it is under way no more."""
@@ -117,8 +117,7 @@ class Board:
                 self.ended += 1
                 self.failed += failed
             if took is not None and not failed:
-                count, seconds = self._took.get(work.component.tag, (0, 0.0))
-                self._took[work.component.tag] = count + 1, seconds + took
+                self._remaining.ended(work.component.tag, self._estimates.get(work.fingerprint), took)
             return took
 
     def stop(self, work: Work) -> float | None:
@@ -144,27 +143,27 @@ class Board:
             )
 
     def left(self) -> float | None:
-        """Return the seconds until all is done, as far as works of the same kind tell; ``None`` if they do not.
-
-        Works that were never timed are taken to be as long as those of their type, or of all types, were in this run.
-        """
+        """Return the seconds until all is done; ``None`` while too little is known of the works that are left."""
         with self._lock:
-            if not self._left:
-                return None
-            count, seconds = (
-                (sum(column) for column in zip(*self._took.values(), strict=True)) if self._took else (0, 0.0)
-            )
-            total = self._known
-            for tag, number in self._unknown.items():
-                if number and not count:
-                    return None
-                own = self._took.get(tag, (count, seconds))
-                total += number * own[1] / max(1, own[0])
             now = self.clock()
-            begun = [row for row in self._rows.values() if row.where]
-            total -= sum(row.passed(now) for row in begun)
-            shares = min(len(begun) or self._workers, len(self._left))
-            return max([0.0, total / shares, *(row.left(now) or 0.0 for row in begun)])
+            begun = {fingerprint: row for fingerprint, row in self._rows.items() if row.where}
+            rows = [
+                Running(self._left[f], self._estimates.get(f), row.passed(now), row.left(now))
+                for f, row in begun.items()
+                if f in self._left
+            ]
+            seconds = self._remaining.seconds(rows) if self._left else None
+            if seconds is None:
+                return None
+            return max([seconds / self._pace(rows, now), *(row.left or 0.0 for row in rows)])
+
+    def _pace(self, rows: Sequence[Running], now: float) -> float:
+        """Return the seconds of work that are done in a second: by what was done so far, within what the workers could do."""
+        shares = max(1, min(len(rows) or self._workers, len(self._left)))
+        if self._began is None or now <= self._began:
+            return shares
+        seen = (self._remaining.worked + sum(row.passed for row in rows)) / (now - self._began)
+        return min(max(seen, shares / 2), shares)
 
     def _count(self, fingerprint: str, tag: str, change: int) -> None:
         """Count a work among those that are left, or no more."""
@@ -172,6 +171,4 @@ class Board:
             self._left[fingerprint] = tag
         else:
             del self._left[fingerprint]
-        seconds = self._estimates.get(fingerprint)
-        self._unknown[tag] += change * (seconds is None)
-        self._known += change * (seconds or 0.0)
+        self._remaining.add(tag, self._estimates.get(fingerprint), change)

@@ -92,7 +92,6 @@ class Execution:
         try:
             while self._agenda and not stop.requested():
                 self._submit_ready()
-                self._progress.look()
                 if self._running:
                     outcome = self._engine.next(POLL)
                     if outcome is not None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -16,8 +18,10 @@ from core.running.duration import duration
 from core.running.graph import Work
 from core.running.live import drawn, summary
 
-EVERY = 10.0
-"""Seconds between two looks at what is under way where there is no terminal."""
+FIRST, LONGEST = 10.0, 60.0
+"""Seconds until a work that is under way is told of where there is no terminal, and the longest until it is told of again."""
+TICK = 1.0
+"""Seconds between two looks at whether something is to be told."""
 LINES = 5
 """Works that such a look names."""
 ROWS = 20
@@ -42,19 +46,31 @@ class Progress:
         self._log_file = logging.Logger(str(log))
         self._log_file.addHandler(self._handler)
         self._board = Board()
-        self._looked = self._board.clock()
+        self._looked, self._gap = self._board.clock(), FIRST
+        self._looking = threading.Lock()
+        self._ended = threading.Event()
         self._live = Live(console=console, get_renderable=self._drawn, transient=True)
 
     def __enter__(self) -> Progress:
         if self._console.is_terminal:
             self._live.start()
+        else:
+            # A stage may hold the main thread for minutes.
+            threading.Thread(target=self._beat, daemon=True, name="heartbeat").start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._ended.set()
         self._live.stop()
-        self._handler.close()
+        with self._looking:
+            self._handler.close()
+
+    def _beat(self) -> None:
+        while not self._ended.wait(TICK):
+            with suppress(OSError):  # a full disk ends the run where the next work is told of
+                self.look()
 
     def say(self, text: str, style: str = "") -> None:
         """Tell the user something, and log it."""
@@ -82,27 +98,36 @@ class Progress:
     def began(self, fingerprint: str, where: str) -> None:
         """Show which worker makes an artefact."""
         label = self._board.began(fingerprint, where)
+        self._gap = FIRST
         if label is not None:
             self._log_file.info("%s is on %s", label, where)
 
     def report(self, fingerprint: str, done: int, total: int, unit: str) -> None:
         """Show how far a work is."""
         self._board.report(fingerprint, done, total, unit)
-        self.look()
 
     def look(self) -> None:
-        """Without a terminal, say now and then what is under way; however many works that are, in a few lines."""
-        now = self._board.clock()
-        if self._console.is_terminal or now - self._looked < EVERY:
-            return
-        self._looked = now
-        sight = self._board.sight(LINES)
-        for row in sight.rows:
-            self.say(_said(row, now))
-        if sight.hidden:
-            self.say(f"and {sight.hidden:,} more")
-        if sight.running > 1:
-            self.say(summary(sight))
+        """Without a terminal, say now and then what is under way for long; however many works that are, in a few lines.
+
+        A work is told of after ``FIRST`` seconds, and again after twice as long each time, up to ``LONGEST``.
+        """
+        with self._looking:
+            now = self._board.clock()
+            if self._console.is_terminal or self._ended.is_set() or now - self._looked < self._gap:
+                return
+            sight = self._board.sight(LINES)
+            under_way = [row for row in sight.rows if row.where]
+            rows = [row for row in under_way if row.passed(now) >= FIRST]
+            if not rows and (under_way or not sight.waiting):
+                return
+            # What has begun of late is told of soon.
+            self._looked, self._gap = now, FIRST if len(rows) < len(under_way) else min(2 * self._gap, LONGEST)
+            for row in rows:
+                self.say(_said(row, now))
+            if sight.hidden:
+                self.say(f"and {sight.hidden:,} more")
+            if sight.running != 1:
+                self.say(summary(sight))
 
     def finish(self, work: Work) -> None:
         """Show that a work is done."""

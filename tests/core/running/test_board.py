@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -96,15 +98,17 @@ def test_what_is_left_is_told_by_what_was_seen_of_the_same_type(board: Board, wo
     begin(board, grey)
     clock.now += 2
     assert board.end(grey[0]) == 2
-    assert board.left() == 16 * 2 / 4  # nothing else is known, and four workers are there
+    assert board.left() is None  # of the sixteen others nothing is known
     begin(board, ones[:2])
     clock.now += 6
     board.end(ones[0])
     board.end(ones[1])
-    assert board.left() == (6 * 6 + 8 * (2 + 6 + 6) / 3) / 4
+    assert board.left() is None
     begin(board, twos[:2])
     clock.now += 3
-    assert board.left() == pytest.approx((6 * 6 + 8 * 14 / 3 - 2 * 3) / 2)
+    board.end(twos[0])
+    # Six of six seconds, six of three, and one that has had its three seconds and gets a fifth of them more.
+    assert board.left() == pytest.approx(6 * 6 + 6 * 3 + 0.2 * 3)
 
 
 def test_what_is_left_takes_no_less_than_the_longest_work(board: Board, works: list[Work], clock: Clock) -> None:
@@ -186,7 +190,72 @@ def test_without_a_terminal_many_works_are_told_in_few_lines(
                 told.report(work.fingerprint, int(clock.now - 1000), 100, "images")
             told.look()
     lines = str(console.file.getvalue()).splitlines()  # type: ignore[attr-defined]
-    assert len(lines) == 5 * (progress.LINES + 2)
-    assert lines[-7].endswith("one.test seed=1 on n0:1: 50/100 images, for 50 s, about 50 s left")
+    assert len(lines) == 2 * (progress.LINES + 2)  # after 10 seconds, and after 20 more
+    assert lines[-7].endswith("one.test seed=1 on n0:1: 30/100 images, for 30 s, about 1 min 10 s left")
     assert lines[-2].endswith("and 3 more")
     assert "0 of 17 done, 8 under way on 8 workers, 9 waiting" in lines[-1]
+
+
+@pytest.fixture
+def told(clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Progress]:
+    """What tells a stream without a terminal how a run goes; it looks when it is asked to."""
+    monkeypatch.setattr(progress, "Board", lambda: Board(clock))
+    monkeypatch.setattr(progress, "TICK", 1e6)
+    with Progress(Console(file=io.StringIO(), width=200), tmp_path / "log.txt") as told:
+        yield told
+
+
+def moments(told: Progress, clock: Clock, seconds: int) -> list[int]:
+    """Return after how many seconds something was said."""
+    said, start, stream = [], clock.now, told._console.file
+    for _ in range(seconds):
+        clock.now += 1
+        before = stream.getvalue()  # type: ignore[attr-defined]
+        told.look()
+        if stream.getvalue() != before:  # type: ignore[attr-defined]
+            said.append(int(clock.now - start))
+    return said
+
+
+def test_a_stage_that_reports_nothing_is_told_of_all_the_same(told: Progress, works: list[Work], clock: Clock) -> None:
+    told.begin(works, {}, 1)
+    told.start(works[0])
+    told.began(works[0].fingerprint, "here")
+    assert moments(told, clock, 400) == [10, 30, 70, 130, 190, 250, 310, 370]
+    assert "grey on here, for 6 min 10 s" in (told._console.file.getvalue())  # type: ignore[attr-defined]
+    told.finish(works[0])
+    told.start(works[1])
+    told.began(works[1].fingerprint, "here")
+    assert moments(told, clock, 35) == [10, 30]  # the next one is told of as soon
+
+
+def test_one_that_begins_while_another_runs_is_told_of_soon(told: Progress, works: list[Work], clock: Clock) -> None:
+    told.begin(works, {}, 2)
+    for number, work in enumerate(works[:2]):
+        told.start(work)
+        told.began(work.fingerprint, f"n{number}")
+        said = moments(told, clock, 75)
+        assert said[0] <= 2 * progress.FIRST
+        assert max(after - before for before, after in pairwise([0, *said])) <= progress.LONGEST
+
+
+def test_works_that_no_worker_comes_for_are_told_of(told: Progress, works: list[Work], clock: Clock) -> None:
+    told.begin(works, {}, 2)
+    told.start(works[0])
+    assert moments(told, clock, 35) == [10, 30]
+    assert "0 of 17 done, 17 waiting" in told._console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_a_stage_that_holds_the_main_thread_is_told_of(
+    works: list[Work], clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "Board", lambda: Board(clock))
+    monkeypatch.setattr(progress, "TICK", 0.001)
+    said = threading.Event()
+    with Progress(Console(file=io.StringIO(), width=200), tmp_path / "log.txt") as told:
+        monkeypatch.setattr(told, "say", lambda text: said.set())
+        told.begin(works, {}, 1)
+        told.start(works[0])
+        told.began(works[0].fingerprint, "here")
+        clock.now += 11
+        assert said.wait(60)
