@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from core.faults import StageError
+from core.files import read_bytes
 
 Cell = str | int | float | bool | None
 Kind = Literal["text", "int", "float", "bool"]
+LIMIT = 2**30
+"""Bytes of the largest file that is read."""
 SEPARATORS = (",", ";", "\t")
 """What separates cells: the comma, and what spreadsheets write where the comma is the decimal mark, or as text."""
 _NUMBER = r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?|[-+]?(inf|nan|∞)"
@@ -67,8 +70,13 @@ def text(rows: Iterable[Sequence[Cell]]) -> str:
 
 
 def encoded(rows: Iterable[Sequence[Cell]]) -> bytes:
-    """Return the content of a CSV file: UTF-8 with a byte order mark, without which Excel reads ``±`` as ``Â±``."""
-    return text(rows).encode("utf-8-sig")
+    """Return the content of a CSV file in UTF-8.
+
+    It begins with a byte order mark where it has characters beyond ASCII: without the mark Excel reads ``±`` as ``Â±``; pandas
+    takes it off.
+    """
+    content = text(rows)
+    return content.encode("ascii" if content.isascii() else "utf-8-sig")
 
 
 def read(path: Path, columns: Mapping[str, Column]) -> Table:
@@ -145,9 +153,9 @@ def _unescaped(cell: str) -> str:
 
 def _decoded(path: Path) -> str:
     try:
-        data = path.read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a path with a NUL character
-        raise CsvFault(path, 0, f"expected a .csv file, received one that cannot be read ({error})") from None
+        data = read_bytes(path, LIMIT)
+    except StageError as error:
+        raise CsvFault(path, 0, str(error).removeprefix(f"{path}: ")) from None
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -127,7 +127,7 @@ def test_a_file_that_is_something_else_is_a_fault_at_its_line(tmp_path: Path, co
 def test_a_file_that_is_not_there_is_a_fault(tmp_path: Path) -> None:
     with pytest.raises(CsvFault, match="cannot be read"):
         read(tmp_path / "none.csv", {})
-    with pytest.raises(CsvFault, match="cannot be read"):
+    with pytest.raises(CsvFault, match="expected a regular file"):
         read(tmp_path, {})
 
 

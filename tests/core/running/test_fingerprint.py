@@ -280,6 +280,7 @@ def test_code_that_is_not_imported_does_not_count(user: Path, fingerprint: Calla
 VOCABULARY = {
     "core", "core.artefacts", "core.backend", "core.classifier", "core.component", "core.networks",
     "core.networks.copies", "core.networks.finite", "core.networks.gradients", "core.networks.log_probabilities",
+    "core.networks.operations",
     "core.networks.programs", "core.networks.rewire", "core.statistics", "core.threads",
 }  # fmt: skip
 STAGES = VOCABULARY | {"core.families", "core.run", "core.stage"}
