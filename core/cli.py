@@ -9,21 +9,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from core import backend, stop
+from core import backend, stop, workers
 from core.arguments import parser
 from core.cluster import Cluster
 from core.faults import Fault, SpecError, TooLittleLearnt, nearest
 from core.files import is_full, open_files_allowed, unusable
 from core.interruption import end_at_once_on_interrupt, warnings_heeded
-from core.language import cluster_file, compose, schema, spec
+from core.language import compose, schema, spec
 from core.language.describe import description, explanation, failure_lines, listing, plan_lines
 from core.language.discovery import ROOT, Catalogue, discover
 from core.language.experiment import Experiment
 from core.running import outputs
 from core.running.engine import NoWorkers, Unreachable
-from core.running.premises import premises
 from core.running.session import Options, Session
-from core.storage.store import STORE, Damaged
+from core.storage.store import Damaged
 from core.terminal import Stream, Terminal, occupy_closed_streams
 
 DONE, FAILED, WRONG, FULL, WITHOUT_WORKERS, INTERRUPTED = 0, 1, 2, 3, 4, 130
@@ -137,7 +136,7 @@ def _experiments(options: argparse.Namespace, catalogue: Catalogue, out: Termina
         backend.name()
     except ValueError as wrong:
         raise SpecError.at("environment", 0, str(wrong)) from None
-    cluster = _cluster(options, catalogue)
+    cluster = workers.chosen(options, catalogue)
     if options.name and len(options.files) > 1:
         raise SpecError.at(
             "--name", 0, f"names the results of one file, received {len(options.files)}; run them one by one"
@@ -155,77 +154,13 @@ def _experiments(options: argparse.Namespace, catalogue: Catalogue, out: Termina
         except SpecError as wrong:
             faults.extend(wrong.faults)
     faults.extend(_namesakes([session.experiment for session in sessions], read))
-    faults.extend(_misfits([session.experiment for session in sessions], read, cluster))
+    faults.extend(workers.misfits([session.experiment for session in sessions], read, cluster))
     if faults:
         raise SpecError(faults)
     if options.job_script:
-        out.stream.write_path_bytes(_job_script(options, catalogue))
+        out.stream.write_path_bytes(workers.job_script(options, catalogue))
         return DONE
     return max(_experiment(session, options, out) for session in sessions)
-
-
-def _cluster(options: argparse.Namespace, catalogue: Catalogue) -> Cluster | None:
-    """Return where the workers live; ``None``: there are none beside the runner itself."""
-    if options.on:
-        path = _named_cluster(options.on)
-        cluster = cluster_file.load(path, catalogue)
-        if why := cluster.unavailable():
-            raise SpecError.at(str(path), 0, why)
-        return cluster
-    if options.jobs == 1 and not options.gpus:
-        return None
-    local = catalogue.of(Cluster)["local"](workers=options.jobs, gpus=options.gpus)  # type: ignore[call-arg]
-    faults = [Fault("--gpus", 0, "", message) for _, message in local.check()]
-    if faults:
-        raise SpecError(faults)
-    assert isinstance(local, Cluster)
-    return local
-
-
-def _namesakes(experiments: Sequence[Experiment], files: Sequence[Path]) -> Iterator[Fault]:
-    """Yield the faults of experiments whose results would replace each other's."""
-    first: dict[str, Path] = {}
-    for experiment, file in zip(experiments, files, strict=True):
-        # Some file systems take capital letters for small ones.
-        other = first.setdefault(experiment.name.lower(), file)
-        if other is not file:
-            yield Fault(
-                str(file), 0, "name", f"'{experiment.name}' names the results of {other}, too, which these would replace; give each "
-                "file a name of its own"
-            )  # fmt: skip
-
-
-def _misfits(experiments: Sequence[Experiment], files: Sequence[Path], cluster: Cluster | None) -> Iterator[Fault]:
-    """Yield the faults of experiments whose threads the workers cannot have."""
-    for experiment, file in zip(experiments, files, strict=False):
-        wanted = experiment.threads
-        if cluster is None and wanted != experiments[0].threads:
-            yield Fault(
-                str(file), 0, "threads", f"one process computes on {experiments[0].threads} threads for {files[0]} and cannot "
-                f"change to {wanted}; run the files one by one, or with --jobs 2"
-            )  # fmt: skip
-        if cluster is not None and cluster.processors is not None and cluster.processors < wanted:
-            yield Fault(
-                str(file), 0, "threads", f"{wanted} are more than the {cluster.processors} cores of each job; raise `cores` in "
-                "the cluster file"
-            )  # fmt: skip
-
-
-def _job_script(options: argparse.Namespace, catalogue: Catalogue) -> str:
-    cluster = cluster_file.load(_named_cluster(options.job_script), catalogue)
-    arguments: list[str] = options.command
-    place = next(i for i, argument in enumerate(arguments) if argument.startswith("--job-script"))
-    rest = arguments[:place] + arguments[place + 1 + (arguments[place] == "--job-script") :]
-    script = cluster.array_job([str(ROOT / "runner.py"), *rest], premises(options.outputs / STORE))
-    if script is None:
-        raise SpecError.at(options.job_script, 0, f"type '{cluster.tag}' has no jobs; name a file of a batch system")
-    return script
-
-
-def _named_cluster(text: str) -> Path:
-    """Return the path of a cluster file; ``slurm`` is the one that is called so."""
-    path = Path(text)
-    return path if path.suffix or path.exists() else ROOT / "clusters" / f"{text}.yaml"
 
 
 def _experiment(session: Session, options: argparse.Namespace, out: Terminal) -> int:
@@ -276,6 +211,19 @@ def _excused(experiment: Experiment, failures: Iterable[Mapping[str, Any]]) -> i
     """Return how many failures are to be expected of the tiny models of a smoke run."""
     expected = f"{TooLittleLearnt.__name__}: "
     return sum(str(record["cause"]).startswith(expected) for record in failures) if experiment.smoke else 0
+
+
+def _namesakes(experiments: Sequence[Experiment], files: Sequence[Path]) -> Iterator[Fault]:
+    """Yield the faults of experiments whose results would replace each other's."""
+    first: dict[str, Path] = {}
+    for experiment, file in zip(experiments, files, strict=True):
+        # Some file systems take capital letters for small ones.
+        other = first.setdefault(experiment.name.lower(), file)
+        if other is not file:
+            yield Fault(
+                str(file), 0, "name", f"'{experiment.name}' names the results of {other}, too, which these would replace; give each "
+                "file a name of its own"
+            )  # fmt: skip
 
 
 def _options(options: argparse.Namespace, cluster: Cluster | None) -> Options:

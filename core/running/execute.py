@@ -23,6 +23,7 @@ from core.running.plan import Plan
 from core.running.progress import Progress
 from core.running.shard import Shard
 from core.running.task import Outcome, Task
+from core.running.waiting import Waiting
 from core.stage import Stage
 from core.storage.history import Failures, Timings
 from core.storage.lease import LEASES, Leases
@@ -68,6 +69,7 @@ class Execution:
         self._engine, self._progress, self._catalogue = engine, progress, catalogue
         self._failures, self._timings = Failures(store.root), Timings(store.root)
         self._leases = Leases(store.root / LEASES)
+        self._waiting = Waiting(self._leases)
         self._run = SHARDS if shard else uuid.uuid4().hex
         self._works = [step.work for step in plan.having("run")]
         self._agenda = Agenda(shard.order(self._works) if shard else self._works)
@@ -99,6 +101,7 @@ class Execution:
                 elif not self._agenda.waits:
                     break
                 else:
+                    self._waiting.tell(self._progress.say)
                     time.sleep(POLL)
         finally:
             self._leases.close()
@@ -116,8 +119,11 @@ class Execution:
         while self._running < self._engine.slots and (work := self._agenda.take()) is not None:
             fingerprint = work.fingerprint
             if not self._leases.acquire(fingerprint):
+                self._waiting.add(work)
                 self._agenda.give_back(fingerprint, delay=ELSEWHERE)
-            elif self._made_meanwhile(work):
+                continue
+            self._waiting.discard(work)
+            if self._made_meanwhile(work):
                 self._leases.release(fingerprint)
                 self._close(work)
             elif (record := self._failures.get(fingerprint)) is not None:
