@@ -40,6 +40,17 @@ def chain(write: Write, tmp_path: Path) -> Path:
     return write(CHAIN.replace("COUNTER", str(tmp_path / "count")))
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, bytes], float]:
+    """The tables of the chain that nothing disturbs, and the seconds they take."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    file = folder / "experiment.yaml"
+    file.write_text(CHAIN.replace("COUNTER", str(folder / "count")), encoding="utf-8")
+    started = time.monotonic()
+    finish(file, folder)
+    return tables(folder / "chain"), time.monotonic() - started
+
+
 def options(outputs: Path, *more: str) -> list[str | Path]:
     return ["--components", PARTS, "--outputs", outputs, *more]
 
@@ -52,10 +63,10 @@ def finish(file: Path, outputs: Path, *more: str) -> str:
 
 
 @pytest.mark.parametrize("kills", [4, pytest.param(12, marks=pytest.mark.long)])
-def test_kill_at_random_moments_then_resume(chain: Path, tmp_path: Path, kills: int) -> None:
-    started = time.monotonic()
-    finish(chain, tmp_path / "whole")
-    seconds = time.monotonic() - started
+def test_kill_at_random_moments_then_resume(
+    chain: Path, undisturbed: tuple[dict[str, bytes], float], tmp_path: Path, kills: int
+) -> None:
+    expected, seconds = undisturbed
     rng = random.Random(1)
     killed = 0
     for _ in range(kills):
@@ -68,7 +79,7 @@ def test_kill_at_random_moments_then_resume(chain: Path, tmp_path: Path, kills: 
         process.communicate(timeout=60)
     finish(chain, tmp_path / "killed")
     assert killed >= kills / 3
-    assert tables(tmp_path / "killed" / "chain") == tables(tmp_path / "whole" / "chain")
+    assert tables(tmp_path / "killed" / "chain") == expected
     assert not list((tmp_path / "killed" / ".store" / ".leases").glob("[0-9a-f]*"))
 
 
@@ -134,21 +145,21 @@ def test_interrupts_one_after_another_end_the_run_without_a_traceback(
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
-def test_two_runners_share_the_work(chain: Path, tmp_path: Path, jobs: str) -> None:
+def test_two_runners_share_the_work(
+    chain: Path, undisturbed: tuple[dict[str, bytes], float], tmp_path: Path, jobs: str
+) -> None:
     runners = [start(chain, *options(tmp_path / "outputs", "--jobs", jobs)) for _ in range(2)]
     for runner in runners:
         said, _ = runner.communicate(timeout=300)
         assert runner.returncode == 0, said
     done = (tmp_path / "count").read_text(encoding="utf-8").splitlines()
     assert len(done) == WORKS
-    finish(chain, tmp_path / "alone")
-    assert tables(tmp_path / "outputs" / "chain") == tables(tmp_path / "alone" / "chain")
+    assert tables(tmp_path / "outputs" / "chain") == undisturbed[0]
 
 
-def test_workers_make_the_same_tables(chain: Path, tmp_path: Path) -> None:
-    finish(chain, tmp_path / "one")
+def test_workers_make_the_same_tables(chain: Path, undisturbed: tuple[dict[str, bytes], float], tmp_path: Path) -> None:
     finish(chain, tmp_path / "three", "--jobs", "3")
-    assert tables(tmp_path / "three" / "chain") == tables(tmp_path / "one" / "chain")
+    assert tables(tmp_path / "three" / "chain") == undisturbed[0]
 
 
 def failures(results: Path) -> list[dict[str, str]]:
