@@ -78,7 +78,7 @@ class SlurmBox:
             except subprocess.TimeoutExpired:
                 daemon.kill()
         for process in psutil.process_iter(["name"]):  # a step's keeper outlives its slurmd
-            if (process.info["name"] or "").startswith("slurmstepd") and self._is_ours(process):
+            if (process.info["name"] or "").startswith("slurmstepd") and self.owns(process):
                 process.send_signal(signal.SIGKILL)
 
     def jobs(self) -> list[str]:
@@ -105,7 +105,8 @@ class SlurmBox:
                 subprocess.Popen(command, env=self.environment, stdout=log, stderr=log, start_new_session=True)
             )
 
-    def _is_ours(self, process: psutil.Process) -> bool:
+    def owns(self, process: psutil.Process) -> bool:
+        """Return whether a process is of this box."""
         try:
             return process.environ().get("SLURM_CONF") == str(self.conf)
         except psutil.Error:
@@ -114,7 +115,7 @@ class SlurmBox:
     def _configure(self) -> None:
         host, me = socket.gethostname().split(".")[0], psutil.Process().username()
         follows = all(os.access(_CGROUPS / name / "cgroup.procs", os.W_OK) for name in ("freezer", "memory", "cpuset"))
-        first = _free_ports(self._nodes + 1)
+        first = free_ports(self._nodes + 1)
         lines = f"""
             ClusterName=box
             SlurmctldHost={host}(127.0.0.1)
@@ -152,7 +153,7 @@ class SlurmBox:
         (self.folder / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\nCgroupAutomount=no\n", encoding="utf-8")
 
 
-def _free_ports(count: int) -> int:
+def free_ports(count: int) -> int:
     """Return the first of so many ports in a row that nobody listens on."""
     start = 21000 + os.getpid() % 1000 * 8  # two boxes that start at once must not look at the same ones
     for first in range(start, start + 2000, count):

@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.clusters.grid_box import GridBox
 from tests.clusters.slurm_box import SlurmBox, missing, slurm_box
 from tests.conftest import PARTS, start, tables
 
@@ -125,10 +126,11 @@ def long_ones_run(tmp_path: Path) -> bool:
     return sum(line.startswith("long ") for line in counted(tmp_path)) >= 2
 
 
-def workers() -> list[psutil.Process]:
+def workers(box: SlurmBox | GridBox) -> list[psutil.Process]:
+    """Return the workers in the jobs of a box."""
     found = []
     for process in psutil.process_iter(["cmdline"]):
-        if "distributed.cli.dask_worker" in (process.info["cmdline"] or ()):
+        if "distributed.cli.dask_worker" in (process.info["cmdline"] or ()) and box.owns(process):
             found.append(process)
     return found
 
@@ -173,7 +175,7 @@ def test_workers_that_are_killed_cost_their_stage_only(
 ) -> None:
     process = begin(file, cluster, tmp_path / "outputs")
     box.wait(lambda: long_ones_run(tmp_path), 60, "the long stages")
-    for worker in workers():
+    for worker in workers(box):
         worker.send_signal(signal.SIGKILL)
     end(process, tmp_path / "outputs", alone)
     done = counted(tmp_path)
