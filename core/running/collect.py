@@ -16,7 +16,8 @@ from core.language.experiment import SEED
 from core.language.experiment import Experiment as Checked
 from core.language.resolved import resolved
 from core.report.spec import Experiment
-from core.running.graph import Graph, Result, Work
+from core.running.cell_index import Result
+from core.running.graph import Graph, Work
 from core.running.memory import in_words
 from core.running.pictures import Pictures
 from core.running.score_pictures import score_pictures

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from core.component import Part, Plain, Ref
+from core.component import Part, Ref
 from core.dataset import Dataset
 from core.families import Evaluation, Generator, Repair
 from core.language.binding import Binding
@@ -16,6 +16,7 @@ from core.language.build import plain
 from core.language.experiment import SEED, Experiment, Point
 from core.run import prepared
 from core.running.bound import CELL, Bound, Input
+from core.running.cell_index import CellIndex, Result
 from core.running.lead import lead
 from core.stage import Stage
 from core.storage.digest import Digests, of_value
@@ -75,16 +76,6 @@ class Work:
     def needs(self) -> tuple[str, ...]:
         """The fingerprints of the works this one reads."""
         return tuple(dict.fromkeys(i.fingerprint for i in self.inputs.values() if i.fingerprint))
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """One cell of an evaluation: which work holds its rows, and what the rows are about."""
-
-    stage: str
-    point: Point
-    about: Mapping[str, str]
-    fingerprint: str
 
 
 class Graph:
@@ -270,33 +261,3 @@ class Graph:
         for inner in component.references():
             if inner not in (getattr(component, "model", None), getattr(component, "data", None)):
                 yield str(inner), self._input(inner, point)
-
-
-class CellIndex:
-    """The cells of an evaluation, found by where on the axes they are without a look at each.
-
-    A cell that does not depend on an axis stands for all its values.
-    """
-
-    def __init__(self, cells: Iterable[Result]) -> None:
-        self._cells = list(enumerate(cells))
-        self._by_axes: dict[
-            frozenset[str], dict[tuple[str, ...], dict[tuple[Plain, ...], list[tuple[int, Result]]]]
-        ] = {}
-
-    def at(self, point: Point) -> list[tuple[int, Result]]:
-        """Return the cells at a point of some axes, each with its number, in the order of the file."""
-        wanted = frozenset(point)
-        if wanted not in self._by_axes:
-            sorted_: dict[tuple[str, ...], dict[tuple[Plain, ...], list[tuple[int, Result]]]] = {}
-            for number, cell in self._cells:
-                axes = tuple(axis for axis in cell.point if axis in wanted)
-                places = sorted_.setdefault(axes, {})
-                places.setdefault(tuple(cell.point[axis] for axis in axes), []).append((number, cell))
-            self._by_axes[wanted] = sorted_
-        found = [
-            cell
-            for axes, places in self._by_axes[wanted].items()
-            for cell in places.get(tuple(point[axis] for axis in axes), ())
-        ]
-        return sorted(found, key=lambda numbered: numbered[0])

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from core.running.graph import CellIndex, Graph, Result
+from core.running.cell_index import CellIndex, Result
+from core.running.graph import Graph
 from core.storage.digest import Digests, of_value
 
 TEXT = """

@@ -292,7 +292,8 @@ STAGES = VOCABULARY | {"core.families", "core.run", "core.stage"}
         (
             "targets.models.dense",
             STAGES
-            | {"targets", "targets.models", "targets.models.dense", "targets.models.trained", "targets.models.weights"}
+            | {"targets", "targets.models"}
+            | {f"targets.models.{name}" for name in ("dense", "foreign", "theano", "trained", "weights")}
             | {f"core.networks.{name}" for name in ("epochs", "trainers", "training", "training_state")},
         ),
         (
