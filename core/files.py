@@ -38,8 +38,8 @@ def unusable(error: BaseException) -> str | None:
     for cause in causes(error):
         if isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE):
             return f"too many files are open ({cause}); raise the limit: ulimit -n 1024"
-        if isinstance(cause, OSError) and cause.filename is not None:
-            return f"{cause.filename}: {cause.strerror}; make it readable and writable, or name another place"
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}; make it readable and writable, or name another place"
     return None
 
 

@@ -49,3 +49,20 @@ def end_at_once_on_interrupt() -> None:
     """From now on, when all that is kept is kept, Ctrl-C ends the process without another word."""
     if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
         signal.signal(signal.SIGINT, lambda number, frame: os._exit(_NOW))
+
+
+def spare_resource_tracker() -> None:
+    """Start the process that tracks what Python's processes share so that a closing terminal does not end it.
+
+    Python spares it Ctrl-C and SIGTERM only; without it the processes that end print tracebacks.
+    """
+    from multiprocessing import resource_tracker
+
+    if not hasattr(signal, "SIGHUP"):
+        return
+    # It inherits the mask; here what came meanwhile is taken up at the end of the block.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -15,7 +15,7 @@ from core.report.figures import table_figures
 from core.report.latex import latex
 from core.report.matrix import Matrix
 from core.report.page import Content, page
-from core.report.pictures import draw
+from core.report.pictures import draw, file_names
 from core.report.pivot import TableError, build
 from core.report.spec import SMOKE, ExpectedSpec, Experiment, TableSpec
 from core.report.warnings import warnings
@@ -64,10 +64,10 @@ def write_report(
             [drawn for _, drawn in drawing.all_of((picture.name, partial(draw, picture)) for picture in found)]
             for found in (experiment.examples, experiment.localisation, experiment.scores)
         )
-    pictures = {drawn.name: drawn.png for drawn in (*examples, *localisation, *scores)}
-    for group in (*figures.values(), pictures):
-        for name, png in group.items():
-            write(f"figures/{name}.png", png)
+    drawn = [(name, png) for group in figures.values() for name, png in group.items()]
+    drawn += [(picture.name, picture.png) for picture in (*examples, *localisation, *scores)]
+    for name, (_, png) in zip(file_names(name for name, _ in drawn), drawn, strict=True):
+        write(f"figures/{name}.png", png)
 
     by_name = {matrix.spec.name: matrix for matrix in matrices}
     outcomes = tuple(compare(spec, by_name) for spec in expected)

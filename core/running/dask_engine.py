@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from core.cluster import Cluster
+from core.interruption import spare_resource_tracker
 from core.running.agreement import Agreement
 from core.running.engine import NoWorkers, Unreachable, Watcher
 from core.running.envoy import BEGAN, JOINED, PROGRESS, admission, performer
@@ -50,6 +51,7 @@ class DaskEngine:
         for name in ("distributed", "distributed.nanny", "distributed.scheduler", "distributed.worker"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         logging.getLogger("dask_jobqueue").setLevel(logging.CRITICAL)
+        spare_resource_tracker()
         self.slots = cluster.slots
         self._terms, self._workers, self._watcher = terms, cluster, watcher
         self._perform = performer(terms.root, terms.token)

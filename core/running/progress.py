@@ -17,6 +17,7 @@ from core.running.board import Board, Row
 from core.running.duration import duration
 from core.running.graph import Work
 from core.running.live import drawn, summary
+from core.terminal import visible
 
 FIRST, LONGEST = 10.0, 60.0
 """Seconds until a work that is under way is told of where there is no terminal, and the longest until it is told of again."""
@@ -35,6 +36,13 @@ class _LogFile(logging.FileHandler):
         raise  # called where the fault is handled
 
 
+class _Visible(logging.Formatter):
+    """Writes out what would steer the terminal on which a log is looked at."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record))
+
+
 class Progress:
     """What a run tells its user."""
 
@@ -42,7 +50,7 @@ class Progress:
         self._console = console
         log.parent.mkdir(parents=True, exist_ok=True)
         self._handler = _LogFile(log, encoding="utf-8")
-        self._handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        self._handler.setFormatter(_Visible("%(asctime)s %(message)s"))
         self._log_file = logging.Logger(str(log))
         self._log_file.addHandler(self._handler)
         self._board = Board()

@@ -10,8 +10,8 @@ from typing import Any
 from core import stop
 from core.storage.ledger import excuse
 
-_SIGNALS = ("SIGTERM", "SIGUSR1", "SIGUSR2", "SIGXCPU")
-"""The warnings of batch systems: Slurm's TERM, Grid Engine's USR1 and USR2, the limit on processor time."""
+_SIGNALS = ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
+"""The warnings of batch systems: Slurm's TERM, Grid Engine's USR1 and USR2, the limit on processor time; and of a closed terminal."""
 
 
 def heed_warnings(worker: Any) -> None:
@@ -29,7 +29,8 @@ def heed_warnings(worker: Any) -> None:
             leaving.append(loop.create_task(_leave(worker)))
 
     for name in _SIGNALS:
-        if hasattr(signal, name):
+        # What the worker was started to ignore, as `nohup` has it, stays ignored.
+        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) != signal.SIG_IGN:
             # In the place of Dask's own, which ends the worker at once.
             loop.add_signal_handler(getattr(signal, name), warned)
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from core import csv_files
 from core.report import figures, pictures
-from core.report.pictures import file_name
+from core.report.pictures import LONGEST, file_name, file_names
 from core.report.spec import ClassGrid, ImageGrid, RelevanceMap, TableSpec
 from core.report.write import result_rows, write_report
 from tests.core.report.demo import BY_EPS, TABLE, demo_expected, demo_experiment, demo_frame, demo_holes, into, row
@@ -154,6 +154,18 @@ def test_a_model_called_na_comes_back() -> None:
 )
 def test_file_names(name: str, expected: str) -> None:
     assert file_name(name) == expected
+
+
+def test_a_long_name_of_a_file_is_shortened_to_one_of_its_own() -> None:
+    long, other = (file_name("x" * 300 + end) for end in ("a", "b"))
+    assert len(long) == len(other) == LONGEST
+    assert long != other
+    assert file_name("x" * LONGEST) == "x" * LONGEST
+
+
+def test_no_two_files_have_one_name() -> None:
+    names = ["a b", "a/b", "A-B", "a-b-2", "c"]
+    assert file_names(names) == ["a-b", "a-b-2", "A-B-3", "a-b-2-2", "c"]
 
 
 def test_a_smoke_run_says_so_in_each_file_that_could_get_into_a_paper(tmp_path: Path) -> None:
