@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -96,6 +97,8 @@ def _check_names(folders: tuple[Path, ...]) -> None:
 def _from_folder(folder: Path) -> Iterator[ModuleType]:
     if not folder.is_dir():
         raise SpecError([Fault("--components", 0, str(folder), "no such folder; name one that holds component files")])
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise SpecError([Fault("--components", 0, str(folder), "cannot be read; have its permissions changed")])
     if str(folder.parent) not in sys.path:
         sys.path.append(str(folder.parent))
     for path in sorted(folder.rglob("*.py")):
