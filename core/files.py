@@ -143,7 +143,8 @@ def read_bytes(path: Path, limit: int) -> bytes:
         StageError: as for ``opened``.
     """
     with opened(path, limit) as stream:
-        content = stream.read(limit + 1)
+        # As much is reserved as is asked for.
+        content = stream.read(min(limit, os.fstat(stream.fileno()).st_size) + 1)
     if len(content) > limit:  # it has grown since it was opened
         raise StageError(f"{path}: {_too_large(len(content), limit)}")
     return content

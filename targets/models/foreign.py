@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import struct
+import subprocess
+import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -28,6 +32,9 @@ MAX_OBJECTS = 100_000
 _LOCAL_HEADER, _NAME_AND_EXTRA = 30, 26
 """Length of the header before each member of a zip archive, and where the lengths of its name and extra field stand."""
 _MEMBERS = (CONFIG, "metadata.json", WEIGHTS)
+_SCRIPT = "import sys, pathlib, targets.models.foreign as foreign; foreign.read_all(pathlib.Path(sys.argv[1]))"
+_SECONDS, _PER_SECOND = 30, 10 * 2**20
+"""Seconds that reading a file may take, and bytes for each of which there is one more."""
 _FILTERS = (1, 2, 3, 4, 5, 6, 32000)
 """Compressions and checksums that HDF5 and h5py bring along; any other would be a plug-in, which is code."""
 
@@ -47,13 +54,19 @@ def archived_configuration(path: Path) -> Mapping[str, Any]:
     Raises:
         StageError: the archive cannot be read, holds too much or something else.
     """
+    _survive(regular(path))
+    return parsed(_config_of(path), path)
+
+
+def _config_of(path: Path, use: Callable[[h5py.File], object] = lambda _: None) -> bytes:
     with opened(path) as stream, _unpacking(path), zipfile.ZipFile(stream) as archive:
         members = _members(path, archive)
         with archive.open(members[CONFIG]) as config:
             text = config.read(MAX_CONFIG + 1)
         weights = members[WEIGHTS]
-        with _seekable(stream, archive, weights) as source, _judged(path, source, weights.file_size):
-            return parsed(text, path)
+        with _seekable(stream, archive, weights) as source, _judged(path, source, weights.file_size) as file:
+            use(file)
+            return text
 
 
 def parsed(text: bytes | str, path: Path) -> Mapping[str, Any]:
@@ -91,8 +104,60 @@ def hdf5(path: Path) -> Iterator[h5py.File]:
     """
     if not h5py.is_hdf5(regular(path)):
         raise StageError(f"{path}: expected an HDF5 file, received something else")
+    _survive(path)
     with _judged(path, path, path.stat().st_size) as file:
         yield file
+
+
+def read_all(path: Path) -> None:
+    """Read every attribute and value of a file as far as it has no fault: what HDF5 would do later, hang or crash, it does now.
+
+    Raises:
+        StageError: as for ``hdf5`` and ``archived_configuration``.
+    """
+    if path.suffix == ".keras":
+        _config_of(path, _values)
+    else:
+        with _judged(path, path, path.stat().st_size) as file:
+            _values(file)
+
+
+def _values(file: h5py.File) -> None:
+    def read(_: str, item: Any) -> None:
+        dict(item.attrs)
+        if isinstance(item, h5py.Dataset):
+            item[()]
+
+    read("", file)
+    file.visititems(read)
+
+
+def _survive(path: Path) -> None:
+    status = path.stat()
+    if fault := _death(path, status.st_size, status.st_mtime_ns, status.st_ino):
+        raise StageError(f"{path}: {fault}")
+
+
+@lru_cache(maxsize=1000)
+def _death(path: Path, size: int, *_: int) -> str:
+    """Return how a process ended that read a file, where it crashed or hung; empty where it did not.
+
+    HDF5 is written in C: what a damaged file leads it to can be caught in a process of its own only.
+    """
+    limit = _SECONDS + size // _PER_SECOND
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", _SCRIPT, str(path)],
+            env=environment,
+            capture_output=True,
+            timeout=limit,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"HDF5 does not come to an end with it in {limit} s; the file is damaged"
+    # A fault that raises is raised once more here, with its message.
+    return f"HDF5 crashes on it (signal {-done.returncode}); the file is damaged" if done.returncode < 0 else ""
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import zipfile
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 
 from core.faults import StageError
-from targets.models import weights
+from targets.models import foreign, weights
 from targets.models.dense import Dense
 from targets.models.foreign import MAX_CONFIG
 from targets.models.saved import Saved
@@ -277,3 +278,37 @@ def test_a_layer_that_makes_too_much_of_an_image_is_refused(tmp_path: Path) -> N
     path = archive(tmp_path / "m.keras", config__json=config, model__weights__h5=content.getvalue())
     with pytest.raises(StageError, match="gives 40,000,000,000 values for one image; expected at most 268,435,456"):
         Saved(dataset=DATASET, path=str(path))._file.load()
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", r"HDF5 crashes on it \(signal 11\)"),
+        ("while True: pass", "HDF5 does not come to an end with it in 1 s"),
+    ],
+)
+def test_a_parser_that_crashes_or_hangs_does_so_in_a_process_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, message: str
+) -> None:
+    monkeypatch.setattr(foreign, "_SECONDS", 1)
+    monkeypatch.setattr(foreign, "_SCRIPT", script)
+    for path in (legacy(tmp_path / "m.h5", lambda _: None), archive(tmp_path / "m.keras")):
+        with pytest.raises(StageError, match=rf"{path.name}: {message}; the file is damaged"):
+            foreign.hdf5(path).__enter__() if path.suffix == ".h5" else foreign.archived_configuration(path)
+
+
+def test_what_is_imported_is_not_of_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model is looked at by a process of its own, which must not run code that lies beside the model."""
+    (tmp_path / "h5py.py").write_text("open('ran', 'w')")
+    monkeypatch.chdir(tmp_path)
+    assert said(archive(tmp_path / "m.keras")) == ""
+    assert not (tmp_path / "ran").exists()
+
+
+def test_one_flipped_bit_is_read_or_told(tmp_path: Path) -> None:
+    path = legacy(tmp_path / "m.h5", lambda _: None)
+    content = path.read_bytes()
+    for at in range(0, 96, 3):  # the superblock and the root's header
+        path.write_bytes(content[:at] + bytes([content[at] ^ 16]) + content[at + 1 :])
+        with contextlib.suppress(StageError):
+            weights.by_layer(path)
