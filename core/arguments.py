@@ -21,8 +21,8 @@ def parser() -> argparse.ArgumentParser:
     command = Parser(
         prog="runner.py",
         description="Attacks, hardens and evaluates image classifiers as experiment files say.",
-        epilog="Exit codes: 0 done, 1 a stage failed, 2 the file is wrong, 3 the disk is full, 4 no workers come of a cluster's "
-        "jobs, 130 interrupted (the same command resumes).",
+        epilog="Exit codes: 0 done, 1 a stage failed, 2 the file is wrong, 3 the disk is full, 4 no worker does the "
+        "work, 130 interrupted (the same command resumes).",
     )
     command.add_argument("files", nargs="*", type=Path, metavar="FILE", help="experiment files (YAML or JSON)")
     run = command.add_argument_group("running")

@@ -23,7 +23,9 @@ from tests.test_experiments import FILES, ids
 SETS = ("mnist", "fashion_mnist", "cifar10", "gtsrb", "intel", "camvid", "svhn", "coco", "grape")
 ANIMALS = ("bear", "bird", "cat", "cow", "dog", "elephant", "giraffe", "horse", "sheep", "zebra")
 LEAVES = ("Black_rot", "Esca", "Healthy", "Leaf_blight")
-PARTS_OF_A_SUBSET = dict.fromkeys(("guided_retraining_cifar10", "guided_retraining_gtsrb"), "datasets.data.resplit=[2000, 300, 300]")
+PARTS_OF_A_SUBSET = dict.fromkeys(
+    ("guided_retraining_cifar10", "guided_retraining_gtsrb"), "datasets.data.resplit=[2000, 300, 300]"
+)
 """Parts to ask for where the shared data hold fewer images than the experiment draws its parts from."""
 BOX = (16, 16, 56, 56)
 """Left, top, right and bottom of each object that is made up."""

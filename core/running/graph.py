@@ -123,11 +123,6 @@ class Graph:
         found |= {id(work.bound): work.bound for work in self.works.values()}
         return found.values()
 
-    @property
-    def threads(self) -> int:
-        """How many threads the works are computed on."""
-        return self._experiment.threads
-
     @cached_property
     def _readers(self) -> Mapping[str, list[str]]:
         """The works that read a work, by its fingerprint."""

@@ -12,6 +12,7 @@ from core.running.provenance import environment
 FOLDER = ".dask"
 """The folder of the store for what workers write beside artefacts."""
 
+_DATA = "TEMPER_DATA"
 _ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "KERAS_BACKEND": "tensorflow",
@@ -25,9 +26,13 @@ _ENVIRONMENT = {
 
 def premises(root: Path) -> Premises:
     """Return what workers start with whose store is at ``root``."""
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    searched = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    # A job may begin in another folder than the runner's.
+    path = os.pathsep.join([str(ROOT), *(str(Path(folder).resolve()) for folder in searched)])
     settings = {name: os.environ.get(name, value) for name, value in _ENVIRONMENT.items()}
     named = {name: value for name, value in os.environ.items() if name.startswith("TEMPER_")}
+    if _DATA in named:
+        named[_DATA] = str(Path(named[_DATA]).resolve())
     # Of the machine's, not of how it computes: each worker sees the GPUs that it is given.
     numeric = {name: value for name, value in environment().items() if name != "CUDA_VISIBLE_DEVICES"}
     return Premises(root.resolve() / FOLDER, {**named, **numeric, **settings, "PYTHONPATH": path})

@@ -61,7 +61,7 @@ class Terms:
             token=f"temper-{uuid.uuid4().hex}",
             versions=versions(),
             backend=backend.name(),
-            threads=graph.threads,
+            threads=max((bound.threads for bound in graph.bounds), default=threads.DEFAULT),
             folders=tuple(str(folder.resolve()) for folder in folders),
             modules={name: graph.digests.module(name) for name in sorted(modules)},
             homes=sorted(homes),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
@@ -14,6 +16,7 @@ from core.language.discovery import discover
 from core.language.spec import load
 from core.running import terms as module
 from core.running.graph import Graph
+from core.running.premises import premises
 from core.running.terms import Terms
 from core.storage.digest import Digests
 from tests.conftest import PARTS, PLAIN
@@ -36,9 +39,32 @@ class Own(Generator):
 """
 
 
+@pytest.fixture(scope="module")
+def memory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What an earlier run remembered of the digests of modules."""
+    path = tmp_path_factory.mktemp("memory") / "digests.json"
+    digests = Digests(path)
+    for name in [*sys.modules, *digests.closure("core.running.terms", plumbing=True)]:
+        if name.partition(".")[0] in (
+            "core",
+            "targets",
+            "localisation",
+            "generators",
+            "repair",
+            "evaluation",
+            "clusters",
+        ):
+            digests.module(name)
+    digests.remember()
+    return path
+
+
 @pytest.fixture(autouse=True)
-def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, memory: Path) -> Iterator[None]:
     """A process that has looked at no module yet."""
+    (tmp_path / "store").mkdir()
+    for folder in (tmp_path, tmp_path / "store"):
+        shutil.copy(memory, folder)
     monkeypatch.setattr(module, "_OWN", [])
     before = dict(sys.modules), list(sys.path)
     yield
@@ -65,6 +91,16 @@ def test_paths_are_absolute(graph: Callable[..., Graph], tmp_path: Path, monkeyp
     terms = Terms.of(graph(PLAIN), [Path("parts")], Path("outputs/.store"))
     assert terms.root == str(tmp_path / "outputs" / ".store")
     assert terms.folders == (str(tmp_path / "parts"),)
+
+
+def test_what_workers_start_with_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TEMPER_DATA", "data")
+    monkeypatch.setenv("PYTHONPATH", f"lib{os.pathsep}{os.pathsep}/other")
+    found = premises(Path("outputs/.store"))
+    assert found.folder == tmp_path / "outputs" / ".store" / ".dask"
+    assert found.environment["TEMPER_DATA"] == str(tmp_path / "data")
+    assert found.environment["PYTHONPATH"].split(os.pathsep)[1:] == [str(tmp_path / "lib"), "/other"]
 
 
 def test_another_store_at_the_same_place(terms: Terms, tmp_path: Path) -> None:

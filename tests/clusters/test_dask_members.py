@@ -1,0 +1,109 @@
+"""What Temper uses of Dask that Dask does not document: each member with its reason. After an upgrade, look at each one here first."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from importlib import metadata
+from typing import Any
+
+import dask
+import distributed  # noqa: F401 - its settings
+import pytest
+
+from tests.conftest import ROOT
+
+SEEN = {"distributed": "2026.8.0", "dask-jobqueue": "0.9.0"}
+"""The versions in which the members below were looked at."""
+MEMBERS = [
+    # clusters/local.py: a nanny knows how its worker ended and tells nobody.
+    ("distributed.nanny:Nanny", "_on_worker_exit_sync"),
+    ("distributed.nanny:Nanny", "pid"),
+    # clusters/without_http.py: no setting turns the HTTP servers off.
+    ("distributed.scheduler:Scheduler", "start_http_server"),
+    ("distributed.worker:Worker", "start_http_server"),
+    # clusters/jobqueue.py, core/running/starts.py, core/running/agreement.py: which jobs were asked for, and which came.
+    ("distributed.deploy.spec:SpecCluster", "worker_spec"),
+    ("distributed.deploy.spec:SpecCluster", "workers"),
+    ("distributed.deploy.cluster:Cluster", "observed"),
+    ("distributed.deploy.cluster:Cluster", "requested"),
+    # clusters/jobqueue.py: the command of a job, in which nothing is quoted; its header, for arrays; its number.
+    ("dask_jobqueue.core:Job", "_command_template"),
+    ("dask_jobqueue.core:Job", "job_header"),
+    ("dask_jobqueue.core:Job", "job_id"),
+    ("dask_jobqueue.core:JobQueueCluster", "job_cls"),
+    # core/running/warned.py: whether a stage is under way; a pause, so that none begins.
+    ("distributed.worker_state_machine:WorkerState", "executing_count"),
+    ("distributed.worker:Worker", "close_gracefully"),
+    ("distributed.core:Status", "paused"),
+    # core/running/envoy.py: what a worker offers, after which it must start to run anew to be given what waits.
+    ("distributed.worker:Worker", "set_resources"),
+    ("distributed.scheduler:SchedulerState", "bulk_schedule_unrunnable_after_adding_worker"),
+    # core/running/dask_engine.py: whether the scheduler is there; which Python it has.
+    ("distributed.client:Client", "status"),
+    ("distributed.client:Client", "get_versions"),
+]
+SETTINGS = [
+    "distributed.scheduler.allowed-failures",
+    "distributed.scheduler.worker-ttl",
+    "distributed.scheduler.unknown-task-duration",
+    "distributed.worker.daemon",
+    "distributed.worker.memory.target",
+    "distributed.worker.memory.spill",
+    "distributed.worker.memory.pause",
+    "distributed.worker.memory.terminate",
+    "distributed.admin.system-monitor.gil.enabled",
+]
+
+
+def member(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+@pytest.mark.parametrize("package", SEEN)
+def test_the_members_were_looked_at_in_this_version(package: str) -> None:
+    assert metadata.version(package) == SEEN[package], "look at each member here, then change SEEN"
+
+
+@pytest.mark.parametrize(("place", "name"), MEMBERS)
+def test_it_is_there(place: str, name: str) -> None:
+    owner = member(place)
+    assert hasattr(owner, name) or re.search(rf"self\.{name}\b", inspect.getsource(owner))
+
+
+def test_the_hook_of_a_nanny_is_called_with_an_exit_code() -> None:
+    owner = member("distributed.nanny:Nanny")
+    assert list(inspect.signature(owner._on_worker_exit_sync).parameters) == ["self", "exitcode"]
+    assert "on_exit=self._on_worker_exit_sync" in inspect.getsource(owner)
+
+
+def test_a_worker_that_starts_to_run_is_given_what_waits() -> None:
+    changed = inspect.getsource(member("distributed.scheduler:Scheduler").handle_worker_status_change)
+    assert "bulk_schedule_unrunnable_after_adding_worker" in changed
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_it_is_a_setting(setting: str) -> None:
+    assert dask.config.get(setting, "no such setting") != "no such setting"
+
+
+def test_the_settings_that_are_made_are_listed() -> None:
+    """In the code of clusters and of the runner."""
+    made = set()
+    for folder in ("clusters", "core/running"):
+        for path in (ROOT / folder).glob("*.py"):
+            text = path.read_text(encoding="utf-8")
+            made |= set(re.findall(r'"(distributed\.(?:scheduler|worker|admin)\.[a-z.-]+)"\s*:', text))
+            for name in re.findall(r'"DASK_(\w+)"', text):
+                made.add(name.lower().replace("__", "."))
+    assert made == set(SETTINGS)
+
+
+def test_no_other_private_member_is_called() -> None:
+    listed = {name for _, name in MEMBERS}
+    for folder in ("clusters", "core/running"):
+        for path in (ROOT / folder).glob("*.py"):
+            used = set(re.findall(r"super\(\)\.(_[a-z]\w+)", path.read_text(encoding="utf-8")))
+            assert used <= listed, path
