@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from core.artefacts import DataInfo, Examples, Images, Labels
 from core.batchwise import filled
-from core.classifier import Classifier
+from core.classifier import Classifier, Loss
 from core.component import AtOnce, Range, Ref
 from core.families import Generator
 from core.run import Run
@@ -44,6 +44,11 @@ class Attack(Generator):
     def whole(self) -> bool:
         """Whether all images are perturbed in one call, because they share a perturbation or random draws."""
         return False
+
+    @property
+    def climbs(self) -> Loss:
+        """The loss whose gradient tells whether an attack that follows gradients can see where to go."""
+        return "cross_entropy"
 
     @property
     def step_rule(self) -> str:
@@ -80,7 +85,8 @@ class Attack(Generator):
 
         x = filled(run, np.empty_like(clean.x), size, crafted, rng)
         run.images += len(clean)
-        info = honesty(self.tag, self.labels, self.step_rule, self.threat) | verdicts(victim, x, clean.y)
+        about = honesty(self.tag, self.labels, self.step_rule, self.threat) | {"climbs": self.climbs}
+        info = about | verdicts(victim, x, clean.y)
         return Examples(x=x, y=clean.y, index=clean.index, info=info)
 
     def _bounded(self, adversarial: Images, clean: Images) -> Images:

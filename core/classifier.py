@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
@@ -13,8 +14,10 @@ from core.faults import StageError
 from core.networks import programs
 from core.networks.finite import check_answers, check_weights
 from core.networks.gradients import margin, value_and_gradient
-from core.networks.programs import Call, Tensor
+from core.networks.programs import Body, Call, Tensor
 from core.networks.rewire import to_logits
+
+Loss = Literal["margin", "cross_entropy"]
 
 
 class Classifier(Artefact):
@@ -71,9 +74,13 @@ class Classifier(Artefact):
         labels: Labels = np.argmax(self.logits(x), axis=1).astype(np.int64)
         return labels
 
-    def loss_gradient(self, x: Images, y: Labels) -> Images:
-        """Return the gradient of each image's cross-entropy with respect to its pixels, float32 like ``x``."""
-        return programs.run_all(self.model, _loss_gradient, x, y)[0]
+    def loss_gradient(self, x: Images, y: Labels, loss: Loss = "cross_entropy") -> Images:
+        """Return the gradient of each image's loss with respect to its pixels, float32 like ``x``.
+
+        The gradient of the cross-entropy is 0 in float32 where the model is sure; that of the ``margin`` has its direction and
+        does not vanish.
+        """
+        return programs.run_all(self.model, _GRADIENTS[loss], x, y)[0]
 
     def save(self, folder: Path) -> None:
         self.model.save(folder / "model.keras")
@@ -90,3 +97,10 @@ def _logits(call: Call, x: Tensor) -> tuple[Tensor]:
 def _loss_gradient(call: Call, x: Tensor, y: Tensor) -> tuple[Tensor]:
     softplus = backend.keras().ops.softplus
     return (value_and_gradient(lambda images: softplus(margin(call(images), y)), x)[1],)
+
+
+def _margin_gradient(call: Call, x: Tensor, y: Tensor) -> tuple[Tensor]:
+    return (value_and_gradient(lambda images: margin(call(images), y), x)[1],)
+
+
+_GRADIENTS: Mapping[Loss, Body] = {"cross_entropy": _loss_gradient, "margin": _margin_gradient}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from core import backend
 from core.artefacts import Artefact, Images, Labels
 from core.attack import Attack
-from core.classifier import Classifier
+from core.classifier import Classifier, Loss
 from core.component import Range
 from core.networks import programs
 from core.networks.gradients import margin, value_and_gradient
@@ -25,7 +25,6 @@ from generators.streams import Streams
 
 _REVIEWED = 16
 """Images whose gradients tell whether a model has any."""
-Loss = Literal["margin", "cross_entropy"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +49,10 @@ class GradientAttack(Attack):
         return ThreatModel(self.norm, self.eps)
 
     @property
+    def climbs(self) -> Loss:
+        return self.loss
+
+    @property
     def stochastic(self) -> bool:
         return self.schedule[2] > 0
 
@@ -71,7 +74,7 @@ class GradientAttack(Attack):
     def review(self, made: Artefact, run: Run) -> None:
         assert self.data is not None  # the graph fills in the model's data set
         clean = run[self.data].take(np.arange(min(len(run[self.data]), _REVIEWED)))
-        if len(clean) and not run[self.model].loss_gradient(clean.x, clean.y).any():
+        if len(clean) and not run[self.model].loss_gradient(clean.x, clean.y, self.climbs).any():
             run.remark(
                 f"the gradient of {self.model} is exactly 0 for each of {len(clean)} images, so this attack goes nowhere: no "
                 "function between the image and the output has a gradient, or all units are saturated. Take an attack that "

@@ -26,9 +26,10 @@ class Threshold:
     def predict(self, x: np.ndarray) -> np.ndarray:
         return (x[:, 0, 0, 0] > 0.5).astype(np.int64)
 
-    def loss_gradient(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    def loss_gradient(self, x: np.ndarray, y: np.ndarray, loss: str) -> np.ndarray:
+        """Half of the margin's entries are zero, all of the cross-entropy's."""
         gradient = np.zeros_like(x)
-        gradient[:, 0] = 1
+        gradient[:, 0] = loss == "margin"
         return gradient
 
 
@@ -92,9 +93,18 @@ def test_attack_success_counts_only_images_that_were_right() -> None:
     assert (rate.value, rate.n) == (pytest.approx(2 / 3), 3)
     assert rows["robust_accuracy", ""].value == 0.25
     assert rows["clean_accuracy", ""].value == 0.75
-    assert rows["zero_gradients", ""].value == 0.5
     assert rows["linf_reached", ""].value == pytest.approx(0.5)
     assert rate.note == "true labels; norm inf, eps 0.45"
+
+
+@pytest.mark.parametrize(
+    ("info", "share"), [({"climbs": "margin"}, 0.5), ({"climbs": "cross_entropy"}, 1.0), ({}, 1.0)]
+)
+def test_zero_gradients_are_those_of_the_loss_that_is_climbed(info: dict[str, str], share: float) -> None:
+    (cell,) = AttackSuccess(models=(Ref("m"),), examples=(ref("adv"),), protocol="transfer").expand()
+    climbed = images([0.1, 0.9], [0, 1], **info)
+    rows = measured(cell, {"m": Threshold(), "adv.test": climbed, "adv.test!clean": images([0.1, 0.9], [0, 1])})
+    assert rows["zero_gradients", ""].value == share
 
 
 def test_perturbation_norms() -> None:

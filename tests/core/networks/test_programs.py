@@ -27,6 +27,14 @@ def test_forward_gives_the_logits_of_every_image(n: int) -> None:
     np.testing.assert_allclose(logits, x.reshape(n, 16) @ weights, atol=1e-5)
 
 
+def test_the_gradient_of_the_margin_does_not_vanish_where_the_model_is_sure() -> None:
+    victim, _ = linear(scale=1000.0)
+    x, _ = images(20, (4, 4, 1), classes=3)
+    y = victim.predict(x)
+    assert (victim.loss_gradient(x, y) == 0).all()
+    assert (victim.loss_gradient(x, y, "margin") != 0).all()
+
+
 def test_loss_gradient_is_that_of_cross_entropy() -> None:
     victim, weights = linear()
     x, y = images(40, (4, 4, 1), classes=3)
