@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import platform
 import queue
@@ -58,6 +59,7 @@ class DaskEngine:
         self._tasks: dict[str, tuple[Task, Any]] = {}
         self._ended: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._handed_out: Counter[str] = Counter()
+        self._numbers = itertools.count(1)
         terms.prove()
         with dask.config.set({**_SETTINGS, **cluster.settings}):
             self._cluster = cluster.start(premises(Path(terms.root)))
@@ -93,7 +95,8 @@ class DaskEngine:
     def submit(self, task: Task) -> None:
         self._check_scheduler()
         self._handed_out[task.fingerprint] += 1
-        key = f"{task.fingerprint}-{self._terms.token}-{self._handed_out[task.fingerprint]}"
+        # Never the key of an earlier try, whose result Dask may still hold.
+        key = f"{task.fingerprint}-{self._terms.token}-{next(self._numbers)}"
         needs = {self._terms.token: 1}
         future = self._client.submit(self._perform, asdict(task), key=key, pure=False, resources=needs)
         self._tasks[key] = (task, future)
