@@ -45,6 +45,44 @@ def warnings_heeded(grace: float) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def interrupts_repeated(every: float = 1.0) -> Iterator[None]:
+    """Raise Ctrl-C's ``KeyboardInterrupt`` again each ``every`` seconds until the block is left.
+
+    Native code (XLA's garbage collection, TensorFlow's Python functions) discards one that is raised while it calls
+    back into Python. In threads other than the main one, which signals never reach, this does nothing.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before is not signal.default_int_handler:
+        yield
+        return
+    left, repeating = threading.Event(), False
+
+    def repeat() -> None:
+        while not left.wait(every):
+            _thread.interrupt_main()
+
+    repeater = threading.Thread(target=repeat, daemon=True)
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal repeating
+        if repeating and left.is_set():
+            return  # a repetition of what has ended the block
+        if not repeating and not left.is_set():
+            repeating = True
+            repeater.start()
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        left.set()
+        if repeating:
+            repeater.join()
+        signal.signal(signal.SIGINT, before)
+
+
 def end_at_once_on_interrupt() -> None:
     """From now on, when all that is kept is kept, Ctrl-C ends the process without another word."""
     if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:

@@ -67,7 +67,7 @@ class Execution:
     ) -> None:
         self._graph, self._plan, self._store = graph, plan, store
         self._engine, self._progress, self._catalogue = engine, progress, catalogue
-        self._failures, self._timings = Failures(store.root), Timings(store.root)
+        self._failures, self._timings = Failures(store.root), Timings(store.root, smoke=graph.smoke)
         self._leases = Leases(store.root / LEASES)
         self._waiting = Waiting(self._leases)
         self._run = SHARDS if shard else uuid.uuid4().hex

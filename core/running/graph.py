@@ -83,6 +83,7 @@ class Graph:
 
     def __init__(self, experiment: Experiment, digests: Digests) -> None:
         self._experiment, self.digests = experiment, digests
+        self.smoke = experiment.smoke
         self._binding = Binding(experiment)
         self._bounds: dict[tuple[Any, ...], Bound] = {}
         self._memo: dict[tuple[Any, ...], str] = {}

@@ -53,7 +53,7 @@ def make(
     Raises:
         SpecError: ``only_adv_training`` lacks generated data in the store.
     """
-    timings, failures = Timings(store.root), Failures(store.root)
+    timings, failures = Timings(store.root, smoke=graph.smoke), Failures(store.root)
     wanted = _wanted(graph, mode, only)
     forced = _forced(graph, force)
     present = {f for f in store.present(graph.works) if f not in forced and graph.works[f].is_there(store)}

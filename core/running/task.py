@@ -17,6 +17,7 @@ from core.checkpoint import Checkpoint
 from core.classifier import Classifier
 from core.component import Part, Ref
 from core.files import is_full
+from core.interruption import interrupts_repeated
 from core.language.build import build, plain
 from core.language.discovery import Catalogue, discover
 from core.language.sections import FAMILIES
@@ -121,7 +122,8 @@ def perform(task: Task, root: Path, report: Report) -> Outcome:
         with ledger.attempt(meter.memory()) as attempt, meter.watching(attempt.note_memory):
             run = _run(task, component.stream(task.stage), store, report, checkpoint)
             checkpoint.carried = RunningCost(meter, run)
-            artefact = component.produce(run)
+            with interrupts_repeated():
+                artefact = component.produce(run)
             meter.cost.images = run.images
         component.review(artefact, run)
     except Stopped:

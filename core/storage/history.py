@@ -19,15 +19,20 @@ LAST = "last_run.json"
 
 
 class Timings:
-    """How long stages took: one line a stage, only ever appended to, so that many runners may share it."""
+    """How long stages took: one line a stage, only ever appended to, so that many runners may share it.
 
-    def __init__(self, root: Path) -> None:
-        self._path = root / "timings.jsonl"
+    Stages have the same labels in a smoke run but take seconds, so the two kinds of run are estimated apart.
+    """
+
+    def __init__(self, root: Path, *, smoke: bool) -> None:
+        self._path, self._smoke = root / "timings.jsonl", smoke
         self._by_label: dict[str, list[float]] = {}
         self._by_type: dict[str, list[float]] = {}
         for line in self._path.read_text(encoding="utf-8").splitlines() if self._path.exists() else ():
             try:
                 entry = json.loads(line)
+                if entry.get("smoke", False) != smoke:
+                    continue
                 self._by_label.setdefault(entry["label"], []).append(entry["seconds"])
                 self._by_type.setdefault(entry["type"], []).append(entry["seconds"])
             except (ValueError, KeyError, TypeError):
@@ -35,7 +40,7 @@ class Timings:
 
     def add(self, work: Work, seconds: float) -> None:
         """Write down how long a work took."""
-        entry = {"label": work.label, "type": work.component.tag, "seconds": round(seconds, 3)}
+        entry = {"label": work.label, "type": work.component.tag, "seconds": round(seconds, 3), "smoke": self._smoke}
         self._path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:

@@ -180,14 +180,23 @@ def test_the_backend_is_a_reason(desk: Desk, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_estimates_are_medians_of_the_label_or_of_the_type(desk: Desk) -> None:
-    timings = Timings(desk.store.root)
+    timings = Timings(desk.store.root, smoke=False)
     mlp = desk.work("mlp seed=1")
     for seconds in (1.0, 9.0, 2.0):
         timings.add(mlp, seconds)
     with (desk.store.root / "timings.jsonl").open("a", encoding="utf-8") as stream:
         stream.write('{"label": "torn')
-    past = Timings(desk.store.root)
+    past = Timings(desk.store.root, smoke=False)
     assert past.estimate(mlp) == 2.0
     assert past.estimate(desk.work("robust seed=1")) is None
     desk.change("seeds=[7]")
     assert past.estimate(desk.work("mlp seed=7")) == 2.0
+
+
+def test_smoke_runs_and_real_runs_are_estimated_apart(desk: Desk) -> None:
+    mlp = desk.work("mlp seed=1")
+    Timings(desk.store.root, smoke=False).add(mlp, 60.0)
+    assert Timings(desk.store.root, smoke=True).estimate(mlp) is None
+    Timings(desk.store.root, smoke=True).add(mlp, 1.0)
+    assert Timings(desk.store.root, smoke=True).estimate(mlp) == 1.0
+    assert Timings(desk.store.root, smoke=False).estimate(mlp) == 60.0
