@@ -150,9 +150,14 @@ def read_bytes(path: Path, limit: int) -> bytes:
     return content
 
 
+def unpacked_at_most(packed: int) -> int:
+    """Return how many bytes a file of ``packed`` bytes may unpack to."""
+    return MULTIPLE * packed + SPARE
+
+
 def unpacks_to_too_much(packed: int, unpacked: int) -> str:
     """Return what is wrong with a file of ``packed`` bytes that holds ``unpacked``; empty where nothing is."""
-    allowed = MULTIPLE * packed + SPARE
+    allowed = unpacked_at_most(packed)
     if unpacked <= allowed:
         return ""
     return (

@@ -54,6 +54,17 @@ def test_headers_that_the_file_does_not_bear_out(tmp_path: Path, suffix: str, co
             read()
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_member_whose_unpacking_does_not_stop_is_refused(tmp_path: Path, method: int) -> None:
+    """Python unpacks all that it has read of bzip2 and LZMA, whatever was asked for: 1,522 bytes would be 2 GiB."""
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", method) as archive:
+        archive.writestr("x.npy", header((4,)) + b"1234")
+    file = ArrayFile(tmp_path / "a.npz")
+    for read in (lambda: file.headers(("x",)), lambda: file.read(("x",)), lambda: file.first("x", 10)):
+        with pytest.raises(StageError, match=f"'x.npy' is compressed by method {method}, expected stored or deflated"):
+            read()
+
+
 def test_a_bomb_is_not_unpacked(tmp_path: Path) -> None:
     file = written(tmp_path / "a.npz", header((90 * 2**20,)) + bytes(90 * 2**20))
     for read in (lambda: file.headers(("x",)), lambda: file.read(("x",)), lambda: file.first("x", 10)):

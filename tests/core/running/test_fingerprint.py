@@ -293,8 +293,12 @@ STAGES = VOCABULARY | {"core.families", "core.run", "core.stage"}
             "targets.models.dense",
             STAGES
             | {"targets", "targets.models"}
-            | {f"targets.models.{name}" for name in ("dense", "foreign", "theano", "trained", "weights")}
-            | {f"core.networks.{name}" for name in ("epochs", "trainers", "training", "training_state")},
+            | {
+                f"targets.models.{name}"
+                for name in ("dense", "foreign", "hdf5_file", "keras_archive", "theano", "trained", "weights")
+            }
+            | {f"core.networks.{name}" for name in ("epochs", "trainers", "training", "training_state")}
+            | {"core.zip_member"},
         ),
         (
             "generators.gradient",

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import zipfile
+import zlib
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -117,12 +119,23 @@ def plug_in(_: Path) -> Callable[[h5py.File], None]:
     return fill
 
 
+def large_chunk(_: Path) -> Callable[[h5py.File], None]:
+    """Return what writes an array of ten values whose one chunk unpacks to 256 MiB."""
+
+    def fill(file: h5py.File) -> None:
+        array = file.create_dataset("chunked", (10,), "u1", maxshape=(None,), chunks=(2**28,), compression="gzip")
+        array.id.write_direct_chunk((0,), zlib.compress(bytes(10)))
+
+    return fill
+
+
 HOSTILE = [
     (link, "stolen is a link into another file"),
     (deep_link, "a/b/c is a link into another file"),
     (virtual, "stolen is a virtual array"),
     (external, "stolen keeps its values in another file (/etc/passwd)"),
     (huge, "unpack to 4,000,000,000,000,0"),
+    (large_chunk, "unpack to 268,435,"),
     (plug_in, "packed is compressed by plug-in 32015 of HDF5"),
 ]
 
@@ -154,6 +167,50 @@ def test_neither_do_weights(tmp_path: Path, make: Any, message: str) -> None:
         assert message in str(caught.value)
         with pytest.raises(StageError, match=r"secret|passwd|virtual|unpack|plug-in"):
             weights.by_layer(path)
+
+
+def repeated_text(file: h5py.File) -> None:
+    """Write 1,000 texts of 1 MiB which are one text in the file."""
+    texts = np.array(["x" * 2**20] + ["y"] * 1000, object)
+    file.create_dataset("texts", data=texts, dtype=h5py.string_dtype())
+
+
+def refer_to_the_first(content: bytes) -> bytes:
+    with h5py.File(BytesIO(content)) as file:
+        start = file["texts"].id.get_offset()
+    return content[:start] + content[start : start + 16] * 1001 + content[start + 1001 * 16 :]
+
+
+def inflated(file: h5py.File) -> None:
+    """Write a chunk of 64 KiB that is packed as 256 MiB of zeros."""
+    packer = zlib.compressobj(9)
+    packed = b"".join(packer.compress(bytes(2**24)) for _ in range(16)) + packer.flush()
+    file.create_dataset("packed", (2**16,), "u1", chunks=(2**16,), compression="gzip").id.write_direct_chunk(
+        (0,), packed
+    )
+
+
+@pytest.mark.parametrize("name", ["m.h5", "m.keras", "deflated.keras"])
+@pytest.mark.parametrize(("fill", "change"), [(repeated_text, refer_to_the_first), (inflated, bytes)])
+def test_what_only_shows_when_it_is_read_is_read_within_a_limit_of_memory(
+    tmp_path: Path, name: str, fill: Callable[[h5py.File], None], change: Callable[[bytes], bytes]
+) -> None:
+    path = tmp_path / name
+    if name.endswith(".h5"):
+        path.write_bytes(change(legacy(path, fill).read_bytes()))
+    else:
+        archive(path, model__weights__h5=change(stored(fill)))
+    assert re.match(rf"{path}: cannot be read as HDF5 .*(memory allocation|filter re)", said(path))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+@pytest.mark.parametrize("name", ["config.json", "metadata.json", "model.weights.h5"])
+def test_a_member_whose_unpacking_does_not_stop_is_refused(tmp_path: Path, method: int, name: str) -> None:
+    path = tmp_path / "m.keras"
+    with zipfile.ZipFile(path, "w") as file:
+        for member, content in (("metadata.json", b"{}"), ("config.json", b"{}"), ("model.weights.h5", stored())):
+            file.writestr(member, content, method if member == name else zipfile.ZIP_STORED)
+    assert f"'{name}' is compressed by method {method}, expected stored or deflated members" in said(path)
 
 
 def test_links_within_the_file_are_no_matter(tmp_path: Path) -> None:

@@ -1,0 +1,113 @@
+"""A ``.keras`` archive of others: its members alone, within limits, its weights as a file to seek in."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import struct
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from io import BufferedReader
+from pathlib import Path
+from typing import Any
+
+from core.faults import StageError
+from core.files import opened, unpacks_to_too_much
+from core.zip_member import member_fault
+
+CONFIG, WEIGHTS = "config.json", "model.weights.h5"
+MAX_CONFIG = 8 * 2**20
+"""Largest JSON text of an architecture, in bytes; those of Keras's own applications have up to 1 MiB."""
+_LOCAL_HEADER, _NAME_AND_EXTRA = 30, 26
+"""Length of the header before each member of a zip archive, and where the lengths of its name and extra field stand."""
+_MEMBERS = (CONFIG, "metadata.json", WEIGHTS)
+
+
+@contextmanager
+def unpacked(path: Path) -> Iterator[tuple[bytes, Any, int]]:
+    """Yield the text of an archive's configuration, and its weights as a file with its size.
+
+    Raises:
+        StageError: the archive cannot be read (also where that shows in the block), holds too much or something else.
+    """
+    try:
+        with opened(path) as stream, zipfile.ZipFile(stream) as archive:
+            members = _members(path, archive)
+            with archive.open(members[CONFIG]) as config:
+                text = config.read(MAX_CONFIG + 1)
+            weights = members[WEIGHTS]
+            with _seekable(stream, archive, weights) as source:
+                yield text, source, weights.file_size
+    except (StageError, MemoryError):
+        raise
+    except Exception as error:  # zipfile and its decompressors raise whatever a damaged file leads them to
+        raise StageError(f"{path}: cannot be read as a .keras archive ({error}); the file is damaged") from error
+
+
+def _members(path: Path, archive: zipfile.ZipFile) -> Mapping[str, zipfile.ZipInfo]:
+    """Return the members of an archive by name.
+
+    Raises:
+        StageError: there is another one, one twice, or one that is encrypted, compressed in another way or too large.
+    """
+    members: dict[str, zipfile.ZipInfo] = {}
+    for info in archive.infolist():
+        if info.filename not in _MEMBERS:
+            raise StageError(f"{path}: expected {', '.join(_MEMBERS)} alone, received {info.filename[:80]!r}")
+        if info.filename in members:
+            raise StageError(f"{path}: holds {info.filename} twice")
+        if fault := member_fault(info):
+            raise StageError(f"{path}: {fault}; save the model anew")
+        members[info.filename] = info
+        if info.filename != WEIGHTS and info.file_size > MAX_CONFIG:
+            raise StageError(f"{path}: {info.filename} has {info.file_size:,} bytes; expected at most {MAX_CONFIG:,}")
+    if missing := [name for name in (CONFIG, WEIGHTS) if name not in members]:
+        raise StageError(f"{path}: holds no {missing[0]}; expected what Keras 3 saves as .keras")
+    if fault := unpacks_to_too_much(path.stat().st_size, sum(info.file_size for info in members.values())):
+        raise StageError(f"{path}: {fault}")
+    return members
+
+
+@contextmanager
+def _seekable(stream: BufferedReader, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[Any]:
+    """Yield a member of an archive as a file to seek in; one that is compressed is unpacked to the disk."""
+    if info.compress_type == zipfile.ZIP_STORED:
+        yield _Window(stream, info)
+        return
+    with archive.open(info) as member, tempfile.TemporaryFile() as unpacked:
+        shutil.copyfileobj(member, unpacked)
+        unpacked.seek(0)
+        yield unpacked
+
+
+class _Window(io.RawIOBase):
+    """A member of a zip archive that is stored as it is, read where it lies: ``ZipFile`` reads all before what it seeks."""
+
+    def __init__(self, stream: BufferedReader, info: zipfile.ZipInfo) -> None:
+        super().__init__()
+        stream.seek(info.header_offset + _NAME_AND_EXTRA)
+        self._stream, self._size, self._at = stream, info.compress_size, 0
+        self._start = info.header_offset + _LOCAL_HEADER + sum(struct.unpack("<HH", stream.read(4)))
+
+    def readable(self) -> bool:
+        """Return that it can be read."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return that its position can be chosen."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Choose the position of the next read."""
+        self._at = max(0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence])
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        """Read into a buffer, at most to the end of the member."""
+        self._stream.seek(self._start + self._at)
+        data = self._stream.read(max(0, min(len(buffer), self._size - self._at)))
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
