@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -181,7 +182,8 @@ class AnnotationFile:
 
 
 def _is_number(value: Any) -> TypeGuard[float]:
-    return type(value) in (int, float) and math.isfinite(value)
+    """Return whether a value is a number that is finite as a float, too."""
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
 
 def _stays_inside(name: str) -> bool:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from core.artefacts import DataInfo, Masks
 from core.component import Range
+from core.data.image_file import size_fault
 from core.data.images import Pictures
 from core.dataset import Source
 from core.faults import StageError
@@ -42,13 +43,17 @@ class Found:
         """The longer side of the box, in pixels."""
         return max(self.box[2:])
 
+    def side(self, margin: float) -> int:
+        """Return the side of the square around the box, in pixels."""
+        return max(1, round(self.longer_side * (1 + 2 * margin)))
+
     def square(self, margin: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return rows and columns of the square around the box.
 
         Its side is the longer one of the box and ``margin`` of that on either side. It is moved into the photograph where it
         fits; otherwise it sticks out evenly.
         """
-        side = max(1, round(self.longer_side * (1 + 2 * margin)))
+        side = self.side(margin)
         left, top, width, height = self.box
         lines = []
         for middle, whole in zip((top + height / 2, left + width / 2), self.size, strict=True):
@@ -160,6 +165,11 @@ class CropDataset(Placed):
             raise StageError(
                 f"{self.tag}, {part}: no object of {', '.join(self.names())} is {self.min_size} pixels or longer; "
                 "lower min_size, or name other categories"
+            )
+        largest = max(found, key=lambda one: one.side(self.margin))
+        if fault := size_fault(largest.side(self.margin), largest.side(self.margin)):
+            raise StageError(
+                f"{self.tag}, {part}: the square around an object in {largest.path}: {fault}; leave it out"
             )
         return Crops(found, self.margin)
 

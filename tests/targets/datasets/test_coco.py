@@ -147,6 +147,17 @@ def test_beyond_the_photograph_the_edge_is_repeated_and_no_object_is(tmp_path: P
     np.testing.assert_array_equal(data.train.masks[0].any(axis=1), [10 <= row < 60 for row in range(-5, 65)])
 
 
+def test_a_square_around_a_long_object_is_no_larger_than_an_image_may_be(tmp_path: Path) -> None:
+    """A photograph of 100,000 x 600 pixels is small enough, and the square around it has 10,000,000,000 pixels."""
+    found = Found(Path("long.png"), 0, (0, 0, 100_000, 600), (600, 100_000), lambda: np.zeros(SIZE, bool))
+    for name in ("train2017", "val2017"):
+        lay_out(tmp_path, name, [annotation(1, 17, BOXES[1])])
+    dataset = pets(tmp_path, margin=0)
+    dataset.__dict__["found"] = {"train": (found,), "test": (found,)}
+    with pytest.raises(StageError, match=r"coco, train: .*long\.png: expected at most 67,108,864 pixels"):
+        dataset.load()
+
+
 def test_what_is_missing_is_said_before_anything_runs(root: Path, tmp_path: Path) -> None:
     assert {field for field, _ in pets(root, resize=None).check()} == {"resize"}
     assert {field for field, _ in pets(root, test_part="val2014").check()} == {"test_part"}
@@ -221,6 +232,9 @@ def of_image(**values: Any) -> Any:
         (of_first(segmentation={"size": [60, 80], "counts": "\u00e9"}), "compressed runs are damaged"),
         (of_first(area=...), "annotation 101: expected the area"),
         (of_first(area="large"), "annotation 101: expected the area"),
+        (of_first(area=10**400), "annotation 101: expected the area"),
+        (of_first(bbox=[1, 2, 10**400, 4]), "annotation 101: expected bbox"),
+        (of_first(segmentation=[[0, 0, 9, 9, 5, 10**400]]), "annotation 101: expected finite numbers"),
         (of_first(bbox=...), "annotation 101: expected bbox"),
         (of_first(bbox=[1, 2, "3", 4]), "annotation 101: expected bbox"),
         (of_first(bbox=[1, 2, 3]), "annotation 101: expected bbox"),
