@@ -18,6 +18,7 @@ from clusters import without_http
 from core.cluster import JOB, LOG, Cluster, FailedStart, Premises
 from core.component import Range
 
+_WORD = r"[^\s'\"`\\$;&|<>()#]+"
 _WALLTIME = r"(?:(\d+)-)?(\d{1,4}):([0-5]\d):([0-5]\d)"
 MEMORY = r"(\d+(?:\.\d+)?)([KMGT])i?B"
 
@@ -79,10 +80,13 @@ class JobQueue(Cluster):
             yield "memory", f"expected a number and a unit (KB, MB, GB, TB) such as 16GB, received '{self.memory}'"
         for field in fields(self):
             value = getattr(self, field.name)
-            for text in value if isinstance(value, tuple) else (value,):
+            for text in value if isinstance(value, tuple) else ():
                 # A job script has one directive to a line, and a line that is none is run.
-                if isinstance(text, str) and not text.isprintable():
+                if not text.isprintable():
                     yield field.name, f"expected one line of printable characters, received {text!r}"
+            # Of a name that is several words the batch system would take the others for options, and the shell for commands.
+            if isinstance(value, str) and not (value.isprintable() and re.fullmatch(_WORD, value)):
+                yield field.name, f"expected one word without quotes, as `options` may have, received {value!r}"
 
     @property
     def processors(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,9 +14,13 @@ from urllib.parse import urlsplit
 
 from core.cluster import Cluster, Premises
 from core.component import File
+from core.faults import StageError
+from core.files import read_bytes
 
 _ENCRYPTED = ("tls", "wss")
 _KINDS = ("tcp", "ucx", "ws", *_ENCRYPTED)
+_MAX_BYTES = 2**20
+"""Largest file of a scheduler's address."""
 _TLS = ("tls_ca", "tls_cert", "tls_key")
 
 
@@ -47,14 +52,16 @@ class Scheduler(Cluster):
             return
         field = "file" if self.address is None else "address"
         try:
-            kind, host = self._place.scheme, self._place.hostname
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            yield (
-                field,
-                f"expected what dask scheduler --scheduler-file writes, received {type(error).__name__}: {error}",
+            kind, host, port = self._place.scheme, self._place.hostname, self._place.port
+        except (StageError, ValueError, KeyError, TypeError, RecursionError) as error:
+            wanted = (
+                "what dask scheduler --scheduler-file writes"
+                if field == "file"
+                else "tcp://HOST:PORT or tls://HOST:PORT"
             )
+            yield field, f"expected {wanted}, received {type(error).__name__}: {error}"
             return
-        if kind not in _KINDS or not host:
+        if kind not in _KINDS or not host or not port:
             yield field, f"expected tcp://HOST:PORT or tls://HOST:PORT, received '{self._place.geturl()}'"
             return
         named = [name for name in _TLS if getattr(self, name) is not None]
@@ -62,6 +69,8 @@ class Scheduler(Cluster):
             for name in _TLS:
                 if name not in named:
                     yield name, f"is missing; {kind}:// takes {', '.join(_TLS)}"
+            if named == list(_TLS):
+                yield from self._check_certificates()
         elif named:
             yield (
                 named[0],
@@ -76,12 +85,28 @@ class Scheduler(Cluster):
                 ),
             )
 
+    def _check_certificates(self) -> Iterator[tuple[str, str]]:
+        assert self.tls_cert is not None
+        try:
+            context = ssl.create_default_context(cafile=self.tls_ca)
+        except OSError as error:
+            yield "tls_ca", f"expected certificates in PEM, received {error}"
+            return
+        try:
+            # OpenSSL would ask the terminal for a pass phrase, and Dask again wherever it connects.
+            context.load_cert_chain(self.tls_cert, self.tls_key, password=lambda: "")
+        except OSError as error:
+            yield (
+                "tls_cert",
+                f"expected a certificate in PEM and its key in tls_key, without a pass phrase, received {error}",
+            )
+
     @cached_property
     def _place(self) -> Any:
         text = self.address
         if text is None:
             assert self.file is not None
-            text = json.loads(Path(self.file).read_text(encoding="utf-8"))["address"]
+            text = json.loads(read_bytes(Path(self.file), _MAX_BYTES))["address"]
         return urlsplit(str(text))
 
     def start(self, premises: Premises) -> Any:

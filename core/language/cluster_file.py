@@ -32,7 +32,10 @@ def load(path: Path, catalogue: Catalogue) -> Cluster:
             faults.append(layered.fault(place, message))
         return full
 
-    cluster = build(leaf, map_files(raw, leaf, catalogue, settled), catalogue)
+    raw = map_files(raw, leaf, catalogue, settled)
+    if faults:  # what is no file must not be read
+        raise SpecError(faults)
+    cluster = build(leaf, raw, catalogue)
     assert isinstance(cluster, Cluster)
     faults.extend(layered.fault((field,) if field else (), message) for field, message in cluster.check())
     if faults:

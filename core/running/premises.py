@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from core.cluster import Premises
@@ -30,7 +31,8 @@ def premises(root: Path) -> Premises:
     # A job may begin in another folder than the runner's.
     path = os.pathsep.join([str(ROOT), *(str(Path(folder).resolve()) for folder in searched)])
     settings = {name: os.environ.get(name, value) for name, value in _ENVIRONMENT.items()}
-    named = {name: value for name, value in os.environ.items() if name.startswith("TEMPER_")}
+    # A name that is none to a shell would be commands in a job's script.
+    named = {name: value for name, value in os.environ.items() if re.fullmatch(r"TEMPER_\w+", name, re.ASCII)}
     if _DATA in named:
         named[_DATA] = str(Path(named[_DATA]).resolve())
     # Of the machine's, not of how it computes: each worker sees the GPUs that it is given.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import socket
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from core.cluster import Cluster, Fate, Premises
 from core.faults import SpecError
 from core.language.cluster_file import load
 from core.language.discovery import Catalogue
+from core.running.premises import premises
 from tests.conftest import ROOT
 
 FILES = sorted((ROOT / "clusters").glob("*.yaml"))
@@ -76,6 +79,10 @@ def test_there_is_a_file_for_every_type(catalogue: Catalogue) -> None:
         (f"{AT}tls://host:1\ntls_ca: none.pem", "tls_ca: there is no file or folder "),
         ("type: scheduler\nworkers: 1\nfile: cluster.yaml", "file: expected what dask scheduler --scheduler-file writes"),
         ("type: scheduler\nworkers: 1\naddress: host", "cluster.yaml:3: address: expected tcp://HOST:PORT"),
+        (f"{AT}tcp://127.0.0.1", "address: expected tcp://HOST:PORT"),
+        (f"{AT}tcp://127.0.0.1:99999999", "address: expected tcp://HOST:PORT"),
+        (f"{AT}'tls://[::1'", "address: expected tcp://HOST:PORT or tls://HOST:PORT, received ValueError"),
+        (f"{AT}tls://host:1\ntls_ca: cluster.yaml\ntls_cert: cluster.yaml\ntls_key: cluster.yaml", "tls_ca: expected certificates in PEM"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_told(write: Write, catalogue: Catalogue, text: str, said: str) -> None:
@@ -84,6 +91,38 @@ def test_what_is_wrong_is_told(write: Write, catalogue: Catalogue, text: str, sa
         load(path, catalogue)
     assert said.replace("cluster.yaml:6", "cluster.yaml:5").split(": ", 1)[-1] in str(caught.value)
     assert "cluster.yaml:" in str(caught.value)
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, "[1]", "7", "{", "", " " * (2**20 + 1), None])
+def test_an_address_file_of_others_is_read_within_limits(
+    tmp_path: Path, write: Write, catalogue: Catalogue, content: str | None
+) -> None:
+    if content is None:
+        os.mkfifo(tmp_path / "s.json")
+    else:
+        (tmp_path / "s.json").write_text(content, encoding="utf-8")
+    with pytest.raises(SpecError, match=r"cluster.yaml:3: file: expected .*, received"):
+        load(write("type: scheduler\nworkers: 1\nfile: s.json", "cluster.yaml"), catalogue)
+
+
+@pytest.mark.parametrize(("cert", "key"), [("cert", "ca"), ("key", "key"), ("cert", "locked")])
+def test_certificates_that_cannot_be_used_are_told(
+    tmp_path: Path, write: Write, catalogue: Catalogue, cert: str, key: str
+) -> None:
+    from cryptography.hazmat.primitives import serialization
+    from distributed.security import Security
+
+    own = Security.temporary()
+    private = serialization.load_pem_private_key(str(own.tls_client_key).encode(), None)
+    locked = private.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"word")
+    )
+    texts = {"ca": own.tls_ca_file, "cert": own.tls_client_cert, "key": own.tls_client_key, "locked": locked.decode()}
+    for name, text in texts.items():
+        (tmp_path / f"{name}.pem").write_text(str(text), encoding="utf-8")
+    path = write(f"{AT}tls://host:1\ntls_ca: ca.pem\ntls_cert: {cert}.pem\ntls_key: {key}.pem", "cluster.yaml")
+    with pytest.raises(SpecError, match="tls_cert: expected a certificate in PEM and its key"):
+        load(path, catalogue)
 
 
 def test_a_wrong_cluster_is_told_before_anything_runs(run: Run, write: Write) -> None:
@@ -206,11 +245,28 @@ def test_more_gpus_than_the_runner_may_use(
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("partition", "a\nrm -rf x"), ("account", "a\tb"), ("options", ("--x", "a\n#SBATCH b")), ("interface", "\x1b[1m")],
-)
-def test_a_directive_is_one_line(field: str, value: Any) -> None:
+    [("partition", "a\nrm -rf x"), ("account", "a\tb"), ("options", ("--x", "a\n#SBATCH b")), ("interface", "\x1b[1m"),
+     ("partition", "gpu --uid=root"), ("account", ""), ("interface", "lo;id"), ("interface", "$(id)"), ("account", "a'b")],
+)  # fmt: skip
+def test_a_directive_is_one_line_and_a_name_one_word(field: str, value: Any) -> None:
     slurm = Slurm(workers=1, memory="1GB", walltime="01:00:00", **{field: value})
     assert [found for found, _ in slurm.check()] == [field]
+
+
+@pytest.mark.parametrize("system", ["pbs", "lsf", "sge"])
+def test_a_queue_is_one_word(system: str, catalogue: Catalogue) -> None:
+    cluster: Any = load(ROOT / "clusters" / f"{system}.yaml", catalogue)
+    assert not list(replace(cluster, queue="all.q@host-1,short*").check())
+    assert [field for field, _ in replace(cluster, queue="a -b").check()] == ["queue"]
+
+
+def test_only_variables_that_a_shell_can_name_reach_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("TEMPER_X;touch ran;", "TEMPER_A B", "TEMPER_\nrm", "TEMPER_É"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("TEMPER_MINE_2", "$(touch ran)\n;")
+    given = premises(tmp_path).environment
+    assert [name for name in given if name.startswith("TEMPER_") and name != "TEMPER_DATA"] == ["TEMPER_MINE_2"]
+    assert given["TEMPER_MINE_2"] == "$(touch ran)\n;"
 
 
 @pytest.mark.parametrize("system", ["slurm", "pbs", "lsf", "sge"])
