@@ -5,12 +5,14 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import re
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from itertools import takewhile
 from typing import Annotated, Any
 
 from clusters import without_http
@@ -20,6 +22,8 @@ from core.component import Range
 _PATIENCE = 2.0
 """Seconds within which the end of a process is known to its nanny."""
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
+_GPU = r"\d+|(GPU|MIG)-[\w/-]+"
+"""The number of a GPU, or the name of one or of a part of one."""
 _EXITS: dict[int, int] = {}
 """The exit codes of the workers that this process has had, by process id."""
 
@@ -89,9 +93,14 @@ class Local(Cluster):
 
 
 def _visible() -> list[str] | None:
-    """Return the GPUs that the runner may use, by number or name; ``None`` if nothing limits them."""
+    """Return the GPUs that the runner may use, by number or name; ``None`` if nothing limits them.
+
+    Source: CUDA, which sees those before the first that is none, such as -1.
+    """
     named = os.environ.get(_VISIBLE)
-    return None if named is None else [name.strip() for name in named.split(",") if name.strip()]
+    if named is None:
+        return None
+    return list(dict.fromkeys(takewhile(re.compile(_GPU).fullmatch, map(str.strip, named.split(",")))))
 
 
 @cache

@@ -220,8 +220,9 @@ def test_grid_engine_counts_memory_by_the_slot(memory: str, cores: int, wanted: 
 
 
 @pytest.mark.parametrize(
-    ("visible", "shares"), [("2,3", ["2", "3", "2"]), ("GPU-a, GPU-b", ["GPU-a", "GPU-b", "GPU-a"])]
-)
+    ("visible", "shares"), [("2,3", ["2", "3", "2"]), ("GPU-a, GPU-b", ["GPU-a", "GPU-b", "GPU-a"]), ("7,1,-1,4", ["7", "1", "7"]),
+     ("MIG-GPU-a/1/0,MIG-b", ["MIG-GPU-a/1/0", "MIG-b", "MIG-GPU-a/1/0"])],
+)  # fmt: skip
 def test_only_the_gpus_that_the_runner_may_use_are_shared_out(
     visible: str, shares: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -233,7 +234,7 @@ def test_only_the_gpus_that_the_runner_may_use_are_shared_out(
     assert [environment["CUDA_VISIBLE_DEVICES"] for environment in environments] == shares
 
 
-@pytest.mark.parametrize("visible", ["5", "", "GPU-a"])
+@pytest.mark.parametrize("visible", ["5", "", "GPU-a", "-1", "0,-1,1", "0,0", "0,,1", "NoDevFiles", ","])
 def test_more_gpus_than_the_runner_may_use(
     visible: str, run: Run, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
