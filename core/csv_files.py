@@ -16,8 +16,10 @@ from core.files import read_bytes
 
 Cell = str | int | float | bool | None
 Kind = Literal["text", "int", "float", "bool"]
-LIMIT = 2**30
-"""Bytes of the largest file that is read."""
+LIMIT = 2**24
+"""Bytes of the largest file of others that is read; its rows take up to a hundred times as many."""
+OWN_LIMIT = 2**30
+"""Bytes of the largest file of Temper's own."""
 SEPARATORS = (",", ";", "\t")
 """What separates cells: the comma, and what spreadsheets write where the comma is the decimal mark, or as text."""
 _NUMBER = r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?|[-+]?(inf|nan|∞)"
@@ -79,15 +81,15 @@ def encoded(rows: Iterable[Sequence[Cell]]) -> bytes:
     return content.encode("ascii" if content.isascii() else "utf-8-sig")
 
 
-def read(path: Path, columns: Mapping[str, Column]) -> Table:
-    """Return a file that has at least the ``columns``; any others hold text.
+def read(path: Path, columns: Mapping[str, Column], limit: int = LIMIT) -> Table:
+    """Return a file of at most ``limit`` bytes that has at least the ``columns``; any others hold text.
 
     UTF-8 is read with and without a byte order mark, with commas, semicolons or tabs between cells.
 
     Raises:
         CsvFault: the file cannot be read, lacks a column or has one twice, or a cell holds something else.
     """
-    content = _decoded(path)
+    content = _decoded(path, limit)
     separator = _separator(path, content, columns)
     found = _Records(path, content, separator)
     header, _ = next(found, ([], 0))
@@ -97,7 +99,7 @@ def read(path: Path, columns: Mapping[str, Column]) -> Table:
         raise CsvFault(
             path,
             0,
-            f"there is no column {' and no column '.join(missing)}; expected {', '.join(columns)}, received {have}",
+            f"there is no column {' and no column '.join(missing)}; expected {', '.join(columns)}, received {have:.300}",
         )
     if twice := [name for name in names if names.count(name) > 1]:
         raise CsvFault(path, 0, f"expected columns of different names, received '{twice[0]}' twice")
@@ -151,9 +153,9 @@ def _unescaped(cell: str) -> str:
     return cell[1:] if _ESCAPED.match(cell) else cell
 
 
-def _decoded(path: Path) -> str:
+def _decoded(path: Path, limit: int) -> str:
     try:
-        data = read_bytes(path, LIMIT)
+        data = read_bytes(path, limit)
     except StageError as error:
         raise CsvFault(path, 0, str(error).removeprefix(f"{path}: ")) from None
     try:

@@ -74,7 +74,7 @@ class DGNNetworks(ClassGenerators):
         }
         losses: dict[int, list[float]] = {label: [] for label in raw["classes"]}
         columns = {"class": csv_files.Column("int"), "loss": csv_files.Column("float", optional=True)}
-        for row in csv_files.read(folder / "losses.csv", columns).rows:
+        for row in csv_files.read(folder / "losses.csv", columns, csv_files.OWN_LIMIT).rows:
             losses[row["class"]].append(math.nan if row["loss"] is None else row["loss"])
         return cls(networks, losses, raw["eps"], raw["info"])
 

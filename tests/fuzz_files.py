@@ -31,6 +31,7 @@ STRANGE: tuple[Any, ...] = (
     1.5,
     10**12,
     10**30,
+    10**400,
     "eval",
     "",
     "../x",
@@ -193,9 +194,57 @@ def _coco() -> Callable[[Path, random.Random], Callable[[], object]]:
     return make
 
 
+def _csv() -> Callable[[Path, random.Random], Callable[[], object]]:
+    from evaluation import published
+    from targets.datasets import gtsrb
+
+    text = 'Filename;ClassId;note\n00000.ppm;16;"a ""b"""\n00001.ppm;1;é\n'
+    numbers = text.replace("Filename;ClassId", "metric;value").replace(";16;", ";0.5;")
+
+    def make(folder: Path, rng: random.Random) -> Callable[[], object]:
+        of_signs = rng.random() < 0.5
+        content = (text if of_signs else numbers).encode("utf-8-sig" if rng.random() < 0.5 else "utf-8")
+        (path := folder / "a.csv").write_bytes(damaged(content, rng))
+        return lambda: gtsrb._read(path) if of_signs else published._read(str(path))
+
+    return make
+
+
+def _matlab() -> Callable[[Path, random.Random], Callable[[], object]]:
+    from scipy.io import savemat
+
+    from targets.datasets import svhn
+
+    x = np.random.default_rng(0).integers(0, 256, (32, 32, 3, 4), np.uint8)
+
+    def make(folder: Path, rng: random.Random) -> Callable[[], object]:
+        savemat(stream := BytesIO(), {"X": x, "y": np.ones((4, 1))}, do_compression=rng.random() < 0.5)
+        (path := folder / "a.mat").write_bytes(damaged(stream.getvalue(), rng))
+        return lambda: svhn._read(path)
+
+    return make
+
+
+def _pipeline() -> Callable[[Path, random.Random], Callable[[], object]]:
+    from generators.diffusion.model_folder import INDEX, ModelFolder
+
+    index = {
+        "_class_name": "StableDiffusionPipeline",
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": [None, None],
+    }
+
+    def make(folder: Path, rng: random.Random) -> Callable[[], object]:
+        text = json.dumps(altered(index, rng)).encode()
+        (folder / INDEX).write_bytes(damaged(text, rng) if rng.random() < 0.5 else text)
+        return lambda: list(ModelFolder(folder, None).faults())
+
+    return make
+
+
 KINDS_OF_FILES: dict[str, Callable[[], Callable[[Path, random.Random], Callable[[], object]]]] = {
     "yaml": lambda: _experiment(".yaml"), "json": lambda: _experiment(".json"), "h5": lambda: _model(".h5"),
-    "keras": lambda: _model(".keras"), "npz": _arrays, "coco": _coco,
+    "keras": lambda: _model(".keras"), "npz": _arrays, "coco": _coco, "csv": _csv, "mat": _matlab, "pipeline": _pipeline,
     **{kind: (lambda kind=kind: _image(kind)) for kind in ("PNG", "JPEG", "BMP", "PPM", "WEBP")},
 }  # fmt: skip
 

@@ -60,7 +60,7 @@ def _results(folder: Path) -> Table:
     path = folder / "results.csv"
     _demand(path)
     try:
-        return csv_files.read(path, _COLUMNS)
+        return csv_files.read(path, _COLUMNS, csv_files.OWN_LIMIT)
     except CsvFault as fault:
         message = f"{fault.message}; write the results again: --tables, or run the experiment"
         raise SpecError.at(str(path), fault.line, message) from None

@@ -53,7 +53,9 @@ class DiffusionModel(Artefact):
         network = UNet2DModel.from_pretrained(
             folder / "network", use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False
         )
-        table = csv_files.read(folder / "losses.csv", {"loss": csv_files.Column("float", optional=True)})
+        table = csv_files.read(
+            folder / "losses.csv", {"loss": csv_files.Column("float", optional=True)}, csv_files.OWN_LIMIT
+        )
         losses = tuple(math.nan if row["loss"] is None else row["loss"] for row in table.rows)
         network.to(backend.torch_device()).eval()
         return cls(network, canvas, tuple(raw["classes"]), losses, raw["info"])

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from core.csv_files import Column, CsvFault, encoded, read, text
+from core.csv_files import LIMIT, Column, CsvFault, encoded, read, text
 
 characters = st.characters(codec="utf-8", exclude_characters="\ufeff")
 awkward = st.sampled_from(
@@ -129,6 +129,17 @@ def test_a_file_that_is_not_there_is_a_fault(tmp_path: Path) -> None:
         read(tmp_path / "none.csv", {})
     with pytest.raises(CsvFault, match="expected a regular file"):
         read(tmp_path, {})
+
+
+def test_a_large_file_or_header_makes_no_large_message(tmp_path: Path) -> None:
+    path = tmp_path / "it.csv"
+    path.write_bytes(b"value\n" + b"1\n" * (LIMIT // 2))
+    with pytest.raises(CsvFault, match=r"the file has 16,777,222 bytes; expected at most 16,777,216"):
+        read(path, VALUE)
+    path.write_bytes(";".join(map(str, range(100_000))).encode())
+    with pytest.raises(CsvFault, match="there is no column metric and no column value; .* received 0, 1") as fault:
+        read(path, VALUE)
+    assert len(str(fault.value)) < 500 + len(str(path))
 
 
 @pytest.mark.parametrize(
