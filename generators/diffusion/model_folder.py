@@ -57,26 +57,7 @@ class ModelFolder:
             raise StageError(
                 f"{self.path} has no {INDEX}; expected the folder of a whole pipeline as save_pretrained writes it"
             )
-        try:
-            index = json.loads(read_bytes(path, _MAX_BYTES))
-        except (ValueError, RecursionError) as error:
-            raise StageError(f"{path}: expected JSON, received something else ({error})") from None
-        kind = index.get("_class_name") if isinstance(index, Mapping) else None
-        if not isinstance(kind, str):
-            raise StageError(
-                f"{path}: expected the name of a pipeline of diffusers as _class_name, received {kind!r:.60}"
-            )
-        for name, part in index.items():
-            if name.startswith("_") or not isinstance(part, list):
-                continue
-            if not _is_part(name, part):
-                raise StageError(f"{path}: {name}: expected a package and a class, received {part!r:.60}")
-            if part[0] is None:
-                continue
-            if part[0] not in _LIBRARIES:
-                raise StageError(
-                    f"{path}: {name} is code of {part[0]}, which is never loaded; expected {', '.join(_LIBRARIES)}"
-                )
+        for name in parts_of(path):
             if not (self.path / name).is_dir():
                 raise StageError(f"{self.path} has no folder {name}, which {INDEX} names; fetch the model again")
             yield name
@@ -101,6 +82,33 @@ class ModelFolder:
                 "diffusers where you trust it and write it with save_pretrained"
             )
         return None
+
+
+def parts_of(path: Path) -> Iterator[str]:
+    """Yield the names of the parts of a pipeline that an index names.
+
+    Raises:
+        StageError: the index is damaged, or names code of other packages.
+    """
+    try:
+        index = json.loads(read_bytes(path, _MAX_BYTES))
+    except (ValueError, RecursionError) as error:
+        raise StageError(f"{path}: expected JSON, received something else ({error})") from None
+    kind = index.get("_class_name") if isinstance(index, Mapping) else None
+    if not isinstance(kind, str):
+        raise StageError(f"{path}: expected the name of a pipeline of diffusers as _class_name, received {kind!r:.60}")
+    for name, part in index.items():
+        if name.startswith("_") or not isinstance(part, list):
+            continue
+        if not _is_part(name, part):
+            raise StageError(f"{path}: {name}: expected a package and a class, received {part!r:.60}")
+        if part[0] is None:
+            continue
+        if part[0] not in _LIBRARIES:
+            raise StageError(
+                f"{path}: {name} is code of {part[0]}, which is never loaded; expected {', '.join(_LIBRARIES)}"
+            )
+        yield name
 
 
 def _is_part(name: str, part: list[Any]) -> bool:

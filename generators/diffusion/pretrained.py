@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from core import backend
 from core.faults import StageError
+from generators.diffusion.model_folder import INDEX, parts_of
 
 Number = Literal["auto", "float32", "float16", "bfloat16"]
 
@@ -58,6 +59,8 @@ def _loaded(wanted: PretrainedPipeline) -> Any:
     diffusers_logging.set_verbosity_error()
     diffusers_logging.disable_progress_bar()
     try:
+        if not wanted.local:
+            _judge_index(wanted)
         pipeline = AutoPipelineForInpainting.from_pretrained(
             wanted.name,
             revision=wanted.revision,
@@ -75,12 +78,25 @@ def _loaded(wanted: PretrainedPipeline) -> Any:
     except torch.OutOfMemoryError as error:
         message = "has no room in the GPU's memory; set cpu_offload: true, or dtype: float16"
         raise StageError(f"pipeline: {wanted.name} {message}") from error
-    except MemoryError:
+    except (StageError, MemoryError):
         raise
     except Exception as error:  # diffusers raises whatever a damaged model leads it to
         raise StageError(f"pipeline: {wanted.name} {_remedy(wanted, error)}") from error
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+def _judge_index(wanted: PretrainedPipeline) -> None:
+    """Look at the index of a model of the hub, as the plan does at that of a folder: diffusers imports whatever it names.
+
+    Raises:
+        StageError: the index is damaged, or names code of other packages.
+    """
+    from huggingface_hub import hf_hub_download
+
+    path = hf_hub_download(wanted.name, INDEX, revision=wanted.revision, local_files_only=wanted.offline)
+    for _ in parts_of(Path(path)):
+        pass
 
 
 def _remedy(wanted: PretrainedPipeline, error: Exception) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -203,6 +204,24 @@ def test_what_is_not_there_is_said(tmp_path: Path, folder: Path) -> None:
     weights = unsafe / "unet" / "diffusion_pytorch_model.safetensors"
     weights.rename(weights.with_suffix(".bin"))
     assert "no weights in the safetensors format" in fault(name=str(unsafe))
+
+
+def test_the_index_of_a_model_of_the_hub_names_no_code_of_other_packages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Diffusers would import the package; that of a folder is looked at by the plan."""
+    index = tmp_path / "models--owner--name" / "snapshots" / COMMIT / "model_index.json"
+    index.parent.mkdir(parents=True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    wanted = PretrainedPipeline("owner/name", COMMIT, None, True, "auto", False, True)
+    for text, message in (
+        ('{"_class_name": "StableDiffusionPipeline", "unet": ["antigravity", "X"]}', "unet is code of antigravity"),
+        ("[" * 100_000, "expected JSON"),
+    ):
+        index.write_text(text)
+        with pytest.raises(StageError, match=message):
+            wanted.pipeline()
+    assert "antigravity" not in sys.modules
 
 
 def test_a_gated_model_asks_for_a_log_in_and_for_no_token() -> None:
