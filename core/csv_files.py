@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import math
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from core.faults import StageError
-from core.files import read_bytes
+from core.files import read_bytes, utf8
 
 Cell = str | int | float | bool | None
 Kind = Literal["text", "int", "float", "bool"]
@@ -78,7 +79,7 @@ def encoded(rows: Iterable[Sequence[Cell]]) -> bytes:
     takes it off.
     """
     content = text(rows)
-    return content.encode("ascii" if content.isascii() else "utf-8-sig")
+    return content.encode("ascii") if content.isascii() else codecs.BOM_UTF8 + utf8(content)
 
 
 def read(path: Path, columns: Mapping[str, Column], limit: int = LIMIT) -> Table:

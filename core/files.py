@@ -72,10 +72,15 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def utf8(text: str) -> bytes:
+    r"""Return a text in UTF-8; bytes of file names that are none, which Python has as surrogates, are written out: ``\udcff``."""
+    return text.encode("utf-8", "backslashreplace")
+
+
 def replace_file(path: Path, data: bytes | str) -> None:
     """Write a file as a whole (``replacing``)."""
     with replacing(path) as temporary:
-        temporary.write_bytes(data.encode("utf-8") if isinstance(data, str) else data)
+        temporary.write_bytes(utf8(data) if isinstance(data, str) else data)
 
 
 MULTIPLE = 100

@@ -49,7 +49,7 @@ class Progress:
     def __init__(self, console: Console, log: Path) -> None:
         self._console = console
         log.parent.mkdir(parents=True, exist_ok=True)
-        self._handler = _LogFile(log, encoding="utf-8")
+        self._handler = _LogFile(log, encoding="utf-8", errors="backslashreplace")
         self._handler.setFormatter(_Visible("%(asctime)s %(message)s"))
         self._log_file = logging.Logger(str(log))
         self._log_file.addHandler(self._handler)

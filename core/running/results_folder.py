@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from core.artefacts import read_json, write_json
-from core.files import replace_file
+from core.files import replace_file, utf8
 
 MARK = ".report.json"
 """The record of the last report: a digest of all it shows, and each file it wrote with its size and SHA-256."""
@@ -22,7 +22,7 @@ class ResultsFolder:
 
     def write(self, name: str, data: bytes | str) -> None:
         """Write a file of the report, whose ``name`` may have folders; it replaces its predecessor whole."""
-        content = data.encode("utf-8") if isinstance(data, str) else data
+        content = utf8(data) if isinstance(data, str) else data
         replace_file(self.path / name, content)
         self._written[name] = _description(content)
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from core.files import is_full, opened, replace_file
+from core.files import is_full, kind_of, opened, replace_file
 from core.litter import counts
 from core.storage import source_code
 
@@ -56,11 +56,14 @@ class Digests:
         """Return the digest of a file, or of every file below a folder with its relative path.
 
         Links to files and folders count as what they lead to. What systems and tools leave behind in folders and hidden
-        files do not count (``core.litter``), nor does what is neither file nor folder.
+        files do not count (``core.litter``). What is neither file nor folder, such as a pipe, counts as what it is: who reads
+        the folder may fail of it.
         """
         if path.is_dir():
             files = sorted(_files(path))
-            return of_value([[str(file.relative_to(path)), self.content(file)] for file in files])
+            return of_value([
+                [str(file.relative_to(path)), self.content(file) if file.is_file() else kind_of(file)] for file in files
+            ])  # fmt: skip
         return str(self._remembered(f"file:{path}", path, _sha256))
 
     def code(self, module: str, plumbing: bool = False) -> str:
@@ -134,12 +137,12 @@ class Digests:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Yield the files below a folder, those behind links too."""
+    """Yield what is below a folder and no folder, what is behind links too."""
     for place, folders, files in os.walk(folder, followlinks=True):
         around = {Path(place).resolve(), *Path(place).resolve().parents}
         # A link to a folder around it would lead in circles.
         folders[:] = [name for name in folders if counts(name) and not _leads_into((Path(place) / name), around)]
-        yield from (path for path in (Path(place) / name for name in files if counts(name)) if path.is_file())
+        yield from (Path(place) / name for name in files if counts(name))
 
 
 def _leads_into(folder: Path, around: set[Path]) -> bool:

@@ -12,7 +12,7 @@ from statistics import median
 from typing import Any
 
 from core.artefacts import read_json, write_json
-from core.files import replacing
+from core.files import replacing, utf8
 from core.running.graph import Work
 
 LAST = "last_run.json"
@@ -81,7 +81,7 @@ class Failures:
         """Write a failure on a host down, its log beside it, and return the record."""
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / f"{work.fingerprint}.log"
-        path.write_text(log or cause, encoding="utf-8")
+        path.write_bytes(utf8(log or cause))
         record = {
             "stage": work.stage,
             "label": work.label,

@@ -137,7 +137,7 @@ def test_a_large_file_or_header_makes_no_large_message(tmp_path: Path) -> None:
     with pytest.raises(CsvFault, match=r"the file has 16,777,222 bytes; expected at most 16,777,216"):
         read(path, VALUE)
     path.write_bytes(";".join(map(str, range(100_000))).encode())
-    with pytest.raises(CsvFault, match="there is no column metric and no column value; .* received 0, 1") as fault:
+    with pytest.raises(CsvFault, match=r"there is no column metric and no column value; .* received 0, 1") as fault:
         read(path, VALUE)
     assert len(str(fault.value)) < 500 + len(str(path))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,6 +42,20 @@ def test_a_damaged_memory_is_none(change: Callable[[str], str], tmp_path: Path) 
     assert again.code("core.storage.store") == code
     again.remember()
     assert json.loads(memory.read_text(encoding="utf-8"))["known"]
+
+
+@pytest.mark.parametrize(
+    "make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero"), lambda path: path.symlink_to("gone")]
+)
+def test_what_is_no_file_counts_without_being_opened(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    """Who reads the folder fails of it, and must not be taken to fail once it is gone."""
+    (folder := tmp_path / "folder").mkdir()
+    (folder / "cat.png").write_bytes(b"1")
+    before = Digests(tmp_path / "memory").content(folder)
+    make(folder / "dog.png")
+    assert Digests(tmp_path / "memory").content(folder) != before
+    (folder / "dog.png").unlink()
+    assert Digests(tmp_path / "memory").content(folder) == before
 
 
 def test_linked_folders_are_read_as_any_other(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 import os
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -278,3 +279,17 @@ def test_a_pipe_among_the_images_is_named(root):
     os.mkfifo(root / "test" / "dog" / "00.png")
     ((_, message),) = faults(root)
     assert message.endswith("dog/00.png: expected a regular file, received a named pipe")
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_names_that_are_no_utf8_end_no_run(root, run, write, damaged):
+    """A name is any bytes to a file system: in texts those that are no UTF-8 are written out."""
+    for part in ("train", "test"):
+        os.rename(os.fsencode(root / part / "cat"), os.fsencode(root / part) + b"/\xff\xfe")  # noqa: PTH104
+    if damaged:
+        Path(os.fsdecode(os.fsencode(root / "train") + b"/\xff\xfe/\xfd.png")).write_bytes(b"x")
+    code, said = run(write(f"name: a\ndatasets: {{d: {{type: image_folder, root: {root}, resize: 8}}}}"))
+    assert code == (1 if damaged else 0), said
+    outputs = root / "outputs" / "a"
+    shown = (outputs / ("failures.csv" if damaged else "classes.csv")).read_text(encoding="utf-8")
+    assert ("\\udcfd.png" if damaged else "\\udcff\\udcfe") in shown
