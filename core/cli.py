@@ -28,6 +28,8 @@ from core.terminal import Stream, Terminal, occupy_closed_streams
 DONE, FAILED, WRONG, FULL, WITHOUT_WORKERS, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
 
+_TOLD = 50
+"""Faults that are shown at once: a wrong value on two axes is one for each of its points."""
 LEAST_FILES = 64
 """Files that may be open at once, without which not even a framework can be imported."""
 
@@ -67,8 +69,10 @@ def _guarded(options: argparse.Namespace, out: Terminal, err: Terminal) -> int:
         with warnings_heeded(options.grace):
             return _act(options, out)
     except SpecError as wrong:
-        for fault in wrong.faults:
+        for fault in wrong.faults[:_TOLD]:
             err.print(str(fault), style="red")
+        if (more := len(wrong.faults) - _TOLD) > 0:
+            err.print(f"and {more:,} more faults; mend these first", style="red")
         return WRONG
     except KeyboardInterrupt:
         err.print(f"interrupted; what was finished is kept. {_go_on(options)}")

@@ -50,6 +50,14 @@ def test_a_faulty_file_is_2_and_nothing_runs(run: Run, write: Write, outputs: Pa
     assert not outputs.exists()
 
 
+def test_so_many_faults_are_told_at_once(run: Run, write: Write) -> None:
+    stages = "".join(f"  d{i}: {{type: none}}\n" for i in range(1234))
+    code, said = run(write(f"name: a\ndatasets:\n{stages}"))
+    assert code == 2
+    assert said.count("datasets.d") == 50
+    assert "and 1,184 more faults; mend these first" in said
+
+
 def test_one_faulty_file_among_several_stops_them_all(run: Run, write: Write, outputs: Path) -> None:
     code, said = run(write(PLAIN, "good.yaml"), write(FAULTY, "bad.yaml"), write("seeds: x", "worse.yaml"))
     assert code == 2
