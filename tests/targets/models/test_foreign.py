@@ -354,6 +354,23 @@ def test_a_parser_that_crashes_or_hangs_does_so_in_a_process_of_its_own(
             foreign.hdf5(path).__enter__() if path.suffix == ".h5" else foreign.archived_configuration(path)
 
 
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("import os, sys; sys.exit(os.getsid(0) != os.getpid())", ""),  # Ctrl-C for the runner does not reach it
+        ("import os; print('x.h5: is wrong', end='')", "x.h5: is wrong"),
+        ("raise OSError('no')", "ended with code 1 (OSError: no); the file is damaged"),
+    ],
+)
+def test_what_that_process_finds_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, message: str
+) -> None:
+    monkeypatch.setattr(foreign, "_SCRIPT", script)
+    text = said(legacy(tmp_path / "m.h5", lambda _: None))
+    assert message in text
+    assert bool(message) == bool(text)
+
+
 def test_what_is_imported_is_not_of_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A model is looked at by a process of its own, which must not run code that lies beside the model."""
     (tmp_path / "h5py.py").write_text("open('ran', 'w')")
