@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from contextlib import suppress
+from itertools import chain, count
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -11,20 +14,41 @@ from core.files import replace_file, utf8
 
 MARK = ".report.json"
 """The record of the last report: a digest of all it shows, and each file it wrote with its size and SHA-256."""
+JOURNAL = ".report.journal"
+"""A line for each file before it is written, so that no report, finished, killed or concurrent, is taken for the user's work."""
+ASIDE = "yours"
+"""Ending of the user's files whose names a report needs."""
+_LONGEST_JOURNAL = 2**20
 
 
 class ResultsFolder:
-    """Writes the files of a report, and removes those that an earlier report wrote and this one does not."""
+    """Writes the files of a report, and removes those that an earlier report wrote and this one does not.
+
+    ``moved`` lists the user's files that had the name of one of the report, each with its new name.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.moved: list[tuple[str, str]] = []
         self._written: dict[str, list[Any]] = {}
+        self._ours = self._journal()
+        for name, written in _files(self._record()).items():
+            self._ours.setdefault(name, []).append(written)
 
     def write(self, name: str, data: bytes | str) -> None:
-        """Write a file of the report, whose ``name`` may have folders; it replaces its predecessor whole."""
+        """Write a file of the report, whose ``name`` may have folders; it replaces its predecessor whole.
+
+        A file that no report wrote, or that somebody changed since, is renamed first.
+        """
         content = utf8(data) if isinstance(data, str) else data
+        written = _description(content)
+        if (self.path / name).is_file() and not self._is_ours(name, written):
+            self._move_aside(name)
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / JOURNAL).open("a", encoding="utf-8") as journal:
+            journal.write(_line(name, written))
         replace_file(self.path / name, content)
-        self._written[name] = _description(content)
+        self._written[name] = written
 
     def is_current(self, key: str) -> bool:
         """Return whether the last report shows what ``key`` is a digest of, with all its files at their size."""
@@ -41,9 +65,32 @@ class ResultsFolder:
         A file that somebody changed or put there stays.
         """
         for name, written in _files(self._record()).items():
-            if name not in self._written and _is_as_written(self.path / name, written):
+            if name not in self._written and _as_it_is(self.path / name) == written:
                 (self.path / name).unlink(missing_ok=True)
         write_json(self.path / MARK, {"key": key, "files": self._written})
+        with suppress(FileNotFoundError):
+            if (self.path / JOURNAL).stat().st_size > _LONGEST_JOURNAL:
+                replace_file(self.path / JOURNAL, "".join(_line(name, one) for name, one in self._written.items()))
+
+    def _is_ours(self, name: str, written: list[Any]) -> bool:
+        there = _as_it_is(self.path / name)
+        # Another runner of the same experiment may have written it since this one looked.
+        return there == written or there in self._ours.get(name, ()) or there in self._journal().get(name, ())
+
+    def _move_aside(self, name: str) -> None:
+        names = chain([f"{name}.{ASIDE}"], (f"{name}.{ASIDE}-{number}" for number in count(2)))
+        free = next(one for one in names if not (self.path / one).exists())
+        (self.path / name).rename(self.path / free)
+        self.moved.append((name, free))
+
+    def _journal(self) -> dict[str, list[Any]]:
+        found: dict[str, list[Any]] = {}
+        with suppress(OSError, UnicodeDecodeError):
+            for line in (self.path / JOURNAL).read_text(encoding="utf-8").splitlines():
+                with suppress(ValueError, TypeError):  # a line that was cut short
+                    name, *written = json.loads(line)
+                    found.setdefault(str(name), []).append(written)
+        return found
 
     def _record(self) -> dict[str, Any]:
         try:
@@ -62,13 +109,16 @@ def _is_inside(name: str) -> bool:
     return not PurePosixPath(name).is_absolute() and ".." not in PurePosixPath(name).parts
 
 
-def _is_as_written(path: Path, written: Any) -> bool:
+def _as_it_is(path: Path) -> list[Any] | None:
     try:
-        content = path.read_bytes()
+        return _description(path.read_bytes())
     except OSError:
-        return False
-    return bool(written == _description(content))
+        return None
 
 
 def _description(content: bytes) -> list[Any]:
     return [len(content), hashlib.sha256(content).hexdigest()]
+
+
+def _line(name: str, written: list[Any]) -> str:
+    return json.dumps([name, *written]) + "\n"

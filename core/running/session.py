@@ -182,6 +182,10 @@ class Session:
             rows = [[record[column] for column in FAILURE] for record in around.failures]
             results.write("failures.csv", csv_files.encoded([FAILURE, *rows]))
         results.finish(key)
+        for name, free in results.moved:
+            told = f"{self.folder / name} was changed or put there by somebody, and a report needs its name; it is now {free}"
+            console.print(told, style="yellow", soft_wrap=True)
+            log(told)
         for warning in (*summary.warnings, *summary.faults):
             console.print(f"warning: {warning}", style="yellow", markup=False, highlight=False, soft_wrap=True)
             log(f"warning: {warning}")
