@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import zip_longest
 from typing import Any
 
 from core import backend
 from core.component import Part, Plain, Ref
 from core.dataset import Dataset
 from core.families import Evaluation
+from core.faults import StageError
 from core.language.build import plain
 from core.language.experiment import Point
 from core.naming import named
@@ -126,6 +128,18 @@ class Bound:
     def files(self) -> list[str]:
         """The digests of the files that the component reads, in the order it names them."""
         return [self._digests.content(path) for path in self.component.files()]
+
+    def changed_file(self) -> str:
+        """Return which of these files has changed since its digest was taken; empty: none."""
+        paths = list(self.component.files())
+        for path, before in zip_longest(paths, self.files):
+            try:
+                now = self._digests.content(path) if path else None
+            except (OSError, StageError):
+                now = None
+            if now is None or now != before:
+                return str(path or paths)
+        return ""
 
     @cached_property
     def _stem(self) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from core.cluster import Cluster
+from core.running import drift
 from core.running.task import Outcome, Task, perform
 from core.running.terms import Terms
 
@@ -53,8 +54,9 @@ class InProcess:
 
     slots = 1
 
-    def __init__(self, root: Path, watcher: Watcher) -> None:
-        self._root, self._watcher = root, watcher
+    def __init__(self, terms: Terms, watcher: Watcher) -> None:
+        self._root, self._watcher = Path(terms.root), watcher
+        drift.expect(terms.modules)
         self._tasks: list[Task] = []
 
     def submit(self, task: Task) -> None:
@@ -83,7 +85,7 @@ def engine(terms: Terms, cluster: Cluster | None, watcher: Watcher) -> Engine:
         Unreachable: there is no scheduler of use where one was said to be.
     """
     if cluster is None:
-        return InProcess(Path(terms.root), watcher)
+        return InProcess(terms, watcher)
     from core.running.dask_engine import DaskEngine
 
     return DaskEngine(terms, cluster, watcher)

@@ -152,6 +152,12 @@ class Execution:
         match outcome.status:
             case "done" if not self._arrived(work.fingerprint):
                 self._look_again(work, outcome)
+            case "done" if changed := work.bound.changed_file():
+                self._store.drop(work.fingerprint)
+                cause = (
+                    f"{changed} changed while this run went on; the artefact is not kept: run the same command again"
+                )
+                self._fail(work, self._failures.add(work, cause, cause, outcome.cost, outcome.host))
             case "done":
                 self._timings.add(work, float(outcome.cost.get("seconds", 0.0)))
                 self.tally.made.add(work.fingerprint)

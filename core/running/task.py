@@ -22,6 +22,7 @@ from core.language.build import build, plain
 from core.language.discovery import Catalogue, discover
 from core.language.sections import FAMILIES
 from core.run import Measured, Origin, Run
+from core.running import drift
 from core.running.bound import Input, is_cell_of
 from core.running.cost import Meter, RunningCost
 from core.running.graph import Work
@@ -126,6 +127,7 @@ def perform(task: Task, root: Path, report: Report) -> Outcome:
                 artefact = component.produce(run)
             meter.cost.images = run.images
         component.review(artefact, run)
+        drift.refuse_changed_code(component)
     except Stopped:
         return Outcome(task.fingerprint, "stopped")
     except Damaged as damage:

@@ -15,6 +15,7 @@ from typing import Any
 from core import backend, threads
 from core.faults import SpecError
 from core.language.build import plain
+from core.running import drift
 from core.running.graph import Graph
 from core.running.premises import FOLDER
 from core.running.provenance import versions
@@ -84,7 +85,9 @@ class Terms:
         """Return why this process must make nothing for the run, with what to do about it; nothing if it may."""
         try:
             with _ONE_BY_ONE:
-                return next(self._objections(), "")
+                if not (why := next(self._objections(), "")):
+                    drift.expect(self.modules)
+                return why
         except Exception as error:  # noqa: BLE001 - a process in which the check itself breaks is not fit either
             return f"it could not be checked: {type(error).__name__}: {error}"
 
