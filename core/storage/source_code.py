@@ -32,8 +32,14 @@ PLUMBING = (
 )
 """Modules, and packages with all that is in them, that carry, store and show what others compute: no number depends on them."""
 
-_MESSAGES_ONLY = ("check", "fits", "review", "suits")
-"""Methods of components that return messages about parameters or artefacts and take no part in the work."""
+_MESSAGES_ONLY = {
+    "check": "Iterator[tuple[str, str]]",
+    "fits": "Iterator[tuple[str, str]]",
+    "suits": "Iterator[tuple[str, str]]",
+    "review": "None",
+}
+"""Methods of components that only tell of parameters or artefacts, with what they return; a method of another class that is called so computes."""
+_IMPORTERS = ("importlib.import_module", "__import__", "builtins.__import__")
 
 
 def parse(path: Path, module: str) -> dict[str, Any]:
@@ -70,7 +76,7 @@ class _Essence(ast.NodeTransformer):
         return self._without_docstring(node)
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.ClassDef:
-        kept = [part for part in node.body if getattr(part, "name", "") not in _MESSAGES_ONLY]
+        kept = [part for part in node.body if not _only_tells(part)]
         node.body = kept or [ast.Pass()]
         return self._without_docstring(node)
 
@@ -104,8 +110,16 @@ class _Essence(ast.NodeTransformer):
         return node
 
 
+def _only_tells(part: ast.stmt) -> bool:
+    if not isinstance(part, ast.FunctionDef) or part.returns is None or part.name not in _MESSAGES_ONLY:
+        return False
+    returned = part.returns.value if isinstance(part.returns, ast.Constant) else ast.unparse(part.returns)
+    return str(returned) == _MESSAGES_ONLY[part.name]
+
+
 def _imported(tree: ast.Module, package: str) -> Iterator[str]:
     """Yield the full names of what a module of a package imports anywhere: modules, and what may be a module or a name in one."""
+    called = dict(_other_names(tree))
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -117,10 +131,21 @@ def _imported(tree: ast.Module, package: str) -> Iterator[str]:
                 base = ".".join([*above, *([base] if base else [])])
             yield base
             yield from (f"{base}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
-            called, name = ast.unparse(node.func), node.args[0].value
-            if called in ("importlib.import_module", "import_module", "__import__") and isinstance(name, str):
-                yield name
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
+            top, dot, rest = ast.unparse(node.func).partition(".")
+            if f"{called.get(top, top)}{dot}{rest}" in _IMPORTERS:
+                given = [*node.args[:1], *(keyword.value for keyword in node.keywords if keyword.arg == "name")]
+                names = [one.value for one in given if isinstance(one, ast.Constant) and isinstance(one.value, str)]
+                yield from (f"{package}{name}" if name.startswith(".") else name for name in names)
+
+
+def _other_names(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """Yield the names a module gives to what it imports, each with the full name."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.asname, alias.name) for alias in node.names if alias.asname)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield from ((alias.asname or alias.name, f"{node.module}.{alias.name}") for alias in node.names)
 
 
 def with_packages(name: str) -> Iterator[str]:

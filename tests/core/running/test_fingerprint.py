@@ -223,6 +223,10 @@ IMPORT = "from {folder}.helper import one"
         ("from .inner import deep; one = deep.one", "inner/__init__.py"),
         ("from .inner.deep import one", "inner/deep.py"),
         ("import importlib; one = importlib.import_module('{folder}.inner.deep').one", "inner/deep.py"),
+        ("from importlib import import_module as load; one = load('{folder}.inner.deep').one", "inner/deep.py"),
+        ("import importlib as lib; one = lib.import_module(name='{folder}.inner.deep').one", "inner/deep.py"),
+        ("import importlib; one = importlib.import_module('.inner.deep', __package__).one", "inner/deep.py"),
+        ("import builtins; one = builtins.__import__('elsewhere_{folder}').one", "../path/elsewhere_{folder}.py"),
         ("from elsewhere_{folder} import one", "../path/elsewhere_{folder}.py"),
         ("from elsewhere_{folder}.part import one", "../path/elsewhere_{folder}/part.py"),
         ("from .passing import one", "helper.py"),
@@ -254,11 +258,14 @@ def test_a_module_that_is_found_later_counts(user: Path, fingerprint: Callable[[
 RAISES = "        if run is None:\n            raise ValueError({words})\n        yield Row"
 
 
+CHECK = "    def check(self) -> Iterator[tuple[str, str]]:\n        yield from ()\n\n"
+
+
 @pytest.mark.parametrize(
     ("place", "one", "other"),
     [
         ('"what to measure"', '"what to measure"', '"what is measured"'),
-        ("    def measure", "    def measure", "    def check(self):\n        return iter(())\n\n    def measure"),
+        ("    def measure", "    def measure", f"{CHECK}    def measure"),
         ("        yield Row", RAISES.format(words="'one'"), RAISES.format(words="'two' 'three'")),
         ("        yield Row", RAISES.format(words="f'is {run}'"), RAISES.format(words="f'was {run}'")),
     ],
@@ -269,6 +276,16 @@ def test_words_do_not_count(user: Path, fingerprint: Callable[[], str], place: s
     before = fingerprint()
     edit(user / "mine.py", one, other)
     assert fingerprint() == before
+
+
+@pytest.mark.parametrize("name", ["check", "fits", "suits", "review"])
+def test_a_method_that_computes_counts_whatever_its_name(name: str, user: Path, fingerprint: Callable[[], str]) -> None:
+    (user / "helper.py").write_text(
+        f"class Helper:\n    def {name}(self):\n        return 1.0\n\none = Helper().{name}\n", encoding="utf-8"
+    )
+    before = fingerprint()
+    edit(user / "helper.py", "1.0", "2.0")
+    assert fingerprint() != before
 
 
 def test_code_that_is_not_imported_does_not_count(user: Path, fingerprint: Callable[[], str]) -> None:
