@@ -24,11 +24,11 @@ def parser() -> argparse.ArgumentParser:
         epilog="Exit codes: 0 done, 1 a stage failed, 2 the file is wrong, 3 the disk is full, 4 no worker does the "
         "work, 130 interrupted (the same command resumes).",
     )
-    command.add_argument("files", nargs="*", type=Path, metavar="FILE", help="experiment files (YAML or JSON)")
+    command.add_argument("files", nargs="*", type=_path, metavar="FILE", help="experiment files (YAML or JSON)")
     run = command.add_argument_group("running")
     run.add_argument("--set", action="append", default=[], metavar="K=V", help="override a value: generate.pgd.eps=0.2")
     run.add_argument("--seeds", type=_integers, default=(), metavar="1,2", help="seeds instead of the file's")
-    run.add_argument("--name", default="", metavar="NAME", help="call the experiment so, and its folder of results")
+    run.add_argument("--name", type=_text, metavar="NAME", help="call the experiment so, and its folder of results")
     run.add_argument("--only", type=_names, default=(), metavar="STAGE", help="only these stages and what they need")
     run.add_argument(
         "--force", type=_names, default=(), metavar="STAGE", help="make these anew, and what depends on them"
@@ -38,10 +38,12 @@ def parser() -> argparse.ArgumentParser:
     where.add_argument(
         "--jobs", type=_positive, default=1, metavar="N", help="worker processes (default: 1, in-process)"
     )
-    where.add_argument("--on", metavar="CLUSTER", help="run on the workers of a cluster file: clusters/slurm.yaml")
+    where.add_argument(
+        "--on", type=_text, metavar="CLUSTER", help="run on the workers of a cluster file: clusters/slurm.yaml"
+    )
     where.add_argument("--shard", type=_shard, metavar="K/N", help="run as one of N runners that share the store")
     where.add_argument(
-        "--job-script", metavar="CLUSTER", help="print an array job of shards for a cluster file, and stop"
+        "--job-script", type=_text, metavar="CLUSTER", help="print an array job of shards for a cluster file, and stop"
     )
     run.add_argument("--gpus", type=_positive, default=0, metavar="N", help="GPUs to share out among --jobs")
     run.add_argument(
@@ -49,24 +51,26 @@ def parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--smoke", action="store_true", help="run everything on tiny data, kept apart from real results")
     run.add_argument(
-        "--components", action="append", type=Path, default=[], metavar="FOLDER", help="your own components"
+        "--components", action="append", type=_path, default=[], metavar="FOLDER", help="your own components"
     )
     run.add_argument(
-        "--outputs", type=Path, default=ROOT / "outputs", metavar="FOLDER", help="where results go (default: outputs)"
+        "--outputs", type=_path, default=ROOT / "outputs", metavar="FOLDER", help="where results go (default: outputs)"
     )
     look = command.add_argument_group("looking")
     look.add_argument("--plan", action="store_true", help="check the files, say what would run and why, and stop")
     look.add_argument(
         "--plan-all", action="store_true", help="as --plan, with a line for each work even where they are many"
     )
-    look.add_argument("--explain", metavar="KEY", help="say where a value comes from: generate.pgd.eps")
+    look.add_argument("--explain", type=_text, metavar="KEY", help="say where a value comes from: generate.pgd.eps")
     look.add_argument("--tables", action="store_true", help="write the tables from what is finished so far")
     look.add_argument(
-        "--export", type=Path, metavar="FOLDER", help="write the generated sets that are finished as .npz files"
+        "--export", type=_path, metavar="FOLDER", help="write the generated sets that are finished as .npz files"
     )
-    look.add_argument("--diff", nargs=2, type=Path, metavar=("RUN_A", "RUN_B"), help="compare two results folders")
+    look.add_argument("--diff", nargs=2, type=_path, metavar=("RUN_A", "RUN_B"), help="compare two results folders")
     look.add_argument("--list", nargs="?", const="", metavar="SECTION", help="list the components (of a section)")
-    look.add_argument("--describe", metavar="TYPE", help="describe a component: parameters, bounds, defaults, source")
+    look.add_argument(
+        "--describe", type=_text, metavar="TYPE", help="describe a component: parameters, bounds, defaults, source"
+    )
     keep = command.add_argument_group("housekeeping")
     keep.add_argument("--write-schemas", action="store_true", help="write schemas/ from the components")
     keep.add_argument("--gc", action="store_true", help="remove stored artefacts no experiment's last run refers to")
@@ -86,6 +90,16 @@ def _names(text: str) -> tuple[str, ...]:
     if not names:
         raise argparse.ArgumentTypeError(f"expected names of stages such as mlp,pgd, received {text!r}")
     return names
+
+
+def _text(text: str) -> str:
+    if not text.strip():  # of a shell's variable that is not set
+        raise argparse.ArgumentTypeError(f"expected a name, received {text!r}")
+    return text
+
+
+def _path(text: str) -> Path:
+    return Path(_text(text))
 
 
 def _seconds(text: str) -> float:

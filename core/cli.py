@@ -80,6 +80,11 @@ def _guarded(options: argparse.Namespace, out: Terminal, err: Terminal) -> int:
     except NoWorkers as error:
         err.print(f"{error}. What was finished is kept. {_go_on(options)}", style="red")
         return WITHOUT_WORKERS
+    except MemoryError:
+        err.print(
+            f"the memory ran out; what was finished is kept. Give the program more. {_go_on(options)}", style="red"
+        )
+        return FAILED
     except Exception as error:
         if is_full(error):
             told = f"the disk is full, or a quota used up ({error}); what was finished is kept. Make room for {options.outputs}"
@@ -151,7 +156,7 @@ def _experiments(options: argparse.Namespace, catalogue: Catalogue, out: Termina
     faults: list[Fault] = []
     for file in options.files:
         try:
-            experiment = spec.load(file, catalogue, options.set, options.seeds, options.smoke, options.name)
+            experiment = spec.load(file, catalogue, options.set, options.seeds, options.smoke, options.name or "")
             _known_stages([*options.only, *options.force], experiment.stages)
             sessions.append(Session(experiment, options.outputs, _options(options, cluster)))
             read.append(file)

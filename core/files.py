@@ -38,9 +38,22 @@ def unusable(error: BaseException) -> str | None:
     for cause in causes(error):
         if isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE):
             return f"too many files are open ({cause}); raise the limit: ulimit -n 1024"
+    if isinstance(error, OSError) and error.errno == errno.EFBIG:
+        return f"a file grows larger than files may ({error}); raise the limit: ulimit -f unlimited"
     if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}; make it readable and writable, or name another place"
+        # What was to be replaced says more than what was to replace it.
+        path = error.filename2 or error.filename
+        what_to_do = _WHAT_TO_DO.get(error.errno or 0, "make it readable and writable, or name another place")
+        return f"{path}: {error.strerror}; {what_to_do}"
     return None
+
+
+_WHAT_TO_DO = {
+    errno.EEXIST: "a folder is expected here: move the file away, or name another place",
+    errno.ENOTDIR: "a folder is expected here: move the file away, or name another place",
+    errno.EISDIR: "a file is expected here: move the folder away, or name another place",
+    errno.ENAMETOOLONG: "give a shorter one",
+}
 
 
 def open_files_allowed() -> int | None:

@@ -76,7 +76,7 @@ def read(path: Path) -> Document:
         raise SpecError.at(file, line, f"byte 0x{error.object[error.start]:02x} is not UTF-8; save as UTF-8") from None
     except StageError as error:
         reason = str(error).removeprefix(f"{path}: ")
-        raise SpecError.at(file, 0, f"{reason}; expected an experiment file") from None
+        raise SpecError.at(file, 0, f"{reason}; expected a YAML or JSON file") from None
     document = _parse(text, file, path.suffix == ".json")
     if not isinstance(document.data, dict) and document.faults:
         raise SpecError(fault for _, fault in document.faults)

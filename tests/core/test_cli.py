@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from core.cli import main
 from core.language.sections import SECTIONS
 from tests.conftest import PARTS, PLAIN, ROOT
 
@@ -476,6 +477,33 @@ def test_a_folder_that_cannot_be_read_is_named(run: Run, write: Write, monkeypat
     code, said = run(write(PLAIN), "--plan")
     assert code == 2
     assert "/.store: Permission denied; make it readable" in said
+
+
+@pytest.mark.parametrize(
+    "option", ["--name", "--outputs", "--export", "--components", "--on", "--job-script", "--explain"]
+)
+def test_an_empty_name_is_refused(
+    option: str, write: Write, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As a shell gives for a variable that is not set: it must not stand for the folder the user is in."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main([str(write(PLAIN)), option, ""])
+    assert ended.value.code == 2
+    assert f"argument {option}: expected a name, received ''" in capsys.readouterr().err
+
+
+def test_memory_that_runs_out_outside_of_stages_ends_in_words(
+    run: Run, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object, **named: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("core.running.plan.make", refuse)
+    code, said = run(write(PLAIN))
+    assert code == 1
+    assert "the memory ran out; what was finished is kept" in said
+    assert "Go on with: python" in said
 
 
 def in_a_shell(line: str, **environment: str) -> subprocess.CompletedProcess[str]:

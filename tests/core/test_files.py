@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import patch
 
 import pytest
 
 from core.faults import StageError
-from core.files import MULTIPLE, SPARE, beside, kind_of, opened, read_bytes, regular, replace_file, unpacks_to_too_much
+from core.files import (
+    MULTIPLE,
+    SPARE,
+    beside,
+    kind_of,
+    opened,
+    read_bytes,
+    regular,
+    replace_file,
+    unpacks_to_too_much,
+    unusable,
+)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
@@ -60,3 +73,22 @@ def test_what_is_not_there_is_an_error_with_its_path(tmp_path: Path, name: str) 
 def test_a_file_may_unpack_to_a_multiple_of_its_size() -> None:
     assert unpacks_to_too_much(1000, MULTIPLE * 1000 + SPARE) == ""
     assert "1,000 bytes unpack to" in unpacks_to_too_much(1000, MULTIPLE * 1000 + SPARE + 1)
+
+
+def test_what_is_wrong_with_a_place_is_said_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    (tmp_path / "folder").mkdir()
+    actions: list[tuple[Callable[[], object], str]] = [
+        (lambda: replace_file(tmp_path / "folder", "text"), "folder: Is a directory; a file is expected here"),
+        (lambda: (tmp_path / "file").mkdir(), "file: File exists; a folder is expected here"),
+        (lambda: replace_file(tmp_path / "file" / "x", "text"), "file: File exists; a folder is expected here"),
+        (lambda: (tmp_path / ("x" * 300)).mkdir(), "x: File name too long; give a shorter one"),
+        (lambda: (tmp_path / "none" / "x").mkdir(), "none/x: No such file or directory; make it readable"),
+    ]
+    for act, said in actions:
+        with pytest.raises(OSError, match=r"\[Errno") as raised:
+            act()
+        assert said in str(unusable(raised.value))
+        assert ".tmp" not in str(unusable(raised.value))
+    assert "ulimit -f" in str(unusable(OSError(errno.EFBIG, "File too large")))
+    assert unusable(ValueError("x")) is None
