@@ -47,7 +47,9 @@ class DGNNetworks(ClassGenerators):
 
     def perturb(self, x: Images, labels: Labels) -> Images:
         if strange := sorted(set(labels.tolist()) - set(self.networks)):
-            raise StageError(f"class {strange[0]} has no network, since the training part has no image of it")
+            names = self.info.get("class_names", ())
+            name = names[strange[0]] if strange[0] < len(names) else strange[0]
+            raise StageError(f"class {name} has no network, since the training part has no image of it")
         made = np.empty_like(x)
         for label in np.unique(labels).tolist():
             rows = np.flatnonzero(labels == label)
@@ -155,7 +157,11 @@ class DGNTraining(Preparation, _Learning):
             )
             steps.finish(str(label), values(network.variables), {"losses": losses[label]})
         run.images += self.epochs * len(images)
-        info = {"loss": self.loss.tag, "architecture": resolve(self.architecture, images.shape)}
+        info = {
+            "loss": self.loss.tag,
+            "architecture": resolve(self.architecture, images.shape),
+            "class_names": list(run.origin(self.data).classes),
+        }
         return DGNNetworks(networks, losses, self.eps if self.clipping else None, info)
 
 

@@ -53,6 +53,15 @@ class ArrayFile:
             with zipfile.ZipFile(stream) as archive:
                 return {name: _header(archive, info) for name, info in self._members(archive, wanted).items()}
 
+    def names(self) -> list[str]:
+        """Return the names of the arrays of an ``.npz``.
+
+        Raises:
+            StageError: as for ``headers``.
+        """
+        with self._reading(), opened(self.path) as stream, zipfile.ZipFile(stream) as archive:
+            return list(self._members(archive, None))
+
     def read(self, wanted: Collection[str]) -> dict[str, NDArray[Any]]:
         """Return the arrays of the names wanted that are there.
 

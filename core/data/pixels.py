@@ -27,11 +27,14 @@ def pixel_fault(x: NDArray[Any], whole: bool = True) -> str:
     if x.dtype == np.uint8:
         if x.ndim == 4 and x.shape[-1] in (2, 4) and whole and bool((x[..., -1] == _OPAQUE).all()):
             return "pixels: the last channel is 255 everywhere, an opaque alpha; write x[..., :-1]"
-        return "" if high != 1 or not whole else "pixels: bytes of 0 and 1 only would be nearly black; write x * 255"
-    if low < 0 or high > 1:
+        if high == 1 and whole:
+            return "pixels: bytes of 0 and 1 only would be nearly black; write x * 255"
+    elif low < 0 or high > 1:
         return f"pixels: expected [0, 1], received [{low:g}, {high:g}]; {_advice(low, high)}"
-    if 0 < high <= 1 / 255 and whole:
+    elif 0 < high <= 1 / 255 and whole:
         return f"pixels: the largest is {high:g}, so all are nearly black; divide by 255 once only"
+    if whole and len(x) > 1 and low == high:
+        return f"pixels: all of them are {low:g}, so no image differs from another; look at what wrote them"
     return ""
 
 

@@ -88,7 +88,7 @@ class Collection:
             localisation=localisation,
             scores=scores,
             damaged=tuple(sound.damaged),
-            remarks=tuple(self._remarks()),
+            remarks=(*self._remarks(), *sound.left_out),
             classes=self._classes(),
         )
 
@@ -171,11 +171,13 @@ class Collection:
 
     def _costs(self) -> Iterator[dict[str, Any]]:
         for work, meta in self._made:
+            if work.section == "datasets":
+                continue
             yield {"stage": work.label, "type": work.component.tag, **meta["cost"]}
 
     @cached_property
     def _made(self) -> list[tuple[Work, dict[str, Any]]]:
-        """The works that are there, of data and models, with what was written down with their artefacts."""
-        wanted = [work for work in self._graph.works.values() if work.section not in ("evaluate", "datasets")]
+        """The works that are there, of all but evaluations, with what was written down with their artefacts."""
+        wanted = [work for work in self._graph.works.values() if work.section != "evaluate"]
         present = self._store.present(work.fingerprint for work in wanted)
         return [(work, self._store.meta(work.fingerprint)) for work in wanted if work.fingerprint in present]

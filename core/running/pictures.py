@@ -33,36 +33,46 @@ class Pictures:
         """Return grids for the test part of each generator: its first images and some of each class, or its directions of faults."""
         grids: list[ImageGrid | ClassGrid] = []
         for work in self._first("generate"):
-            if (clean := self._origin(work)) is None:
-                continue
-            faulty = issubclass(work.component.produces, RegressionFaults)
-            made = self._sound.load(work, RegressionFaults if faulty else Examples)
-            if made is None or not len(made):
-                continue
-            if isinstance(made, RegressionFaults):
-                grids.append(self._by_direction(work, made, clean))
-            else:
-                grids += [self._first_images(work, made, clean), self._by_class(work, made, clean)]
+            with self._sound.showing(work.label):
+                grids += self._made_by(work)
         return grids
 
     def localisation(self) -> list[RelevanceMap | LayerMap]:
         """Return a map for each localiser."""
         maps: list[RelevanceMap | LayerMap] = []
         for work in self._first("localise"):
-            kind: type[Artefact] = work.component.produces
-            found = self._sound.load(work, kind)
-            if isinstance(found, PixelRanking):
-                names = self._class_names(work, len(found.relevance))
-                maps.append(RelevanceMap(name=work.label, classes=names, relevance=found.relevance))
-            elif isinstance(found, NeuronRanking):
-                count = len(found.scores)
-                layers = [(layer.name, layer.units) for layer in found.layers]
-                selected = [found.units_of(label).tolist() for label in range(count)]
-                maps.append(
-                    LayerMap(name=work.label, classes=self._class_names(work, count), layers=layers,
-                             scores=found.scores, selected=selected)
-                )  # fmt: skip
+            with self._sound.showing(work.label):
+                maps += self._found_by(work)
         return maps
+
+    def _made_by(self, work: Work) -> list[ImageGrid | ClassGrid]:
+        if (clean := self._origin(work)) is None:
+            return []
+        faulty = issubclass(work.component.produces, RegressionFaults)
+        made = self._sound.load(work, RegressionFaults if faulty else Examples)
+        if made is None or not len(made):
+            return []
+        if isinstance(made, RegressionFaults):
+            return [self._by_direction(work, made, clean)]
+        return [self._first_images(work, made, clean), self._by_class(work, made, clean)]
+
+    def _found_by(self, work: Work) -> Iterator[RelevanceMap | LayerMap]:
+        kind: type[Artefact] = work.component.produces
+        found = self._sound.load(work, kind)
+        if isinstance(found, PixelRanking):
+            names = self._class_names(work, len(found.relevance))
+            yield RelevanceMap(name=work.label, classes=names, relevance=found.relevance)
+        elif isinstance(found, NeuronRanking):
+            count = len(found.scores)
+            layers = [(layer.name, layer.units) for layer in found.layers]
+            selected = [found.units_of(label).tolist() for label in range(count)]
+            yield LayerMap(
+                name=work.label,
+                classes=self._class_names(work, count),
+                layers=layers,
+                scores=found.scores,
+                selected=selected,
+            )
 
     def _first(self, section: str) -> Iterator[Work]:
         """Yield the finished works to show, of generators their test part."""

@@ -28,21 +28,28 @@ def score_pictures(graph: Graph, sound: Sound) -> list[ScoreHistograms | ScoreCo
     """Return the distributions of scores, how they agree, and how soon their orders find faults, model by model."""
     found: list[ScoreHistograms | ScoreCorrelations | FaultCurves] = []
     for model, scored in _by_model(graph, sound, Scored):
-        names = list(dict.fromkeys(name for scores in scored.values() for name in scores))
-        values = [
-            [np.asarray(scores[name].values) if name in scores else np.zeros(0) for scores in scored.values()]
-            for name in names
-        ]
-        found.append(ScoreHistograms(name=model, sets=list(scored), scores=names, values=values))
-        if len(names) > 1:
-            agree = [correlations([scores.get(name) for name in names]) for scores in scored.values()]
-            found.append(ScoreCorrelations(name=model, sets=list(scored), scores=names, correlations=agree))
+        with sound.showing(model):
+            found += _of_scores(model, scored)
     for model, ordered in _by_model(graph, sound, Ordered):
-        curves = {label: {name: order.found for name, order in orders.items()} for label, orders in ordered.items()}
-        curves = {label: lines for label, lines in curves.items() if any(line[-1] for line in lines.values())}
-        if curves:
-            found.append(FaultCurves(name=model, curves=curves))
+        with sound.showing(model):
+            curves = {label: {name: order.found for name, order in orders.items()} for label, orders in ordered.items()}
+            curves = {label: lines for label, lines in curves.items() if any(line[-1] for line in lines.values())}
+            if curves:
+                found.append(FaultCurves(name=model, curves=curves))
     return found
+
+
+def _of_scores(model: str, scored: Sets[Scored]) -> list[ScoreHistograms | ScoreCorrelations]:
+    names = list(dict.fromkeys(name for scores in scored.values() for name in scores))
+    values = [
+        [np.asarray(scores[name].values) if name in scores else np.zeros(0) for scores in scored.values()]
+        for name in names
+    ]
+    histograms = ScoreHistograms(name=model, sets=list(scored), scores=names, values=values)
+    if len(names) < 2:
+        return [histograms]
+    agree = [correlations([scores.get(name) for name in names]) for scores in scored.values()]
+    return [histograms, ScoreCorrelations(name=model, sets=list(scored), scores=names, correlations=agree)]
 
 
 def correlations(scored: Sequence[Scored | None]) -> NDArray[np.float64]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from core.artefacts import Artefact
+from core.files import is_full
 from core.running.graph import Work
 from core.storage.store import Damaged, Store
 
@@ -16,11 +19,13 @@ class Sound:
 
     Attributes:
         damaged: the labels of works whose artefacts were found damaged, each once.
+        left_out: sentences on what is not shown because gathering it failed.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self.damaged: dict[str, None] = {}
+        self.left_out: list[str] = []
 
     def has(self, work: Work) -> bool:
         """Return whether a work is finished."""
@@ -35,3 +40,13 @@ class Sound:
         except Damaged:
             self.damaged[work.label] = None
             return None
+
+    @contextmanager
+    def showing(self, what: str) -> Iterator[None]:
+        """Leave out what the block gathers of a work, or of a model, if it fails: no picture ends a run."""
+        try:
+            yield
+        except Exception as error:
+            if is_full(error) or isinstance(error, MemoryError):
+                raise
+            self.left_out.append(f"{what}: its pictures are left out: {str(error) or type(error).__name__}")

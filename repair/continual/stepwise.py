@@ -65,15 +65,17 @@ class StepwiseRepair(ContinualRepair):
             for number, learnt in enumerate(steps):
                 if number == self.freeze_trunk_after:
                     freeze(weighted(model)[:-1])
-                self._learn(learner, images, tasks, steps[number - 1] if number else 0, learnt)
+                self._learn(run, learner, images, tasks, steps[number - 1] if number else 0, learnt)
                 earlier.append(side_by_side(model))
         before_last = np.array(earlier[:-1], np.float32).reshape(len(steps) - 1, len(earlier[-1]))
         return Incremental(model, tasks, steps, self.task_given, before_last)
 
-    def _learn(self, learner: Learner, images: Labelled, tasks: Tasks, known: int, learnt: int) -> None:
+    def _learn(self, run: Run, learner: Learner, images: Labelled, tasks: Tasks, known: int, learnt: int) -> None:
         for task in tasks[known:learnt]:
             if not np.isin(images.y, task).any():
-                raise StageError(f"data: none of the {len(images)} images is of the classes {task}, which are a task")
+                assert self.data is not None  # the graph fills in the data set of the model
+                names = ", ".join(run.class_label(self.data, label).removeprefix("class ") for label in task)
+                raise StageError(f"data: none of the {len(images)} images is of the classes {names}, which are a task")
         new = images.of(tuple(label for task in tasks[known:learnt] for label in task))
         rivals = self.rivals(tasks, learnt)
         learner.learn(new, rivals)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from core.faults import StageError
 
 _LOOKED_AT = 2**22
 """Bytes of each part's images that are looked at before anything runs."""
+_PART = re.compile(r"[xy]_|(images|labels)$", re.IGNORECASE)
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 
 
@@ -33,6 +35,10 @@ class Archive:
             StageError: the file is missing or no ``.npz``.
         """
         return self._file.headers(KEYS)
+
+    def unread(self) -> list[str]:
+        """Return the names of other arrays of images and labels, as in ``x_val``, of which nothing is read."""
+        return sorted(name for name in self._file.names() if name not in KEYS and _PART.match(name))
 
     def faults(self) -> Iterator[str]:
         """Yield what keeps the file from being a data set of images, as far as the headers tell."""

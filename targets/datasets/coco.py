@@ -14,6 +14,9 @@ from targets.datasets.crops import CropDataset, Found, Part
 
 _ANIMALS = ("bear", "bird", "cat", "cow", "dog", "elephant", "giraffe", "horse", "sheep", "zebra")
 
+_READ_BY_THE_PLAN = 2**25
+"""Bytes of annotations that are read before anything runs, which takes a second; larger files are judged when they are needed."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class COCO(CropDataset):
@@ -50,6 +53,21 @@ class COCO(CropDataset):
                 yield field, f"there is no file {self._annotations(name)}; expected the instances of {name}"
             if not (self.folder / name).is_dir():
                 yield field, f"there is no folder {self.folder / name}; expected the images of {name}"
+
+    def check_source(self) -> Iterator[tuple[str, str]]:
+        faults = list(super().check_source())
+        yield from faults
+        parts: tuple[tuple[Part, str], ...] = (("train", self.train_part), ("test", self.test_part))
+        if faults or sum(self._annotations(name).stat().st_size for _, name in parts) > _READ_BY_THE_PLAN:
+            return
+        for part, name in parts:
+            try:
+                crops = self._crops(part)
+            except StageError as error:
+                yield self.blamed, str(error)
+                return
+            if missing := [found.path for found in crops.found if not found.path.is_file()]:
+                yield self.blamed, f"there is no photograph {missing[0]}; {self._annotations(name)} names it"
 
     def objects(self, part: Part) -> tuple[Found, ...]:
         name = self.train_part if part == "train" else self.test_part

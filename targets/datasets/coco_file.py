@@ -50,14 +50,18 @@ class Object:
             from pycocotools import mask
 
             return np.asarray(mask.decode(mask.merge(mask.frPyObjects(self.segmentation, *self.size))), bool)
+        runs = self._runs()
+        flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
+        return flat.reshape(self.size, order="F")
+
+    def _runs(self) -> list[int]:
         counts = self.segmentation["counts"]
         runs = _unpacked(counts, self.where) if isinstance(counts, str) else counts
         if any(type(run) is not int or run < 0 for run in runs) or sum(runs) != math.prod(self.size):
             raise StageError(
                 f"{self.where}: the runs do not add up to the photograph's {math.prod(self.size):,} pixels"
             )
-        flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
-        return flat.reshape(self.size, order="F")
+        return list(runs)
 
     def segmentation_fault(self) -> str:
         """Return what is wrong with the segmentation, as far as that is seen without drawing it."""
@@ -69,6 +73,10 @@ class Object:
                 return f"its runs are of size {self.segmentation.get('size')!r:.60}, its photograph [{height}, {width}]"
             if not isinstance(self.segmentation.get("counts"), str | list):
                 return "expected the counts of its runs as a list or text"
+            try:
+                self._runs()
+            except StageError as error:
+                return str(error).removeprefix(f"{self.where}: ")
             return ""
         if not isinstance(self.segmentation, list):
             return f"expected polygons or runs as its segmentation, received {self.segmentation!r:.60}"

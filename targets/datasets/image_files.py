@@ -100,11 +100,15 @@ class FileDataset(Dataset):
             yield from self._check_images()
 
     def _check_images(self) -> Iterator[tuple[str, str]]:
-        """Open the first image of each class; the others are judged when they are read."""
+        """Open the first image of each class, and look for empty files; the others are judged when they are read."""
         expected, brightest = None, 0
         for part, files in zip(("training", "test"), self._parts(), strict=True):
             if not len(files):
                 yield "test_share" if self.test_share else self.blamed, f"the {part} part has no image; expected some"
+                return
+            if empty := [path for path in files.paths if path.is_file() and not path.stat().st_size]:
+                others = f", and so are {len(empty) - 1} more" if empty[1:] else ""
+                yield self.blamed, f"{empty[0]} is an empty file{others}; fetch it again or remove it"
                 return
             for row in np.unique(files.labels, return_index=True)[1]:
                 try:
@@ -118,6 +122,8 @@ class FileDataset(Dataset):
                 if shape != expected and self.resize is None:
                     yield "resize", _other_size(files.paths[row], shape, expected)
                     return
+        if brightest == 0:
+            yield self.blamed, "all pixels of the first image of each class are 0; look at what wrote them"
         if brightest == 1:
             yield self.blamed, "the pixels are 0 and 1 only and would be nearly black; write images of 0 to 255"
 

@@ -10,11 +10,12 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.artefacts import DataInfo
+from core.artefacts import Artefact, DataInfo
 from core.component import File
 from core.dataset import Dataset, Source
 from core.faults import StageError
-from targets.datasets.archive import Archive, with_channels
+from core.run import Run
+from targets.datasets.archive import KEYS, Archive, with_channels
 from targets.datasets.labels import label_fault
 
 
@@ -77,3 +78,10 @@ class Npz(Dataset):
 
     def load(self) -> Source:
         return self._archive.load()
+
+    def review(self, made: Artefact, run: Run) -> None:
+        if unread := self._archive.unread():
+            run.remark(
+                f"{self.path} holds {', '.join(unread)}, too, which no stage reads; expected {', '.join(KEYS)}: append what is to be "
+                "learnt from to x_train and y_train, or `validation` holds out a share of these."
+            )

@@ -224,6 +224,8 @@ def test_a_class_without_a_network_is_a_fault() -> None:
     learnt = learn(dgn(NCE(), epochs=1), surroundings(model, None, data=few))
     with pytest.raises(StageError, match="class 1 has no network"):
         learnt.perturb(X, Y)
+    with pytest.raises(StageError, match="class bat has no network"):
+        replace(learnt, info={"class_names": ["owl", "bat", "cat"]}).perturb(X, Y)
 
 
 @pytest.mark.shared

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from core.language.experiment import Experiment
 from core.rankings import PixelRanking
@@ -79,6 +80,26 @@ def test_what_is_damaged_is_not_shown_and_is_told(
     )
     page = (tmp_path / "outputs" / "plain" / "report.html").read_text(encoding="utf-8")
     assert "examples_lighter.test-by-0.2" not in page
+
+
+@pytest.mark.parametrize(
+    "broken", ["core.running.pictures.Pictures._by_class", "core.running.pictures.Pictures._class_names"]
+)
+def test_what_cannot_be_gathered_is_left_out_and_told(
+    run: Callable[..., tuple[int, str]],
+    write: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    broken: str,
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise IndexError("class 7 of 2")
+
+    monkeypatch.setattr(broken, fail)
+    code, said = run(write(SHOWN))
+    assert code == 0, said
+    assert "lighter.test by=0.1: its pictures are left out: class 7 of 2" in said
+    assert (tmp_path / "outputs" / "plain" / "shade.csv").exists()
 
 
 def test_nothing_is_shown_of_what_is_not_finished(experiment: Callable[..., Experiment], tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def test_a_test_part_without_images_is_a_fault(root):
     assert ("test_share", "the test part has no image; expected some") in faults(root, test_share=0.01)
 
 
-@pytest.mark.parametrize("content", [b"", b"not a png", b"\x89PNG\r\n\x1a\n" + b"\0" * 40, "cut"])
+@pytest.mark.parametrize("content", [b"not a png", b"\x89PNG\r\n\x1a\n" + b"\0" * 40, "cut"])
 def test_a_damaged_image_is_named(root, content):
     path = root / "test" / "dog" / "00.png"
     path.write_bytes(path.read_bytes()[:60] if content == "cut" else content)
@@ -293,3 +293,19 @@ def test_names_that_are_no_utf8_end_no_run(root, run, write, damaged):
     outputs = root / "outputs" / "a"
     shown = (outputs / ("failures.csv" if damaged else "classes.csv")).read_text(encoding="utf-8")
     assert ("\\udcfd.png" if damaged else "\\udcff\\udcfe") in shown
+
+
+def test_empty_files_are_a_fault_wherever_they_are(root):
+    """As a download that broke off leaves them."""
+    for name in ("07.png", "05.png"):
+        (root / "train" / "cat" / name).write_bytes(b"")
+    ((field, message),) = faults(root)
+    assert field == "root"
+    assert f"{root / 'train' / 'cat' / '05.png'} is an empty file, and so are 1 more" in message
+
+
+def test_black_images_only_are_a_fault(root):
+    for path in root.glob("*/*/*.png"):
+        Image.fromarray(np.zeros((5, 6, 3), np.uint8)).save(path)
+    ((_, message),) = faults(root)
+    assert "all pixels of the first image of each class are 0" in message

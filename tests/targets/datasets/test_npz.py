@@ -195,7 +195,7 @@ FIRST = {"x_train": np.zeros((100, 3, 6, 5), np.uint8), "x_test": np.zeros((40, 
 SQUARE = {"x_train": np.zeros((100, 1, 4, 4), np.uint8), "x_test": np.zeros((40, 1, 4, 4), np.uint8)}
 OPAQUE = {
     "x_train": np.concatenate([np.full((100, 6, 6, 3), 7, np.uint8), np.full((100, 6, 6, 1), 255, np.uint8)], axis=3),
-    "x_test": np.full((40, 6, 6, 4), 9, np.uint8),
+    "x_test": np.concatenate([np.full((40, 6, 6, 3), 7, np.uint8), np.full((40, 6, 6, 1), 9, np.uint8)], axis=3),
 }
 BROKEN = pixels(40, 0, 1)
 BROKEN[7, 2, 2] = np.nan
@@ -359,3 +359,27 @@ def test_no_scaling_is_advised_for_pixels_that_are_no_numbers(value, low, high):
     fault = pixel_fault(x)
     assert f"received [{low:g}, {high:g}], first in image 2; replace these pixels" in fault
     assert "x.m" not in fault
+
+
+@pytest.mark.parametrize(("value", "kind"), [(0, np.uint8), (255, np.uint8), (0.0, np.float32), (0.5, np.float64)])
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_images_of_which_none_differs_from_another_are_a_fault(make, value, kind, part):
+    contents = arrays(**SMALL)
+    contents[f"x_{part}"] = np.full_like(contents[f"x_{part}"], value, kind)
+    (fault,) = make(contents).check()
+    assert "all of them are" in fault[1]
+
+
+def test_one_image_may_be_of_one_shade():
+    assert pixel_fault(np.zeros((1, 2, 2, 1), np.uint8)) == ""
+    assert pixel_fault(np.zeros((3, 2, 2, 1), np.uint8), whole=False) == ""
+
+
+def test_arrays_that_nobody_reads_are_told(make):
+    contents = arrays(**SMALL)
+    extra = {"x_val": contents["x_test"], "y_val": contents["y_test"], "about": np.array("mine")}
+    for found, told in ((contents | extra, "holds x_val, y_val, too"), (contents, "")):
+        dataset, run = make(found), a_run()
+        dataset.review(produced(dataset), run)
+        assert told in " ".join(run.remarks)
+        assert bool(run.remarks) == bool(told)
