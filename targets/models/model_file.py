@@ -102,7 +102,9 @@ class ModelFile:
         except MemoryError:
             raise
         except Exception as error:  # Keras raises whatever a damaged file leads it to
-            raise StageError(f"{self.path}: Keras cannot load it, it is damaged or not supported: {error}") from error
+            # Keras wraps the reason in the configurations of all that is around it.
+            reason = str(error).rpartition("Exception encountered: ")[2]
+            raise StageError(f"{self.path}: Keras cannot load it, it is damaged or not supported: {reason}") from error
 
     def _rebuilt(self) -> Any:
         keras = backend.keras()

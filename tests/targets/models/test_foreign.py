@@ -323,8 +323,9 @@ def test_what_keras_says_of_a_damaged_model_comes_with_its_path(tmp_path: Path) 
              configuration(of_keras("Reshape", target_shape=[7, 7]))]  # fmt: skip
     for config in wrong:
         path = archive(tmp_path / "m.keras", config__json=json.dumps(config))
-        with pytest.raises(StageError, match=r"m\.keras: Keras cannot load it"):
+        with pytest.raises(StageError, match=r"m\.keras: Keras cannot load it") as raised:
             Saved(dataset=DATASET, path=str(path))._file.load()
+        assert "could not be deserialized" not in str(raised.value), "the reason, not what it is wrapped in"
 
 
 def test_a_layer_that_makes_too_much_of_an_image_is_refused(tmp_path: Path) -> None:
