@@ -117,7 +117,9 @@ def surroundings(
     known: dict[Any, Any] = {MODEL: model, DATA: data, replace(DATA, part="train"): data, RANKING: ranking}
     known[prepared_by("networks")] = prepared
     origin = Origin(classes=("owl", "bat", "cat"))
-    return Run("it", 1, part, known.__getitem__, lambda _: {}, lambda *_: None, checkpoint=checkpoint, origin=lambda _: origin)
+    return Run(
+        "it", 1, part, known.__getitem__, lambda _: {}, lambda *_: None, checkpoint=checkpoint, origin=lambda _: origin
+    )
 
 
 def dgn(loss: GeneratorLoss, **fields: Any) -> DGN:
