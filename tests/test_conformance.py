@@ -192,7 +192,9 @@ ARGUMENTS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "art": lambda folder: {"attack": "FastGradientMethod"},
     "curve_summary": lambda folder: {"metric": "shade", "along": "seed"},
     "ddpm": lambda folder: {"channels": [8], "train_steps": 2, "steps": 2},
-    "examples_file": lambda folder: {"test": _npz(folder / "examples.npz", x_adv=np.zeros((20, 8, 8, 1), np.float32))},
+    "examples_file": lambda folder: {
+        "test": _npz(folder / "examples.npz", x_adv=np.linspace(0, 1, 1280, dtype=np.float32).reshape(20, 8, 8, 1))
+    },
     "from_file": lambda folder: {"path": _text(folder / "number", "3")},
     "gtsrb": lambda folder: {"root": _images(folder / "gtsrb", classes=("00000", "00042"))},
     "intel": lambda folder: {
