@@ -1,14 +1,8 @@
-"""Temper's command line: ``python runner.py experiment.yaml``."""
+"""Temper's command line in a checkout: ``python runner.py experiment.yaml``."""
 
-import signal
 import sys
 
-if __name__ == "__main__":
-    # Until everything is imported there is nothing to keep: Ctrl-C ends the process without a traceback.
-    interrupts = signal.getsignal(signal.SIGINT)
-    if interrupts is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from core.cli import program
+from temper.engine.command_line.entry import command
 
-    signal.signal(signal.SIGINT, interrupts)
-    sys.exit(program(sys.argv[1:]))
+if __name__ == "__main__":
+    sys.exit(command())

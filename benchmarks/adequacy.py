@@ -33,13 +33,13 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from core.adequacy.material import Material
-from core.adequacy.score import NOT_LEARNT, Score
-from core.networks.activations import SOFTMAX, Activations
-from core.networks.probe import UnitLayer
-from evaluation.coverage.kmnc import KMNC
-from evaluation.surprise.dsa import DSA
-from evaluation.surprise.lsa import LSA
+from temper.evaluation.coverage.kmnc import KMNC
+from temper.evaluation.surprise.dsa import DSA
+from temper.evaluation.surprise.lsa import LSA
+from temper.nn.adequacy.reference_data import ReferenceData
+from temper.nn.adequacy.score import NOT_LEARNT, Score
+from temper.nn.inspection.activations import SOFTMAX, Activations
+from temper.nn.inspection.units import UnitLayer
 
 CLASSES = 10
 SECTIONS = 1000
@@ -47,7 +47,7 @@ Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Data:
+class BenchmarkData:
     """Traces float32 (n, units) and predicted classes int64 (n,) of training images and of inputs."""
 
     train: Floats
@@ -56,7 +56,7 @@ class Data:
     test_labels: NDArray[np.int64]
 
     @classmethod
-    def drawn(cls, images: int, units: int) -> Data:
+    def drawn(cls, images: int, units: int) -> BenchmarkData:
         """Return as many training images as inputs."""
         rng = np.random.default_rng(0)
         centres = rng.normal(0.5, 1.0, (CLASSES, units))
@@ -65,9 +65,9 @@ class Data:
         traces = np.maximum(values, 0.1 * values).astype(np.float32)
         return cls(traces[:images], labels[:images], traces[images:], labels[images:])
 
-    def few(self, count: int) -> Data:
+    def few(self, count: int) -> BenchmarkData:
         """Return all training images and some inputs."""
-        return Data(self.train, self.train_labels, self.test[:count], self.test_labels[:count])
+        return BenchmarkData(self.train, self.train_labels, self.test[:count], self.test_labels[:count])
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Timed:
     values: NDArray[np.float64]
 
 
-def timed(name: str, work: Callable[[Data], Any], data: Data, few: int, repeats: int) -> Timed:
+def timed(name: str, work: Callable[[BenchmarkData], Any], data: BenchmarkData, few: int, repeats: int) -> Timed:
     """Return the least seconds of some runs; of a few inputs, extrapolated to all."""
     given = data.few(few)
     best = (float("inf"), float("inf"))
@@ -104,16 +104,16 @@ def activations(traces: Floats, labels: NDArray[np.int64]) -> Activations:
     return Activations(layers, means, means > 0, ends, ends, np.zeros((n, 3), np.int32), logits)
 
 
-def material(data: Data) -> Material:
+def material(data: BenchmarkData) -> ReferenceData:
     """Return the training images as what scores and criteria learn of."""
     nothing = cast(Any, SimpleNamespace())
-    return Material(nothing, nothing, activations(data.train, data.train_labels), cast(Any, None))
+    return ReferenceData(nothing, nothing, activations(data.train, data.train_labels), cast(Any, None))
 
 
-def temper(score: Score) -> Callable[[Data], Any]:
+def temper(score: Score) -> Callable[[BenchmarkData], Any]:
     """Return what Temper does: learns of the training images and scores the inputs."""
 
-    def work(data: Data) -> Any:
+    def work(data: BenchmarkData) -> Any:
         learnt = score.fit(material(data))
         own = np.full(len(data.test), NOT_LEARNT)
         return score.values(learnt, activations(data.test, data.test_labels), own, np.random.default_rng(0))
@@ -121,17 +121,17 @@ def temper(score: Score) -> Callable[[Data], Any]:
     return work
 
 
-def dnn_tip(name: str, collect: bool) -> Callable[[Data], Any]:
+def dnn_tip(name: str, collect: bool) -> Callable[[BenchmarkData], Any]:
     """Return what dnn-tip does, quietly; without ``collect`` it collects no garbage."""
     from dnn_tip import surprise
 
-    def work(data: Data) -> Any:
+    def work(data: BenchmarkData) -> Any:
         if name == "dsa":
             return surprise.DSA(data.train, data.train_labels)(data.test, data.test_labels)
         modal = surprise.MultiModalSA.build_by_class(data.train, data.train_labels, lambda x, _: surprise.LSA(x))
         return modal(data.test, data.test_labels)
 
-    def quietly(data: Data) -> Any:
+    def quietly(data: BenchmarkData) -> Any:
         surprise.gc = gc if collect else SimpleNamespace(collect=lambda: 0)
         with (
             contextlib.redirect_stdout(io.StringIO()),
@@ -144,7 +144,7 @@ def dnn_tip(name: str, collect: bool) -> Callable[[Data], Any]:
     return quietly
 
 
-def looped_dsa(data: Data) -> Any:
+def looped_dsa(data: BenchmarkData) -> Any:
     """Return the scores as the definition has them, in float64, one input after another."""
     train = data.train.astype(np.float64)
     scores = []
@@ -156,7 +156,7 @@ def looped_dsa(data: Data) -> Any:
     return scores
 
 
-def looped_lsa(learnt: Data) -> Callable[[Data], Any]:
+def looped_lsa(learnt: BenchmarkData) -> Callable[[BenchmarkData], Any]:
     """Return what scores one input after another by SciPy's kernel density estimates, made before, in float64."""
     from scipy.stats import gaussian_kde
 
@@ -166,7 +166,7 @@ def looped_lsa(learnt: Data) -> Callable[[Data], Any]:
     ]
 
 
-def temper_kmnc(data: Data) -> Any:
+def temper_kmnc(data: BenchmarkData) -> Any:
     """Return the coverage of the inputs, as KMNC of the hidden layer."""
     criterion = KMNC(layers=("hidden",), k=SECTIONS)
     seen = activations(data.test, data.test_labels)
@@ -175,7 +175,7 @@ def temper_kmnc(data: Data) -> Any:
     return [coverage.value]
 
 
-def dnn_tip_kmnc(data: Data) -> Any:
+def dnn_tip_kmnc(data: BenchmarkData) -> Any:
     """Return the same from dnn-tip, which marks every section of every unit for every input."""
     from dnn_tip.neuron_coverage import KMNC as Theirs
 
@@ -201,7 +201,7 @@ def main() -> None:
     parser.add_argument("--few", type=int, default=100, help="inputs that the slow ones are given")
     parser.add_argument("--repeats", type=int, default=3)
     given = parser.parse_args()
-    n, few, data = given.images, given.few, Data.drawn(given.images, given.units)
+    n, few, data = given.images, given.few, BenchmarkData.drawn(given.images, given.units)
     print(f"{n} training images, {n} inputs, {given.units} units, {CLASSES} classes, {os.cpu_count()} CPU cores")
     looped = timed("loop over inputs", looped_dsa, data, few, 1)
     rows = [
@@ -216,7 +216,7 @@ def main() -> None:
         timed("dnn-tip", dnn_tip("lsa", True), data, n, 1),
     ]
     shown("LSA", [*rows, looped], looped.values)
-    inputs = Data.drawn(10_000, given.units)
+    inputs = BenchmarkData.drawn(10_000, given.units)
     rows = [
         timed("Temper", temper_kmnc, inputs, 10_000, given.repeats),
         timed("dnn-tip", dnn_tip_kmnc, inputs, 500, 1),

@@ -22,12 +22,12 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from core import backend
-from core.classifier import Classifier
-from core.component import Ref
-from core.networks import programs
-from core.networks.gradients import margin, value_and_gradient
-from generators.gradient import BIM
+from temper.core.classifier import Classifier
+from temper.core.component import Ref
+from temper.generators.gradient import BIM
+from temper.nn.inspection import compiled_programs
+from temper.nn.inspection.gradients import margin, value_and_gradient
+from temper.system import backend
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 Attack = Callable[[], Any]
@@ -96,7 +96,7 @@ def torch_twin(victim: Classifier) -> Any:
 
 def floor(victim: Classifier, x: Any, y: Any, steps: int) -> Attack:
     """Return as many bare gradients as the attack takes, in one compiled loop that cannot be optimised away."""
-    return lambda: programs.run(victim.model, _bare, (x, y), (steps,), batch_size=len(x), passes=steps)
+    return lambda: compiled_programs.run(victim.model, _bare, (x, y), (steps,), batch_size=len(x), passes=steps)
 
 
 def _bare(call: Any, x: Any, y: Any, steps: Any) -> tuple[Any]:

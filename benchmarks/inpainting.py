@@ -24,15 +24,16 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
-from core.artefacts import DataInfo, Examples
-from core.augmenter import Augmented, Bench, Seeds
-from core.component import Ref
-from core.run import Run
-from generators.diffusion.ddpm import DDPM
-from generators.diffusion.inpaint import Inpaint
-from generators.diffusion.model import DiffusionModel, DiffusionTraining
-from generators.masks.box import Box
-from generators.masks.otsu import Otsu
+from temper.core.artefacts import Examples
+from temper.core.augmenter import Augmented, AugmenterContext, Seeds
+from temper.core.component import Ref
+from temper.core.data_info import DataInfo
+from temper.core.run import Run
+from temper.generators.diffusion.ddpm import DDPM
+from temper.generators.diffusion.diffusion_model import DiffusionModel, DiffusionTraining
+from temper.generators.diffusion.inpaint import Inpaint
+from temper.generators.masks.box import Box
+from temper.generators.masks.otsu import Otsu
 
 DATA: Any = Ref("data", part="train")
 BOX, OBJECT_BOX = Box(min_area=0.24, max_area=0.28), Otsu(region="box")
@@ -130,7 +131,7 @@ def compare(model: DiffusionModel, train: Examples, test: Examples, given: argpa
     seeds = Seeds(test.x[:n], test.y[:n], test.index[:n], np.zeros(n, np.int64), np.zeros(n, np.int64), (0,))
     victim: Any = None  # nothing here asks the model under test
     work = Run("benchmark", 0, None, lambda ref: replace(model, network=watched), lambda ref: {}, lambda *_: None)
-    bench = Bench(work, victim, train, DataInfo(test.shape, names))
+    bench = AugmenterContext(work, victim, train, DataInfo(test.shape, names))
     black = np.where(BOX.masks(seeds, bench)[..., None], 0, seeds.x)
     print(f"{'':46}{'images':>7}{'images/s':>10}{'share':>7}{'CPU s':>7}{'wanted':>8}{'own':>6}")
     print(f"{'box, black':46}{n:7}{'':24}{np.mean(critic.predict(black.reshape(n, -1)) == seeds.y):8.2f}")

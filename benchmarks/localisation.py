@@ -23,14 +23,14 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
-from core import backend
-from core.artefacts import Examples
-from core.classifier import Classifier
-from core.component import Ref
-from core.networks.gradients import value_and_gradient
-from core.networks.probe import Probe
-from generators.synthesis import Synthesis
-from localisation.spectrum import count
+from temper.core.artefacts import Examples
+from temper.core.classifier import Classifier
+from temper.core.component import Ref
+from temper.generators.synthesis import Synthesis
+from temper.localisation.hit_spectrum import count
+from temper.nn.inspection.gradients import value_and_gradient
+from temper.nn.inspection.units import Probe
+from temper.system import backend
 
 
 def network() -> Classifier:

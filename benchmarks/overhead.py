@@ -25,7 +25,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from core.language.discovery import ROOT
+from temper.system.installation import IMPORT_FOLDER as ROOT
 from tests.clusters.slurm_box import missing, slurm_box
 
 TIMED = """
@@ -33,11 +33,11 @@ import os
 import time
 from functools import wraps
 
-from core.running.execute import Execution
-from core.running.session import Session
-from core.storage.lease import Leases
-from core.storage.ledger import Attempt
-from core.storage.store import Store
+from temper.engine.running.execution import Execution
+from temper.engine.running.session import Session
+from temper.engine.storage.leases import Leases
+from temper.engine.storage.attempt_log import Attempt
+from temper.engine.storage.store import Store
 
 LOG = os.open(os.path.join(os.environ["TEMPER_OVERHEAD"], f"{os.getpid()}.txt"), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 

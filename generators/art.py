@@ -10,17 +10,18 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from core import backend
-from core.artefacts import DataInfo, Images, Labels
-from core.attack import Attack
-from core.classifier import Classifier
-from core.component import Plain, empty_mapping
-from core.faults import StageError, nearest
-from core.threat import ThreatModel
-from generators import art_bounds
-from generators.art_estimator import estimator
-from generators.art_source import Parameter, parameters
-from generators.art_traits import INNER, TRAITS, Batches, Traits, batches, by_batch_size, needed
+from temper.core.artefacts import Images, Labels
+from temper.core.attack import Attack
+from temper.core.classifier import Classifier
+from temper.core.component import Plain, empty_mapping
+from temper.core.data_info import DataInfo
+from temper.core.errors import StageError, did_you_mean
+from temper.core.threat_model import ThreatModel
+from temper.generators import art_bounds
+from temper.generators.art_estimator import estimator
+from temper.generators.art_source import Parameter, parameters
+from temper.generators.art_traits import INNER, TRAITS, Batches, Traits, batches, by_batch_size, needed
+from temper.system import backend
 
 _SLACK = 2e-4
 """Share by which ART lets an image out of its ball: AutoAttack takes what DeepFool finds up to 1.0001 times the radius."""
@@ -203,7 +204,7 @@ class Art(Attack):
 
 def _mistyped(name: str, value: Plain, known: Mapping[str, Parameter]) -> str:
     if name not in known:
-        return f"no parameter {name}{nearest(name, known)}; expected {', '.join(known)}"
+        return f"no parameter {name}{did_you_mean(name, known)}; expected {', '.join(known)}"
     if name == "targeted" and value:
         return "expected targeted: false, received true; targets are not part of an experiment file"
     if not known[name].accepts(value):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from core.component import Plain, Range
-from core.threat import Norm, ThreatModel, step_fault
-from generators.art_traits import INNER, TRAITS
+from temper.core.component import Plain, Range
+from temper.core.threat_model import Norm, ThreatModel, step_fault
+from temper.generators.art_traits import INNER, TRAITS
 
 _COUNT, _ANY_COUNT = Range(ge=1), Range(ge=0)
 _POSITIVE, _NOT_NEGATIVE = Range(gt=0), Range(ge=0)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from core import backend
-from core.classifier import Classifier
+from temper.core.classifier import Classifier
+from temper.system import backend
 
 
 @lru_cache(maxsize=2)

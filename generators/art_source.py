@@ -11,9 +11,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from core.component import Plain
-from core.faults import StageError, nearest
-from generators.art_traits import TRAITS, UNSUITABLE
+from temper.core.component import Plain
+from temper.core.errors import StageError, did_you_mean
+from temper.generators.art_traits import TRAITS, UNSUITABLE
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def parameters(attack: str) -> dict[str, Parameter]:
     if attack in UNSUITABLE:
         raise StageError(f"{attack} {UNSUITABLE[attack]}; {_listed()}")
     if attack not in attacks():
-        raise StageError(f"ART has no evasion attack {attack}{nearest(attack, TRAITS)}; {_listed()}")
+        raise StageError(f"ART has no evasion attack {attack}{did_you_mean(attack, TRAITS)}; {_listed()}")
     if attack not in TRAITS:
         raise StageError(f"what {attack} does with the labels it is given is not known here; {_listed()}")
     for node in ast.parse(attacks()[attack].read_text(encoding="utf-8")).body:

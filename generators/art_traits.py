@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from core.component import Plain
-from core.threat import Norm
+from temper.core.component import Plain
+from temper.core.threat_model import Norm
 
 Reads = Literal["labels", "predictions", "targets"]
 Batches = Literal["any", "one", "all"]

@@ -12,23 +12,23 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from core import backend, csv_files
-from core.artefacts import Examples, Images, Labels, read_json, write_json
-from core.attack import honesty, verdicts
-from core.checkpoint import Steps
-from core.class_generators import ClassExamples, ClassGenerators, GeneratorLoss
-from core.classifier import Classifier
-from core.component import Component, Range, Ref
-from core.families import Generator
-from core.faults import StageError
-from core.networks import programs
-from core.networks.programs import Call, Tensor
-from core.networks.training_state import assign, values
-from core.run import Run
-from core.stage import Preparation
-from core.threat import ThreatModel
-from generators.dgn_networks import Architecture, Init, build, resolve
-from generators.dgn_training import Schedule, Training, learning_rate
+from temper.artefacts.class_generators import ClassExamples, ClassGenerators, GeneratorLoss
+from temper.core.artefacts import Examples, Images, Labels, read_json, write_json
+from temper.core.attack import attack_facts, shown_predictions
+from temper.core.checkpoint import Steps
+from temper.core.classifier import Classifier
+from temper.core.component import Component, Range, Ref
+from temper.core.errors import StageError
+from temper.core.families import Generator
+from temper.core.run import Run
+from temper.core.stage import Preparation
+from temper.core.threat_model import ThreatModel
+from temper.generators.dgn_networks import Architecture, Init, build, resolve
+from temper.generators.dgn_training import GeneratorTrainer, Schedule, learning_rate
+from temper.nn.inspection import compiled_programs
+from temper.nn.inspection.compiled_programs import Call, Tensor
+from temper.nn.training.training_state import assign, values
+from temper.system import backend, csv_files
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,10 +53,10 @@ class DGNNetworks(ClassGenerators):
         made = np.empty_like(x)
         for label in np.unique(labels).tolist():
             rows = np.flatnonzero(labels == label)
-            for start in range(0, len(rows), programs.BATCH):
-                part = rows[start : start + programs.BATCH]
+            for start in range(0, len(rows), compiled_programs.BATCH):
+                part = rows[start : start + compiled_programs.BATCH]
                 radius = 1.0 if self.eps is None else self.eps  # no two pixels in [0, 1] are further apart
-                (made[part],) = programs.run(self.networks[label], _perturbed, (x[part],), (radius,))
+                (made[part],) = compiled_programs.run(self.networks[label], _perturbed, (x[part],), (radius,))
         return made
 
     def save(self, folder: Path) -> None:
@@ -125,7 +125,7 @@ class DGNTraining(Preparation, _Learning):
         target, images, seed = run[self.model], run[self.data], run.framework_seed()
         classes = np.unique(images.y).tolist()
         rate = learning_rate(self.learning_rate, self.lr_schedule, self.decay_step, self.decay_rate)
-        training: Training | None = None
+        training: GeneratorTrainer | None = None
         steps = Steps(run.checkpoint)
         networks: dict[int, Any] = {}
         losses: dict[int, list[float]] = {}
@@ -141,7 +141,9 @@ class DGNTraining(Preparation, _Learning):
                 continue
             constants = self.loss.constants(run, label)
             if training is None:
-                training = Training(network, self.loss.judge(target.model), self.loss, self.eps, rate, constants)
+                training = GeneratorTrainer(
+                    network, self.loss.judge(target.model), self.loss, self.eps, rate, constants
+                )
             rows = np.flatnonzero(images.y == label)
             losses[label] = training.train(
                 network,
@@ -213,7 +215,9 @@ class DGN(Generator, _Learning):
         run.images += len(clean)
         kept = self._kept(target, made, before, clean.y)
         made, y = made[kept], clean.y[kept]
-        return ClassExamples(x=made, y=y, index=clean.index[kept], info=self._info() | verdicts(target, made, y))
+        return ClassExamples(
+            x=made, y=y, index=clean.index[kept], info=self._info() | shown_predictions(target, made, y)
+        )
 
     def _kept(self, target: Classifier, made: Images, before: Labels, y: Labels) -> NDArray[np.int64]:
         if self.keep == "all":
@@ -224,4 +228,4 @@ class DGN(Generator, _Learning):
         whose = "true" if self.selector == "true_label" else "predicted"
         rule = f"one pass through the network of the {whose} class ({self.loss.tag}), kept: {self.keep}"
         threat = ThreatModel("inf", self.eps) if self.clipping else None
-        return honesty(self.tag, whose, rule, threat) | {"selector": self.selector}
+        return attack_facts(self.tag, whose, rule, threat) | {"selector": self.selector}

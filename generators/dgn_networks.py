@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from core import backend
-from core.faults import StageError
+from temper.core.errors import StageError
+from temper.system import backend
 
 Architecture = Literal["auto", "mnist", "cifar", "adaptive"]
 Init = Literal["he", "legacy"]

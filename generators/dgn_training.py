@@ -9,12 +9,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from core import backend
-from core.artefacts import Images, Labels
-from core.checkpoint import Checkpoint
-from core.class_generators import Batch, GeneratorLoss
-from core.faults import StageError
-from core.networks.epochs import Epochs
+from temper.artefacts.class_generators import Batch, GeneratorLoss
+from temper.core.artefacts import Images, Labels
+from temper.core.checkpoint import Checkpoint
+from temper.core.errors import StageError
+from temper.nn.training.epochs import Epochs
+from temper.system import backend
 
 Schedule = Literal["staircase", "constant"]
 Constants = Mapping[str, np.ndarray]
@@ -30,7 +30,7 @@ def learning_rate(start: float, schedule: Schedule, decay_step: int, decay_rate:
     return backend.keras().optimizers.schedules.ExponentialDecay(start, decay_step, decay_rate, staircase=True)
 
 
-class Training:
+class GeneratorTrainer:
     """Trains networks of one architecture against one target; they share the compiled training step.
 
     A network comes in by its weights, so the step is compiled once and not once for each class.

@@ -10,14 +10,14 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.artefacts import Examples, Images
-from core.component import PARTS, File, Ref
-from core.data.arrays import ArrayFile
-from core.data.images import to_unit
-from core.data.pixels import pixel_fault
-from core.families import Generator
-from core.faults import StageError
-from core.run import Run
+from temper.core.artefacts import Examples, Images
+from temper.core.component import PARTS, File, Ref
+from temper.core.errors import StageError
+from temper.core.families import Generator
+from temper.core.run import Run
+from temper.nn.images.array_files import ArrayFile
+from temper.nn.images.pixel_range import pixel_fault
+from temper.nn.images.preprocessing import to_unit
 
 _IMAGES = ("x_adv", "x")
 _NAMED = {"": "x"}

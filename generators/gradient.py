@@ -10,18 +10,18 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core import backend
-from core.artefacts import Artefact, Images, Labels
-from core.attack import Attack
-from core.classifier import Classifier, Loss
-from core.component import Range
-from core.networks import programs
-from core.networks.gradients import margin, value_and_gradient
-from core.networks.programs import Body, Call, Tensor
-from core.run import Run
-from core.threat import Norm, ThreatModel, step_fault
-from generators.ball import ascent, draw, projector
-from generators.streams import Streams
+from temper.core.artefacts import Artefact, Images, Labels
+from temper.core.attack import Attack
+from temper.core.classifier import Classifier, Loss
+from temper.core.component import Range
+from temper.core.run import Run
+from temper.core.threat_model import Norm, ThreatModel, step_fault
+from temper.generators.image_streams import Streams
+from temper.generators.norm_balls import ascent, draw, projector
+from temper.nn.inspection import compiled_programs
+from temper.nn.inspection.compiled_programs import Body, Call, Tensor
+from temper.nn.inspection.gradients import margin, value_and_gradient
+from temper.system import backend
 
 _REVIEWED = 16
 """Images whose gradients tell whether a model has any."""
@@ -108,7 +108,7 @@ class GradientAttack(Attack):
         self, body: Body, victim: Classifier, x: Images, y: Labels, start: Images, batch_size: int
     ) -> tuple[NDArray[Any], ...]:
         eps_step, max_iter, _ = self.schedule
-        return programs.run(
+        return compiled_programs.run(
             victim.model,
             body,
             images=(x, y, start),

@@ -9,21 +9,21 @@ from typing import Annotated, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from core import backend
-from core.artefacts import Examples, Images
-from core.attack import honesty, verdicts
-from core.batchwise import filled
-from core.classifier import Classifier
-from core.component import AtOnce, Range, Ref
-from core.families import Generator
-from core.faults import StageError, TooLittleLearnt
-from core.networks import programs
-from core.networks.gradients import value_and_gradient
-from core.networks.probe import Probe, Values, unit_means
-from core.networks.programs import Call, Tensor
-from core.rankings import Indices, NeuronRanking
-from core.run import Run
-from core.threat import ThreatModel
+from temper.artefacts.rankings import Indices, NeuronRanking
+from temper.core.artefacts import Examples, Images
+from temper.core.attack import attack_facts, shown_predictions
+from temper.core.classifier import Classifier
+from temper.core.component import AtOnce, Range, Ref
+from temper.core.errors import StageError, TooLittleLearnt
+from temper.core.families import Generator
+from temper.core.resumable_batches import filled
+from temper.core.run import Run
+from temper.core.threat_model import ThreatModel
+from temper.nn.inspection import compiled_programs
+from temper.nn.inspection.compiled_programs import Call, Tensor
+from temper.nn.inspection.gradients import value_and_gradient
+from temper.nn.inspection.units import Probe, Values, unit_means
+from temper.system import backend
 
 Combine = Literal["rms_mean", "raw_mean", "sign_agreement"]
 _NEARLY_ZERO = 1e-5  # what DeepFault adds to a gradient's size before it divides by it
@@ -89,8 +89,8 @@ class Synthesis(Generator):
         x = filled(run, np.empty((len(rows), *clean.shape), np.float32), batch, excited)
         run.images += len(rows)
         rule = self.combine if self.combine == "sign_agreement" else f"one step, {self.step:g} x {self.combine}"
-        info = honesty(self.tag, "true", rule, ThreatModel("inf", self.eps))
-        info |= {"left_out": len(clean) - len(rows)} | verdicts(victim, x, clean.y[rows])
+        info = attack_facts(self.tag, "true", rule, ThreatModel("inf", self.eps))
+        info |= {"left_out": len(clean) - len(rows)} | shown_predictions(victim, x, clean.y[rows])
         return Examples(x=x, y=clean.y[rows], index=clean.index[rows], info=info)
 
     def excite(self, probe: Probe, x: Images, units: list[Indices], batch_size: int) -> Images:
@@ -103,7 +103,7 @@ class Synthesis(Generator):
         weight = np.zeros((len(x), most), np.float32)
         for i, chosen in enumerate(units):
             filled[i, : len(chosen)], weight[i, : len(chosen)] = chosen, 1
-        (moved,) = programs.run(
+        (moved,) = compiled_programs.run(
             probe.model, _excite, (x, filled, weight), (self.step, self.eps), (most, self.combine), batch_size, most
         )
         return moved

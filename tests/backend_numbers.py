@@ -13,8 +13,8 @@ Numbers = dict[str, NDArray[Any]]
 
 
 def gradients_and_attacks() -> Numbers:
-    from core.component import Ref
-    from generators.gradient import BIM, FGSM, PGD
+    from temper.core.component import Ref
+    from temper.generators.gradient import BIM, FGSM, PGD
     from tests.generators.models import images, small
 
     victim = small()
@@ -32,16 +32,16 @@ def gradients_and_attacks() -> Numbers:
 
 
 def information() -> Numbers:
-    from core.networks.fisher import diagonal_fisher
-    from tests.core.networks.test_fisher import EVERYONE, X, logistic
+    from temper.nn.training.fisher_information import diagonal_fisher
+    from tests.nn.training.test_fisher_information import EVERYONE, X, logistic
 
     return {f"fisher {i}": part for i, part in enumerate(diagonal_fisher(logistic(), X, EVERYONE))}
 
 
 def relevance() -> Numbers:
-    from core.classifier import Classifier
-    from core.networks.relevance import pixel_relevance, unit_relevance
-    from tests.core.networks.test_relevance import RULES, Y, network
+    from temper.core.classifier import Classifier
+    from temper.nn.inspection.lrp import pixel_relevance, unit_relevance
+    from tests.nn.inspection.test_lrp import RULES, Y, network
 
     x = np.random.default_rng(0).random((9, 8, 8, 2), np.float32)
     found: Numbers = {}
@@ -53,9 +53,9 @@ def relevance() -> Numbers:
 
 
 def activations() -> Numbers:
-    from core.classifier import Classifier
-    from core.preparations.observation import observe
-    from tests.core.networks.test_relevance import network
+    from temper.core.classifier import Classifier
+    from temper.nn.preparations.activation_readout import observe
+    from tests.nn.inspection.test_lrp import network
 
     x = np.random.default_rng(0).random((9, 8, 8, 2), np.float32)
     seen = observe(Classifier(network(bias=True)), x)
@@ -63,11 +63,11 @@ def activations() -> Numbers:
 
 
 def spectra_and_synthesis() -> Numbers:
-    from core.component import Ref
-    from core.run import Run
-    from generators.synthesis import Synthesis
-    from localisation.suspicious import DStar, Ochiai, Tarantula
-    from tests.localisation.test_spectrum import COMMON, examples, made, network
+    from temper.core.component import Ref
+    from temper.core.run import Run
+    from temper.generators.synthesis import Synthesis
+    from temper.localisation.suspiciousness import DStar, Ochiai, Tarantula
+    from tests.localisation.test_hit_spectrum import COMMON, examples, made, network
 
     model, data = network(), examples()
     found: Numbers = {}
@@ -81,8 +81,8 @@ def spectra_and_synthesis() -> Numbers:
 
 
 def training() -> Numbers:
-    from core.networks.training import fit, fit_on_the_fly, fit_pairs
-    from tests.core.networks.test_training import ADVERSARIAL, RATE, X, Y, linear
+    from temper.nn.training.training import fit, fit_on_the_fly, fit_pairs
+    from tests.nn.training.test_training import ADVERSARIAL, RATE, X, Y, linear
 
     settings: dict[str, Any] = {"epochs": 2, "batch_size": 20, "learning_rate": RATE}
     plain, pairs, flown = linear(), linear(), linear()
@@ -99,7 +99,7 @@ def training() -> Numbers:
 
 
 def continual() -> Numbers:
-    from core.classifier import Classifier
+    from temper.core.classifier import Classifier
     from tests.repair.continual import test_repairs as repairs
 
     made = repairs.stepwise(repairs.ClassIncremental, Classifier(repairs.network()), memory_per_class=20)

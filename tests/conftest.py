@@ -14,13 +14,13 @@ from typing import TypeVar
 import pytest
 from hypothesis import settings
 
-from core import stop
-from core.cli import main
-from core.language.discovery import Catalogue, discover
-from core.language.experiment import Experiment
-from core.language.spec import load
-from core.running.graph import Graph
-from core.storage.digest import Digests
+from temper.engine.command_line.main import main
+from temper.engine.language.discovery import Catalogue, discover
+from temper.engine.language.experiment import Experiment
+from temper.engine.language.experiment_file import load
+from temper.engine.planning.task_graph import TaskGraph
+from temper.engine.storage.digests import Digests
+from temper.system import stop_request
 from tests.cpu_budget import CpuBudget
 from tests.environment import isolate
 
@@ -109,11 +109,11 @@ def experiment(write: Callable[..., Path], catalogue: Catalogue) -> Callable[...
 
 
 @pytest.fixture
-def graph(experiment: Callable[..., Experiment], tmp_path: Path) -> Callable[..., Graph]:
+def graph(experiment: Callable[..., Experiment], tmp_path: Path) -> Callable[..., TaskGraph]:
     """The works of an experiment given as text, with overrides."""
 
-    def graph(text: str, *sets: str) -> Graph:
-        return Graph(experiment(text, *sets), Digests(tmp_path / "digests.json"))
+    def graph(text: str, *sets: str) -> TaskGraph:
+        return TaskGraph(experiment(text, *sets), Digests(tmp_path / "digests.json"))
 
     return graph
 
@@ -133,15 +133,15 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tup
 def stopped_again_and_again(make: Callable[[], T]) -> tuple[T, int]:
     """Make something that keeps a checkpoint in a process that is asked to stop all the time; return it and how often it stopped."""
     stops = 0
-    stop.request()
+    stop_request.request()
     try:
         while True:
             try:
                 return make(), stops
-            except stop.Stopped:
+            except stop_request.Stopped:
                 stops += 1
     finally:
-        stop.withdraw()
+        stop_request.withdraw()
 
 
 def tables(results: Path) -> dict[str, bytes]:

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from core.component import Ref
-from core.faults import SpecError, StageError
+from temper.core.component import Ref
+from temper.core.errors import SpecError, StageError
 
 HEADROOM = 2**30
 """Bytes that a reader may reserve beyond what the process has once the readers are imported; the files have some kilobytes."""
@@ -90,8 +90,8 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _experiment(suffix: str) -> Callable[[Path, random.Random], Callable[[], object]]:
-    from core.language.discovery import discover
-    from core.language.spec import load
+    from temper.engine.language.discovery import discover
+    from temper.engine.language.experiment_file import load
 
     catalogue = discover()
     text = (Path(__file__).parents[1] / "experiments" / "quickstart.yaml").read_text(encoding="utf-8")
@@ -109,9 +109,9 @@ def _experiment(suffix: str) -> Callable[[Path, random.Random], Callable[[], obj
 
 
 def _model(suffix: str) -> Callable[[Path, random.Random], Callable[[], object]]:
-    from targets.models import weights
-    from targets.models.saved import Saved
-    from tests.targets.models.test_foreign import archive, configuration, legacy, stored
+    from temper.targets.models import hdf5_weights
+    from temper.targets.models.saved import Saved
+    from tests.targets.models.test_untrusted_files import archive, configuration, legacy, stored
 
     def make(folder: Path, rng: random.Random) -> Callable[[], object]:
         path = folder / f"a{suffix}"
@@ -128,7 +128,7 @@ def _model(suffix: str) -> Callable[[Path, random.Random], Callable[[], object]]
             faults = list(Saved(dataset=Ref("d"), path=str(path)).check())
             assert all(str(path) in message for _, message in faults), faults
             if suffix == ".h5":
-                weights.by_layer(path)
+                hdf5_weights.by_layer(path)
 
         return read
 
@@ -136,7 +136,7 @@ def _model(suffix: str) -> Callable[[Path, random.Random], Callable[[], object]]
 
 
 def _arrays() -> Callable[[Path, random.Random], Callable[[], object]]:
-    from targets.datasets.npz import Npz
+    from temper.targets.datasets.npz import Npz
 
     y = np.arange(20) % 3
     parts = {
@@ -164,7 +164,7 @@ def _arrays() -> Callable[[Path, random.Random], Callable[[], object]]:
 def _image(kind: str) -> Callable[[Path, random.Random], Callable[[], object]]:
     from PIL import Image
 
-    from targets.datasets.image_files import read_rgb
+    from temper.targets.datasets.image_files import read_rgb
 
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 30, 3), np.uint8)).save(stream := BytesIO(), kind)
 
@@ -176,7 +176,7 @@ def _image(kind: str) -> Callable[[Path, random.Random], Callable[[], object]]:
 
 
 def _coco() -> Callable[[Path, random.Random], Callable[[], object]]:
-    from targets.datasets.coco import _objects
+    from temper.targets.datasets.coco import _objects
     from tests.targets.datasets.test_coco import BOXES, KINDS, SIZE, annotation, compressed, uncompressed
 
     document = {
@@ -195,8 +195,8 @@ def _coco() -> Callable[[Path, random.Random], Callable[[], object]]:
 
 
 def _csv() -> Callable[[Path, random.Random], Callable[[], object]]:
-    from evaluation import published
-    from targets.datasets import gtsrb
+    from temper.evaluation import published
+    from temper.targets.datasets import gtsrb
 
     text = 'Filename;ClassId;note\n00000.ppm;16;"a ""b"""\n00001.ppm;1;é\n'
     numbers = text.replace("Filename;ClassId", "metric;value").replace(";16;", ";0.5;")
@@ -213,7 +213,7 @@ def _csv() -> Callable[[Path, random.Random], Callable[[], object]]:
 def _matlab() -> Callable[[Path, random.Random], Callable[[], object]]:
     from scipy.io import savemat
 
-    from targets.datasets import svhn
+    from temper.targets.datasets import svhn
 
     x = np.random.default_rng(0).integers(0, 256, (32, 32, 3, 4), np.uint8)
 
@@ -226,7 +226,7 @@ def _matlab() -> Callable[[Path, random.Random], Callable[[], object]]:
 
 
 def _pipeline() -> Callable[[Path, random.Random], Callable[[], object]]:
-    from generators.diffusion.model_folder import INDEX, ModelFolder
+    from temper.generators.diffusion.model_folder import INDEX, ModelFolder
 
     index = {
         "_class_name": "StableDiffusionPipeline",

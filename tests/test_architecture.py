@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -15,15 +16,27 @@ import pytest
 
 from tests.conftest import ROOT
 
-HOUSES = ("core", "targets", "generators", "localisation", "repair", "evaluation", "clusters")
-OUTSIDE = ("runner", "tests", "benchmarks")
+COMPONENTS = ("targets", "generators", "localisation", "repair", "evaluation", "clusters")
+"""The rooms of components: they meet in the rooms below only."""
+LIBRARY = ("system", "core", "artefacts", "nn")
+ROOMS = (*LIBRARY, "engine", *COMPONENTS)
+ALLOWED = {
+    "system": {"system", "core"},
+    "core": {"system", "core", "nn"},
+    "artefacts": {"system", "core", "nn", "artefacts"},
+    "nn": {*LIBRARY},
+    "engine": {*LIBRARY, "engine"},
+    **{room: {*LIBRARY, room} for room in COMPONENTS},
+}
+"""What the modules of each room import of Temper."""
+OUTSIDE = {"runner", "tests", "benchmarks"}
 FRAMEWORKS = {"tensorflow", "keras", "torch", "jax", "art", "diffusers", "transformers", "foolbox"}
 HEAVY = FRAMEWORKS | {"pandas", "matplotlib", "sklearn", "scipy", "dask", "distributed", "jinja2", "PIL"}
 AT_ONCE = {"numpy", "yaml", "jsonschema", "referencing", "rich", "psutil"}
-"""Packages that a module of core may import as it is imported; everything else is imported where it is used."""
-MACHINERY = ("core.language", "core.report", "core.running", "core.storage")
+"""Packages that a module of the library or the engine may import as it is imported; all others are imported where they are used."""
 LONGEST = 300
-LONG = {"benchmarks/faults.py"}
+LARGEST_FOLDER = 20
+LONG = {"benchmarks/random_kills.py"}
 """Longer than that, and to be divided."""
 
 
@@ -33,11 +46,12 @@ class Imported:
     line: int
     at_once: bool
     relative: bool
+    names: tuple[str, ...] = ()
 
 
-def modules(*houses: str) -> list[Path]:
-    found = [path for house in houses for path in sorted((ROOT / house).rglob("*.py"))]
-    return [ROOT / "runner.py", *found] if houses == HOUSES else found
+def modules(*rooms: str) -> list[Path]:
+    """Return the modules of rooms, under the names they are imported by: ``temper/generators`` is a link to ``generators``."""
+    return [path for room in rooms for path in sorted((ROOT / "temper" / room).rglob("*.py"))]
 
 
 def ids(path: Path) -> str:
@@ -58,7 +72,8 @@ def _imports(node: ast.AST, at_once: bool) -> Iterator[Imported]:
         if isinstance(child, ast.Import):
             yield from (Imported(alias.name, child.lineno, at_once, False) for alias in child.names)
         elif isinstance(child, ast.ImportFrom):
-            yield Imported(child.module or "", child.lineno, at_once, child.level > 0)
+            parts = tuple(alias.name for alias in child.names)
+            yield Imported(child.module or "", child.lineno, at_once, child.level > 0, parts)
         else:
             inside = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
             typing = isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"
@@ -73,8 +88,8 @@ def package(name: str) -> str:
     return name.partition(".")[0]
 
 
-EVERYWHERE = modules(*HOUSES)
-BENCHMARKS = modules("benchmarks")
+EVERYWHERE = [ROOT / "runner.py", ROOT / "temper" / "__main__.py", *modules(*ROOMS)]
+BENCHMARKS = sorted((ROOT / "benchmarks").rglob("*.py"))
 
 
 @pytest.mark.parametrize("path", EVERYWHERE, ids=ids)
@@ -85,23 +100,63 @@ def test_imports_are_absolute_and_frameworks_wait_until_they_are_used(path: Path
     assert not bad, wrong(path, "import it in the function that uses it", bad)
 
 
-@pytest.mark.parametrize("path", modules("core"), ids=ids)
-def test_core_imports_no_component_and_few_packages(path: Path) -> None:
+@pytest.mark.parametrize("path", modules(*ROOMS), ids=ids)
+def test_a_room_imports_what_it_may(path: Path) -> None:
+    room = path.relative_to(ROOT / "temper").parts[0]
     found = list(imports(path))
-    bad = [i for i in found if package(i.name) in (*HOUSES[1:], *OUTSIDE)]
-    assert not bad, wrong(path, "core knows no component", bad)
-    known = sys.stdlib_module_names | AT_ONCE | {"core"}
-    bad = [i for i in found if i.at_once and package(i.name) not in known]
-    assert not bad, wrong(path, f"core imports at once only {', '.join(sorted(AT_ONCE))}", bad)
+    bad = [i for i in found if package(i.name) in OUTSIDE]
+    assert not bad, wrong(path, "the product imports nothing around it", bad)
+    bad = [i for i in found if package(i.name) == "temper" and i.name.split(".")[1] not in ALLOWED[room]]
+    assert not bad, wrong(path, f"{room} imports {', '.join(sorted(ALLOWED[room]))} only", bad)
 
 
-@pytest.mark.parametrize("path", modules(*HOUSES[1:]), ids=ids)
-def test_a_house_imports_core_and_itself(path: Path) -> None:
-    own = path.relative_to(ROOT).parts[0]
-    bad = [i for i in imports(path) if package(i.name) in {*HOUSES, *OUTSIDE} - {"core", own}]
-    assert not bad, wrong(path, "houses meet in core only", bad)
-    bad = [i for i in imports(path) if i.name.startswith(MACHINERY)]
-    assert not bad, wrong(path, "a component works with the vocabulary, not with what runs it", bad)
+@pytest.mark.parametrize("path", modules(*LIBRARY, "engine"), ids=ids)
+def test_the_library_and_the_engine_import_few_packages_at_once(path: Path) -> None:
+    known = sys.stdlib_module_names | AT_ONCE | {"temper"}
+    bad = [i for i in imports(path) if i.at_once and package(i.name) not in known]
+    assert not bad, wrong(path, f"only {', '.join(sorted(AT_ONCE))} are imported at once", bad)
+
+
+def names() -> dict[str, Path]:
+    """Return every module of the product by its full name."""
+    return {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in modules(*ROOMS)}
+
+
+def test_no_two_modules_have_one_name() -> None:
+    stems = Counter(path.stem for path in (*EVERYWHERE, *BENCHMARKS) if path.name != "__init__.py")
+    assert [stem for stem, count in stems.items() if count > 1] == []
+
+
+def test_no_two_public_classes_have_one_name() -> None:
+    found = Counter(
+        node.name
+        for path in (*EVERYWHERE, *BENCHMARKS)
+        for node in tree(path).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    )
+    assert [name for name, count in found.items() if count > 1] == []
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    known = names()
+    needs = {
+        name: {n for i in imports(path) for n in (i.name, *(f"{i.name}.{part}" for part in i.names)) if n in known}
+        for name, path in known.items()
+    }
+    while free := [name for name, others in needs.items() if not others & needs.keys()]:
+        for name in free:
+            del needs[name]
+    # What is left is a circle, or needs one.
+    while idle := [name for name in needs if not any(name in others for others in needs.values())]:
+        for name in idle:
+            del needs[name]
+    assert sorted(needs) == []
+
+
+def test_folders_are_small_and_shallow() -> None:
+    folders = Counter(path.parent for path in modules(*ROOMS) if path.name != "__init__.py")
+    assert {ids(folder): count for folder, count in folders.items() if count > LARGEST_FOLDER} == {}
+    assert all(len(folder.relative_to(ROOT).parts) <= 3 for folder in folders)
 
 
 FORBIDDEN = {
@@ -171,16 +226,17 @@ def test_each_folder_of_code_is_under_these_rules_and_type_checked() -> None:
         pytest.skip("this is no checkout")
     listed = subprocess.run(["git", "ls-files", "*.py"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     folders = {name.partition("/")[0] for name in listed.split() if "/" in name}
-    assert folders == {*HOUSES, "tests", "benchmarks"}
+    assert folders == {"temper", "generators", "targets", "tests", "benchmarks"}
+    assert {path.name for path in (ROOT / "temper").iterdir() if (path / "__init__.py").exists()} == set(ROOMS)
     checked = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["mypy"]["files"]
-    assert set(checked) == {*HOUSES, "benchmarks", "runner.py"}
+    assert set(checked) == {"temper", "benchmarks", "runner.py"}
 
 
 PROBE = """
 import sys
 sys.path.insert(0, {root!r})
-import core.cli
-from core.language.discovery import discover
+import temper.engine.command_line.main
+from temper.engine.language.discovery import discover
 assert discover().leaves
 print(",".join(sorted({{name.partition(".")[0] for name in sys.modules}} & {heavy!r})))
 """

@@ -11,21 +11,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core import backend
+from temper.system import backend
 from tests import backend_numbers
 from tests.conftest import ROOT
 
 OTHERS = sorted({*backend.BACKENDS} - {backend.name()})
 SUITES = (
-    "tests/core/networks/test_activations.py",
-    "tests/core/networks/test_fisher.py",
-    "tests/core/networks/test_relevance.py",
-    "tests/core/networks/test_training.py",
+    "tests/nn/inspection/test_activations.py",
+    "tests/nn/training/test_fisher_information.py",
+    "tests/nn/inspection/test_lrp.py",
+    "tests/nn/training/test_training.py",
     "tests/generators/test_gradient.py",
     "tests/generators/test_synthesis.py",
-    "tests/localisation/test_relevance.py",
+    "tests/localisation/test_pixel_relevance.py",
     "tests/localisation/test_relevant_neurons.py",
-    "tests/localisation/test_spectrum.py",
+    "tests/localisation/test_hit_spectrum.py",
     "tests/repair/continual/test_repairs.py",
 )
 """Tests whose meaning depends on the backend."""

@@ -22,27 +22,28 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from core import backend
-from core.artefacts import Artefact, Data, DataInfo, Examples, Results
-from core.attack import Attack
-from core.class_generators import ClassExamples
-from core.classifier import Classifier
-from core.component import PARTS, Component, Field, Kind, Range, Ref, fields_of, summary
-from core.corner_cases import CornerCases
-from core.dataset import Dataset
-from core.families import Evaluation, Generator, Target
-from core.language.build import plain
-from core.language.discovery import discover
-from core.language.schema import field_schema
-from core.language.sections import SECTIONS
-from core.language.smoke import TINY
-from core.language.spec import load
-from core.running.graph import Graph, Work
-from core.running.task import Task, perform, store_kind
-from core.stage import Preparation, Stage
-from core.storage.digest import Digests
-from core.storage.store import Store
-from core.threat import ThreatModel
+from temper.artefacts.class_generators import ClassExamples
+from temper.artefacts.corner_cases import CornerCases
+from temper.core.artefacts import Artefact, Data, Examples, Results
+from temper.core.attack import Attack
+from temper.core.classifier import Classifier
+from temper.core.component import PARTS, Component, Field, Kind, Range, Ref, fields_of, summary
+from temper.core.data_info import DataInfo
+from temper.core.dataset import Dataset
+from temper.core.families import Evaluation, Generator, Target
+from temper.core.stage import Preparation, Stage
+from temper.core.threat_model import ThreatModel
+from temper.engine.language.build import plain
+from temper.engine.language.discovery import discover
+from temper.engine.language.experiment_file import load
+from temper.engine.language.json_schema import field_schema
+from temper.engine.language.sections import SECTIONS
+from temper.engine.language.smoke_run import TINY
+from temper.engine.planning.task_graph import Task, TaskGraph
+from temper.engine.running.task import TaskSpec, perform, store_kind
+from temper.engine.storage.digests import Digests
+from temper.engine.storage.store import Store
+from temper.system import backend
 from tests.conftest import PARTS as COMPONENTS
 
 CATALOGUE = discover([COMPONENTS])
@@ -377,23 +378,23 @@ class Bench:
         self.folder = folder
         self.store = Store(folder / "store")
 
-    def graph(self, document: dict[str, Any], seed: int = 1) -> Graph:
+    def graph(self, document: dict[str, Any], seed: int = 1) -> TaskGraph:
         file = self.folder / "bench.yaml"
         file.write_text(yaml.safe_dump(document | {"seeds": [seed]}), encoding="utf-8")
-        return Graph(load(file, CATALOGUE), Digests(self.folder / "digests.json"))
+        return TaskGraph(load(file, CATALOGUE), Digests(self.folder / "digests.json"))
 
-    def make(self, graph: Graph, disturb: bool = False) -> None:
-        for fingerprint, work in graph.works.items():
+    def make(self, graph: TaskGraph, disturb: bool = False) -> None:
+        for fingerprint, work in graph.tasks.items():
             if self.store.has(fingerprint):
                 continue
             if disturb:  # what another stage may have left behind
                 np.random.seed(99)  # noqa: NPY002
                 if work.component.framework:
                     backend.seed(99)
-            outcome = perform(Task.of(work, "run", CATALOGUE), self.store.root, lambda *_: None)
+            outcome = perform(TaskSpec.of(work, "run", CATALOGUE), self.store.root, lambda *_: None)
             assert outcome.status == "done", outcome.log or outcome.cause
 
-    def artefact(self, work: Work, kind: type[Artefact]) -> Any:
+    def artefact(self, work: Task, kind: type[Artefact]) -> Any:
         assert store_kind(self.store, work.fingerprint) == kind.kind
         return Store(self.store.root).load(work.fingerprint, kind)  # a fresh store reads and checks it anew
 
@@ -475,9 +476,9 @@ def _special(leaf: type[Component]) -> Iterator[tuple[type, str]]:
             yield kind.target, kind.target.__name__.lower()
 
 
-def its(graph: Graph) -> Work:
+def its(graph: TaskGraph) -> Task:
     return next(
-        work for work in graph.works.values() if work.stage == "it" and not isinstance(work.component, Preparation)
+        work for work in graph.tasks.values() if work.stage == "it" and not isinstance(work.component, Preparation)
     )
 
 
@@ -518,7 +519,7 @@ def test_it_runs_the_same_again_and_touches_nothing_else(leaf: type[Stage], benc
     work = its(graph)
     made = content(bench.artefact(work, leaf.produces))
     # What was written to the store can still be read, inputs included: nobody has written into them.
-    for other in graph.works.values():
+    for other in graph.tasks.values():
         bench.artefact(other, other.component.produces)
     # The same in another store, with other random streams disturbed and another stage beside it.
     again = Bench(tmp_path)
@@ -526,7 +527,7 @@ def test_it_runs_the_same_again_and_touches_nothing_else(leaf: type[Stage], benc
     repeated = again.graph(written)
     assert its(repeated).fingerprint == work.fingerprint
     for fingerprint in work.needs:
-        needed = graph.works[fingerprint]
+        needed = graph.tasks[fingerprint]
         again.store.publish(
             fingerprint, bench.artefact(needed, needed.component.produces), bench.store.meta(fingerprint)
         )
@@ -560,7 +561,7 @@ def test_a_generator_says_which_image_each_was_made_from(leaf: type[Generator], 
     work = its(graph)
     made = bench.artefact(work, leaf.produces)
     assert isinstance(made, Examples)
-    clean = bench.artefact(next(w for w in graph.works.values() if w.stage == "data"), Data).test
+    clean = bench.artefact(next(w for w in graph.tasks.values() if w.stage == "data"), Data).test
     assert len(made) > 0
     rows = clean.rows_of(made.index)
     assert len(rows) == len(made)
@@ -577,7 +578,7 @@ def test_an_attack_keeps_labels_and_bounds(leaf: type[Attack], bench: Bench) -> 
     bench.make(graph)
     work = its(graph)
     made = bench.artefact(work, Examples)
-    clean = bench.artefact(next(w for w in graph.works.values() if w.stage == "data"), Data).test
+    clean = bench.artefact(next(w for w in graph.tasks.values() if w.stage == "data"), Data).test
     assert made.x.shape == clean.x.shape
     assert made.x.dtype == np.float32
     assert np.array_equal(made.y, clean.y)
@@ -619,11 +620,11 @@ def test_an_evaluation_gives_numbers_in_range(leaf: type[Evaluation], constant: 
     whole["evaluate"] = {**SURROUNDINGS["evaluate"], "it": values(leaf, tmp_path, ORIGINS | dict(_special(leaf)))}
     add_needed(whole, leaf, tmp_path)
     graph = bench.graph(whole)
-    model = next(work for work in graph.works.values() if work.stage == "model")
+    model = next(work for work in graph.tasks.values() if work.stage == "model")
     cost = {"seconds": 1.0, "cpu_seconds": 1.0, "peak_memory": 2**20, "images": 6}
     bench.store.publish(model.fingerprint, shades(constant), {"cost": cost})
     bench.make(graph)
-    cells = [w for w in graph.works.values() if w.stage == "it" and not isinstance(w.component, Preparation)]
+    cells = [w for w in graph.tasks.values() if w.stage == "it" and not isinstance(w.component, Preparation)]
     rows = [row for w in cells for row in bench.artefact(w, Results).rows]
     assert {row.metric for row in rows} <= set(leaf.metrics)
     assert leaf.metrics[0] in {row.metric for row in rows}, "the headline is there"

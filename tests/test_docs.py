@@ -11,20 +11,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core import backend
-from core.arguments import parser
-from core.augmenter import Augmenter
-from core.class_generators import Batch, GeneratorLoss
-from core.cli import DONE, main
-from core.cluster import Cluster
-from core.component import Component, summary
-from core.dataset import Dataset
-from core.faults import SpecError
-from core.language import schema, spec
-from core.language.build import build
-from core.language.discovery import Catalogue, discover
-from core.report.spec import ExpectedSpec
-from core.stage import Preparation
+from temper.artefacts.class_generators import Batch, GeneratorLoss
+from temper.core.augmenter import Augmenter
+from temper.core.cluster import Cluster
+from temper.core.component import Component, summary
+from temper.core.dataset import Dataset
+from temper.core.errors import SpecError
+from temper.core.report_spec import ExpectedSpec
+from temper.core.stage import Preparation
+from temper.engine.command_line.main import DONE, main
+from temper.engine.command_line.options import parser
+from temper.engine.language import experiment_file, json_schema
+from temper.engine.language.build import build
+from temper.engine.language.discovery import Catalogue, discover
+from temper.system import backend
 from tests.conftest import PLAIN, ROOT
 from tests.generators.benches import bench
 from tests.generators.benches import seeds as seeds_of
@@ -42,8 +42,8 @@ def built_in() -> Catalogue:
 
 
 @pytest.fixture(scope="module")
-def file_schema(built_in: Catalogue) -> schema.Schema:
-    return schema.schemas(built_in)["experiment.schema.json"]
+def file_schema(built_in: Catalogue) -> json_schema.Schema:
+    return json_schema.schemas(built_in)["experiment.schema.json"]
 
 
 def blocks(page: Path, language: str) -> Iterator[str]:
@@ -86,7 +86,7 @@ def test_every_experiment_is_named_and_none_that_is_gone() -> None:
     assert sorted(named) == sorted(path.stem for path in (ROOT / "experiments").glob("*.yaml"))
 
 
-def test_every_key_of_a_file_is_named(file_schema: schema.Schema) -> None:
+def test_every_key_of_a_file_is_named(file_schema: json_schema.Schema) -> None:
     properties = file_schema["properties"]
     assert {"datasets", "seeds"} <= set(properties)
     assert unnamed(list(properties)) == []
@@ -95,7 +95,7 @@ def test_every_key_of_a_file_is_named(file_schema: schema.Schema) -> None:
 
 
 @pytest.mark.parametrize("name", ["mode", "cell", "best", "figure"])
-def test_every_choice_of_a_file_is_named(file_schema: schema.Schema, name: str) -> None:
+def test_every_choice_of_a_file_is_named(file_schema: json_schema.Schema, name: str) -> None:
     tables = file_schema["properties"]["tables"]["additionalProperties"]["properties"]
     assert [choice for choice in (file_schema["properties"] | tables)[name]["enum"] if choice not in NAMED] == []
 
@@ -159,7 +159,7 @@ def test_every_column_and_file_of_a_run_is_named(
     assert unnamed(sorted(found)) == []
 
 
-def test_what_is_expected_is_what_the_report_reads(file_schema: schema.Schema) -> None:
+def test_what_is_expected_is_what_the_report_reads(file_schema: json_schema.Schema) -> None:
     assert set(file_schema["properties"]["expected"]["items"]["properties"]) == set(ExpectedSpec.__dataclass_fields__)
 
 
@@ -194,7 +194,7 @@ def test_every_make_target_exists() -> None:
 
 @pytest.mark.parametrize("page", [p for p in PAGES if any(blocks(p, "yaml"))], ids=lambda page: page.stem)
 def test_yaml_blocks_are_yaml_and_whole_experiments_load(page: Path, tmp_path: Path) -> None:
-    from core.language.document import parse
+    from temper.engine.language.document import parse
 
     for text in blocks(page, "yaml"):
         parse(text, page.name)
@@ -204,12 +204,12 @@ def test_yaml_blocks_are_yaml_and_whole_experiments_load(page: Path, tmp_path: P
     assert len(experiments) == len(whole), "a whole experiment begins with a comment that names its file"
     catalogue = discover(sorted({path.parent for path in written if path.suffix == ".py"}))
     for path in experiments:
-        assert spec.load(path, catalogue).stages
+        assert experiment_file.load(path, catalogue).stages
 
 
 def test_a_variant_is_what_its_page_says(built_in: Catalogue, tmp_path: Path) -> None:
     files(ROOT / "docs" / "experiment-file.md", tmp_path)
-    small = spec.load(tmp_path / "small.yaml", built_in)
+    small = experiment_file.load(tmp_path / "small.yaml", built_in)
     assert (small.name, small.seeds) == ("small", (1,))
     assert small.stages["mlp"].raw["units"] == 16
     assert small.stages["mlp"].raw["layers"] == 2
@@ -224,7 +224,7 @@ def test_faults_read_as_the_page_shows(built_in: Catalogue, tmp_path: Path, monk
     path = Path("digits.yaml")
     path.write_text(path.read_text(encoding="utf-8").replace("eps_step", "eps_stp"), encoding="utf-8")
     with pytest.raises(SpecError) as wrong:
-        spec.load(path, built_in)
+        experiment_file.load(path, built_in)
     assert str(wrong.value) == shown.strip()
 
 

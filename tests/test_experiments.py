@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from core.cli import main
+from temper.engine.command_line.main import main
 from tests.conftest import ROOT
 
 FOLDER = ROOT / "experiments"

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from PIL import Image, ImageDraw
 
-from core.cli import main
+from temper.engine.command_line.main import main
 from tests.conftest import SHARED
 from tests.test_experiments import FILES, ids
 

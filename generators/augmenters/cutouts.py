@@ -12,18 +12,18 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from core.artefacts import Examples, Images, Labels, Masks
-from core.augmenter import Bench, Mask, Seeds
-from core.classifier import Classifier
-from core.component import File, Ref
-from core.data.image_file import open_image
-from core.data.images import LUMA, scaled, to_unit
-from core.faults import StageError
-from core.litter import counts
-from core.stage import Preparation
-from generators.augmenters.occluders import ANY_CLASS, Cutouts, Occluders
-from generators.masks.otsu import Otsu
-from generators.masks.shapes import inner
+from temper.core.artefacts import Examples, Images, Labels, Masks
+from temper.core.augmenter import AugmenterContext, Mask, Seeds
+from temper.core.classifier import Classifier
+from temper.core.component import File, Ref
+from temper.core.errors import StageError
+from temper.core.stage import Preparation
+from temper.generators.augmenters.occluders import ANY_CLASS, Cutouts, Occluders
+from temper.generators.masks.otsu import Otsu
+from temper.generators.masks.shapes import inner
+from temper.nn.images.image_opening import open_image
+from temper.nn.images.preprocessing import LUMA, scaled, to_unit
+from temper.system.hidden_files import counts
 
 Shape = Literal["ellipse", "blob", "bars"]
 _BORDER = np.float32(0.75)
@@ -47,7 +47,7 @@ class Objects(Occluders):
     def preparations(self, model: Ref[Classifier], data: Ref[Examples]) -> Mapping[str, Preparation]:
         return self.mask.preparations(model, data)
 
-    def cutouts(self, count: int, bench: Bench, rng: np.random.Generator) -> Cutouts:
+    def cutouts(self, count: int, bench: AugmenterContext, rng: np.random.Generator) -> Cutouts:
         some = bench.train.take(np.sort(rng.permutation(len(bench.train))[: _DRAWN_PER_OBJECT * count]))
         zeros = np.zeros(len(some), np.int64)
         entropy = (bench.run.seed, crc32(bench.run.stream.encode()))
@@ -77,7 +77,7 @@ class Shapes(Occluders):
         if not self.shapes:
             yield "shapes", "expected at least one of ellipse, blob and bars, received none"
 
-    def cutouts(self, count: int, bench: Bench, rng: np.random.Generator) -> Cutouts:
+    def cutouts(self, count: int, bench: AugmenterContext, rng: np.random.Generator) -> Cutouts:
         height, width, channels = bench.train.shape
         masks = np.stack([_shape(self.shapes[i % len(self.shapes)], height, width, rng) for i in range(count)])
         colours = rng.random((count, 1, 1, channels), np.float32)
@@ -99,7 +99,7 @@ class Files(Occluders):
         if not self._paths:
             yield "folder", f"{self.folder} holds no cut-out; expected files that end in {_ENDING}"
 
-    def cutouts(self, count: int, bench: Bench, rng: np.random.Generator) -> Cutouts:
+    def cutouts(self, count: int, bench: AugmenterContext, rng: np.random.Generator) -> Cutouts:
         paths = [self._paths[i] for i in sorted(rng.permutation(len(self._paths))[:count])]
         layers = np.stack([_fitted(_read(path), bench.train.shape[:2]) for path in paths])
         colours, alpha = layers[..., :3], layers[..., 3]

@@ -8,10 +8,10 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from core.artefacts import Images
-from core.augmenter import Augmented, Augmenter, Bench, Seeds
-from core.component import Range
-from generators import rectangles
+from temper.core.artefacts import Images
+from temper.core.augmenter import Augmented, Augmenter, AugmenterContext, Seeds
+from temper.core.component import Range
+from temper.generators import rectangles
 
 Fill = Literal["normal_clipped", "uniform", "mean", "zero"]
 
@@ -40,7 +40,7 @@ class RandomErasing(Augmenter):
         if self.min_area > self.max_area:
             yield "min_area", f"{self.min_area:g} is over max_area, {self.max_area:g}; exchange them"
 
-    def augment(self, seeds: Seeds, bench: Bench) -> Augmented:
+    def augment(self, seeds: Seeds, bench: AugmenterContext) -> Augmented:
         x, masks, refused = seeds.x.copy(), np.zeros(seeds.x.shape[:3], bool), {}
         area, aspect = (self.min_area, self.max_area), (1 / self.max_aspect, self.max_aspect)
         for row, mask in enumerate(masks):

@@ -12,13 +12,14 @@ from typing import Annotated, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from core.artefacts import Artefact, DataInfo, Examples, Images, Labels
-from core.augmenter import Bench, Prepared
-from core.classifier import Classifier
-from core.component import Range, Ref
-from core.data.images import scaled
-from core.run import Run
-from core.stage import Preparation
+from temper.core.artefacts import Artefact, Examples, Images, Labels
+from temper.core.augmenter import AugmenterContext, WithPreparations
+from temper.core.classifier import Classifier
+from temper.core.component import Range, Ref
+from temper.core.data_info import DataInfo
+from temper.core.run import Run
+from temper.core.stage import Preparation
+from temper.nn.images.preprocessing import scaled
 
 ANY_CLASS = -1
 
@@ -68,11 +69,11 @@ def _extent(layer: Images, across: int) -> slice:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Occluders(Prepared):
+class Occluders(WithPreparations):
     """Where cut-outs come from."""
 
     @abstractmethod
-    def cutouts(self, count: int, bench: Bench, rng: np.random.Generator) -> Cutouts:
+    def cutouts(self, count: int, bench: AugmenterContext, rng: np.random.Generator) -> Cutouts:
         """Return at most ``count`` cut-outs of the size and channels of the training images.
 
         Raises:
@@ -102,5 +103,5 @@ class OccluderBank(Preparation):
         model, train = run[self.model], run[self.data]
         names = train.info.get("class_names", map(str, range(model.num_classes)))
         return self.occluders.cutouts(
-            self.bank, Bench(run, model, train, DataInfo(train.shape, tuple(names))), run.rng()
+            self.bank, AugmenterContext(run, model, train, DataInfo(train.shape, tuple(names))), run.rng()
         )

@@ -10,14 +10,14 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from core.artefacts import Examples, Images, Masks
-from core.augmenter import Augmented, Augmenter, Bench, Mask, Seeds
-from core.classifier import Classifier
-from core.component import Range, Ref
-from core.stage import Preparation
-from generators.augmenters.cutouts import Objects
-from generators.augmenters.occluders import ANY_CLASS, Cutouts, OccluderBank, Occluders
-from generators.masks.otsu import Otsu
+from temper.core.artefacts import Examples, Images, Masks
+from temper.core.augmenter import Augmented, Augmenter, AugmenterContext, Mask, Seeds
+from temper.core.classifier import Classifier
+from temper.core.component import Range, Ref
+from temper.core.stage import Preparation
+from temper.generators.augmenters.cutouts import Objects
+from temper.generators.augmenters.occluders import ANY_CLASS, Cutouts, OccluderBank, Occluders
+from temper.generators.masks.otsu import Otsu
 
 _TRIES = 10
 
@@ -57,7 +57,7 @@ class SyntheticOcclusion(Augmenter):
         """The name of the preparation: two of these in one stage may have cut-outs of their own."""
         return f"{self.tag}_{crc32(repr((self.occluders, self.bank)).encode()):08x}"
 
-    def augment(self, seeds: Seeds, bench: Bench) -> Augmented:
+    def augment(self, seeds: Seeds, bench: AugmenterContext) -> Augmented:
         bank: Cutouts = bench.run.prepared(self._bank)
         objects = self.mask.masks(seeds, bench)
         x, masks, refused = seeds.x.copy(), np.zeros(seeds.x.shape[:3], bool), {}

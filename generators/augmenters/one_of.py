@@ -8,11 +8,11 @@ from typing import Annotated
 
 import numpy as np
 
-from core.artefacts import Examples
-from core.augmenter import Augmented, Augmenter, Bench, Seeds
-from core.classifier import Classifier
-from core.component import Ref
-from core.stage import Preparation
+from temper.core.artefacts import Examples
+from temper.core.augmenter import Augmented, Augmenter, AugmenterContext, Seeds
+from temper.core.classifier import Classifier
+from temper.core.component import Ref
+from temper.core.stage import Preparation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class OneOf(Augmenter):
             before |= augmenter.preparations(model, data)
         return before
 
-    def augment(self, seeds: Seeds, bench: Bench) -> Augmented:
+    def augment(self, seeds: Seeds, bench: AugmenterContext) -> Augmented:
         drawn = np.array([seeds.rng(row, self.tag).integers(len(self.of)) for row in range(len(seeds))], np.int64)
         x, y = seeds.x.copy(), seeds.y.copy()
         refused: dict[int, str] = {}

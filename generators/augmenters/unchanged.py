@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.augmenter import Augmented, Augmenter, Bench, Seeds
+from temper.core.augmenter import Augmented, Augmenter, AugmenterContext, Seeds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,5 +16,5 @@ class Unchanged(Augmenter):
 
     tag = "unchanged"
 
-    def augment(self, seeds: Seeds, bench: Bench) -> Augmented:
+    def augment(self, seeds: Seeds, bench: AugmenterContext) -> Augmented:
         return Augmented(seeds.x, seeds.y)

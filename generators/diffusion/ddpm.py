@@ -8,21 +8,21 @@ from typing import Annotated
 
 import numpy as np
 
-from core import backend
-from core.artefacts import Examples
-from core.augmenter import Bench
-from core.classifier import Classifier
-from core.component import AtOnce, Range, Ref
-from core.faults import StageError
-from core.naming import named
-from core.stage import Preparation
-from generators.diffusion.model import DiffusionModel, DiffusionTraining, Learning
-from generators.diffusion.painter import Holes, Painted, Painter
-from generators.diffusion.sampling import Mode, Sampler, Tensor
+from temper.core.artefacts import Examples
+from temper.core.augmenter import AugmenterContext
+from temper.core.classifier import Classifier
+from temper.core.component import AtOnce, Range, Ref
+from temper.core.display_names import display_name
+from temper.core.errors import StageError
+from temper.core.stage import Preparation
+from temper.generators.diffusion.diffusion_model import DiffusionModel, DiffusionSettings, DiffusionTraining
+from temper.generators.diffusion.painter import Holes, Painted, Painter
+from temper.generators.diffusion.sampling import Mode, Sampler, Tensor
+from temper.system import backend
 
 
 @dataclass(frozen=True, kw_only=True)
-class DDPM(Painter, Learning):
+class DDPM(Painter, DiffusionSettings):
     """A small class-conditional diffusion model, trained once on the training images, which needs no download.
 
     ``mode: cond`` tells the denoiser what is around the hole; ``replace`` puts it back at every step, noised; ``repaint``
@@ -55,10 +55,10 @@ class DDPM(Painter, Learning):
             )
 
     def preparations(self, model: Ref[Classifier], data: Ref[Examples]) -> Mapping[str, Preparation]:
-        return {named(self): DiffusionTraining.of(self, data=data)}
+        return {display_name(self): DiffusionTraining.of(self, data=data)}
 
-    def paint(self, holes: Holes, bench: Bench) -> Painted:
-        model: DiffusionModel = bench.run.prepared(named(self))
+    def paint(self, holes: Holes, bench: AugmenterContext) -> Painted:
+        model: DiffusionModel = bench.run.prepared(display_name(self))
         if strange := sorted(set(holes.labels.tolist()) - set(model.classes)):
             name = bench.info.class_names[strange[0]]
             raise StageError(f"ddpm: class {name} cannot be painted, since the training images show none of it")

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from core.artefacts import Images
-from core.augmenter import Bench
-from generators.diffusion.painter import Holes, Painted, Painter
+from temper.core.artefacts import Images
+from temper.core.augmenter import AugmenterContext
+from temper.generators.diffusion.painter import Holes, Painted, Painter
 
 NEIGHBOURS = ((-1, 0), (1, 0), (0, -1), (0, 1))
 
@@ -27,7 +27,7 @@ class Fill(Painter):
     tag = "fill"
     knows_classes = False
 
-    def paint(self, holes: Holes, bench: Bench) -> Painted:
+    def paint(self, holes: Holes, bench: AugmenterContext) -> Painted:
         return Painted(np.stack([harmonic(x, hole) for x, hole in zip(holes.seeds.x, holes.masks, strict=True)]))
 
 

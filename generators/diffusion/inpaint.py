@@ -8,13 +8,13 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from core.artefacts import Examples, Labels
-from core.augmenter import Augmented, Augmenter, Bench, Mask, Seeds
-from core.classifier import Classifier
-from core.component import Range, Ref
-from core.faults import StageError
-from core.stage import Preparation
-from generators.diffusion.painter import Holes, Painter
+from temper.core.artefacts import Examples, Labels
+from temper.core.augmenter import Augmented, Augmenter, AugmenterContext, Mask, Seeds
+from temper.core.classifier import Classifier
+from temper.core.component import Range, Ref
+from temper.core.errors import StageError
+from temper.core.stage import Preparation
+from temper.generators.diffusion.painter import Holes, Painter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class Inpaint(Augmenter):
     def preparations(self, model: Ref[Classifier], data: Ref[Examples]) -> Mapping[str, Preparation]:
         return {**self.mask.preparations(model, data), **self.backend.preparations(model, data)}
 
-    def augment(self, seeds: Seeds, bench: Bench) -> Augmented:
+    def augment(self, seeds: Seeds, bench: AugmenterContext) -> Augmented:
         masks = np.array(self.mask.masks(seeds, bench))
         refused = self._refused(masks.mean(axis=(1, 2)))
         rows = np.array([row for row in range(len(seeds)) if row not in refused], np.int64)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.faults import StageError
-from core.files import read_bytes
+from temper.core.errors import StageError
+from temper.system.files import read_bytes
 
 INDEX = "model_index.json"
 _MAX_BYTES = 2**20

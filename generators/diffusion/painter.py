@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from core.artefacts import Images, Labels, Masks
-from core.augmenter import Bench, Prepared, Seeds
+from temper.core.artefacts import Images, Labels, Masks
+from temper.core.augmenter import AugmenterContext, Seeds, WithPreparations
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,12 +38,12 @@ class Painted:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Painter(Prepared):
+class Painter(WithPreparations):
     """Fills holes in pictures."""
 
     knows_classes: ClassVar[bool] = True
     """Whether it paints what it is asked for."""
 
     @abstractmethod
-    def paint(self, holes: Holes, bench: Bench) -> Painted:
+    def paint(self, holes: Holes, bench: AugmenterContext) -> Painted:
         """Return the pictures with their holes filled; each depends on its own seed alone."""

@@ -11,16 +11,16 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from core import backend
-from core.artefacts import Images
-from core.augmenter import Bench, Seeds
-from core.component import AtOnce, File, Range
-from core.data.images import LUMA
-from core.faults import StageError
-from generators.diffusion.canvas import Canvas
-from generators.diffusion.model_folder import ModelFolder
-from generators.diffusion.painter import Holes, Painted, Painter
-from generators.diffusion.pretrained import Number, PretrainedPipeline
+from temper.core.artefacts import Images
+from temper.core.augmenter import AugmenterContext, Seeds
+from temper.core.component import AtOnce, File, Range
+from temper.core.errors import StageError
+from temper.generators.diffusion.inpainting_canvas import Canvas
+from temper.generators.diffusion.model_folder import ModelFolder
+from temper.generators.diffusion.painter import Holes, Painted, Painter
+from temper.generators.diffusion.pretrained import Number, PretrainedPipeline
+from temper.nn.images.preprocessing import LUMA
+from temper.system import backend
 
 MULTIPLE = 16
 """What both sides of a picture must be a multiple of, for the autoencoders of all pipelines."""
@@ -102,7 +102,7 @@ class Pipeline(Painter):
         if wrong := _not_a_template(self.prompt):
             yield "prompt", f"expected {{source}} and {{target}} alone in braces, received {wrong}"
 
-    def paint(self, holes: Holes, bench: Bench) -> Painted:
+    def paint(self, holes: Holes, bench: AugmenterContext) -> Painted:
         pretrained = PretrainedPipeline(
             name=self.hub or self.folder or "",
             revision=self.revision,

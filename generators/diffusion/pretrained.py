@@ -9,9 +9,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-from core import backend
-from core.faults import StageError
-from generators.diffusion.model_folder import INDEX, parts_of
+from temper.core.errors import StageError
+from temper.generators.diffusion.model_folder import INDEX, parts_of
+from temper.system import backend
 
 Number = Literal["auto", "float32", "float16", "bfloat16"]
 

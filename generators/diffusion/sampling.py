@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from core import backend
-from generators.diffusion.network import NOISE_STEPS, kept_signal
+from temper.generators.diffusion.denoiser import NOISE_STEPS, kept_signal
+from temper.system import backend
 
 Tensor = Any
 Mode = Literal["cond", "replace", "repaint"]

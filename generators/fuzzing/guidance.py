@@ -10,9 +10,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from core.adequacy.coverage import CellCoverage, Counts, Coverage
-from core.checkpoint import part_of
-from core.networks.activations import Activations
+from temper.core.checkpoint import part_of
+from temper.nn.adequacy.coverage import CellCoverage, Counts, Coverage
+from temper.nn.inspection.activations import Activations
 
 Rule = Literal["any", "all"]
 

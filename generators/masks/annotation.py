@@ -9,13 +9,14 @@ from typing import Annotated
 
 import numpy as np
 
-from core.artefacts import DataInfo, Masks
-from core.augmenter import Bench, Seeds
-from core.component import PARTS, File
-from core.data.image_file import open_image
-from core.data.images import nearest
-from core.faults import StageError
-from generators.masks.objects import ObjectMask
+from temper.core.artefacts import Masks
+from temper.core.augmenter import AugmenterContext, Seeds
+from temper.core.component import PARTS, File
+from temper.core.data_info import DataInfo
+from temper.core.errors import StageError
+from temper.generators.masks.objects import ObjectMask
+from temper.nn.images.image_opening import open_image
+from temper.nn.images.preprocessing import nearest
 
 _ENDING = ".png"
 _UNMARKED = (
@@ -38,7 +39,7 @@ class Annotation(ObjectMask):
         if not info.masks:
             yield "", _UNMARKED
 
-    def objects(self, seeds: Seeds, bench: Bench) -> Masks:
+    def objects(self, seeds: Seeds, bench: AugmenterContext) -> Masks:
         if seeds.masks is None:
             raise StageError(f"mask annotation: {_UNMARKED}")
         return seeds.masks
@@ -68,7 +69,7 @@ class MaskFiles(ObjectMask):
             if not any(path.stem.isdecimal() for path in folder.glob(f"*{_ENDING}")):
                 yield part, f"{folder} holds no mask; expected PNG files named by the index of their image, as 17.png"
 
-    def objects(self, seeds: Seeds, bench: Bench) -> Masks:
+    def objects(self, seeds: Seeds, bench: AugmenterContext) -> Masks:
         part = bench.run.part or "train"  # what is prepared is made of training images
         folder = getattr(self, part)
         if folder is None:

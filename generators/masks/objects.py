@@ -6,10 +6,10 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Annotated, Literal, final
 
-from core.artefacts import Masks
-from core.augmenter import Bench, Mask, Seeds
-from core.component import Range
-from generators.masks.shapes import boxes, dilated
+from temper.core.artefacts import Masks
+from temper.core.augmenter import AugmenterContext, Mask, Seeds
+from temper.core.component import Range
+from temper.generators.masks.shapes import boxes, dilated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,11 +28,11 @@ class ObjectMask(Mask):
     max_area: Annotated[float, "largest share of the image that is taken for an object", Range(ge=0, le=1)] = 0.95
 
     @abstractmethod
-    def objects(self, seeds: Seeds, bench: Bench) -> Masks:
+    def objects(self, seeds: Seeds, bench: AugmenterContext) -> Masks:
         """Return the pixels of each image's object, bool (n, h, w); none where there is no object."""
 
     @final
-    def masks(self, seeds: Seeds, bench: Bench) -> Masks:
+    def masks(self, seeds: Seeds, bench: AugmenterContext) -> Masks:
         objects = self.objects(seeds, bench)
         share = objects.mean(axis=(1, 2))
         found = ((share > 0) & (share >= self.min_area) & (share <= self.max_area))[:, None, None]

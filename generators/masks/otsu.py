@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.artefacts import Images, Masks
-from core.augmenter import Bench, Seeds
-from core.data.images import LUMA
-from generators.masks.objects import ObjectMask
-from generators.masks.shapes import largest_piece
+from temper.core.artefacts import Images, Masks
+from temper.core.augmenter import AugmenterContext, Seeds
+from temper.generators.masks.objects import ObjectMask
+from temper.generators.masks.shapes import largest_piece
+from temper.nn.images.preprocessing import LUMA
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,7 @@ class Otsu(ObjectMask):
 
     tag = "otsu"
 
-    def objects(self, seeds: Seeds, bench: Bench) -> Masks:
+    def objects(self, seeds: Seeds, bench: AugmenterContext) -> Masks:
         objects = np.empty(seeds.x.shape[:3], bool)
         for row, image in enumerate(_brightness(seeds.x)):
             objects[row] = _object(image)

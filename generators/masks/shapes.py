@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from core.artefacts import Masks
+from temper.core.artefacts import Masks
 
 
 def largest_piece(mask: Masks) -> Masks:

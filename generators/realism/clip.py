@@ -10,11 +10,11 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from core.artefacts import Images
-from core.augmenter import Augmented, Bench, Seeds
-from core.component import File, Range
-from core.faults import StageError
-from core.realism import Measures, Realism
+from temper.core.artefacts import Images
+from temper.core.augmenter import Augmented, AugmenterContext, Seeds
+from temper.core.component import File, Range
+from temper.core.errors import StageError
+from temper.core.realism import Measures, Realism
 
 _BATCH = 64
 
@@ -49,7 +49,7 @@ class CLIP(Realism):
     def bound(self) -> float:
         return self.min
 
-    def values(self, made: Augmented, seeds: Seeds, bench: Bench) -> Measures:
+    def values(self, made: Augmented, seeds: Seeds, bench: AugmenterContext) -> Measures:
         import torch
 
         model, tokenizer, processor = _loaded(self.folder)

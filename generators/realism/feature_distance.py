@@ -9,17 +9,17 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
-from core.artefacts import Examples, Labels
-from core.augmenter import Augmented, Bench, Seeds
-from core.classifier import Classifier
-from core.component import Range, Ref
-from core.faults import StageError
-from core.networks.activations import Activations
-from core.preparations.observation import Observation, observe
-from core.preparations.profile import Profile
-from core.realism import Measures, Realism
-from core.run import Run
-from core.stage import Preparation
+from temper.core.artefacts import Examples, Labels
+from temper.core.augmenter import Augmented, AugmenterContext, Seeds
+from temper.core.classifier import Classifier
+from temper.core.component import Range, Ref
+from temper.core.errors import StageError
+from temper.core.realism import Measures, Realism
+from temper.core.run import Run
+from temper.core.stage import Preparation
+from temper.nn.inspection.activations import Activations
+from temper.nn.preparations.activation_readout import ActivationReadout, observe
+from temper.nn.preparations.training_profile import Profile
 
 _SEEN = "seen"
 _HELD_OUT = 5
@@ -46,7 +46,7 @@ class FeatureStatistics(Preparation):
         return False
 
     def preparations(self) -> Mapping[str, Preparation]:
-        return {_SEEN: Observation(model=self.model, examples=self.data)}
+        return {_SEEN: ActivationReadout(model=self.model, examples=self.data)}
 
     def produce(self, run: Run) -> Profile:
         from sklearn.covariance import LedoitWolf
@@ -94,7 +94,7 @@ class FeatureDistance(Realism):
     def preparations(self, model: Ref[Classifier], data: Ref[Examples]) -> Mapping[str, Preparation]:
         return {self._name: FeatureStatistics(model=self.model, data=data, quantile=self.quantile)}
 
-    def values(self, made: Augmented, seeds: Seeds, bench: Bench) -> Measures:
+    def values(self, made: Augmented, seeds: Seeds, bench: AugmenterContext) -> Measures:
         learnt = bench.run.prepared(self._name).arrays
         x = features(observe(bench.run[self.model], made.x))
         return distances(x, made.y, learnt["means"], learnt["precision"]) / float(learnt["usual"])

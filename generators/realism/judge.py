@@ -7,10 +7,10 @@ from typing import Annotated
 
 import numpy as np
 
-from core.augmenter import Augmented, Bench, Seeds
-from core.classifier import Classifier
-from core.component import Range, Ref
-from core.realism import Measures, Realism
+from temper.core.augmenter import Augmented, AugmenterContext, Seeds
+from temper.core.classifier import Classifier
+from temper.core.component import Range, Ref
+from temper.core.realism import Measures, Realism
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class Judge(Realism):
     def bound(self) -> float:
         return self.min
 
-    def values(self, made: Augmented, seeds: Seeds, bench: Bench) -> Measures:
+    def values(self, made: Augmented, seeds: Seeds, bench: AugmenterContext) -> Measures:
         from scipy.special import softmax
 
         probabilities = softmax(bench.run[self.model].logits(made.x).astype(np.float64), axis=1)

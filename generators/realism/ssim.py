@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from core.augmenter import Augmented, Bench, Seeds
-from core.component import Range
-from core.realism import Measures, Realism
-from generators.similarity import Window, similarity, similarity_map
+from temper.core.augmenter import Augmented, AugmenterContext, Seeds
+from temper.core.component import Range
+from temper.core.realism import Measures, Realism
+from temper.generators.structural_similarity import Window, similarity, similarity_map
 
 _WINDOW = Window(11, sigma=1.5)
 
@@ -35,7 +35,7 @@ class SSIM(Realism):
     def bound(self) -> float:
         return self.min
 
-    def values(self, made: Augmented, seeds: Seeds, bench: Bench) -> Measures:
+    def values(self, made: Augmented, seeds: Seeds, bench: AugmenterContext) -> Measures:
         if made.masks is None or self.over == "image":
             return similarity(seeds.x, made.x, _WINDOW, 1.0)
         found = similarity_map(seeds.x, made.x, _WINDOW, 1.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from generators.regression.pixels import Pixels, Values, quantised, windows
+from temper.generators.regression.pixel_mutations import Pixels, Values, quantised, windows
 
 _GAUSSIAN: dict[int, tuple[float, ...]] = {
     3: (1 / 4, 1 / 2, 1 / 4),

@@ -10,20 +10,20 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from core import backend
-from core.artefacts import Artefact, Examples, read_json, write_json
-from core.classifier import Classifier
-from core.component import Component, Range, Ref
-from core.faults import StageError, TooLittleLearnt
-from core.naming import named
-from core.networks import programs
-from core.networks.programs import Call, Tensor
-from core.run import Run
-from core.stage import Preparation
-from generators.regression import adversary
-from generators.regression.adversary import Plan
-from generators.regression.fidelity import Fidelity, Gate
-from generators.regression.pixels import Pixels, Values
+from temper.core.artefacts import Artefact, Examples, read_json, write_json
+from temper.core.classifier import Classifier
+from temper.core.component import Component, Range, Ref
+from temper.core.display_names import display_name
+from temper.core.errors import StageError, TooLittleLearnt
+from temper.core.run import Run
+from temper.core.stage import Preparation
+from temper.generators.regression import gan
+from temper.generators.regression.fidelity_gates import Fidelity, Gate
+from temper.generators.regression.gan import GANSettings
+from temper.generators.regression.pixel_mutations import Pixels, Values
+from temper.nn.inspection import compiled_programs
+from temper.nn.inspection.compiled_programs import Call, Tensor
+from temper.system import backend
 
 _HELD_OUT = 2000
 _REAL, _SHIFTED = "real", "shifted"
@@ -73,7 +73,7 @@ class Discriminator(Artefact):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Learning(Component):
+class DiscriminatorSettings(Component):
     """What a discriminator depends on beside its data."""
 
     filters: Annotated[int, "channels of the first convolution; each further one has twice as many", Range(ge=1)] = 8
@@ -86,7 +86,7 @@ class Learning(Component):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DiscriminatorTraining(Preparation, Learning):
+class DiscriminatorTraining(Preparation, DiscriminatorSettings):
     """Training of a generator and a discriminator against each other, of which the discriminator is kept.
 
     Source: Radford, Metz and Chintala (2016), Unsupervised Representation Learning with Deep Convolutional Generative
@@ -115,20 +115,20 @@ class DiscriminatorTraining(Preparation, Learning):
                 f"dcgan: expected training images to learn of, received {len(images)}; take more, or no gate"
             )
         seed = run.framework_seed()
-        plan = Plan(self.filters, self.train_steps, self.train_batch_size, self.learning_rate, self.corrupted)
+        plan = GANSettings(self.filters, self.train_steps, self.train_batch_size, self.learning_rate, self.corrupted)
         backend.seed(seed)
-        network = adversary.discriminator(images.shape, self.filters)
-        losses = adversary.train(network, np.asarray(images.x)[np.sort(rest)], plan, seed, run.progress, run.checkpoint)
+        network = gan.discriminator(images.shape, self.filters)
+        losses = gan.train(network, np.asarray(images.x)[np.sort(rest)], plan, seed, run.progress, run.checkpoint)
         real = np.asarray(images.x[np.sort(held)])
         shifted = np.concatenate([real[:, :, 1:], real[:, :, -1:]], axis=2)
-        shown = {_REAL: real, _SHIFTED: shifted} | adversary.corruptions(real, rng)
-        logits = {name: programs.run_all(network, _logits, x)[0] for name, x in shown.items()}
+        shown = {_REAL: real, _SHIFTED: shifted} | gan.corruptions(real, rng)
+        logits = {name: compiled_programs.run_all(network, _logits, x)[0] for name, x in shown.items()}
         run.images += self.train_steps * self.train_batch_size
         return Discriminator(network, logits, tuple(losses), asdict(plan) | {"images": len(rest)})
 
 
 @dataclass(frozen=True, kw_only=True)
-class DCGAN(Fidelity, Learning):
+class DCGAN(Fidelity, DiscriminatorSettings):
     """The discriminator of a generative adversarial network, trained once on the training images, compares a mutant with its seed.
 
     A mutant is faithful if its logit is at least its seed's less a margin, which is so wide that ``pass_real`` of real images that the
@@ -158,10 +158,10 @@ class DCGAN(Fidelity, Learning):
         return replace(self, pass_corrupted=1.0)  # a discriminator of few steps lets anything pass
 
     def preparations(self, model: Ref[Classifier], data: Ref[Examples]) -> Mapping[str, Preparation]:
-        return {named(self): DiscriminatorTraining.of(self, data=data)}
+        return {display_name(self): DiscriminatorTraining.of(self, data=data)}
 
     def gate(self, run: Run) -> Gate:
-        found: Discriminator = run.prepared(named(self))
+        found: Discriminator = run.prepared(display_name(self))
         margin = found.margin(self.pass_real, self.pairs) if self.margin is None else self.margin
         passing = found.passing(margin)
         worst = max(passing, key=lambda name: passing[name])

@@ -9,22 +9,22 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from core.adequacy.coverage import Criterion
-from core.component import Range
-from core.networks.activations import Activations
-from core.preparations.observation import observe
-from core.preparations.profile import CriterionProfile, Profile
-from core.run import Run
-from core.stage import Preparation
-from generators.regression import operators
-from generators.regression.campaign import Strategy
-from generators.regression.entries import Entries, Rows, raced
-from generators.regression.fuzzer import RegressionFuzzer
-from generators.regression.ledger import Judged, Mutants, Roots
-from generators.regression.metamorphic import Metamorphosis, Subjects
-from generators.regression.operators import Operator
-from generators.regression.pixels import Pixels
-from generators.regression.versions import BOTH_FAIL, FAULT, UNFAITHFUL, unit
+from temper.core.component import Range
+from temper.core.run import Run
+from temper.core.stage import Preparation
+from temper.generators.regression import mutation_operators
+from temper.generators.regression.fault_accounting import JudgedMutants, Mutants, Roots
+from temper.generators.regression.metamorphic import Metamorphosis, Subjects
+from temper.generators.regression.model_versions import BOTH_FAIL, FAULT, UNFAITHFUL, unit
+from temper.generators.regression.mutation_operators import Operator
+from temper.generators.regression.mutation_queue import Entries, Rows, raced
+from temper.generators.regression.pixel_mutations import Pixels
+from temper.generators.regression.regression_fuzzer import RegressionFuzzer
+from temper.generators.regression.regression_loop import Strategy
+from temper.nn.adequacy.coverage import Criterion
+from temper.nn.inspection.activations import Activations
+from temper.nn.preparations.activation_readout import observe
+from temper.nn.preparations.training_profile import CriterionProfile, Profile
 
 _PROFILE, _COVERED = "profile", "covered."
 _P_MIN, _P_MIN_PUBLISHED = 0.3, 0.01
@@ -64,7 +64,7 @@ class DeepHunter(RegressionFuzzer):
 
     @property
     def operators(self) -> Sequence[Operator]:
-        return operators.deephunter()
+        return mutation_operators.deephunter()
 
     @property
     def together(self) -> int:
@@ -150,7 +150,7 @@ class _Guided(Strategy):
             changed=(self._made.x != parents.x).any(axis=(1, 2, 3)),
         )
 
-    def learn(self, mutants: Mutants, judged: Judged, found: NDArray[np.bool_]) -> None:
+    def learn(self, mutants: Mutants, judged: JudgedMutants, found: NDArray[np.bool_]) -> None:
         right = np.flatnonzero(~np.isin(judged.kind, (UNFAITHFUL, BOTH_FAIL, FAULT)))
         seen = self._seen(mutants.x[right])
         new = self._coverage.sequential_gain(seen) > 0

@@ -9,15 +9,15 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.component import Range
-from core.run import Run
-from generators.regression.campaign import Strategy
-from generators.regression.entries import Rows
-from generators.regression.fuzzer import RegressionFuzzer
-from generators.regression.ledger import Judged, Mutants, Roots
-from generators.regression.operators import Operator
-from generators.regression.pixels import Pixels, Values
-from generators.regression.versions import UNFAITHFUL
+from temper.core.component import Range
+from temper.core.run import Run
+from temper.generators.regression.fault_accounting import JudgedMutants, Mutants, Roots
+from temper.generators.regression.model_versions import UNFAITHFUL
+from temper.generators.regression.mutation_operators import Operator
+from temper.generators.regression.mutation_queue import Rows
+from temper.generators.regression.pixel_mutations import Pixels, Values
+from temper.generators.regression.regression_fuzzer import RegressionFuzzer
+from temper.generators.regression.regression_loop import Strategy
 
 _ELITES = 2
 _RANKS = (2, 3)
@@ -111,7 +111,7 @@ class _Breeding(Strategy):
             changed=(x != one).any(axis=(1, 2, 3)) & (x != two).any(axis=(1, 2, 3)),
         )
 
-    def learn(self, mutants: Mutants, judged: Judged, found: NDArray[np.bool_]) -> None:
+    def learn(self, mutants: Mutants, judged: JudgedMutants, found: NDArray[np.bool_]) -> None:
         each = self._fuzzer.together
         slots = np.arange(len(mutants) // each)
         faithful = judged.kind != UNFAITHFUL

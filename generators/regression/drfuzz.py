@@ -9,18 +9,18 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from core.component import Range
-from core.run import Run
-from generators.regression import operators
-from generators.regression.campaign import Strategy
-from generators.regression.entries import Rows
-from generators.regression.fidelity import AnyFidelity, Fidelity
-from generators.regression.fuzzer import RegressionFuzzer
-from generators.regression.ledger import Judged, Mutants, Roots
-from generators.regression.operators import Operator
-from generators.regression.pool import Pool
-from generators.regression.selection import OperatorChain, Selection
-from generators.regression.versions import CANDIDATE, FAULT, UNFAITHFUL
+from temper.core.component import Range
+from temper.core.run import Run
+from temper.generators.regression import mutation_operators
+from temper.generators.regression.fault_accounting import JudgedMutants, Mutants, Roots
+from temper.generators.regression.fidelity_gates import AnyFidelity, Fidelity
+from temper.generators.regression.model_versions import CANDIDATE, FAULT, UNFAITHFUL
+from temper.generators.regression.mutant_pool import MutantPool
+from temper.generators.regression.mutation_operators import Operator
+from temper.generators.regression.mutation_queue import Rows
+from temper.generators.regression.operator_selection import OperatorChain, Selection
+from temper.generators.regression.regression_fuzzer import RegressionFuzzer
+from temper.generators.regression.regression_loop import Strategy
 
 Ablated = Literal["nothing", "mcmc", "diversity", "fidelity", "decay", "trimming", "banning"]
 
@@ -62,7 +62,7 @@ class DRFuzz(RegressionFuzzer):
 
     @property
     def operators(self) -> Sequence[Operator]:
-        return operators.drfuzz(wrap=self.as_published)
+        return mutation_operators.drfuzz(wrap=self.as_published)
 
     def check(self) -> Iterator[tuple[str, str]]:
         yield from super().check()
@@ -91,7 +91,7 @@ class _Chained(Strategy):
         selection: Selection = "uniform" if fuzzer.ablate == "mcmc" else fuzzer.operator_selection
         self._chain = OperatorChain(len(self._operators), selection)
         self._record = self._divergence(roots.answers.p1, roots.answers.p2, roots.y)
-        self._pool = Pool(roots.x.shape[1:])
+        self._pool = MutantPool(roots.x.shape[1:])
         n = len(roots)
         self._pool.add(
             roots.x,
@@ -113,7 +113,7 @@ class _Chained(Strategy):
         chosen = self._chain.walk(len(entries), rng)
         entry, operator = np.repeat(entries, of_each), np.repeat(chosen, of_each)
         parents = pool.images(entry)
-        x = operators.mutate(self._operators, operator, parents, rng)
+        x = mutation_operators.mutate(self._operators, operator, parents, rng)
         return Mutants(
             x=x,
             source=pool["source"][entry].astype(np.int64),
@@ -124,7 +124,7 @@ class _Chained(Strategy):
             changed=(x != parents).any(axis=(1, 2, 3)),
         )
 
-    def learn(self, mutants: Mutants, judged: Judged, found: NDArray[np.bool_]) -> None:
+    def learn(self, mutants: Mutants, judged: JudgedMutants, found: NDArray[np.bool_]) -> None:
         of_each, without = self._fuzzer.mutants_per_seed, self._fuzzer.ablate
         y, answers = self._roots.y[mutants.source], judged.answers
         fault = judged.kind == FAULT
@@ -198,7 +198,7 @@ class _Chained(Strategy):
             np.maximum.at(self._record, source[counted], divergence[counted])
         return kept
 
-    def _reward(self, mutants: Mutants, judged: Judged, y: Rows) -> NDArray[np.float32]:
+    def _reward(self, mutants: Mutants, judged: JudgedMutants, y: Rows) -> NDArray[np.float32]:
         rows, k = np.arange(len(y)), self._fuzzer.reward_k
         p1, p2 = judged.answers.p1[rows, y], judged.answers.p2[rows, y]
         lost = self._pool["right"][mutants.entry] - p2

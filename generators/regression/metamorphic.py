@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from generators.regression import operators
-from generators.regression.entries import Rows
-from generators.regression.fidelity import ALPHA, BETA, apart, within
-from generators.regression.pixels import Pixels
+from temper.generators.regression import mutation_operators
+from temper.generators.regression.fidelity_gates import ALPHA, BETA, apart, within
+from temper.generators.regression.mutation_queue import Rows
+from temper.generators.regression.pixel_mutations import Pixels
 
 _TRIES = 49
 
@@ -59,7 +59,7 @@ class Metamorphosis:
     """
 
     def __init__(self, as_published: bool = False) -> None:
-        self.operators = operators.deephunter()
+        self.operators = mutation_operators.deephunter()
         self._as_published = as_published
         weights = np.array([operator.weight for operator in self.operators], float)
         self._local = np.array([operator.local for operator in self.operators])
@@ -96,7 +96,7 @@ class Metamorphosis:
         """Return images mutated by operators, and which of them are accepted."""
         moves = ~self._local[operator]
         made = subjects.copy()
-        made.x[:] = operators.mutate(self.operators, operator, subjects.x, rng)
+        made.x[:] = mutation_operators.mutate(self.operators, operator, subjects.x, rng)
         changed, levels = apart(made.x, made.reference)
         near = within(changed + subjects.changed, np.maximum(levels, subjects.levels), made.x[0].size, ALPHA, BETA)
         before = made.x if self._as_published else subjects.x

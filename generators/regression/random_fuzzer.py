@@ -9,15 +9,15 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from core.component import Range
-from core.run import Run
-from generators.regression import operators
-from generators.regression.campaign import Strategy
-from generators.regression.entries import Rows
-from generators.regression.fuzzer import RegressionFuzzer
-from generators.regression.ledger import Judged, Mutants, Roots
-from generators.regression.metamorphic import Metamorphosis, Subjects
-from generators.regression.operators import Operator
+from temper.core.component import Range
+from temper.core.run import Run
+from temper.generators.regression import mutation_operators
+from temper.generators.regression.fault_accounting import JudgedMutants, Mutants, Roots
+from temper.generators.regression.metamorphic import Metamorphosis, Subjects
+from temper.generators.regression.mutation_operators import Operator
+from temper.generators.regression.mutation_queue import Rows
+from temper.generators.regression.regression_fuzzer import RegressionFuzzer
+from temper.generators.regression.regression_loop import Strategy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class RandomFuzzer(RegressionFuzzer):
 
     @property
     def operators(self) -> Sequence[Operator]:
-        return operators.deephunter() if self.operator_set == "deephunter" else operators.drfuzz()
+        return mutation_operators.deephunter() if self.operator_set == "deephunter" else mutation_operators.drfuzz()
 
     def strategy(self, roots: Roots, run: Run) -> Strategy:
         return _Blind(self, roots)
@@ -60,7 +60,7 @@ class _Blind(Strategy):
             x = made.x
         else:
             operator = rng.integers(len(self._operators), size=n)
-            x = operators.mutate(self._operators, operator, parents, rng)
+            x = mutation_operators.mutate(self._operators, operator, parents, rng)
         return Mutants(
             x=x,
             source=source,
@@ -71,7 +71,7 @@ class _Blind(Strategy):
             changed=(x != parents).any(axis=(1, 2, 3)),
         )
 
-    def learn(self, mutants: Mutants, judged: Judged, found: NDArray[np.bool_]) -> None:
+    def learn(self, mutants: Mutants, judged: JudgedMutants, found: NDArray[np.bool_]) -> None:
         """Learn nothing."""
 
     def trace(self, entries: Rows) -> NDArray[np.int8]:

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.data.arrays import ArrayFile, Header
-from core.data.pixels import channels_seem_first, pixel_fault
-from core.dataset import Source
-from core.faults import StageError
+from temper.core.dataset import Source
+from temper.core.errors import StageError
+from temper.nn.images.array_files import ArrayFile, Header
+from temper.nn.images.pixel_range import channels_seem_first, pixel_fault
 
 _LOOKED_AT = 2**22
 """Bytes of each part's images that are looked at before anything runs."""

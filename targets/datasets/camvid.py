@@ -11,12 +11,12 @@ from typing import Annotated, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from core.artefacts import Labels, Masks
-from core.component import Range
-from core.data.image_file import open_image
-from core.faults import StageError
-from targets.datasets.crops import CropDataset, Found, Part
-from targets.datasets.image_files import images_in
+from temper.core.artefacts import Labels, Masks
+from temper.core.component import Range
+from temper.core.errors import StageError
+from temper.nn.images.image_opening import open_image
+from temper.targets.datasets.crops import CropDataset, FoundObject, Part
+from temper.targets.datasets.image_files import images_in
 
 Region = Literal[
     "sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist"
@@ -64,7 +64,7 @@ class CamVid(CropDataset):
             except StageError as error:
                 yield field, str(error)
 
-    def objects(self, part: Part) -> tuple[Found, ...]:
+    def objects(self, part: Part) -> tuple[FoundObject, ...]:
         return tuple(found for image, mask in self._frames(part) for found in self._in_frame(image, mask))
 
     def groups(self) -> tuple[Labels, Labels]:
@@ -91,7 +91,7 @@ class CamVid(CropDataset):
         assert self.folder is not None  # said by check_source
         return self.folder / name
 
-    def _in_frame(self, image: Path, mask: Path) -> Iterator[Found]:
+    def _in_frame(self, image: Path, mask: Path) -> Iterator[FoundObject]:
         from scipy import ndimage
 
         regions = _read(mask)
@@ -101,7 +101,9 @@ class CamVid(CropDataset):
                 box = (columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
                 if max(box[2:]) >= self.min_size:
                     piece = pieces[rows, columns] == number
-                    yield Found(image, label, box, regions.shape, partial(_placed, piece, rows, columns, regions.shape))
+                    yield FoundObject(
+                        image, label, box, regions.shape, partial(_placed, piece, rows, columns, regions.shape)
+                    )
 
 
 def _placed(piece: Masks, rows: slice, columns: slice, size: tuple[int, int]) -> Masks:

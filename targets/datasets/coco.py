@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from core.component import Range
-from core.faults import StageError
-from targets.datasets.coco_file import AnnotationFile, Object
-from targets.datasets.crops import CropDataset, Found, Part
+from temper.core.component import Range
+from temper.core.errors import StageError
+from temper.targets.datasets.coco_file import AnnotationFile, Object
+from temper.targets.datasets.crops import CropDataset, FoundObject, Part
 
 _ANIMALS = ("bear", "bird", "cat", "cow", "dog", "elephant", "giraffe", "horse", "sheep", "zebra")
 
@@ -69,7 +69,7 @@ class COCO(CropDataset):
             if missing := [found.path for found in crops.found if not found.path.is_file()]:
                 yield self.blamed, f"there is no photograph {missing[0]}; {self._annotations(name)} names it"
 
-    def objects(self, part: Part) -> tuple[Found, ...]:
+    def objects(self, part: Part) -> tuple[FoundObject, ...]:
         name = self.train_part if part == "train" else self.test_part
         assert self.folder is not None  # said by check_source
         return _objects(self._annotations(name), self.folder / name, self.categories, self.min_size)
@@ -79,7 +79,7 @@ class COCO(CropDataset):
         return self.folder / "annotations" / f"instances_{name}.json"
 
 
-def _objects(path: Path, folder: Path, categories: tuple[str, ...], min_size: int) -> tuple[Found, ...]:
+def _objects(path: Path, folder: Path, categories: tuple[str, ...], min_size: int) -> tuple[FoundObject, ...]:
     """Return the largest object of each photograph, in the order of the photographs' numbers.
 
     Raises:
@@ -94,6 +94,6 @@ def _objects(path: Path, folder: Path, categories: tuple[str, ...], min_size: in
         if fault := found.segmentation_fault():
             raise StageError(f"{found.where}: {fault}")
     return tuple(
-        Found(folder / one.file_name, categories.index(one.category), one.box, one.size, one.outline)
+        FoundObject(folder / one.file_name, categories.index(one.category), one.box, one.size, one.outline)
         for one in (largest[number] for number in sorted(largest))
     )

@@ -13,10 +13,10 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from core.artefacts import Masks
-from core.data.image_file import size_fault
-from core.faults import StageError
-from core.files import read_bytes
+from temper.core.artefacts import Masks
+from temper.core.errors import StageError
+from temper.nn.images.image_opening import size_fault
+from temper.system.files import read_bytes
 
 MAX_BYTES = 2**30
 """Largest file; that of COCO's training images of 2017 has 448 MB."""

@@ -12,20 +12,21 @@ from typing import Annotated, Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from core.artefacts import DataInfo, Masks
-from core.component import Range
-from core.data.image_file import size_fault
-from core.data.images import Pictures
-from core.dataset import Source
-from core.faults import StageError
-from targets.datasets.image_files import read_rgb
-from targets.datasets.place import Placed
+from temper.core.artefacts import Masks
+from temper.core.component import Range
+from temper.core.data_info import DataInfo
+from temper.core.dataset import Source
+from temper.core.errors import StageError
+from temper.nn.images.image_opening import size_fault
+from temper.nn.images.preprocessing import ImageSource
+from temper.targets.datasets.data_folder import Placed
+from temper.targets.datasets.image_files import read_rgb
 
 Part = Literal["train", "test"]
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class FoundObject:
     """An object in a photograph.
 
     ``box`` is left, top, width and height in pixels, ``size`` the photograph's height and width; ``outline`` returns the
@@ -66,7 +67,7 @@ class Found:
 class Crops:
     """The squares around objects, read one at a time: uint8 (side, side, 3). Beyond the photograph its edge is repeated."""
 
-    found: tuple[Found, ...]
+    found: tuple[FoundObject, ...]
     margin: float
 
     def __len__(self) -> int:
@@ -125,7 +126,7 @@ class CropDataset(Placed):
         """Return the names of the classes, by label."""
 
     @abstractmethod
-    def objects(self, part: Part) -> tuple[Found, ...]:
+    def objects(self, part: Part) -> tuple[FoundObject, ...]:
         """Return the objects of a part that are large enough.
 
         Raises:
@@ -144,7 +145,7 @@ class CropDataset(Placed):
             yield "resize", "objects are of many sizes; say the height and width of the images, as in resize: 32"
 
     @cached_property
-    def found(self) -> Mapping[Part, tuple[Found, ...]]:
+    def found(self) -> Mapping[Part, tuple[FoundObject, ...]]:
         """The objects of both parts, looked for once."""
         return {part: self.objects(part) for part in get_args(Part)}
 
@@ -156,7 +157,7 @@ class CropDataset(Placed):
         train, test = (self._crops(part) for part in ("train", "test"))
         return (train, _labels(train)), (test, _labels(test))
 
-    def masks(self) -> tuple[Masks | Pictures, Masks | Pictures]:
+    def masks(self) -> tuple[Masks | ImageSource, Masks | ImageSource]:
         return CropMasks(self._crops("train")), CropMasks(self._crops("test"))
 
     def _crops(self, part: Part) -> Crops:

@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from core.artefacts import DataInfo
-from core.data.stratify import stratified
-from core.dataset import Dataset, Source
+from temper.core.data_info import DataInfo
+from temper.core.dataset import Dataset, Source
+from temper.nn.images.stratified_sample import stratified
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from targets.datasets.keras_npz import KerasNpz
+from temper.targets.datasets.keras_npz import KerasNpz
 
 
 @dataclass(frozen=True, kw_only=True)

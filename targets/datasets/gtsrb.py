@@ -9,10 +9,10 @@ from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
-from core import csv_files
-from core.faults import StageError
-from targets.datasets.image_files import FileDataset, ImageFiles, folders_in, images_in, in_class_folders
-from targets.datasets.place import Placed
+from temper.core.errors import StageError
+from temper.system import csv_files
+from temper.targets.datasets.data_folder import Placed
+from temper.targets.datasets.image_files import FileDataset, ImageFiles, folders_in, images_in, in_class_folders
 
 _TRUTH = "GT-final_test.csv"
 _COLUMNS = {"Filename": csv_files.Column(), "ClassId": csv_files.Column("int")}

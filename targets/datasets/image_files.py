@@ -11,14 +11,15 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.artefacts import DataInfo, Labels
-from core.component import Range
-from core.data.image_file import open_image
-from core.data.images import Shape
-from core.data.stratify import drawn
-from core.dataset import Dataset, Source
-from core.faults import StageError
-from core.litter import counts
+from temper.core.artefacts import Labels
+from temper.core.component import Range
+from temper.core.data_info import DataInfo
+from temper.core.dataset import Dataset, Source
+from temper.core.errors import StageError
+from temper.nn.images.image_opening import open_image
+from temper.nn.images.preprocessing import Shape
+from temper.nn.images.stratified_sample import drawn
+from temper.system.hidden_files import counts
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".webp")
 OTHER_ENDINGS = (".tif", ".tiff", ".gif", ".jp2", ".avif", ".heic", ".jfif", ".npy", ".pgm")

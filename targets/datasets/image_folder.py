@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from core.component import File
-from core.litter import counts
-from targets.datasets.image_files import (
+from temper.core.component import File
+from temper.system.hidden_files import counts
+from temper.targets.datasets.image_files import (
     ENDINGS,
     OTHER_ENDINGS,
     FileDataset,

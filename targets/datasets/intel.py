@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from targets.datasets.image_files import FileDataset, ImageFiles, folders_in, images_in, in_class_folders
-from targets.datasets.place import Placed
+from temper.targets.datasets.data_folder import Placed
+from temper.targets.datasets.image_files import FileDataset, ImageFiles, folders_in, images_in, in_class_folders
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from core import backend
-from core.artefacts import DataInfo
-from core.component import File
-from core.dataset import Dataset, Source
-from core.faults import StageError
-from targets.datasets.archive import Archive, with_channels
-from targets.datasets.labels import label_fault
-from targets.datasets.place import FOLDER_VARIABLE
+from temper.core.component import File
+from temper.core.data_info import DataInfo
+from temper.core.dataset import Dataset, Source
+from temper.core.errors import StageError
+from temper.system import backend
+from temper.targets.datasets.archive import Archive, with_channels
+from temper.targets.datasets.data_folder import FOLDER_VARIABLE
+from temper.targets.datasets.labels import label_fault
 
 
 @dataclass(frozen=True, kw_only=True)

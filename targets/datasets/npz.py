@@ -10,13 +10,14 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.artefacts import Artefact, DataInfo
-from core.component import File
-from core.dataset import Dataset, Source
-from core.faults import StageError
-from core.run import Run
-from targets.datasets.archive import KEYS, Archive, with_channels
-from targets.datasets.labels import label_fault
+from temper.core.artefacts import Artefact
+from temper.core.component import File
+from temper.core.data_info import DataInfo
+from temper.core.dataset import Dataset, Source
+from temper.core.errors import StageError
+from temper.core.run import Run
+from temper.targets.datasets.archive import KEYS, Archive, with_channels
+from temper.targets.datasets.labels import label_fault
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,11 +12,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from core.artefacts import DataInfo
-from core.dataset import Source
-from core.faults import StageError
-from core.files import regular, unpacks_to_too_much
-from targets.datasets.place import Placed
+from temper.core.data_info import DataInfo
+from temper.core.dataset import Source
+from temper.core.errors import StageError
+from temper.system.files import regular, unpacks_to_too_much
+from temper.targets.datasets.data_folder import Placed
 
 _SIDE = 32
 

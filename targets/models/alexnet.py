@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from core import backend
-from core.artefacts import DataInfo
-from core.component import Range
-from targets.models.widened import WidenedTarget
+from temper.core.component import Range
+from temper.core.data_info import DataInfo
+from temper.system import backend
+from temper.targets.models.width import WidenedTarget
 
 
 @dataclass(frozen=True, kw_only=True)

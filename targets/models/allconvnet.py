@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from core import backend
-from core.artefacts import DataInfo
-from core.component import Range
-from targets.models.widened import WidenedTarget
+from temper.core.component import Range
+from temper.core.data_info import DataInfo
+from temper.system import backend
+from temper.targets.models.width import WidenedTarget
 
 _STAGES = ((96, 96, 96), (192, 192, 192))
 """Maps of the 3x3 convolutions; the last of each stage moves by two pixels in place of pooling."""

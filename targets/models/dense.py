@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from core import backend
-from core.artefacts import DataInfo
-from core.component import Range
-from targets.models.trained import TrainedTarget
+from temper.core.component import Range
+from temper.core.data_info import DataInfo
+from temper.system import backend
+from temper.targets.models.trained import TrainedTarget
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,8 @@ from typing import Any
 
 import h5py
 
-from core.faults import StageError
-from core.files import unpacks_to_too_much
+from temper.core.errors import StageError
+from temper.system.files import unpacks_to_too_much
 
 MAX_OBJECTS = 100_000
 """Groups and arrays of an HDF5 file."""

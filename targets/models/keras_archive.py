@@ -13,9 +13,9 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
-from core.faults import StageError
-from core.files import opened, unpacks_to_too_much
-from core.zip_member import member_fault
+from temper.core.errors import StageError
+from temper.system.files import opened, unpacks_to_too_much
+from temper.system.zip_member import member_fault
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
 MAX_CONFIG = 8 * 2**20

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from core import backend
-from core.artefacts import DataInfo
-from core.component import Range
-from core.networks.training import Optimizer
-from targets.models.trained import TrainedTarget
+from temper.core.component import Range
+from temper.core.data_info import DataInfo
+from temper.nn.training.training import Optimizer
+from temper.system import backend
+from temper.targets.models.trained import TrainedTarget
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,11 +9,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from core import backend
-from core.faults import StageError
-from core.files import regular, unpacks_to_too_much
-from targets.models import foreign, legacy, weights
-from targets.models.graph import Graph, parse
+from temper.core.errors import StageError
+from temper.system import backend
+from temper.system.files import regular, unpacks_to_too_much
+from temper.targets.models import hdf5_weights, keras_rebuild, untrusted_files
+from temper.targets.models.keras_config import LayerGraph, parse
 
 HDF5 = (".h5", ".hdf5")
 MAX_VALUES = 2**28
@@ -50,7 +50,7 @@ class ModelFile:
     architecture: Path | None = None
 
     @cached_property
-    def graph(self) -> Graph:
+    def graph(self) -> LayerGraph:
         """The model's layers and connections, read without a framework.
 
         Raises:
@@ -70,7 +70,7 @@ class ModelFile:
         field = "architecture" if self.architecture else "path"
         try:
             graph = self.graph
-            unsafe = list(_unsafe(self._config)) if self._is_archive else list(legacy.faults(graph))
+            unsafe = list(_unsafe(self._config)) if self._is_archive else list(keras_rebuild.faults(graph))
             size = regular(self.path).stat().st_size
         except StageError as error:
             yield field, str(error)
@@ -110,12 +110,12 @@ class ModelFile:
         keras = backend.keras()
         inputs = keras.Input(self.graph.input_shape)
         try:
-            model = keras.Model(inputs, self.graph.connect(inputs, legacy.layer))
+            model = keras.Model(inputs, self.graph.connect(inputs, keras_rebuild.layer))
         except (StageError, MemoryError):
             raise
         except Exception as error:  # Keras raises whatever wrong options lead it to
             raise StageError(f"{self.path}: the layers do not fit together: {error}") from error
-        weights.load(model, self.path, by_name=True, described_on=self._config.get("backend"))
+        hdf5_weights.load(model, self.path, by_name=True, described_on=self._config.get("backend"))
         return model
 
     @property
@@ -125,11 +125,11 @@ class ModelFile:
     @cached_property
     def _config(self) -> Mapping[str, Any]:
         if self.architecture:
-            config = foreign.configuration(self.architecture)
+            config = untrusted_files.configuration(self.architecture)
         elif self._is_archive:
-            config = foreign.archived_configuration(self.path)
+            config = untrusted_files.archived_configuration(self.path)
         else:
-            config = foreign.parsed(_hdf5_config(self.path), self.path)
+            config = untrusted_files.parsed(_hdf5_config(self.path), self.path)
         # What a model was compiled with is never deserialised here, so a loss of the author's own does no harm.
         return {key: value for key, value in config.items() if key != "compile_config"}
 
@@ -139,7 +139,7 @@ def _hdf5_config(path: Path) -> str:
         raise StageError(
             f"{path}: expected a model file (.keras, {', '.join(HDF5)}), received {path.suffix or 'another'}"
         )
-    with foreign.hdf5(path) as file:
+    with untrusted_files.hdf5(path) as file:
         if "model_config" not in file.attrs:
             beside = path.with_suffix(".json")
             advice = (

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from core import backend
-from core.artefacts import DataInfo
-from core.component import Range
-from targets.models.widened import WidenedTarget
+from temper.core.component import Range
+from temper.core.data_info import DataInfo
+from temper.system import backend
+from temper.targets.models.width import WidenedTarget
 
 _STAGES = (64, 128, 256, 512)
 """Feature maps of each stage, which is two blocks; from the second stage on the first block halves the images."""

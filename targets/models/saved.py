@@ -11,20 +11,29 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from core import backend
-from core.artefacts import Data, DataInfo, Images
-from core.class_order import Doubt
-from core.classifier import Classifier
-from core.component import PARTS, File
-from core.data.images import LUMA, Grey
-from core.families import Target
-from core.faults import StageError
-from core.networks.copies import connected
-from core.networks.finite import check_weights
-from core.networks.rewire import are_probabilities, are_shares, free_name, logarithm_of, reordered, rescores, to_logits
-from core.run import Run
-from targets.models.graph import Shape
-from targets.models.model_file import ModelFile
+from temper.core.artefacts import Data, Images
+from temper.core.classifier import Classifier
+from temper.core.component import PARTS, File
+from temper.core.data_info import DataInfo
+from temper.core.errors import StageError
+from temper.core.families import Target
+from temper.core.run import Run
+from temper.nn.editing.copies import connected
+from temper.nn.editing.logits import (
+    are_probabilities,
+    are_shares,
+    free_name,
+    logarithm_of,
+    reordered,
+    rescores,
+    to_logits,
+)
+from temper.nn.images.preprocessing import LUMA, Grey
+from temper.nn.inspection.class_order import Doubt
+from temper.nn.inspection.finite_check import check_weights
+from temper.system import backend
+from temper.targets.models.keras_config import Shape
+from temper.targets.models.model_file import ModelFile
 
 _LOOKED_AT = 100
 """Images of each part of the data set whose outputs show whether a model gives probabilities."""

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, final
 
-from core import backend
-from core.artefacts import DataInfo
-from core.classifier import Classifier
-from core.component import File, Range
-from core.families import Target
-from core.networks.training import Optimizer, fit
-from core.run import Run
-from targets.models import weights
+from temper.core.classifier import Classifier
+from temper.core.component import File, Range
+from temper.core.data_info import DataInfo
+from temper.core.families import Target
+from temper.core.run import Run
+from temper.nn.training.training import Optimizer, fit
+from temper.system import backend
+from temper.targets.models import hdf5_weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class TrainedTarget(Target):
         backend.seed(seed)
         model = self.network(data.info)
         if self.initial_weights:
-            weights.load(model, Path(self.initial_weights), by_name=False)
+            hdf5_weights.load(model, Path(self.initial_weights), by_name=False)
         fit(
             model,
             data.train.x,

@@ -15,18 +15,18 @@ from typing import Any
 import psutil
 import pytest
 
-from clusters.jobqueue import JobQueue, _job_class
-from clusters.local import Local
-from clusters.sge import SGE
-from clusters.slurm import Slurm
-from core.cluster import Cluster, Fate, Premises
-from core.faults import SpecError
-from core.language.cluster_file import load
-from core.language.discovery import Catalogue
-from core.running.premises import premises
+from temper.clusters.jobqueue import JobQueue, _job_class
+from temper.clusters.local import Local
+from temper.clusters.sge import SGE
+from temper.clusters.slurm import Slurm
+from temper.core.cluster import Cluster, WorkerEnv, WorkerExit
+from temper.core.errors import SpecError
+from temper.engine.language.cluster_file import load
+from temper.engine.language.discovery import Catalogue
+from temper.engine.workers.worker_env import worker_env
 from tests.conftest import ROOT
 
-FILES = sorted((ROOT / "clusters").glob("*.yaml"))
+FILES = sorted((ROOT / "temper" / "clusters").glob("*.yaml"))
 SLURM = """
 type: slurm
 workers: 3
@@ -168,7 +168,7 @@ def test_an_array_job_says_what_the_file_says(run: Run, write: Write, tmp_path: 
     ],
 )
 def test_other_batch_systems(run: Run, write: Write, system: str, wanted: list[str]) -> None:
-    shipped = (ROOT / "clusters" / f"{system}.yaml").read_text(encoding="utf-8")
+    shipped = (ROOT / "temper" / "clusters" / f"{system}.yaml").read_text(encoding="utf-8")
     cluster = write(shipped.replace("cores: 1 ", "cores: 4 "), "cluster.yaml")
     code, script = run(write("name: a\ndatasets: {d: {type: plain}}"), "--job-script", cluster)
     assert code == 0
@@ -201,12 +201,12 @@ def test_what_is_no_batch_system_has_no_jobs(run: Run, write: Write) -> None:
 def test_gpus_are_shared_out_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started: dict[str, Any] = {}
     monkeypatch.setattr("distributed.SpecCluster", lambda **options: started.update(options))
-    Local(workers=4, gpus=2).start(Premises(tmp_path, {"A": "b"}))
+    Local(workers=4, gpus=2).start(WorkerEnv(tmp_path, {"A": "b"}))
     environments = [worker["options"]["env"] for worker in started["workers"].values()]
     assert [environment["CUDA_VISIBLE_DEVICES"] for environment in environments] == ["0", "1", "0", "1"]
     assert {environment["TF_FORCE_GPU_ALLOW_GROWTH"] for environment in environments} == {"true"}
     assert {environment["A"] for environment in environments} == {"b"}
-    Local(workers=2).start(Premises(tmp_path, {}))
+    Local(workers=2).start(WorkerEnv(tmp_path, {}))
     assert all("CUDA_VISIBLE_DEVICES" not in worker["options"]["env"] for worker in started["workers"].values())
 
 
@@ -229,7 +229,7 @@ def test_only_the_gpus_that_the_runner_may_use_are_shared_out(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     started: dict[str, Any] = {}
     monkeypatch.setattr("distributed.SpecCluster", lambda **options: started.update(options))
-    Local(workers=3, gpus=2).start(Premises(tmp_path, {}))
+    Local(workers=3, gpus=2).start(WorkerEnv(tmp_path, {}))
     environments = [worker["options"]["env"] for worker in started["workers"].values()]
     assert [environment["CUDA_VISIBLE_DEVICES"] for environment in environments] == shares
 
@@ -265,7 +265,7 @@ def test_only_variables_that_a_shell_can_name_reach_a_job(tmp_path: Path, monkey
     for name in ("TEMPER_X;touch ran;", "TEMPER_A B", "TEMPER_\nrm", "TEMPER_É"):
         monkeypatch.setenv(name, "1")
     monkeypatch.setenv("TEMPER_MINE_2", "$(touch ran)\n;")
-    given = premises(tmp_path).environment
+    given = worker_env(tmp_path).environment
     assert [name for name in given if name.startswith("TEMPER_") and name != "TEMPER_DATA"] == ["TEMPER_MINE_2"]
     assert given["TEMPER_MINE_2"] == "$(touch ran)\n;"
 
@@ -278,13 +278,13 @@ def test_a_folder_with_spaces_and_quotes_breaks_no_job(
     import dask_jobqueue
 
     folder = tmp_path / 'my results\' "here" $HOME' / ".dask"
-    cluster = load(ROOT / "clusters" / f"{system}.yaml", catalogue)
+    cluster = load(ROOT / "temper" / "clusters" / f"{system}.yaml", catalogue)
     assert isinstance(cluster, JobQueue)
-    premises = Premises(folder, {"A": "b c"})
+    worker_env = WorkerEnv(folder, {"A": "b c"})
     base = getattr(dask_jobqueue, cluster.queue_class).job_cls
-    options = {"local_directory": str(folder), **cluster._common(premises), **cluster._job()}
+    options = {"local_directory": str(folder), **cluster._common(worker_env), **cluster._job()}
     job = _job_class(base, str(folder))(scheduler="tls://h:1", name="w", **options)
-    for script in (job.job_script(), cluster.array_job(["temper", "my file.yaml"], premises) or ""):
+    for script in (job.job_script(), cluster.array_job(["temper", "my file.yaml"], worker_env) or ""):
         directives = [line for line in script.splitlines() if line.startswith("#")]
         assert not [line for line in directives if "my results" in line]
         assert len([line for line in directives if line.endswith("/dev/null")]) == 2
@@ -300,7 +300,7 @@ def test_nobody_else_gets_in_and_nothing_speaks_http(tmp_path: Path) -> None:
     from distributed import Client
 
     before = {connection.laddr for connection in listening()}
-    cluster = Local(workers=1).start(Premises(tmp_path, worker_environment()))
+    cluster = Local(workers=1).start(WorkerEnv(tmp_path, worker_environment()))
     try:
         with Client(cluster, timeout=60) as client:
             client.wait_for_workers(1, timeout=60)
@@ -341,7 +341,7 @@ def answer(port: int, said: bytes) -> bytes:
 )
 def test_a_network_that_is_trusted(end: str, write: Write, catalogue: Catalogue) -> None:
     cluster = load(write(f"{AT}{end}", "cluster.yaml"), catalogue)
-    assert cluster.start(Premises(Path(), {})) == {"address": end.partition("\n")[0]}
+    assert cluster.start(WorkerEnv(Path(), {})) == {"address": end.partition("\n")[0]}
 
 
 def test_the_certificates_of_a_scheduler_are_used(tmp_path: Path, write: Write, catalogue: Catalogue) -> None:
@@ -357,7 +357,7 @@ def test_the_certificates_of_a_scheduler_are_used(tmp_path: Path, write: Write, 
         (tmp_path / "scheduler.json").write_text(json.dumps({"address": started.scheduler_address}), encoding="utf-8")
         text = "type: scheduler\nworkers: 1\nfile: scheduler.json\ntls_ca: ca.pem\ntls_cert: cert.pem\ntls_key: key.pem"
         cluster = load(write(text, "cluster.yaml"), catalogue)
-        with Client(**cluster.start(Premises(tmp_path, {})), timeout=20) as client:
+        with Client(**cluster.start(WorkerEnv(tmp_path, {})), timeout=20) as client:
             assert client.scheduler.address == started.scheduler_address
         with pytest.raises((OSError, TypeError)):
             Client(started.scheduler_address, security=Security.temporary(), timeout=3)
@@ -386,14 +386,14 @@ def test_a_batch_system_that_is_not_here_is_told(run: Run, write: Write, monkeyp
 @pytest.mark.parametrize(
     ("said", "fate"),
     [
-        ("JobState=FAILED ExitCode=0:9", Fate("killed by SIGKILL, the job FAILED")),
-        ("JobState=FAILED ExitCode=3:0", Fate("ended with exit code 3, the job FAILED")),
-        ("JobState=OUT_OF_MEMORY ExitCode=0:125", Fate("killed for its memory, the job OUT_OF_MEMORY", True)),
-        ("", Fate()),
+        ("JobState=FAILED ExitCode=0:9", WorkerExit("killed by SIGKILL, the job FAILED")),
+        ("JobState=FAILED ExitCode=3:0", WorkerExit("ended with exit code 3, the job FAILED")),
+        ("JobState=OUT_OF_MEMORY ExitCode=0:125", WorkerExit("killed for its memory, the job OUT_OF_MEMORY", True)),
+        ("", WorkerExit()),
     ],
 )
 def test_what_slurm_says_of_a_job_that_ended(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, fate: Fate
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, fate: WorkerExit
 ) -> None:
     scontrol = tmp_path / "scontrol"
     scontrol.write_text(f'#!/bin/sh\necho "JobId=7 JobName=temper {said} Requeue=0"\n', encoding="utf-8")

@@ -12,35 +12,35 @@ import dask
 import distributed  # noqa: F401 - its settings
 import pytest
 
-from tests.conftest import ROOT
+from temper.system.installation import PACKAGE
 
 SEEN = {"distributed": "2026.8.0", "dask-jobqueue": "0.9.0"}
 """The versions in which the members below were looked at."""
 MEMBERS = [
-    # clusters/local.py: a nanny knows how its worker ended and tells nobody.
+    # temper/clusters/local.py: a nanny knows how its worker ended and tells nobody.
     ("distributed.nanny:Nanny", "_on_worker_exit_sync"),
     ("distributed.nanny:Nanny", "pid"),
-    # clusters/without_http.py: no setting turns the HTTP servers off.
+    # temper/clusters/dask_without_http.py: no setting turns the HTTP servers off.
     ("distributed.scheduler:Scheduler", "start_http_server"),
     ("distributed.worker:Worker", "start_http_server"),
-    # clusters/jobqueue.py, core/running/starts.py, core/running/agreement.py: which jobs were asked for, and which came.
+    # temper/clusters/jobqueue.py, temper/engine/workers/failed_jobs.py, temper/engine/workers/compatible_workers.py: which jobs were asked for, and which came.
     ("distributed.deploy.spec:SpecCluster", "worker_spec"),
     ("distributed.deploy.spec:SpecCluster", "workers"),
     ("distributed.deploy.cluster:Cluster", "observed"),
     ("distributed.deploy.cluster:Cluster", "requested"),
-    # clusters/jobqueue.py: the command of a job, in which nothing is quoted; its header, for arrays; its number.
+    # temper/clusters/jobqueue.py: the command of a job, in which nothing is quoted; its header, for arrays; its number.
     ("dask_jobqueue.core:Job", "_command_template"),
     ("dask_jobqueue.core:Job", "job_header"),
     ("dask_jobqueue.core:Job", "job_id"),
     ("dask_jobqueue.core:JobQueueCluster", "job_cls"),
-    # core/running/warned.py: whether a stage is under way; a pause, so that none begins.
+    # temper/engine/workers/preemption.py: whether a stage is under way; a pause, so that none begins.
     ("distributed.worker_state_machine:WorkerState", "executing_count"),
     ("distributed.worker:Worker", "close_gracefully"),
     ("distributed.core:Status", "paused"),
-    # core/running/envoy.py: what a worker offers, after which it must start to run anew to be given what waits.
+    # temper/engine/workers/dask_messages.py: what a worker offers, after which it must start to run anew to be given what waits.
     ("distributed.worker:Worker", "set_resources"),
     ("distributed.scheduler:SchedulerState", "bulk_schedule_unrunnable_after_adding_worker"),
-    # core/running/dask_engine.py: whether the scheduler is there; which Python it has.
+    # temper/engine/workers/dask_engine.py: whether the scheduler is there; which Python it has.
     ("distributed.client:Client", "status"),
     ("distributed.client:Client", "get_versions"),
 ]
@@ -92,8 +92,8 @@ def test_it_is_a_setting(setting: str) -> None:
 def test_the_settings_that_are_made_are_listed() -> None:
     """In the code of clusters and of the runner."""
     made = set()
-    for folder in ("clusters", "core/running"):
-        for path in (ROOT / folder).glob("*.py"):
+    for folder in ("clusters", "engine/workers", "engine/running"):
+        for path in (PACKAGE / folder).glob("*.py"):
             text = path.read_text(encoding="utf-8")
             made |= set(re.findall(r'"(distributed\.(?:scheduler|worker|admin)\.[a-z.-]+)"\s*:', text))
             for name in re.findall(r'"DASK_(\w+)"', text):
@@ -103,7 +103,7 @@ def test_the_settings_that_are_made_are_listed() -> None:
 
 def test_no_other_private_member_is_called() -> None:
     listed = {name for _, name in MEMBERS}
-    for folder in ("clusters", "core/running"):
-        for path in (ROOT / folder).glob("*.py"):
+    for folder in ("clusters", "engine/workers", "engine/running"):
+        for path in (PACKAGE / folder).glob("*.py"):
             used = set(re.findall(r"super\(\)\.(_[a-z]\w+)", path.read_text(encoding="utf-8")))
             assert used <= listed, path

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.artefacts import Examples
+from temper.core.artefacts import Examples
 
 
 def examples(index: list[int]) -> Examples:

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.artefacts import Examples, Images, Labels
-from core.attack import PER_CLASS, SHOWN, Attack, pictured, verdicts
-from core.checkpoint import Checkpoint
-from core.classifier import Classifier
-from core.component import Ref
-from generators.gradient import PGD
+from temper.core.artefacts import Examples, Images, Labels
+from temper.core.attack import PER_CLASS, SHOWN, Attack, shown_predictions, shown_rows
+from temper.core.checkpoint import Checkpoint
+from temper.core.classifier import Classifier
+from temper.core.component import Ref
+from temper.generators.gradient import PGD
 from tests.conftest import stopped_again_and_again
 from tests.generators.models import linear
 from tests.repair.support import run
@@ -22,8 +22,8 @@ from tests.repair.support import run
 def test_the_first_images_are_pictured_and_the_first_of_each_class() -> None:
     y = np.repeat([2, 0, 1], [SHOWN + 10, PER_CLASS + 3, 2])
     zeros, ones = SHOWN + 10, SHOWN + 10 + PER_CLASS + 3
-    assert pictured(y).tolist() == [*range(SHOWN), *range(zeros, zeros + PER_CLASS), ones, ones + 1]
-    assert pictured(y[:3]).tolist() == [0, 1, 2]
+    assert shown_rows(y).tolist() == [*range(SHOWN), *range(zeros, zeros + PER_CLASS), ones, ones + 1]
+    assert shown_rows(y[:3]).tolist() == [0, 1, 2]
 
 
 class Strange(Attack):
@@ -48,9 +48,9 @@ def test_the_model_is_asked_about_what_is_pictured() -> None:
     victim, _ = linear()
     x = np.random.default_rng(0).random((40, 4, 4, 1), np.float32)
     y = np.repeat([0, 1], 20)
-    said = verdicts(victim, x, y)["predicted"]
-    assert list(said) == [str(row) for row in pictured(y)]
-    assert list(said.values()) == victim.predict(x)[pictured(y)].tolist()
+    said = shown_predictions(victim, x, y)["predicted"]
+    assert list(said) == [str(row) for row in shown_rows(y)]
+    assert list(said.values()) == victim.predict(x)[shown_rows(y)].tolist()
     assert "20" in said
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core import stop
-from core.checkpoint import Checkpoint, Steps, restore_stream, stream_state
+from temper.core.checkpoint import Checkpoint, Steps, restore_stream, stream_state
+from temper.system import stop_request
 
 
 def test_a_state_comes_back_as_it_was(tmp_path: Path) -> None:
@@ -53,15 +53,15 @@ def test_it_is_due_once_an_interval_and_nowhere_without_a_folder(tmp_path: Path)
 
 def test_a_request_to_stop_makes_it_due_and_ends_the_work_once_it_is_kept(tmp_path: Path) -> None:
     kept, nowhere = Checkpoint(tmp_path, interval=3600), Checkpoint()
-    stop.request()
+    stop_request.request()
     try:
         assert kept.due
         assert not nowhere.due
-        with pytest.raises(stop.Stopped):
+        with pytest.raises(stop_request.Stopped):
             kept.save({"x": np.arange(3)}, {})
         nowhere.save({}, {})
     finally:
-        stop.withdraw()
+        stop_request.withdraw()
     loaded = kept.load()
     assert loaded is not None
     assert loaded[0]["x"].tolist() == [0, 1, 2]

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core import backend
-from core.classifier import Classifier
-from core.faults import StageError
+from temper.core.classifier import Classifier
+from temper.core.errors import StageError
+from temper.system import backend
 from tests.generators.models import images, linear, small
 
 

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 import pytest
 
-from core.artefacts import Examples
-from core.component import Component, File, Plain, Range, Ref, empty_mapping, fields_of, kind_of, summary
+from temper.core.artefacts import Examples
+from temper.core.component import Component, File, Plain, Range, Ref, empty_mapping, fields_of, kind_of, summary
 
 
 class Part(Component):

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from core.artefacts import DataInfo, Masks
-from core.data.images import nearest
-from core.dataset import Dataset, Source
-from core.faults import StageError
+from temper.core.artefacts import Masks
+from temper.core.data_info import DataInfo
+from temper.core.dataset import Dataset, Source
+from temper.core.errors import StageError
+from temper.nn.images.preprocessing import nearest
 from tests.targets.datasets.support import produced
 
 N = {"train": 12, "test": 6}

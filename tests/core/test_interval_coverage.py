@@ -8,9 +8,9 @@ from math import sqrt
 import numpy as np
 import pytest
 
-from core import comparison
-from core.report.cells import Cell
-from core.statistics import difference_interval, mean_interval, wilson
+from temper.core import significance_tests
+from temper.core.confidence_intervals import difference_interval, mean_interval, wilson
+from temper.engine.tables.cells import Cell
 
 pytestmark = pytest.mark.long
 RUNS = 4000
@@ -72,22 +72,27 @@ def of_equals() -> Iterator[tuple[str, Callable[[Rng], float]]]:
     for n, m in ((3, 4), (5, 5), (10, 7), (60, 60)):
         yield (
             f"mann_whitney {n} {m}",
-            lambda rng, n=n, m=m: comparison.mann_whitney(rng.normal(size=n), rng.normal(size=m)),
+            lambda rng, n=n, m=m: significance_tests.mann_whitney(rng.normal(size=n), rng.normal(size=m)),
         )
         yield (
             f"mann_whitney tied {n} {m}",
-            lambda rng, n=n, m=m: comparison.mann_whitney(rng.integers(0, 4, n), rng.integers(0, 4, m)),
+            lambda rng, n=n, m=m: significance_tests.mann_whitney(rng.integers(0, 4, n), rng.integers(0, 4, m)),
         )
-        yield f"wilcoxon {n}", lambda rng, n=n: comparison.wilcoxon(rng.normal(size=n), rng.normal(size=n))
-        yield f"wilcoxon tied {n}", lambda rng, n=n: comparison.wilcoxon(rng.integers(0, 4, n), rng.integers(0, 4, n))
+        yield f"wilcoxon {n}", lambda rng, n=n: significance_tests.wilcoxon(rng.normal(size=n), rng.normal(size=n))
+        yield (
+            f"wilcoxon tied {n}",
+            lambda rng, n=n: significance_tests.wilcoxon(rng.integers(0, 4, n), rng.integers(0, 4, n)),
+        )
         yield (
             f"mcnemar {n}",
-            lambda rng, n=n: comparison.mcnemar(*np.bincount(rng.integers(0, 2, n), minlength=2).tolist()),
+            lambda rng, n=n: significance_tests.mcnemar(*np.bincount(rng.integers(0, 2, n), minlength=2).tolist()),
         )
     yield (
         "holm",
         lambda rng: min(
-            comparison.holm([comparison.mann_whitney(rng.normal(size=6), rng.normal(size=6)) for _ in range(3)])
+            significance_tests.holm(
+                [significance_tests.mann_whitney(rng.normal(size=6), rng.normal(size=6)) for _ in range(3)]
+            )
         ),
     )
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from temper.engine.storage import garbage_collection
 from tests.conftest import PARTS, PLAIN, start
 
 Run = Callable[..., tuple[int, str]]
@@ -262,9 +263,8 @@ def test_smoke_results_never_mix_with_real_ones(run: Run, write: Write, tmp_path
 def test_gc_keeps_what_the_last_runs_refer_to(
     run: Run, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import core.storage.sweep
 
-    monkeypatch.setattr(core.storage.sweep, "GRACE", -1.0)
+    monkeypatch.setattr(garbage_collection, "GRACE", -1.0)
     run(write(PLAIN))
     assert "removed 0 artefacts" in run("--gc")[1]
     run(write(PLAIN.replace("[0.1, 0.2]", "[0.1]")))

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.component import Ref
-from evaluation.class_means import ClassMeans, cross_entropy
+from temper.core.component import Ref
+from temper.evaluation.class_means import ClassMeans, cross_entropy
 from tests.evaluation.test_evaluations import images, measured, ref
 
 LOGITS = np.log(np.array([[0.8, 0.2], [0.4, 0.6], [0.5, 0.5], [0.1, 0.9]], np.float32))

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.artefacts import Examples, Row
-from core.component import Ref
-from core.families import Evaluation
-from core.run import Run
-from evaluation.cost import Cost
-from evaluation.perturbation import Perturbation
-from evaluation.robustness import AttackSuccess, RobustnessMatrix
+from temper.core.artefacts import Examples, Row
+from temper.core.component import Ref
+from temper.core.families import Evaluation
+from temper.core.run import Run
+from temper.evaluation.cost import Cost
+from temper.evaluation.perturbation import Perturbation
+from temper.evaluation.robustness import AttackSuccess, RobustnessMatrix
 
 
 class Threshold:

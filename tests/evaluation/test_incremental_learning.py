@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core import backend
-from core.artefacts import Examples, Row
-from core.component import Ref
-from core.faults import StageError
-from core.incremental import Incremental, side_by_side
-from core.run import Origin, Run
-from evaluation.incremental_learning import IncrementalLearning
+from temper.artefacts.incremental_classifier import Incremental, side_by_side
+from temper.core.artefacts import Examples, Row
+from temper.core.component import Ref
+from temper.core.errors import StageError
+from temper.core.run import DataOrigin, Run
+from temper.evaluation.incremental_learning import IncrementalLearning
+from temper.system import backend
 
 TASKS = ((0,), (1, 2), (3,))
 MODEL, DATA = Ref[Incremental]("cl_class"), Ref[Examples]("digits", "test")
@@ -45,7 +45,7 @@ def measured(made: Incremental, y: list[int] = Y, names: tuple[str, ...] = ()) -
         lambda ref: known[str(ref)],
         lambda _: {},
         lambda *_: None,
-        origin=lambda _: Origin(classes=names),
+        origin=lambda _: DataOrigin(classes=names),
     )
     (cell,) = IncrementalLearning(models=(MODEL,), data=DATA).expand()
     return list(cell.measure(run))

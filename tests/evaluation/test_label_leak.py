@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from core import backend
-from core.artefacts import Examples, Images, Labels
-from core.class_generators import ClassGenerators
-from core.classifier import Classifier
-from core.component import Ref
-from core.run import Run
-from evaluation.label_leak import LabelLeak
+from temper.artefacts.class_generators import ClassGenerators
+from temper.core.artefacts import Examples, Images, Labels
+from temper.core.classifier import Classifier
+from temper.core.component import Ref
+from temper.core.run import Run
+from temper.evaluation.label_leak import LabelLeak
+from temper.system import backend
 
 MODEL: Any = Ref("model")
 DGN: Any = Ref("dgn", "test")

@@ -12,15 +12,15 @@ import pandas as pd
 import pytest
 from dnn_tip.apfd import apfd_from_order
 
-from core.adequacy.coverage import CellCoverage, Criterion
-from core.adequacy.scored import Ordered, Scored
-from core.component import Ref
-from core.networks.activations import Activations
-from core.preparations.priorities import CoveragePriority, ScorePriority
-from core.run import Run
-from evaluation.prioritisation import Prioritisation, apfd
-from evaluation.score_controls import NeuronCoverageScore, RandomScore
-from evaluation.uncertainty import Entropy
+from temper.core.component import Ref
+from temper.core.run import Run
+from temper.evaluation.prioritisation import Prioritisation, apfd
+from temper.evaluation.scores.score_controls import NeuronCoverageScore, RandomScore
+from temper.evaluation.scores.uncertainty import Entropy
+from temper.nn.adequacy.coverage import CellCoverage, Criterion
+from temper.nn.adequacy.score_order import FaultOrder, InputScores
+from temper.nn.inspection.activations import Activations
+from temper.nn.preparations.test_priority import CoveragePriority, ScorePriority
 from tests.evaluation.surprise.support import seen
 from tests.evaluation.test_evaluations import measured, ref
 
@@ -33,10 +33,10 @@ def cell(**fields: Any) -> Prioritisation:
     )
 
 
-def ordered(order: list[int], faults: list[int], *remarks: str) -> Ordered:
+def ordered(order: list[int], faults: list[int], *remarks: str) -> FaultOrder:
     wrong = np.zeros(len(order), np.bool_)
     wrong[faults] = True
-    return Ordered("entropy", np.array(order), wrong, remarks)
+    return FaultOrder("entropy", np.array(order), wrong, remarks)
 
 
 def test_average_percentage_of_faults_detected() -> None:
@@ -54,12 +54,12 @@ def test_apfd_is_dnn_tips(n: int, faults: int) -> None:
     rng = np.random.default_rng(n)
     wrong = np.isin(np.arange(n), rng.choice(n, faults, replace=False))
     order = rng.permutation(n)
-    assert apfd(Ordered("x", order, wrong, ())) == pytest.approx(apfd_from_order(wrong, order))
+    assert apfd(FaultOrder("x", order, wrong, ())) == pytest.approx(apfd_from_order(wrong, order))
 
 
 def test_apfd_is_the_area_under_the_curve_of_faults() -> None:
     rng = np.random.default_rng(0)
-    made = Ordered("x", rng.permutation(200), rng.random(200) < 0.2, ())
+    made = FaultOrder("x", rng.permutation(200), rng.random(200) < 0.2, ())
     assert apfd(made) == pytest.approx(np.trapezoid(made.found / made.found[-1], np.linspace(0, 1, 201)))
 
 
@@ -95,13 +95,13 @@ def test_cells_depend_on_the_seed_only_where_chance_has_a_say() -> None:
         assert one.preparations()["ordered"].stochastic == one.stochastic
 
 
-def orders(preparation: Any, learnt: Any, predicted: list[int], labels: list[int], seed: int = 0) -> Ordered:
+def orders(preparation: Any, learnt: Any, predicted: list[int], labels: list[int], seed: int = 0) -> FaultOrder:
     found = {
         "!prepared:seen": seen(np.zeros((len(predicted), 1)), predicted),
         "!prepared:learnt": learnt,
         "adv.test": SimpleNamespace(y=np.array(labels)),
     }
-    made: Ordered = preparation.produce(
+    made: FaultOrder = preparation.produce(
         Run("e", seed, None, lambda name: found[str(name)], lambda _: {}, lambda *_: None)
     )
     return made
@@ -109,7 +109,7 @@ def orders(preparation: Any, learnt: Any, predicted: list[int], labels: list[int
 
 def test_inputs_by_score_with_equals_by_chance() -> None:
     by_score = ScorePriority(model=Ref("m"), data=TRAIN, examples=ref("adv"), score=NeuronCoverageScore())
-    scored = Scored("nc_score", np.array([0.5, 0.9, np.nan, 0.5]), ("few values",))
+    scored = InputScores("nc_score", np.array([0.5, 0.9, np.nan, 0.5]), ("few values",))
     found = [orders(by_score, scored, [0, 1, 1, 0], [0, 0, 1, 1], seed) for seed in range(20)]
     assert {tuple(made.order.tolist()) for made in found} == {(1, 0, 3, 2), (1, 3, 0, 2)}
     assert found[0].faults.tolist() == [False, True, False, True]

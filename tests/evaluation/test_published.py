@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from core.artefacts import Row
-from core.component import Ref
-from core.faults import StageError
-from core.run import Measured, Run
-from evaluation.published import Published
+from temper.core.artefacts import Row
+from temper.core.component import Ref
+from temper.core.errors import StageError
+from temper.core.run import MeasuredValue, Run
+from temper.evaluation.published import Published
 from tests.conftest import ROOT
 
 COUNTS: Any = Ref("counts")
@@ -38,7 +38,7 @@ def published(folder: Path, text: str = TWO, **values: Any) -> Published:
 def measure(evaluation: Published, rows: Sequence[Row], **point: Any) -> list[Row]:
     run = Run(
         "it", 1, None, lambda ref: None, lambda ref: {}, lambda done, total, unit: None,
-        gather=lambda ref: [Measured(one, point) for one in rows],
+        gather=lambda ref: [MeasuredValue(one, point) for one in rows],
     )  # fmt: skip
     return list(evaluation.measure(run))
 

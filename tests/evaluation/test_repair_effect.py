@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core import backend
-from core.artefacts import Examples, Row
-from core.classifier import Classifier
-from core.component import Ref
-from core.incremental import Incremental
-from core.run import Run
-from core.statistics import wilson
-from evaluation.repair_effect import RepairEffect
+from temper.artefacts.incremental_classifier import Incremental
+from temper.core.artefacts import Examples, Row
+from temper.core.classifier import Classifier
+from temper.core.component import Ref
+from temper.core.confidence_intervals import wilson
+from temper.core.run import Run
+from temper.evaluation.repair_effect import RepairEffect
+from temper.system import backend
 
 BEFORE, AFTER, OTHER = Ref[Classifier]("before"), Ref[Classifier]("after"), Ref[Classifier]("other")
 HELD, CLEAN = Ref[Examples]("held", "test"), Ref[Examples]("clean", "test")

@@ -9,25 +9,25 @@ from typing import Any
 import pytest
 from scipy import stats
 
-from core.artefacts import Row
-from core.component import Ref
-from core.faults import StageError, TooLittleLearnt
-from core.run import Measured, Run
-from evaluation.significance import Significance
+from temper.core.artefacts import Row
+from temper.core.component import Ref
+from temper.core.errors import StageError, TooLittleLearnt
+from temper.core.run import MeasuredValue, Run
+from temper.evaluation.significance import Significance
 
 ACCURACY = {"mlp": [0.1, 0.2, 0.3], "fgsm": [0.4, 0.5, 0.6], "pgd": [0.25, 0.55, 0.65]}
 
 
-def measured(model: str, value: float, examples: str = "test", group: str = "", **point: Any) -> Measured:
+def measured(model: str, value: float, examples: str = "test", group: str = "", **point: Any) -> MeasuredValue:
     row = Row(metric="accuracy", value=value, n=100, unit="proportion", higher_is_better=True, model=model,
               examples=examples, group=group)  # fmt: skip
-    return Measured(row, point)
+    return MeasuredValue(row, point)
 
 
 TABLE = [measured(model, value, seed=seed) for model, values in ACCURACY.items() for seed, value in enumerate(values)]
 
 
-def compared(rows: Sequence[Measured], **parameters: Any) -> dict[tuple[str, str], Row]:
+def compared(rows: Sequence[MeasuredValue], **parameters: Any) -> dict[tuple[str, str], Row]:
     component = Significance(**{"of": Ref("transfer"), "compare": "model", "metric": "accuracy", **parameters})
     run = Run("better", 0, None, lambda ref: None, lambda ref: {}, lambda *_: None, lambda ref: rows)
     return {(row.group, row.metric): row for row in component.produce(run).rows}

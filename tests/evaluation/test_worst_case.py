@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from core.artefacts import Examples
-from core.component import Ref
-from core.run import Origin, Run
-from evaluation.robustness import RobustnessMatrix
+from temper.core.artefacts import Examples
+from temper.core.component import Ref
+from temper.core.run import DataOrigin, Run
+from temper.evaluation.robustness import RobustnessMatrix
 from tests.evaluation.test_evaluations import Threshold, images, ref
 
 Y = [0, 0, 1, 1]
@@ -38,7 +38,7 @@ def accuracies(*names: str, sources: dict[str, str] | None = None) -> dict[str, 
     artefacts = {f"{name}.test": examples for name, examples in SETS.items()} | {"m": Threshold()}
     run = Run(
         "e", 0, None, lambda r: artefacts[str(r)], lambda r: {}, lambda *_: None,
-        origin=lambda r: Origin((sources or {}).get(r.stage, "data"), r.stage != "clean"),
+        origin=lambda r: DataOrigin((sources or {}).get(r.stage, "data"), r.stage != "clean"),
     )  # fmt: skip
     return {row.examples: row.value for row in worst.produce(run).rows}
 
@@ -82,9 +82,9 @@ def test_a_clean_set_alone_has_none() -> None:
 
 
 def test_a_set_made_of_another_comes_from_where_that_does(tmp_path: Any, catalogue: Any) -> None:
-    from core.language.spec import load
-    from core.running.graph import Graph
-    from core.storage.digest import Digests
+    from temper.engine.language.experiment_file import load
+    from temper.engine.planning.task_graph import TaskGraph
+    from temper.engine.storage.digests import Digests
 
     (tmp_path / "x.yaml").write_text(
         """
@@ -104,9 +104,9 @@ tables:
 """,
         encoding="utf-8",
     )
-    graph = Graph(load(tmp_path / "x.yaml", catalogue), Digests(tmp_path / "digests.json"))
+    graph = TaskGraph(load(tmp_path / "x.yaml", catalogue), Digests(tmp_path / "digests.json"))
     (worst,) = (cell for cell in graph.results if cell.about["examples"] == "worst_case")
-    inputs = graph.works[worst.fingerprint].inputs
+    inputs = graph.tasks[worst.fingerprint].inputs
     found = {key: (lead.origin, lead.perturbed) for key, lead in inputs.items() if key != "mlp"}
     assert found == {
         "a.test": ("a", False),
@@ -122,9 +122,9 @@ tables:
 
 
 def test_another_name_of_the_source_is_another_result(tmp_path: Any, catalogue: Any) -> None:
-    from core.language.spec import load
-    from core.running.graph import Graph
-    from core.storage.digest import Digests
+    from temper.engine.language.experiment_file import load
+    from temper.engine.planning.task_graph import TaskGraph
+    from temper.engine.storage.digests import Digests
 
     text = """
 datasets: {a: {type: digits, test_size: 50}, NAME: {type: digits, test_size: 40}}
@@ -132,11 +132,11 @@ targets: {mlp: {type: dense, dataset: a, layers: 1}}
 generate: {other: {type: fgsm, model: mlp, data: NAME, eps: 0.1}}
 evaluate: {e: {type: robustness_matrix, models: [mlp], protocol: transfer, examples: [a, other]}}
 """
-    works = []
+    tasks = []
     for name in ("b", "c"):
         (tmp_path / "x.yaml").write_text(text.replace("NAME", name), encoding="utf-8")
-        graph = Graph(load(tmp_path / "x.yaml", catalogue), Digests(tmp_path / "digests.json"))
-        works.append({work.label: fingerprint for fingerprint, work in graph.works.items()})
-    changed = {label for label, fingerprint in works[0].items() if works[1].get(label) != fingerprint}
+        graph = TaskGraph(load(tmp_path / "x.yaml", catalogue), Digests(tmp_path / "digests.json"))
+        tasks.append({task.label: fingerprint for fingerprint, task in graph.tasks.items()})
+    changed = {label for label, fingerprint in tasks[0].items() if tasks[1].get(label) != fingerprint}
     assert changed == {"b", "e[mlp, other] seed=1", "e[mlp, a, other] seed=1"}
-    assert works[0]["b"] == works[1]["c"]
+    assert tasks[0]["b"] == tasks[1]["c"]

@@ -8,11 +8,12 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from core.artefacts import DataInfo, Examples
-from core.augmenter import Bench, Seeds
-from core.classifier import Classifier
-from core.component import Part, Ref
-from core.run import Run
+from temper.core.artefacts import Examples
+from temper.core.augmenter import AugmenterContext, Seeds
+from temper.core.classifier import Classifier
+from temper.core.component import Part, Ref
+from temper.core.data_info import DataInfo
+from temper.core.run import Run
 
 
 def seeds(x: NDArray[Any], y: Any = None, masks: Any = None, entropy: int = 1, **columns: Any) -> Seeds:
@@ -30,7 +31,7 @@ def bench(
     model: Classifier | None = None,
     part: Part | None = "test",
     prepared: Mapping[str, Any] | None = None,
-) -> Bench:
+) -> AugmenterContext:
     """A bench on which nothing lies but what is given."""
 
     def load(ref: Ref[Any]) -> Any:
@@ -38,4 +39,4 @@ def bench(
 
     run = Run("fuzz", 1, part, load, lambda _: {}, lambda *_: None)
     info = DataInfo(train.shape if train else (8, 8, 1), ("a", "b"))
-    return Bench(run, cast(Classifier, model), cast(Examples, train), info)
+    return AugmenterContext(run, cast(Classifier, model), cast(Examples, train), info)

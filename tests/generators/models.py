@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from core import backend
-from core.artefacts import Images, Labels
-from core.classifier import Classifier
+from temper.core.artefacts import Images, Labels
+from temper.core.classifier import Classifier
+from temper.system import backend
 
 
 def linear(shape: tuple[int, int, int] = (4, 4, 1), classes: int = 3, scale: float = 1.0) -> tuple[Classifier, Any]:

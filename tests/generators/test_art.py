@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core import backend
-from core.artefacts import DataInfo
-from core.component import Plain, Ref
-from core.threat import ThreatModel
-from generators.art import Art
-from generators.art_bounds import BOUNDS, CHOICES
-from generators.art_source import Parameter, attacks, parameters
-from generators.art_traits import TRAITS
-from generators.gradient import FGSM
+from temper.core.component import Plain, Ref
+from temper.core.data_info import DataInfo
+from temper.core.threat_model import ThreatModel
+from temper.generators.art import Art
+from temper.generators.art_bounds import BOUNDS, CHOICES
+from temper.generators.art_source import Parameter, attacks, parameters
+from temper.generators.art_traits import TRAITS
+from temper.generators.gradient import FGSM
+from temper.system import backend
 from tests.conftest import ROOT
 from tests.generators.models import images, small
 
@@ -189,7 +189,7 @@ def test_parameter_annotations() -> None:
 
 def test_checking_imports_neither_art_nor_a_framework() -> None:
     code = (
-        "import sys; from core.component import Ref; from generators.art import Art\n"
+        "import sys; from temper.core.component import Ref; from temper.generators.art import Art\n"
         "print(len(list(Art(model=Ref('m'), attack='DeepFool', params={'x': 1}).check())))\n"
         "print(*({'art', 'keras', 'tensorflow', 'torch'} & set(sys.modules)))"
     )
@@ -254,7 +254,7 @@ class TestAttacks:
     def test_auto_attack_is_silent(self) -> None:
         """It runs other attacks, and does not pass on that they are to show no bars."""
         code = (
-            "import numpy as np; from core.component import Ref; from generators.art import Art\n"
+            "import numpy as np; from temper.core.component import Ref; from temper.generators.art import Art\n"
             "from tests.generators.models import images, small\n"
             "victim, (x, y) = small(), images(4)\n"
             "art = Art(model=Ref('m'), attack='AutoAttack', params={'eps': 0.9, 'eps_step': 0.3})\n"

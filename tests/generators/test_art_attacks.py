@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core import backend
-from core.artefacts import Examples, Images, Labels
-from core.classifier import Classifier
-from core.component import Plain, Ref
-from core.run import Run
-from core.threat import Norm, ThreatModel
-from generators.art import Art
-from generators.art_source import attacks
-from generators.art_traits import INNER, TRAITS, UNSUITABLE
+from temper.core.artefacts import Examples, Images, Labels
+from temper.core.classifier import Classifier
+from temper.core.component import Plain, Ref
+from temper.core.run import Run
+from temper.core.threat_model import Norm, ThreatModel
+from temper.generators.art import Art
+from temper.generators.art_source import attacks
+from temper.generators.art_traits import INNER, TRAITS, UNSUITABLE
+from temper.system import backend
 from tests.generators import models
 
 MODEL: Any = Ref("model")

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.artefacts import Examples
-from core.attack import Attack
-from core.component import Ref
-from core.run import Run
-from core.threat import Norm
-from generators.ball import draw
-from generators.gradient import BIM, FGSM, PGD
-from generators.noise import GaussianNoise, UniformNoise
-from generators.streams import Streams
+from temper.core.artefacts import Examples
+from temper.core.attack import Attack
+from temper.core.component import Ref
+from temper.core.run import Run
+from temper.core.threat_model import Norm
+from temper.generators.gradient import BIM, FGSM, PGD
+from temper.generators.image_streams import Streams
+from temper.generators.norm_balls import draw
+from temper.generators.random_noise import GaussianNoise, UniformNoise
 from tests.generators.models import images, linear
 
 MODEL: Any = Ref("model")

@@ -9,24 +9,24 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from core import backend
-from core.artefacts import Examples
-from core.checkpoint import Checkpoint
-from core.class_generators import GeneratorLoss
-from core.classifier import Classifier
-from core.component import Ref
-from core.faults import StageError
-from core.networks.probe import Probe
-from core.networks.training import fit_pairs
-from core.rankings import NeuronRanking, PixelRanking
-from core.run import Origin, Run
-from core.run import prepared as prepared_by
-from generators.dgn import DGN, DGNNetworks
-from generators.dgn_networks import Shape, build, resolve
-from generators.dgn_training import learning_rate, settle
-from generators.losses.lrp import LRP
-from generators.losses.nce import NCE
-from generators.losses.suspiciousness import Suspiciousness
+from temper.artefacts.class_generators import GeneratorLoss
+from temper.artefacts.rankings import NeuronRanking, PixelRanking
+from temper.core.artefacts import Examples
+from temper.core.checkpoint import Checkpoint
+from temper.core.classifier import Classifier
+from temper.core.component import Ref
+from temper.core.errors import StageError
+from temper.core.run import DataOrigin, Run
+from temper.core.run import prepared as prepared_by
+from temper.generators.dgn import DGN, DGNNetworks
+from temper.generators.dgn_networks import Shape, build, resolve
+from temper.generators.dgn_training import learning_rate, settle
+from temper.generators.losses.lrp_loss import LRP
+from temper.generators.losses.nce_loss import NCE
+from temper.generators.losses.suspiciousness_loss import Suspiciousness
+from temper.nn.inspection.units import Probe
+from temper.nn.training.training import fit_pairs
+from temper.system import backend
 from tests.conftest import stopped_again_and_again
 from tests.generators.models import images, mnist_test, published
 
@@ -116,7 +116,7 @@ def surroundings(
 ) -> Run:
     known: dict[Any, Any] = {MODEL: model, DATA: data, replace(DATA, part="train"): data, RANKING: ranking}
     known[prepared_by("networks")] = prepared
-    origin = Origin(classes=("owl", "bat", "cat"))
+    origin = DataOrigin(classes=("owl", "bat", "cat"))
     return Run(
         "it", 1, part, known.__getitem__, lambda _: {}, lambda *_: None, checkpoint=checkpoint, origin=lambda _: origin
     )
@@ -243,7 +243,7 @@ def test_few_epochs_break_the_published_mlp_and_harden_another(
 
     Its networks trained on such images reach 98.91 % (lrp) and 99.94 % (nce) on what they were trained against.
     """
-    from localisation.relevance import Relevance
+    from temper.localisation.pixel_relevance import Relevance
 
     model, (x, y) = published(shared, "mnist_5x30"), mnist_test(shared)
     with np.load(shared / "data" / "mnist.npz") as file:

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.artefacts import Examples, export_npz
-from core.component import Part, Ref
-from core.faults import StageError
-from core.run import Run
-from generators.examples_file import ExamplesFile
+from temper.core.artefacts import Examples, export_npz
+from temper.core.component import Part, Ref
+from temper.core.errors import StageError
+from temper.core.run import Run
+from temper.generators.examples_file import ExamplesFile
 from tests.generators.models import images
 
 DATA: Any = Ref("grey")

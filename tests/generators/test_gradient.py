@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core import backend
-from core.artefacts import Examples
-from core.classifier import Classifier
-from core.component import Ref
-from core.run import Run
-from core.threat import Norm, distance
-from generators.gradient import BIM, FGSM, PGD, GradientAttack
+from temper.core.artefacts import Examples
+from temper.core.classifier import Classifier
+from temper.core.component import Ref
+from temper.core.run import Run
+from temper.core.threat_model import Norm, distance
+from temper.generators.gradient import BIM, FGSM, PGD, GradientAttack
+from temper.system import backend
 from tests.generators.models import images, linear, mnist_test, published, small
 
 MODEL: Any = Ref("target")

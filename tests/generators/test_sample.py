@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from core.artefacts import Examples
-from core.component import Ref
-from core.run import Run
-from generators.sample import Sample
+from temper.core.artefacts import Examples
+from temper.core.component import Ref
+from temper.core.run import Run
+from temper.generators.sample import Sample
 
 SHADES = (np.arange(50) / 50).astype(np.float32)[:, None, None, None]
 DATA = Examples(x=SHADES, y=np.arange(50) % 5, index=100 + np.arange(50))

@@ -8,19 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core import backend
-from core.artefacts import Examples
-from core.classifier import Classifier
-from core.component import Ref
-from core.faults import StageError
-from core.networks.probe import Probe
-from core.rankings import NOBODY, NeuronRanking
-from core.run import Run
-from generators.synthesis import Combine, Synthesis
-from localisation.suspicious import DStar, Ochiai, Tarantula
+from temper.artefacts.rankings import NO_UNIT, NeuronRanking
+from temper.core.artefacts import Examples
+from temper.core.classifier import Classifier
+from temper.core.component import Ref
+from temper.core.errors import StageError
+from temper.core.run import Run
+from temper.generators.synthesis import Combine, Synthesis
+from temper.localisation.suspiciousness import DStar, Ochiai, Tarantula
+from temper.nn.inspection.units import Probe
+from temper.system import backend
 from tests.generators.models import mnist_test
 from tests.localisation.published import NETWORKS, SYNTHESISED, held_out, logs, network
-from tests.localisation.test_spectrum import made as localised
+from tests.localisation.test_hit_spectrum import made as localised
 
 UNITS = 4
 COMMON: dict[str, Any] = {"model": Ref("model"), "neurons": Ref("neurons"), "data": Ref("data"), "eps": 0.1}
@@ -57,7 +57,7 @@ def made(
     return synthesis.produce(Run("it", seed, "test", lambda ref: artefacts[str(ref)], lambda ref: {}, lambda *_: None))
 
 
-SELECTED = [[0, 2, 3], [1, NOBODY, NOBODY], [3, 2, NOBODY]]
+SELECTED = [[0, 2, 3], [1, NO_UNIT, NO_UNIT], [3, 2, NO_UNIT]]
 
 
 def step_of(weights: Any, units: list[int], combine: Combine, step: float, eps: float) -> Any:
@@ -81,7 +81,7 @@ def test_linear_units(combine: Combine, step: float, batch_size: int) -> None:
         Synthesis(**COMMON, combine=combine, step=step, inputs="all", batch_size=batch_size), victim, data, SELECTED
     )
     for image, start, label in zip(found.x, data.x, data.y, strict=True):
-        units = [unit for unit in SELECTED[label] if unit != NOBODY]
+        units = [unit for unit in SELECTED[label] if unit != NO_UNIT]
         delta = step_of(weights, units, combine, step, 0.1).reshape(2, 3, 1)
         np.testing.assert_allclose(image, np.clip(start + delta, 0, 1), atol=2e-6)
     assert np.array_equal(found.y, data.y)
@@ -144,11 +144,11 @@ def test_which_images_it_starts_from() -> None:
 
 def test_classes_that_were_not_localised_are_left_out() -> None:
     victim, _ = model()
-    found = made(Synthesis(**COMMON, inputs="all"), victim, examples(), [[0], [NOBODY], [2]])
+    found = made(Synthesis(**COMMON, inputs="all"), victim, examples(), [[0], [NO_UNIT], [2]])
     assert set(found.y) == {0, 2}
     assert found.info["left_out"] == 10
     with pytest.raises(StageError, match=r"received none of 30; train the model longer"):
-        made(Synthesis(**COMMON), victim, examples(), [[0], [NOBODY], [2]])
+        made(Synthesis(**COMMON), victim, examples(), [[0], [NO_UNIT], [2]])
 
 
 def test_units_of_another_network_are_refused() -> None:
@@ -178,7 +178,7 @@ def test_losses_and_accuracies_are_those_of_the_logs(shared: Path, name: str) ->
     starts = np.cumsum([0, *(layer.units for layer in Probe(victim.model).layers)])
     checked = 0
     for (_, k, eps, _), rows in found.groupby(["measure", "k", "d", "repeat"]):
-        selected = np.full((10, 2 * k + 10), NOBODY)
+        selected = np.full((10, 2 * k + 10), NO_UNIT)
         for row in rows.itertuples():
             units = [starts[int(layer)] + int(unit) for layer, unit in (u.split(":") for u in row[7].split())]
             selected[row[2], : len(units)] = units

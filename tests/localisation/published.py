@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.artefacts import Examples
-from core.classifier import Classifier
-from core.component import Ref
-from core.run import Run
-from targets.models.saved import Saved
+from temper.core.artefacts import Examples
+from temper.core.classifier import Classifier
+from temper.core.component import Ref
+from temper.core.run import Run
+from temper.targets.models.saved import Saved
 from tests.targets.models.support import blank
 
 NETWORKS = ("8_20", *(pytest.param(name, marks=pytest.mark.long) for name in ("5_30", "6_25")))

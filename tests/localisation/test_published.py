@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from localisation.controls import LeastSuspicious
-from localisation.suspicious import DStar, Ochiai, Tarantula
+from temper.localisation.controls import LeastSuspicious
+from temper.localisation.suspiciousness import DStar, Ochiai, Tarantula
 from tests.localisation.published import NETWORKS, held_out, logs, network
-from tests.localisation.test_spectrum import COMMON, made
+from tests.localisation.test_hit_spectrum import COMMON, made
 
 pytestmark = pytest.mark.shared
 

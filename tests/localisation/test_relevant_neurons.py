@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.networks.relevance import unit_relevance
-from core.rankings import NOBODY
-from localisation.relevance_rules import AlphaBeta, Epsilon, Zero
-from localisation.relevant_neurons import RelevantNeurons
-from tests.localisation.test_spectrum import COMMON, examples, made, network
+from temper.artefacts.rankings import NO_UNIT
+from temper.localisation.relevance_rules import AlphaBeta, Epsilon, Zero
+from temper.localisation.relevant_neurons import RelevantNeurons
+from temper.nn.inspection.lrp import unit_relevance
+from tests.localisation.test_hit_spectrum import COMMON, examples, made, network
 
 
 @pytest.mark.parametrize("start", ["predicted", "true"])
@@ -26,7 +26,7 @@ def test_relevance_is_averaged_over_the_images_of_a_class(start: str, rule: Any)
         np.testing.assert_allclose(ranking.scores[label], mean, atol=1e-6)
         assert ranking.units_of(label).tolist() == np.argsort(-mean, kind="stable")[:3].tolist()
     assert np.isnan(ranking.scores[2]).all(), "the third class has no image"
-    assert ranking.selected[2].tolist() == [NOBODY] * 3
+    assert ranking.selected[2].tolist() == [NO_UNIT] * 3
     assert [layer.units for layer in ranking.layers] == [3, 4, 5]
     assert ranking.info == {
         "localiser": "relevant_neurons", "rule": rule.tag, "start": start, "images": [*np.bincount(data.y), 0]

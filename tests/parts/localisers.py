@@ -7,12 +7,12 @@ from typing import Annotated
 
 import numpy as np
 
-from core.artefacts import Examples
-from core.component import Ref
-from core.families import Localiser
-from core.networks.probe import UnitLayer
-from core.rankings import NOBODY, NeuronRanking
-from core.run import Run
+from temper.artefacts.rankings import NO_UNIT, NeuronRanking
+from temper.core.artefacts import Examples
+from temper.core.component import Ref
+from temper.core.families import Localiser
+from temper.core.run import Run
+from temper.nn.inspection.units import UnitLayer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,5 +37,5 @@ class Blame(Localiser):
         layers = (UnitLayer("conv", 3, 4, 4), UnitLayer("dense", 2, 1, 1))
         scores = np.tile(np.arange(5.0), (classes, 1))
         selected = np.arange(classes)[:, None] % 5
-        scores[-1], selected[-1] = np.nan, NOBODY
+        scores[-1], selected[-1] = np.nan, NO_UNIT
         return NeuronRanking(layers, scores, selected, np.zeros((classes, 5, 0), np.int64))

@@ -13,13 +13,14 @@ from typing import Annotated
 
 import numpy as np
 
-from core.artefacts import Artefact, DataInfo, Examples, Row
-from core.component import AtOnce, Component, File, Range, Ref
-from core.dataset import Dataset, Source
-from core.families import Evaluation, Generator
-from core.faults import TooLittleLearnt
-from core.run import Run
-from core.stage import Preparation
+from temper.core.artefacts import Artefact, Examples, Row
+from temper.core.component import AtOnce, Component, File, Range, Ref
+from temper.core.data_info import DataInfo
+from temper.core.dataset import Dataset, Source
+from temper.core.errors import TooLittleLearnt
+from temper.core.families import Evaluation, Generator
+from temper.core.run import Run
+from temper.core.stage import Preparation
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,11 +8,11 @@ from typing import Annotated
 
 import numpy as np
 
-from core.artefacts import Examples
-from core.component import Range, Ref
-from core.families import Generator
-from core.run import Run
-from core.stage import Stage
+from temper.core.artefacts import Examples
+from temper.core.component import Range, Ref
+from temper.core.families import Generator
+from temper.core.run import Run
+from temper.core.stage import Stage
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated
 
-from core import threads
-from core.artefacts import Examples, Row
-from core.component import Ref
-from core.families import Evaluation
-from core.run import Run
+from temper.core.artefacts import Examples, Row
+from temper.core.component import Ref
+from temper.core.families import Evaluation
+from temper.core.run import Run
+from temper.system import threads
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from core import backend
-from core.artefacts import Examples
-from core.checkpoint import Checkpoint
-from core.classifier import Classifier
-from core.component import Component, Ref
-from core.run import Run
+from temper.core.artefacts import Examples
+from temper.core.checkpoint import Checkpoint
+from temper.core.classifier import Classifier
+from temper.core.component import Component, Ref
+from temper.core.run import Run
+from temper.system import backend
 
 MODEL: Ref[Classifier] = Ref("v1")
 DATA: Ref[Examples] = Ref("data", part="train")

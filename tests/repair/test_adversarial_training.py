@@ -7,14 +7,14 @@ from typing import Annotated, Any
 import numpy as np
 import pytest
 
-from core import backend
-from core.artefacts import Examples
-from core.attack import Attack
-from core.classifier import Classifier
-from core.component import Component, Ref
-from core.faults import StageError
-from core.run import Run
-from repair.adversarial_training import AdversarialTraining
+from temper.core.artefacts import Examples
+from temper.core.attack import Attack
+from temper.core.classifier import Classifier
+from temper.core.component import Component, Ref
+from temper.core.errors import StageError
+from temper.core.run import Run
+from temper.repair.adversarial_training import AdversarialTraining
+from temper.system import backend
 
 RNG = np.random.default_rng(0)
 Y = np.repeat(np.arange(2), 32)

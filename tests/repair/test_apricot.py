@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core import backend
-from core.artefacts import Examples
-from core.checkpoint import Checkpoint
-from core.classifier import Classifier
-from core.component import Ref
-from core.faults import StageError
-from core.run import prepared
-from repair.apricot import Apricot, Fixing, adapt
-from repair.reduced import ReducedModels, ReducedTraining, answers, side_by_side
+from temper.core.artefacts import Examples
+from temper.core.checkpoint import Checkpoint
+from temper.core.classifier import Classifier
+from temper.core.component import Ref
+from temper.core.errors import StageError
+from temper.core.run import prepared
+from temper.repair.apricot import Apricot, Fixing, adapt
+from temper.repair.reduced import ReducedModels, ReducedTraining, answers, side_by_side
+from temper.system import backend
 from tests.conftest import stopped_again_and_again
 from tests.repair.support import DATA, MODEL, examples, run, small_model, weights
 

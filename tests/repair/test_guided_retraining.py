@@ -10,18 +10,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core import backend
-from core.artefacts import Examples
-from core.classifier import Classifier
-from core.component import Ref
-from core.faults import SpecError
-from core.networks import training
-from core.preparations.ordering import Order, Ordering
-from core.retrained import Retrained
-from core.run import Run, prepared
-from core.running.graph import Graph
-from evaluation.uncertainty import DeepGini
-from repair.guided_retraining import GuidedRetraining
+from temper.artefacts.retrained_classifier import Retrained
+from temper.core.artefacts import Examples
+from temper.core.classifier import Classifier
+from temper.core.component import Ref
+from temper.core.errors import SpecError
+from temper.core.run import Run, prepared
+from temper.engine.planning.task_graph import TaskGraph
+from temper.evaluation.scores.uncertainty import DeepGini
+from temper.nn.preparations.retraining_order import RetrainingOrder, RetrainingOrdering
+from temper.nn.training import training
+from temper.repair.guided_retraining import GuidedRetraining
+from temper.system import backend
 
 MODEL, DATA, FIRST, SECOND = Ref[Classifier]("m"), Ref[Examples]("d"), Ref[Examples]("f"), Ref[Examples]("s")
 
@@ -35,7 +35,7 @@ def examples(first: int, n: int) -> Examples:
 
 SETS = {DATA: examples(0, 10), FIRST: examples(10, 4), SECOND: examples(14, 6)}
 ROWS = np.random.default_rng(0).permutation(20)
-ORDER = Order(np.zeros(20), ROWS, ROWS[ROWS >= 10], {"unjudged": 0, "remarks": []})
+ORDER = RetrainingOrder(np.zeros(20), ROWS, ROWS[ROWS >= 10], {"unjudged": 0, "remarks": []})
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     return calls
 
 
-def made(original: Classifier, seed: int = 1, order: Order = ORDER, **fields: Any) -> Retrained:
+def made(original: Classifier, seed: int = 1, order: RetrainingOrder = ORDER, **fields: Any) -> Retrained:
     repair = GuidedRetraining(model=MODEL, data=DATA, examples=(FIRST, SECOND), order=DeepGini(), **fields)
     repair = repair.equivalent()  # type: ignore[assignment]
     known: dict[str, Any] = {str(ref): found for ref, found in SETS.items()} | {str(MODEL): original}
@@ -115,7 +115,7 @@ def test_the_original_is_left_as_it_is(original: Classifier) -> None:
 
 
 def test_what_the_order_could_not_judge_is_told(original: Classifier, seen: list[dict[str, Any]]) -> None:
-    order = Order(np.zeros(20), ROWS, ROWS[ROWS >= 10], {"unjudged": 3, "remarks": ["a remark"]})
+    order = RetrainingOrder(np.zeros(20), ROWS, ROWS[ROWS >= 10], {"unjudged": 3, "remarks": ["a remark"]})
     assert made(original, order=order, inputs=0.5).trained_on.note == "3 of 20 inputs have no score; a remark"
 
 
@@ -150,17 +150,17 @@ evaluate:
 """
 
 
-def test_orders_are_made_once_and_meet_in_one_training(graph: Callable[..., Graph]) -> None:
-    works = list(graph(EXPERIMENT).works.values())
-    trainings = [work for work in works if isinstance(work.component, GuidedRetraining)]
+def test_orders_are_made_once_and_meet_in_one_training(graph: Callable[..., TaskGraph]) -> None:
+    tasks = list(graph(EXPERIMENT).tasks.values())
+    trainings = [task for task in tasks if isinstance(task.component, GuidedRetraining)]
     # Two orders at two shares and two configurations, and once the whole of each configuration.
     assert len(trainings) == 2 * 2 * 2 + 2
-    assert all(work.component.order is None for work in trainings if work.component.inputs == 1)  # type: ignore[attr-defined]
-    assert sum(isinstance(work.component, Ordering) for work in works) == 2
-    assert sum(work.component.tag == "observation" for work in works) == 3
+    assert all(task.component.order is None for task in trainings if task.component.inputs == 1)  # type: ignore[attr-defined]
+    assert sum(isinstance(task.component, RetrainingOrdering) for task in tasks) == 2
+    assert sum(task.component.tag == "observation" for task in tasks) == 3
 
 
-def test_a_share_of_the_images_needs_an_order(graph: Callable[..., Graph]) -> None:
+def test_a_share_of_the_images_needs_an_order(graph: Callable[..., TaskGraph]) -> None:
     with pytest.raises(SpecError, match="say which images come first"):
         graph(EXPERIMENT.replace("order: {type: deepgini},", ""))
 

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core import backend
-from core.classifier import Classifier
-from core.component import Ref
-from core.faults import StageError
-from repair.pruning import Pruning, kernel_norms, most_needed, zeros_apart
+from temper.core.classifier import Classifier
+from temper.core.component import Ref
+from temper.core.errors import StageError
+from temper.repair.pruning import Pruning, kernel_norms, most_needed, zeros_apart
+from temper.system import backend
 from tests.repair.support import DATA, MODEL, examples, run, small_model, weights
 
 RNG = np.random.default_rng(0)

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core import backend
-from core.classifier import Classifier
-from core.component import Ref
-from core.faults import StageError
-from core.networks.probe import Probe
-from repair.quantisation import Quantisation, eighth, half, reach, rounded, with_rounded_activations
+from temper.core.classifier import Classifier
+from temper.core.component import Ref
+from temper.core.errors import StageError
+from temper.nn.inspection.units import Probe
+from temper.repair.quantisation import Quantisation, eighth, half, reach, rounded, with_rounded_activations
+from temper.system import backend
 from tests.repair.support import DATA, MODEL, examples, run, small_model, weights
 
 

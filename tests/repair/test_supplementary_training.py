@@ -5,16 +5,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.artefacts import Data, Examples
-from core.classifier import Classifier
-from core.component import Ref
-from core.faults import StageError
-from core.language.discovery import discover
-from core.language.spec import load
-from core.running.graph import Graph
-from core.storage.digest import Digests
-from repair.supplementary_training import SupplementaryTraining
-from targets.datasets.digits import Digits
+from temper.core.artefacts import Data, Examples
+from temper.core.classifier import Classifier
+from temper.core.component import Ref
+from temper.core.errors import StageError
+from temper.engine.language.discovery import discover
+from temper.engine.language.experiment_file import load
+from temper.engine.planning.task_graph import TaskGraph
+from temper.engine.storage.digests import Digests
+from temper.repair.supplementary_training import SupplementaryTraining
+from temper.targets.datasets.digits import Digits
 from tests.repair.support import MODEL, examples, run, small_model, weights
 
 HELD_OUT: Ref[Examples] = Ref("data", part="validation")
@@ -61,8 +61,8 @@ def test_the_two_versions_share_no_image_and_have_every_class_in_proportion(tmp_
         "evaluate: {m: {type: robustness_matrix, models: [v1, v2], examples: [digits], protocol: transfer}}\n",
         encoding="utf-8",
     )
-    graph = Graph(load(file, discover()), Digests(tmp_path / "digests.json"))
-    (v2,) = (work.component for work in graph.works.values() if work.stage == "v2")
+    graph = TaskGraph(load(file, discover()), Digests(tmp_path / "digests.json"))
+    (v2,) = (task.component for task in graph.tasks.values() if task.stage == "v2")
     assert isinstance(v2, SupplementaryTraining)
     assert v2.data == Ref("digits", part="validation")
 

@@ -11,12 +11,12 @@ import numpy as np
 from hypothesis import settings
 from numpy.typing import NDArray
 
-from core.adequacy.coverage import Coverage, Criterion
-from core.adequacy.material import Material
-from core.artefacts import Examples
-from core.classifier import Classifier
-from core.networks.activations import SOFTMAX, Activations
-from core.networks.probe import UnitLayer
+from temper.core.artefacts import Examples
+from temper.core.classifier import Classifier
+from temper.nn.adequacy.coverage import Coverage, Criterion
+from temper.nn.adequacy.reference_data import ReferenceData
+from temper.nn.inspection.activations import SOFTMAX, Activations
+from temper.nn.inspection.units import UnitLayer
 
 PATIENT = settings(deadline=None, max_examples=50)
 """For properties on a machine that others use, too."""
@@ -118,9 +118,9 @@ def _same(one: dict[str, Any], two: dict[str, Any]) -> bool:
     return one.keys() == two.keys() and all(np.array_equal(one[name], two[name]) for name in one)
 
 
-def material(seen: Activations) -> Material:
+def material(seen: Activations) -> ReferenceData:
     """Return activations as those of training images of which nothing else is known."""
-    return Material(cast("Classifier", None), cast("Examples", SimpleNamespace(info={})), seen, lambda ref: seen)
+    return ReferenceData(cast("Classifier", None), cast("Examples", SimpleNamespace(info={})), seen, lambda ref: seen)
 
 
 def covering(criterion: Criterion, seen: Activations) -> Coverage:

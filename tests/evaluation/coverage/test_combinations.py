@@ -7,18 +7,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core import backend
-from core.adequacy.material import Material
-from core.artefacts import Examples
-from core.classifier import Classifier
-from core.component import Ref
-from core.faults import StageError
-from core.networks.activations import Activations
-from core.networks.relevance import unit_relevance
-from core.preparations.observation import observe
-from evaluation.coverage import combinations, transfer
-from evaluation.coverage.idc import IDC
-from evaluation.coverage.knw import KNW
+from temper.core.artefacts import Examples
+from temper.core.classifier import Classifier
+from temper.core.component import Ref
+from temper.core.errors import StageError
+from temper.evaluation.coverage import combinations, transfer
+from temper.evaluation.coverage.idc import IDC
+from temper.evaluation.coverage.knw import KNW
+from temper.nn.adequacy.reference_data import ReferenceData
+from temper.nn.inspection.activations import Activations
+from temper.nn.inspection.lrp import unit_relevance
+from temper.nn.preparations.activation_readout import observe
+from temper.system import backend
 from tests.evaluation.coverage.support import activations, hit
 
 PROFILE = {
@@ -77,7 +77,7 @@ def test_clusters_as_published_leave_out_the_zeros_of_dense_layers() -> None:
 
 
 @pytest.mark.parametrize("criterion", [IDC, KNW])
-def test_criteria_take_published_clusters(criterion: Any, known: Material) -> None:
+def test_criteria_take_published_clusters(criterion: Any, known: ReferenceData) -> None:
     profile = criterion(centres="published").profile(known)
     centres = profile["centroids"]
     centres = centres[~np.isnan(centres)]
@@ -90,7 +90,7 @@ def test_criteria_take_published_clusters(criterion: Any, known: Material) -> No
 
 
 @pytest.fixture(scope="module")
-def known() -> Material:
+def known() -> ReferenceData:
     """A network with a convolution and two dense layers, and images labelled mostly as it sees them."""
     keras = backend.keras()
     backend.seed(1)
@@ -102,12 +102,12 @@ def known() -> Material:
     y = classifier.predict(x)
     y[::10] = (y[::10] + 1) % 3
     examples = Examples(x=x, y=y, index=np.arange(300))
-    return Material(
+    return ReferenceData(
         classifier, examples, observe(classifier, x), lambda ref: observe(classifier, x[:100] * np.float32(0.5))
     )
 
 
-def test_the_most_relevant_units_are_combined(known: Material) -> None:
+def test_the_most_relevant_units_are_combined(known: ReferenceData) -> None:
     right = known.activations.predicted == known.examples.y
     assert right.sum() == 270
     relevance = unit_relevance(known.classifier, known.examples.x[right]).sum(axis=0)[-7:]
@@ -119,7 +119,7 @@ def test_the_most_relevant_units_are_combined(known: Material) -> None:
     assert (both["columns"][:2] < 3).all()
 
 
-def test_more_important_units_have_more_combinations(known: Material) -> None:
+def test_more_important_units_have_more_combinations(known: ReferenceData) -> None:
     totals, shares = [], []
     for m in (2, 4, 6):
         coverage = IDC(m=m).coverage(IDC(m=m).profile(known), known.activations)
@@ -130,12 +130,12 @@ def test_more_important_units_have_more_combinations(known: Material) -> None:
     assert shares == sorted(shares, reverse=True)
 
 
-def test_idc_says_which_layers_it_knows(known: Material) -> None:
+def test_idc_says_which_layers_it_knows(known: ReferenceData) -> None:
     with pytest.raises(StageError, match=r"no hidden layer with weights is called 'twoo'.*two"):
         IDC(layers=("twoo",)).profile(known)
     nobody = Examples(x=known.examples.x, y=(known.activations.predicted + 1) % 3, index=known.examples.index)
     with pytest.raises(StageError, match="classified correctly"):
-        IDC().profile(Material(known.classifier, nobody, known.activations, known.observed))
+        IDC().profile(ReferenceData(known.classifier, nobody, known.activations, known.observed))
 
 
 def test_the_hellinger_distance_of_histograms() -> None:
@@ -176,11 +176,11 @@ def pair() -> tuple[Activations, Activations]:
 def test_units_that_transfer(fields: dict[str, Any], expected: list[int]) -> None:
     one, two = pair()
     blank: Any = None
-    profile = KNW(zero_shot=Ref("z"), **fields).profile(Material(blank, blank, one, lambda ref: two))
+    profile = KNW(zero_shot=Ref("z"), **fields).profile(ReferenceData(blank, blank, one, lambda ref: two))
     assert profile["columns"].tolist() == expected
 
 
-def test_without_another_domain_the_images_themselves_are_changed(known: Material) -> None:
+def test_without_another_domain_the_images_themselves_are_changed(known: ReferenceData) -> None:
     found = {}
     for transform in ("invert", "rotate"):
         criterion = KNW(transform=transform, max_units=3)
@@ -198,7 +198,7 @@ def test_nobody_transfers() -> None:
     one, two = pair()
     blank: Any = None
     with pytest.raises(StageError, match="min_inputs"):
-        KNW(zero_shot=Ref("z"), min_inputs=1000).profile(Material(blank, blank, one, lambda ref: two))
+        KNW(zero_shot=Ref("z"), min_inputs=1000).profile(ReferenceData(blank, blank, one, lambda ref: two))
 
 
 def one_map(first: Any, second: Any) -> Activations:
@@ -211,7 +211,7 @@ def test_a_position_may_be_the_unit_that_transfers() -> None:
     rng = np.random.default_rng(0)
     same, other = rng.random(100) + 1, np.where(np.arange(100) % 2, 1.0, 3.0)
     # The second position alone is alike in both domains; the mean of the map is not.
-    known = Material(blank, blank, one_map(same, other), lambda ref: one_map(same + 5, other[::-1]))
+    known = ReferenceData(blank, blank, one_map(same, other), lambda ref: one_map(same + 5, other[::-1]))
     fields: dict[str, Any] = {"zero_shot": Ref("z"), "layers": ("a",), "max_units": 1}
     criterion = KNW(unit="position", **fields)
     assert criterion.positions
@@ -234,15 +234,15 @@ def test_positions_as_published_are_known_by_being_the_most_active() -> None:
     overlap = np.sqrt(2 / 5 * 1 / 16) + np.sqrt(3 / 5 * 3 / 16)
     np.testing.assert_allclose(distances, [np.sqrt(1) / 2, np.sqrt(1 - overlap) / 4])
     criterion = KNW(zero_shot=Ref("z"), unit="position", distance="indexed", kind="gained", min_inputs=2, layers=("a",))
-    assert criterion.profile(Material(blank, blank, one, lambda ref: two))["columns"].tolist() == [1]
+    assert criterion.profile(ReferenceData(blank, blank, one, lambda ref: two))["columns"].tolist() == [1]
 
 
-def test_positions_of_a_network_are_observed_for_it(known: Material) -> None:
+def test_positions_of_a_network_are_observed_for_it(known: ReferenceData) -> None:
     criterion = KNW(unit="position", layers=("maps",), max_units=3)
     with pytest.raises(StageError, match="observe with positions"):
         criterion.profile(known)
     seen = observe(known.classifier, known.examples.x, positions=True)
-    profile = criterion.profile(Material(known.classifier, known.examples, seen, known.observed))
+    profile = criterion.profile(ReferenceData(known.classifier, known.examples, seen, known.observed))
     assert profile["columns"].max() >= 3, "one of 48 positions, not of 3 maps"
     coverage = criterion.coverage(profile, seen)
     coverage.update(seen)

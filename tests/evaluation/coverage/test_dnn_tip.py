@@ -10,11 +10,11 @@ import pytest
 from dnn_tip import neuron_coverage as theirs
 from dnn_tip.prioritizers import cam
 
-from core.adequacy.coverage import Criterion
-from evaluation.coverage.boundary import NBC, SNAC
-from evaluation.coverage.kmnc import KMNC
-from evaluation.coverage.nc import NC
-from evaluation.coverage.tknc import TKNC
+from temper.evaluation.coverage.boundary import NBC, SNAC
+from temper.evaluation.coverage.kmnc import KMNC
+from temper.evaluation.coverage.nc import NC
+from temper.evaluation.coverage.tknc import TKNC
+from temper.nn.adequacy.coverage import Criterion
 from tests.evaluation.coverage.support import activations, covering
 
 SIZES = [(40, (3,)), (25, (5, 8)), (60, (4, 1, 6))]

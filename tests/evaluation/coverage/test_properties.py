@@ -10,19 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.adequacy.coverage import Coverage, Criterion
-from core.artefacts import Examples
-from core.component import Ref
-from core.faults import StageError
-from core.networks.activations import Activations
-from evaluation.coverage.boundary import NBC, SNAC
-from evaluation.coverage.idc import IDC
-from evaluation.coverage.kmnc import KMNC
-from evaluation.coverage.knw import KNW
-from evaluation.coverage.nc import NC
-from evaluation.coverage.ssc import SSC
-from evaluation.coverage.surprise import DSC, LSC
-from evaluation.coverage.tknc import TKNC
+from temper.core.artefacts import Examples
+from temper.core.component import Ref
+from temper.core.errors import StageError
+from temper.evaluation.coverage.boundary import NBC, SNAC
+from temper.evaluation.coverage.idc import IDC
+from temper.evaluation.coverage.kmnc import KMNC
+from temper.evaluation.coverage.knw import KNW
+from temper.evaluation.coverage.nc import NC
+from temper.evaluation.coverage.ssc import SSC
+from temper.evaluation.coverage.surprise import DSC, LSC
+from temper.evaluation.coverage.tknc import TKNC
+from temper.nn.adequacy.coverage import Coverage, Criterion
+from temper.nn.inspection.activations import Activations
 from tests.evaluation.coverage.support import PATIENT, activations, covering, drawn, hold, material
 
 CRITERIA = [

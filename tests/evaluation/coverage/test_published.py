@@ -8,20 +8,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.adequacy.coverage import Coverage, Criterion
-from core.adequacy.material import Material
-from core.artefacts import Examples
-from core.component import Ref
-from core.preparations.observation import observe
-from core.run import Run
-from evaluation.coverage.boundary import NBC, SNAC
-from evaluation.coverage.idc import IDC
-from evaluation.coverage.kmnc import KMNC
-from evaluation.coverage.nc import NC
-from evaluation.coverage.ssc import SSC
-from evaluation.coverage.surprise import DSC, LSC
-from evaluation.coverage.tknc import TKNC
-from targets.models.saved import Saved
+from temper.core.artefacts import Examples
+from temper.core.component import Ref
+from temper.core.run import Run
+from temper.evaluation.coverage.boundary import NBC, SNAC
+from temper.evaluation.coverage.idc import IDC
+from temper.evaluation.coverage.kmnc import KMNC
+from temper.evaluation.coverage.nc import NC
+from temper.evaluation.coverage.ssc import SSC
+from temper.evaluation.coverage.surprise import DSC, LSC
+from temper.evaluation.coverage.tknc import TKNC
+from temper.nn.adequacy.coverage import Coverage, Criterion
+from temper.nn.adequacy.reference_data import ReferenceData
+from temper.nn.preparations.activation_readout import observe
+from temper.targets.models.saved import Saved
 from tests.targets.models.support import blank
 
 pytestmark = [pytest.mark.shared, pytest.mark.slow]
@@ -39,7 +39,7 @@ def images(shared: Path, part: str) -> Examples:
 
 
 @pytest.fixture(scope="module")
-def published(shared: Path) -> tuple[Material, Any]:
+def published(shared: Path) -> tuple[ReferenceData, Any]:
     """The network with its training images, and what it computes of the test images."""
     path = shared / "models" / "deepimportance" / "LeNet5.h5"
     target = Saved(dataset=Ref("mnist"), path=str(path), architecture=str(path.with_suffix(".json")))
@@ -47,10 +47,10 @@ def published(shared: Path) -> tuple[Material, Any]:
     classifier = target.produce(Run("lenet", 0, None, lambda ref: data, lambda ref: {}, lambda *_: None))
     train = images(shared, "train")
     seen = observe(classifier, train.x)
-    return Material(classifier, train, seen, lambda ref: seen), observe(classifier, images(shared, "test").x)
+    return ReferenceData(classifier, train, seen, lambda ref: seen), observe(classifier, images(shared, "test").x)
 
 
-def covered(criterion: Criterion, published: tuple[Material, Any]) -> Coverage:
+def covered(criterion: Criterion, published: tuple[ReferenceData, Any]) -> Coverage:
     material, tests = published
     coverage = criterion.coverage(criterion.profile(material), tests)
     coverage.update(tests)
@@ -69,21 +69,21 @@ def covered(criterion: Criterion, published: tuple[Material, Any]) -> Coverage:
     ids=lambda value: getattr(value, "tag", ""),
 )
 def test_the_published_values(
-    criterion: Criterion, percent: float, units: int, published: tuple[Material, Any]
+    criterion: Criterion, percent: float, units: int, published: tuple[ReferenceData, Any]
 ) -> None:
     coverage = covered(criterion, published)
     assert coverage.total == units
     assert 100 * coverage.value == pytest.approx(percent, abs=0.1)
 
 
-def test_sign_sign_cover_as_another_program_counts_it(published: tuple[Material, Any]) -> None:
+def test_sign_sign_cover_as_another_program_counts_it(published: tuple[ReferenceData, Any]) -> None:
     coverage = covered(SSC(), published)
     assert coverage.total == 13_228
     assert 100 * coverage.value == pytest.approx(11.9, abs=0.05)
 
 
 @pytest.mark.parametrize(("cls", "percent"), [(LSC, 13.8), (DSC, 54.9)])
-def test_the_published_surprise(cls: Any, percent: float, published: tuple[Material, Any]) -> None:
+def test_the_published_surprise(cls: Any, percent: float, published: tuple[ReferenceData, Any]) -> None:
     material, tests = published
     criterion = cls(lower=0, layers=("fc2",))
     profile = criterion.profile(material)
@@ -96,14 +96,14 @@ def test_the_published_surprise(cls: Any, percent: float, published: tuple[Mater
     assert 100 * covered / 1000 == pytest.approx(percent, abs=0.05)
 
 
-def test_more_important_units_are_covered_less(published: tuple[Material, Any]) -> None:
+def test_more_important_units_are_covered_less(published: tuple[ReferenceData, Any]) -> None:
     # 47.0 and 28.0 % are published, of clusters that are not stated; ours are 44.3 and 14.5 %.
     six, eight = (100 * covered(IDC(m=m), published).value for m in (6, 8))
     assert 40 < six < 50
     assert 10 < eight < 30
 
 
-def test_importance_with_clusters_as_published(published: tuple[Material, Any]) -> None:
+def test_importance_with_clusters_as_published(published: tuple[ReferenceData, Any]) -> None:
     # 84 % by another program with the same clusters; 0 is in no cluster of its own, so that there are few to cover.
     coverage = covered(IDC(m=6, layers=("fc2",), centres="published"), published)
     assert (coverage.covered, coverage.total) == (81, 96)

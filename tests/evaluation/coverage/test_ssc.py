@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.faults import StageError
-from core.networks.activations import Activations
-from evaluation.coverage import signs as module
-from evaluation.coverage.ssc import SSC
+from temper.core.errors import StageError
+from temper.evaluation.coverage import signs as module
+from temper.evaluation.coverage.ssc import SSC
+from temper.nn.inspection.activations import Activations
 from tests.evaluation.coverage.support import PATIENT, activations, covering, drawn, hit
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core.faults import StageError
-from core.networks.activations import Activations
-from evaluation.coverage.surprise import DSC, LSC
-from evaluation.surprise.lsa import LSA
+from temper.core.errors import StageError
+from temper.evaluation.coverage.surprise import DSC, LSC
+from temper.evaluation.surprise.lsa import LSA
+from temper.nn.inspection.activations import Activations
 from tests.evaluation.coverage.support import activations, covering, hit, material
 
 

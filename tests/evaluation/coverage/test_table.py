@@ -10,16 +10,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core.cli import DONE
-from core.component import Ref
-from core.preparations.observation import Observation
-from core.preparations.priorities import CoveragePriority
-from core.preparations.profile import Profile
-from core.running.graph import Graph
-from evaluation.coverage.kmnc import KMNC
-from evaluation.coverage.knw import KNW
-from evaluation.coverage.nc import NC
-from evaluation.coverage.table import CoverageTable
+from temper.core.component import Ref
+from temper.engine.command_line.main import DONE
+from temper.engine.planning.task_graph import TaskGraph
+from temper.evaluation.coverage.kmnc import KMNC
+from temper.evaluation.coverage.knw import KNW
+from temper.evaluation.coverage.nc import NC
+from temper.evaluation.coverage.table import CoverageTable
+from temper.nn.preparations.activation_readout import ActivationReadout
+from temper.nn.preparations.test_priority import CoveragePriority
+from temper.nn.preparations.training_profile import Profile
 from tests.evaluation.coverage.support import activations
 from tests.evaluation.test_evaluations import measured, ref
 
@@ -65,16 +65,16 @@ def test_positions_are_kept_for_the_criteria_that_look_at_them() -> None:
     table = CoverageTable(models=(Ref("m"),), examples=(ref("e"),), data=Ref("d", "train"), criteria=(whole, KMNC()))
     (found,) = table.expand()
     seen, of_whole, of_plain = found.preparations().values()
-    assert isinstance(seen, Observation)
+    assert isinstance(seen, ActivationReadout)
     assert seen.positions
     for profile, positions in ((of_whole, True), (of_plain, False)):
         (observed,) = profile.preparations().values()
-        assert isinstance(observed, Observation)
+        assert isinstance(observed, ActivationReadout)
         assert observed.positions is positions
     for criterion, positions in ((whole, True), (KMNC(), False)):
         order = CoveragePriority(model=Ref("m"), data=Ref("d", "train"), examples=Ref("e"), criterion=criterion)
         observed = order.preparations()["seen"]
-        assert isinstance(observed, Observation)
+        assert isinstance(observed, ActivationReadout)
         assert observed.positions is positions
 
 
@@ -103,8 +103,8 @@ evaluate:
 """
 
 
-def test_each_set_is_observed_once_and_bounds_are_learnt_once_a_model(graph: Callable[..., Graph]) -> None:
-    labels = [work.label for work in graph(EXPERIMENT).works.values() if work.stage == "adequacy"]
+def test_each_set_is_observed_once_and_bounds_are_learnt_once_a_model(graph: Callable[..., TaskGraph]) -> None:
+    labels = [task.label for task in graph(EXPERIMENT).tasks.values() if task.stage == "adequacy"]
     observed = [label for label in labels if "adequacy.seen" in label or "base" in label or "train" in label]
     assert len(observed) == len(set(observed))
     assert sum("kmnc" in label for label in labels) == 2

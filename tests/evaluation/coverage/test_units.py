@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.faults import StageError
-from core.networks.activations import SOFTMAX
-from evaluation.coverage.boundary import NBC, SNAC
-from evaluation.coverage.kmnc import KMNC
-from evaluation.coverage.nc import NC
-from evaluation.coverage.tknc import TKNC
+from temper.core.errors import StageError
+from temper.evaluation.coverage.boundary import NBC, SNAC
+from temper.evaluation.coverage.kmnc import KMNC
+from temper.evaluation.coverage.nc import NC
+from temper.evaluation.coverage.tknc import TKNC
+from temper.nn.inspection.activations import SOFTMAX
 from tests.evaluation.coverage.support import activations, covering, hit
 
 HIDDEN: dict[str, Any] = {"layers": ("a", "b")}

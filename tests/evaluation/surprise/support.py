@@ -9,10 +9,10 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from core.adequacy.material import Material
-from core.adequacy.score import NOT_LEARNT, Score, Scores
-from core.networks.activations import SOFTMAX, Activations
-from core.networks.probe import UnitLayer
+from temper.nn.adequacy.reference_data import ReferenceData
+from temper.nn.adequacy.score import NOT_LEARNT, Score, Scores
+from temper.nn.inspection.activations import SOFTMAX, Activations
+from temper.nn.inspection.units import UnitLayer
 
 
 def seen(traces: Any, predicted: Any, classes: int = 0, logits: Any = None) -> Activations:
@@ -33,10 +33,10 @@ def seen(traces: Any, predicted: Any, classes: int = 0, logits: Any = None) -> A
     return Activations(layers, whole, whole > 0, low, high, np.zeros((n, 4), np.int32), logits)
 
 
-def material(learnt: Activations) -> Material:
+def material(learnt: Activations) -> ReferenceData:
     """Return training material of which only the activations are looked at."""
     nothing = cast(Any, SimpleNamespace(info={}))
-    return Material(nothing, nothing, learnt, cast(Callable[..., Activations], None))
+    return ReferenceData(nothing, nothing, learnt, cast(Callable[..., Activations], None))
 
 
 def values(score: Score, train: Activations, test: Activations, own: NDArray[np.int64] | None = None) -> Scores:

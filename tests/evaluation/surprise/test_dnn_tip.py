@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from dnn_tip import surprise as theirs
 
-from evaluation.surprise.dsa import DSA
-from evaluation.surprise.lsa import LSA
-from evaluation.surprise.mdsa import MDSA
+from temper.evaluation.surprise.dsa import DSA
+from temper.evaluation.surprise.lsa import LSA
+from temper.evaluation.surprise.mdsa import MDSA
 from tests.evaluation.surprise.support import seen, values
 
 SIZES = pytest.mark.parametrize(("n", "d", "classes"), [(60, 2, 2), (90, 5, 3), (200, 8, 4)])

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from core.adequacy.score import NOT_LEARNT
-from core.faults import StageError
-from evaluation.surprise.dsa import DSA
-from evaluation.surprise.lsa import LSA
-from evaluation.surprise.mdsa import MDSA
+from temper.core.errors import StageError
+from temper.evaluation.surprise.dsa import DSA
+from temper.evaluation.surprise.lsa import LSA
+from temper.evaluation.surprise.mdsa import MDSA
+from temper.nn.adequacy.score import NOT_LEARNT
 from tests.evaluation.surprise.support import material, remarks, seen, values
 
 # On a line: class 0 at 0 and 1, class 1 at 4 and 10.

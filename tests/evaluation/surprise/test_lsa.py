@@ -9,12 +9,12 @@ import pytest
 from scipy.stats import gaussian_kde, multivariate_normal
 from sklearn.covariance import EmpiricalCovariance
 
-from core.adequacy.score import NOT_LEARNT
-from core.faults import StageError
-from evaluation.surprise import lsa, spreads
-from evaluation.surprise.lsa import LSA
-from evaluation.surprise.mdsa import MDSA
-from evaluation.surprise.spreads import SpreadScore
+from temper.core.errors import StageError
+from temper.evaluation.surprise import lsa, spreads
+from temper.evaluation.surprise.lsa import LSA
+from temper.evaluation.surprise.mdsa import MDSA
+from temper.evaluation.surprise.spreads import SpreadScore
+from temper.nn.adequacy.score import NOT_LEARNT
 from tests.evaluation.surprise.support import remarks, seen, values
 
 AS_PUBLISHED = LSA(mask="union", self_match="include", floor=0.0)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.spatial.distance import cdist
 
-from evaluation.surprise import neighbours
-from evaluation.surprise.neighbours import NOBODY, Neighbours
+from temper.evaluation.surprise import neighbours
+from temper.evaluation.surprise.neighbours import NOBODY, Neighbours
 
 
 def tried(queries: Any, points: Any, without: Any = None) -> tuple[Any, Any]:

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 from scipy.stats import gaussian_kde
 
-from core import backend
-from core.adequacy.material import Arrays, Material
-from core.adequacy.score import NOT_LEARNT, Score, Scores
-from core.classifier import Classifier
-from core.networks.activations import Activations
-from core.networks.rewire import to_logits
-from core.preparations.observation import observe
-from evaluation.surprise.dsa import DSA
-from evaluation.surprise.lsa import LSA
-from evaluation.surprise.mdsa import MDSA
-from evaluation.uncertainty import DeepGini, Entropy
+from temper.core.classifier import Classifier
+from temper.evaluation.scores.uncertainty import DeepGini, Entropy
+from temper.evaluation.surprise.dsa import DSA
+from temper.evaluation.surprise.lsa import LSA
+from temper.evaluation.surprise.mdsa import MDSA
+from temper.nn.adequacy.reference_data import Arrays, ReferenceData
+from temper.nn.adequacy.score import NOT_LEARNT, Score, Scores
+from temper.nn.editing.logits import to_logits
+from temper.nn.inspection.activations import Activations
+from temper.nn.preparations.activation_readout import observe
+from temper.system import backend
 from tests.evaluation.surprise.test_dsa import looped
 from tests.targets.models.support import shared
 
@@ -46,7 +46,7 @@ def seen() -> tuple[Activations, Activations, Any]:
 @cache
 def learnt(score: Score) -> Arrays:
     nothing = cast(Any, SimpleNamespace(info={}))
-    return score.fit(Material(nothing, nothing, seen()[0], nothing)) if score.learns else {}
+    return score.fit(ReferenceData(nothing, nothing, seen()[0], nothing)) if score.learns else {}
 
 
 def values(score: Score, inputs: Activations, own: Any = None) -> Scores:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from generators.augmenters.erasing import RandomErasing
+from temper.generators.augmenters.erasing import RandomErasing
 from tests.generators.benches import bench, seeds
 
 

@@ -11,16 +11,16 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from core.artefacts import Examples
-from core.augmenter import Bench
-from core.component import Ref
-from core.faults import StageError
-from core.run import Run
-from generators.augmenters.cutouts import Files, Objects, Shapes
-from generators.augmenters.occluders import ANY_CLASS, Cutouts, OccluderBank
-from generators.augmenters.occlusion import SyntheticOcclusion, _overlap
-from generators.masks.annotation import Annotation
-from generators.masks.otsu import Otsu
+from temper.core.artefacts import Examples
+from temper.core.augmenter import AugmenterContext
+from temper.core.component import Ref
+from temper.core.errors import StageError
+from temper.core.run import Run
+from temper.generators.augmenters.cutouts import Files, Objects, Shapes
+from temper.generators.augmenters.occluders import ANY_CLASS, Cutouts, OccluderBank
+from temper.generators.augmenters.occlusion import SyntheticOcclusion, _overlap
+from temper.generators.masks.annotation import Annotation
+from temper.generators.masks.otsu import Otsu
 from tests.generators.benches import bench, seeds
 
 N = 40
@@ -34,7 +34,7 @@ def squares(n: int = N, classes: int = 4) -> Examples:
     return Examples(x=x, y=y, index=np.arange(n))
 
 
-def at_work(augmenter: SyntheticOcclusion, train: Examples) -> Bench:
+def at_work(augmenter: SyntheticOcclusion, train: Examples) -> AugmenterContext:
     """A bench with the bank prepared."""
     ((name, preparation),) = augmenter.preparations(Ref("m"), Ref("d")).items()
     assert isinstance(preparation, OccluderBank)

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from core.artefacts import Examples
-from core.augmenter import Augmented, Augmenter, Bench, Seeds
-from core.classifier import Classifier
-from core.component import Ref
-from core.stage import Preparation
-from generators.augmenters.noise import AddedNoise
-from generators.augmenters.occlusion import SyntheticOcclusion
-from generators.augmenters.one_of import OneOf
+from temper.core.artefacts import Examples
+from temper.core.augmenter import Augmented, Augmenter, AugmenterContext, Seeds
+from temper.core.classifier import Classifier
+from temper.core.component import Ref
+from temper.core.stage import Preparation
+from temper.generators.augmenters.added_noise import AddedNoise
+from temper.generators.augmenters.occlusion import SyntheticOcclusion
+from temper.generators.augmenters.one_of import OneOf
 from tests.generators.benches import bench, seeds
 
 
@@ -28,7 +28,7 @@ class Paint(Augmenter):
     def preparations(self, model: Ref[Classifier], data: Ref[Examples]) -> Mapping[str, Preparation]:
         return {f"paint_{self.shade}": Any}  # type: ignore[dict-item]
 
-    def augment(self, seeds: Seeds, bench: Bench) -> Augmented:
+    def augment(self, seeds: Seeds, bench: AugmenterContext) -> Augmented:
         x, masks = seeds.x.copy(), np.zeros(seeds.x.shape[:3], bool)
         masks[:, :, self.column] = True
         x[masks] = self.shade / 10

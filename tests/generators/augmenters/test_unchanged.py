@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from generators.augmenters.unchanged import Unchanged
+from temper.generators.augmenters.unchanged import Unchanged
 from tests.generators.benches import seeds
-from tests.generators.fuzzing.test_fuzzer import grey
+from tests.generators.fuzzing.test_semantic_fuzzer import grey
 
 
 def test_the_seeds_come_back() -> None:

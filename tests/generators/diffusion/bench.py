@@ -8,12 +8,13 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from core.artefacts import DataInfo, Examples, Masks
-from core.augmenter import Bench, Mask, Seeds
-from core.component import Ref
-from core.run import Run
-from core.run import prepared as prepared_by
-from core.stage import Preparation
+from temper.core.artefacts import Examples, Masks
+from temper.core.augmenter import AugmenterContext, Mask, Seeds
+from temper.core.component import Ref
+from temper.core.data_info import DataInfo
+from temper.core.run import Run
+from temper.core.run import prepared as prepared_by
+from temper.core.stage import Preparation
 
 DATA: Any = Ref("data", part="train")
 MODEL: Any = Ref("model")
@@ -25,7 +26,7 @@ class Square(Mask):
 
     blind: Annotated[tuple[int, ...], "images in which nothing is found"] = ()
 
-    def masks(self, seeds: Seeds, bench: Bench) -> Masks:
+    def masks(self, seeds: Seeds, bench: AugmenterContext) -> Masks:
         _, height, width, _ = seeds.x.shape
         masks = np.zeros((len(seeds), height, width), np.bool_)
         masks[:, height // 2 :, width // 2 :] = True
@@ -50,11 +51,11 @@ def run(artefacts: Mapping[Ref[Any], Any], progress: Any = lambda done, total, u
     return Run("it", 3, None, artefacts.__getitem__, lambda ref: {}, progress)
 
 
-def bench(data: Examples, preparations: Mapping[str, Preparation] | None = None) -> Bench:
+def bench(data: Examples, preparations: Mapping[str, Preparation] | None = None) -> AugmenterContext:
     """Return a bench on which painters' preparations are made, equal ones once."""
-    works = dict(preparations or {})
-    artefacts = {work: work.produce(run({DATA: data})) for work in works.values()}
-    made = {prepared_by(name): artefacts[work] for name, work in works.items()}
+    tasks = dict(preparations or {})
+    artefacts = {work: work.produce(run({DATA: data})) for work in tasks.values()}
+    made = {prepared_by(name): artefacts[work] for name, work in tasks.items()}
     names = tuple("abcdefghij"[: int(data.y.max()) + 1])
     model: Any = None  # no painter looks at the model under test
-    return Bench(run(made), model, data, DataInfo(data.shape, names))
+    return AugmenterContext(run(made), model, data, DataInfo(data.shape, names))

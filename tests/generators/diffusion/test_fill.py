@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from generators.diffusion.fill import Fill, harmonic
-from generators.diffusion.painter import Holes
+from temper.generators.diffusion.fill import Fill, harmonic
+from temper.generators.diffusion.painter import Holes
 from tests.generators.diffusion.bench import Square, bench, examples, seeds
 
 

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.artefacts import Examples
-from core.augmenter import Bench, Seeds
-from core.cli import DONE
-from core.faults import StageError
-from generators.diffusion.ddpm import DDPM
-from generators.diffusion.fill import Fill
-from generators.diffusion.inpaint import Inpaint, targets
-from generators.diffusion.painter import Holes, Painted, Painter
-from generators.diffusion.sampling import Mode
+from temper.core.artefacts import Examples
+from temper.core.augmenter import AugmenterContext, Seeds
+from temper.core.errors import StageError
+from temper.engine.command_line.main import DONE
+from temper.generators.diffusion.ddpm import DDPM
+from temper.generators.diffusion.fill import Fill
+from temper.generators.diffusion.inpaint import Inpaint, targets
+from temper.generators.diffusion.painter import Holes, Painted, Painter
+from temper.generators.diffusion.sampling import Mode
 from tests.generators.diffusion.bench import DATA, MODEL, Square, bench, examples, seeds
 
 TINY: dict[str, Any] = {"size": 8, "channels": (8, 16), "train_steps": 5, "train_batch_size": 8, "steps": 4}
@@ -31,7 +31,7 @@ class Flat(Painter):
 
     objections: tuple[int, ...] = ()
 
-    def paint(self, holes: Holes, bench: Bench) -> Painted:
+    def paint(self, holes: Holes, bench: AugmenterContext) -> Painted:
         shades = np.broadcast_to((0.1 * holes.labels)[:, None, None, None], holes.seeds.x.shape)
         refused = {row: "asked to" for row, i in enumerate(holes.seeds.index) if i in self.objections}
         return Painted(shades.astype(np.float32), refused)
@@ -163,14 +163,14 @@ def data() -> Examples:
 
 
 @pytest.fixture(scope="module")
-def trained(data: Examples) -> Bench:
+def trained(data: Examples) -> AugmenterContext:
     painters = [DDPM(**TINY, mode=mode, batch_size=size) for mode in MODES for size in (3, 64)]
-    works = [painter.preparations(MODEL, DATA) for painter in painters]
-    return bench(data, {name: work for prepared in works for name, work in prepared.items()})
+    tasks = [painter.preparations(MODEL, DATA) for painter in painters]
+    return bench(data, {name: work for prepared in tasks for name, work in prepared.items()})
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_what_a_batch_has_beside_does_not_matter(mode: Mode, data: Examples, trained: Bench) -> None:
+def test_what_a_batch_has_beside_does_not_matter(mode: Mode, data: Examples, trained: AugmenterContext) -> None:
     chosen = seeds(data, slice(7))
     wide = Inpaint(backend=DDPM(**TINY, mode=mode), mask=Square(blind=(2,)))
     narrow = replace(wide, backend=DDPM(**TINY, mode=mode, batch_size=3))
@@ -187,7 +187,7 @@ def test_what_a_batch_has_beside_does_not_matter(mode: Mode, data: Examples, tra
     assert np.array_equal(wide.augment(chosen, trained).x, together.x)
 
 
-def test_seeds_variants_and_depths_have_numbers_of_their_own(data: Examples, trained: Bench) -> None:
+def test_seeds_variants_and_depths_have_numbers_of_their_own(data: Examples, trained: AugmenterContext) -> None:
     paint = Inpaint(backend=DDPM(**TINY), mask=Square(), label_policy="preserve")
     one = seeds(data, slice(1))
     others = [replace(one, entropy=(8,)), replace(one, variant=np.array([1])), replace(one, depth=np.array([1]))]
@@ -196,7 +196,7 @@ def test_seeds_variants_and_depths_have_numbers_of_their_own(data: Examples, tra
         assert not any(np.array_equal(first, second) for second in made[:i])
 
 
-def test_a_class_without_training_images_cannot_be_painted(data: Examples, trained: Bench) -> None:
+def test_a_class_without_training_images_cannot_be_painted(data: Examples, trained: AugmenterContext) -> None:
     chosen: Seeds = replace(seeds(data, slice(2)), y=np.array([1, 9]))
     place = replace(trained, info=replace(trained.info, class_names=tuple("abcdefghij")))
     paint = Inpaint(backend=DDPM(**TINY), mask=Square(), label_policy="preserve")

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from generators.diffusion.model_folder import ModelFolder
-from generators.diffusion.pipeline import Pipeline
+from temper.generators.diffusion.model_folder import ModelFolder
+from temper.generators.diffusion.pipeline import Pipeline
 
 PARTS = {"unet": ["diffusers", "UNet2DConditionModel"], "vae": ["diffusers", "AutoencoderKL"],
          "tokenizer": ["transformers", "CLIPTokenizer"], "safety_checker": [None, None]}  # fmt: skip

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core import backend
-from core.augmenter import Bench, Seeds
-from core.faults import StageError
-from generators.diffusion.inpaint import Inpaint
-from generators.diffusion.painter import Holes
-from generators.diffusion.pipeline import Pipeline
-from generators.diffusion.pretrained import PretrainedPipeline, _remedy
+from temper.core.augmenter import AugmenterContext, Seeds
+from temper.core.errors import StageError
+from temper.generators.diffusion.inpaint import Inpaint
+from temper.generators.diffusion.painter import Holes
+from temper.generators.diffusion.pipeline import Pipeline
+from temper.generators.diffusion.pretrained import PretrainedPipeline, _remedy
+from temper.system import backend
 from tests.generators.diffusion.bench import Square, bench, examples, seeds
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -98,7 +98,7 @@ def painter(folder: Path, **options: Any) -> Pipeline:
     return Pipeline(folder=str(folder), size=32, steps=3, **options)
 
 
-def place(shape: tuple[int, int, int] = (12, 10, 3)) -> tuple[Seeds, Bench]:
+def place(shape: tuple[int, int, int] = (12, 10, 3)) -> tuple[Seeds, AugmenterContext]:
     data = examples(20, shape)
     return seeds(data, slice(3)), bench(data)
 
@@ -135,7 +135,7 @@ def test_the_prompt_names_the_classes(folder: Path, monkeypatch: pytest.MonkeyPa
         asked.update(options)
         return model(**options)
 
-    monkeypatch.setattr("generators.diffusion.pipeline.PretrainedPipeline.pipeline", lambda self: note)
+    monkeypatch.setattr("temper.generators.diffusion.pipeline.PretrainedPipeline.pipeline", lambda self: note)
     mine = painter(
         folder, prompt="a {target}, no {source}", negative_prompt="blurred", strength=0.9, guidance_scale=3.0
     )
@@ -174,11 +174,13 @@ class Objecting:
 def test_what_fails_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen, there = place()
     paint = Inpaint(backend=painter(folder), mask=Square())
-    monkeypatch.setattr("generators.diffusion.pipeline.PretrainedPipeline.pipeline", lambda self: Objecting())
+    monkeypatch.setattr("temper.generators.diffusion.pipeline.PretrainedPipeline.pipeline", lambda self: Objecting())
     refused = paint.augment(chosen, there).refused
     assert refused == {1: "the safety checker objected", 2: "no numbers came out; use dtype: float32"}
     error = backend.torch().OutOfMemoryError("no room")
-    monkeypatch.setattr("generators.diffusion.pipeline.PretrainedPipeline.pipeline", lambda self: Objecting(error))
+    monkeypatch.setattr(
+        "temper.generators.diffusion.pipeline.PretrainedPipeline.pipeline", lambda self: Objecting(error)
+    )
     with pytest.raises(StageError, match="no GPU memory for 3 images of 32 x 32 pixels; lower batch_size or size"):
         paint.augment(chosen, there)
 
@@ -271,7 +273,7 @@ def test_no_field_takes_a_token() -> None:
 
 def test_grey_images_come_back_grey(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen, there = place((8, 8, 1))
-    monkeypatch.setattr("generators.diffusion.pipeline.PretrainedPipeline.pipeline", lambda self: Coloured())
+    monkeypatch.setattr("temper.generators.diffusion.pipeline.PretrainedPipeline.pipeline", lambda self: Coloured())
     made = painter(folder).paint(Holes(chosen, Square().masks(chosen, there), chosen.y), there).x
     assert made == pytest.approx(np.full((3, 8, 8, 1), 0.299 * 1 + 0.587 * 0.5), abs=1e-6)
     strange = Holes(replace(chosen, x=np.zeros((3, 8, 8, 2), np.float32)), Square().masks(chosen, there), chosen.y)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core import backend
-from generators.diffusion.network import kept_signal
-from generators.diffusion.sampling import Mode, Sampler, step
+from temper.generators.diffusion.denoiser import kept_signal
+from temper.generators.diffusion.sampling import Mode, Sampler, step
+from temper.system import backend
 
 torch = backend.torch()
 KEPT = kept_signal()

@@ -7,10 +7,10 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from core.adequacy.coverage import CellCoverage
-from core.networks.activations import Activations
-from core.networks.probe import UnitLayer
-from generators.fuzzing.guidance import Guidance, above
+from temper.generators.fuzzing.guidance import Guidance, above
+from temper.nn.adequacy.coverage import CellCoverage
+from temper.nn.inspection.activations import Activations
+from temper.nn.inspection.units import UnitLayer
 
 
 def seen(*values: float) -> Activations:

@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core import backend
-from core.class_generators import Batch, GeneratorLoss
-from core.component import Ref
-from core.faults import StageError
-from core.networks.gradients import value_and_gradient
-from core.networks.probe import UnitLayer
-from core.rankings import NeuronRanking, PixelRanking
-from core.run import Run
-from generators.losses.lrp import LRP
-from generators.losses.nce import NCE
-from generators.losses.suspiciousness import Suspiciousness
+from temper.artefacts.class_generators import Batch, GeneratorLoss
+from temper.artefacts.rankings import NeuronRanking, PixelRanking
+from temper.core.component import Ref
+from temper.core.errors import StageError
+from temper.core.run import Run
+from temper.generators.losses.lrp_loss import LRP
+from temper.generators.losses.nce_loss import NCE
+from temper.generators.losses.suspiciousness_loss import Suspiciousness
+from temper.nn.inspection.gradients import value_and_gradient
+from temper.nn.inspection.units import UnitLayer
+from temper.system import backend
 
 RANKING: Any = Ref("ranking")
 

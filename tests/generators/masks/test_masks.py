@@ -10,15 +10,15 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from core import backend
-from core.augmenter import Mask
-from core.classifier import Classifier
-from core.component import Part
-from core.faults import StageError
-from generators.masks.annotation import Annotation, MaskFiles
-from generators.masks.box import Box, Centre
-from generators.masks.otsu import Otsu
-from generators.masks.saliency import Saliency
+from temper.core.augmenter import Mask
+from temper.core.classifier import Classifier
+from temper.core.component import Part
+from temper.core.errors import StageError
+from temper.generators.masks.annotation import Annotation, MaskFiles
+from temper.generators.masks.box import Box, Centre
+from temper.generators.masks.otsu import Otsu
+from temper.generators.masks.saliency import Saliency
+from temper.system import backend
 from tests.generators.benches import bench, seeds
 
 RING = np.zeros((8, 8))

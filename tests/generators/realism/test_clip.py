@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.artefacts import DataInfo
-from core.augmenter import Augmented, Bench
-from core.faults import StageError
-from generators.realism.clip import CLIP
+from temper.core.augmenter import Augmented, AugmenterContext
+from temper.core.data_info import DataInfo
+from temper.core.errors import StageError
+from temper.generators.realism.clip import CLIP
 from tests.generators.benches import seeds
-from tests.generators.fuzzing.test_fuzzer import grey
+from tests.generators.fuzzing.test_semantic_fuzzer import grey
 
 NAMES = ("cat", "dog", "tram")
 
@@ -50,9 +50,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def bench(*names: str) -> Bench:
+def bench(*names: str) -> AugmenterContext:
     anything: Any = None
-    return Bench(anything, anything, grey(0.1), DataInfo((8, 8, 1), names))
+    return AugmenterContext(anything, anything, grey(0.1), DataInfo((8, 8, 1), names))
 
 
 def test_the_probabilities_of_all_labels_add_up_to_one(folder: Path) -> None:

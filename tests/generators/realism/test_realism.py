@@ -7,28 +7,29 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.artefacts import DataInfo, Examples
-from core.augmenter import Augmented, Bench
-from core.component import Ref
-from core.faults import StageError
-from core.preparations.observation import observe
-from core.run import Run
-from generators.realism.feature_distance import FeatureDistance, FeatureStatistics, distances
-from generators.realism.judge import Judge
-from generators.realism.ssim import SSIM
+from temper.core.artefacts import Examples
+from temper.core.augmenter import Augmented, AugmenterContext
+from temper.core.component import Ref
+from temper.core.data_info import DataInfo
+from temper.core.errors import StageError
+from temper.core.run import Run
+from temper.generators.realism.feature_distance import FeatureDistance, FeatureStatistics, distances
+from temper.generators.realism.judge import Judge
+from temper.generators.realism.ssim import SSIM
+from temper.nn.preparations.activation_readout import observe
 from tests.generators.benches import seeds
-from tests.generators.fuzzing.test_fuzzer import brightness, grey
+from tests.generators.fuzzing.test_semantic_fuzzer import brightness, grey
 
 JUDGE: Any = Ref("judge")
 DATA: Any = Ref("data", part="train")
 
 
-def bench(inputs: Any) -> Bench:
+def bench(inputs: Any) -> AugmenterContext:
     def load(ref: Ref[Any]) -> Any:
         return inputs[ref.prepared or ref.stage]
 
     run = Run("stage", 0, "test", load, lambda ref: {}, lambda done, total, unit: None)
-    return Bench(run, inputs["judge"], grey(0.1), DataInfo((8, 8, 1), ("0", "1")))
+    return AugmenterContext(run, inputs["judge"], grey(0.1), DataInfo((8, 8, 1), ("0", "1")))
 
 
 def test_ssim_of_flat_images_is_the_comparison_of_their_means() -> None:

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core import backend
-from core.artefacts import Examples, Images
-from core.checkpoint import Checkpoint
-from core.component import Ref
-from core.faults import StageError
-from core.run import Run
-from generators.regression import adversary
-from generators.regression.adversary import Plan
-from generators.regression.dcgan import DCGAN, Discriminator, DiscriminatorTraining
-from generators.regression.drfuzz import DRFuzz
+from temper.core.artefacts import Examples, Images
+from temper.core.checkpoint import Checkpoint
+from temper.core.component import Ref
+from temper.core.errors import StageError
+from temper.core.run import Run
+from temper.generators.regression import gan
+from temper.generators.regression.dcgan import DCGAN, Discriminator, DiscriminatorTraining
+from temper.generators.regression.drfuzz import DRFuzz
+from temper.generators.regression.gan import GANSettings
+from temper.system import backend
 from tests.conftest import stopped_again_and_again
 from tests.generators.regression.toys import DATA, MODEL, SIDE, TOGETHER, fuzz, images
 
@@ -27,7 +27,7 @@ REAL = np.arange(100, dtype=np.float32)
 
 
 def made(**logits: Any) -> Discriminator:
-    network = adversary.discriminator((SIDE, SIDE, 1), 2)
+    network = gan.discriminator((SIDE, SIDE, 1), 2)
     return Discriminator(network, {"real": REAL} | {name: np.float32(value) for name, value in logits.items()}, (), {})
 
 
@@ -91,7 +91,7 @@ def test_fuzzers_of_equal_settings_share_one_training() -> None:
 
 def test_corruptions_keep_what_they_say() -> None:
     x = squares(20)
-    spoilt = adversary.corruptions(x, np.random.default_rng(0))
+    spoilt = gan.corruptions(x, np.random.default_rng(0))
     assert set(spoilt) == {"noise", "shuffled pixels", "negatives"}
     assert np.array_equal(spoilt["negatives"], 1 - x)
     disorder = spoilt["shuffled pixels"]
@@ -103,7 +103,7 @@ def test_corruptions_keep_what_they_say() -> None:
 @pytest.mark.parametrize("shape", [(28, 28, 1), (32, 32, 3), (9, 13, 2)])
 def test_networks_fit_any_shape(shape: tuple[int, int, int]) -> None:
     keras = backend.keras()
-    network, generator = adversary.discriminator(shape, 4), adversary._generator(shape, 4)
+    network, generator = gan.discriminator(shape, 4), gan._generator(shape, 4)
     images_made = generator(keras.random.normal((2, 64)))
     assert images_made.shape == (2, *shape)
     assert network(images_made).shape == (2, 1)
@@ -114,8 +114,8 @@ def test_both_learn_in_one_step() -> None:
     keras = backend.keras()
     x = squares(64)
     backend.seed(0)
-    network = adversary.discriminator(x.shape[1:], 4)
-    pair = adversary._pair_class()(adversary._generator(x.shape[1:], 4), network, 0.0, 1)
+    network = gan.discriminator(x.shape[1:], 4)
+    pair = gan._pair_class()(gan._generator(x.shape[1:], 4), network, 0.0, 1)
     fake = keras.ops.convert_to_numpy(pair(x, training=True))
     levels = fake * 255
     assert np.abs(levels - np.rint(levels)).max() < 1e-4, "made images have the grey levels of files"
@@ -170,12 +170,12 @@ def test_too_few_images_are_refused() -> None:
 
 
 def test_a_training_that_is_stopped_again_and_again_comes_to_the_same(tmp_path: Path) -> None:
-    x, plan = squares(200, 8), Plan(2, 10, 64, 1e-3, 0.25)
+    x, plan = squares(200, 8), GANSettings(2, 10, 64, 1e-3, 0.25)
 
     def trained(checkpoint: Checkpoint | None) -> tuple[list[float], np.ndarray]:
         backend.seed(0)
-        network = adversary.discriminator(x.shape[1:], 2)
-        losses = adversary.train(network, x, plan, 1, lambda done, total, unit: None, checkpoint)
+        network = gan.discriminator(x.shape[1:], 2)
+        losses = gan.train(network, x, plan, 1, lambda done, total, unit: None, checkpoint)
         return losses, np.concatenate([weights.ravel() for weights in network.get_weights()])
 
     losses, expected = trained(None)

@@ -17,11 +17,11 @@ from zlib import crc32
 import numpy as np
 import pytest
 
-from generators.regression.drfuzz import DRFuzz, turns
-from generators.regression.fidelity import DistanceFidelity
-from generators.regression.operators import drfuzz
-from generators.regression.selection import kernel
-from generators.regression.versions import Versions
+from temper.generators.regression.drfuzz import DRFuzz, turns
+from temper.generators.regression.fidelity_gates import DistanceFidelity
+from temper.generators.regression.model_versions import Versions
+from temper.generators.regression.mutation_operators import drfuzz
+from temper.generators.regression.operator_selection import kernel
 from tests.conftest import ROOT
 from tests.generators.regression.toys import CLASSES, TOGETHER, content, fuzz, images, interrupted, versions
 

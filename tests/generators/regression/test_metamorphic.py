@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from generators.regression.metamorphic import Metamorphosis, Subjects
-from generators.regression.pixels import Pixels
+from temper.generators.regression.metamorphic import Metamorphosis, Subjects
+from temper.generators.regression.pixel_mutations import Pixels
 
 SIZE = 14 * 14
 

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from generators.regression import blur, geometry, pixels
-from generators.regression.pixels import Pixels
+from temper.generators.regression import blur, geometric_mutations, pixel_mutations
+from temper.generators.regression.pixel_mutations import Pixels
 
 SHAPES = [(28, 28, 1), (32, 32, 3), (12, 9, 1), (7, 16, 3)]
 Single = Callable[[Any], Any]
@@ -60,8 +60,8 @@ def test_bilateral_blur(shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("size", [(1, 2), (2, 1), (2, 2), (1, 3), (3, 1), (3, 3)])
 def test_erosion_and_dilation(size: tuple[int, int], shape: tuple[int, ...]) -> None:
     x, kernel = images(shape), np.ones(size, np.uint8)
-    np.testing.assert_array_equal(pixels.eroded(x, *size), each(lambda a: cv2.erode(a, kernel), x))
-    np.testing.assert_array_equal(pixels.dilated(x, *size), each(lambda a: cv2.dilate(a, kernel), x))
+    np.testing.assert_array_equal(pixel_mutations.eroded(x, *size), each(lambda a: cv2.erode(a, kernel), x))
+    np.testing.assert_array_equal(pixel_mutations.dilated(x, *size), each(lambda a: cv2.dilate(a, kernel), x))
 
 
 @shapes
@@ -78,13 +78,13 @@ def test_affine_mutations(shape: tuple[int, ...]) -> None:
 
     whole = np.ones(len(x), np.int64)
     for factor in (-0.6, -0.23, 0.1, 0.5):
-        near(geometry.sheared(x, whole * factor), warped([[1, -factor, 0], [0, 1, 0]]))
+        near(geometric_mutations.sheared(x, whole * factor), warped([[1, -factor, 0], [0, 1, 0]]))
     for degrees in (-50.0, -13.3, 5.0, 45.0):
         turn = cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 1)
-        near(geometry.rotated(x, whole * degrees), warped(turn))
+        near(geometric_mutations.rotated(x, whole * degrees), warped(turn))
     for right, down in ((-3, 2), (0, 0), (1, -2)):
         np.testing.assert_array_equal(
-            geometry.translated(x, whole * right, whole * down), warped([[1, 0, right], [0, 1, down]])
+            geometric_mutations.translated(x, whole * right, whole * down), warped([[1, 0, right], [0, 1, down]])
         )
 
 
@@ -106,14 +106,14 @@ def resized(image: Any, factor: float) -> Any:
 @pytest.mark.parametrize("factor", [0.7, 0.75, 0.83, 0.9, 0.97, 0.985, 0.99, 1.0, 1.01, 1.015, 1.03, 1.1, 1.2])
 def test_scaling(factor: float, shape: tuple[int, ...]) -> None:
     x = images(shape)
-    most, share = apart(geometry.scaled(x, np.full(len(x), factor)), each(lambda a: resized(a, factor), x))
+    most, share = apart(geometric_mutations.scaled(x, np.full(len(x), factor)), each(lambda a: resized(a, factor), x))
     assert (most <= 1, share < 0.001) == (True, True)
 
 
 def test_an_image_whose_rounded_size_is_its_own_is_copied_and_the_others_are_not() -> None:
     x = images((28, 28, 1))
     factors = np.array([1.017, 0.983, 1.019, 0.981, 1.0, 0.99, 1.2, 0.7])  # 28.5 is rounded to 28
-    copied = (geometry.scaled(x, factors) == x).all(axis=(1, 2, 3))
+    copied = (geometric_mutations.scaled(x, factors) == x).all(axis=(1, 2, 3))
     assert copied.tolist() == [True, True, False, False, True, True, False, False]
     flat = images((7, 16, 3))[:1]
-    assert not np.array_equal(geometry.scaled(flat, np.array([1.05])), flat), "17 columns, though 7 rows"
+    assert not np.array_equal(geometric_mutations.scaled(flat, np.array([1.05])), flat), "17 columns, though 7 rows"

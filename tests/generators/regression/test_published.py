@@ -8,22 +8,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.adequacy.material import Material
-from core.artefacts import Examples
-from core.classifier import Classifier
-from core.component import Ref
-from core.networks.rewire import to_logits
-from core.preparations.observation import observe
-from core.preparations.profile import Profile
-from core.regression_faults import RegressionFaults
-from core.run import Run
-from evaluation.coverage.kmnc import KMNC
-from generators.regression.deephunter import DeepHunter
-from generators.regression.diffchaser import DiffChaser
-from generators.regression.drfuzz import DRFuzz
-from generators.regression.fuzzer import RegressionFuzzer
-from generators.regression.random_fuzzer import RandomFuzzer
-from targets.models.model_file import ModelFile
+from temper.artefacts.regression_faults import RegressionFaults
+from temper.core.artefacts import Examples
+from temper.core.classifier import Classifier
+from temper.core.component import Ref
+from temper.core.run import Run
+from temper.evaluation.coverage.kmnc import KMNC
+from temper.generators.regression.deephunter import DeepHunter
+from temper.generators.regression.diffchaser import DiffChaser
+from temper.generators.regression.drfuzz import DRFuzz
+from temper.generators.regression.random_fuzzer import RandomFuzzer
+from temper.generators.regression.regression_fuzzer import RegressionFuzzer
+from temper.nn.adequacy.reference_data import ReferenceData
+from temper.nn.editing.logits import to_logits
+from temper.nn.preparations.activation_readout import observe
+from temper.nn.preparations.training_profile import Profile
+from temper.targets.models.model_file import ModelFile
 
 pytestmark = pytest.mark.shared
 
@@ -48,7 +48,7 @@ def fuzz(fuzzer: type[RegressionFuzzer], pair: str, shared: Path, mnist: Example
     inputs: dict[str, Any] = {"v1": v1, "v2": v2, "mnist": mnist}
     if fuzzer is DeepHunter:
         seen = observe(v2, mnist.x)
-        inputs["profile"] = Profile(KMNC().profile(Material(v2, mnist, seen, lambda ref: seen)))
+        inputs["profile"] = Profile(KMNC().profile(ReferenceData(v2, mnist, seen, lambda ref: seen)))
     run = Run(
         "fuzz", 1, "test", lambda ref: inputs[ref.prepared or ref.stage], lambda ref: {}, lambda done, total, unit: None
     )

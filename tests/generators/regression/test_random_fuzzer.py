@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from generators.regression.drfuzz import DRFuzz
-from generators.regression.random_fuzzer import RandomFuzzer
+from temper.generators.regression.drfuzz import DRFuzz
+from temper.generators.regression.random_fuzzer import RandomFuzzer
 from tests.generators.regression.toys import TOGETHER, content, fuzz, images, interrupted, versions
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from core.language.experiment import Experiment
-from core.report.spec import DirectionGrid, ImageGrid
-from core.running.graph import Graph
-from core.running.pictures import Pictures
-from core.running.sound import Sound
-from core.storage.digest import Digests
-from core.storage.store import Store
+from temper.core.report_spec import DirectionGrid, ImageGrid
+from temper.engine.language.experiment import Experiment
+from temper.engine.planning.task_graph import TaskGraph
+from temper.engine.results.example_pictures import ExamplePictures
+from temper.engine.results.intact_artefacts import IntactArtefacts
+from temper.engine.storage.digests import Digests
+from temper.engine.storage.store import Store
 from tests.conftest import ROOT
 
 EXPERIMENT = """
@@ -89,8 +89,8 @@ def test_the_questions_are_answered(
     assert value("beside", "published", examples="drfuzz", group="urf") == 8767
 
     store = Store(tmp_path / "outputs" / ".store")
-    grids = Pictures(
-        experiment(text), Graph(experiment(text), Digests(store.root / "digests.json")), Sound(store)
+    grids = ExamplePictures(
+        experiment(text), TaskGraph(experiment(text), Digests(store.root / "digests.json")), IntactArtefacts(store)
     ).examples()
     directions = {grid.name.partition(".")[0]: grid for grid in grids if isinstance(grid, DirectionGrid)}
     assert set(directions) == set(fuzzers)

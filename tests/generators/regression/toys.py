@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core import backend
-from core.artefacts import Examples
-from core.checkpoint import Checkpoint
-from core.classifier import Classifier
-from core.component import Ref
-from core.preparations.profile import Profile
-from core.regression_faults import RegressionFaults
-from core.run import Run
-from generators.regression.fuzzer import RegressionFuzzer, _start
-from generators.regression.ledger import Roots
-from generators.regression.versions import Versions
+from temper.artefacts.regression_faults import RegressionFaults
+from temper.core.artefacts import Examples
+from temper.core.checkpoint import Checkpoint
+from temper.core.classifier import Classifier
+from temper.core.component import Ref
+from temper.core.run import Run
+from temper.generators.regression.fault_accounting import Roots
+from temper.generators.regression.model_versions import Versions
+from temper.generators.regression.regression_fuzzer import RegressionFuzzer, _start
+from temper.nn.preparations.training_profile import Profile
+from temper.system import backend
 
 SIDE, CLASSES = 8, 4
 MODEL: Any = Ref("v2")

@@ -8,17 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core import backend
-from core.artefacts import Data, DataInfo, Examples, Images
-from core.classifier import Classifier
-from core.component import Ref
-from core.incremental import answers
-from core.run import Run
-from repair.continual.class_incremental import ClassIncremental
-from repair.continual.continual import Continual
-from repair.continual.stepwise import StepwiseRepair
-from repair.continual.task_incremental import TaskIncremental
-from targets.models.saved import Saved
+from temper.artefacts.incremental_classifier import answers
+from temper.core.artefacts import Data, Examples, Images
+from temper.core.classifier import Classifier
+from temper.core.component import Ref
+from temper.core.data_info import DataInfo
+from temper.core.run import Run
+from temper.repair.continual.class_groups import StepwiseRepair
+from temper.repair.continual.class_incremental import ClassIncremental
+from temper.repair.continual.continual import Continual
+from temper.repair.continual.task_incremental import TaskIncremental
+from temper.system import backend
+from temper.targets.models.saved import Saved
 
 pytestmark = pytest.mark.slow
 

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core import backend
-from core.checkpoint import Checkpoint
-from core.classifier import Classifier
-from core.component import Ref
-from core.incremental import Incremental
-from core.networks.training import steps_per_call
-from repair.continual.class_incremental import ClassIncremental
-from repair.continual.continual import Continual
-from repair.continual.family import ContinualRepair
-from repair.continual.regularisers import EWC, LwF
+from temper.artefacts.incremental_classifier import Incremental
+from temper.core.checkpoint import Checkpoint
+from temper.core.classifier import Classifier
+from temper.core.component import Ref
+from temper.nn.training.training import steps_per_call
+from temper.repair.continual.class_incremental import ClassIncremental
+from temper.repair.continual.continual import Continual
+from temper.repair.continual.continual_repair import ContinualRepair
+from temper.repair.continual.regularisers import EWC, LwF
+from temper.system import backend
 from tests.conftest import stopped_again_and_again
 from tests.repair.support import examples, run
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
 
-from core import backend
-from core.incremental import among, within
-from repair.continual.objective import BEFORE, LABELS, cross_entropy, divergence, objective, set_objective
-from repair.continual.regularisers import EWC, Distillation, LwF, Penalty
-from repair.continual.replay import Labelled
+from temper.artefacts.incremental_classifier import among, within
+from temper.repair.continual.objective import BEFORE, LABELS, cross_entropy, divergence, objective, set_objective
+from temper.repair.continual.regularisers import EWC, Distillation, LwF, Penalty
+from temper.repair.continual.replay import Labelled
+from temper.system import backend
 
 RNG = np.random.default_rng(0)
 Z, BEFORE_Z = RNG.normal(size=(2, 6, 5)).astype(np.float32) * 3

@@ -8,19 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core import backend
-from core.artefacts import Examples
-from core.classifier import Classifier
-from core.component import Ref
-from core.faults import SpecError, StageError
-from core.incremental import Incremental, answers
-from core.run import Origin, Run
-from core.running.graph import Graph
-from repair.continual.class_incremental import ClassIncremental
-from repair.continual.continual import Continual
-from repair.continual.family import ContinualRepair
-from repair.continual.regularisers import EWC, LwF
-from repair.continual.task_incremental import TaskIncremental
+from temper.artefacts.incremental_classifier import Incremental, answers
+from temper.core.artefacts import Examples
+from temper.core.classifier import Classifier
+from temper.core.component import Ref
+from temper.core.errors import SpecError, StageError
+from temper.core.run import DataOrigin, Run
+from temper.engine.planning.task_graph import TaskGraph
+from temper.repair.continual.class_incremental import ClassIncremental
+from temper.repair.continual.continual import Continual
+from temper.repair.continual.continual_repair import ContinualRepair
+from temper.repair.continual.regularisers import EWC, LwF
+from temper.repair.continual.task_incremental import TaskIncremental
+from temper.system import backend
 
 MODEL, DATA, CASES, MORE = Ref[Classifier]("m"), Ref[Examples]("d"), Ref[Examples]("c"), Ref[Examples]("e")
 RNG = np.random.default_rng(0)
@@ -226,7 +226,7 @@ def test_what_cannot_be_is_said(repair: ContinualRepair, message: str, model: Cl
     with pytest.raises(StageError, match=message):
         repair.produce(
             Run("it", 1, None, lambda ref: known[str(ref)], lambda _: {}, lambda *_: None,
-                origin=lambda ref: Origin(classes=("owl", "bat", "cat", "dog")))
+                origin=lambda ref: DataOrigin(classes=("owl", "bat", "cat", "dog")))
         )  # fmt: skip
 
 
@@ -279,9 +279,11 @@ evaluate:
 """
 
 
-def test_corner_cases_are_the_validation_part_and_the_original_the_training_part(graph: Callable[..., Graph]) -> None:
-    works = graph(EXPERIMENT).works
-    (repair,) = [work for work in works.values() if work.stage == "cl"]
+def test_corner_cases_are_the_validation_part_and_the_original_the_training_part(
+    graph: Callable[..., TaskGraph],
+) -> None:
+    tasks = graph(EXPERIMENT).tasks
+    (repair,) = [work for work in tasks.values() if work.stage == "cl"]
     assert {ref for ref in repair.inputs if not ref.startswith("mlp")} == {"noise.validation", "digits.train"}
 
 
@@ -289,6 +291,6 @@ def test_corner_cases_are_the_validation_part_and_the_original_the_training_part
     ("fields", "message"),
     [("freeze: first", "say how many layers do not learn"), ("freeze_layers: 2", "only freeze: first counts layers")],
 )
-def test_freezing_is_said_in_full(graph: Callable[..., Graph], fields: str, message: str) -> None:
+def test_freezing_is_said_in_full(graph: Callable[..., TaskGraph], fields: str, message: str) -> None:
     with pytest.raises(SpecError, match=message):
         graph(EXPERIMENT.replace("samples: 10}, ", "samples: 10}, " + fields + ", "))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from repair.continual.replay import Labelled, balanced, epoch
+from temper.repair.continual.replay import Labelled, balanced, epoch
 
 
 def test_the_memory_has_as_many_of_each_class() -> None:

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.artefacts import Data
-from core.dataset import Dataset
-from core.run import Run
+from temper.core.artefacts import Data
+from temper.core.dataset import Dataset
+from temper.core.run import Run
 
 
 def produced(dataset: Dataset) -> Data:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.faults import StageError
-from targets.datasets.camvid import REGIONS, CamVid
+from temper.core.errors import StageError
+from temper.targets.datasets.camvid import REGIONS, CamVid
 from tests.targets.datasets.support import produced, unpacked
 
 SIGN, CAR, VOID = REGIONS.index("sign"), REGIONS.index("car"), len(REGIONS)

@@ -15,10 +15,10 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 from pycocotools import mask as runs
 
-from core.faults import StageError
-from targets.datasets.coco import COCO
-from targets.datasets.coco_file import Object
-from targets.datasets.crops import Found
+from temper.core.errors import StageError
+from temper.targets.datasets.coco import COCO
+from temper.targets.datasets.coco_file import Object
+from temper.targets.datasets.crops import FoundObject
 from tests.targets.datasets.support import produced
 
 KINDS = [{"id": 17, "name": "cat"}, {"id": 18, "name": "dog"}, {"id": 3, "name": "car"}]
@@ -127,7 +127,7 @@ def test_all_three_kinds_of_segmentation_are_read(root: Path, row: int, number: 
 
 
 def lines(box: tuple[int, int, int, int], margin: float, size: tuple[int, int] = SIZE) -> list[int]:
-    rows, columns = Found(Path("x"), 0, box, size, lambda: np.zeros(size, bool)).square(margin)
+    rows, columns = FoundObject(Path("x"), 0, box, size, lambda: np.zeros(size, bool)).square(margin)
     return [rows[0], rows[-1] + 1, columns[0], columns[-1] + 1]
 
 
@@ -150,7 +150,7 @@ def test_beyond_the_photograph_the_edge_is_repeated_and_no_object_is(tmp_path: P
 
 def test_a_square_around_a_long_object_is_no_larger_than_an_image_may_be(tmp_path: Path) -> None:
     """A photograph of 100,000 x 600 pixels is small enough, and the square around it has 10,000,000,000 pixels."""
-    found = Found(Path("long.png"), 0, (0, 0, 100_000, 600), (600, 100_000), lambda: np.zeros(SIZE, bool))
+    found = FoundObject(Path("long.png"), 0, (0, 0, 100_000, 600), (600, 100_000), lambda: np.zeros(SIZE, bool))
     for name in ("train2017", "val2017"):
         lay_out(tmp_path, name, [annotation(1, 17, BOXES[1])])
     dataset = pets(tmp_path, margin=0)
@@ -277,7 +277,7 @@ def test_an_unsound_annotation_is_told_with_file_and_number(root: Path, change: 
 
 
 def test_the_plan_reads_no_large_annotations(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("targets.datasets.coco._READ_BY_THE_PLAN", 100)
+    monkeypatch.setattr("temper.targets.datasets.coco._READ_BY_THE_PLAN", 100)
     assert list(pets(changed(root, of_first(bbox=...))).check()) == []
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 from sklearn.datasets import load_digits
 
-from targets.datasets.digits import Digits
+from temper.targets.datasets.digits import Digits
 from tests.targets.datasets.support import produced
 
 

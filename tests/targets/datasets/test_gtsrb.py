@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.faults import StageError
-from targets.datasets.gtsrb import GTSRB
-from targets.datasets.place import FOLDER_VARIABLE
+from temper.core.errors import StageError
+from temper.targets.datasets.data_folder import FOLDER_VARIABLE
+from temper.targets.datasets.gtsrb import GTSRB
 from tests.targets.datasets.support import produced, unpacked
 
 TRACKS = {0: 4, 13: 3}

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.data.images import LUMA, Preparation
-from core.faults import StageError
-from targets.datasets.image_folder import ImageFolder
+from temper.core.errors import StageError
+from temper.nn.images.preprocessing import LUMA, Preprocessing
+from temper.targets.datasets.image_folder import ImageFolder
 from tests.targets.datasets.support import produced
 
 COUNTS = {("train", "cat"): 8, ("train", "dog"): 4, ("test", "cat"): 2, ("test", "dog"): 3}
@@ -57,8 +57,8 @@ def test_images_of_several_sizes_are_resized_each(root):
     odd = picture(99, 9, 4)
     Image.fromarray(odd).save(root / "train" / "dog" / "odd.png")
     data = produced(ImageFolder(root=str(root), resize=4))
-    np.testing.assert_array_equal(data.train.x[-1], Preparation(size=4).apply(odd[None])[0])
-    np.testing.assert_array_equal(data.train.x[0], Preparation(size=4).apply(picture(0)[None])[0])
+    np.testing.assert_array_equal(data.train.x[-1], Preprocessing(size=4).apply(odd[None])[0])
+    np.testing.assert_array_equal(data.train.x[0], Preprocessing(size=4).apply(picture(0)[None])[0])
 
 
 def test_grey_is_made_of_the_colours(root):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.data.images import Preparation
-from targets.datasets.intel import Intel
-from targets.datasets.place import FOLDER_VARIABLE
+from temper.nn.images.preprocessing import Preprocessing
+from temper.targets.datasets.data_folder import FOLDER_VARIABLE
+from temper.targets.datasets.intel import Intel
 from tests.targets.datasets.support import produced, unpacked
 
 
@@ -59,7 +59,7 @@ def test_the_environment_names_the_folder_of_all_data_sets(root, tmp_path, monke
 def test_images_are_prepared_one_by_one_as_opencv_does(root):
     Image.fromarray(picture(1, 7, 12)).save(path := root / "seg_test" / "street" / "1.png")
     data = produced(Intel(root=str(root), grey="luma", resize=6, opencv=True))
-    expected = Preparation(grey="luma", size=6, opencv=True).apply(np.asarray(Image.open(path))[None])
+    expected = Preprocessing(grey="luma", size=6, opencv=True).apply(np.asarray(Image.open(path))[None])
     np.testing.assert_array_equal(data.test.x[-1:], expected)
 
 

@@ -6,13 +6,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from core import backend
-from core.faults import StageError
-from targets.datasets.cifar10 import CIFAR10
-from targets.datasets.fashion_mnist import FashionMNIST
-from targets.datasets.keras_npz import KerasNpz
-from targets.datasets.mnist import MNIST
-from targets.datasets.place import FOLDER_VARIABLE
+from temper.core.errors import StageError
+from temper.system import backend
+from temper.targets.datasets.cifar10 import CIFAR10
+from temper.targets.datasets.data_folder import FOLDER_VARIABLE
+from temper.targets.datasets.fashion_mnist import FashionMNIST
+from temper.targets.datasets.keras_npz import KerasNpz
+from temper.targets.datasets.mnist import MNIST
 from tests.targets.datasets.support import arrays, produced, save
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -111,7 +111,7 @@ def test_a_file_in_another_layout_is_a_fault_and_stops_the_stage(tmp_path):
 def test_checking_reads_headers_without_a_framework(tmp_path):
     save(tmp_path / "mnist.npz", arrays())
     program = (
-        "import sys; from targets.datasets.mnist import MNIST\n"
+        "import sys; from temper.targets.datasets.mnist import MNIST\n"
         f"dataset = MNIST(root={str(tmp_path)!r}); assert not list(dataset.check()); dataset.info()\n"
         "sys.exit(sorted({'keras', 'tensorflow', 'torch', 'jax', 'sklearn', 'PIL'} & sys.modules.keys()) or 0)"
     )

@@ -5,13 +5,13 @@ import zipfile
 import numpy as np
 import pytest
 
-from core.artefacts import Data
-from core.component import PARTS
-from core.data.images import Preparation
-from core.data.pixels import pixel_fault
-from core.faults import StageError
-from targets.datasets.labels import MAX_CLASSES, label_fault
-from targets.datasets.npz import Npz
+from temper.core.artefacts import Data
+from temper.core.component import PARTS
+from temper.core.errors import StageError
+from temper.nn.images.pixel_range import pixel_fault
+from temper.nn.images.preprocessing import Preprocessing
+from temper.targets.datasets.labels import MAX_CLASSES, label_fault
+from temper.targets.datasets.npz import Npz
 from tests.targets.datasets.support import a_run, arrays, produced, save
 
 
@@ -111,7 +111,7 @@ def test_there_are_as_many_to_choose_from_as_were_drawn(make):
 def test_opencv_prepares_bytes(make):
     contents = arrays(**COLOUR)
     data = produced(make(contents, grey="luma_bgr", resize=4, opencv=True))
-    expected = Preparation(grey="luma_bgr", size=4, opencv=True).apply(contents["x_test"])
+    expected = Preprocessing(grey="luma_bgr", size=4, opencv=True).apply(contents["x_test"])
     np.testing.assert_array_equal(data.test.x, expected)
     np.testing.assert_array_equal(np.rint(expected * 255) / np.float32(255), expected)
 
@@ -240,7 +240,7 @@ def test_an_array_that_is_there_twice_is_a_fault(make, tmp_path):
 
 
 def test_pixels_that_are_not_looked_at_before_stop_the_stage(make, monkeypatch):
-    monkeypatch.setattr("targets.datasets.archive._LOOKED_AT", 10 * 36 * 4)
+    monkeypatch.setattr("temper.targets.datasets.archive._LOOKED_AT", 10 * 36 * 4)
     late = pixels(100, 0, 1)
     late[50:] *= 255
     dataset = make(altered(x_train=late))

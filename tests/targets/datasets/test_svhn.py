@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from core.faults import StageError
-from targets.datasets.place import FOLDER_VARIABLE
-from targets.datasets.svhn import SVHN
+from temper.core.errors import StageError
+from temper.targets.datasets.data_folder import FOLDER_VARIABLE
+from temper.targets.datasets.svhn import SVHN
 from tests.targets.datasets.support import produced
 
 SIZES = {"train": 40, "test": 20}

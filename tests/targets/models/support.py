@@ -11,10 +11,11 @@ import h5py
 import numpy as np
 import pytest
 
-from core import backend
-from core.artefacts import Data, DataInfo, Examples
-from core.component import Ref
-from core.run import Run
+from temper.core.artefacts import Data, Examples
+from temper.core.component import Ref
+from temper.core.data_info import DataInfo
+from temper.core.run import Run
+from temper.system import backend
 
 SHARED = Path(__file__).resolve().parents[4] / "shared"
 DATASET: Ref[Data] = Ref("data")

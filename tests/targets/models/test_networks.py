@@ -5,18 +5,24 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core import backend
-from core.artefacts import DataInfo
-from core.classifier import Classifier
-from targets.models.alexnet import AlexNet
-from targets.models.allconvnet import AllConvNet
-from targets.models.convnet import ConvNet
-from targets.models.dense import Dense
-from targets.models.guided import GuidedCIFAR10, GuidedFashionMNIST, GuidedGTSRB, GuidedIntel, GuidedMNIST
-from targets.models.leafnet import LeafNet
-from targets.models.lenet import LeNet1, LeNet4, LeNet5
-from targets.models.resnet import ResNet18
-from targets.models.vgg import VGG16, VGG19
+from temper.core.classifier import Classifier
+from temper.core.data_info import DataInfo
+from temper.system import backend
+from temper.targets.models.alexnet import AlexNet
+from temper.targets.models.allconvnet import AllConvNet
+from temper.targets.models.convnet import ConvNet
+from temper.targets.models.dense import Dense
+from temper.targets.models.guided_retraining_networks import (
+    GuidedCIFAR10,
+    GuidedFashionMNIST,
+    GuidedGTSRB,
+    GuidedIntel,
+    GuidedMNIST,
+)
+from temper.targets.models.leafnet import LeafNet
+from temper.targets.models.lenet import LeNet1, LeNet4, LeNet5
+from temper.targets.models.resnet import ResNet18
+from temper.targets.models.vgg import VGG16, VGG19
 from tests.targets.models.support import DATASET, data, examples, run
 
 MNIST = DataInfo((28, 28, 1), tuple("0123456789"))

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from targets.datasets.cifar10 import CIFAR10
-from targets.datasets.intel import Intel
-from targets.models.convnet import ConvNet
-from targets.models.dense import Dense
-from targets.models.guided import Guided, GuidedCIFAR10, GuidedFashionMNIST, GuidedIntel
-from targets.models.lenet import LeNet5
-from targets.models.saved import Saved
-from targets.models.trained import TrainedTarget
+from temper.targets.datasets.cifar10 import CIFAR10
+from temper.targets.datasets.intel import Intel
+from temper.targets.models.convnet import ConvNet
+from temper.targets.models.dense import Dense
+from temper.targets.models.guided_retraining_networks import Guided, GuidedCIFAR10, GuidedFashionMNIST, GuidedIntel
+from temper.targets.models.lenet import LeNet5
+from temper.targets.models.saved import Saved
+from temper.targets.models.trained import TrainedTarget
 from tests.targets.datasets.support import produced, unpacked
 from tests.targets.models.support import DATASET, blank, examples, run, shared
 

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core import backend
-from core.artefacts import Data, DataInfo
-from core.classifier import Classifier
-from core.faults import StageError
-from targets.models.saved import Saved
+from temper.core.artefacts import Data
+from temper.core.classifier import Classifier
+from temper.core.data_info import DataInfo
+from temper.core.errors import StageError
+from temper.system import backend
+from temper.targets.models.saved import Saved
 from tests.targets.models.support import DATASET, blank, examples, given, run, write_legacy
 from tests.targets.models.support import data as data_of
 
@@ -278,8 +279,8 @@ def test_an_archive_has_its_own_architecture(tmp_path: Path) -> None:
 def test_checking_a_file_imports_no_framework(tmp_path: Path) -> None:
     network((6, 6, 3)).save(path := tmp_path / "model.keras")
     script = (
-        "import sys; from core.artefacts import Data, DataInfo; from core.component import Ref; "
-        "from targets.models.saved import Saved; "
+        "import sys; from temper.core.artefacts import Data, DataInfo; from temper.core.component import Ref; "
+        "from temper.targets.models.saved import Saved; "
         f"s = Saved(dataset=Ref('d'), path={str(path)!r}); "
         "assert not list(s.check()) and not list(s.fits(DataInfo((6, 6, 3), tuple('abcde')))); "
         "assert not {'keras', 'tensorflow', 'torch', 'jax'} & set(sys.modules)"

@@ -1,0 +1,68 @@
+"""The denoiser: a small U-Net of diffusers that knows the picture around the hole and the class that is wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from temper.generators.diffusion.inpainting_canvas import Canvas
+from temper.system import backend
+
+NOISE_STEPS = 1000
+"""Steps in which an image becomes noise."""
+GROUP = 8
+"""Channels come in multiples of it: it divides them into groups for normalisation and into heads for attention."""
+
+
+class Shipped(NamedTuple):
+    """Settings that were found to do for images of a size."""
+
+    channels: tuple[int, ...]
+    attention: bool
+    train_steps: int
+
+
+SHIPPED = {16: Shipped((32, 64), False, 1500), 28: Shipped((16, 32, 32), False, 2000)}
+"""Settings by the longest side in pixels that they are for."""
+LARGER = Shipped((32, 64, 128), True, 20_000)
+"""Settings of what is larger: hours without a GPU."""
+
+
+def shipped(longest: int) -> Shipped:
+    """Return the settings for images whose longest side has so many pixels."""
+    return next((settings for side, settings in SHIPPED.items() if longest <= side), LARGER)
+
+
+def build(canvas: Canvas, channels: Sequence[int], attention: bool, classes: int, seed: int) -> Any:
+    """Return a UNet2DModel with fresh weights from [x_t, x0 * (1 - M), M] to the noise in x_t.
+
+    Labels are 0 to ``classes`` - 1; the one after them means that none is told. ``attention`` is that of the blocks at the
+    lowest resolution; the middle block has it in any case.
+    """
+    torch = backend.torch()
+    from diffusers import UNet2DModel
+
+    colours, plain = canvas.shape[2], len(channels) - 1
+    torch.manual_seed(seed)
+    return UNet2DModel(
+        sample_size=(canvas.rows, canvas.columns),
+        in_channels=2 * colours + 1,
+        out_channels=colours,
+        layers_per_block=1,
+        block_out_channels=tuple(channels),
+        down_block_types=("DownBlock2D",) * plain + ("AttnDownBlock2D" if attention else "DownBlock2D",),
+        up_block_types=("AttnUpBlock2D" if attention else "UpBlock2D",) + ("UpBlock2D",) * plain,
+        norm_num_groups=GROUP,
+        attention_head_dim=GROUP,
+        num_class_embeds=classes + 1,
+    )
+
+
+def kept_signal() -> Any:
+    """Return how much of an image's variance is left after each step of noise, a tensor (``NOISE_STEPS``,).
+
+    Source: Nichol and Dhariwal (2021), Improved Denoising Diffusion Probabilistic Models, eq. 17.
+    """
+    from diffusers import DDPMScheduler
+
+    return DDPMScheduler(NOISE_STEPS, beta_schedule="squaredcos_cap_v2").alphas_cumprod

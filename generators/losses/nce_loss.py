@@ -1,0 +1,38 @@
+"""The loss that raises the target's cross-entropy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from temper.artefacts.class_generators import Batch, GeneratorLoss
+from temper.core.component import Range
+from temper.nn.inspection.compiled_programs import Tensor
+from temper.nn.inspection.gradients import margin
+from temper.system import backend
+
+
+@dataclass(frozen=True, kw_only=True)
+class NCE(GeneratorLoss):
+    """Negative cross-entropy: stays near the image and makes the target wrong.
+
+    L = mean((g - x)^2) - CE(target(g), y), where g is what the network makes of x; with a ``custom_loss_constant`` A,
+    L = A * mean((g - x)^2) - (1 - A) * CE. It has no lower bound: the cross-entropy soon outweighs the distance, and only
+    the cut to eps bounds the perturbation. ``clip_in_loss`` lets the loss see that cut.
+
+    Source: DeepCustom, loss NCE, whose constant is in its configuration but not in its formula.
+    """
+
+    tag = "nce"
+
+    custom_loss_constant: Annotated[
+        float | None, "weight of the distance against the cross-entropy; null: both weigh 1", Range(ge=0, le=1)
+    ] = None
+
+    def value(self, batch: Batch) -> Tensor:
+        ops = backend.keras().ops
+        distance = ops.mean(ops.square(batch.made - batch.x))
+        cross_entropy = ops.mean(ops.softplus(margin(batch.look(batch.made), batch.y)))
+        if self.custom_loss_constant is None:
+            return distance - cross_entropy
+        return self.custom_loss_constant * distance - (1 - self.custom_loss_constant) * cross_entropy

@@ -1,0 +1,109 @@
+"""Fidelity gates: which mutants still look enough like the image they come from."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from temper.core.augmenter import WithPreparations
+from temper.core.component import Range
+from temper.core.run import Run
+from temper.generators.regression.pixel_mutations import Pixels, Values
+from temper.generators.structural_similarity import Window, similarity
+
+_WINDOW = Window(7)
+ALPHA, BETA = 0.02, 0.2
+"""DeepHunter's share of entries that may differ by anything, and change that any number of them may have."""
+Levels = NDArray[np.int64]
+
+
+class Gate(ABC):
+    """A fidelity gate at work.
+
+    ``network`` is a Keras model from images in [0, 1] to one number each, (n, 1), computed along with both versions; ``None`` where
+    the gate needs none.
+    """
+
+    network: Any = None
+
+    @abstractmethod
+    def keeps(self, x: Pixels, roots: Pixels, scores: Values, root_scores: Values) -> NDArray[np.bool_]:
+        """Return which mutants are faithful, bool (n,); scores (n,) are the network's, 0 where there is none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fidelity(WithPreparations):
+    """A gate that compares a mutant with the seed at the root of its line, however often it was mutated since."""
+
+    @abstractmethod
+    def gate(self, run: Run) -> Gate:
+        """Return the gate at work."""
+
+
+class _Own(Gate):
+    """The gate of a fidelity that needs nothing else."""
+
+    def gate(self, run: Run) -> Gate:
+        """Return itself."""
+        return self
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnyFidelity(_Own, Fidelity):
+    """Every mutant is faithful enough.
+
+    Source: the variant of DRFuzz without fidelity.
+    """
+
+    tag = "none"
+
+    def keeps(self, x: Pixels, roots: Pixels, scores: Values, root_scores: Values) -> NDArray[np.bool_]:
+        return np.ones(len(x), np.bool_)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StructuralFidelity(_Own, Fidelity):
+    """Structural similarity to the seed, the mean over windows of 7 x 7, all pixels alike.
+
+    Source: DRFuzz, fidelity mode ``ssim``; Wang, Bovik, Sheikh and Simoncelli (2004), Image Quality Assessment: From Error
+    Visibility to Structural Similarity.
+    Differs: a mutant that fails is not tried again with another operator.
+    """
+
+    tag = "ssim_to_seed"
+
+    min: Annotated[float, "least similarity, 1 for equal images", Range(ge=-1, le=1)] = 0.99
+
+    def keeps(self, x: Pixels, roots: Pixels, scores: Values, root_scores: Values) -> NDArray[np.bool_]:
+        return similarity(x, roots, _WINDOW, 255.0) >= self.min
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistanceFidelity(_Own, Fidelity):
+    """Few entries differ from the seed's, or none by much: L0 < alpha * entries or L-inf < beta.
+
+    Source: Xie et al. (2019), DeepHunter: A Coverage-Guided Fuzz Testing Framework for Deep Neural Networks, eq. 2.
+    """
+
+    tag = "l0linf"
+
+    alpha: Annotated[float, "share of an image's entries that may differ by anything", Range(ge=0, le=1)] = ALPHA
+    beta: Annotated[float, "change that any number of entries may have, in pixel values", Range(ge=0, le=1)] = BETA
+
+    def keeps(self, x: Pixels, roots: Pixels, scores: Values, root_scores: Values) -> NDArray[np.bool_]:
+        return within(*apart(x, roots), x[0].size, self.alpha, self.beta)
+
+
+def apart(x: Pixels, roots: Pixels) -> tuple[Levels, Levels]:
+    """Return how many entries differ between images, and by how many levels the farthest, int64 (n,) each."""
+    difference = np.maximum(x, roots) - np.minimum(x, roots)
+    return np.count_nonzero(difference, axis=(1, 2, 3)), difference.max(axis=(1, 2, 3), initial=0).astype(np.int64)
+
+
+def within(changed: Levels, levels: Levels, entries: int, alpha: float, beta: float) -> NDArray[np.bool_]:
+    """Return where L0 < alpha * entries or L-inf < beta * 255, bool (n,)."""
+    return np.asarray((changed < alpha * entries) | (levels < beta * 255))

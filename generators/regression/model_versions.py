@@ -1,0 +1,120 @@
+"""The two versions of a model, asked in one compiled call, and what their answers make of a mutant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from temper.core.classifier import Classifier
+from temper.core.errors import StageError
+from temper.generators.regression.pixel_mutations import Pixels, Values
+from temper.nn.inspection import compiled_programs
+from temper.nn.inspection.compiled_programs import Call, Tensor
+from temper.nn.inspection.finite_check import check_answers
+from temper.system import backend
+
+_AT_ONCE = 2560
+
+UNFAITHFUL, BOTH_FAIL, FAULT, FIXED, CANDIDATE, HALF_WEAKENED, WEAKENED = range(7)
+"""What a mutant is: from ``CANDIDATE`` on it may be mutated again."""
+_WEAKENED, _HALF = 0.30, 0.15
+Classes = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """The class probabilities of both versions, float32 (n, classes), and the numbers of a third network, (n,)."""
+
+    p1: Values
+    p2: Values
+    scores: Values
+
+    def __len__(self) -> int:
+        return len(self.p1)
+
+    def take(self, rows: NDArray[Any]) -> Answers:
+        """Return those for some images."""
+        return Answers(self.p1[rows], self.p2[rows], self.scores[rows])
+
+
+class Versions:
+    """The reference (v1), the model under test (v2) and, where a fidelity gate has one, its network: one program.
+
+    ``calls`` is how many batches it was given.
+
+    Raises:
+        StageError: the versions take other images or know other classes.
+    """
+
+    def __init__(self, reference: Classifier, model: Classifier, network: Any | None = None) -> None:
+        for what, old, new in (
+            ("images of shape", reference.input_shape, model.input_shape),
+            ("classes:", reference.num_classes, model.num_classes),
+        ):
+            if old != new:
+                raise StageError(
+                    f"reference: expected a model for {what} {new} like the one under test, received {old}"
+                )
+        keras = backend.keras()
+        inputs = keras.Input(model.input_shape)
+        parts = [reference.model, model.model] + ([] if network is None else [network])
+        # Layers keep their variables in models of other names, and a model may hold no two of one name.
+        named = [keras.Model(part.inputs[0], part.outputs[0], name=f"version_{i}") for i, part in enumerate(parts)]
+        self._model = keras.Model(inputs, [part(inputs) for part in named])
+        self.calls = 0
+
+    def ask(self, x: Pixels) -> Answers:
+        """Return the answers for images (n, h, w, c)."""
+        starts = range(0, max(len(x), 1), _AT_ONCE)
+        self.calls += len(starts)
+        return Answers(*map(np.concatenate, zip(*(self._batch(x[s : s + _AT_ONCE]) for s in starts), strict=True)))
+
+    def _batch(self, x: Pixels) -> tuple[Values, Values, Values]:
+        outputs = compiled_programs.run(self._model, _probabilities, [unit(x)], batch_size=_AT_ONCE)
+        for version, answers in zip(("old", "new"), outputs, strict=False):
+            check_answers(answers, f"the {version} version's probabilities")
+        score = outputs[2][:, 0] if len(outputs) == 3 else np.zeros(len(x), np.float32)
+        return outputs[0], outputs[1], score
+
+
+def unit(x: Pixels) -> Values:
+    """Return pixels as float32 in [0, 1], exactly as a reader of the artefact gets them."""
+    return np.divide(x, np.float32(255), dtype=np.float32)
+
+
+def _probabilities(call: Call, x: Tensor) -> tuple[Tensor, ...]:
+    softmax = backend.keras().ops.softmax
+    one, two, *score = call(x)
+    return softmax(one), softmax(two), *score
+
+
+def classify(answers: Answers, y: Classes, parent_drop: Values) -> NDArray[np.int8]:
+    """Return what each mutant is, int8 (n,).
+
+    With d the old version's probability of its own label less the new one's for that label: weakened if both are right and
+    d > 0.30, half so if d > 0.15. Fixed is what only the new version gets right, or what both do while d fell by more than
+    0.15 below ``parent_drop`` and below (or, from below 0, away from) 0.
+
+    Source: DRFuzz, its released code.
+    """
+    c1, c2 = answers.p1.argmax(axis=1), answers.p2.argmax(axis=1)
+    d = drop(answers, c1)
+    old, new = c1 == y, c2 == y
+    fell = (parent_drop - d > _HALF) & (((parent_drop > 0) & (d < 0)) | ((parent_drop < 0) & (d < parent_drop)))
+    kinds = [
+        (~old & ~new, BOTH_FAIL),
+        (old & ~new, FAULT),
+        (~old & new | fell, FIXED),
+        (d > _WEAKENED, WEAKENED),
+        (d > _HALF, HALF_WEAKENED),
+    ]
+    return np.select([where for where, _ in kinds], [kind for _, kind in kinds], CANDIDATE).astype(np.int8)
+
+
+def drop(answers: Answers, labels: Classes) -> Values:
+    """Return by how much the new version's probability of labels (n,) is below the old one's."""
+    rows = np.arange(len(labels))
+    return np.asarray(answers.p1[rows, labels] - answers.p2[rows, labels])

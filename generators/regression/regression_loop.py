@@ -1,0 +1,148 @@
+"""The loop of every regression fuzzer: make a round of mutants, ask both versions, count, learn, until the budget is spent."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from temper.core.checkpoint import part_of, restore_stream, stream_state
+from temper.core.run import Run
+from temper.generators.regression.fault_accounting import FaultAccounting, JudgedMutants, Mutants, Roots
+from temper.generators.regression.fidelity_gates import Gate
+from temper.generators.regression.model_versions import UNFAITHFUL, Versions, classify
+from temper.generators.regression.mutation_queue import Rows
+
+_POINTS = 100
+"""Points of the curve, evenly spread over the budget of mutants."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What ends a campaign: mutants, calls of the models, seconds; ``None`` means no limit."""
+
+    mutants: int
+    model_calls: int | None = None
+    seconds: float | None = None
+
+    def spent(self, model_calls: int, seconds: float) -> bool:
+        """Return whether the calls or the seconds are used up."""
+        return (self.model_calls is not None and model_calls >= self.model_calls) or (
+            self.seconds is not None and seconds >= self.seconds
+        )
+
+
+class Strategy(ABC):
+    """What tells one regression fuzzer from another: which mutants it makes, and what it learns from them."""
+
+    @abstractmethod
+    def propose(self, most: int, rng: np.random.Generator) -> Mutants | None:
+        """Return the next round, at most ``most`` mutants; ``None`` where nothing is left to mutate or too little to spend."""
+
+    @abstractmethod
+    def learn(self, mutants: Mutants, judged: JudgedMutants, found: NDArray[np.bool_]) -> None:
+        """Take in what became of a round; ``found`` are the wrong labels seen of each root, this round's among them."""
+
+    @abstractmethod
+    def trace(self, entries: Rows) -> NDArray[np.int8]:
+        """Return the operators that made entries, int8 (n, most), -1 after the last."""
+
+    @property
+    @abstractmethod
+    def waiting(self) -> int:
+        """How many images may be mutated next."""
+
+    @abstractmethod
+    def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """Return what ``restore`` needs: arrays and plain JSON values."""
+
+    @abstractmethod
+    def restore(self, arrays: Mapping[str, NDArray[Any]], plain: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+
+
+@dataclass(kw_only=True)
+class RegressionLoop:
+    """A regression fuzzer at work. ``exhausted`` says that it ended because nothing was left to mutate."""
+
+    run: Run
+    budget: Budget
+    versions: Versions
+    gate: Gate
+    roots: Roots
+    strategy: Strategy
+    ledger: FaultAccounting
+    exhausted: bool = False
+    _before: float = 0.0
+    _resumed: int = 0
+    _started: float = field(default_factory=time.monotonic)
+
+    def fuzz(self) -> None:
+        """Work until the budget is spent, from where an interrupted campaign stopped; save the state as time goes by."""
+        rng = self.run.rng("fuzzing")
+        self._resume(rng)
+        while not self.budget.spent(self.versions.calls, self.seconds):
+            mutants = self.strategy.propose(self.budget.mutants - self.ledger.mutants, rng)
+            if mutants is None:
+                self.exhausted = not self.strategy.waiting
+                break
+            judged = self._judge(mutants)
+            self.ledger.count(mutants, judged)
+            self.strategy.learn(mutants, judged, self.ledger.found)
+            self._tell(len(mutants))
+            if self.run.checkpoint.due:
+                self._save(rng)
+        self._snapshot()
+
+    @property
+    def seconds(self) -> float:
+        """How long the campaign has worked, before an interruption too."""
+        return self._before + time.monotonic() - self._started
+
+    def _judge(self, mutants: Mutants) -> JudgedMutants:
+        answers, roots = self.versions.ask(mutants.x), self.roots
+        kept = self.gate.keeps(mutants.x, roots.x[mutants.source], answers.scores, roots.answers.scores[mutants.source])
+        kind = classify(answers, roots.y[mutants.source], mutants.drop)
+        kind[~(kept & mutants.changed)] = UNFAITHFUL
+        return JudgedMutants(kind, answers)
+
+    def _tell(self, made: int) -> None:
+        self.run.images += made
+        ledger, step = self.ledger, max(1, self.budget.mutants // _POINTS)
+        if ledger.mutants // step > (ledger.mutants - made) // step:
+            self._snapshot()
+        rate = (ledger.mutants - self._resumed) / max(time.monotonic() - self._started, 1e-9)
+        found = f"mutants, {ledger.rfi} regression faults, {ledger.urf} distinct, {rate:,.0f} mutants/s"
+        self.run.progress(ledger.mutants, self.budget.mutants, found)
+
+    def _snapshot(self) -> None:
+        if not self.ledger.curve or self.ledger.curve[-1].mutants < self.ledger.mutants:
+            self.ledger.snapshot(self.versions.calls, self.seconds, self.strategy.waiting)
+
+    def _save(self, rng: np.random.Generator) -> None:
+        arrays: dict[str, NDArray[Any]] = {}
+        plain: dict[str, Any] = {
+            "rng": stream_state(rng),
+            "calls": self.versions.calls,
+            "seconds": self.seconds,
+        }
+        for name, part in (("ledger", self.ledger), ("strategy", self.strategy)):
+            own, plain[name] = part.state()
+            arrays |= {f"{name}.{key}": array for key, array in own.items()}
+        self.run.checkpoint.save(arrays, plain)
+
+    def _resume(self, rng: np.random.Generator) -> None:
+        saved = self.run.checkpoint.load()
+        if saved is None:
+            return
+        arrays, plain = saved
+        restore_stream(rng, plain["rng"])
+        self.versions.calls, self._before = plain["calls"], plain["seconds"]
+        for name, part in (("ledger", self.ledger), ("strategy", self.strategy)):
+            part.restore(part_of(arrays, name), plain[name])
+        self._resumed = self.ledger.mutants

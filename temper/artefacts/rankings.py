@@ -1,0 +1,127 @@
+"""What localisation finds: which neurons and which pixels are to blame, class by class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from temper.core.artefacts import Artefact, read_json, write_json
+from temper.core.errors import StageError
+from temper.nn.inspection.units import UnitLayer
+
+Scores = NDArray[np.float64]
+Indices = NDArray[np.int64]
+NO_UNIT = -1
+"""Fills up the selection of a class that has fewer units than others."""
+
+
+@dataclass(frozen=True, eq=False)
+class NeuronRanking(Artefact):
+    """The units (neurons, feature maps) of the hidden layers that are blamed for each class.
+
+    ``scores`` is float64 (classes, units), units counted through ``layers`` in order, nan in the row of a class that
+    cannot be localised; ``selected`` int64 (classes, most selected), the blamed units in falling order of blame, filled
+    up with ``NO_UNIT``; ``spectrum`` int64 (classes, units, 4), how many images had the unit active and failed,
+    inactive and failed, active and passed, inactive and passed, or (classes, units, 0) where none was taken;
+    ``info`` is metadata in plain JSON values.
+
+    Raises:
+        ValueError: the arrays do not fit each other.
+    """
+
+    kind: ClassVar[str] = "neuron_ranking"
+
+    layers: tuple[UnitLayer, ...]
+    scores: Scores
+    selected: Indices
+    spectrum: Indices
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        units = sum(layer.units for layer in self.layers)
+        classes = len(self.scores)
+        if self.scores.shape != (classes, units) or self.spectrum.shape[:2] != (classes, units):
+            raise ValueError(
+                f"neuron ranking: expected scores and spectrum for {units} units of {classes} classes, "
+                f"received {self.scores.shape} and {self.spectrum.shape}"
+            )
+        if self.selected.ndim != 2 or len(self.selected) != classes or (self.selected >= units).any():
+            raise ValueError(f"neuron ranking: expected units below {units} for {classes} classes as the selection")
+
+    def first(self, top: int | None) -> NeuronRanking:
+        """Return the ranking with only the first ``top`` of the blamed units of each class; all if ``None``.
+
+        Raises:
+            StageError: units were selected, but not so many for any class.
+        """
+        most = self.selected.shape[1]
+        if top is None or not most:
+            return self
+        if top > most:
+            raise StageError(
+                f"expected at least {top} units blamed for a class, received {most}; raise the localiser's `top`"
+            )
+        return replace(self, selected=self.selected[:, :top])
+
+    def units_of(self, label: int) -> Indices:
+        """Return the units blamed for a class, counted through all layers, int64 (k,); empty if none is."""
+        row = self.selected[label]
+        units: Indices = row[row != NO_UNIT]
+        return units
+
+    def places_of(self, label: int) -> Iterator[tuple[int, int]]:
+        """Yield the units blamed for a class as (position of the layer, position in the layer)."""
+        starts = np.cumsum([0, *(layer.units for layer in self.layers)])
+        for unit in self.units_of(label).tolist():
+            layer = int(np.searchsorted(starts, unit, side="right")) - 1
+            yield layer, int(unit - starts[layer])
+
+    def save(self, folder: Path) -> None:
+        for name in ("scores", "selected", "spectrum"):
+            np.save(folder / f"{name}.npy", getattr(self, name))
+        write_json(folder / "ranking.json", {"layers": [asdict(layer) for layer in self.layers], "info": self.info})
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        raw = read_json(folder / "ranking.json")
+        arrays = {name: np.load(folder / f"{name}.npy") for name in ("scores", "selected", "spectrum")}
+        return cls(layers=tuple(UnitLayer(**layer) for layer in raw["layers"]), info=raw["info"], **arrays)
+
+
+@dataclass(frozen=True, eq=False)
+class PixelRanking(Artefact):
+    """How relevant each pixel is to each class.
+
+    ``relevance`` is float64 (classes, height, width, channels), signed, the mean over images of the class; nan where
+    a class had no image. ``info`` is metadata in plain JSON values.
+
+    Raises:
+        ValueError: the array has another number of axes.
+    """
+
+    kind: ClassVar[str] = "pixel_ranking"
+
+    relevance: Scores
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.relevance.ndim != 4:
+            raise ValueError(f"pixel ranking: expected (classes, h, w, c), received {self.relevance.shape}")
+
+    def pixels_of(self, label: int, top: int) -> Indices:
+        """Return the ``top`` most relevant pixels of a class, flat indices in (h, w, c), the most relevant first."""
+        order: Indices = np.argsort(-self.relevance[label].ravel(), kind="stable")[:top]
+        return order
+
+    def save(self, folder: Path) -> None:
+        np.save(folder / "relevance.npy", self.relevance)
+        write_json(folder / "info.json", self.info)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        return cls(np.load(folder / "relevance.npy"), read_json(folder / "info.json"))

@@ -1,0 +1,246 @@
+"""Workers as jobs of a batch system: Slurm, PBS, LSF, SGE."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import uuid
+from abc import abstractmethod
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+import psutil
+
+from temper.clusters import dask_without_http
+from temper.core.cluster import JOB, LOG, Cluster, FailedJob, WorkerEnv
+from temper.core.component import Range
+
+_WORD = r"[^\s'\"`\\$;&|<>()#]+"
+_WALLTIME = r"(?:(\d+)-)?(\d{1,4}):([0-5]\d):([0-5]\d)"
+MEMORY = r"(\d+(?:\.\d+)?)([KMGT])i?B"
+
+_ARRAY_JOB = """\
+#!/usr/bin/env bash
+{header}
+{array}
+
+{prologue}
+cd {folder}
+# A warning is passed on, so that the stage in hand keeps what it has done; a shard that has something left runs again.
+{command} --shard "{shard}" &
+shard=$!
+trap 'kill -TERM $shard 2>/dev/null' TERM USR1 USR2 XCPU
+wait $shard; code=$?
+while kill -0 $shard 2>/dev/null; do wait $shard; code=$?; done
+[ $code -ne 130 ] || {again}
+exit $code
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobQueue(Cluster):
+    """One job for each worker, submitted while there is work for it and ended when there is none.
+
+    ``queue_class`` is the class of dask-jobqueue for the batch system, ``submit`` the program that submits jobs, ``id`` the variable
+    with a job's name for itself. ``alone`` are directives of a job that is no array; ``array`` is the directive that makes an array of jobs, ``index`` the variable that counts them from 1, ``again`` the shell command with which
+    one that was interrupted asks to be run again.
+    """
+
+    queue_class: ClassVar[str]
+    submit: ClassVar[str]
+    id: ClassVar[str]
+    alone: ClassVar[tuple[str, ...]] = ()
+    array: ClassVar[str]
+    index: ClassVar[str]
+    again: ClassVar[str]
+
+    # Without a figure Dask takes a stage for half a second's work, and asks for one worker only.
+    settings: ClassVar = {"distributed.scheduler.unknown-task-duration": "1h"}
+
+    memory: Annotated[str, "memory of a worker: 16GB"]
+    walltime: Annotated[str, "longest life of a worker, as HH:MM:SS; a stage may take longer if it keeps checkpoints"]
+    cores: Annotated[
+        int, "processors of a worker; a stage computes on `threads` of the experiment file", Range(ge=1)
+    ] = 1
+    gpus: Annotated[int, "GPUs of a worker", Range(ge=0)] = 0
+    account: Annotated[str | None, "account or project that is charged"] = None
+    interface: Annotated[str | None, "network interface by which workers reach the runner: ib0"] = None
+    setup: Annotated[tuple[str, ...], "shell lines before a worker starts: module load cuda"] = ()
+    options: Annotated[tuple[str, ...], "further options of the batch system, as they stand in a job script"] = ()
+    tls: Annotated[bool, "encrypt, and let nobody else in: without it whoever reaches the port runs code"] = True
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        if not self.seconds:
+            yield "walltime", f"expected HH:MM:SS or D-HH:MM:SS, received '{self.walltime}'"
+        found = re.fullmatch(MEMORY, self.memory)
+        if not found or not float(found[1]):
+            yield "memory", f"expected a number and a unit (KB, MB, GB, TB) such as 16GB, received '{self.memory}'"
+        for field in fields(self):
+            value = getattr(self, field.name)
+            for text in value if isinstance(value, tuple) else ():
+                # A job script has one directive to a line, and a line that is none is run.
+                if not text.isprintable():
+                    yield field.name, f"expected one line of printable characters, received {text!r}"
+            # Of a name that is several words the batch system would take the others for options, and the shell for commands.
+            if isinstance(value, str) and not (value.isprintable() and re.fullmatch(_WORD, value)):
+                yield field.name, f"expected one word without quotes, as `options` may have, received {value!r}"
+
+    @property
+    def processors(self) -> int:
+        return self.cores
+
+    def unavailable(self) -> str:
+        if shutil.which(self.submit) is None:
+            return f"there is no {self.submit} on this machine; start the run where jobs are submitted"
+        present = psutil.net_if_addrs()
+        if self.interface and self.interface not in present:
+            return f"interface: there is no '{self.interface}' on this machine; it has {', '.join(sorted(present))}"
+        return ""
+
+    def start(self, premises: WorkerEnv) -> Any:
+        import dask_jobqueue
+        from distributed.security import Security
+
+        job = self._job()
+        job["job_extra_directives"] += self.alone
+        queue = getattr(dask_jobqueue, self.queue_class)
+        cluster = queue(
+            job_cls=_job_class(queue.job_cls, str(premises.folder)),
+            scheduler_cls=dask_without_http.Scheduler,
+            worker_extra_args=["--worker-class", dask_without_http.WORKER],
+            # A nanny would kill its worker eight seconds after a warning, whatever the batch system allows.
+            nanny=False,
+            # Warnings are sent to the job's first process, which must be the worker and not a shell.
+            python=f"exec {shlex.quote(premises.python)}",
+            interface=self.interface,
+            local_directory=str(premises.folder),
+            security=Security.temporary() if self.tls else None,
+            protocol="tls" if self.tls else "tcp",
+            shared_temp_directory=str(premises.folder),
+            scheduler_options={"dashboard": False},
+            silence_logs="critical",
+            death_timeout=60,
+            **self._common(premises),
+            **job,
+        )
+        cluster.adapt(minimum=0, maximum=self.workers, interval="2s")
+        cluster.folder_of_logs = _logs(premises)
+        return cluster
+
+    def failed_starts(self, started: Any, joined: Collection[str]) -> Sequence[FailedJob]:
+        # Of a job that is being replaced or given up the specification is gone before the job.
+        jobs = {name: job for name, job in dict(started.workers).items() if name in started.worker_spec}
+        refused = [FailedJob(name, job.key, "", job.refusal, "") for name, job in jobs.items() if job.refusal]
+        open_ = {job.job_id: (name, job) for name, job in jobs.items() if job.job_id and job.job_id not in joined}
+        ended = self.ended(open_) if open_ else set()
+        logs = started.folder_of_logs
+        return [*refused, *(self._failed(name, job.job_id, logs) for id_, (name, job) in open_.items() if id_ in ended)]
+
+    def _failed(self, name: str, job: str, logs: Path) -> FailedJob:
+        end = self.fate({"job": job}).end or "nobody knows how"
+        return FailedJob(name, job, job, end, str(logs / _log(job)))
+
+    def replace(self, started: Any, failed: FailedJob) -> None:
+        from distributed import Status
+
+        def give_up() -> None:
+            if (job := started.workers.pop(failed.name, None)) is not None:
+                job.status = Status.closed
+
+        # What is specified and not there is submitted at the next look of Dask's.
+        started.loop.add_callback(give_up)
+
+    def ended(self, jobs: Collection[str]) -> set[str]:
+        """Return which of some jobs have ended for certain; none where the batch system is not asked."""
+        return set()
+
+    def array_job(self, command: Sequence[str], premises: WorkerEnv) -> str:
+        import dask_jobqueue
+
+        queue = getattr(dask_jobqueue, self.queue_class)
+        job = queue.job_cls(scheduler="tcp://none", name="temper", **self._common(premises), **self._job())
+        return _ARRAY_JOB.format(
+            header=job.job_header,
+            array=self.array.format(count=self.workers),
+            prologue="\n".join(self._prologue(premises, f"${{{self.id}}}-${{{self.index}}}")),
+            folder=shlex.quote(str(Path.cwd())),
+            command=shlex.join([premises.python, *command]),
+            shard=f"${{{self.index}}}/{self.workers}",
+            again=self.again,
+        )
+
+    def _common(self, premises: WorkerEnv) -> dict[str, Any]:
+        logs = _logs(premises)
+        logs.mkdir(parents=True, exist_ok=True)
+        return {
+            "cores": 1,
+            "processes": 1,
+            "memory": self.memory,
+            "job_name": "temper",
+            "job_script_prologue": self._prologue(premises, f"${{{self.id}}}"),
+        }
+
+    def _prologue(self, premises: WorkerEnv, name: str) -> list[str]:
+        """Return the shell lines that begin every job; ``name`` tells its log from those of others, as a shell has it."""
+        exports = [f"export {name}={shlex.quote(value)}" for name, value in premises.environment.items()]
+        log = f'{shlex.quote(str(_logs(premises)))}/"{_log(name)}"'
+        # The shell writes the log, since batch systems differ in what a directive may say of a path with a space.
+        return [*exports, f'export {LOG}={log} {JOB}="${{{self.id}}}"', f'exec >>"${{{LOG}}}" 2>&1', *self.setup]
+
+    def _job(self) -> dict[str, Any]:
+        """Return what the class of dask-jobqueue is told of a job beside what all batch systems have in common."""
+        job = self.job()
+        return {**job, "job_extra_directives": [*job["job_extra_directives"], "-o /dev/null", "-e /dev/null"]}
+
+    @abstractmethod
+    def job(self) -> dict[str, Any]:
+        """Return what that class is told of a job beside what all batch systems have in common."""
+
+    @property
+    def seconds(self) -> int:
+        """The walltime in seconds; 0 if it is none."""
+        found = re.fullmatch(_WALLTIME, self.walltime)
+        days, hours, minutes, seconds = (int(part or 0) for part in found.groups()) if found else (0, 0, 0, 0)
+        return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+
+    @property
+    def clock(self) -> str:
+        """The walltime as HH:MM:SS, for systems that know no days."""
+        return f"{self.seconds // 3600:02d}:{self.seconds // 60 % 60:02d}:{self.seconds % 60:02d}"
+
+
+def _job_class(base: type, folder: str) -> type:
+    """Return a class of jobs of dask-jobqueue that quote paths and remember why the batch system did not take them.
+
+    ``folder`` is the one that holds all files that a job's command names.
+    """
+
+    class Job(base):  # type: ignore[misc]
+        refusal = key = ""
+
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            command: str = self._command_template  # type: ignore[has-type]
+            self._command_template = command.replace(folder, shlex.quote(folder))
+
+        async def start(self) -> None:
+            try:
+                await super().start()
+            except Exception as error:
+                self.refusal = " ".join(str(error).rpartition("stderr:")[2].split()) or type(error).__name__
+                self.key = uuid.uuid4().hex
+                raise
+
+    return Job
+
+
+def _log(name: str) -> str:
+    return f"temper-{name}.log"
+
+
+def _logs(premises: WorkerEnv) -> Path:
+    """Return the folder of what jobs say."""
+    return premises.folder / "jobs"

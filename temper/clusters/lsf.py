@@ -1,0 +1,49 @@
+"""LSF."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from temper.clusters.jobqueue import JobQueue
+from temper.core.component import Range
+
+
+@dataclass(frozen=True, kw_only=True)
+class LSF(JobQueue):
+    """Workers as jobs of IBM Spectrum LSF.
+
+    Source: dask-jobqueue's LSFCluster.
+    """
+
+    tag = "lsf"
+    queue_class = "LSFCluster"
+    id = "LSB_JOBID"
+    submit = "bsub"
+    array = '#BSUB -J "temper[1-{count}]"\n#BSUB -Q 130'
+    index = "LSB_JOBINDEX"
+    again = "exit 130"
+
+    queue: Annotated[str | None, "queue; default: the site's"] = None
+    grace: Annotated[
+        int, "minutes before the end of the walltime at which a stage is told to keep what it has", Range(ge=1)
+    ] = 2
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        yield from super().check()
+        if 0 < self.seconds <= self.grace * 60:
+            yield "grace", f"{self.grace} minutes leave nothing of a walltime of {self.walltime}"
+
+    def job(self) -> dict[str, Any]:
+        minutes = -(-self.seconds // 60)
+        directives = [f"-wa TERM -wt {self.grace}", *self.options]
+        if self.gpus:
+            directives.append(f"-gpu num={self.gpus}")
+        return {
+            "queue": self.queue,
+            "project": self.account,
+            "walltime": f"{minutes // 60:02d}:{minutes % 60:02d}",
+            "ncpus": self.cores,
+            "job_extra_directives": directives,
+        }

@@ -1,0 +1,128 @@
+"""A Dask scheduler that runs already."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from temper.core.cluster import Cluster, WorkerEnv
+from temper.core.component import File
+from temper.core.errors import StageError
+from temper.system.files import read_bytes
+
+_ENCRYPTED = ("tls", "wss")
+_KINDS = ("tcp", "ucx", "ws", *_ENCRYPTED)
+_MAX_BYTES = 2**20
+"""Largest file of a scheduler's address."""
+_TLS = ("tls_ca", "tls_cert", "tls_key")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scheduler(Cluster):
+    """A Dask scheduler that runs already, by its address or by the file it has written; its workers are the site's own.
+
+    They must be started with one thread each (``dask worker --nthreads 1``), in an environment like the runner's, and see the
+    store at the same place; one that does not takes no part in the run. The scheduler stays when the run ends.
+
+    Source: Dask's client.
+    """
+
+    tag = "scheduler"
+
+    address: Annotated[str | None, "tls://HOST:PORT or tcp://HOST:PORT"] = None
+    file: Annotated[str | None, "what dask scheduler --scheduler-file has written", File()] = None
+    tls_ca: Annotated[str | None, "certificate of the authority that both sides trust, for tls://", File()] = None
+    tls_cert: Annotated[str | None, "certificate that the runner shows", File()] = None
+    tls_key: Annotated[str | None, "private key of that certificate", File()] = None
+    trusted: Annotated[
+        bool,
+        "nobody else is on the network, for tcp:// to other hosts: who reaches the scheduler runs code on its workers",
+    ] = False
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        if (self.address is None) == (self.file is None):
+            yield "", "expected one of address and file, received " + ("none" if self.file is None else "both")
+            return
+        field = "file" if self.address is None else "address"
+        try:
+            kind, host, port = self._place.scheme, self._place.hostname, self._place.port
+        except (StageError, ValueError, KeyError, TypeError, RecursionError) as error:
+            wanted = (
+                "what dask scheduler --scheduler-file writes"
+                if field == "file"
+                else "tcp://HOST:PORT or tls://HOST:PORT"
+            )
+            yield field, f"expected {wanted}, received {type(error).__name__}: {error}"
+            return
+        if kind not in _KINDS or not host or not port:
+            yield field, f"expected tcp://HOST:PORT or tls://HOST:PORT, received '{self._place.geturl()}'"
+            return
+        named = [name for name in _TLS if getattr(self, name) is not None]
+        if kind in _ENCRYPTED:
+            for name in _TLS:
+                if name not in named:
+                    yield name, f"is missing; {kind}:// takes {', '.join(_TLS)}"
+            if named == list(_TLS):
+                yield from self._check_certificates()
+        elif named:
+            yield (
+                named[0],
+                f"{kind}:// is not encrypted; give the scheduler a tls:// address, or leave {', '.join(named)} out",
+            )
+        elif not (self.trusted or _is_loopback(host)):
+            yield (
+                "trusted",
+                (
+                    f"{kind}://{host} is neither encrypted nor on this machine, and who reaches it runs code; use tls://, or write "
+                    "`trusted: true` if nobody else is on that network"
+                ),
+            )
+
+    def _check_certificates(self) -> Iterator[tuple[str, str]]:
+        assert self.tls_cert is not None
+        try:
+            context = ssl.create_default_context(cafile=self.tls_ca)
+        except OSError as error:
+            yield "tls_ca", f"expected certificates in PEM, received {error}"
+            return
+        try:
+            # OpenSSL would ask the terminal for a pass phrase, and Dask again wherever it connects.
+            context.load_cert_chain(self.tls_cert, self.tls_key, password=lambda: "")
+        except OSError as error:
+            yield (
+                "tls_cert",
+                f"expected a certificate in PEM and its key in tls_key, without a pass phrase, received {error}",
+            )
+
+    @cached_property
+    def _place(self) -> Any:
+        text = self.address
+        if text is None:
+            assert self.file is not None
+            text = json.loads(read_bytes(Path(self.file), _MAX_BYTES))["address"]
+        return urlsplit(str(text))
+
+    def start(self, premises: WorkerEnv) -> Any:
+        from distributed.security import Security
+
+        place = {"address": self._place.geturl()}
+        if self._place.scheme not in _ENCRYPTED:
+            return place
+        security = Security(
+            tls_ca_file=self.tls_ca, tls_client_cert=self.tls_cert, tls_client_key=self.tls_key, require_encryption=True
+        )
+        return {**place, "security": security}
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

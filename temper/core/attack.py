@@ -1,0 +1,123 @@
+"""The family of attacks: generators that perturb each image of a part against a model."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from temper.core.artefacts import Examples, Images, Labels
+from temper.core.classifier import Classifier, Loss
+from temper.core.component import AtOnce, Range, Ref
+from temper.core.data_info import DataInfo
+from temper.core.families import Generator
+from temper.core.resumable_batches import filled
+from temper.core.run import Run
+from temper.core.threat_model import ThreatModel
+
+SHOWN = 8
+"""Images of each set that the report shows first."""
+PER_CLASS = 5
+"""Images of each class that the report shows besides."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attack(Generator):
+    """A generator that perturbs each image of a part against a model; the labels stay."""
+
+    model: Annotated[Ref[Classifier], "the model to attack"]
+    data: Annotated[Ref[Examples] | None, "images to start from; default: the model's data set"] = None
+    labels: Annotated[
+        Literal["true", "predicted"], "labels whose loss is raised: the true ones, or the model's own"
+    ] = "true"
+    batch_size: Annotated[int, "images perturbed at once", Range(ge=1), AtOnce()] = 500
+
+    @property
+    def threat(self) -> ThreatModel | None:
+        """The ball every perturbed image must lie in; ``None`` for an attack without a bound."""
+        return None
+
+    @property
+    def whole(self) -> bool:
+        """Whether all images are perturbed in one call, because they share a perturbation or random draws."""
+        return False
+
+    @property
+    def climbs(self) -> Loss:
+        """The loss whose gradient tells whether an attack that follows gradients can see where to go."""
+        return "cross_entropy"
+
+    @property
+    def step_rule(self) -> str:
+        """How far each step goes, in words, for the report."""
+        return ""
+
+    def fits(self, info: DataInfo) -> Iterator[tuple[str, str]]:
+        if self.threat is not None and (fault := self.threat.misfit(info.shape)):
+            yield "eps", fault
+
+    @abstractmethod
+    def perturb(self, victim: Classifier, x: Images, y: Labels, rng: np.random.Generator) -> Images:
+        """Return ``x`` (n, h, w, c) perturbed so that ``victim`` does not give ``y`` (n,).
+
+        Unless ``whole``, an image must not depend on the others of its batch: draw from ``rng`` image by image, the same
+        amount for each, so that the images are the same at any ``batch_size``.
+        """
+
+    @final
+    def craft(self, victim: Classifier, x: Images, y: Labels, rng: np.random.Generator) -> Images:
+        """Return one batch (n, h, w, c) with true labels ``y`` (n,) perturbed, clipped to [0, 1] and inside the ball."""
+        labels = y if self.labels == "true" else victim.predict(x)
+        return self._bounded(self.perturb(victim, x, labels, rng), x)
+
+    @final
+    def produce(self, run: Run) -> Examples:
+        assert self.data is not None  # the graph fills in the model's data set
+        clean, victim = run[self.data], run[self.model]
+        rng = run.rng()
+        size = max(1, len(clean)) if self.whole else self.batch_size
+
+        def crafted(rows: slice) -> Images:
+            return self.craft(victim, np.asarray(clean.x[rows]), clean.y[rows], rng)
+
+        x = filled(run, np.empty_like(clean.x), size, crafted, rng)
+        run.images += len(clean)
+        about = attack_facts(self.tag, self.labels, self.step_rule, self.threat) | {"climbs": self.climbs}
+        info = about | shown_predictions(victim, x, clean.y)
+        return Examples(x=x, y=clean.y, index=clean.index, info=info)
+
+    def _bounded(self, adversarial: Images, clean: Images) -> Images:
+        adversarial = np.clip(np.asarray(adversarial, np.float32), 0.0, 1.0)
+        if adversarial.shape != clean.shape:
+            raise ValueError(f"{self.tag}: expected images {clean.shape}, received {adversarial.shape}")
+        if strange := int((~np.isfinite(adversarial)).any(axis=(1, 2, 3)).sum()):
+            raise ValueError(
+                f"{self.tag}: expected pixels that are numbers, received other ones in {strange} images; the model's "
+                "gradients are not finite there: a root, a norm or a division at 0, or half precision, are common causes"
+            )
+        if self.threat is not None and not (inside := self.threat.contains(adversarial - clean)).all():
+            raise ValueError(f"{self.tag}: {(~inside).sum()} images left the ball {self.threat}")
+        return adversarial
+
+
+def shown_rows(y: Labels) -> NDArray[np.int64]:
+    """Return which images the report shows of those with labels ``y`` (n,): rows in rising order."""
+    of_classes = [np.flatnonzero(y == label)[:PER_CLASS] for label in np.unique(y)]
+    return np.unique(np.concatenate([np.arange(min(SHOWN, len(y))), *of_classes]))
+
+
+def shown_predictions(victim: Classifier, x: Images, y: Labels) -> dict[str, Any]:
+    """Return what a model says of the images that the report shows, as ``predicted``: class by row."""
+    rows = shown_rows(y)
+    said = victim.predict(x[rows]).tolist()
+    return {"predicted": {str(row): label for row, label in zip(rows.tolist(), said, strict=True)}}
+
+
+def attack_facts(tag: str, labels: str, step_rule: str, threat: ThreatModel | None) -> dict[str, Any]:
+    """Return what a report has to say of perturbed images: whose labels were used, the steps, and the ball if any."""
+    bound = {"norm": threat.norm, "eps": threat.eps} if threat else {}
+    return {"attack": tag, "labels": labels, "step_rule": step_rule, **bound}

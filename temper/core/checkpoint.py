@@ -1,0 +1,176 @@
+"""Checkpoints: what a long work has done so far, so that a kill costs minutes and not hours."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from temper.system import stop_request
+from temper.system.files import replacing
+
+INTERVAL = 60.0
+"""Seconds of work that a kill may cost."""
+_META, _CARRIED = "_meta", "_carried"
+_STATE = "state.npz"
+
+State = tuple[dict[str, NDArray[Any]], dict[str, Any]]
+"""Arrays by name, and plain JSON values."""
+
+
+class Carried(Protocol):
+    """What continues with the state of any work, unknown to the work itself, such as its cost so far."""
+
+    def state(self) -> Mapping[str, Any]:
+        """Return what ``restore`` needs, as plain JSON values."""
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Continue from a state."""
+
+
+class Checkpoint:
+    """The state of one work, replaced as a whole each time, so that a kill at any moment leaves the last or the one before.
+
+    A work that takes minutes asks ``due`` between its steps, saves all that it needs to go on, and calls ``load`` as it
+    begins. What it makes must not depend on whether it was interrupted. Without a folder nothing is kept.
+
+    Attributes:
+        carried: what is saved and restored along with each state.
+    """
+
+    def __init__(self, folder: Path | None = None, interval: float = INTERVAL) -> None:
+        self._folder, self._interval = folder, interval
+        self.carried: Carried | None = None
+        self._last = time.monotonic()
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to save."""
+        passed = time.monotonic() - self._last >= self._interval
+        return self._folder is not None and (passed or stop_request.requested())
+
+    def save(self, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> None:
+        """Keep the state in place of the last one.
+
+        Raises:
+            Stopped: the process has been asked to stop; the work goes on from here another time.
+        """
+        if self._folder is None:
+            return
+        carried = self.carried.state() if self.carried else {}
+        stored: dict[str, Any] = {_META: _as_array(meta), _CARRIED: _as_array(carried), **arrays}
+        with replacing(self._folder / _STATE) as temporary, temporary.open("wb") as stream:
+            np.savez(stream, **stored)
+        self._last = time.monotonic()
+        if stop_request.requested():
+            raise stop_request.Stopped
+
+    def load(self) -> State | None:
+        """Return the state that was saved last, ``None`` if there is none or it cannot be read."""
+        if self._folder is None:
+            return None
+        try:
+            with (self._folder / _STATE).open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
+                arrays = {name: stored[name] for name in stored.files}
+            meta, carried = (json.loads(arrays.pop(name).tobytes()) for name in (_META, _CARRIED))
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            return None
+        if self.carried and carried:
+            self.carried.restore(carried)
+        return arrays, meta
+
+    def drop(self) -> None:
+        """Forget the state."""
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class Steps:
+    """The checkpoint of a work that does one long thing after another: what is finished, and the state of what is under way.
+
+    As often as the work begins, it asks ``finished`` for each step and makes those that are not, each with a checkpoint of
+    its own from ``under_way``.
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._checkpoint = checkpoint
+        self._finished: dict[str, State] = {}
+        self._current: tuple[str, State] | None = None
+        if (saved := checkpoint.load()) is not None:
+            arrays, meta = saved
+            self._finished = {name: (part_of(arrays, name), plain) for name, plain in meta["finished"].items()}
+            for name, plain in meta["under_way"].items():
+                self._current = name, (part_of(arrays, name), plain)
+
+    def finished(self, name: str) -> State | None:
+        """Return what a step came to, ``None`` if it is not finished."""
+        return self._finished.get(name)
+
+    def finish(self, name: str, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> None:
+        """Take down what a step came to; save it when due.
+
+        Raises:
+            Stopped: the process has been asked to stop.
+        """
+        self._finished[name], self._current = (dict(arrays), dict(meta)), None
+        if self._checkpoint.due:
+            self._save({})
+
+    def under_way(self, name: str) -> Checkpoint:
+        """Return a checkpoint for one step; what is saved in it is kept together with the steps that are finished."""
+        return _UnderWay(self, name)
+
+    def _save(self, under_way: Mapping[str, State]) -> None:
+        states = {**self._finished, **under_way}
+        arrays = {f"{name}.{key}": array for name, (own, _) in states.items() for key, array in own.items()}
+        plain = [{name: meta for name, (_, meta) in part.items()} for part in (self._finished, under_way)]
+        self._checkpoint.save(arrays, {"finished": plain[0], "under_way": plain[1]})
+
+
+class _UnderWay(Checkpoint):
+    """The checkpoint of one step of a work."""
+
+    def __init__(self, steps: Steps, name: str) -> None:
+        super().__init__()
+        self._steps, self._name = steps, name
+
+    @property
+    def due(self) -> bool:
+        return self._steps._checkpoint.due
+
+    def save(self, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> None:
+        self._steps._save({self._name: (dict(arrays), dict(meta))})
+
+    def load(self) -> State | None:
+        current = self._steps._current
+        return current[1] if current is not None and current[0] == self._name else None
+
+
+def _as_array(plain: Mapping[str, Any]) -> NDArray[np.uint8]:
+    return np.frombuffer(json.dumps(plain).encode(), np.uint8)
+
+
+def stream_state(stream: np.random.Generator) -> dict[str, Any]:
+    """Return where a random stream stands, as plain values: what it has drawn, and how many streams were spawned from it."""
+    bits: Any = stream.bit_generator
+    return {"bits": bits.state, "spawned": bits.seed_seq.n_children_spawned}
+
+
+def restore_stream(stream: np.random.Generator, state: Mapping[str, Any]) -> None:
+    """Put a new random stream, of the same seed, where another stood."""
+    bits: Any = stream.bit_generator
+    bits.state = state["bits"]
+    bits.seed_seq.spawn(state["spawned"] - bits.seed_seq.n_children_spawned)
+
+
+def part_of(arrays: Mapping[str, NDArray[Any]], name: str) -> dict[str, NDArray[Any]]:
+    """Return the arrays whose names start with ``name`` and a dot, without these."""
+    prefix = f"{name}."
+    return {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}

@@ -1,0 +1,232 @@
+"""The family of data sets: what all share, from the images a source gives to the three parts stages read."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Callable, Iterator, Sized
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from temper.core.artefacts import Data, Examples, Labels, Masks
+from temper.core.component import Range
+from temper.core.data_info import DataInfo
+from temper.core.errors import StageError
+from temper.core.run import Run
+from temper.core.stage import Stage
+from temper.nn.images.pixel_range import pixel_fault
+from temper.nn.images.preprocessing import Grey, ImageSource, Preprocessing
+from temper.nn.images.split import Split
+
+Loaded = tuple[NDArray[Any] | ImageSource, NDArray[Any]]
+Source = tuple[Loaded, Loaded]
+"""What a data set loads: (training images, labels), (test images, labels)."""
+Kept = TypeVar("Kept", bound=Sized)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset(Stage):
+    """Labelled images in three parts.
+
+    Members fill ``load`` and ``source_info``, and ``check_source`` and ``source_sizes`` where they can tell at once.
+    The index of an image is its position in the part that ``load`` returned, whatever was left out since; with
+    ``resplit``, in the training part followed by the test part.
+    """
+
+    section = "datasets"
+    produces = Data
+    framework = False
+
+    classes: Annotated[tuple[int, ...], "keep only these classes, relabelled 0, 1, ... in this order; empty: all"] = ()
+    resplit: Annotated[
+        tuple[int, ...],
+        "unite both parts and draw them anew, stratified: images for training, validation and test; empty: as they came",
+    ] = ()
+    train_size: Annotated[int | None, "training images to keep, stratified; default: all", Range(ge=1)] = None
+    test_size: Annotated[int | None, "test images to keep, stratified; default: all", Range(ge=1)] = None
+    validation: Annotated[float, "share of the training images held out for validation", Range(ge=0, lt=1)] = 0.0
+    split_seed: Annotated[int, "seed of the stratified choices, whatever the experiment's seeds", Range(ge=0)] = 0
+    resize: Annotated[
+        int | None, "height and width to scale the images to, bilinearly; default: as is", Range(ge=1)
+    ] = None
+    grey: Annotated[
+        Grey | None,
+        "convert colour images to one channel, the luma of ITU-R 601; luma_bgr: red and blue taken for each other",
+    ] = None
+    opencv: Annotated[
+        bool, "grey and resize as OpenCV does them: on bytes, from the nearest four pixels even where images shrink"
+    ] = False
+
+    @abstractmethod
+    def load(self) -> Source:
+        """Return (training images, labels), (test images, labels).
+
+        Images are (n, height, width, channels), uint8 or float in [0, 1], or ``ImageSource``; labels whole numbers (n,)
+        from 0.
+
+        Raises:
+            StageError: the data are missing or damaged.
+        """
+
+    @abstractmethod
+    def source_info(self) -> DataInfo:
+        """Return shape and class names as ``load`` will give them, cheaply, without a framework.
+
+        Raises:
+            StageError: ``check_source`` has something to say.
+        """
+
+    def check_source(self) -> Iterator[tuple[str, str]]:
+        """Yield ``(field, message)`` for every fault of the files themselves, without reading them whole."""
+        yield from ()
+
+    def source_sizes(self) -> tuple[int, int] | None:
+        """Return how many training and test images ``load`` will give, where that is known without loading."""
+        return None
+
+    def groups(self) -> tuple[Labels, Labels] | None:
+        """Return a number for each training and test image; images of one number are never parted.
+
+        Images of one thing are such a group: a model that has seen one of them knows the others.
+        """
+        return None
+
+    def masks(self) -> tuple[Masks | ImageSource, Masks | ImageSource] | None:
+        """Return where the object is in each training and test image: bool (n, height, width), or ``ImageSource``.
+
+        Raises:
+            StageError: the masks are missing or damaged.
+        """
+        return None
+
+    @final
+    def sizes(self) -> tuple[int, int] | None:
+        """Return how many training and test images there are to choose from, where that is known without loading."""
+        return (self.resplit[0], self.resplit[2]) if len(self.resplit) == 3 else self.source_sizes()
+
+    @final
+    def info(self) -> DataInfo:
+        """Return shape and class names as ``produce`` gives them: with ``classes``, ``grey`` and ``resize`` applied."""
+        source = self.source_info()
+        names = tuple(source.class_names[i] for i in self.classes) if self.classes else source.class_names
+        return DataInfo(self._preparation.shape(source.shape), names, source.masks)
+
+    @final
+    def check(self) -> Iterator[tuple[str, str]]:
+        faults = [*self._check_options(), *self.check_source()]
+        yield from faults
+        if faults:
+            return
+        source = self.source_info()
+        if twice := [name for name, count in Counter(source.class_names).items() if count > 1]:
+            yield (
+                "",
+                f"{len(twice)} names stand for several classes, such as '{twice[0]}'; give each class its own name",
+            )
+        if outside := [i for i in self.classes if not 0 <= i < source.num_classes]:
+            yield "classes", f"there is no class {outside[0]}; expected 0 to {source.num_classes - 1}"
+        if self.grey and source.shape[2] not in (1, 3):
+            yield "grey", f"the images have {source.shape[2]} channels; expected 1 or 3"
+        if sizes := self.source_sizes():
+            yield from self._check_sizes(sum(sizes))
+
+    def _check_options(self) -> Iterator[tuple[str, str]]:
+        if len(set(self.classes)) < len(self.classes):
+            yield "classes", f"a class is named twice in {list(self.classes)}; name each once"
+        if self.opencv and not (self.grey or self.resize):
+            yield "opencv", "it changes nothing without `grey` or `resize`; give one, or leave it out"
+        if not self.resplit:
+            return
+        if len(self.resplit) != 3 or min(self.resplit) < 0 or 0 in self.resplit[::2]:
+            yield (
+                "resplit",
+                f"expected three numbers of images, as in [7000, 2000, 1000]; received {list(self.resplit)}",
+            )
+        elif self.validation:
+            yield "validation", "resplit says how large the validation part is; leave one of them out"
+
+    def _check_sizes(self, there_are: int) -> Iterator[tuple[str, str]]:
+        asked = (("resplit", sum(self.resplit)), ("train_size", self.train_size), ("test_size", self.test_size))
+        for (field, size), available in zip(asked, (there_are, *(self.sizes() or ())), strict=True):
+            if size is not None and size > available:
+                yield field, f"{size} images are asked for; expected at most {available}, which is all there are"
+
+    @final
+    def produce(self, run: Run) -> Data:
+        info, source = self.info(), self.source_info()
+        loaded = self.load()
+        for part, (x, y) in zip(("train", "test"), loaded, strict=True):
+            self._check_part(part, x, y, source)
+            if isinstance(x, np.ndarray) and (fault := pixel_fault(x)):
+                raise StageError(f"{self.tag}: {fault} ({part} part)")
+        (train_x, train_y), (test_x, test_y) = loaded
+        y = np.concatenate([train_y, test_y]).astype(np.int64)
+        kept = np.flatnonzero(np.isin(y, self.classes)) if self.classes else np.arange(len(y))
+        first, groups, masks = len(train_y), self.groups(), self.masks()
+        if masks and (found := tuple(map(len, masks))) != (sizes := (len(train_y), len(test_y))):
+            raise StageError(f"{self.tag}: expected masks of {sizes} images, received {found}; repair the data set")
+        prepare = self._preparation
+        try:
+            rows = self._split.rows(
+                y, kept[kept < first], kept[kept >= first], None if groups is None else np.concatenate(groups)
+            )
+            parts = {
+                part: Examples(
+                    x=_of_both(train_x, test_x, chosen, lambda x, at: prepare.images(x, at, source.shape)),
+                    y=self._relabelled(y[chosen]),
+                    index=chosen - (first if part == "test" and not self.resplit else 0),
+                    info={"class_names": info.class_names},
+                    masks=masks and _of_both(*masks, chosen, lambda x, at: prepare.masks(x, at, source.shape)),
+                )
+                for part, chosen in rows.items()
+            }
+        except ValueError as error:
+            of = f" (classes {list(self.classes)})" if self.classes else ""
+            raise StageError(f"{self.tag}{of}: {error}") from None
+        run.images += sum(map(len, rows.values()))
+        return Data(info, train=parts["train"], validation=parts["validation"], test=parts["test"])
+
+    def _check_part(self, part: str, x: NDArray[Any] | ImageSource, y: NDArray[Any], source: DataInfo) -> None:
+        shape = x.shape if isinstance(x, np.ndarray) else (len(x), *source.shape)
+        if shape[1:] != source.shape or y.shape != shape[:1] or not np.issubdtype(y.dtype, np.integer):
+            raise StageError(
+                f"{self.tag}, {part}: expected images (n, {source.shape}) and whole labels (n,), "
+                f"received {shape} and {y.dtype} {y.shape}; repair the data set"
+            )
+        if len(y) and not 0 <= int(y.min()) <= int(y.max()) < source.num_classes:
+            raise StageError(
+                f"{self.tag}, {part}: expected labels 0 to {source.num_classes - 1}, "
+                f"received {y.min()} to {y.max()}; repair the data set"
+            )
+
+    def _relabelled(self, y: Labels) -> Labels:
+        return np.array([self.classes.index(label) for label in y], np.int64) if self.classes else y
+
+    @property
+    def _preparation(self) -> Preprocessing:
+        return Preprocessing(grey=self.grey, size=self.resize, opencv=self.opencv)
+
+    @property
+    def _split(self) -> Split:
+        return Split(
+            anew=self.resplit,
+            train_size=self.train_size,
+            test_size=self.test_size,
+            validation=self.validation,
+            seed=self.split_seed,
+        )
+
+    @property
+    def stochastic(self) -> bool:
+        return False
+
+
+def _of_both(train: Kept, test: Kept, rows: Labels, prepare: Callable[[Kept, Labels], NDArray[Any]]) -> NDArray[Any]:
+    """Return what lies at positions in the training part followed by the test part, in rising order, prepared."""
+    split = int(np.searchsorted(rows, len(train)))
+    halves = [(train, rows[:split]), (test, rows[split:] - len(train))]
+    made = [prepare(part, places) for part, places in halves if len(places)]
+    return np.concatenate(made) if len(made) > 1 else made[0] if made else prepare(train, rows)

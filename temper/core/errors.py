@@ -1,0 +1,69 @@
+"""What can be wrong: faults of the user's file, each at its line, and failures of a stage that runs."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+KeyPath = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class SpecProblem:
+    """One thing that is wrong in an experiment.
+
+    ``line`` counts from 1 and is 0 where there is none (a missing file, the command line); ``path`` is the dotted
+    path of the value, empty for the file as a whole; ``message`` reads "what is wrong; what would be right".
+    """
+
+    file: str
+    line: int
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        return ": ".join(part for part in (place, self.path, self.message) if part)
+
+
+class SpecError(Exception):
+    """The user's files or command line are wrong; ``faults`` holds everything found, by file and line."""
+
+    def __init__(self, faults: Iterable[SpecProblem]) -> None:
+        self.faults = tuple(sorted(faults, key=lambda fault: (fault.file, fault.line)))
+        super().__init__(self.faults)
+
+    @classmethod
+    def at(cls, file: str, line: int, message: str) -> SpecError:
+        """Return the error of one fault that belongs to no value."""
+        return cls([SpecProblem(file, line, "", message)])
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.faults))
+
+
+class StageError(Exception):
+    """A stage cannot do its work; the message says what was expected, what was received and what to do."""
+
+
+class TooLittleLearnt(StageError):
+    """A stage cannot do its work since its model has learnt too little, as all models of a smoke run have."""
+
+
+def dotted(path: KeyPath) -> str:
+    """Return a path as users write it: ``evaluate.robustness.models[0]``."""
+    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path).removeprefix(".")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` for the known name most like ``name``, or nothing where none is like it."""
+    matches = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean '{matches[0]}'?" if matches else ""
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an exception and those that led to it, as a traceback tells of them."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)

@@ -1,0 +1,38 @@
+"""Work that fills an array batch by batch and continues from the last batch if it is interrupted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from temper.core.checkpoint import restore_stream, stream_state
+from temper.core.run import Run
+
+
+def filled(
+    run: Run, made: NDArray[Any], size: int, make: Callable[[slice], NDArray[Any]], *streams: np.random.Generator
+) -> NDArray[Any]:
+    """Return ``made`` (n, ...) filled with what ``make`` returns for each batch of ``size`` rows; report the progress in images.
+
+    ``streams`` are what ``make`` draws from. What comes of it does not depend on whether the work was interrupted.
+
+    Raises:
+        Stopped: the process was asked to stop; the checkpoint has what is needed to continue.
+    """
+    done, n = 0, len(made)
+    if (saved := run.checkpoint.load()) is not None:
+        arrays, plain = saved
+        done = len(arrays["made"])
+        made[:done] = arrays["made"]
+        for stream, state in zip(streams, plain["streams"], strict=True):
+            restore_stream(stream, state)
+    for start in range(done, n, size):
+        rows = slice(start, min(start + size, n))
+        made[rows] = make(rows)
+        run.progress(rows.stop, n, "images")
+        if run.checkpoint.due and rows.stop < n:
+            run.checkpoint.save({"made": made[: rows.stop]}, {"streams": list(map(stream_state, streams))})
+    return made

@@ -1,0 +1,182 @@
+"""What the command line says of components, values and plans."""
+
+from __future__ import annotations
+
+import inspect
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from temper.core.component import Component, Field, fields_of, summary
+from temper.core.errors import KeyPath, SpecError, SpecProblem, did_you_mean
+from temper.engine.language.build import plain
+from temper.engine.language.discovery import Catalogue
+from temper.engine.language.extends import Layered
+from temper.engine.language.schema_validation import show
+from temper.engine.language.sections import SECTIONS
+from temper.engine.planning.plan import Plan, State, Step
+from temper.engine.progress.duration import duration
+
+MANY = 200
+"""Works that a plan names one by one."""
+_STYLES: Mapping[State, str] = {"cached": "green", "run": "", "failed": "red", "not needed": "dim", "left out": "dim"}
+
+
+def listing(catalogue: Catalogue, section: str | None) -> Iterator[Text | str]:
+    """Yield the components of a section, or of all of them, one line each.
+
+    Raises:
+        SpecError: there is no such section.
+    """
+    families = dict(SECTIONS) | {
+        family.__name__.lower(): family for family in catalogue.families() if family not in SECTIONS.values()
+    }
+    if section is not None and section not in families:
+        # What stands in a file is likelier meant than a family of nested components.
+        hint = (
+            did_you_mean(section, SECTIONS)
+            or did_you_mean(section, families)
+            or f"; choose one of {', '.join(families)}"
+        )
+        raise SpecError([SpecProblem("--list", 0, "", f"there is no section '{section}'{hint}")])
+    for name, family in families.items():
+        if section in (None, name):
+            yield Text(f"{name}:", style="bold")
+            for tag, leaf in catalogue.of(family).items():
+                yield f"  {tag:22} {summary(leaf)}"
+
+
+def description(catalogue: Catalogue, tag: str) -> Iterator[Text | str | Table]:
+    """Yield everything a user needs to know to write a component of a type.
+
+    Raises:
+        SpecError: there is no such type.
+    """
+    leaves = [leaf for leaf in catalogue.leaves if leaf.tag == tag]
+    if not leaves:
+        known = sorted({leaf.tag for leaf in catalogue.leaves})
+        hint = did_you_mean(tag, known) or "; --list shows them all"
+        raise SpecError([SpecProblem("--describe", 0, "", f"there is no type '{tag}'{hint}")])
+    for leaf in leaves:
+        yield Text(f"{_section(leaf)}: type: {tag}", style="bold")
+        yield inspect.cleandoc(leaf.__doc__ or "")
+        table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+        for column in ("parameter", "type", "bounds", "default", "meaning"):
+            table.add_column(column, overflow="fold")
+        for field in fields_of(leaf):
+            table.add_row(field.name, str(field.kind), _bounds(field), _default(field), field.help)
+        yield table
+
+
+def _section(leaf: type[Component]) -> str:
+    return str(getattr(leaf, "section", "nested"))
+
+
+def _bounds(field: Field) -> str:
+    if field.bounds is None:
+        return ""
+    signs = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
+    return ", ".join(
+        f"{sign} {value:g}" for name, sign in signs.items() if (value := getattr(field.bounds, name)) is not None
+    )
+
+
+def _default(field: Field) -> str:
+    if field.required:
+        return "required"
+    if isinstance(field.default, Component):
+        return str(plain(field.default))
+    return show(field.default) if not isinstance(field.default, tuple) else str(list(field.default))
+
+
+def explanation(layered: Layered, key: str, catalogue: Catalogue) -> str:
+    """Return where a value of an experiment comes from: file and line, ``--set``, or a component's default.
+
+    Raises:
+        SpecError: there is no such value.
+    """
+    path: KeyPath = tuple(
+        int(k) if k.isdecimal() and len(k) < 10 else k for k in key.replace("[", ".").replace("]", "").split(".")
+    )
+    value: Any = layered.data
+    for i, step in enumerate(path):
+        if step in value if isinstance(value, dict) else isinstance(value, list) and step in range(len(value)):
+            value = value[step]
+        elif isinstance(value, dict) and i == 2 and len(path) == 3:
+            return _defaulted(value, path, key, catalogue)
+        else:
+            known = [str(k) for k in value] if isinstance(value, dict) else []
+            raise SpecError([layered.fault(path[:i], f"there is no '{step}'{did_you_mean(str(step), known)}")])
+    origin = layered.origin_of(path)
+    shown = "a mapping" if isinstance(value, dict) else show(value)
+    return f"{key} = {shown}\n  from {origin}" + (f"\n  {origin.text}" if origin.line else "")
+
+
+def _defaulted(stage: dict[str, object], path: KeyPath, key: str, catalogue: Catalogue) -> str:
+    family = SECTIONS.get(str(path[0]))
+    leaf = catalogue.of(family).get(str(stage.get("type"))) if family else None
+    fields = {field.name: field for field in fields_of(leaf)} if leaf else {}
+    field = fields.get(str(path[2]))
+    if leaf is None or field is None or field.required:
+        hint = did_you_mean(str(path[2]), fields)
+        raise SpecError([SpecProblem("--explain", 0, key, f"no such value{hint}")])
+    return f"{key} = {_default(field)}\n  default of {leaf.tag}: {field.help}"
+
+
+def plan_lines(plan: Plan, every: bool = False) -> Iterator[Text]:
+    """Yield the plan and a summary: a line for each work that matters, or for works of one stage and state where they are many.
+
+    With ``every``, each work has its line whatever their number.
+    """
+    steps = [step for step in plan.steps.values() if step.state != "left out"]
+    if len(steps) <= MANY or every:
+        width = max((len(step.task.label) for step in steps), default=0)
+        yield from (Text(f"{step.task.label:{width}}  {_said(step)}", style=_STYLES[step.state]) for step in steps)
+    else:
+        yield from _stage_lines(steps)
+    yield Text(_summary(plan), style="bold")
+
+
+def _said(step: Step) -> str:
+    said = {"run": f"run, because {step.reason}", "failed": f"failed: {step.reason}"}.get(step.state, step.state)
+    return said + (f"  about {duration(step.seconds)}" if step.seconds is not None else "")
+
+
+def _stage_lines(steps: Sequence[Step]) -> Iterator[Text]:
+    together: dict[tuple[str, State], list[Step]] = {}
+    for step in steps:
+        together.setdefault((step.task.stage, step.state), []).append(step)
+    width = max(len(stage) for stage, _ in together)
+    for (stage, state), alike in together.items():
+        reasons = Counter(step.reason for step in alike if step.reason)
+        reason = max(reasons, key=reasons.__getitem__, default="")
+        others = f", and {len(reasons) - 1:,} other reason{'s' * (len(reasons) > 2)}" if len(reasons) > 1 else ""
+        because = (", because " if state == "run" else ": ") + reason + others if reason else ""
+        seconds = [step.seconds for step in alike if step.seconds is not None]
+        time = f"  about {duration(sum(seconds))}" if seconds else ""
+        yield Text(f"{stage:{width}}  {len(alike):>9,} {state}{because}{time}", style=_STYLES[state])
+    yield Text(f"{len(steps):,} works; --plan-all names each, --only STAGE those of one stage", style="dim")
+
+
+def _summary(plan: Plan) -> str:
+    run = plan.having("run")
+    known = [step.seconds for step in run if step.seconds is not None]
+    counts = [f"{len(run)} to run", f"{len(plan.having('cached'))} cached"]
+    if plan.having("failed"):
+        counts.append(f"{len(plan.having('failed'))} failed before")
+    estimate = ""
+    if known:
+        rest = f" and {len(run) - len(known)} of unknown length" if len(known) < len(run) else ""
+        estimate = f"; about {duration(sum(known))}{rest}"
+    return ", ".join(counts) + estimate
+
+
+def failure_lines(failures: Sequence[dict[str, object]]) -> Iterator[str]:
+    """Yield what is said of failures at the end of a run."""
+    for failure in failures:
+        peak = failure.get("peak_memory")
+        memory = f", peak memory {int(str(peak)) / 2**20:,.0f} MiB" if peak else ""
+        yield f"{failure['label']}: {failure['cause']}{memory}; log: {failure['log']}"

@@ -1,0 +1,193 @@
+"""Finds the components: every concrete component class in the folders it is given."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.machinery import PathFinder
+from pathlib import Path
+from types import MappingProxyType, ModuleType
+
+from temper.core.cluster import Cluster
+from temper.core.component import Component, fields_of
+from temper.core.errors import SpecError, SpecProblem, StageError
+from temper.core.stage import Stage
+from temper.engine.language.sections import SECTIONS
+from temper.system.files import regular
+from temper.system.installation import PACKAGE
+
+BUILT_IN = ("targets", "localisation", "generators", "repair", "evaluation", "clusters", "nn/preparations")
+"""Folders of the package that hold components."""
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The components that exist, and the users' folders that were searched besides the built-in ones."""
+
+    leaves: tuple[type[Component], ...]
+    folders: tuple[Path, ...] = ()
+
+    @cache  # noqa: B019 - a catalogue lives as long as the program
+    def of(self, family: type[Component]) -> Mapping[str, type[Component]]:
+        """Return the members of a family by tag, in alphabetical order."""
+        members = {leaf.tag: leaf for leaf in self.leaves if issubclass(leaf, family)}
+        return MappingProxyType(dict(sorted(members.items())))
+
+    @cache  # noqa: B019
+    def families(self) -> tuple[type[Component], ...]:
+        """Return the sections' families, then every family some component nests, each once."""
+        found: dict[type[Component], None] = dict.fromkeys([*SECTIONS.values(), Cluster])
+        for leaf in self.leaves:
+            for field in fields_of(leaf):
+                kind = field.kind
+                while kind.item is not None:
+                    kind = kind.item
+                if kind.name == "nested":
+                    assert kind.target is not None
+                    found.setdefault(kind.target)
+        return tuple(found)
+
+    def stage(self, tag: str) -> list[type[Stage]]:
+        """Return every stage's component of that tag, whatever its family."""
+        return [leaf for leaf in self.leaves if leaf.tag == tag and issubclass(leaf, Stage)]
+
+
+def discover(folders: Iterable[Path] = ()) -> Catalogue:
+    """Import every module of the built-in folders and of the users' ``folders`` and collect their components.
+
+    Raises:
+        SpecError: a user's file cannot be imported, components are declared wrongly, or two of a family share a tag.
+    """
+    users = tuple(dict.fromkeys(Path(folder).resolve() for folder in folders))
+    _check_names(users)
+    modules = [*_built_in(), *(module for folder in users for module in _from_folder(folder))]
+    leaves = [leaf for module in modules for leaf in _leaves(module)]
+    if faults := list(_misdeclared(leaves)):
+        raise SpecError(faults)
+    _unique_tags(leaves)
+    return Catalogue(tuple(leaves), users)
+
+
+def _built_in() -> Iterator[ModuleType]:
+    for name in BUILT_IN:
+        for path in sorted((PACKAGE / name).rglob("*.py")):
+            relative = path.relative_to(PACKAGE).with_suffix("")
+            if path.name != "__init__.py":
+                yield importlib.import_module(".".join(["temper", *relative.parts]))
+
+
+def _check_names(folders: tuple[Path, ...]) -> None:
+    names = [folder.name for folder in folders]
+    for folder in folders:
+        message = ""
+        if _is_package_of_others(folder):
+            message = f"{folder.name} is the name of a Python package that is installed; rename yours"
+        elif names.count(folder.name) > 1:
+            message = f"two folders are called {folder.name}; rename one"
+        if message:
+            raise SpecError([SpecProblem("--components", 0, str(folder), message)])
+
+
+def _is_package_of_others(folder: Path) -> bool:
+    """Return whether modules of a folder would have the names of others, as ``numpy.linalg``: the folder's is their package's."""
+    if folder.name in sys.stdlib_module_names or folder.name == PACKAGE.name:
+        return True
+    spec = PathFinder.find_spec(folder.name)
+    places = [] if spec is None else spec.submodule_search_locations or [spec.origin or ""]
+    return any({"site-packages", "dist-packages"} & {*Path(place).parts} for place in places)
+
+
+def _from_folder(folder: Path) -> Iterator[ModuleType]:
+    if not folder.is_dir():
+        raise SpecError(
+            [SpecProblem("--components", 0, str(folder), "no such folder; name one that holds component files")]
+        )
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise SpecError([SpecProblem("--components", 0, str(folder), "cannot be read; have its permissions changed")])
+    if str(folder.parent) not in sys.path:
+        sys.path.append(str(folder.parent))
+    for path in sorted(folder.rglob("*.py")):
+        name = ".".join(path.relative_to(folder.parent).with_suffix("").parts)
+        if path.name == "__init__.py":
+            continue
+        try:
+            regular(path)
+        except StageError as error:
+            raise SpecError.at("--components", 0, str(error)) from None
+        module = sys.modules.get(name)
+        if module is None or module.__file__ != str(path):
+            module = _import_file(name, path)
+        yield module
+
+
+def _import_file(name: str, path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        line = error.lineno if isinstance(error, SyntaxError) and error.lineno else _line_in(error, path)
+        raise SpecError(
+            [SpecProblem(str(path), line, name, f"cannot be imported: {type(error).__name__}: {error}")]
+        ) from error
+    return module
+
+
+def _line_in(error: BaseException, path: Path) -> int:
+    lines = [
+        frame.lineno
+        for frame in inspect.getinnerframes(error.__traceback__)  # type: ignore[arg-type]
+        if Path(frame.filename) == path
+    ]
+    return lines[-1] if lines else 1
+
+
+def _leaves(module: ModuleType) -> Iterator[type[Component]]:
+    for value in vars(module).values():
+        if (
+            isinstance(value, type)
+            and issubclass(value, Component)
+            and value.__module__ == module.__name__
+            and "tag" in vars(value)
+        ):
+            yield value
+
+
+def _misdeclared(leaves: Iterable[type[Component]]) -> Iterator[SpecProblem]:
+    for leaf in leaves:
+        if message := _declaration_fault(leaf):
+            yield SpecProblem(inspect.getfile(leaf), inspect.getsourcelines(leaf)[1], leaf.__name__, message)
+
+
+def _declaration_fault(leaf: type[Component]) -> str:
+    if inspect.isabstract(leaf):
+        return f"has a tag but does not implement {', '.join(sorted(leaf.__abstractmethods__))}"
+    parameters = vars(leaf).get("__dataclass_params__")  # its own: a family's would be found by inheritance
+    if parameters is None or not parameters.frozen:
+        return "must be decorated with @dataclass(frozen=True, kw_only=True)"
+    try:
+        fields_of(leaf)
+    except (TypeError, NameError) as error:  # NameError: an annotation names what is not imported
+        return str(error)
+    return ""
+
+
+def _unique_tags(leaves: Iterable[type[Component]]) -> None:
+    seen: dict[tuple[type, str], type[Component]] = {}
+    for leaf in leaves:
+        family = next(base for base in leaf.__mro__[1:] if base.__mro__[1] in (Stage, Component))
+        twin = seen.setdefault((family, leaf.tag), leaf)
+        if twin is not leaf:
+            message = f"type '{leaf.tag}' is already taken by {twin.__module__}.{twin.__name__}; choose another tag"
+            raise SpecError(
+                [SpecProblem(inspect.getfile(leaf), inspect.getsourcelines(leaf)[1], leaf.__name__, message)]
+            )

@@ -1,0 +1,153 @@
+"""A checked experiment: what a file says, with references, axes and defaults settled."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from types import MappingProxyType
+from typing import Any, Literal
+
+from temper.core.component import Plain, Ref
+from temper.core.data_info import DataInfo
+from temper.core.dataset import Dataset
+from temper.core.families import Evaluation
+from temper.core.report_spec import ExpectedSpec, TableSpec
+from temper.core.stage import Stage
+from temper.engine.language.build import axes_in, build, substitute
+from temper.engine.language.discovery import Catalogue
+from temper.system.threads import DEFAULT
+
+Mode = Literal["both", "only_attack", "only_adv_training"]
+Point = Mapping[str, Plain]
+SEED = "seed"
+
+
+@dataclass(frozen=True, eq=False)
+class StageSpec:
+    """One stage of a file: its name, its component's class and its plain values, ``$axis`` names included."""
+
+    name: str
+    cls: type[Stage]
+    raw: Mapping[str, Any]
+
+    @property
+    def section(self) -> str:
+        """The section the stage stands in."""
+        return self.cls.section
+
+    @cached_property
+    def own_axes(self) -> frozenset[str]:
+        """The axes the stage's own parameters use."""
+        return frozenset(axes_in(self.raw))
+
+
+@dataclass(frozen=True, eq=False)
+class Experiment:
+    """A checked experiment file.
+
+    ``on_out_of_memory`` are the divisors of what is tried again with less, by ``field`` or ``stage.field``;
+    ``threads`` is how many threads each stage computes on.
+    """
+
+    name: str
+    description: str
+    mode: Mode
+    seeds: tuple[int, ...]
+    axes: Mapping[str, tuple[Plain, ...]]
+    stages: Mapping[str, StageSpec]
+    tables: tuple[TableSpec, ...]
+    expected: tuple[ExpectedSpec, ...]
+    catalogue: Catalogue
+    on_out_of_memory: Mapping[str, int] = field(default_factory=dict)
+    threads: int = DEFAULT
+    smoke: bool = False
+
+    def values(self, axis: str) -> tuple[Plain, ...]:
+        """Return the values of an axis, the seeds included."""
+        return self.seeds if axis == SEED else self.axes[axis]
+
+    def in_order(self, axes: Collection[str]) -> tuple[str, ...]:
+        """Return axes in the order of the file, the seeds last."""
+        return tuple(axis for axis in (*self.axes, SEED) if axis in axes)
+
+    def points(self, axes: frozenset[str], fixed: Point = MappingProxyType({})) -> Iterator[dict[str, Plain]]:
+        """Yield every combination of the axes' values, in the order of the file; the ``fixed`` axes have the values given."""
+        ordered = self.in_order(axes)
+        for values in itertools.product(*((fixed[axis],) if axis in fixed else self.values(axis) for axis in ordered)):
+            yield dict(zip(ordered, values, strict=True))
+
+    @cached_property
+    def naming_axes(self) -> tuple[str, ...]:
+        """The axes of which a value may name a stage, so that references may differ along them."""
+        return tuple(
+            axis
+            for axis, values in self.axes.items()
+            if any(isinstance(value, str) and Ref.parse(value).stage in self.stages for value in values)
+        )
+
+    @cache  # noqa: B019 - an experiment lives as long as the program
+    def _component(self, name: str, point: tuple[tuple[str, Plain], ...]) -> Stage:
+        spec = self.stages[name]
+        return build(spec.cls, substitute(spec.raw, dict(point)), self.catalogue)
+
+    def component(self, name: str, point: Point) -> Stage:
+        """Return the component of a stage at a point; axes it does not use are ignored."""
+        return self._component(name, self._own(name, point))
+
+    @cache  # noqa: B019
+    def _info(self, name: str, point: tuple[tuple[str, Plain], ...]) -> DataInfo:
+        dataset = self._component(name, point)
+        assert isinstance(dataset, Dataset)
+        return dataset.info()
+
+    def info(self, name: str, point: Point) -> DataInfo:
+        """Return what is known of a data set at a point, asked once: a data set may have to list all its files."""
+        return self._info(name, self._own(name, point))
+
+    def _own(self, name: str, point: Point) -> tuple[tuple[str, Plain], ...]:
+        used = self.stages[name].own_axes
+        return tuple((axis, value) for axis, value in point.items() if axis in used)
+
+    def components(self, name: str) -> Iterator[Stage]:
+        """Yield the stage's component at every point of its own axes."""
+        for point in self.points(self.stages[name].own_axes):
+            yield self.component(name, point)
+
+    @cache  # noqa: B019
+    def axes_of(self, name: str) -> frozenset[str]:
+        """Return the axes a stage's artefact varies over: its own and those of everything it reads."""
+        found = set(self.stages[name].own_axes)
+        for component in self.components(name):
+            found |= self.axes_read(component)
+        return frozenset(found)
+
+    def axes_read(self, component: Stage) -> frozenset[str]:
+        """Return the axes a component varies over by what it reads: those of its inputs but the ones it gathers."""
+        found = {SEED} if component.stochastic else set()
+        for ref in component.references():
+            axes = self.axes_of(ref.stage) | (self.axes_of(ref.against) if ref.against else frozenset())
+            if isinstance(component, Evaluation) and self.is_gathered(ref):
+                axes = frozenset(axis for axis in axes if not component.gathers(axis))
+            found |= axes
+        return frozenset(found)
+
+    def is_gathered(self, ref: Ref[Any]) -> bool:
+        """Whether a reference leads to an evaluation: to the rows of all its cells rather than to one artefact."""
+        return issubclass(self.stages[ref.stage].cls, Evaluation)
+
+    def implied(self, component: Stage, point: Point) -> Iterator[Ref[Any]]:
+        """Yield the data a component works on where the file does not say: its model's data set."""
+        if getattr(component, "data", self) is None:
+            yield Ref(self.dataset_of(component, point))
+
+    def dataset_of(self, component: Stage, point: Point) -> str:
+        """Return the name of the data set a component's model was made for, at a point of the axes."""
+        ref = getattr(component, "dataset", None) or getattr(component, "model", None)
+        ref = ref or next(iter(getattr(component, "models", ())), None)
+        if not isinstance(ref, Ref):
+            raise TypeError(f"{type(component).__name__} has neither a data set nor a model")
+        if issubclass(self.stages[ref.stage].cls, Dataset):
+            return ref.stage
+        return self.dataset_of(self.component(ref.stage, point), point)

@@ -1,0 +1,262 @@
+"""Reads an experiment file into a checked experiment, or reports every fault of it at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from temper.core.component import Component
+from temper.core.errors import KeyPath, SpecError, SpecProblem, did_you_mean
+from temper.core.stage import Stage
+from temper.engine.language import extends, on_out_of_memory, reserved_names, result_columns, table_defaults, task_limit
+from temper.engine.language.build import (
+    at,
+    axes_in,
+    build,
+    fraction,
+    located,
+    map_files,
+    normalise,
+    substitute,
+    value_at,
+)
+from temper.engine.language.discovery import Catalogue
+from temper.engine.language.experiment import SEED, Experiment, Point, StageSpec
+from temper.engine.language.extends import Layered
+from temper.engine.language.reference_checks import reference_faults
+from temper.engine.language.schema_validation import Validator, is_axis, show
+from temper.engine.language.sections import SECTIONS
+from temper.engine.language.smoke_run import shrink
+from temper.system.threads import DEFAULT
+
+RESERVED = ("experiment", "stage", "model", "examples", "group", "metric", "value", "n", "lower", "upper", "unit",
+            "higher_is_better", "note", "reason")  # fmt: skip
+"""Columns of results and of what is missing among them, which no axis may be called."""
+
+
+def load(
+    path: Path,
+    catalogue: Catalogue,
+    sets: Sequence[str] = (),
+    seeds: Sequence[int] = (),
+    smoke: bool = False,
+    name: str = "",
+) -> Experiment:
+    """Return the experiment a file describes, under another ``name`` if one is given.
+
+    Raises:
+        SpecError: with every fault of the file.
+    """
+    layered = extends.load(path, sets, name)
+    return _Reader(layered, path, catalogue).read(seeds, smoke)
+
+
+class _Reader:
+    def __init__(self, layered: Layered, path: Path, catalogue: Catalogue) -> None:
+        self.layered, self.path, self.catalogue = layered, path, catalogue
+        self.validator = Validator(catalogue)
+        self.data: dict[str, Any] = {key: value for key, value in layered.data.items() if value is not None}
+        self.faults: list[SpecProblem] = [fault for _, fault in layered.unread]
+        self.broken = {str(path[1]) for path, _ in layered.unread if len(path) > 1 and path[0] in SECTIONS}
+        self.unread = {path for path, _ in layered.unread}
+
+    def report(self, path: KeyPath, message: str) -> None:
+        if path not in self.unread:  # what is there instead of a value that could not be read is not the user's
+            self.faults.append(self.layered.fault(path, message))
+        if len(path) > 1 and path[0] in SECTIONS:
+            self.broken.add(str(path[1]))
+
+    def read(self, seeds: Sequence[int], smoke: bool) -> Experiment:
+        specs = dict(self._stages())
+        for finding in self.validator.experiment(self.data):
+            self.report(*finding)
+        for finding in reserved_names.faults(self.data, self._name):
+            self.report(*finding)
+        axes = self._axes()
+        if not specs and not self.faults:
+            self.report((), f"the file declares no stage; declare some under {', '.join(SECTIONS)}")
+        for name, spec in specs.items():
+            if message := task_limit.own_fault(spec, axes, len(seeds or self._seeds())):
+                self.report((spec.section, name), message)
+                raise SpecError(self.faults)  # what follows looks at each point
+        self._instances(specs, axes)
+        sound = {name: spec for name, spec in specs.items() if name not in self.broken}
+        experiment = self._experiment(sound, axes, tuple(seeds) or tuple(self._seeds()))
+        for name, place, message in reference_faults(experiment, known=specs):
+            self.report((specs[name].section, name, *place), message)
+        if not self.faults:
+            for place, message in (
+                *result_columns.repeated(experiment),
+                *result_columns.unsuited(experiment),
+                *on_out_of_memory.faults(experiment, self.data),
+                *table_defaults.faults(experiment, self.data),
+            ):
+                self.report(place, message)
+        if self.faults:
+            raise SpecError(self.faults)
+        experiment = replace(
+            experiment,
+            tables=table_defaults.all_tables(experiment, self.data),
+            expected=table_defaults.expected_values(self.data.get("expected", [])),
+            on_out_of_memory=on_out_of_memory.divisors(self.data),
+        )
+        return shrink(experiment) if smoke else experiment
+
+    def _stages(self) -> Iterator[tuple[str, StageSpec]]:
+        """Yield every stage whose type is known, with fractions and paths settled."""
+        homes: dict[str, str] = {}
+        for section, family in SECTIONS.items():
+            stages = self.data.get(section, {})
+            for name, raw in stages.items() if isinstance(stages, Mapping) else ():
+                if name in homes:
+                    self.report(
+                        (section, name), f"the name is already taken in {homes[name]}:; names are unique in a file"
+                    )
+                    continue
+                homes[name] = section
+                cls = self.catalogue.of(family).get(str(raw.get("type"))) if isinstance(raw, Mapping) else None
+                if cls is None or not issubclass(cls, Stage):
+                    self.broken.add(name)
+                    yield name, StageSpec(name, family, {})
+                    continue
+                raw = stages[name] = self._paths((section, name), cls, normalise(raw, cls, self.catalogue))
+                yield name, StageSpec(name, cls, raw)
+
+    def _paths(self, place: KeyPath, cls: type[Component], raw: dict[str, Any]) -> dict[str, Any]:
+        def settled(at: KeyPath, text: str) -> str:
+            if is_axis(text):
+                self.report((*place, *at), "a path cannot vary over an axis; declare a stage for each file")
+                return text
+            full, message = located(text, self.layered.folder_of((*place, *at)).resolve())
+            if message:
+                self.report((*place, *at), message)
+            return full
+
+        settled_raw: dict[str, Any] = map_files(raw, cls, self.catalogue, settled)
+        return settled_raw
+
+    def _seeds(self) -> list[int]:
+        seeds = self.data.get("seeds", [1])
+        # A whole number may be written 1.0, as anywhere else.
+        return [int(s) for s in seeds if isinstance(s, int | float)] if isinstance(seeds, list) else [1]
+
+    def _threads(self) -> int:
+        count = self.data.get("threads", DEFAULT)
+        return int(count) if isinstance(count, int | float) else DEFAULT
+
+    def _axes(self) -> dict[str, tuple[Any, ...]]:
+        raw = self.data.get("axes", {})
+        axes: dict[str, tuple[Any, ...]] = {}
+        for name, values in raw.items() if isinstance(raw, Mapping) else ():
+            for i, value in enumerate(values if isinstance(values, list) else ()):
+                if is_axis(value):
+                    self.report(("axes", name, i), f"'{value}' is an axis and no value; write values out")
+                    continue
+                if (twin := reserved_names.twin(value, values[:i])) is not None:
+                    self.report(
+                        ("axes", name, i), f"{show(value)} and {show(twin)} are the same value of an axis; keep one"
+                    )
+                axes[name] = (*axes.get(name, ()), fraction(value))
+        used = set()
+        for section in SECTIONS:
+            for place, axis in _axis_places(self.data.get(section)):
+                used.add(axis)
+                if axis not in axes and axis != SEED:
+                    known = did_you_mean(axis, [*axes, SEED]) or "; declare it under axes:"
+                    self.report((section, *place), f"there is no axis '{axis}'{known}")
+        for name in axes:
+            if name == SEED or name in RESERVED:
+                self.report(("axes", name), f"'{name}' is a column of every result; choose another name")
+            elif name not in used and is_axis(f"${name}"):
+                self.report(("axes", name), f"no stage uses ${name}; use it, or take the axis out")
+        return axes
+
+    def _instances(self, specs: Mapping[str, StageSpec], axes: Mapping[str, tuple[Any, ...]]) -> None:
+        """Check every stage at every point of its axes, and with the component's own checks."""
+        for name, spec in specs.items():
+            if name in self.broken:
+                continue
+            said: set[tuple[KeyPath, str]] = set()
+            points = list(self._experiment({name: spec}, axes, tuple(self._seeds())).points(spec.own_axes))
+            sound = not any(self._misshapen(spec, point) for point in _showing_each_value(spec, points))
+            for point in points:
+                for place, message in self._instance(spec, point, sound):
+                    if (place, message) not in said:
+                        said.add((place, message))
+                        self.report((spec.section, name, *place), message)
+
+    def _instance(self, spec: StageSpec, point: Mapping[str, Any], sound: bool) -> Iterator[tuple[KeyPath, str]]:
+        """Yield the faults of a stage at a point; its schema has none where it is known to be ``sound``."""
+        findings = [] if sound else self._misshapen(spec, point)
+        for place, message in findings:
+            yield place, message + at(point, value_at(spec.raw, place))
+        if not findings:
+            for place, part in build(spec.cls, self._raw(spec, point), self.catalogue).with_places():
+                for field, message in part.check():
+                    yield ((*place, field) if field else place), message + at(point)
+
+    def _misshapen(self, spec: StageSpec, point: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
+        """Return what the schema says of a stage at a point of axes; without these the whole file's has said it."""
+        return list(self.validator.component(SECTIONS[spec.section], self._raw(spec, point))) if point else []
+
+    def _raw(self, spec: StageSpec, point: Mapping[str, Any]) -> Any:
+        return normalise(substitute(spec.raw, point), spec.cls, self.catalogue)
+
+    @property
+    def _name(self) -> str:
+        """The experiment's name: the file's own unless it states one."""
+        stated = self.layered.origin_of(("name",))
+        # A file that extends another one does not take its name, which would mix their results.
+        own_name = (stated.file == str(self.path) or not stated.line) and self.data.get("name")
+        return str(own_name or self.path.stem)
+
+    def _experiment(
+        self, stages: Mapping[str, StageSpec], axes: Mapping[str, Any], seeds: tuple[int, ...]
+    ) -> Experiment:
+        return Experiment(
+            name=self._name,
+            description=str(self.data.get("description", "")),
+            mode=self.data.get("mode", "both"),
+            seeds=seeds,
+            axes=axes,
+            stages=stages,
+            tables=(),
+            expected=(),
+            catalogue=self.catalogue,
+            threads=self._threads(),
+        )
+
+
+def _showing_each_value(spec: StageSpec, points: Sequence[Point]) -> Iterator[Point]:
+    """Yield so many of a stage's points that each value of an axis is among them.
+
+    A schema looks at one value at a time, but compares the items of a list: where these vary over several axes, all points
+    are needed.
+    """
+    seen: set[tuple[str, str]] = set()
+    together = _has_axes_in_one_list(spec.raw)
+    for point in points:
+        values = {(axis, repr(value)) for axis, value in point.items()}
+        if together or not seen.issuperset(values):
+            seen.update(values)
+            yield point
+
+
+def _has_axes_in_one_list(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(map(_has_axes_in_one_list, value.values()))
+    return isinstance(value, list) and (len(set(axes_in(value))) > 1 or any(map(_has_axes_in_one_list, value)))
+
+
+def _axis_places(value: Any, place: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
+    """Yield (path, axis name) for every ``$name`` in plain values."""
+    if is_axis(value):
+        yield place, value[1:]
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _axis_places(item, (*place, key))
+    elif isinstance(value, list):
+        for i, item in enumerate(value):
+            yield from _axis_places(item, (*place, i))

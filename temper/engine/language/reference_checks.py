@@ -1,0 +1,221 @@
+"""Checks what a schema cannot say: that references lead somewhere, to the right kind, and that the data fit."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from temper.core.artefacts import Artefact, Data, Examples, Results
+from temper.core.component import Component, Kind, Ref, fields_of
+from temper.core.data_info import DataInfo
+from temper.core.dataset import Dataset
+from temper.core.errors import KeyPath, did_you_mean
+from temper.core.families import Evaluation, Generator, Target
+from temper.core.stage import Stage
+from temper.engine.language import task_limit
+from temper.engine.language.build import at, substitute, value_at
+from temper.engine.language.discovery import Catalogue
+from temper.engine.language.experiment import SEED, Experiment, Point, StageSpec
+from temper.engine.language.json_schema import REFERENCE
+
+Finding = tuple[str, KeyPath, str]
+
+
+def reference_faults(experiment: Experiment, known: Mapping[str, StageSpec]) -> Iterator[Finding]:
+    """Yield (stage, path within the stage, message) for every fault of the references of sound stages.
+
+    ``known`` are all stages of the file, those with faults of their own included, to which a reference is no fault.
+    """
+    bad: set[str] = set()
+    for finding in _dangling(experiment, known):
+        bad.add(finding[0])
+        yield finding
+    for finding in _cycles(experiment):
+        bad.add(finding[0])
+        yield finding
+    unsound = _unsound(experiment, bad | (set(known) - set(experiment.stages)))
+    sound = [name for name in experiment.stages if name not in unsound]
+    if fault := task_limit.fault(experiment, sound):
+        yield fault
+        return
+    yield from _misfits(experiment, unsound)
+
+
+def typed(component: Component) -> Iterator[tuple[KeyPath, Ref[Any], type]]:
+    """Yield (path, reference, type of artefact wanted) for every reference of a component."""
+    for field in fields_of(type(component)):
+        yield from _typed(getattr(component, field.name), field.kind, (field.name,))
+
+
+def _typed(value: Any, kind: Kind, place: KeyPath) -> Iterator[tuple[KeyPath, Ref[Any], type]]:
+    if isinstance(value, Ref):
+        while kind.item is not None:
+            kind = kind.item
+        assert kind.target is not None
+        yield place, value, kind.target
+    elif isinstance(value, tuple):
+        for i, item in enumerate(value):
+            yield from _typed(item, kind, (*place, i))
+    elif isinstance(value, Component):
+        yield from ((place + inner, ref, target) for inner, ref, target in typed(value))
+
+
+def _dangling(experiment: Experiment, known: Mapping[str, StageSpec]) -> Iterator[Finding]:
+    """Check the references as they are written, those of stages with other faults included."""
+    for name, spec in known.items():
+        said = set()
+        for point in experiment.points(spec.own_axes & {*experiment.axes, SEED}):
+            raw = substitute(spec.raw, point)
+            for place, text, wanted in _written(raw, spec.cls, experiment.catalogue):
+                message = _fault(Ref.parse(text), wanted, known)
+                if message and (place, text) not in said:
+                    said.add((place, text))
+                    yield name, place, message + at(point, value_at(spec.raw, place))
+
+
+def _written(raw: Any, cls: type[Component], catalogue: Catalogue) -> Iterator[tuple[KeyPath, str, type]]:
+    """Yield (path, text, type of artefact wanted) for every well-formed reference in plain values."""
+    for field in fields_of(cls) if isinstance(raw, Mapping) and raw else ():
+        if field.name in raw:
+            yield from _written_in(raw[field.name], field.kind, (field.name,), catalogue)
+
+
+def _written_in(value: Any, kind: Kind, place: KeyPath, catalogue: Catalogue) -> Iterator[tuple[KeyPath, str, type]]:
+    if isinstance(value, list) and kind.name == "many":
+        assert kind.item is not None
+        for i, item in enumerate(value):
+            yield from _written_in(item, kind.item, (*place, i), catalogue)
+    elif kind.name == "optional":
+        assert kind.item is not None
+        yield from _written_in(value, kind.item, place, catalogue)
+    elif kind.name == "ref" and isinstance(value, str) and re.match(REFERENCE, value):
+        assert kind.target is not None
+        yield place, value, kind.target
+    elif kind.name == "nested" and isinstance(value, Mapping):
+        assert kind.target is not None
+        leaf = catalogue.of(kind.target).get(str(value.get("type")))
+        for inner, text, wanted in _written(value, leaf, catalogue) if leaf else ():
+            yield (*place, *inner), text, wanted
+
+
+def _fault(ref: Ref[Any], wanted: type, known: Mapping[str, StageSpec]) -> str:
+    if ref.stage not in known:
+        fitting = [name for name, spec in known.items() if _fits(spec, wanted)]
+        hint = did_you_mean(ref.stage, fitting) or (
+            f"; there is {', '.join(fitting)}" if fitting else "; declare it first"
+        )
+        return f"no stage is called '{ref.stage}'{hint}"
+    spec = known[ref.stage]
+    if not _fits(spec, wanted):
+        what = f"'{ref.stage}' ({spec.section}) gives {_noun(getattr(spec.cls, 'produces', Artefact))}"
+        return f"expected a stage that gives {_noun(wanted)}, but {what}"
+    if ref.part and not issubclass(spec.cls, Generator | Dataset):
+        return f"'{ref.stage}' has no parts; write {ref.stage}"
+    if ref.part and wanted is Data:
+        return f"the whole data set is meant here; write {ref.stage}"
+    return ""
+
+
+def _fits(spec: StageSpec, wanted: type) -> bool:
+    produces = getattr(spec.cls, "produces", None)
+    if produces is None:  # a stage of unknown type, reported elsewhere
+        return True
+    if issubclass(produces, Results):  # rows are read as such only, not as any artefact
+        return issubclass(Results, wanted) and wanted is not Artefact
+    return issubclass(produces, wanted) or (wanted is Examples and produces is Data)
+
+
+def _noun(artefact: type) -> str:
+    names = {"Data": "a data set", "Examples": "examples", "Classifier": "a model", "Results": "results"}
+    return names.get(artefact.__name__, artefact.__name__)
+
+
+def _cycles(experiment: Experiment) -> Iterator[Finding]:
+    finished: set[str] = set()
+
+    def walk(name: str, chain: tuple[str, ...]) -> Iterator[Finding]:
+        if name in chain:
+            circle = " -> ".join((*chain[chain.index(name) :], name))
+            yield chain[-1], (), f"the stages need each other in a circle ({circle}); break it"
+            return
+        if name in finished or name not in experiment.stages:
+            return
+        for component in experiment.components(name):
+            for ref in component.references():
+                yield from walk(ref.stage, (*chain, name))
+        finished.add(name)
+
+    for name in experiment.stages:
+        yield from walk(name, ())
+
+
+def _unsound(experiment: Experiment, bad: set[str]) -> set[str]:
+    """Return the bad stages and all that depend on them."""
+    unsound = set(bad)
+    changed = True
+    while changed:
+        changed = False
+        for name in set(experiment.stages) - unsound:
+            if any(ref.stage in unsound for c in experiment.components(name) for ref in c.references()):
+                unsound.add(name)
+                changed = True
+    return unsound
+
+
+def _misfits(experiment: Experiment, unsound: set[str]) -> Iterator[Finding]:
+    """Yield where images or classes do not fit: a model and its data set, or the stages one stage brings together."""
+    if not experiment.seeds:
+        return  # a fault reported elsewhere, which leaves nothing to look at
+    for name in experiment.stages:
+        if name not in unsound:
+            found = (
+                (field, message)
+                for point in experiment.points(experiment.axes_of(name) - {SEED})
+                for field, message in _misfits_at(experiment, name, {**point, SEED: experiment.seeds[0]})
+            )
+            yield from ((name, (field,) if field else (), message) for field, message in dict.fromkeys(found))
+
+
+def _misfits_at(experiment: Experiment, name: str, point: Point) -> Iterator[tuple[str, str]]:
+    component = experiment.component(name, point)
+    if isinstance(component, Target):
+        yield from component.fits(next(iter(_infos(experiment, component, point).values())))
+        return
+    if isinstance(component, Generator) and (data := data_behind(experiment, name, point)) is not None:
+        info = experiment.info(data, point)
+        for nested in component.with_nested():
+            prefix = "" if nested is component else f"{nested.tag}: "
+            yield from (("" if prefix else field, prefix + message) for field, message in nested.fits(info))
+    # An evaluation brings together what one of its cells reads; one misfit tells enough of it.
+    for cell in component.expand() if isinstance(component, Evaluation) else (component,):
+        for (first, one), (other, two) in itertools.pairwise(_infos(experiment, cell, point).items()):
+            if (one.shape, one.num_classes) != (two.shape, two.num_classes):
+                yield "", f"'{first}' works on {_form(one)}, but '{other}' on {_form(two)}; they must agree"
+                return
+
+
+def _infos(experiment: Experiment, component: Stage, point: Point) -> dict[str, DataInfo]:
+    """Return what is known of the data behind each stage a component reads."""
+    found = {}
+    for ref in component.references():
+        if experiment.is_gathered(ref):  # rows, of whatever images
+            continue
+        if (name := data_behind(experiment, ref.stage, point)) is not None:
+            found[ref.stage] = experiment.info(name, point)
+    return found
+
+
+def data_behind(experiment: Experiment, stage: str, point: Point) -> str | None:
+    """Return the data set that a stage's images, or those its model was made for, come from."""
+    component = experiment.component(stage, point)
+    if isinstance(component, Dataset):
+        return stage
+    origins = (getattr(component, name, None) for name in ("dataset", "model", "data"))
+    ref = next((origin for origin in origins if isinstance(origin, Ref)), None)
+    return data_behind(experiment, ref.stage, point) if ref else None
+
+
+def _form(info: DataInfo) -> str:
+    return f"{'x'.join(map(str, info.shape))} images of {info.num_classes} classes"

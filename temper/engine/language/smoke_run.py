@@ -1,0 +1,105 @@
+"""The smoke run: the same experiment on tiny data with few steps, under a name of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from temper.core.component import Component, fields_of
+from temper.core.dataset import Dataset
+from temper.engine.language.build import plain
+from temper.engine.language.experiment import Experiment, StageSpec
+from temper.engine.language.reference_checks import reference_faults
+
+TINY: Mapping[str, int] = {
+    "train_size": 200, "test_size": 50, "epochs": 1, "max_iter": 2, "num_random_init": 1, "train_steps": 20, "steps": 4,
+    "iterations": 1, "seed_count": 20, "mutants": 500, "reduced": 3, "reduced_epochs": 1, "binary_search_steps": 1, "samples": 20,
+}  # fmt: skip
+"""The largest value each of these parameters has in a smoke run, wherever it occurs: as a field or in a mapping of values."""
+LARGEST_SIDE = 96
+"""Pixels that images are scaled to at most, if the file scales them and all that read them take ones so small."""
+SUFFIX = ".smoke"
+"""What the name of a smoke run ends in."""
+
+
+def shrink(experiment: Experiment) -> Experiment:
+    """Return an experiment that touches every stage in seconds.
+
+    Its parameters are part of every fingerprint and its name differs, so its artefacts and tables never mix with
+    those of the real run. Published numbers are not expected of it.
+    """
+    return _on_smaller_images(
+        replace(
+            experiment,
+            name=f"{experiment.name}{SUFFIX}",
+            seeds=experiment.seeds[:1],
+            axes={name: values[:1] for name, values in experiment.axes.items()},
+            stages={name: replace(spec, raw=_tiny(spec, experiment)) for name, spec in experiment.stages.items()},
+            tables=tuple(replace(table, where=_kept(table.where, experiment)) for table in experiment.tables),
+            expected=(),
+            smoke=True,
+        )
+    )
+
+
+def _on_smaller_images(experiment: Experiment) -> Experiment:
+    """Return the experiment on images of ``LARGEST_SIDE``, or the experiment itself where something does not take these."""
+    scaled = {
+        name: replace(spec, raw={**spec.raw, "resize": LARGEST_SIDE})
+        for name, spec in experiment.stages.items()
+        if issubclass(spec.cls, Dataset) and isinstance(side := spec.raw.get("resize"), int) and side > LARGEST_SIDE
+    }
+    smaller = replace(experiment, stages={**experiment.stages, **scaled})
+    return experiment if any(reference_faults(smaller, known=smaller.stages)) else smaller
+
+
+def _tiny(spec: StageSpec, experiment: Experiment) -> dict[str, Any]:
+    limits = dict(TINY)
+    component = next(experiment.components(spec.name))
+    if isinstance(component, Dataset):
+        # A data set may have fewer images than that; one of unknown size keeps what its file says.
+        sizes = component.sizes() or (0, 0)
+        limits |= {name: min(limits[name], size) for name, size in zip(("train_size", "test_size"), sizes, strict=True)}
+    return _cut(component, spec.raw, limits)
+
+
+def _cut(component: Component, raw: Mapping[str, Any], limits: Mapping[str, int]) -> dict[str, Any]:
+    """Return a component's values in a file, none of its parameters and of those nested in it above its limit."""
+    instead = component.for_smoke()
+    if type(instead) is not type(component):
+        return plain(instead)
+    cut = dict(raw) | {name: plain(instead)[name] for name in _differing(component, instead)}
+    for field in fields_of(type(component)):
+        value, written = getattr(component, field.name), raw.get(field.name)
+        if isinstance(value, Component):
+            cut[field.name] = _cut(value, written or plain(value), limits)
+        elif isinstance(value, tuple) and any(isinstance(item, Component) for item in value):
+            cut[field.name] = [_cut(*pair, limits) for pair in zip(value, written or map(plain, value), strict=True)]
+        elif field.kind.name == "mapping":
+            cut |= {field.name: lowered} if (lowered := _lowered(value, limits)) != value else {}
+        elif limits.get(field.name):
+            given = raw.get(field.name, field.default)
+            if not isinstance(given, int) or given > limits[field.name]:
+                cut[field.name] = limits[field.name]
+    return cut
+
+
+def _lowered(values: Mapping[str, Any], limits: Mapping[str, int]) -> dict[str, Any]:
+    """Return plain values by name, none of the numbers above its limit."""
+    return {
+        name: min(value, limits[name]) if isinstance(value, int) and name in limits else value
+        for name, value in values.items()
+    }
+
+
+def _differing(component: Component, other: Component) -> Iterator[str]:
+    """Yield the parameters in which two components of one type differ."""
+    for field in fields_of(type(component)):
+        if getattr(component, field.name) != getattr(other, field.name):
+            yield field.name
+
+
+def _kept(where: Mapping[str, Any], experiment: Experiment) -> dict[str, Any]:
+    """Return a table's conditions without those on an axis, of which the smoke run has one value."""
+    return {key: value for key, value in where.items() if key not in experiment.axes}

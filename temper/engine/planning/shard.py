@@ -1,0 +1,39 @@
+"""Shards: runners that share one experiment through the store, without one that leads them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from temper.engine.planning.task_graph import Task
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The ``number``-th of ``count`` runners, from 1.
+
+    Every shard would make the whole experiment; each begins with works of its own, and does what no other one is doing or has
+    done. So any of them may die, or be missing.
+    """
+
+    number: int
+    count: int
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """Return the shard that ``2/8`` stands for.
+
+        Raises:
+            ValueError: it stands for none.
+        """
+        number, _, count = text.partition("/")
+        if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+            raise ValueError(f"expected K/N with K from 1 to N, such as 2/8, received '{text}'")
+        return cls(int(number), int(count))
+
+    def order(self, tasks: Iterable[Task]) -> list[Task]:
+        """Return works with the shard's own first; among these, and among the others, in the order given."""
+        return sorted(tasks, key=lambda task: int(task.fingerprint, 16) % self.count != self.number - 1)
+
+    def __str__(self) -> str:
+        return f"{self.number}-of-{self.count}"

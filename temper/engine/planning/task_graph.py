@@ -1,0 +1,261 @@
+"""Turns a checked experiment into the works to be done: one for each stage, part, cell and point of the axes."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from temper.core.component import Part, Ref
+from temper.core.dataset import Dataset
+from temper.core.families import Evaluation, Generator, Repair
+from temper.core.run import prepared
+from temper.core.stage import Stage
+from temper.engine.language.build import plain
+from temper.engine.language.experiment import SEED, Experiment, Point
+from temper.engine.language.reference_defaults import Binding
+from temper.engine.planning.bound_component import CELL, BoundComponent, Input
+from temper.engine.planning.cell_index import CellIndex, Result
+from temper.engine.planning.input_origin import lead
+from temper.engine.storage.digests import Digests, of_value
+from temper.engine.storage.store import Store
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Task:
+    """One artefact to be made.
+
+    ``bound`` is what all works of the component share; ``section`` is the stage's, also of what it prepares; ``inputs`` lead
+    from each reference, as text, to what it stands for; ``point`` are the values of the axes the artefact depends on.
+    """
+
+    bound: BoundComponent
+    section: str
+    point: Point
+    seed: int
+    inputs: Mapping[str, Input]
+    fingerprint: str
+    repaired: bool
+
+    @property
+    def stage(self) -> str:
+        """The name of its stage."""
+        return self.bound.stage
+
+    @property
+    def label(self) -> str:
+        """How people are told of it."""
+        return self.bound.label(self.point)
+
+    @property
+    def component(self) -> Stage:
+        """The component that makes it."""
+        return self.bound.component
+
+    @property
+    def part(self) -> Part | None:
+        """The part that is asked of a generator."""
+        return self.bound.part
+
+    def is_there(self, store: Store) -> bool:
+        """Return whether its artefact is in the store.
+
+        Rows are read by nobody but the report, which could not have them made again: so they are looked at here.
+        """
+        has = store.is_sound if self.section == "evaluate" else store.has
+        return has(self.fingerprint)
+
+    @property
+    def ingredients(self) -> Mapping[str, Any]:
+        """What the fingerprint is the digest of."""
+        return self.bound.ingredients(self.inputs, self.seed)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The fingerprints of the works this one reads."""
+        return tuple(dict.fromkeys(i.fingerprint for i in self.inputs.values() if i.fingerprint))
+
+
+class TaskGraph:
+    """The works of an experiment by fingerprint, each after what it needs, and the cells of its evaluations."""
+
+    def __init__(self, experiment: Experiment, digests: Digests) -> None:
+        self._experiment, self.digests = experiment, digests
+        self.smoke = experiment.smoke
+        self._binding = Binding(experiment)
+        self._bounds: dict[tuple[Any, ...], BoundComponent] = {}
+        self._memo: dict[tuple[Any, ...], str] = {}
+        self._axes: dict[tuple[str, str | None], tuple[str, ...]] = {}
+        self._leads: dict[tuple[str, Part | None], Input] = {}
+        self._kept: list[Stage] = []  # an id is a component's as long as it lives
+        self.tasks: dict[str, Task] = {}
+        self._cells: dict[str, list[Result]] = {}
+        self._indexed: dict[str, CellIndex] = {}
+        self.roots: list[str] = []
+        read = {ref.stage for name in experiment.stages for c in experiment.components(name) for ref in c.references()}
+        for name, spec in experiment.stages.items():
+            if issubclass(spec.cls, Evaluation):
+                self.roots.extend(cell.fingerprint for cell in self._evaluation(name))
+            elif name not in read:
+                # Nothing reads it, so it is wanted for itself.
+                for point in experiment.points(experiment.axes_of(name)):
+                    part: Part | None = "test" if issubclass(spec.cls, Generator) else None
+                    self.roots.append(self._task(Ref(name, part), point))
+        self.roots = list(dict.fromkeys(self.roots))
+        self.results = [cell for name in experiment.stages for cell in self._cells.get(name, ())]
+
+    def dependents(self, fingerprint: str) -> list[str]:
+        """Return the works that need a work, or another that does, each after what it needs."""
+        found = {fingerprint}
+        open_ = [fingerprint]
+        while open_:
+            fresh = [reader for reader in self._readers[open_.pop()] if reader not in found]
+            found.update(fresh)
+            open_.extend(fresh)
+        found.discard(fingerprint)
+        return sorted(found, key=self._places.__getitem__)
+
+    @property
+    def bounds(self) -> Collection[BoundComponent]:
+        """The components behind the works and behind what they read, each once."""
+        found = {id(bound): bound for bound in self._bounds.values()}
+        found |= {id(task.bound): task.bound for task in self.tasks.values()}
+        return found.values()
+
+    @cached_property
+    def _readers(self) -> Mapping[str, list[str]]:
+        """The works that read a work, by its fingerprint."""
+        readers: defaultdict[str, list[str]] = defaultdict(list)
+        for fingerprint, task in self.tasks.items():
+            for need in task.needs:
+                readers[need].append(fingerprint)
+        return readers
+
+    @cached_property
+    def _places(self) -> Mapping[str, int]:
+        return {fingerprint: place for place, fingerprint in enumerate(self.tasks)}
+
+    def _evaluation(self, name: str) -> list[Result]:
+        """Return the cells of an evaluation; one that gathers may ask for them before their turn in the file."""
+        if name not in self._cells:
+            self._cells[name] = list(self._expanded(name))
+        return self._cells[name]
+
+    def _expanded(self, name: str) -> Iterator[Result]:
+        own = self._experiment.stages[name].own_axes
+        seen = set()
+        for outer in self._experiment.points(own):
+            component = self._experiment.component(name, outer)
+            assert isinstance(component, Evaluation)
+            for cell in component.expand():
+                about = cell.about()
+                for point in self._experiment.points(own | self._experiment.axes_read(cell), outer):
+                    bound = self._bound(name, cell, None, None, point)
+                    fingerprint = self._add(bound, point)
+                    # What an axis names may stand in the list already: the same rows twice would meet in one cell.
+                    if (key := (*point.items(), fingerprint)) not in seen:
+                        seen.add(key)
+                        yield Result(name, point, about, fingerprint)
+
+    def _task(self, ref: Ref[Any], point: Point) -> str:
+        """Return the fingerprint of the work behind a bound reference at a point."""
+        point = self._own_point(ref, point)
+        part = ref.part if issubclass(self._experiment.stages[ref.stage].cls, Generator) else None
+        key = (ref.stage, part, ref.against, *point.items())
+        if key not in self._memo:
+            self._memo[key] = self._add(self._behind(ref, part, point), point)
+        return self._memo[key]
+
+    def _preparation(self, ref: Ref[Any], point: Point) -> str:
+        """Return the fingerprint of what the stage behind a reference prepares, at its point or one with more axes."""
+        point = self._own_point(ref, point)
+        return self._add(self._behind(ref, ref.part, point).given_preparations[ref.prepared], point)
+
+    def _behind(self, ref: Ref[Any], part: Part | None, point: Point) -> BoundComponent:
+        return self._bound(ref.stage, self._experiment.component(ref.stage, point), part, ref.against, point)
+
+    def _bound(
+        self, stage: str, component: Stage, part: Part | None, against: str | None, point: Point
+    ) -> BoundComponent:
+        """Return a component with explicit references; which these are depends on few axes, if on any."""
+        naming = (point.get(axis) for axis in self._experiment.naming_axes)
+        key = (stage, id(component), part, against, *naming)
+        if key not in self._bounds:
+            bound = self._binding.bind(component, part, against, point)
+            asked = self._experiment
+            found = BoundComponent(bound, stage, part, against, self.digests, asked.is_gathered, asked.threads)
+            self._bounds[key] = found
+            self._kept.append(component)
+        return self._bounds[key]
+
+    def _own_point(self, ref: Ref[Any], point: Point) -> Point:
+        """Return a point on those axes only that the stage behind a bound reference varies over."""
+        key = (ref.stage, ref.against)
+        if key not in self._axes:
+            axes = self._experiment.axes_of(ref.stage)
+            if ref.against:
+                axes |= self._experiment.axes_of(ref.against)
+            self._axes[key] = self._experiment.in_order(axes)
+        return {axis: point[axis] for axis in self._axes[key] if axis in point}
+
+    def _add(self, bound: BoundComponent, point: Point) -> str:
+        """Add the work of a component at a point; return its fingerprint."""
+        inputs = dict(self._inputs(bound, point))
+        for name, preparation in bound.preparations.items():
+            inputs[str(prepared(name))] = self._to(self._add(preparation, point))
+        seed = int(point.get(SEED, 0) or 0) if bound.stochastic else 0
+        fingerprint = of_value(bound.ingredients(inputs, seed))
+        if fingerprint not in self.tasks:
+            self.tasks[fingerprint] = Task(
+                bound=bound,
+                section=self._experiment.stages[bound.stage].section,
+                point=point,
+                seed=seed,
+                inputs=inputs,
+                fingerprint=fingerprint,
+                repaired=isinstance(bound.component, Repair)
+                or any(self.tasks[i.fingerprint].repaired for i in inputs.values() if i.fingerprint),
+            )
+        return fingerprint
+
+    def _to(self, fingerprint: str, part: Part | None = None) -> Input:
+        """Return the input that leads to an artefact, the same one for all that read it."""
+        if (fingerprint, part) not in self._leads:
+            task = self.tasks[fingerprint]
+            names = self._experiment.info(task.stage, task.point).class_names if task.section == "datasets" else ()
+            self._leads[fingerprint, part] = lead(task.bound, task.inputs, fingerprint, part, names)
+        return self._leads[fingerprint, part]
+
+    def _inputs(self, bound: BoundComponent, point: Point) -> Iterator[tuple[str, Input]]:
+        for key, ref in zip(bound.keys, bound.references, strict=True):
+            if ref.definition:
+                yield from self._definition(key, ref, point)
+            elif self._experiment.is_gathered(ref):
+                yield from self._gathered(ref, point)
+            else:
+                yield key, self._input(ref, point)
+
+    def _gathered(self, ref: Ref[Any], point: Point) -> Iterator[tuple[str, Input]]:
+        """Yield the cells of an evaluation at a point of the axes that are not gathered."""
+        if ref.stage not in self._indexed:
+            self._indexed[ref.stage] = CellIndex(self._evaluation(ref.stage))
+        for i, cell in self._indexed[ref.stage].at(point):
+            yield f"{ref}{CELL}{i}", Input(cell.fingerprint, point=cell.point)
+
+    def _input(self, ref: Ref[Any], point: Point) -> Input:
+        cls = self._experiment.stages[ref.stage].cls
+        if ref.prepared:
+            return self._to(self._preparation(ref, point))
+        if ref.clean and not issubclass(cls, Dataset):
+            return self._input(self._behind(ref, ref.part, point).given.data, point)  # type: ignore[attr-defined]
+        return self._to(self._task(ref, point), ref.part if issubclass(cls, Dataset) else None)
+
+    def _definition(self, key: str, ref: Ref[Any], point: Point) -> Iterator[tuple[str, Input]]:
+        bound = self._behind(ref, "train", self._own_point(ref, point))
+        component = bound.given
+        yield key, Input(definition={"section": component.section, "component": plain(component), "code": bound.code})
+        for inner in component.references():
+            if inner not in (getattr(component, "model", None), getattr(component, "data", None)):
+                yield str(inner), self._input(inner, point)

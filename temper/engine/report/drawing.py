@@ -1,0 +1,91 @@
+"""What there is to look at besides tables: each picture with its file name and what it shows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import chain, count
+
+from temper.core.report_spec import (
+    MAX_CLASSES,
+    ClassGrid,
+    DirectionGrid,
+    FaultCurves,
+    ImageGrid,
+    LayerMap,
+    Picture,
+    RelevanceMap,
+    ScoreCorrelations,
+    ScoreHistograms,
+)
+from temper.engine.report.image_grids import class_figure, grid_figure
+from temper.engine.report.localisation_maps import layer_figure, relevance_figure
+from temper.engine.report.score_plots import correlation_figure, fault_figure, histogram_figure
+
+LONGEST = 180
+"""Letters of a file's name, to which an ending and more are added; file systems take 255 bytes."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A picture as PNG, its file's name without ending, and its caption."""
+
+    name: str
+    png: bytes
+    caption: str
+
+
+def draw(picture: Picture) -> Drawn:
+    """Return a picture as it is shown."""
+    kind, png, caption = _drawn(picture)
+    return Drawn(f"{kind}_{file_name(picture.name)}", png, f"{picture.name}{caption}")
+
+
+def _drawn(picture: Picture) -> tuple[str, bytes, str]:
+    match picture:
+        case ImageGrid():
+            return "examples", grid_figure(picture), ""
+        case DirectionGrid():
+            arrows = "label by the old version → label by the new, with the number of faults"
+            return "directions", class_figure(picture), f": the most frequent directions of faults; {arrows}"
+        case ClassGrid():
+            known = any(text for row in picture.predicted for text in row)
+            frames = "; framed with the prediction where it is known, red if wrong" if known else ""
+            return "classes", class_figure(picture), f", class by class{frames}{_first(picture.classes)}"
+        case RelevanceMap():
+            scale = "red for, blue against the class, each on the scale below it"
+            return "relevance", relevance_figure(picture), f": relevance of pixels; {scale}{_first(picture.classes)}"
+        case LayerMap():
+            outlined = "score of each unit, layer by layer; selected units outlined"
+            return "units", layer_figure(picture), f": {outlined}{_first(picture.classes)}"
+        case ScoreHistograms():
+            return "scores", histogram_figure(picture), ": scores set by set; the outermost bins hold what lies beyond"
+        case ScoreCorrelations():
+            return "correlations", correlation_figure(picture), ": Spearman's rank correlation of scores, set by set"
+        case FaultCurves():
+            dotted = "dotted: the best possible, and a guess"
+            return "faults", fault_figure(picture), f": faults found along each order; {dotted}"
+
+
+def _first(classes: Sequence[str]) -> str:
+    count = len(classes)
+    return f"; the first {MAX_CLASSES} of {count} classes" if count > MAX_CLASSES else ""
+
+
+def file_name(name: str) -> str:
+    """Return a name with everything a file system may refuse replaced by ``-``; a long one ends in a digest."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name)
+    return plain if len(plain) <= LONGEST else f"{plain[: LONGEST - 9]}-{sha256(name.encode()).hexdigest()[:8]}"
+
+
+def file_names(names: Iterable[str]) -> list[str]:
+    """Return ``file_name`` of each name, with a number behind it where it is that of one before, but for capital letters."""
+    found: list[str] = []
+    taken: set[str] = set()
+    for name in map(file_name, names):
+        numbered = chain([name], (f"{name}-{number}" for number in count(2)))
+        found.append(next(one for one in numbered if one.lower() not in taken))
+        taken.add(found[-1].lower())
+    return found

@@ -1,0 +1,114 @@
+"""Signs that an attack was weaker than it claims to be, and works that are not what the file says."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from temper.core.component import Plain
+from temper.core.display_names import label
+from temper.core.report_spec import ReportedExperiment
+from temper.engine.tables.cells import missing
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+STRENGTHS = ("eps", "max_iter", "num_random_init")  # parameters of which more can only make an attack stronger
+ZERO_GRADIENTS = 0.1  # share of entries above which a gradient attack is too blind to be believed
+
+Rows = list[dict[str, Any]]
+
+
+def warnings(frame: pd.DataFrame, experiment: ReportedExperiment) -> list[str]:
+    """Return one sentence for every attack that looks too weak, and for every work that is doubtful.
+
+    An attack does worse where it should do better, or has no gradient; a work was made with less, is damaged, or its stage
+    remarks on it.
+
+    Source: Carlini et al. (2019), On Evaluating Adversarial Robustness, sections 4 and 5.
+    """
+    found = [
+        f"{task}: memory ran out, and it was made with {what}. Where there is more memory, --force makes it as the file says."
+        for task, what in experiment.reduced.items()
+    ]
+    found += [
+        f"{task}: what is stored is not what was written, and is not shown; --force makes it anew."
+        for task in experiment.damaged
+    ]
+    found += experiment.remarks
+    for axis, parameter in experiment.strength.items():
+        if parameter in STRENGTHS and axis in frame.columns:
+            found += _weaker(frame, axis, parameter, experiment)
+    return found + _blind(frame, experiment)
+
+
+def _weaker(frame: pd.DataFrame, axis: str, parameter: str, experiment: ReportedExperiment) -> list[str]:
+    """Return where accuracy rises, beyond its interval, as the attack gets stronger."""
+    # Ungrouped: among the accuracies of many classes one or another rises by chance.
+    whole = ~frame["group"].fillna("").astype(bool)
+    accuracy = frame[frame["metric"].str.endswith("accuracy") & whole & frame[axis].notna() & frame["upper"].notna()]
+    others = [name for name in experiment.axes if name != axis and name in frame.columns]
+    groups = _grouped(accuracy, ["stage", "metric", "model", "examples", *others])
+    sentences = []
+    for key, rows in groups.items():
+        model, examples = key[2:4]
+        # Another value of the axis is another model there, which may well be the more robust one.
+        if axis in experiment.model_axes.get(str(model), ()):
+            continue
+        points = _points(rows, axis)
+        rises = [
+            (high[1] - low[1], low, high)
+            for i, low in enumerate(points)
+            for high in points[i + 1 :]
+            if high[1] > low[2]
+        ]
+        if rises:
+            _, low, high = max(rises)
+            sentences.append(
+                f"{_where(model, examples, dict(zip(others, key[4:], strict=True)))}: {key[1]} rises from "
+                f"{low[1]:.2%} at {axis} {label(low[0])} to {high[1]:.2%} at {axis} {label(high[0])}, above the "
+                f"interval's upper end {low[2]:.2%}. More {parameter} cannot make an attack weaker: "
+                "look for masked gradients, or give it more steps."
+            )
+    return sentences
+
+
+def _blind(frame: pd.DataFrame, experiment: ReportedExperiment) -> list[str]:
+    """Return where a large share of the gradients is exactly zero, at the axis values where the share is largest."""
+    axes = [name for name in experiment.axes if name in frame.columns]
+    groups = _grouped(frame[frame["metric"] == "zero_gradients"], ["stage", "model", "examples"])
+    sentences = []
+    for (_, model, examples), rows in groups.items():
+        shares: dict[tuple[Plain, ...], list[float]] = defaultdict(list)
+        for row in rows:
+            shares[tuple(None if missing(row[name]) else row[name] for name in axes)].append(row["value"])
+        point, share = max(((p, fmean(values)) for p, values in shares.items()), key=lambda pair: pair[1])
+        if share > ZERO_GRADIENTS:
+            sentences.append(
+                f"{_where(model, examples, dict(zip(axes, point, strict=True)))}: {share:.2%} of the gradient's "
+                "entries are exactly zero, so a gradient attack is blind there and the accuracy is only an upper bound."
+            )
+    return sentences
+
+
+def _grouped(frame: pd.DataFrame, names: Sequence[str]) -> dict[tuple[Plain, ...], Rows]:
+    groups: dict[tuple[Plain, ...], Rows] = defaultdict(list)
+    for row in frame.to_dict("records"):
+        key = tuple(None if missing(row[name]) else row[name] for name in names)
+        groups[key].append({str(name): value for name, value in row.items()})
+    return groups
+
+
+def _points(rows: Rows, axis: str) -> list[tuple[float, float, float]]:
+    """Return (axis value, accuracy, upper end of its interval), each a mean over seeds, by axis value."""
+    at: dict[float, Rows] = defaultdict(list)
+    for row in rows:
+        at[row[axis]].append(row)
+    return [(x, fmean(r["value"] for r in at[x]), fmean(r["upper"] for r in at[x])) for x in sorted(at)]
+
+
+def _where(model: Plain, examples: Plain, axes: Mapping[str, Plain]) -> str:
+    point = ", ".join(f"{axis} {label(value)}" for axis, value in axes.items() if value is not None)
+    return " under ".join(filter(None, map(label, (model, examples)))) + (f" ({point})" if point else "")

@@ -1,0 +1,77 @@
+"""Engines: what carries a task to a process. The runner keeps the graph; an engine only runs what it is given."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Protocol
+
+from temper.engine.running import code_drift
+from temper.engine.running.task import TaskOutcome, TaskSpec, perform
+from temper.engine.workers.compatibility import WorkerRequirements
+
+
+class Unreachable(Exception):
+    """The workers of a cluster cannot be reached; the message says what was tried."""
+
+
+class NoWorkers(Exception):
+    """No worker does the work of a run any more; the message says why."""
+
+
+class Watcher(Protocol):
+    """Who is told how works go."""
+
+    def say(self, text: str) -> None:
+        """Tell the user something."""
+
+    def began(self, fingerprint: str, where: str) -> None:
+        """Show which worker makes an artefact."""
+
+    def report(self, fingerprint: str, done: int, total: int, unit: str) -> None:
+        """Show how far a work is."""
+
+
+class Engine(Protocol):
+    """Runs tasks, some at a time."""
+
+    slots: int
+
+    def submit(self, task: TaskSpec) -> None:
+        """Take a task on."""
+
+    def next(self, timeout: float) -> TaskOutcome | None:
+        """Return the outcome of a task that has ended, or ``None`` after ``timeout`` seconds without one."""
+
+    def close(self) -> None:
+        """Give everything back; tasks that still run are ended."""
+
+
+class InProcess:
+    """Runs one task after another in the runner's own process: nothing to start, and a debugger works."""
+
+    slots = 1
+
+    def __init__(self, terms: WorkerRequirements, watcher: Watcher) -> None:
+        self._root, self._watcher = Path(terms.root), watcher
+        code_drift.expect(terms.modules)
+        self._tasks: list[TaskSpec] = []
+
+    def submit(self, task: TaskSpec) -> None:
+        self._tasks.append(task)
+
+    def next(self, timeout: float) -> TaskOutcome | None:
+        if not self._tasks:
+            return None
+        task = self._tasks.pop(0)
+        self._watcher.began(task.fingerprint, here())
+        return perform(task, self._root, self._watcher.report)
+
+    def close(self) -> None:
+        self._tasks.clear()
+
+
+def here() -> str:
+    """Return what this process is called where people are told which worker does what."""
+    return f"{socket.gethostname().partition('.')[0]}:{os.getpid()}"

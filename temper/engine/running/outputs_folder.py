@@ -1,0 +1,53 @@
+"""The folder that results and the store go to: whether it can be used, before any work."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from temper.core.errors import SpecError
+
+_OPTION = "--outputs"
+
+
+def check(outputs: Path) -> None:
+    """Raise what is wrong with a folder for results that is to be looked into; one that is not there is made later.
+
+    Raises:
+        SpecError: it cannot be a folder.
+    """
+    if re.search(r"[\x00-\x1f\x7f]", str(outputs)):
+        raise SpecError.at(_OPTION, 0, f"{str(outputs)!r} has control characters in it; name another folder")
+    nearest = _nearest(outputs)
+    if not nearest.is_dir():
+        raise SpecError.at(_OPTION, 0, f"{nearest} is no folder; name a folder for results")
+    if not os.access(nearest, os.R_OK | os.X_OK):
+        raise SpecError.at(
+            _OPTION, 0, f"{nearest} cannot be read; name another folder, or have its permissions changed"
+        )
+
+
+def demand_writable(folder: Path) -> None:
+    """Raise that nothing can be written to a folder, which may be still to be made.
+
+    Raises:
+        SpecError: it cannot.
+    """
+    if not is_writable(folder):
+        message = f"{_nearest(folder)} cannot be written to; name another folder, or have its permissions changed"
+        raise SpecError.at(_OPTION, 0, message)
+
+
+def is_writable(folder: Path) -> bool:
+    """Return whether files can be made in a folder, or the folder itself."""
+    nearest = _nearest(folder)
+    return nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
+
+
+def _nearest(path: Path) -> Path:
+    """Return a path, or the nearest one above it that is there."""
+    for place in (path, *path.absolute().parents):
+        if os.path.lexists(place):
+            return place
+    return path

@@ -1,0 +1,223 @@
+"""One experiment from its checked form to its results: plan, run, report."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from collections.abc import Collection as Names
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+
+from temper.core.artefacts import Examples, export_npz
+from temper.core.cluster import Cluster
+from temper.core.errors import SpecError
+from temper.engine.language.experiment import Experiment
+from temper.engine.language.resolved_experiment import resolved
+from temper.engine.planning import plan
+from temper.engine.planning.history import Failures, last_run, write_last_run
+from temper.engine.planning.plan import Plan, few
+from temper.engine.planning.shard import Shard
+from temper.engine.planning.task_graph import TaskGraph
+from temper.engine.progress.progress import Progress
+from temper.engine.results.collection import Collection
+from temper.engine.results.diff import flat, settings_changed, settings_in
+from temper.engine.results.results_folder import ResultsFolder
+from temper.engine.running import outputs_folder
+from temper.engine.running.execution import Execution, Tally
+from temper.engine.running.out_of_memory import OutOfMemoryRetry
+from temper.engine.storage import provenance
+from temper.engine.storage.digests import Digests, of_value
+from temper.engine.storage.store import STORE, Damaged, Store
+from temper.engine.workers.compatibility import WorkerRequirements
+from temper.engine.workers.engine_choice import engine
+from temper.system import csv_files
+from temper.system.installation import PACKAGE
+
+FAILURE = ("stage", "label", "cause", "host", "seconds", "peak_memory", "log")
+"""The columns of ``failures.csv``."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line asks of a run."""
+
+    only: Names[str] = ()
+    force: Names[str] = ()
+    retry: bool = False
+    cluster: Cluster | None = None
+    shard: Shard | None = None
+
+
+@dataclass
+class Session:
+    """An experiment with its graph, its store and its folder of results."""
+
+    experiment: Experiment
+    root: Path
+    options: Options = field(default_factory=Options)
+
+    def __post_init__(self) -> None:
+        self.folder = self.root / self.experiment.name
+        self.store = Store(self.root / STORE)
+        self.digests = Digests(self.store.root / "digests.json")
+        self.graph = TaskGraph(self.experiment, self.digests)
+        self.digests.code("temper.engine.running.session", plumbing=True)
+        self.digests.remember()
+
+    def plan(self) -> Plan:
+        """Return what a run would do.
+
+        Raises:
+            SpecError: the mode cannot be carried out.
+        """
+        return plan.make(
+            self.graph,
+            self.store,
+            last_run(self.folder),
+            mode=self.experiment.mode,
+            only=self.options.only,
+            force=self.options.force,
+            retry=self.options.retry,
+        )
+
+    def replaced(self) -> str:
+        """Return in a line which settings differ from those of the results that are in the folder; empty: none, or there are none."""
+        text = resolved(self.experiment)
+        try:
+            before, now = settings_in(self.folder), dict(flat(yaml.safe_load(text)))
+        except SpecError:
+            return ""
+        return few(list(settings_changed(before, now)))
+
+    def run(self, plan: Plan, console: Console) -> Tally:
+        """Carry a plan out and write the report, of a run that is interrupted too.
+
+        Raises:
+            SpecError: there is something to write, and the folder of results or the store cannot be written to.
+        """
+        idle = not plan.having("run") and not plan.having("failed")
+        if idle and not outputs_folder.is_writable(self.folder):
+            self.report(console)
+            return Tally()
+        for folder in (self.folder, self.store.root):
+            outputs_folder.demand_writable(folder)
+        write_last_run(self.folder, self.graph.tasks.values())
+        started = time.time()
+        tally = Tally()
+        shard = self.options.shard
+        with Progress(console, self.folder / (f"log-{shard}.txt" if shard else "log.txt")) as progress:
+            try:
+                tally = self._execute(plan, progress)
+            finally:
+                if plan.having("run"):
+                    progress.say("writing tables")
+                self.report(console, seconds=time.time() - started, log=progress.log)
+        return tally
+
+    def _execute(self, plan: Plan, progress: Progress) -> Tally:
+        if not plan.having("run") and not plan.having("failed"):
+            return Tally()
+        catalogue, shard = self.experiment.catalogue, self.options.shard
+        terms = WorkerRequirements.of(self.graph, catalogue.folders, self.store.root)
+        runner = engine(terms, self.options.cluster, progress)
+        try:
+            less = OutOfMemoryRetry(self.experiment.on_out_of_memory)
+            return Execution(self.graph, plan, self.store, runner, progress, catalogue, less, shard).run()
+        finally:
+            runner.close()
+
+    def export(self, folder: Path) -> Iterator[Path | Damaged]:
+        """Write every generated set that is finished (of the stages in ``only``, if any) as .npz.
+
+        Yields the path of each, or the damage of one that is not what was written.
+        """
+        from temper.engine.report.drawing import file_names
+
+        folder.mkdir(parents=True, exist_ok=True)
+        tasks = {
+            fingerprint: task.label
+            for fingerprint, task in self.graph.tasks.items()
+            if task.section == "generate" and (not self.options.only or task.stage in self.options.only)
+        }
+        for fingerprint, name in zip(tasks, file_names(tasks.values()), strict=True):
+            if not self.store.folder(fingerprint).exists():
+                continue
+            try:
+                export_npz(self.store.load(fingerprint, Examples), folder / f"{name}.npz")
+            except Damaged as damage:
+                yield damage
+            else:
+                yield folder / f"{name}.npz"
+
+    def report(
+        self, console: Console, seconds: float | None = None, log: Callable[[str], None] = lambda text: None
+    ) -> None:
+        """Write the results the store has now, unless the folder already shows exactly these; ``log`` takes the warnings.
+
+        Raises:
+            SpecError: the folder cannot be written to.
+        """
+        key, results = self._report_key(), ResultsFolder(self.folder)
+        if results.is_current(key):
+            return
+        outputs_folder.demand_writable(self.folder)
+        from temper.engine.results.report_files import write_report
+
+        collection = Collection(self.experiment, self.graph, self.store)
+        around = collection.around(self._provenance(seconds))
+        summary = write_report(
+            results.write,
+            around,
+            collection.frame(),
+            collection.holes,
+            self.experiment.tables,
+            self.experiment.expected,
+        )
+        results.write("experiment.resolved.yaml", around.resolved)
+        results.write("provenance.json", json.dumps(around.provenance, indent=1) + "\n")
+        if around.failures:
+            rows = [[record[column] for column in FAILURE] for record in around.failures]
+            results.write("failures.csv", csv_files.encoded([FAILURE, *rows]))
+        results.finish(key)
+        for name, free in results.moved:
+            told = f"{self.folder / name} was changed or put there by somebody, and a report needs its name; it is now {free}"
+            console.print(told, style="yellow", soft_wrap=True)
+            log(told)
+        for warning in (*summary.warnings, *summary.faults):
+            console.print(f"warning: {warning}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+            log(f"warning: {warning}")
+        if self.experiment.expected:
+            console.print(summary.verdict, markup=False, highlight=False)
+
+    def _provenance(self, seconds: float | None) -> dict[str, Any]:
+        return {
+            "experiment": self.experiment.name,
+            "finished": time.strftime("%Y-%m-%d %H:%M:%S %z"),
+            "command": provenance.command(),
+            "seconds": seconds,
+            "code": provenance.code(),
+            "versions": provenance.versions(),
+            "machine": provenance.machine(),
+            "environment": provenance.environment(),
+            "threads": self.experiment.threads,
+            "store": {task.label: fingerprint for fingerprint, task in self.graph.tasks.items()},
+        }
+
+    def _report_key(self) -> str:
+        """Return a digest of all the report shows: the results there are, the failures, the tables, our own code."""
+        present, failed = self.store.present(self.graph.tasks), Failures(self.store.root).among(self.graph.tasks)
+        pages = sorted((PACKAGE / "engine" / "report").glob("page.*"))
+        shown = {
+            "works": [[f, f in present, failed.get(f)] for f in self.graph.tasks],
+            "experiment": resolved(self.experiment),
+            "code": [
+                self.digests.code("temper.engine.running.session", plumbing=True),
+                *map(self.digests.content, pages),
+            ],
+        }
+        return of_value(shown)

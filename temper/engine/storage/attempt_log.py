@@ -1,0 +1,178 @@
+"""The attempt ledger: which attempts at a stage ended, and which took their worker process with them."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from temper.core.cluster import JOB, LOG
+from temper.system import stop_request
+from temper.system.files import replace_file
+
+MAX_DEATHS = 2
+"""Worker deaths within one run after which a stage is given up."""
+MAX_EVICTIONS = 5
+"""Workers taken away by their batch system within one run after which a stage is given up."""
+SHARDS = "shards"
+"""The run that all shards of a store are: a stage that kills them one by one is in none of them twice."""
+LAST_LINES = 40
+
+_OPEN: set[Attempt] = set()
+"""The attempts under way in this process."""
+
+
+def mark_preempted() -> None:
+    """Write down that this process was warned of its end, so that its death is not blamed on what it is doing."""
+    for attempt in tuple(_OPEN):
+        attempt.preempted()
+
+
+class StageDied(Exception):
+    """A stage's worker process died too often.
+
+    ``records`` are the attempts that took their worker with them, the first first; in each, ``end`` says how the process came to
+    its end, once somebody knows. ``peak_memory`` is the most memory one was seen to use, in bytes; ``log`` tells of each attempt
+    where and how it ended, with the last lines that its worker wrote, if they were kept.
+    """
+
+    def __init__(self, records: Sequence[Mapping[str, Any]]) -> None:
+        self.records = sorted(records, key=lambda record: float(record.get("started", 0)))
+        self.peak_memory = max(int(record["peak_memory"]) for record in records)
+        self.log = "\n".join(map(_story, self.records))
+        self.host = ", ".join(dict.fromkeys(str(record["host"]) for record in self.records))
+        if all(record.get("warned") for record in records):
+            super().__init__(
+                f"its batch system ended {len(records)} workers before the stage was done or could keep what it had; give "
+                "workers a longer walltime"
+            )
+            return
+        ends = dict.fromkeys(str(record["end"]) for record in self.records if record.get("end"))
+        how = ", ".join(ends) or "killed, out of memory, or a crash in native code"
+        seen = f"; it was last seen using {self.peak_memory / 2**20:,.0f} MiB" if self.peak_memory else ""
+        super().__init__(f"its worker process died {len(records)} times ({how}){seen}")
+
+
+class AttemptLog:
+    """The attempts at one artefact in one run, each a file that is there from its start to its end.
+
+    A worker that dies leaves its file behind; the next attempt sees it. Files of other runs say nothing: a runner
+    that was killed as a whole must not put the blame on the stage it was at. Shards are one run (``SHARDS``), since each is a
+    runner and a worker at once.
+    """
+
+    def __init__(self, root: Path, fingerprint: str, run: str) -> None:
+        self._folder = root / ".attempts" / run / fingerprint
+
+    @contextmanager
+    def attempt(self, memory: int = 0) -> Iterator[Attempt]:
+        """Record an attempt for the duration of the block; ``memory`` is what the process uses before it, in bytes.
+
+        Raises:
+            StageDied: too many attempts of this run took their worker with them.
+        """
+        dead = [record for record in self._records() if not _alive(record)]
+        for preempted, most in ((False, MAX_DEATHS), (True, MAX_EVICTIONS)):
+            blamed = [record for record in dead if bool(record.get("warned")) == preempted]
+            if len(blamed) >= most:
+                raise StageDied(blamed)
+        attempt = Attempt(self._folder / f"{uuid.uuid4().hex}.json", memory)
+        _OPEN.add(attempt)
+        try:
+            yield attempt
+        finally:
+            _OPEN.discard(attempt)
+            attempt.end()
+
+    def forget(self) -> None:
+        """Forget the attempts that took their worker with them."""
+        for path in self._folder.glob("*.json"):
+            path.unlink(missing_ok=True)
+
+    def _records(self) -> Iterator[dict[str, Any]]:
+        for path in self._folder.glob("*.json"):
+            try:
+                yield json.loads(path.read_text(encoding="utf-8"))
+            except (OSError, ValueError):
+                continue  # ended meanwhile, or torn: an attempt that wrote nothing whole can be blamed for nothing
+
+
+class Attempt:
+    """One attempt at a stage by this process."""
+
+    def __init__(self, path: Path, memory: int) -> None:
+        self._path = path
+        self._record: dict[str, Any] = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "process_start": psutil.Process().create_time(),
+            "started": time.time(),
+            "peak_memory": memory,
+            "warned": stop_request.requested(),
+            "log": os.environ.get(LOG),
+            "job": os.environ.get(JOB),
+        }
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._write()
+
+    def note_memory(self, peak: int) -> None:
+        """Write down the peak memory so far, in bytes, whenever it has grown by a tenth."""
+        if peak > 1.1 * self._record["peak_memory"]:
+            self._record["peak_memory"] = peak
+            self._update()
+
+    def preempted(self) -> None:
+        """Write down that the process was told of its end."""
+        self._record["warned"] = True
+        self._update()
+
+    def end(self) -> None:
+        """Take the record away: the process survived the attempt."""
+        self._path.unlink(missing_ok=True)
+
+    def _update(self) -> None:
+        """Write the record anew; on a full disk the one there is stays, and whoever writes an artefact will say so."""
+        with suppress(OSError):
+            self._write()
+
+    def _write(self) -> None:
+        replace_file(self._path, json.dumps(self._record))
+
+
+def _story(record: Mapping[str, Any]) -> str:
+    """Return what is known of an attempt that took its worker with it."""
+    known = [f"process {record['pid']} on {record['host']}"]
+    if record.get("job"):
+        known.append(f"job {record['job']}")
+    if record.get("started"):
+        known.append(f"began {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(record['started']))}")
+    if record["peak_memory"]:
+        known.append(f"last seen using {record['peak_memory'] / 2**20:,.0f} MiB")
+    known.append(record.get("end") or "nobody saw how it ended")
+    return "\n".join([", ".join(known), *last_lines(record.get("log") or "", LAST_LINES)])
+
+
+def last_lines(log: str, count: int) -> list[str]:
+    """Return so many lines from a log's end, below one that names it; none if it is empty or cannot be read."""
+    try:
+        lines = Path(log).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    return [f"the last lines of {log}:", *lines[-count:]] if lines else []
+
+
+def _alive(record: dict[str, Any]) -> bool:
+    if record["host"] != socket.gethostname():
+        return False
+    try:
+        return abs(psutil.Process(record["pid"]).create_time() - float(record["process_start"])) < 1.0
+    except psutil.NoSuchProcess:
+        return False

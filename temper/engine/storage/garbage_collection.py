@@ -1,0 +1,73 @@
+"""``--gc``: removes what no experiment's last run refers to."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from temper.core.errors import SpecError
+from temper.engine.planning.history import LAST, referred
+from temper.engine.storage.leases import LEASES, Leases
+from temper.engine.storage.store import CHECKPOINTS, STORE, Store
+
+GRACE = 24 * 3600.0
+"""Seconds for which an artefact is kept whatever refers to it: another runner may just have made it."""
+
+
+def sweep(outputs: Path) -> tuple[int, int]:
+    """Remove stored artefacts, failures and leftovers that no experiment under ``outputs`` needs.
+
+    Every run writes down its works before it starts, so what a running experiment has made or will read is kept.
+
+    Returns:
+        how many artefacts were removed, and the bytes they took.
+
+    Raises:
+        SpecError: what an experiment needs cannot be read, so that it might be removed.
+    """
+    store = Store(outputs / STORE)
+    kept = set(_referred(outputs))
+    removed = size = 0
+    for fingerprint in list(store.fingerprints()):
+        if fingerprint not in kept and _old(store.folder(fingerprint)):
+            size += store.size(fingerprint)
+            store.drop(fingerprint)
+            removed += 1
+    # A run of days never touches again what its workers start with, nor the record of a long attempt.
+    unused = () if Leases.under_way(store.root / LEASES) else (".attempts", ".dask")
+    for name in (".tmp", CHECKPOINTS, *unused):
+        for leftover in (store.root / name).glob("*"):
+            if _old(leftover) and not (name == CHECKPOINTS and leftover.name in kept):
+                _remove(leftover)
+    for record in (store.root / ".failed").glob("*"):
+        if record.stem not in kept and _old(record):
+            record.unlink(missing_ok=True)
+    return removed, size
+
+
+def _referred(outputs: Path) -> Iterator[str]:
+    for folder in outputs.iterdir() if outputs.is_dir() else ():
+        try:
+            yield from referred(folder)
+        except ValueError:
+            path, message = (
+                folder / LAST,
+                "is damaged, so what its experiment needs is unknown; run that again, or remove the file",
+            )
+            raise SpecError.at("--gc", 0, f"{path} {message}") from None
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _old(path: Path) -> bool:
+    try:
+        return time.time() - path.stat().st_mtime > GRACE
+    except FileNotFoundError:
+        return False

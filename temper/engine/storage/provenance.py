@@ -1,0 +1,85 @@
+"""Where numbers come from: the code, the packages, the machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from functools import cache
+from importlib import metadata
+from typing import Any
+
+from temper.system import backend
+from temper.system.installation import PACKAGE
+
+PACKAGES = (
+    "tensorflow", "keras", "jax", "torch", "numpy", "pandas", "scikit-learn", "adversarial-robustness-toolbox",
+    "diffusers", "transformers", "distributed",
+)  # fmt: skip
+
+NUMERIC = (
+    "CUBLAS_WORKSPACE_CONFIG", "CUDA_VISIBLE_DEVICES", "JAX_DEFAULT_MATMUL_PRECISION", "JAX_ENABLE_X64", "JAX_PLATFORMS",
+    "NVIDIA_TF32_OVERRIDE", "OPENBLAS_CORETYPE", "TF_CUDNN_DETERMINISTIC", "TF_DETERMINISTIC_OPS", "TF_ENABLE_ONEDNN_OPTS",
+    "TF_XLA_FLAGS", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "XLA_FLAGS",
+)  # fmt: skip
+"""Variables of the environment by which libraries compute otherwise: part of where numbers come from, as the machine is."""
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that results depend on."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+@cache
+def code() -> dict[str, Any]:
+    """Return the commit of the project and whether the working tree differs from it; empty without git."""
+
+    def git(*arguments: str) -> str | None:
+        command = ["git", "-C", str(PACKAGE), *arguments]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    commit = git("rev-parse", "HEAD")
+    if commit is None:
+        return {}
+    return {"commit": commit, "dirty": bool(git("status", "--porcelain", "--untracked-files=no"))}
+
+
+def machine() -> dict[str, Any]:
+    """Return what the run was made on."""
+    return {
+        "system": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "backend": backend.name(),
+    }
+
+
+def environment() -> dict[str, str]:
+    """Return the variables of the environment that are set and that numbers may depend on."""
+    return {name: os.environ[name] for name in NUMERIC if name in os.environ}
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as stream:  # noqa: PTH123 - a device file, read by line
+            names = [line.partition(":")[2].strip() for line in stream if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor()
+
+
+def command() -> str:
+    """Return the command line."""
+    return " ".join(["python", *sys.argv])

@@ -1,0 +1,199 @@
+"""What a module's source code says: the part of it that can change a result, and which modules it imports."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Iterator
+from functools import lru_cache
+from importlib.machinery import PathFinder
+from pathlib import Path
+from typing import Any, TypeVar
+
+from temper.system.installation import PACKAGE
+
+Node = TypeVar("Node", ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+PLUMBING = (
+    "temper.core.checkpoint",
+    "temper.clusters",
+    "temper.core.cluster",
+    "temper.core.errors",
+    "temper.core.report_spec",
+    "temper.system.files",
+    "temper.system.installation",
+    "temper.system.stop_request",
+    "temper.engine",
+    "temper.nn.inspection.class_order",
+)
+"""Modules, and packages with all that is in them, that carry, store and show what others compute: no number depends on them."""
+
+_MESSAGES_ONLY = {
+    "check": "Iterator[tuple[str, str]]",
+    "fits": "Iterator[tuple[str, str]]",
+    "suits": "Iterator[tuple[str, str]]",
+    "review": "None",
+}
+"""Methods of components that only tell of parameters or artefacts, with what they return; a method of another class that is called so computes."""
+_IMPORTERS = ("importlib.import_module", "__import__", "builtins.__import__")
+
+
+def parse(path: Path, module: str) -> dict[str, Any]:
+    """Return the ``digest`` of a module's code and the names it ``imports``, those of libraries left out.
+
+    Comments, formatting, docstrings, the descriptions of parameters, the wording of exceptions and imports for type checkers do
+    not count.
+    """
+    content = path.read_bytes()
+    if path.suffix != ".py":  # compiled
+        return {"digest": hashlib.sha256(content).hexdigest(), "imports": []}
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    digest, imports = _parsed(content, module, package)
+    return {"digest": digest, "imports": list(imports)}
+
+
+@lru_cache(maxsize=1024)  # asked again by every session of a process, each of which has a memory of its own
+def _parsed(content: bytes, module: str, package: str) -> tuple[str, tuple[str, ...]]:
+    tree = _Essence().visit(ast.parse(content))
+    imports = {part for name in _imported(tree, package) if not _is_library(name) for part in with_packages(name)}
+    # What cannot be found now is kept: it may be found by a later run.
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), tuple(sorted(imports - {module}))
+
+
+def is_plumbing(module: str) -> bool:
+    """Return whether a module is left out of fingerprints."""
+    return any(module == name or module.startswith(f"{name}.") for name in PLUMBING)
+
+
+class _Essence(ast.NodeTransformer):
+    """Takes out of a module what no result depends on."""
+
+    def visit_Module(self, node: ast.Module) -> ast.Module:
+        return self._without_docstring(node)
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.ClassDef:
+        kept = [part for part in node.body if not _only_tells(part)]
+        node.body = kept or [ast.Pass()]
+        return self._without_docstring(node)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
+        return self._without_docstring(node)
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AsyncFunctionDef:
+        return self._without_docstring(node)
+
+    def visit_If(self, node: ast.If) -> ast.AST:
+        self.generic_visit(node)
+        return ast.Pass() if ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING") else node
+
+    def visit_Raise(self, node: ast.Raise) -> ast.Raise:
+        for part in ast.walk(node):
+            if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                part.value = ""
+        return node
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.Subscript:
+        self.generic_visit(node)
+        if ast.unparse(node.value) in ("Annotated", "typing.Annotated") and isinstance(node.slice, ast.Tuple):
+            kind, *about = node.slice.elts
+            node.slice.elts = [kind, *(part for part in about if not isinstance(part, ast.Constant | ast.JoinedStr))]
+        return node
+
+    def _without_docstring(self, node: Node) -> Node:
+        if ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+        self.generic_visit(node)
+        return node
+
+
+def _only_tells(part: ast.stmt) -> bool:
+    if not isinstance(part, ast.FunctionDef) or part.returns is None or part.name not in _MESSAGES_ONLY:
+        return False
+    returned = part.returns.value if isinstance(part.returns, ast.Constant) else ast.unparse(part.returns)
+    return str(returned) == _MESSAGES_ONLY[part.name]
+
+
+def _imported(tree: ast.Module, package: str) -> Iterator[str]:
+    """Yield the full names of what a module of a package imports anywhere: modules, and what may be a module or a name in one."""
+    called = dict(_other_names(tree))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parents = package.split(".")
+                above = parents[: len(parents) - node.level + 1]
+                base = ".".join([*above, *([base] if base else [])])
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
+            top, dot, rest = ast.unparse(node.func).partition(".")
+            if f"{called.get(top, top)}{dot}{rest}" in _IMPORTERS:
+                given = [*node.args[:1], *(keyword.value for keyword in node.keywords if keyword.arg == "name")]
+                names = [one.value for one in given if isinstance(one, ast.Constant) and isinstance(one.value, str)]
+                yield from (f"{package}{name}" if name.startswith(".") else name for name in names)
+
+
+def _other_names(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """Yield the names a module gives to what it imports, each with the full name."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.asname, alias.name) for alias in node.names if alias.asname)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield from ((alias.asname or alias.name, f"{node.module}.{alias.name}") for alias in node.names)
+
+
+def with_packages(name: str) -> Iterator[str]:
+    """Yield a module and the packages around it, whose ``__init__`` runs at its import."""
+    parts = name.split(".")
+    yield from (".".join(parts[:end]) for end in range(1, len(parts) + 1))
+
+
+def file_of(name: str) -> Path | None:
+    """Return the file of a module of the project or of its user, or ``None``: for libraries, and for what is no module.
+
+    Nothing is imported to find it.
+    """
+    parts = name.split(".")
+    if not all(parts):
+        return None
+    if parts[0] == PACKAGE.name:
+        inside = PACKAGE.joinpath(*parts[1:])
+        files = (inside.with_suffix(".py"), inside / "__init__.py")
+        return next((file for file in files if file.is_file()), None)
+    loaded = getattr(sys.modules.get(name), "__file__", None)
+    found = Path(loaded) if loaded else _searched(name)
+    return None if found is None or _installed(found) else found
+
+
+def _searched(name: str) -> Path | None:
+    """Return the file that would be imported under a name, as the search path is now."""
+    path, origin = None, None
+    for part in with_packages(name):
+        try:
+            spec = PathFinder.find_spec(part, path)
+        except (ImportError, ValueError):
+            return None
+        if spec is None or (part != name and spec.submodule_search_locations is None):
+            return None
+        path, origin = spec.submodule_search_locations, spec.origin
+    return Path(origin) if origin and Path(origin).is_file() else None
+
+
+def _is_library(name: str) -> bool:
+    top = name.partition(".")[0]
+    if top in sys.stdlib_module_names:
+        return True
+    if top == PACKAGE.name:
+        return False
+    spec = PathFinder.find_spec(top) if top else None
+    return spec is not None and spec.origin is not None and _installed(Path(spec.origin))
+
+
+def _installed(path: Path) -> bool:
+    return any(part in ("site-packages", "dist-packages") for part in path.parts) or path.is_relative_to(
+        Path(importlib.util.__file__).parent.parent
+    )

@@ -1,0 +1,142 @@
+"""The store: artefacts under their fingerprints, whole or not at all, checked when they are read."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from temper.core.artefacts import Artefact, read_json, write_json
+
+A = TypeVar("A", bound=Artefact)
+META = "meta.json"
+STORE = ".store"
+"""The folder of the store among the results of all experiments."""
+CHECKPOINTS = ".checkpoints"
+"""The folder of what interrupted works had done."""
+_GARBLED = (OSError, ValueError, KeyError, TypeError, AttributeError)  # what reading meta data out of garbage raises
+
+
+class Damaged(Exception):
+    """A stored artefact is not what was written; ``fingerprint`` says which."""
+
+    def __init__(self, fingerprint: str, what: str) -> None:
+        super().__init__(f"stored artefact {fingerprint}: {what}")
+        self.fingerprint = fingerprint
+
+
+class Store:
+    """A folder of artefacts, shared by any number of runners.
+
+    An artefact is written under a temporary name and renamed, so that a kill at any moment leaves nothing or the
+    whole; ``meta.json`` lists its files with size and SHA-256.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._verified: set[str] = set()
+
+    def folder(self, fingerprint: str) -> Path:
+        """Return where an artefact is kept."""
+        return self.root / fingerprint
+
+    def has(self, fingerprint: str) -> bool:
+        """Return whether an artefact is there with all its files at their full size."""
+        try:
+            meta = self.meta(fingerprint)
+            folder = self.folder(fingerprint)
+            return all((folder / name).stat().st_size == size for name, (size, _) in meta["files"].items())
+        except _GARBLED:
+            return False
+
+    def present(self, fingerprints: Iterable[str]) -> set[str]:
+        """Return those of many artefacts that are there; one look at the store tells which are not."""
+        there = {path.name for path in self.root.iterdir()} if self.root.is_dir() else set()
+        return {fingerprint for fingerprint in fingerprints if fingerprint in there and self.has(fingerprint)}
+
+    def meta(self, fingerprint: str) -> dict[str, Any]:
+        """Return what was written down with an artefact."""
+        return read_json(self.folder(fingerprint) / META)  # type: ignore[no-any-return]
+
+    def load(self, fingerprint: str, kind: type[A]) -> A:
+        """Return an artefact, its content verified once per process.
+
+        Raises:
+            Damaged: it is missing, or its content is not what was written.
+        """
+        self._verify(fingerprint)
+        return kind.load(self.folder(fingerprint))
+
+    def is_sound(self, fingerprint: str) -> bool:
+        """Return whether an artefact is there with the content that was written; all of it is read, once per process."""
+        try:
+            self._verify(fingerprint)
+        except Damaged:
+            return False
+        return self.has(fingerprint)
+
+    def _verify(self, fingerprint: str) -> None:
+        if fingerprint in self._verified:
+            return
+        folder = self.folder(fingerprint)
+        try:
+            files = self.meta(fingerprint)["files"]
+            for name, (_, digest) in files.items():
+                if _sha256(folder / name) != digest:
+                    raise Damaged(fingerprint, f"{name} has changed since it was written")
+        except _GARBLED as error:
+            raise Damaged(fingerprint, str(error)) from error
+        self._verified.add(fingerprint)
+
+    def publish(self, fingerprint: str, artefact: Artefact, meta: Mapping[str, Any]) -> None:
+        """Put an artefact in its place; if another runner was faster, keep that one's."""
+        temporary = self.root / ".tmp" / f"{fingerprint}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        temporary.mkdir(parents=True)
+        try:
+            artefact.save(temporary)
+            files = {
+                str(path.relative_to(temporary)): [path.stat().st_size, _sha256(path)] for path in _files(temporary)
+            }
+            write_json(temporary / META, {**meta, "kind": artefact.kind, "files": files})
+            if self.folder(fingerprint).exists() and not self.has(fingerprint):
+                self.drop(fingerprint)
+            try:
+                temporary.rename(self.folder(fingerprint))
+            except OSError:
+                if not self.has(fingerprint):
+                    raise
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    def drop(self, fingerprint: str) -> None:
+        """Remove an artefact; a reader that holds it open keeps what it has mapped."""
+        self._verified.discard(fingerprint)
+        grave = self.root / ".tmp" / f"dropped-{fingerprint}-{uuid.uuid4().hex[:8]}"
+        grave.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder(fingerprint).rename(grave)
+        except FileNotFoundError:
+            return
+        shutil.rmtree(grave, ignore_errors=True)
+
+    def fingerprints(self) -> Iterator[str]:
+        """Yield the fingerprint of every artefact."""
+        if self.root.is_dir():
+            yield from (entry.name for entry in self.root.iterdir() if (entry / META).is_file())
+
+    def size(self, fingerprint: str) -> int:
+        """Return the bytes an artefact takes."""
+        return sum(path.stat().st_size for path in _files(self.folder(fingerprint)))
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    yield from (path for path in sorted(folder.rglob("*")) if path.is_file())
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

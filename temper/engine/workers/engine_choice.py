@@ -1,0 +1,20 @@
+"""Chooses the engine of a run."""
+
+from __future__ import annotations
+
+from temper.core.cluster import Cluster
+from temper.engine.running.engine import Engine, InProcess, Watcher
+from temper.engine.workers.compatibility import WorkerRequirements
+
+
+def engine(terms: WorkerRequirements, cluster: Cluster | None, watcher: Watcher) -> Engine:
+    """Return the engine for the workers of a cluster, or for the runner's own process if there is none.
+
+    Raises:
+        Unreachable: there is no scheduler of use where one was said to be.
+    """
+    if cluster is None:
+        return InProcess(terms, watcher)
+    from temper.engine.workers.dask_engine import DaskEngine
+
+    return DaskEngine(terms, cluster, watcher)

@@ -1,0 +1,45 @@
+"""What a worker does when its batch system warns it: the stage keeps what it has, and the worker leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from typing import Any
+
+from temper.engine.storage.attempt_log import mark_preempted
+from temper.system import stop_request
+
+_SIGNALS = ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
+"""The warnings of batch systems: Slurm's TERM, Grid Engine's USR1 and USR2, the limit on processor time; and of a closed terminal."""
+
+
+def handle_preemption(worker: Any) -> None:
+    """Let a Dask worker that is told to end finish or interrupt its stage first; called in its event loop."""
+    if threading.current_thread() is not threading.main_thread():
+        return  # no signal comes to a worker in another thread of its process
+    stop_request.withdraw()
+    loop = asyncio.get_running_loop()
+    leaving: list[asyncio.Task[None]] = []
+
+    def preempted() -> None:
+        if not leaving:
+            stop_request.request()
+            mark_preempted()
+            leaving.append(loop.create_task(_leave(worker)))
+
+    for name in _SIGNALS:
+        # What the worker was started to ignore, as `nohup` has it, stays ignored.
+        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) != signal.SIG_IGN:
+            # In the place of Dask's own, which ends the worker at once.
+            loop.add_signal_handler(getattr(signal, name), preempted)
+
+
+async def _leave(worker: Any) -> None:
+    from distributed import Status
+
+    worker.status = Status.paused  # nothing new is given to it
+    while worker.state.executing_count:
+        await asyncio.sleep(0.1)
+    await asyncio.sleep(0.5)  # what the stage came to is still on its way to the scheduler
+    await worker.close_gracefully()

@@ -1,0 +1,72 @@
+"""The workers that a command line asks for: where they live, whom they suit, and their job script."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from temper.core.cluster import Cluster
+from temper.core.errors import SpecError, SpecProblem
+from temper.engine.language import cluster_file
+from temper.engine.language.discovery import Catalogue
+from temper.engine.language.experiment import Experiment
+from temper.engine.storage.store import STORE
+from temper.engine.workers.worker_env import worker_env
+from temper.system.installation import PACKAGE
+
+
+def chosen(options: argparse.Namespace, catalogue: Catalogue) -> Cluster | None:
+    """Return where the workers live; ``None``: there are none beside the runner itself."""
+    if options.on:
+        path = _named_cluster(options.on)
+        cluster = cluster_file.load(path, catalogue)
+        if why := cluster.unavailable():
+            raise SpecError.at(str(path), 0, why)
+        return cluster
+    if options.jobs == 1 and not options.gpus:
+        return None
+    local = catalogue.of(Cluster)["local"](workers=options.jobs, gpus=options.gpus)  # type: ignore[call-arg]
+    faults = [SpecProblem("--gpus", 0, "", message) for _, message in local.check()]
+    if faults:
+        raise SpecError(faults)
+    assert isinstance(local, Cluster)
+    return local
+
+
+def misfits(experiments: Sequence[Experiment], files: Sequence[Path], cluster: Cluster | None) -> Iterator[SpecProblem]:
+    """Yield the faults of experiments whose threads the workers cannot have."""
+    for experiment, file in zip(experiments, files, strict=False):
+        wanted = experiment.threads
+        if cluster is None and wanted != experiments[0].threads:
+            yield SpecProblem(
+                str(file), 0, "threads", f"one process computes on {experiments[0].threads} threads for {files[0]} and cannot "
+                f"change to {wanted}; run the files one by one, or with --jobs 2"
+            )  # fmt: skip
+        if cluster is not None and cluster.processors is not None and cluster.processors < wanted:
+            yield SpecProblem(
+                str(file), 0, "threads", f"{wanted} are more than the {cluster.processors} cores of each job; raise `cores` in "
+                "the cluster file"
+            )  # fmt: skip
+
+
+def job_script(options: argparse.Namespace, catalogue: Catalogue) -> str:
+    """Return the array job of shards that a command line asks for.
+
+    Raises:
+        SpecError: the cluster has no jobs, or its file is wrong.
+    """
+    cluster = cluster_file.load(_named_cluster(options.job_script), catalogue)
+    arguments: list[str] = options.command
+    place = next(i for i, argument in enumerate(arguments) if argument.startswith("--job-script"))
+    rest = arguments[:place] + arguments[place + 1 + (arguments[place] == "--job-script") :]
+    script = cluster.array_job(["-m", "temper", *rest], worker_env(options.outputs / STORE))
+    if script is None:
+        raise SpecError.at(options.job_script, 0, f"type '{cluster.tag}' has no jobs; name a file of a batch system")
+    return script
+
+
+def _named_cluster(text: str) -> Path:
+    """Return the path of a cluster file; ``slurm`` is the one that is called so."""
+    path = Path(text)
+    return path if path.suffix or path.exists() else PACKAGE / "clusters" / f"{text}.yaml"

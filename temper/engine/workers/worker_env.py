@@ -1,0 +1,40 @@
+"""What the workers of a run start with."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from temper.core.cluster import WorkerEnv
+from temper.engine.storage.provenance import environment
+from temper.system.installation import IMPORT_FOLDER
+
+FOLDER = ".dask"
+"""The folder of the store for what workers write beside artefacts."""
+
+_DATA = "TEMPER_DATA"
+_ENVIRONMENT = {
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "KERAS_BACKEND": "tensorflow",
+    # Dask would halt a worker that fills its memory, and the run with it: stages are not Dask's to spill.
+    "DASK_DISTRIBUTED__WORKER__MEMORY__TARGET": "False",
+    "DASK_DISTRIBUTED__WORKER__MEMORY__SPILL": "False",
+    "DASK_DISTRIBUTED__WORKER__MEMORY__PAUSE": "False",
+    "DASK_DISTRIBUTED__WORKER__MEMORY__TERMINATE": "False",
+}
+
+
+def worker_env(root: Path) -> WorkerEnv:
+    """Return what workers start with whose store is at ``root``."""
+    searched = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    # A job may begin in another folder than the runner's.
+    path = os.pathsep.join([str(IMPORT_FOLDER), *(str(Path(folder).resolve()) for folder in searched)])
+    settings = {name: os.environ.get(name, value) for name, value in _ENVIRONMENT.items()}
+    # A name that is none to a shell would be commands in a job's script.
+    named = {name: value for name, value in os.environ.items() if re.fullmatch(r"TEMPER_\w+", name, re.ASCII)}
+    if _DATA in named:
+        named[_DATA] = str(Path(named[_DATA]).resolve())
+    # Of the machine's, not of how it computes: each worker sees the GPUs that it is given.
+    numeric = {name: value for name, value in environment().items() if name != "CUDA_VISIBLE_DEVICES"}
+    return WorkerEnv(root.resolve() / FOLDER, {**named, **numeric, **settings, "PYTHONPATH": path})

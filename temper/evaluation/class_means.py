@@ -1,0 +1,85 @@
+"""Loss and accuracy averaged over classes rather than over images."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from temper.core.artefacts import Examples, Row
+from temper.core.classifier import Classifier
+from temper.core.component import Range, Ref
+from temper.core.families import Evaluation
+from temper.core.run import Run
+from temper.evaluation.judged_examples import Protocol, judged
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassMeans(Evaluation):
+    """Loss and accuracy class by class, and their means over the classes.
+
+    accuracy = mean_c |{i in c : m(x_i) = c}| / n_c and loss = mean_c mean_{i in c} -ln p_c(x_i), over the classes c that
+    have images. Every class counts alike however many images it has, as where one run is made for each class.
+
+    Source: Eniser, Gerasimou and Sen (2019), DeepFault, section 5, whose loss is Keras's: its ``clip`` is 1e-7.
+    """
+
+    tag = "class_means"
+    metrics = ("accuracy", "loss", "class_accuracy", "class_loss")
+
+    models: Annotated[tuple[Ref[Classifier], ...], "the models, one row each"]
+    examples: Annotated[tuple[Ref[Examples], ...], "data sets and generators, one column each"]
+    protocol: Annotated[
+        Protocol,
+        "transfer: examples made on the generator's own model; white_box: made anew against each model",
+    ] = "white_box"
+    clip: Annotated[
+        float,
+        "probabilities below this count as this in the loss, which bounds the loss of one image; 0: as they are",
+        Range(ge=0, lt=1),
+    ] = 0.0
+
+    def expand(self) -> Iterator[Self]:
+        for model in self.models:
+            for ref in self.examples:
+                yield dataclasses.replace(self, models=(model,), examples=(judged(ref, model, self.protocol),))
+
+    def about(self) -> dict[str, str]:
+        return {"model": self.models[0].stage, "examples": self.examples[0].label}
+
+    def measure(self, run: Run) -> Iterable[Row]:
+        model, examples = run[self.models[0]], run[self.examples[0]]
+        logits = model.logits(examples.x)
+        right = logits.argmax(axis=1) == examples.y
+        loss = cross_entropy(logits, examples.y, self.clip)
+        labels = np.unique(examples.y)
+        about: dict[str, Any] = self.about()
+        shares = [right[examples.y == label].mean() for label in labels]
+        losses = [loss[examples.y == label].mean() for label in labels]
+        n = len(examples)
+        yield Row(
+            metric="accuracy", value=float(np.mean(shares)), n=n, unit="proportion", higher_is_better=True, **about
+        )
+        yield Row(metric="loss", value=float(np.mean(losses)), n=n, unit="nats", higher_is_better=False, **about)
+        for label, mean in zip(labels.tolist(), losses, strict=True):
+            among = right[examples.y == label]
+            group: dict[str, Any] = {**about, "group": run.class_label(self.examples[0], label)}
+            yield Row.proportion("class_accuracy", int(among.sum()), len(among), higher_is_better=True, **group)
+            yield Row(
+                metric="class_loss", value=float(mean), n=len(among), unit="nats", higher_is_better=False, **group
+            )
+
+
+def cross_entropy(logits: NDArray[np.float32], y: NDArray[np.int64], clip: float) -> NDArray[np.float64]:
+    """Return -ln of the softmax probability of each label, float64 (n,), with probabilities in [clip, 1 - clip]."""
+    exact = logits.astype(np.float64)
+    height = exact.max(axis=1, keepdims=True)
+    logarithm = exact - height - np.log(np.exp(exact - height).sum(axis=1, keepdims=True))
+    chosen = np.take_along_axis(logarithm, y[:, None], axis=1)[:, 0]
+    low, high = (np.log(clip), np.log1p(-clip)) if clip else (-np.inf, 0.0)
+    loss: NDArray[np.float64] = -np.clip(chosen, low, high)
+    return loss

@@ -1,0 +1,57 @@
+"""What stages cost to compute."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Self
+
+from temper.core.artefacts import Artefact, Row
+from temper.core.component import Ref
+from temper.core.families import Evaluation
+from temper.core.run import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost(Evaluation):
+    """Seconds, CPU seconds, peak memory and images per second of stages, as measured when they were computed.
+
+    The figures are kept with each artefact, so that a resumed or fully cached run still reports what the work cost. Of a stage
+    that was interrupted, all that led to the checkpoint it continued from counts, in whichever process that was; what was lost
+    with the interruption, and what was tried before memory ran out, does not.
+    Peak memory is the resident set of the whole process, the framework included. ``preparation_seconds`` is what a
+    generator that learns took to learn, once for all its parts.
+
+    Source: the timing tables of DeepCustom and guided retraining, which report seconds alone.
+    """
+
+    tag = "cost"
+    metrics = ("seconds", "preparation_seconds", "cpu_seconds", "peak_memory", "images_per_second")
+    framework = False
+    rows = ("examples",)
+    columns = ("metric",)
+
+    stages: Annotated[tuple[Ref[Artefact], ...], "the models and generators whose cost is reported"]
+
+    def expand(self) -> Iterator[Self]:
+        for ref in self.stages:
+            yield dataclasses.replace(self, stages=(ref,))
+
+    def about(self) -> dict[str, str]:
+        return {"examples": self.stages[0].label}
+
+    def measure(self, run: Run) -> Iterable[Row]:
+        cost = run.cost(self.stages[0])
+        images = int(cost["images"])
+        yield self._row("seconds", cost["seconds"], "seconds", images)
+        if "preparation_seconds" in cost:
+            yield self._row("preparation_seconds", cost["preparation_seconds"], "seconds", images)
+        yield self._row("cpu_seconds", cost["cpu_seconds"], "seconds", images)
+        yield self._row("peak_memory", cost["peak_memory"] / 2**20, "MiB", images)
+        if images:
+            yield self._row("images_per_second", images / cost["seconds"], "images/s", images, better=True)
+
+    def _row(self, metric: str, value: float, unit: str, images: int, better: bool = False) -> Row:
+        columns: dict[str, Any] = self.about()
+        return Row(metric=metric, value=float(value), n=max(images, 1), unit=unit, higher_is_better=better, **columns)

@@ -1,0 +1,61 @@
+"""Between which bounds training images keep each unit's value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from temper.core.component import Range
+from temper.core.errors import StageError
+from temper.nn.adequacy.coverage import Criterion
+from temper.nn.adequacy.reference_data import Arrays, ReferenceData
+
+Values = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounded(Criterion):
+    """A criterion of the bounds between which training images keep each unit's value."""
+
+    sigma: Annotated[
+        float,
+        "by how many standard deviations of the training images' values each bound is moved outwards",
+        Range(ge=0),
+    ] = 0.0
+
+    def profile(self, material: ReferenceData) -> dict[str, NDArray[Any]]:
+        if not len(material.activations):
+            raise StageError(f"{self.tag}: expected training images to take the bounds of, received none")
+        material = material.finite()
+        seen = material.activations
+        columns = seen.units(self.counted(seen))
+        low, high = (np.full(len(columns), end) for end in (np.inf, -np.inf))
+        total, squares = np.zeros(len(columns)), np.zeros(len(columns))
+        middle = seen.means[0, columns].astype(np.float64)  # against cancellation in the sum of squares
+        for block in seen.blocks():
+            values = block.means[:, columns].astype(np.float64)
+            low, high = np.minimum(low, values.min(axis=0)), np.maximum(high, values.max(axis=0))
+            total += (values - middle).sum(axis=0)
+            squares += ((values - middle) ** 2).sum(axis=0)
+        variance = squares / len(seen) - (total / len(seen)) ** 2
+        margin = self.sigma * np.sqrt(np.maximum(variance, 0))
+        return {"low": low - margin, "high": high + margin, "left_out": np.array(material.left_out)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crossed(Bounded):
+    """A criterion of which inputs drive units beyond these bounds."""
+
+    tolerance: Annotated[
+        float,
+        "share of a unit's range by which a value must be beyond a bound; with 1e-6, a softmax unit at 1 that rounding moves is not",
+        Range(ge=0),
+    ] = 0.0
+
+    def beyond(self, profile: Arrays, values: Values) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Return which values (n, units) lie below their unit's lower bound, and which above its upper one, bool alike."""
+        slack = self.tolerance * (profile["high"] - profile["low"])
+        return values < profile["low"] - slack, values > profile["high"] + slack

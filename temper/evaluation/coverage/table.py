@@ -1,0 +1,101 @@
+"""How much sets of inputs cover of models, by any criteria."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self
+
+from temper.core.artefacts import Examples, Row
+from temper.core.classifier import Classifier
+from temper.core.component import Part, Ref
+from temper.core.display_names import display_name
+from temper.core.families import Evaluation
+from temper.core.run import Run
+from temper.core.stage import Preparation
+from temper.evaluation.judged_examples import Protocol, judged
+from temper.nn.adequacy.coverage import Coverage, Criterion
+from temper.nn.inspection.activations import Activations
+from temper.nn.preparations.activation_readout import ActivationReadout
+from temper.nn.preparations.training_profile import CriterionProfile
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoverageTable(Evaluation):
+    """How much of each model a set of examples covers, by test adequacy criteria.
+
+    With ``base``, what its images and the examples cover together, and in ``added`` what of it the examples alone bring.
+    A note says how many things are covered, of how many, and what a criterion left out. High coverage says that inputs
+    differ from each other and from the training images, not that they are good tests: look at a set of noise beside.
+
+    Source: Pei, Cao, Yang and Jana (2017), DeepXplore; the tables of Gerasimou, Eniser, Sen and Cakan (2020),
+    Importance-Driven Deep Learning System Testing.
+    """
+
+    tag = "coverage"
+    metrics = ("coverage", "added")
+    framework = False
+    rows = ("model", "group")
+    columns = ("examples",)
+    figure = "bars"
+
+    models: Annotated[tuple[Ref[Classifier], ...], "the models, rows of their own"]
+    examples: Annotated[tuple[Ref[Examples], ...], "the sets of examples, one column each"]
+    criteria: Annotated[tuple[Criterion, ...], "the criteria, one row each for every model"]
+    data: Annotated[
+        Ref[Examples] | None,
+        "the images that criteria learn from; default: the training images of the model's data set",
+    ] = None
+    base: Annotated[Ref[Examples] | None, "images whose coverage is there before; default: none"] = None
+    protocol: Annotated[
+        Protocol, "transfer: examples made on the generator's own model; white_box: made anew against each model"
+    ] = "white_box"
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        names = [display_name(criterion) for criterion in self.criteria]
+        for name in dict.fromkeys(name for name in names if names.count(name) > 1):
+            yield "criteria", f"'{name}' is there twice; give each its own parameters, or leave one out"
+
+    def part_of(self, field_name: str) -> Part | Literal["definition"]:
+        return "train" if field_name == "data" else "test"
+
+    def expand(self) -> Iterator[Self]:
+        for model in self.models:
+            for ref in self.examples:
+                yield dataclasses.replace(self, models=(model,), examples=(judged(ref, model, self.protocol),))
+
+    def about(self) -> dict[str, str]:
+        return {"model": self.models[0].stage, "examples": self.examples[0].label}
+
+    def preparations(self) -> Mapping[str, Preparation]:
+        (model,), (examples,) = self.models, self.examples
+        sets = {"seen": examples} | ({"base": self.base} if self.base else {})
+        assert self.data is not None
+        positions = any(criterion.positions for criterion in self.criteria)
+        seen = {name: ActivationReadout(model=model, examples=ref, positions=positions) for name, ref in sets.items()}
+        return seen | {
+            display_name(criterion): CriterionProfile(model=model, data=self.data, criterion=criterion)
+            for criterion in self.criteria
+            if criterion.learns
+        }
+
+    def measure(self, run: Run) -> Iterable[Row]:
+        seen: Activations = run.prepared("seen")
+        for done, criterion in enumerate(self.criteria, 1):
+            name = display_name(criterion)
+            profile = run.prepared(name).arrays if criterion.learns else {}
+            coverage = criterion.coverage(profile, seen)
+            if self.base:
+                coverage.update(run.prepared("base"))
+            before = coverage.value
+            coverage.update(seen)
+            about: dict[str, Any] = {**self.about(), "group": name, "unit": "proportion", "higher_is_better": None}
+            yield Row(metric="coverage", value=coverage.value, n=len(seen), note=_note(coverage), **about)
+            if self.base:
+                yield Row(metric="added", value=coverage.value - before, n=len(seen), **about)
+            run.progress(done, len(self.criteria), "criteria")
+
+
+def _note(coverage: Coverage) -> str:
+    return "; ".join((f"{coverage.covered} of {coverage.total}", *coverage.remarks))

@@ -1,0 +1,74 @@
+"""What fuzzers found, and what became of the rest."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Self
+
+import numpy as np
+
+from temper.artefacts.corner_cases import NOTHING_NEW, REFUSED, UNREALISTIC, CornerCases
+from temper.core.artefacts import Row
+from temper.core.component import Ref
+from temper.core.families import Evaluation
+from temper.core.run import Run
+
+_SHARES = {"refused": REFUSED, "unrealistic": UNREALISTIC, "nothing_new": NOTHING_NEW}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fuzzing(Evaluation):
+    """How many candidates each fuzzer made, which gate ended how many, and how many of its corner cases are failures.
+
+    ``refused``, ``unrealistic`` and ``nothing_new`` are shares of the candidates, ``failure_rate`` is one of the corner
+    cases. ``control`` is the share of unchanged clean images that would have been admitted for what they cover, at the start
+    of an iteration, the mean of all: where it is as large as the share of candidates that are admitted, the guidance guides
+    nothing. ``coverage`` is what pool and corner cases cover in the end, by criterion.
+
+    Source: the counts of GenerativeRepair's log.
+    """
+
+    tag = "fuzzing"
+    metrics = (
+        "failures", "corner_cases", "candidates", "failure_rate", "refused", "unrealistic", "nothing_new", "control", "coverage",
+    )  # fmt: skip
+    framework = False
+    rows = ("examples",)
+    columns = ("metric",)
+
+    examples: Annotated[tuple[Ref[CornerCases], ...], "the fuzzers, one row each"]
+
+    def expand(self) -> Iterator[Self]:
+        for ref in self.examples:
+            yield dataclasses.replace(self, examples=(ref,))
+
+    def about(self) -> dict[str, str]:
+        return {"examples": self.examples[0].label}
+
+    def measure(self, run: Run) -> Iterable[Row]:
+        found = run[self.examples[0]]
+        about: dict[str, Any] = self.about()
+        total = len(found.candidates)
+        failures = sum(row.failures for row in found.iterations)
+        for metric, count in (("failures", failures), ("corner_cases", len(found)), ("candidates", total)):
+            yield Row(metric=metric, value=count, n=total, unit="count", higher_is_better=None, **about)
+        yield Row.proportion("failure_rate", failures, len(found), higher_is_better=None, **about)
+        for metric, outcome in _SHARES.items():
+            ended = sum(candidate.outcome == outcome for candidate in found.candidates)
+            yield Row.proportion(metric, ended, total, higher_is_better=None, **about)
+        if found.criteria:
+            control = float(np.mean([row.control for row in found.iterations]))
+            n = len(found.iterations)
+            yield Row(metric="control", value=control, n=n, unit="proportion", higher_is_better=None, **about)
+        for name, value in zip(found.criteria, found.iterations[-1].coverage, strict=True):
+            yield Row(
+                metric="coverage",
+                value=value,
+                n=len(found),
+                unit="proportion",
+                higher_is_better=None,
+                group=name,
+                **about,
+            )

@@ -1,0 +1,71 @@
+"""Whether a model reads the class off the perturbation instead of the image."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Self
+
+import numpy as np
+
+from temper.artefacts.class_generators import ClassExamples, ClassGenerators
+from temper.core.artefacts import Row
+from temper.core.classifier import Classifier
+from temper.core.component import Ref
+from temper.core.families import Evaluation
+from temper.core.run import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelLeak(Evaluation):
+    """What models say of images that a wrong class's network perturbed.
+
+    Where a network for each class perturbs the images, and the true class says which, the perturbation tells the class.
+    Here each image passes through the network of a wrong class, drawn at random. ``accuracy`` is the share of images whose
+    true class the model still says, ``says_generator`` the share of which it says the network's class, and
+    ``own_accuracy`` the accuracy where each image passed through the network of its own class. A model that withstands
+    perturbations keeps its accuracy whoever made them; one that reads them says the network's class.
+
+    Source: the networks are DeepCustom's; the measurement is Temper's own.
+    """
+
+    tag = "label_leak"
+    metrics = ("says_generator", "accuracy", "own_accuracy")
+    rows = ("model", "examples")
+    columns = ("metric",)
+
+    models: Annotated[tuple[Ref[Classifier], ...], "the models to ask"]
+    examples: Annotated[tuple[Ref[ClassExamples], ...], "generators that have a network for each class"]
+
+    @property
+    def stochastic(self) -> bool:
+        return True
+
+    def expand(self) -> Iterator[Self]:
+        for model in self.models:
+            for examples in self.examples:
+                yield dataclasses.replace(self, models=(model,), examples=(examples,))
+
+    def references(self) -> Iterator[Ref[Any]]:
+        yield from super().references()
+        for ref in self.examples:
+            yield dataclasses.replace(ref, clean=True)
+            yield dataclasses.replace(ref, prepared="networks")
+
+    def about(self) -> dict[str, str]:
+        return {"model": self.models[0].stage, "examples": self.examples[0].label}
+
+    def measure(self, run: Run) -> Iterable[Row]:
+        (model,), (ref,) = self.models, self.examples
+        networks: ClassGenerators = run[dataclasses.replace(ref, prepared="networks")]  # type: ignore[assignment]
+        clean, classifier = run[dataclasses.replace(ref, clean=True)], run[model]
+        x, y = np.asarray(clean.x), clean.y
+        n, classes = len(y), classifier.num_classes
+        wrong = (y + run.rng().integers(1, classes, size=n)) % classes
+        said = classifier.predict(networks.perturb(x, wrong))
+        own = classifier.predict(networks.perturb(x, y))
+        about: dict[str, Any] = {**self.about(), "note": "each image perturbed by the network of a wrong class"}
+        yield Row.proportion("says_generator", int((said == wrong).sum()), n, higher_is_better=False, **about)
+        yield Row.proportion("accuracy", int((said == y).sum()), n, higher_is_better=True, **about)
+        yield Row.proportion("own_accuracy", int((own == y).sum()), n, higher_is_better=True, **self.about())

@@ -1,0 +1,77 @@
+"""How large the perturbations are."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Self
+
+import numpy as np
+
+from temper.core.artefacts import Examples, Row
+from temper.core.component import Ref
+from temper.core.families import Evaluation
+from temper.core.run import Run
+from temper.core.threat_model import ThreatModel, distance
+
+BLOCK = 2000
+"""Images whose difference is held at once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Perturbation(Evaluation):
+    """The mean L0, L1, L2 and the mean and largest L-inf distance of each set from the images it was made from.
+
+    d_p(x, x') = ||x' - x||_p over all pixels and channels; L0 counts the values that changed. ``inside`` is the
+    share of images within the bound the attack declares, up to rounding.
+
+    Source: Szegedy et al. (2014), Intriguing properties of neural networks; Carlini and Wagner (2017), sec. III-C.
+    """
+
+    tag = "perturbation"
+    metrics = ("l0", "l1", "l2", "linf", "linf_max", "changed", "inside")
+    framework = False
+    rows = ("examples",)
+    columns = ("metric",)
+
+    examples: Annotated[tuple[Ref[Examples], ...], "the generators to measure"]
+
+    def expand(self) -> Iterator[Self]:
+        for ref in self.examples:
+            yield dataclasses.replace(self, examples=(ref,))
+
+    def references(self) -> Iterator[Ref[Any]]:
+        yield from super().references()
+        yield from (dataclasses.replace(ref, clean=True) for ref in self.examples)
+
+    def about(self) -> dict[str, str]:
+        return {"examples": self.examples[0].label}
+
+    def measure(self, run: Run) -> Iterable[Row]:
+        made = run[self.examples[0]]
+        clean = run[dataclasses.replace(self.examples[0], clean=True)]
+        info, n = made.info, len(made)
+        rows = clean.rows_of(made.index)
+        threat = ThreatModel(info["norm"], info["eps"]) if "eps" in info else None
+        norms: dict[Any, list[Any]] = {0: [], 1: [], 2: [], "inf": []}
+        inside = 0
+        for start in range(0, n, BLOCK):
+            part = slice(start, start + BLOCK)
+            difference = np.asarray(made.x[part]) - clean.x[rows[part]]
+            for norm, found in norms.items():
+                found.append(distance(difference, norm))
+            if threat is not None:
+                inside += int(threat.contains(difference).sum())
+            run.progress(min(start + BLOCK, n), n, "images")
+        for norm, found in norms.items():
+            yield self._row(f"l{norm}", np.concatenate(found).mean() if n else np.nan, n)
+        largest = np.concatenate(norms["inf"])
+        yield self._row("linf_max", largest.max(initial=0.0), n)
+        yield Row.proportion("changed", int((largest > 0).sum()), n, higher_is_better=None, **self.about())
+        if threat is not None:
+            yield Row.proportion("inside", inside, n, higher_is_better=True, **self.about())
+
+    def _row(self, metric: str, value: float, n: int) -> Row:
+        columns: dict[str, Any] = self.about()
+        return Row(metric=metric, value=float(value), n=n, unit="pixels", higher_is_better=False, **columns)

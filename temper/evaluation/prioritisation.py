@@ -1,0 +1,114 @@
+"""How soon faults are found where inputs are looked at in the order of a score, or of what they add to coverage."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from math import ceil
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+
+from temper.core.artefacts import Examples, Row
+from temper.core.classifier import Classifier
+from temper.core.component import Part, Ref
+from temper.core.families import Evaluation
+from temper.core.run import Run
+from temper.core.stage import Preparation
+from temper.evaluation.judged_examples import Protocol, judged
+from temper.nn.adequacy.coverage import Criterion
+from temper.nn.adequacy.score import Score
+from temper.nn.adequacy.score_order import FaultOrder
+from temper.nn.preparations.test_priority import CoveragePriority, ScorePriority
+
+FIRST = (5, 10, 20)
+"""The first so many per cent of the inputs, for which the share of faults found is given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prioritisation(Evaluation):
+    """How soon misclassified inputs are found by looking at inputs in the order of scores and of coverage.
+
+    Each misclassified input is a fault that it alone reveals. apfd = 1 - sum_i place_i / (n m) + 1 / (2 n) for m faults at these
+    places, counted from 1, among n inputs; its note has the best that is possible, 1 - m / (2 n), and 0.5 is a guess.
+    ``first_5`` is the share of the faults among the first 5 per cent of the inputs, rounded up. ``faults`` is the share of inputs
+    that are misclassified. Criteria order inputs by what each adds to the coverage of those before it. Equal scores are ordered
+    at random, inputs without a score come last.
+
+    Source: Rothermel, Untch, Chu and Harrold (2001), Prioritizing Test Cases for Regression Testing, section 3; for misclassified
+    inputs Feng et al. (2020), DeepGini: Prioritizing Massive Tests to Enhance the Robustness of Deep Neural Networks.
+    """
+
+    tag = "prioritisation"
+    metrics = ("faults", "apfd", *(f"first_{share}" for share in FIRST))
+    framework = False
+    rows = ("model", "examples", "group")
+    columns = ("metric",)
+
+    models: Annotated[tuple[Ref[Classifier], ...], "the models whose faults are looked for"]
+    examples: Annotated[tuple[Ref[Examples], ...], "data sets and generators whose images are ordered"]
+    scores: Annotated[tuple[Score, ...], "the scores to order by, in the group column"]
+    criteria: Annotated[tuple[Criterion, ...], "the coverage criteria to order by, in the group column"] = ()
+    data: Annotated[
+        Ref[Examples] | None, "the images that scores and criteria learn of; default: the model's training images"
+    ] = None
+    protocol: Annotated[
+        Protocol,
+        "transfer: examples made on the generator's own model; white_box: made anew against each model",
+    ] = "white_box"
+
+    @property
+    def stochastic(self) -> bool:
+        return any(score.stochastic or score.coarse for score in self.scores)
+
+    def part_of(self, field_name: str) -> Part | Literal["definition"]:
+        return "train" if field_name == "data" else "test"
+
+    def expand(self) -> Iterator[Self]:
+        for model in self.models:
+            for ref in self.examples:
+                cell = dataclasses.replace(self, models=(model,), examples=(judged(ref, model, self.protocol),))
+                for score in self.scores:
+                    yield dataclasses.replace(cell, scores=(score,), criteria=())
+                for criterion in self.criteria:
+                    yield dataclasses.replace(cell, scores=(), criteria=(criterion,))
+
+    def about(self) -> dict[str, str]:
+        return {"model": self.models[0].stage, "examples": self.examples[0].label}
+
+    def preparations(self) -> Mapping[str, Preparation]:
+        assert self.data is not None
+        about: dict[str, Any] = {"model": self.models[0], "data": self.data, "examples": self.examples[0]}
+        if self.scores:
+            return {"ordered": ScorePriority(score=self.scores[0], **about)}
+        return {"ordered": CoveragePriority(criterion=self.criteria[0], **about)}
+
+    def measure(self, run: Run) -> Iterable[Row]:
+        ordered: FaultOrder = run.prepared("ordered")
+        n, faults = len(ordered.order), int(ordered.faults.sum())
+        about: dict[str, Any] = {**self.about(), "group": ordered.name}
+        note = "; ".join(ordered.remarks)
+        yield Row.proportion("faults", faults, n, higher_is_better=None, **about)
+        if not faults:
+            return
+        best = f"best possible {1 - faults / (2 * n):.4f}"
+        yield Row(
+            metric="apfd",
+            value=apfd(ordered),
+            n=n,
+            unit="proportion",
+            higher_is_better=True,
+            note="; ".join(filter(None, (best, note))),
+            **about,
+        )
+        for share in FIRST:
+            found = int(ordered.found[ceil(n * share / 100)])
+            yield Row.proportion(f"first_{share}", found, faults, higher_is_better=True, note=note, **about)
+
+
+def apfd(ordered: FaultOrder) -> float:
+    """Return the average percentage of faults detected, in [0, 1], of an order with at least one fault."""
+    places = np.flatnonzero(ordered.faults[ordered.order]) + 1
+    n = len(ordered.order)
+    return float(1 - places.sum() / (n * len(places)) + 1 / (2 * n))

@@ -1,0 +1,158 @@
+"""How well models hold up: accuracy on clean and on attacked images, and how often an attack succeeds."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from temper.core.artefacts import Examples, Row
+from temper.core.classifier import Classifier
+from temper.core.component import Ref
+from temper.core.families import Evaluation
+from temper.core.run import Run
+from temper.evaluation.judged_examples import Protocol, judged
+from temper.evaluation.worst_case import WORST_CASE, right_in_all, worst_cases
+
+
+@dataclass(frozen=True, kw_only=True)
+class RobustnessMatrix(Evaluation):
+    """Accuracy of every model on every set of examples, with respect to the true labels.
+
+    accuracy(m, E) = |{i : argmax m(x_i) = y_i}| / n. The row ``worst_case`` counts an image only if the model is
+    right on it in every one of the sets: the robust accuracy against all attacks together. There is one for each threat
+    model (norm and eps; attacks without a bound have one of their own) and each source of images, with the clean images of the source
+    in all of them; where there are several, the row says which: ``worst_case (Linf 0.1)``.
+
+    Source: Goodfellow, Shlens and Szegedy (2015); the matrix of DeepCustom (models x attacks); the worst case of
+    Carlini et al. (2019), On Evaluating Adversarial Robustness, sec. 4.2.
+    """
+
+    tag = "robustness_matrix"
+    metrics = ("accuracy", "class_accuracy")
+    names_sources = True
+
+    models: Annotated[tuple[Ref[Classifier], ...], "the models, one row each"]
+    examples: Annotated[tuple[Ref[Examples], ...], "data sets and generators, one column each"]
+    protocol: Annotated[
+        Protocol,
+        "transfer: examples made on the generator's own model; white_box: made anew against each model",
+    ]
+    per_class: Annotated[bool, "also give the accuracy of each class"] = False
+    worst_case: Annotated[bool, "add the worst case over the examples of each threat model"] = True
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        if self.worst_case and any(ref.stage == WORST_CASE for ref in self.examples):
+            yield (
+                "examples",
+                f"the worst case is called '{WORST_CASE}', too; rename the stage, or set worst_case: false",
+            )
+
+    def expand(self) -> Iterator[Self]:
+        for model in self.models:
+            examples = tuple(judged(ref, model, self.protocol) for ref in self.examples)
+            for ref in examples:
+                yield dataclasses.replace(self, models=(model,), examples=(ref,), worst_case=False)
+            if self.worst_case and len(examples) > 1:
+                yield dataclasses.replace(self, models=(model,), examples=examples, per_class=False)
+
+    def about(self) -> dict[str, str]:
+        return {"model": self.models[0].stage, "examples": self._column()}
+
+    def _column(self) -> str:
+        if self.worst_case:
+            return WORST_CASE
+        return self.examples[0].label
+
+    def measure(self, run: Run) -> Iterable[Row]:
+        model = run[self.models[0]]
+        if self.worst_case:
+            for label, sets in worst_cases([(run.origin(ref), run[ref]) for ref in self.examples]).items():
+                yield self._accuracy(right_in_all(model, sets)[1], label)
+            return
+        (examples,) = (run[ref] for ref in self.examples)
+        originals, right = right_in_all(model, [examples])
+        yield self._accuracy(right, self._column())
+        if self.per_class:
+            y = examples.y[examples.rows_of(originals)]
+            for number in range(model.num_classes):
+                among = right[y == number]
+                yield Row.proportion(
+                    "class_accuracy",
+                    int(among.sum()),
+                    len(among),
+                    higher_is_better=True,
+                    group=run.class_label(self.examples[0], number),
+                    **self.about(),
+                )
+
+    def _accuracy(self, right: NDArray[np.bool_], label: str) -> Row:
+        about = self.about() | {"examples": label}
+        return Row.proportion("accuracy", int(right.sum()), len(right), higher_is_better=True, **about)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackSuccess(Evaluation):
+    """How often an attack turns a right prediction into a wrong one, with what makes that number believable.
+
+    attack_success_rate = |{i : m(x_i) = y_i and m(x'_i) != y_i}| / |{i : m(x_i) = y_i}|. ``zero_gradients`` is the
+    share of input gradient entries that are exactly 0 at the clean images: near 1, a gradient attack fails for
+    want of a gradient and its success says nothing about robustness.
+
+    Source: Carlini et al. (2019), On Evaluating Adversarial Robustness, sec. 5; Athalye, Carlini and Wagner (2018),
+    Obfuscated Gradients Give a False Sense of Security, sec. 3.1.
+    """
+
+    tag = "attack_success"
+    metrics = ("attack_success_rate", "robust_accuracy", "clean_accuracy", "zero_gradients", "linf_reached")
+    rows = ("model", "examples")
+    columns = ("metric",)
+
+    models: Annotated[tuple[Ref[Classifier], ...], "the models the attacks are judged on"]
+    examples: Annotated[tuple[Ref[Examples], ...], "the generators to judge"]
+    protocol: Annotated[
+        Protocol,
+        "transfer: examples made on the generator's own model; white_box: made anew against each model",
+    ] = "white_box"
+
+    def expand(self) -> Iterator[Self]:
+        for model in self.models:
+            for ref in self.examples:
+                yield dataclasses.replace(self, models=(model,), examples=(judged(ref, model, self.protocol),))
+
+    def references(self) -> Iterator[Ref[Any]]:
+        yield from super().references()
+        yield from (dataclasses.replace(ref, clean=True) for ref in self.examples)
+
+    def about(self) -> dict[str, str]:
+        return {"model": self.models[0].stage, "examples": self.examples[0].label}
+
+    def measure(self, run: Run) -> Iterable[Row]:
+        model, adversarial = run[self.models[0]], run[self.examples[0]]
+        clean = run[dataclasses.replace(self.examples[0], clean=True)]
+        rows = clean.rows_of(adversarial.index)
+        x, y = clean.x[rows], clean.y[rows]
+        was_right, is_right = model.predict(x) == y, model.predict(adversarial.x) == y
+        about: dict[str, Any] = {**self.about(), "note": _note(adversarial)}
+        broken = int((was_right & ~is_right).sum())
+        gradient = model.loss_gradient(x, y, adversarial.info.get("climbs", "cross_entropy"))
+        reached = np.abs(adversarial.x - x).max(initial=0.0)
+        n = len(y)
+        yield Row.proportion("attack_success_rate", broken, int(was_right.sum()), higher_is_better=None, **about)
+        yield Row.proportion("robust_accuracy", int((was_right & is_right).sum()), n, higher_is_better=True, **about)
+        yield Row.proportion("clean_accuracy", int(was_right.sum()), n, higher_is_better=True, **about)
+        yield Row.proportion(
+            "zero_gradients", int((gradient == 0).sum()), gradient.size, higher_is_better=None, **about
+        )
+        yield Row(metric="linf_reached", value=float(reached), n=n, unit="pixels", higher_is_better=None, **about)
+
+
+def _note(examples: Examples) -> str:
+    """Return what a reader must know of an attack: whose labels it used, its norm and its steps."""
+    info = examples.info
+    bound = f"norm {info['norm']}, eps {info['eps']:.4g}" if "eps" in info else "no bound"
+    return "; ".join(filter(None, [f"{info.get('labels', 'unknown')} labels", bound, info.get("step_rule", "")]))

@@ -1,0 +1,104 @@
+"""What scores say of sets of inputs, and whether they tell perturbed ones from clean ones."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+
+from temper.core.artefacts import Examples, Row
+from temper.core.classifier import Classifier
+from temper.core.component import Part, Ref
+from temper.core.display_names import display_name
+from temper.core.families import Evaluation
+from temper.core.run import Run
+from temper.core.significance_tests import vargha_delaney
+from temper.core.stage import Preparation
+from temper.evaluation.judged_examples import Protocol, judged
+from temper.nn.adequacy.score import Score
+from temper.nn.adequacy.score_order import InputScores
+from temper.nn.preparations.input_scores import InputScoring
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreSummary(Evaluation):
+    """The mean and the median of scores on each set of inputs, and how well they tell it from clean ones.
+
+    ``auc_roc`` is the chance that an input of the set scores higher than a clean one, equals counting half: 0.5 is a guess, and
+    below it the clean ones score higher. ``judged`` is the share of inputs that have a score; all other figures are of these. The
+    scores of each input are kept, and drawn in the report.
+
+    Source: Kim, Feldt and Yoo (2019), Guiding Deep Learning System Testing Using Surprise Adequacy, research questions 1 and 2;
+    Hanley and McNeil (1982), The Meaning and Use of the Area under a Receiver Operating Characteristic (ROC) Curve.
+    """
+
+    tag = "scores"
+    metrics = ("mean", "median", "auc_roc", "judged")
+    framework = False
+    rows = ("model", "examples", "group")
+    columns = ("metric",)
+
+    models: Annotated[tuple[Ref[Classifier], ...], "the models to look into"]
+    examples: Annotated[tuple[Ref[Examples], ...], "data sets and generators whose images are scored"]
+    scores: Annotated[tuple[Score, ...], "the scores, in the group column"]
+    clean: Annotated[Ref[Examples] | None, "the images that each set is to be told from; default: no auc_roc"] = None
+    data: Annotated[Ref[Examples] | None, "the images that scores learn of; default: the model's training images"] = (
+        None
+    )
+    protocol: Annotated[
+        Protocol,
+        "transfer: examples made on the generator's own model; white_box: made anew against each model",
+    ] = "white_box"
+
+    @property
+    def stochastic(self) -> bool:
+        return any(score.stochastic for score in self.scores)
+
+    def part_of(self, field_name: str) -> Part | Literal["definition"]:
+        return "train" if field_name == "data" else "test"
+
+    def expand(self) -> Iterator[Self]:
+        for model in self.models:
+            for ref in self.examples:
+                examples = (judged(ref, model, self.protocol),)
+                for score in self.scores:
+                    yield dataclasses.replace(self, models=(model,), examples=examples, scores=(score,))
+
+    def about(self) -> dict[str, str]:
+        return {"model": self.models[0].stage, "examples": self.examples[0].label}
+
+    def preparations(self) -> Mapping[str, Preparation]:
+        sets = {"scored": self.examples[0]} | ({"clean": self.clean} if self.clean else {})
+        assert self.data is not None
+        (model,), (score,), data = self.models, self.scores, self.data
+        return {name: InputScoring(model=model, data=data, examples=ref, score=score) for name, ref in sets.items()}
+
+    def measure(self, run: Run) -> Iterable[Row]:
+        scored: InputScores = run.prepared("scored")
+        found = scored.values[~np.isnan(scored.values)]
+        about: dict[str, Any] = {**self.about(), "group": display_name(self.scores[0]), "higher_is_better": None}
+        if len(found):
+            row = partial(Row, n=len(found), note="; ".join(scored.remarks), **about)
+            yield row(metric="mean", value=float(found.mean()), unit="score")
+            yield row(metric="median", value=float(np.median(found)), unit="score")
+            if self.clean and self.clean != self.examples[0]:
+                clean: InputScores = run.prepared("clean")
+                against = clean.values[~np.isnan(clean.values)]
+                if len(against):
+                    note = "; ".join(
+                        dict.fromkeys((f"{len(found)} against {len(against)}", *scored.remarks, *clean.remarks))
+                    )
+                    area = vargha_delaney(found, against)
+                    yield Row(
+                        metric="auc_roc",
+                        value=area,
+                        n=len(found) + len(against),
+                        unit="probability",
+                        note=note,
+                        **about,
+                    )
+        yield Row.proportion("judged", len(found), len(scored.values), **about)

@@ -1,0 +1,163 @@
+"""What becomes of blamed units: where they lie, and whether synthesised images excite them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from temper.artefacts.rankings import NO_UNIT, Indices, NeuronRanking
+from temper.core.artefacts import Examples, Images, Row
+from temper.core.classifier import Classifier
+from temper.core.component import Range, Ref
+from temper.core.families import Evaluation
+from temper.core.run import Run
+from temper.evaluation.judged_examples import Protocol, judged
+from temper.nn.inspection import compiled_programs
+from temper.nn.inspection.compiled_programs import Call, Tensor
+from temper.nn.inspection.units import Probe, Values, unit_means
+from temper.system import backend
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuspiciousLayers(Evaluation):
+    """Over which layers the blamed units are spread.
+
+    ``layer_share`` is the share of the blamed units of all classes that lie in a layer, ``localised`` the share of
+    classes for which any unit is blamed: of the others the model gets all images right, or all wrong.
+
+    Source: Eniser, Gerasimou and Sen (2019), DeepFault, section 5, on the distribution of suspicious neurons.
+    """
+
+    tag = "suspicious_layers"
+    metrics = ("localised", "layer_share")
+    framework = False
+    rows = ("model", "examples")
+    columns = ("metric", "group")
+
+    models: Annotated[tuple[Ref[Classifier], ...], "the models, one row each"]
+    neurons: Annotated[tuple[Ref[NeuronRanking], ...], "the localisers, one row each for every model"]
+    top: Annotated[
+        int | None, "units of each class to look at, the first to blame first; default: all", Range(ge=1)
+    ] = None
+    protocol: Annotated[Protocol, "transfer: as found in the localiser's own model; white_box: anew in each"] = (
+        "white_box"
+    )
+
+    def expand(self) -> Iterator[Self]:
+        for model in self.models:
+            for ref in self.neurons:
+                yield dataclasses.replace(self, models=(model,), neurons=(judged(ref, model, self.protocol),))
+
+    def about(self) -> dict[str, str]:
+        return {"model": self.models[0].stage, "examples": self.neurons[0].stage}
+
+    def measure(self, run: Run) -> Iterable[Row]:
+        ranking = run[self.neurons[0]].first(self.top)
+        about: dict[str, Any] = self.about()
+        classes = range(len(ranking.selected))
+        localised = sum(len(ranking.units_of(label)) > 0 for label in classes)
+        yield Row.proportion("localised", localised, len(classes), higher_is_better=None, **about)
+        places = [layer for label in classes for layer, _ in ranking.places_of(label)]
+        for i in range(len(ranking.layers)) if places else ():
+            yield Row.proportion(
+                "layer_share", places.count(i), len(places), higher_is_better=None, group=f"layer {i + 1}", **about
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuspiciousActivations(Evaluation):
+    """Whether images excite the units blamed for their class more than the images they were made from.
+
+    Over all images x' made from x and the units n blamed for the class of x: ``raised`` is the share of pairs with
+    v_n(x') > v_n(x), ``increase`` the mean of v_n(x') - v_n(x), where v_n is the unit's value (a feature map: its spatial
+    mean). ``judged`` is the share of images whose class has blamed units; the others do not count.
+
+    Source: Eniser, Gerasimou and Sen (2019), DeepFault, section 5, on the increase of suspicious activations.
+    """
+
+    tag = "suspicious_activations"
+    metrics = ("judged", "raised", "increase")
+    rows = ("model", "examples")
+    columns = ("metric",)
+
+    models: Annotated[tuple[Ref[Classifier], ...], "the models, one row each"]
+    examples: Annotated[tuple[Ref[Examples], ...], "the generators, one row each for every model"]
+    neurons: Annotated[
+        tuple[Ref[NeuronRanking], ...],
+        "whose units are looked at: one localiser for each of `examples`, or one for all",
+    ]
+    top: Annotated[
+        int | None, "units of each class to look at, the first to blame first; default: all", Range(ge=1)
+    ] = None
+    values: Annotated[Values, "a unit's value is taken before or after its activation function"] = "pre"
+    protocol: Annotated[
+        Protocol, "transfer: examples and units of the generator's own model; white_box: made anew against each model"
+    ] = "white_box"
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        if len(self.neurons) not in (1, len(self.examples)):
+            yield (
+                "neurons",
+                f"expected one localiser, or {len(self.examples)} as there are examples, received {len(self.neurons)}",
+            )
+
+    def expand(self) -> Iterator[Self]:
+        neurons = self.neurons * len(self.examples) if len(self.neurons) == 1 else self.neurons
+        for model in self.models:
+            for ref, units in zip(self.examples, neurons, strict=True):
+                pair = (judged(ref, model, self.protocol), judged(units, model, self.protocol))
+                yield dataclasses.replace(self, models=(model,), examples=pair[:1], neurons=pair[1:])
+
+    def references(self) -> Iterator[Ref[Any]]:
+        yield from super().references()
+        yield from (dataclasses.replace(ref, clean=True) for ref in self.examples)
+
+    def about(self) -> dict[str, str]:
+        return {"model": self.models[0].stage, "examples": self.examples[0].label}
+
+    def measure(self, run: Run) -> Iterable[Row]:
+        made, ranking = run[self.examples[0]], run[self.neurons[0]].first(self.top)
+        clean = run[dataclasses.replace(self.examples[0], clean=True)]
+        starts, units = clean.rows_of(made.index), ranking.selected[made.y]
+        blamed = units != NO_UNIT
+        counted = np.flatnonzero(blamed.any(axis=1))
+        about: dict[str, Any] = self.about()
+        yield Row.proportion("judged", len(counted), len(made), higher_is_better=None, **about)
+        if not len(counted):
+            return
+        probe = Probe(run[self.models[0]].model, self.values)
+        differences = []
+        for start in range(0, len(counted), compiled_programs.BATCH):
+            rows = counted[start : start + compiled_programs.BATCH]
+            pair = np.asarray(made.x[rows]), np.asarray(clean.x[starts[rows]])
+            differences.append(_increases(probe, *pair, units[rows])[blamed[rows]])
+            run.progress(min(start + compiled_programs.BATCH, len(counted)), len(counted), "images")
+        found = np.concatenate(differences)
+        yield Row.proportion("raised", int((found > 0).sum()), len(found), higher_is_better=None, **about)
+        yield Row(
+            metric="increase",
+            value=float(found.mean(dtype=np.float64)),
+            n=len(found),
+            unit="activation",
+            higher_is_better=None,
+            **about,
+        )
+
+
+def _increases(probe: Probe, made: Images, clean: Images, units: Indices) -> NDArray[np.float32]:
+    """Return by how much each unit's value is higher on one image than on another, float32 like ``units`` (n, k)."""
+    images = made, clean, np.maximum(units, 0)
+    found: NDArray[np.float32] = compiled_programs.run(
+        probe.model, _difference, images, batch_size=compiled_programs.BATCH
+    )[0]
+    return found
+
+
+def _difference(call: Call, made: Tensor, clean: Tensor, units: Tensor) -> tuple[Tensor]:
+    high, low = (unit_means(call(images)[:-1]) for images in (made, clean))
+    return (backend.keras().ops.take_along_axis(high - low, units, axis=1),)

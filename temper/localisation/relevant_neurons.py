@@ -1,0 +1,64 @@
+"""Which neurons and feature maps a classifier's decisions rest on, by layer-wise relevance propagation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Annotated
+
+import numpy as np
+
+from temper.artefacts.rankings import NeuronRanking
+from temper.core.component import Range
+from temper.core.families import Localiser
+from temper.core.run import Run
+from temper.core.stage import Preparation
+from temper.localisation.class_relevance import ClassRelevance
+from temper.localisation.unit_selection import Scope, highest, table
+from temper.nn.inspection.lrp import unit_batches
+from temper.nn.inspection.units import Probe
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitRelevance(Preparation, ClassRelevance):
+    """The mean relevance of every unit to each class, of which none is selected yet.
+
+    Source: as ``relevant_neurons`` says.
+    """
+
+    tag = "unit_relevance"
+    produces = NeuronRanking
+
+    def produce(self, run: Run) -> NeuronRanking:
+        layers = Probe(run[self.model].model).layers
+        means, info = self.means(run, unit_batches, (sum(layer.units for layer in layers),))
+        nobody, uncounted = np.zeros((len(means), 0), np.int64), np.zeros((*means.shape, 0), np.int64)
+        return NeuronRanking(layers, means, nobody, uncounted, info)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelevantNeurons(Localiser, ClassRelevance):
+    """The units that each class rests on most: layer-wise relevance propagation, averaged over the images of a class.
+
+    From one logit of an image, relevance goes down layer by layer as in ``relevance``. A unit has the relevance of its
+    value after its activation function, a feature map the sum over its positions. Where nothing is lost (LRP-0 without
+    biases), the units of each layer have the logit in all, so units of small layers have more each.
+
+    Source: Bach, Binder, Montavon, Klauschen, Müller and Samek (2015), On Pixel-Wise Explanations for Non-Linear
+    Classifier Decisions by Layer-Wise Relevance Propagation; for units, as Gerasimou, Eniser, Sen and Cakan (2020),
+    Importance-Driven Deep Learning System Testing.
+    """
+
+    tag = "relevant_neurons"
+    produces = NeuronRanking
+
+    top: Annotated[int, "units to select for each class", Range(ge=1)]
+    scope: Annotated[Scope, "`top` units of the whole network, or of each of its layers"] = "network"
+
+    def preparations(self) -> Mapping[str, Preparation]:
+        return {"relevance": UnitRelevance.of(self)}
+
+    def produce(self, run: Run) -> NeuronRanking:
+        found: NeuronRanking = run.prepared("relevance")
+        chosen = highest(found.scores, [layer.units for layer in found.layers], self.top, self.scope)
+        return replace(found, selected=table(chosen), info={"localiser": self.tag, **found.info})

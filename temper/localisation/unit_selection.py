@@ -1,0 +1,74 @@
+"""Which units a class's suspiciousness scores put to blame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import numpy as np
+
+from temper.artefacts.rankings import NO_UNIT, Indices, Scores
+from temper.core.errors import StageError
+
+Scope = Literal["network", "layer"]
+
+
+def most(scores: Scores, sizes: Sequence[int], top: int, scope: Scope, as_published: bool = False) -> Indices:
+    """Return the ``top`` units of highest score of one class, the highest first, int64 (k,).
+
+    ``scores`` is float64 (units,) without nan, ``sizes`` the number of units of each layer in order. Units of equal
+    score come in order. With scope ``layer``, every layer gives its ``top``, or all it has. ``as_published`` selects as
+    DeepFault did in 2018: each layer is searched in order for units that score at least the ``top``-th highest, until
+    ``top`` units have been found in all; where units tie, layers after that may add more.
+
+    Raises:
+        StageError: the network has fewer than ``top`` units.
+    """
+    everyone = np.arange(len(scores))
+    layers = np.split(everyone, np.cumsum(sizes)[:-1])
+    if scope == "layer":
+        chosen = np.concatenate([_highest(scores, layer, top) for layer in layers])
+    elif top > len(scores):
+        raise StageError(f"expected at least {top} units to choose from, received {len(scores)}; lower `top`")
+    else:
+        chosen = _scanned(scores, layers, top) if as_published else _highest(scores, everyone, top)
+    return _highest(scores, np.sort(chosen), len(chosen))
+
+
+def highest(scores: Scores, sizes: Sequence[int], top: int, scope: Scope, as_published: bool = False) -> list[Indices]:
+    """Return what ``most`` selects of each row of scores (classes, units); nothing where a score is nan."""
+    return [
+        np.zeros(0, np.int64) if np.isnan(row).any() else most(row, sizes, top, scope, as_published) for row in scores
+    ]
+
+
+def layers_of(units: Iterable[int], sizes: Sequence[int]) -> Indices:
+    """Return all units of the layers that hold any of some units, int64, in order."""
+    layers = np.repeat(np.arange(len(sizes)), sizes)
+    found: Indices = np.flatnonzero(np.isin(layers, layers[np.fromiter(units, np.int64)]))
+    return found
+
+
+def table(chosen: Sequence[Indices]) -> Indices:
+    """Return the units of every class as one array (classes, most units), filled up with ``NO_UNIT``."""
+    selected = np.full((len(chosen), max((len(units) for units in chosen), default=0)), NO_UNIT, np.int64)
+    for row, units in zip(selected, chosen, strict=True):
+        row[: len(units)] = units
+    return selected
+
+
+def _highest(scores: Scores, units: Indices, top: int) -> Indices:
+    order: Indices = units[np.argsort(-scores[units], kind="stable")[:top]]
+    return order
+
+
+def _scanned(scores: Scores, layers: Sequence[Indices], top: int) -> Indices:
+    lowest = np.sort(np.concatenate([scores[layer] for layer in layers]))[-top]
+    found: list[int] = []
+    for layer in layers:
+        for unit in layer.tolist():
+            if scores[unit] >= lowest:
+                found.append(unit)
+            if len(found) == top:
+                break
+    return np.array(found, np.int64)

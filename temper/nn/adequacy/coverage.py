@@ -1,0 +1,239 @@
+"""Coverage: what a test adequacy criterion has seen of a model, what more inputs would add, and how criteria are declared."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from temper.core.component import Component
+from temper.nn.adequacy.reference_data import Arrays, ReferenceData
+from temper.nn.inspection.activations import Activations
+
+Counts = NDArray[np.int64]
+NOTHING = -1
+"""Stands where an input hits no cell."""
+
+
+class Coverage(ABC):
+    """What a criterion has seen so far. Its state are arrays, which save, load and merge.
+
+    ``total`` is the number of things (cells, pairs) that could be covered; nothing that could never be counts.
+    """
+
+    total: int
+
+    @property
+    @abstractmethod
+    def covered(self) -> int:
+        """The number of things covered so far."""
+
+    @property
+    def value(self) -> float:
+        """The share covered so far, in [0, 1]; nan where nothing could be."""
+        return self.covered / self.total if self.total else float("nan")
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What else a reader of the value should know: how much was left out, say."""
+        return ()
+
+    @abstractmethod
+    def gain(self, seen: Activations) -> Counts:
+        """Return how much each input alone would add to what is covered, int64 (n,); the state stays."""
+
+    @abstractmethod
+    def sequential_gain(self, seen: Activations) -> Counts:
+        """Return how much each input would add after those before it, int64 (n,); the state stays."""
+
+    def additional_order(self, seen: Activations) -> Counts:
+        """Return the inputs in the order of what each adds to those before it, int64 (n,); the state stays.
+
+        Greedy: at each step the input that adds the most, the first of equals; once none adds anything, the rest in order.
+        Here every step judges all inputs anew.
+
+        Source: Rothermel et al. (2001), Prioritizing Test Cases for Regression Testing, additional coverage.
+        """
+        grown, order, left = copy.deepcopy(self), [], np.ones(len(seen), np.bool_)
+        while left.any():
+            gains = np.where(left, grown.gain(seen), 0)
+            best = int(gains.argmax())
+            if gains[best] == 0:
+                break
+            grown.update(seen.take(slice(best, best + 1)))
+            order.append(best)
+            left[best] = False
+        return np.concatenate([np.array(order, np.int64), np.flatnonzero(left)])
+
+    @abstractmethod
+    def update(self, seen: Activations) -> None:
+        """Count inputs as seen."""
+
+    @abstractmethod
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return the state, to be saved."""
+
+    @abstractmethod
+    def restore(self, state: Arrays) -> Self:
+        """Take the state that another of the same profile had; return itself."""
+
+    @abstractmethod
+    def merge(self, state: Arrays) -> None:
+        """Count as seen what another of the same profile has seen."""
+
+
+class CellCoverage(Coverage):
+    """Coverage of cells: each input hits some of them, whatever other inputs do.
+
+    ``hits`` leads from activations of n inputs to the cells they hit, int64 (n, m): below ``cells``, none twice in a
+    row, filled up with ``NOTHING``; it is asked of inputs with finite activations only, the others hit nothing and are
+    counted. ``impossible`` is the number of cells that no input can hit, which do not count.
+    """
+
+    _unknown = 0
+
+    def __init__(
+        self,
+        cells: int,
+        hits: Callable[[Activations], Counts],
+        impossible: int = 0,
+        remarks: tuple[str, ...] = (),
+    ) -> None:
+        self.total = cells - impossible
+        self._hits, self._remarks = hits, remarks
+        self._seen = np.zeros(cells, np.bool_)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        unknown = f"{self._unknown} inputs without finite activations, which cover nothing"
+        return (*self._remarks, unknown) if self._unknown else self._remarks
+
+    @property
+    def covered(self) -> int:
+        return int(self._seen.sum())
+
+    def gain(self, seen: Activations) -> Counts:
+        counts = [self._new(self._found(block)).sum(axis=1) for block in seen.blocks()]
+        return np.concatenate(counts) if counts else np.zeros(0, np.int64)
+
+    def sequential_gain(self, seen: Activations) -> Counts:
+        rows, cells = self._additions(seen)
+        first = np.full(len(self._seen), len(seen))
+        np.minimum.at(first, cells, rows)
+        return np.bincount(first[first < len(seen)], minlength=len(seen)).astype(np.int64)
+
+    def additional_order(self, seen: Activations) -> Counts:
+        rows, cells = self._additions(seen)
+        of_row = np.searchsorted(rows, np.arange(len(seen) + 1))
+        by_cell = np.argsort(cells, kind="stable")
+        of_cell = np.searchsorted(cells, np.arange(len(self._seen) + 1), sorter=by_cell)
+        left = np.diff(of_row)
+        waiting = np.ones(len(self._seen), np.bool_)
+        order: list[int] = []
+        while len(order) < len(seen) and left.max() > 0:
+            best = int(left.argmax())
+            order.append(best)
+            taken = cells[of_row[best] : of_row[best + 1]]
+            taken = taken[waiting[taken]]
+            waiting[taken] = False
+            who = [rows[by_cell[of_cell[cell] : of_cell[cell + 1]]] for cell in taken]
+            left -= np.bincount(np.concatenate(who), minlength=len(seen))
+        return np.concatenate([np.array(order, np.int64), np.setdiff1d(np.arange(len(seen)), order)])
+
+    def update(self, seen: Activations) -> None:
+        for block in seen.blocks():
+            finite = block.finite
+            self._unknown += int((~finite).sum())
+            self.count(self._hits(block if finite.all() else block.take(finite)))
+
+    def count(self, hits: Counts) -> None:
+        """Count the cells that inputs hit as seen, int64 (n, m)."""
+        self._seen[hits[hits != NOTHING]] = True
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        return {"seen": np.packbits(self._seen), "unknown": np.array(self._unknown)}
+
+    def restore(self, state: Arrays) -> Self:
+        self._seen, self._unknown = self._unpacked(state), int(state["unknown"])
+        return self
+
+    def merge(self, state: Arrays) -> None:
+        self._seen |= self._unpacked(state)
+        self._unknown += int(state["unknown"])
+
+    def _found(self, seen: Activations) -> Counts:
+        """Return the cells that each input hits, int64 (n, m)."""
+        finite = seen.finite
+        if finite.all():
+            return self._hits(seen)
+        known = self._hits(seen.take(finite))
+        hits = np.full((len(seen), known.shape[1]), NOTHING)
+        hits[finite] = known
+        return hits
+
+    def _new(self, hits: Counts) -> NDArray[np.bool_]:
+        new: NDArray[np.bool_] = (hits != NOTHING) & ~self._seen[hits]
+        return new
+
+    def _additions(self, seen: Activations) -> tuple[Counts, Counts]:
+        """Return every input and cell not yet covered that it hits, by input, int64 (k,) each."""
+        rows, cells, start = [], [], 0
+        for block in seen.blocks():
+            hits = self._found(block)
+            row, column = np.nonzero(self._new(hits))
+            rows.append(row + start)
+            cells.append(hits[row, column])
+            start += len(block)
+        nothing = np.zeros(0, np.int64)
+        return np.concatenate([nothing, *rows]), np.concatenate([nothing, *cells])
+
+    def _unpacked(self, state: Arrays) -> NDArray[np.bool_]:
+        return np.unpackbits(state["seen"], count=len(self._seen)).astype(np.bool_)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Criterion(Component):
+    """A test adequacy criterion: what it learns of the training images, and how it then counts what inputs cover."""
+
+    layers: Annotated[
+        tuple[str, ...] | None, "names of the layers whose units count; default: the hidden ones and the softmax"
+    ] = None
+
+    @property
+    def learns(self) -> bool:
+        """Whether the criterion learns of training images at all."""
+        return type(self).profile is not Criterion.profile
+
+    @property
+    def positions(self) -> bool:
+        """Whether the criterion looks at every position of feature maps, which must then be kept with activations."""
+        return False
+
+    def profile(self, material: ReferenceData) -> dict[str, NDArray[Any]]:
+        """Return what must be learnt of training images, as arrays; nothing by default."""
+        return {}
+
+    @abstractmethod
+    def coverage(self, profile: Arrays, like: Activations) -> Coverage:
+        """Return the coverage of no input yet; ``like`` are any activations of the model, for their layers."""
+
+    def counted(self, seen: Activations) -> tuple[str, ...]:
+        """Return the names of the layers whose units count."""
+        return self.layers or seen.counted
+
+    @property
+    def selective(self) -> bool:
+        """Whether the criterion watches a selection of the units that count."""
+        return type(self).units is not Criterion.units
+
+    def units(self, profile: Arrays, like: Activations) -> NDArray[np.int64]:
+        """Return the units that the criterion watches, int64; by default all that count.
+
+        They are columns of ``Activations.means``, or of ``Activations.positions`` if it looks at every position.
+        """
+        return like.units(self.counted(like))

@@ -1,0 +1,74 @@
+"""The scores of a set of inputs, and an order of them with the faults it finds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from temper.core.artefacts import Artefact, read_json, write_json
+from temper.nn.adequacy.score import Scores
+
+
+@dataclass(frozen=True, eq=False)
+class InputScores(Artefact):
+    """What a score says of n inputs.
+
+    ``name`` is the score's; ``values`` float64 (n,), higher sooner, nan where an input cannot be judged; ``remarks``
+    are what a reader must know of them.
+    """
+
+    kind: ClassVar[str] = "scored"
+
+    name: str
+    values: Scores
+    remarks: tuple[str, ...]
+
+    def save(self, folder: Path) -> None:
+        np.save(folder / "values.npy", self.values)
+        write_json(folder / "about.json", {"name": self.name, "remarks": self.remarks})
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        about = read_json(folder / "about.json")
+        return cls(about["name"], _array(folder / "values.npy"), tuple(about["remarks"]))
+
+
+@dataclass(frozen=True, eq=False)
+class FaultOrder(Artefact):
+    """An order of n inputs, and which of them are faults.
+
+    ``name`` says by what they are ordered; ``order`` int64 (n,) has the inputs, the first to look at first; ``faults``
+    bool (n,) says of each input, not of each place, whether the model is wrong on it.
+    """
+
+    kind: ClassVar[str] = "ordered"
+
+    name: str
+    order: NDArray[np.int64]
+    faults: NDArray[np.bool_]
+    remarks: tuple[str, ...]
+
+    @property
+    def found(self) -> NDArray[np.int64]:
+        """The number of faults found after each number of inputs, from none to all, int64 (n + 1,)."""
+        return np.concatenate([[0], np.cumsum(self.faults[self.order])])
+
+    def save(self, folder: Path) -> None:
+        np.save(folder / "order.npy", self.order)
+        np.save(folder / "faults.npy", self.faults)
+        write_json(folder / "about.json", {"name": self.name, "remarks": self.remarks})
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        about = read_json(folder / "about.json")
+        order, faults = (_array(folder / f"{name}.npy") for name in ("order", "faults"))
+        return cls(about["name"], order, faults, tuple(about["remarks"]))
+
+
+def _array(path: Path) -> NDArray[Any]:
+    array: NDArray[Any] = np.load(path, mmap_mode="r")
+    return array

@@ -1,0 +1,210 @@
+"""Copies of Keras models and layers, with the state that Keras keeps outside of weights and configuration.
+
+``clone_model`` and ``from_config`` renew what a configuration says, ``set_weights`` what the weights say. Neither renews the
+vocabulary that a lookup layer was adapted to, what a normalisation layer derives from its weights, or whether a quantised
+layer was calibrated; and a layer that was quantised has its weights in another order than one that is built as such.
+Every copy in Temper is made here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from temper.system import backend
+
+_CALIBRATED = ("is_gptq_calibrated", "is_awq_calibrated")
+"""Attributes that say whether a quantised layer computes with its integer weights."""
+
+
+def copied(model: Any) -> Any:
+    """Return a model of the same layers and weights that shares none; its random streams are new."""
+    copy = renewed(model)
+    inherit(copy, model)
+    return copy
+
+
+def renewed(model: Any) -> Any:
+    """Return a model of the same layers with new initial weights and new random streams."""
+    return backend.keras().models.clone_model(model, clone_function=like, recursive=True)
+
+
+def restarted(model: Any) -> tuple[Any, tuple[str, ...]]:
+    """Return a model of the same layers to be trained from the beginning, and the layers that keep what they learnt.
+
+    What is trained gets new initial weights, and with it what moves along in training: the statistics of batch normalisation
+    and the vectors of spectral normalisation. What is not trained stays: the constants of a normalisation, layers that convert
+    the input, the weights of frozen and of quantised layers. Of these, the named ones differ from their initial values.
+    Initialisers forget their seeds, which would give the same weights at any seed of the experiment.
+    """
+    layers = backend.keras().layers
+    copy = backend.keras().models.clone_model(model, clone_function=_without_seeds, recursive=True)
+    trained = {id(variable) for variable in model.trainable_variables}
+    keeping: dict[str, None] = {}
+    for own, other in _layers(copy, model):
+        if other.trainable and isinstance(other, layers.BatchNormalization | layers.SpectralNormalization):
+            continue
+        for variable, value in _weights(own, other):
+            if id(value) in trained:
+                continue
+            if not isinstance(other, layers.Normalization) and not _equal(variable, value):
+                keeping[other.name] = None
+            variable.assign(_read(value))
+    _finalise(copy)
+    return copy, tuple(keeping)
+
+
+def like(layer: Any, /, **changed: Any) -> Any:
+    """Return a layer of the same configuration but for the ``changed`` options, with weights of its own."""
+    if isinstance(layer, backend.keras().Model) and not changed:
+        return renewed(layer)
+    twin = type(layer).from_config({**layer.get_config(), **changed})
+    if hasattr(layer, "save_assets"):
+        _carry_assets(layer, twin)
+    return twin
+
+
+def _without_seeds(layer: Any) -> Any:
+    def unseeded(config: Any, initialises: bool = False) -> Any:
+        if isinstance(config, list | tuple):
+            return type(config)(unseeded(value, initialises) for value in config)
+        if not isinstance(config, dict):
+            return config
+        here = initialises or "initializers" in str(config.get("module"))
+        return {
+            key: None if here and key == "seed" and isinstance(value, int) else unseeded(value, here)
+            for key, value in config.items()
+        }
+
+    if isinstance(layer, backend.keras().Model):
+        return backend.keras().models.clone_model(layer, clone_function=_without_seeds, recursive=True)
+    return like(layer, **unseeded(layer.get_config()))
+
+
+def inherit(target: Any, source: Any) -> None:
+    """Give a layer or model the weights of another of its configuration, and what goes with them."""
+    for own, other in _layers(target, source):
+        for variable, value in _weights(own, other):
+            variable.assign(_read(value))
+        for name in _CALIBRATED:
+            if hasattr(other, name):
+                setattr(own, name, getattr(other, name))
+    _finalise(target)
+
+
+def put(target: Any, weights: Sequence[NDArray[Any]]) -> None:
+    """Set the weights of a layer or model, and what its layers derive from them."""
+    target.set_weights(weights)
+    _finalise(target)
+
+
+def paired(target: Any, source: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield each variable of a model and that of another of its configuration, states of random streams included."""
+    for own, other in _layers(target, source):
+        yield from _weights(own, other)
+        states = ([stream.state for stream in layer._seed_generators] for layer in (own, other))
+        yield from zip(*states, strict=True)
+
+
+def connected(model: Any, tensor: Any) -> Any:
+    """Return the output that a copy of a model with one input and one output gives for a symbolic tensor.
+
+    Unlike calling the copy, this makes its layers those of the model around it.
+    """
+    keras = backend.keras()
+    functional = keras.Model(model.inputs[0], model.outputs[0])
+    twins: dict[int, tuple[Any, Any]] = {}
+
+    def twin(operation: Any) -> Any:
+        return twins.setdefault(id(operation), (like(operation), operation))[0]
+
+    output = functional._run_through_graph(
+        tensor, operation_fn=twin, call_fn=lambda operation, *arguments, **options: operation(*arguments, **options)
+    )
+    for own, other in twins.values():
+        if isinstance(other, keras.layers.Layer) and other.weights:
+            inherit(own, other)
+    return output
+
+
+def constants(model: Any) -> str:
+    """Return a digest of what a model's layers compute with that is neither a variable nor in the configuration."""
+    found = hashlib.sha256()
+    for number, layer in enumerate(flattened(model)):
+        for name, value in _constants(layer):
+            found.update(json.dumps([number, name]).encode())
+            found.update(value)
+    return found.hexdigest()
+
+
+def flattened(model: Any) -> Iterator[Any]:
+    """Yield a layer or model and all layers in it, nested ones included, each once."""
+    seen: set[int] = set()
+
+    def within(layer: Any) -> Iterator[Any]:
+        if id(layer) not in seen:
+            seen.add(id(layer))
+            yield layer
+            for inner in layer._layers:
+                yield from within(inner)
+
+    yield from within(model)
+
+
+def _layers(target: Any, source: Any) -> Iterator[tuple[Any, Any]]:
+    return zip(flattened(target), flattened(source), strict=True)
+
+
+def _weights(own: Any, other: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield the weights that two layers have outside of the layers in them, those of one name together."""
+    mine, others = (layer._trainable_variables + layer._non_trainable_variables for layer in (own, other))
+    by_name = {variable.name: variable for variable in others}
+    if len(by_name) == len(others) and {variable.name for variable in mine} == set(by_name):
+        return ((variable, by_name[variable.name]) for variable in mine)
+    return zip(mine, others, strict=True)
+
+
+def _equal(one: Any, other: Any) -> bool:
+    return bool(np.array_equal(_read(one), _read(other)))
+
+
+def _read(variable: Any) -> NDArray[Any]:
+    # JAX's arrays may be given up by whoever trains with them, so two models must not share one.
+    return np.array(backend.keras().ops.convert_to_numpy(variable))
+
+
+def _finalise(model: Any) -> None:
+    for layer in flattened(model):
+        if isinstance(layer, backend.keras().layers.Normalization):
+            layer.finalize_state()
+
+
+def _constants(layer: Any) -> Iterator[tuple[str, bytes]]:
+    keras = backend.keras()
+    for name, value in sorted(vars(layer).items()):
+        if name in _CALIBRATED:
+            yield name, repr(value).encode()
+        elif isinstance(value, np.ndarray) or (keras.ops.is_tensor(value) and not isinstance(value, keras.Variable)):
+            array = np.asarray(keras.ops.convert_to_numpy(value))
+            yield name, f"{array.dtype}{array.shape}".encode() + array.tobytes()
+    if hasattr(layer, "save_assets"):
+        with TemporaryDirectory() as folder:
+            layer.save_assets(folder)
+            for path in sorted(Path(folder).iterdir()):
+                yield path.name, path.read_bytes()
+
+
+def _carry_assets(layer: Any, twin: Any) -> None:
+    stored: dict[str, Any] = {}
+    layer.save_own_variables(stored)
+    twin.load_own_variables(stored)
+    with TemporaryDirectory() as folder:
+        layer.save_assets(folder)
+        twin.load_assets(folder)

@@ -1,0 +1,192 @@
+"""Makes Keras models end in logits: without the softmax at their end, or with the logarithm of the probabilities they give."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import numpy as np
+
+from temper.core.artefacts import Images
+from temper.core.errors import StageError
+from temper.nn.editing.log_probabilities import Logarithm
+from temper.nn.editing.operations import activation, changes_nothing, keeps_largest, made_by
+from temper.nn.inspection.compiled_programs import Tensor
+from temper.system import backend
+
+FLOOR = 1.2e-38
+"""What a probability counts as that float32 cannot hold at full precision: its logarithm stays finite."""
+
+_SHAPED = ("Flatten", "Reshape")
+_RISING = ("Log", "Log1p", "LogSoftmax", "Softmax", "Sqrt")
+_EVEN = 2e-3
+"""By what share the sums of the outputs may differ from image to image, for probabilities in half precision too."""
+_MANY = 10
+"""Images whose outputs tell probabilities by equal sums, whatever these come to."""
+
+
+def free_name(wanted: str, taken: Collection[str]) -> str:
+    """Return a name for a layer of ours that no layer of the user's model has: ``wanted``, with ``_`` added as needed."""
+    while wanted in taken:
+        wanted += "_"
+    return wanted
+
+
+def to_logits(model: Any) -> Any:
+    """Return a model of the same predictions that ends in logits (n, classes).
+
+    A model that already does is returned as it is. A softmax at its end is left out, with the functions behind it that rise
+    with each probability, such as a logarithm or a positive factor. A combination of softmaxes, such as their average,
+    becomes its exact logarithm. All other layers are shared with ``model``.
+
+    Raises:
+        StageError: the model has not exactly one output (n, classes), or ends in another activation than softmax.
+    """
+    if len(model.inputs) != 1 or len(model.outputs) != 1 or len(model.outputs[0].shape) != 2:
+        shapes = [tuple(output.shape) for output in model.outputs]
+        raise StageError(f"expected a model with one input and one output (n, classes), received outputs {shapes}")
+    logits, _ = _logits(model)
+    return model if logits is None else backend.keras().Model(model.inputs[0], logits)
+
+
+def rescores(model: Any) -> bool:
+    """Return whether ``to_logits`` does more to a model than to leave out the one softmax that it ends in."""
+    logits, plain = _logits(model)
+    return logits is not None and not plain
+
+
+def reordered(model: Any, outputs: Sequence[int]) -> Any:
+    """Return a model that ends in logits with these outputs of a model, in this order.
+
+    A dense layer at its end, which the model shares with nobody, gets its weights in the new order; behind any other layer
+    stands a dense one that only sorts.
+    """
+    last, order = model.layers[-1], np.asarray(outputs)
+    if isinstance(last, backend.keras().layers.Dense):
+        last.set_weights([weights[..., order] for weights in last.get_weights()])
+        return model
+    name = free_name("class_order", {layer.name for layer in model.layers})
+    sort = backend.keras().layers.Dense(len(order), use_bias=False, trainable=False, name=name)
+    sorted_ = backend.keras().Model(model.inputs[0], sort(model.outputs[0]))
+    sort.set_weights([np.eye(len(order), dtype=np.float32)[:, order]])
+    return sorted_
+
+
+def are_probabilities(outputs: Images) -> bool:
+    """Return whether outputs (n, classes) are probabilities up to a common factor: none negative, and all sums equal."""
+    sums = outputs.sum(axis=1, dtype=np.float64)
+    if not len(sums) or (outputs < 0).any() or (sums <= 0).any():
+        return False
+    one = np.abs(sums - 1).max() < _EVEN
+    varied = len(sums) >= _MANY and (outputs != outputs[0]).any()
+    return bool(one or (varied and np.ptp(sums) < _EVEN * sums.mean()))
+
+
+def are_shares(outputs: Images) -> bool:
+    """Return whether outputs (n, classes) of many different images are all between 0 and 1."""
+    varied = len(outputs) >= _MANY and (outputs != outputs[0]).any()
+    return bool(varied and outputs.min() >= 0 and outputs.max() <= 1)
+
+
+def logarithm_of(model: Any) -> Any:
+    """Return a model that gives the logarithms of another's outputs, which are probabilities; at least that of ``FLOOR``."""
+    ops = backend.keras().ops
+    probabilities = ops.cast(model.outputs[0], "float32")
+    return backend.keras().Model(model.inputs[0], ops.log(ops.maximum(probabilities, FLOOR)))
+
+
+def _logits(model: Any) -> tuple[Tensor | None, bool]:
+    """Return the tensor to end in, ``None`` where it is the output itself, and whether but one softmax is left out.
+
+    Raises:
+        StageError: the output is one of an activation other than softmax.
+    """
+    output = model.outputs[0]
+    _check_ending(output)
+    chain, logarithm = _chain(output), Logarithm()
+    places = [place for place, tensor in enumerate(chain) if activation(made_by(tensor)[0]) == "softmax"]
+    last = places[-1] if places else -1
+    if last != len(chain) - 1 and (logs := logarithm.of(chain[-1])) is not None:
+        if logarithm.sigmoids and not _normalised(model):
+            raise StageError(_refusal(logarithm.sigmoids[0], "sigmoid"))
+        return logs, False
+    if not places:
+        return None, False
+    plain = len(places) == 1 and all(changes_nothing(made_by(tensor)[0]) for tensor in chain[:last])
+    return logarithm.before_activation(*made_by(chain[last])), plain
+
+
+def _normalised(model: Any) -> bool:
+    """Return whether the outputs of a model add up to 1 for any images."""
+    keras = backend.keras()
+    shape = [side or 16 for side in model.inputs[0].shape[1:]]
+    images = np.random.default_rng(0).random((_MANY, *shape), np.float32)
+    # A new model, for one that is being trained must not count this as a call of its own.
+    outputs = keras.Model(model.inputs[0], model.outputs[0])(images, training=False)
+    sums = np.asarray(keras.ops.convert_to_numpy(outputs), np.float64).sum(axis=1)
+    return bool((np.abs(sums - 1) < _EVEN).all())
+
+
+def _chain(output: Tensor) -> list[Tensor]:
+    """Return a tensor, what it rises with, what that rises with, and so on."""
+    chain, classes = [output], output.shape[-1]
+    while (argument := _argument(chain[-1], classes)) is not None:
+        chain.append(argument)
+    return chain
+
+
+def _argument(tensor: Tensor, classes: int) -> Tensor | None:
+    """Return the tensor of which another is a function that leaves the largest of each image the largest."""
+    operation, operands = made_by(tensor)
+    kind = type(operation).__name__
+    if not operands:
+        return None
+    if changes_nothing(operation):
+        return operands[0]
+    if kind in _RISING or (kind == "Activation" and activation(operation) in ("softmax", "log_softmax")):
+        if getattr(operation, "axis", -1) not in (-1, 1):
+            raise StageError(
+                f"layer '{operation.name}': expected softmax over the classes, received axis {operation.axis}"
+            )
+        return operands[0]
+    if kind == "Rescaling":
+        return operands[0] if np.ndim(operation.scale) == np.ndim(operation.offset) == 0 < operation.scale else None
+    if kind == "Clip":
+        return operands[0] if keeps_largest(operation, classes) else None
+    return _argument_beside_constant(kind, operands, classes)
+
+
+def _argument_beside_constant(kind: str, operands: list[Any], classes: int) -> Tensor | None:
+    is_tensor = backend.keras().utils.is_keras_tensor
+    tensors = [operand for operand in operands if is_tensor(operand)]
+    numbers = [operand for operand in operands if not is_tensor(operand) and np.ndim(operand) == 0]
+    if len(tensors) != 1 or len(numbers) != 1:
+        return None
+    number = float(numbers[0])
+    rises = {
+        "Add": True,
+        "Subtract": tensors[0] is operands[0],
+        "Multiply": number > 0,
+        "Divide": tensors[0] is operands[0] and number > 0,
+        "TrueDivide": tensors[0] is operands[0] and number > 0,
+        "Maximum": number < 1 / classes,
+    }
+    return tensors[0] if rises.get(kind, False) else None
+
+
+def _check_ending(tensor: Tensor) -> None:
+    """Refuse an activation other than softmax that nothing but a change of shape separates from the output."""
+    operation, operands = made_by(tensor)
+    if isinstance(operation, backend.keras().Model):
+        _check_ending(operation.outputs[0])
+    elif changes_nothing(operation) or type(operation).__name__ in _SHAPED:
+        _check_ending(operands[0])
+    elif (name := activation(operation)) not in ("linear", "softmax", "log_softmax", "exponential"):
+        raise StageError(_refusal(operation.name, name))
+
+
+def _refusal(layer: str, name: str) -> str:
+    return (
+        f"layer '{layer}' ends the model in {name}; expected logits or softmax: a classifier of "
+        "single-label images has no other output, so train it with one of these"
+    )

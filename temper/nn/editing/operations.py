@@ -1,0 +1,84 @@
+"""What the layers and operations of a Keras model are, as far as its ending is concerned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from temper.nn.inspection.compiled_programs import Tensor
+from temper.system import backend
+
+UNCHANGED = (
+    "ActivityRegularization",
+    "AlphaDropout",
+    "Cast",
+    "Dropout",
+    "GaussianDropout",
+    "GaussianNoise",
+    "Identity",
+    "SpatialDropout1D",
+    "SpatialDropout2D",
+    "StopGradient",
+)
+"""Layers and operations that return what they are given when nothing is trained."""
+
+_ACTIVATIONS: Mapping[str, str] = {
+    "ELU": "ELU",
+    "Elu": "elu",
+    "Exp": "exponential",
+    "Gelu": "gelu",
+    "HardSigmoid": "hard_sigmoid",
+    "LeakyReLU": "LeakyReLU",
+    "LeakyRelu": "leaky_relu",
+    "PReLU": "PReLU",
+    "ReLU": "ReLU",
+    "Relu": "relu",
+    "Relu6": "relu6",
+    "Selu": "selu",
+    "Sigmoid": "sigmoid",
+    "Silu": "silu",
+    "Softmax": "softmax",
+    "Softplus": "softplus",
+    "Softsign": "softsign",
+    "Sparsemax": "sparsemax",
+    "Tanh": "tanh",
+}
+"""Layers and operations that are activations, and what they are called."""
+
+
+def made_by(tensor: Tensor) -> tuple[Any, list[Any]]:
+    """Return the layer or operation that makes a symbolic tensor, and its operands, tensors and constants, in order."""
+    history = tensor._keras_history
+    node = history.operation._inbound_nodes[history.node_index]
+    return history.operation, backend.keras().tree.flatten(node.arguments.args)
+
+
+def activation(operation: Any) -> str:
+    """Return the name of the activation that a layer or operation ends in; ``linear`` where it has none."""
+    kind = type(operation).__name__
+    if kind in _ACTIVATIONS:
+        return _ACTIVATIONS[kind]
+    if kind != "Activation" and not fuses(operation):
+        return "linear"
+    function = operation.activation
+    if isinstance(function, backend.keras().layers.Layer):
+        return activation(function)
+    return "linear" if function is None else str(getattr(function, "__name__", function))
+
+
+def fuses(operation: Any) -> bool:
+    """Return whether an operation is a layer with weights that applies an activation to its output."""
+    layers = backend.keras().layers
+    named = isinstance(operation, layers.Layer) and getattr(operation, "activation", None) is not None
+    return named and bool(operation.weights) and not isinstance(operation, layers.RNN)
+
+
+def changes_nothing(operation: Any) -> bool:
+    """Return whether an operation returns what it is given when nothing is trained."""
+    kind = type(operation).__name__
+    return kind in UNCHANGED or (kind == "Activation" and activation(operation) == "linear")
+
+
+def keeps_largest(clip: Any, classes: int) -> bool:
+    """Return whether a clipping of probabilities leaves the largest of each image the largest."""
+    return bool(clip.x_min < 1 / classes and clip.x_max >= 0.5)

@@ -1,0 +1,81 @@
+"""Which images of a data set are for training, which for validation and which for the test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from temper.core.artefacts import Labels
+from temper.core.component import PARTS, Part
+from temper.nn.images.stratified_sample import drawn, stratified
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """How images are parted; every choice is stratified and depends on ``seed`` alone.
+
+    ``anew`` is how many images of training, validation and test are drawn from all there are; without it the parts
+    stay as they came, and ``validation`` is the share of the training images that is held out. ``train_size`` and
+    ``test_size`` are how many of a part are kept.
+    """
+
+    anew: tuple[int, ...] = ()
+    train_size: int | None = None
+    test_size: int | None = None
+    validation: float = 0.0
+    seed: int = 0
+
+    def rows(self, y: Labels, train: Labels, test: Labels, groups: Labels | None = None) -> dict[Part, Labels]:
+        """Return the positions in ``y`` of the images of each part, in rising order.
+
+        ``train`` and ``test`` are the positions of the parts as they came. Images of one group stay in one part where
+        images are held out, so that sizes are then met nearly.
+
+        Raises:
+            ValueError: there are fewer images than asked for, or a part would be empty.
+        """
+        if self.anew:
+            return self._anew(y, np.concatenate([train, test]), groups)
+        for part, rows in (("train", train), ("test", test)):
+            if not len(rows):
+                raise ValueError(f"the {part} part has no image; keep other classes")
+        train, test = self._thinned("train", y, train), self._thinned("test", y, test)
+        validation = train[:0]
+        if self.validation:
+            train, validation = self._held_out("validation", y, train, round(self.validation * len(train)), groups)
+            if not (len(train) and len(validation)):
+                raise ValueError(
+                    f"validation={self.validation:g} of {len(train) + len(validation)} training images leaves a part "
+                    "empty; choose a share that leaves at least one image on each side"
+                )
+        return {"train": train, "validation": validation, "test": test}
+
+    def _anew(self, y: Labels, rows: Labels, groups: Labels | None) -> dict[Part, Labels]:
+        if sum(self.anew) > len(rows):
+            raise ValueError(f"resplit asks for {sum(self.anew)} images, but there are {len(rows)}; ask for fewer")
+        train_size, validation_size, test_size = self.anew
+        rest, test = self._held_out("test", y, rows, test_size, groups)
+        rest, validation = self._held_out("validation", y, rest, min(validation_size, len(rest)), groups)
+        train = rest[stratified(y[rest], min(train_size, len(rest)), self._rng("train"))]
+        return {
+            "train": self._thinned("train", y, train),
+            "validation": validation,
+            "test": self._thinned("test", y, test),
+        }
+
+    def _held_out(self, part: Part, y: Labels, rows: Labels, size: int, groups: Labels | None) -> tuple[Labels, Labels]:
+        """Return the rows that stay and those that are held out."""
+        places = drawn(y[rows], None if groups is None else groups[rows], size, self._rng(part))
+        return np.delete(rows, places), rows[places]
+
+    def _thinned(self, part: Part, y: Labels, rows: Labels) -> Labels:
+        size = self.train_size if part == "train" else self.test_size
+        if size is None:
+            return rows
+        if size > len(rows):
+            raise ValueError(f"{part}_size is {size}, but there are {len(rows)} images; ask for fewer")
+        return rows[stratified(y[rows], size, self._rng(part))]
+
+    def _rng(self, part: Part) -> np.random.Generator:
+        return np.random.default_rng([self.seed, PARTS.index(part)])

@@ -1,0 +1,144 @@
+"""Whether a classifier knows the classes of its data set at all, and whether it knows them in another order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import lgamma, log
+
+import numpy as np
+from numpy.typing import NDArray
+
+from temper.core.artefacts import Examples, Labels
+from temper.core.classifier import Classifier
+from temper.core.confidence_intervals import wilson
+
+SAMPLE = 1000
+"""Images a classifier is asked about, or ``PER_CLASS`` for each class where that is more."""
+PER_CLASS = 20
+_QUANTILE = 1.96
+ERROR = 0.01
+"""Probability of another order where there is none."""
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """Why a classifier may not be one of these classes in this order.
+
+    ``hits`` of ``n`` images are right; always answering the most frequent class gives ``chance``, and no class more than
+    1 / classes. ``order`` has for each class the one whose output answers for it, ``hits_in_order`` is how many would then be right;
+    ``None`` where no other order explains the answers better.
+    """
+
+    n: int
+    hits: int
+    chance: float
+    order: tuple[int, ...] | None
+    hits_in_order: int
+
+    @property
+    def is_chance(self) -> bool:
+        """Whether the share of right answers is not clearly above that of a guess."""
+        return wilson(self.hits, self.n)[0] <= self.chance
+
+    def text(self, names: Sequence[str]) -> str:
+        """Return the doubt as a sentence."""
+        said = f"right on {self.hits / self.n:.2%} of {self.n} images"
+        if self.is_chance:
+            said += f", which is not clearly above a guess ({self.chance:.2%})"
+        if self.order is None:
+            return said
+        moved = [f"{names[i]} for {names[j]}" for i, j in enumerate(self.order) if i != j]
+        shown = ", ".join(moved[:4]) + (f" and {len(moved) - 4} more" if len(moved) > 4 else "")
+        return (
+            f"{said}; with its classes in another order it would be right on {self.hits_in_order / self.n:.2%}: "
+            f"it takes images of {shown}"
+        )
+
+
+def doubt(y: Labels, predicted: Labels, classes: int) -> Doubt | None:
+    """Return what is doubtful of predictions (n,) for images with labels ``y`` (n,); ``None`` where nothing is.
+
+    The order is that of most right answers (an assignment problem on the confusion matrix). Classes that change
+    places among each other do so if images of each are taken for the other class more often than for their own, by a sign test on all of these
+    at ``ERROR``, corrected for the number of orders there are (Bonferroni).
+    A model on unevenly frequent classes need not beat their most frequent one where it is right on enough of each.
+    A sample so small that even all right answers would not be above chance says nothing.
+
+    Source: Kuhn (1955), The Hungarian Method for the Assignment Problem.
+    """
+    n = len(y)
+    confusion = np.zeros((classes, classes), np.int64)
+    np.add.at(confusion, (y, predicted), 1)
+    hits = int(confusion.trace())
+    chance = max(1 / classes, float(confusion.sum(axis=1).max(initial=0)) / max(n, 1))
+    if n == 0 or wilson(n, n)[0] <= chance:
+        return None
+    order = _order(confusion)
+    found = Doubt(n, hits, chance, order, hits if order is None else int(confusion[range(classes), order].sum()))
+    return found if order is not None or (found.is_chance and not _discerns(confusion)) else None
+
+
+def sample(examples: Examples, classes: int) -> Examples:
+    """Return so many of the examples as it takes to doubt a classifier, evenly spread."""
+    n = min(len(examples), max(SAMPLE, PER_CLASS * classes))
+    return examples.take(np.unique(np.linspace(0, len(examples) - 1, n).round().astype(np.int64)))
+
+
+def doubt_of(classifier: Classifier, examples: Examples) -> Doubt | None:
+    """Return what is doubtful of a classifier, judged by a sample of the images of its data set."""
+    if not len(examples) or int(examples.y.max()) >= classifier.num_classes:
+        return None
+    drawn = sample(examples, classifier.num_classes)
+    return doubt(drawn.y, classifier.predict(drawn.x), classifier.num_classes)
+
+
+def _discerns(confusion: NDArray[np.int64]) -> bool:
+    """Return whether the mean over the classes of the share of right answers is clearly above that of a guess, of any shares.
+
+    So may a model be that is right on fewer images than the most frequent class has, because it does not neglect the others.
+    """
+    images = confusion.sum(axis=1)
+    there = images > 0
+    hits, n = confusion.diagonal()[there], images[there]
+    smoothed = (hits + 1) / (n + 2)  # a class of few images, all right, is not known exactly
+    error = float(np.sqrt((smoothed * (1 - smoothed) / n).sum())) / len(n)
+    return bool((hits / n).mean() - _QUANTILE * error > 1 / len(n))
+
+
+def _order(confusion: NDArray[np.int64]) -> tuple[int, ...] | None:
+    from scipy.optimize import linear_sum_assignment
+
+    classes = len(confusion)
+    # Of equally good orders the one that moves the fewest classes.
+    places = linear_sum_assignment(confusion + np.eye(classes) / (classes + 1), maximize=True)[1].tolist()
+    order = list(range(classes))
+    for cycle in _cycles(places):
+        if _is_certain(confusion, cycle, [places[i] for i in cycle]):
+            for i in cycle:
+                order[i] = places[i]
+    return tuple(order) if order != sorted(order) else None
+
+
+def _cycles(places: Sequence[int]) -> Iterator[list[int]]:
+    """Yield the classes that change places among each other."""
+    left = {i for i, place in enumerate(places) if place != i}
+    while left:
+        cycle = [min(left)]
+        while (following := places[cycle[-1]]) != cycle[0]:
+            cycle.append(following)
+        left -= set(cycle)
+        yield cycle
+
+
+def _is_certain(confusion: NDArray[np.int64], own: list[int], other: list[int]) -> bool:
+    """Whether images of each of some classes are taken for the other class more often than for their own, beyond chance."""
+    from scipy.stats import binom
+
+    right, moved = confusion[own, own], confusion[own, other]
+    # A class without images has no say, and goes where there is room.
+    if (moved <= right)[confusion[own].any(axis=1)].any():
+        return False
+    choices = lgamma(len(confusion) + 1) - lgamma(len(confusion) - len(own) + 1) - log(len(own))
+    by_chance = float(binom.logsf(moved.sum() - 1, moved.sum() + right.sum(), 0.5))
+    return by_chance + choices <= log(ERROR)

@@ -1,0 +1,56 @@
+"""Gradients with respect to the images, inside a compiled program, and the loss that attacks climb."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from temper.nn.inspection.compiled_programs import Call, Tensor
+from temper.system import backend
+
+
+def value_and_gradient(function: Call, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return ``function(x)`` (n,) and the gradient of its sum with respect to ``x`` (n, ...), inside a program.
+
+    Nothing but ``x`` is differentiated, so the weights' gradients, a third of a training step, are never computed. The gradient
+    is 0 where no operation between ``x`` and the value has one, as behind a rounding.
+    """
+    match backend.name():
+        case "tensorflow":
+            import tensorflow as tf
+
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(x)
+                values = function(x)
+            return values, tape.gradient(values, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        case "jax":
+            import jax
+
+            def total(images: Tensor) -> tuple[Tensor, Tensor]:
+                values = function(images)
+                return values.sum(), values
+
+            (_, values), gradient = jax.value_and_grad(total, has_aux=True)(x)
+            return values, gradient
+        case _:
+            import torch
+
+            with torch.enable_grad():
+                leaf = x.detach().requires_grad_(True)
+                values = function(leaf)
+                if not values.requires_grad:
+                    return values, torch.zeros_like(x)
+                (gradient,) = torch.autograd.grad(values.sum(), leaf, materialize_grads=True)
+            return values.detach(), gradient
+
+
+def margin(logits: Tensor, y: Tensor) -> Tensor:
+    """Return log sum_{j != y} exp(z_j) - z_y of each image, (n,): positive means that ``y`` is not likely.
+
+    The cross-entropy is softplus(margin), so both rank images alike and their gradients point the same way, but
+    this one does not vanish when a confident model's softmax saturates.
+    """
+    ops = backend.keras().ops
+    chosen = ops.one_hot(y, logits.shape[-1], dtype=logits.dtype)
+    # Logits of any size: no number subtracted from them would be large enough.
+    others = ops.where(chosen > 0, ops.full_like(logits, -np.inf), logits)
+    return ops.logsumexp(others, axis=-1) - ops.sum(logits * chosen, axis=-1)

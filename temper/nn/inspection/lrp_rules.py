@@ -1,0 +1,146 @@
+"""Layer-wise relevance propagation as differentiation: networks whose derivatives carry relevance.
+
+In a network whose layers return their usual values but have other derivatives, the relevance of a tensor is the tensor
+times the gradient that arrives at it. So a rule only says what a layer's derivative is, and every backend's own
+differentiation, compiled like any other, carries the relevance down. The relevance of a unit is the derivative with respect
+to a factor of 1 on the unit's value, which is the same product, summed over the positions of a feature map.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Collection
+from typing import Any
+
+import numpy as np
+
+from temper.core.component import Component
+from temper.core.errors import StageError
+from temper.nn.editing.copies import inherit, like
+from temper.nn.inspection.compiled_programs import Tensor
+from temper.nn.inspection.units import Probe, with_separate_activations
+from temper.system import backend
+
+_COPIED = "_carrying"
+"""Ends the names of copied layers: a rule's operations get names such as "add", which a stored model's layers may have."""
+
+
+class RelevanceRule(Component):
+    """How a layer with weights hands its relevance down."""
+
+    @abstractmethod
+    def carry(self, layer: Any, x: Tensor, z: Tensor) -> Tensor:
+        """Return the values ``z`` = ``layer(x)`` with the derivative by which relevance goes from ``z`` to ``x``."""
+
+
+def carrying(model: Any, rule: RelevanceRule | None) -> Any:
+    """Return a model of the same outputs whose derivatives carry relevance: R(tensor) = tensor * gradient.
+
+    Layers with weights hand relevance down by the rule, or by LRP-0 if there is none; activations pass it on; max pooling
+    gives it to the largest value; average pooling, normalisation and sums share it by LRP-0. Dropout is off.
+
+    Raises:
+        StageError: a layer with weights is neither dense nor convolutional nor a batch normalisation.
+    """
+    return _copied(with_separate_activations(model), rule)
+
+
+def carrying_units(model: Any, rule: RelevanceRule | None, names: Collection[str] | None = None) -> Any:
+    """Return a model as ``carrying`` does, from [images, a factor for each unit (n, units)] to logits.
+
+    The factors multiply the units' values after their activation; units are those of ``temper.nn.inspection.units.Probe``, in its order,
+    or only those of the layers with some names. Where all factors are 1, the logits are the model's, and their gradient is
+    the units' relevance, for which nothing below the first of these layers is differentiated.
+
+    Raises:
+        StageError: as ``carrying``, or the model has no hidden layer.
+    """
+    keras = backend.keras()
+    probe = Probe(model, "post")
+    *values, logits = probe.model.outputs
+    images = probe.model.inputs[0]
+    chosen = [
+        (tensor, layer)
+        for tensor, layer in zip(values, probe.layers, strict=True)
+        if names is None or layer.name in names
+    ]
+    ends = np.cumsum([layer.units for _, layer in chosen]).tolist()
+    factors = keras.Input((ends[-1],))
+
+    def multiplied(original: Any, outputs: Tensor) -> Tensor:
+        for (tensor, layer), end in zip(chosen, ends, strict=True):
+            if tensor is original.output:
+                factor = factors[:, end - layer.units : end]
+                return outputs * (factor if len(outputs.shape) == 2 else factor[:, None, None, :])
+        return outputs
+
+    # What is copied must take the factors, too; that it returns them is forgotten.
+    taken = keras.Input(factors.shape[1:])
+    source = keras.Model([images, taken], [logits, taken])
+    carrier = _copied(source, rule, [keras.Input(images.shape[1:]), factors], multiplied)
+    return keras.Model(carrier.inputs, carrier.outputs[0])
+
+
+def carried(value: Tensor, *carriers: tuple[Tensor, Tensor]) -> Tensor:
+    """Return ``value`` with the derivative sum of ``weight * d(carrier)`` over the pairs (carrier, weight)."""
+    stop = backend.keras().ops.stop_gradient
+    result = stop(value)
+    for carrier, weight in carriers:
+        result = result + stop(weight) * (carrier - stop(carrier))  # adds exactly 0
+    return result
+
+
+def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
+    """Return the quotient, and 0 where the denominator is 0: there nobody has a share."""
+    ops = backend.keras().ops
+    nothing = ops.equal(denominator, 0)
+    return ops.where(nothing, 0.0, numerator / ops.where(nothing, 1.0, denominator))
+
+
+def _copied(
+    source: Any,
+    rule: RelevanceRule | None,
+    inputs: list[Tensor] | None = None,
+    change: Callable[[Any, Tensor], Tensor] = lambda original, outputs: outputs,
+) -> Any:
+    """Return a copy of an unfolded model that carries relevance, each layer's outputs changed by ``change``."""
+
+    def call(layer: Any, *arguments: Any, **options: Any) -> Tensor:
+        outputs = layer(*arguments, **options)
+        original = source.get_layer(layer.name.removesuffix(_COPIED))
+        if layer.weights:
+            inherit(layer, original)
+        if _is_linear(layer) and rule is not None:
+            outputs = rule.carry(layer, arguments[0], outputs)
+        elif _is_activation(layer):
+            outputs = _passed_on(arguments[0], outputs)
+        return change(original, outputs)
+
+    return backend.keras().models.clone_model(source, inputs, clone_function=_copy, call_function=call)
+
+
+def _copy(layer: Any) -> Any:
+    layers = backend.keras().layers
+    known = _is_linear(layer) or isinstance(layer, layers.BatchNormalization | layers.Normalization)
+    if layer.weights and not known:
+        raise StageError(
+            f"layer '{layer.name}' ({type(layer).__name__}): expected dense and convolutional layers and batch "
+            "normalisation; relevance has no rule for other layers with weights"
+        )
+    return like(layer, name=layer.name + _COPIED)
+
+
+def _is_linear(layer: Any) -> bool:
+    layers = backend.keras().layers
+    kinds = (layers.Dense, layers.Conv1D, layers.Conv2D, layers.Conv2DTranspose)
+    return isinstance(layer, (*kinds, layers.DepthwiseConv2D, layers.SeparableConv2D))
+
+
+def _is_activation(layer: Any) -> bool:
+    layers = backend.keras().layers
+    return isinstance(layer, layers.Activation | layers.ReLU | layers.LeakyReLU | layers.ELU)
+
+
+def _passed_on(x: Tensor, values: Tensor) -> Tensor:
+    """Return an activation's values with the derivative that leaves each unit its relevance: f(x) / x."""
+    return carried(values, (x, ratio(values, x)))

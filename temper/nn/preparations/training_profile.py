@@ -1,0 +1,109 @@
+"""What criteria and scores learn of a model's training images."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar, Self
+
+import numpy as np
+
+from temper.core.artefacts import Artefact, Examples
+from temper.core.classifier import Classifier
+from temper.core.component import Ref
+from temper.core.run import Run
+from temper.core.stage import Preparation
+from temper.nn.adequacy.coverage import Criterion
+from temper.nn.adequacy.reference_data import Arrays, ReferenceData
+from temper.nn.adequacy.score import Score
+from temper.nn.inspection.activations import Activations
+from temper.nn.preparations.activation_readout import ActivationReadout
+
+
+@dataclass(frozen=True, eq=False)
+class Profile(Artefact):
+    """What a criterion or a score learnt: arrays by name."""
+
+    kind: ClassVar[str] = "profile"
+
+    arrays: Arrays
+
+    def save(self, folder: Path) -> None:
+        for name, array in self.arrays.items():
+            np.save(folder / f"{name}.npy", array)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        return cls({path.stem: np.load(path, mmap_mode="r") for path in sorted(folder.glob("*.npy"))})
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Learning(Preparation):
+    """Learning of training images, for whatever learns."""
+
+    produces = Profile
+
+    model: Annotated[Ref[Classifier], "the model to look into"]
+    data: Annotated[Ref[Examples], "the training images"]
+
+    @property
+    def stochastic(self) -> bool:
+        return False
+
+    def preparations(self) -> Mapping[str, Preparation]:
+        sets = dict.fromkeys((self.data, *(ref for ref in self.references() if ref not in (self.model, self.data))))
+        return {str(ref): ActivationReadout(model=self.model, examples=ref, positions=self.positions) for ref in sets}
+
+    def produce(self, run: Run) -> Profile:
+        def observed(ref: Ref[Examples]) -> Activations:
+            found: Activations = run.prepared(str(ref))
+            return found
+
+        material = ReferenceData(run[self.model], run[self.data], observed(self.data), observed)
+        run.images += len(material.examples)
+        return Profile(self.learnt(material))
+
+    @property
+    def positions(self) -> bool:
+        """Whether it takes every position of feature maps."""
+        return False
+
+    @abstractmethod
+    def learnt(self, material: ReferenceData) -> Arrays:
+        """Return what is learnt."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CriterionProfile(_Learning):
+    """What a coverage criterion learns of training images.
+
+    Source: the criterion's.
+    """
+
+    tag = "criterion_profile"
+
+    criterion: Criterion
+
+    @property
+    def positions(self) -> bool:
+        return self.criterion.positions
+
+    def learnt(self, material: ReferenceData) -> Arrays:
+        return self.criterion.profile(material)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreProfile(_Learning):
+    """What a score learns of training images.
+
+    Source: the score's.
+    """
+
+    tag = "score_profile"
+
+    score: Score
+
+    def learnt(self, material: ReferenceData) -> Arrays:
+        return self.score.fit(material)

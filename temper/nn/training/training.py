@@ -1,0 +1,228 @@
+"""Trains Keras models that end in logits: plainly, on pairs of clean and adversarial images, or on the fly."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+
+from temper.core.artefacts import Images, Labels
+from temper.core.checkpoint import Checkpoint
+from temper.core.errors import StageError
+from temper.core.run import Progress
+from temper.nn.editing import copies
+from temper.nn.training.compiled_steps import trainer
+from temper.nn.training.epochs import STEPS_AT_ONCE, prepare
+from temper.nn.training.training_state import TrainingState
+from temper.system import backend
+
+Optimizer = Literal["adam", "adadelta", "rmsprop", "sgd"]
+Perturb = Callable[[Images, Labels, np.random.Generator], Images]
+
+
+def fit(
+    model: Any,
+    x: Images,
+    y: Labels,
+    *,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    seed: int,
+    optimizer: Optimizer = "adam",
+    shuffle: bool = True,
+    progress: Progress | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> list[float]:
+    """Train a model in place on images (n, h, w, c) and labels (n,); return the mean cross-entropy of each epoch.
+
+    On a CPU the same seed gives the same weights, whether or not the training was interrupted and went on from the checkpoint.
+
+    Raises:
+        StageError: the loss is no longer finite.
+        Stopped: the process was asked to stop; the checkpoint has what is needed to go on.
+    """
+    steps = _steps_of_keras(len(x), batch_size)
+
+    def compiled(copy: Any) -> Any:
+        wrapper = backend.keras().Model(copy.inputs[0], copy.outputs[0])
+        _compile(wrapper, new_optimizer(optimizer, learning_rate), steps=steps)
+        return wrapper
+
+    with trainer(model, compiled, ("fit", optimizer, learning_rate, steps)).holding(model) as copy:
+        report = _watched(epochs, progress)
+        return copy.epochs.train([x], [y], epochs, batch_size, seed, shuffle, report, checkpoint)
+
+
+def fit_pairs(
+    model: Any,
+    clean: Images,
+    adversarial: Images,
+    y: Labels,
+    *,
+    ratio: float,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    seed: int,
+    shuffle: bool = True,
+    progress: Progress | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> list[float]:
+    """Train a model in place with Adam on ratio * CE(f(clean), y) + (1 - ratio) * CE(f(adversarial), y).
+
+    The images, both (n, h, w, c), belong together by position. Returns the mean loss of each epoch.
+
+    Raises:
+        StageError: the loss is no longer finite.
+        Stopped: the process was asked to stop; the checkpoint has what is needed to go on.
+    """
+    steps = _steps_of_keras(len(y), batch_size)
+
+    def compiled(copy: Any) -> Any:
+        keras = backend.keras()
+        inputs = [keras.Input(copy.input_shape[1:]) for _ in range(2)]
+        wrapper = keras.Model(inputs, [copy(images) for images in inputs])
+        _compile(wrapper, new_optimizer("adam", learning_rate), steps=steps, loss_weights=[ratio, 1.0 - ratio])
+        return wrapper
+
+    with trainer(model, compiled, ("fit_pairs", ratio, learning_rate, steps)).holding(model) as copy:
+        report = _watched(epochs, progress)
+        return copy.epochs.train([clean, adversarial], [y, y], epochs, batch_size, seed, shuffle, report, checkpoint)
+
+
+def fit_on_the_fly(
+    model: Any,
+    x: Images,
+    y: Labels,
+    perturb: Perturb,
+    *,
+    share: float,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    rng: np.random.Generator,
+    attack_rng: np.random.Generator,
+    progress: Progress | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> list[float]:
+    """Train a model in place with Adam, a share of each batch replaced by ``perturb(images, labels, attack_rng)``.
+
+    ``perturb`` is called before each step, so it attacks the model as it stands; ceil(share * batch) images,
+    drawn anew each time, are given to it. Returns the mean cross-entropy of each epoch.
+
+    Raises:
+        StageError: the loss is no longer finite.
+        Stopped: the process was asked to stop; the checkpoint has what is needed to go on.
+    """
+    # The attack looks at the model as it stands, so it is trained in no copy; the wrapper keeps the optimiser out of it.
+    wrapper = backend.keras().Model(model.inputs[0], model.outputs[0])
+    _compile(wrapper, new_optimizer("adam", learning_rate), steps=1)
+    wrapper.optimizer.build(wrapper.trainable_variables)
+    prepare(wrapper, [x], [y])
+    state, report = TrainingState(wrapper, checkpoint, rng, attack_rng), _watched(epochs, progress)
+    losses, _ = state.restore()
+    for epoch in range(len(losses), epochs):
+        # Dropout on torch draws from its global stream.
+        backend.seed(int(rng.integers(2**31)))
+        order = rng.permutation(len(x))
+        total = 0.0
+        for start in range(0, len(x), batch_size):
+            batch = order[start : start + batch_size]
+            images, labels = x[batch], y[batch]
+            replaced = rng.permutation(len(batch))[: math.ceil(share * len(batch))]
+            images[replaced] = perturb(images[replaced], labels[replaced], attack_rng)
+            total += len(batch) * float(wrapper.train_on_batch(images, labels))
+        losses.append(total / len(x))
+        report(epoch, losses[-1])
+        if state.due:
+            state.save(losses, 0)
+    return losses
+
+
+def copied(model: Any, seed: int, *, weights: bool, remark: Callable[[str], None] = lambda sentence: None) -> Any:
+    """Return a model of the same layers that shares none with the given one: with its weights, or with new initial ones.
+
+    New weights are for what learns (``copies.restarted``); ``remark`` is told which layers keep what they learnt.
+
+    Raises:
+        StageError: nothing of the model learns.
+    """
+    if not model.trainable_variables:
+        raise StageError(
+            "all layers of the model are frozen (trainable: false), so that training changes nothing; save it with layers that learn"
+        )
+    backend.seed(seed)
+    if weights:
+        return copies.copied(model)
+    copy, keeping = copies.restarted(model)
+    if keeping:
+        remark(
+            f"trained from new initial weights but for {', '.join(keeping)}: what does not learn, such as a frozen layer, "
+            "keeps what it had learnt before."
+        )
+    return copy
+
+
+def steps_per_call(n: int, batch_size: int) -> int:
+    """Return how many optimiser steps are made in one call into the framework."""
+    if backend.name() == "torch":
+        return 1  # Keras refuses more: torch runs each step as it comes
+    # A power of two: sets of many sizes are trained by few programs.
+    batches = max(1, math.ceil(n / batch_size))
+    return min(STEPS_AT_ONCE, 1 << (batches.bit_length() - 1))
+
+
+def new_optimizer(name: Optimizer, learning_rate: float) -> Any:
+    """Return a Keras optimiser."""
+    optimizers = backend.keras().optimizers
+    match name:
+        case "adam":
+            return optimizers.Adam(learning_rate)
+        case "adadelta":
+            return optimizers.Adadelta(learning_rate, rho=0.95)
+        case "rmsprop":
+            return optimizers.RMSprop(learning_rate)
+        case "sgd":
+            return optimizers.SGD(learning_rate, momentum=0.9, nesterov=True)
+
+
+def _compile(model: Any, optimizer: Any, *, steps: int, loss_weights: list[float] | None = None) -> None:
+    losses = backend.keras().losses
+    model.compile(
+        optimizer=optimizer,
+        loss=[losses.SparseCategoricalCrossentropy(from_logits=True) for _ in model.outputs],
+        loss_weights=loss_weights,
+        steps_per_execution=steps,
+        # XLA makes TensorFlow's convolutions on a CPU twice as slow; JAX without it compiles nothing at all.
+        jit_compile=backend.name() == "jax",
+    )
+
+
+def _steps_of_keras(n: int, batch_size: int) -> int:
+    # On TensorFlow, ``Epochs`` has a program of its own, which is the same for sets of any size.
+    return 1 if backend.name() == "tensorflow" else steps_per_call(n, batch_size)
+
+
+def _watched(epochs: int, progress: Progress | None) -> Callable[[int, float], None]:
+    """Return what is told the loss of each epoch: it ends a training that diverges, and tells how far it is."""
+
+    def report(epoch: int, loss: float) -> None:
+        finite(loss, epoch)
+        if progress:
+            progress(epoch + 1, epochs, "epochs")
+
+    return report
+
+
+def finite(loss: float, epoch: int) -> float:
+    """Return the loss of an epoch, counted from 0.
+
+    Raises:
+        StageError: it is no number.
+    """
+    if not math.isfinite(loss):
+        raise StageError(f"training diverged: the loss of epoch {epoch + 1} is {loss}; lower learning_rate")
+    return float(loss)

@@ -1,0 +1,93 @@
+"""What class- and task-incremental repairs share: the classes come in groups, one after another."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+
+from temper.artefacts.incremental_classifier import Incremental, Rivals, Tasks, side_by_side
+from temper.core.artefacts import Examples
+from temper.core.component import Range, Ref
+from temper.core.errors import StageError
+from temper.core.run import Run
+from temper.nn.training import training
+from temper.repair.continual.continual_repair import ContinualRepair, corner_cases
+from temper.repair.continual.layers import as_before, freeze, head_of, renew, weighted
+from temper.repair.continual.learner import Learner
+from temper.repair.continual.replay import Labelled
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepwiseRepair(ContinualRepair):
+    """A repair that learns the classes group by group, from a new head on the model's trunk."""
+
+    produces: ClassVar[type[Incremental]] = Incremental
+    task_given: ClassVar[bool]
+    """Whether an image comes with its task, so that only the classes of that compete."""
+
+    examples: Annotated[
+        tuple[Ref[Examples], ...],
+        "corner cases, learnt with the class they are of: generators, of which the validation part is taken; may be none",
+    ] = ()
+    tasks: Annotated[
+        int, "groups of the classes, as equal as can be, in ascending order of the classes", Range(ge=1)
+    ] = 5
+    schedule: Annotated[
+        Literal["sequential", "joint"], "the groups one after another, or all at once: the best that can be hoped for"
+    ] = "sequential"
+    start: Annotated[
+        Literal["continued", "fresh"], "the trunk: the model's own, or of new initial weights; the head is always new"
+    ] = "continued"
+    freeze_trunk_after: Annotated[
+        int | None, "steps after which only the head learns, whatever `freeze` says; default: none", Range(ge=1)
+    ] = None
+    learning_rate: Annotated[float, "step size of the optimiser", Range(gt=0)] = 1e-3
+
+    @abstractmethod
+    def rivals(self, tasks: Tasks, learnt: int) -> Rivals:
+        """Return which classes compete while the last of ``learnt`` tasks are learnt."""
+
+    def produce(self, run: Run) -> Incremental:
+        original = run[self.model]
+        images, tasks = self._images(run), self._tasks(original.num_classes)
+        steps = (len(tasks),) if self.schedule == "joint" else tuple(range(1, len(tasks) + 1))
+        model = training.copied(
+            original.model, run.framework_seed(), weights=self.start == "continued", remark=run.remark
+        )
+        renew(head_of(model), run.framework_seed())
+        earlier = []
+        with as_before(model):
+            self.freeze_in(model)
+            learner = Learner(model, self.settings(self.learning_rate, len(steps)), run)
+            for number, learnt in enumerate(steps):
+                if number == self.freeze_trunk_after:
+                    freeze(weighted(model)[:-1])
+                self._learn(run, learner, images, tasks, steps[number - 1] if number else 0, learnt)
+                earlier.append(side_by_side(model))
+        before_last = np.array(earlier[:-1], np.float32).reshape(len(steps) - 1, len(earlier[-1]))
+        return Incremental(model, tasks, steps, self.task_given, before_last)
+
+    def _learn(self, run: Run, learner: Learner, images: Labelled, tasks: Tasks, known: int, learnt: int) -> None:
+        for task in tasks[known:learnt]:
+            if not np.isin(images.y, task).any():
+                assert self.data is not None  # the graph fills in the data set of the model
+                names = ", ".join(run.class_label(self.data, label).removeprefix("class ") for label in task)
+                raise StageError(f"data: none of the {len(images)} images is of the classes {names}, which are a task")
+        new = images.of(tuple(label for task in tasks[known:learnt] for label in task))
+        rivals = self.rivals(tasks, learnt)
+        learner.learn(new, rivals)
+        learner.remember(new, rivals)
+
+    def _images(self, run: Run) -> Labelled:
+        assert self.data is not None  # the graph fills in the model's data set
+        data = run[self.data]
+        images = Labelled(data.x, data.y)
+        return images.beside(corner_cases(run, self.examples)) if self.examples else images
+
+    def _tasks(self, classes: int) -> Tasks:
+        if self.tasks > classes:
+            raise StageError(f"tasks: expected at most {classes}, one for each class, received {self.tasks}")
+        return tuple(tuple(map(int, group)) for group in np.array_split(np.arange(classes), self.tasks))

@@ -1,0 +1,34 @@
+"""Class-incremental repair: a model learns its classes group by group, and is asked about all of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from temper.artefacts.incremental_classifier import Rivals, Tasks, among
+from temper.repair.continual.class_groups import StepwiseRepair
+from temper.repair.continual.regularisers import LwF, Regulariser
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassIncremental(StepwiseRepair):
+    """Learning classes group by group, each told from all classes seen so far.
+
+    Step t learns the images of group t beside those remembered of groups 1 .. t-1, by cross-entropy over the classes seen. The
+    head has a column for every class from the start; those not yet seen take no part, as if it were widened at each step.
+    Without replay the last group takes all: expect 1 / tasks.
+
+    Source: GenerativeRepair's CLClass; van de Ven, Tuytelaars and Tolias (2022), Three types of incremental learning:
+    class-incremental; distillation on the old logits as in Li and Hoiem (2017), Learning without Forgetting.
+    """
+
+    tag = "class_incremental"
+    task_given = False
+
+    regulariser: Annotated[Regulariser | None, "what else keeps the model from forgetting: ewc, lwf; null: nothing"] = (
+        field(default_factory=LwF)
+    )
+
+    def rivals(self, tasks: Tasks, learnt: int) -> Rivals:
+        seen = [label for task in tasks[:learnt] for label in task]
+        return among(seen, sum(map(len, tasks)))

@@ -1,0 +1,53 @@
+"""Which layers of a model learn: its head, its trunk, and what is frozen of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from temper.core.errors import StageError
+from temper.system import backend
+
+
+def weighted(model: Any) -> list[Any]:
+    """Return the layers of a Keras model that have weights, from the input to the logits."""
+    return [layer for layer in model.layers if layer.weights]
+
+
+def head_of(model: Any) -> Any:
+    """Return the layer that gives the logits: dense, or a convolution with one map for each class.
+
+    Raises:
+        StageError: the last layer with weights has not weights of its own for each class.
+    """
+    head, classes, layers = weighted(model)[-1], model.output_shape[-1], backend.keras().layers
+    if not isinstance(head, layers.Dense | layers.Conv2D) or head.kernel.shape[-1] != classes:
+        raise StageError(
+            f"layer '{head.name}' is the model's last with weights; expected a dense layer of {classes} units or a convolution "
+            "of as many maps, one for each class, which can be learnt apart; repair this model with `continual`"
+        )
+    return head
+
+
+def renew(head: Any, seed: int) -> None:
+    """Give a head new weights: Glorot's for the kernel, zero for the bias."""
+    initializers = backend.keras().initializers
+    head.kernel.assign(initializers.GlorotUniform(seed)(head.kernel.shape))
+    if head.bias is not None:
+        head.bias.assign(initializers.Zeros()(head.bias.shape))
+
+
+def freeze(layers: Sequence[Any]) -> None:
+    """Keep layers from learning; their batch normalisation stays as it is too."""
+    for layer in layers:
+        layer.trainable = False
+
+
+@contextmanager
+def as_before(model: Any) -> Iterator[None]:
+    """Let a model's layers learn afterwards as they did before."""
+    before = [(layer, layer.trainable) for layer in model.layers]
+    yield
+    for layer, trainable in before:
+        layer.trainable = trainable

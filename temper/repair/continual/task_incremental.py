@@ -1,0 +1,27 @@
+"""Task-incremental repair: a model learns groups of classes one by one, and is told which group an image is of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from temper.artefacts.incremental_classifier import Rivals, Tasks, within
+from temper.repair.continual.class_groups import StepwiseRepair
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskIncremental(StepwiseRepair):
+    """Learning groups of classes one by one on a shared trunk, each with a head of its own.
+
+    The heads are columns of one layer: the softmax, in training and where the task is given, is over the classes of one task. With
+    ``freeze_trunk_after: 1`` later tasks change nothing that earlier ones rest on, so nothing is forgotten. Evaluations that do
+    not give the task take the largest of all logits.
+
+    Source: GenerativeRepair's CLTask; van de Ven, Tuytelaars and Tolias (2022), Three types of incremental learning:
+    task-incremental.
+    """
+
+    tag = "task_incremental"
+    task_given = True
+
+    def rivals(self, tasks: Tasks, learnt: int) -> Rivals:
+        return within(tasks)

@@ -1,0 +1,47 @@
+"""Training a model further: what repairs share that go on where its training ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from temper.core.artefacts import Examples
+from temper.core.checkpoint import Checkpoint
+from temper.core.classifier import Classifier
+from temper.core.component import Range, Ref
+from temper.core.families import Repair
+from temper.core.run import Run
+from temper.nn.training import training
+from temper.nn.training.training import Optimizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class FurtherTraining(Repair):
+    """A repair that trains on from a model's own weights, by ``train_further``."""
+
+    model: Annotated[Ref[Classifier], "the first version, which stays as it is"]
+    epochs: Annotated[int, "passes over the images", Range(ge=0)]
+    batch_size: Annotated[int, "images per optimiser step", Range(ge=1)] = 128
+    learning_rate: Annotated[float, "step size of the optimiser", Range(gt=0)] = 1e-4
+    optimizer: Annotated[Optimizer, "optimiser; sgd has Nesterov momentum 0.9"] = "adam"
+
+    def train_further(self, model: Any, images: Examples, run: Run, checkpoint: Checkpoint) -> None:
+        """Train a Keras model in place on images, as the fields say.
+
+        Raises:
+            StageError: the loss is no longer finite.
+            Stopped: the process was asked to stop; the checkpoint has what is needed to go on.
+        """
+        training.fit(
+            model,
+            images.x,
+            images.y,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            optimizer=self.optimizer,
+            seed=run.framework_seed(),
+            progress=run.progress,
+            checkpoint=checkpoint,
+        )
+        run.images += self.epochs * len(images)

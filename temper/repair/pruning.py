@@ -1,0 +1,122 @@
+"""Pruning: a model loses the units it needs least, and learns to do without them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from temper.artefacts.retrained_classifier import Retrained, TrainedOn
+from temper.core.artefacts import Examples, Images
+from temper.core.component import Plain, Range, Ref, empty_mapping
+from temper.core.errors import StageError
+from temper.core.run import Run
+from temper.nn.editing.unit_removal import obstacles, without
+from temper.nn.inspection import compiled_programs
+from temper.nn.inspection.compiled_programs import Call, Tensor
+from temper.nn.inspection.units import Probe
+from temper.repair.further_training import FurtherTraining
+from temper.system import backend
+
+Needs = Mapping[str, NDArray[np.float64]]
+"""How much a model needs each unit of its layers, by the layer's name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pruning(FurtherTraining):
+    """Structured pruning: the feature maps a model needs least are taken out of it, and the rest is fine-tuned.
+
+    apoz: a map is needed the less, the larger the share of its values after the activation that is 0.
+    l1:   a map is needed the less, the smaller the sum of its kernel's absolute weights.
+
+    The next layer loses its weights for what was removed, so that the network becomes smaller and faster. Maps that a residual
+    block adds to others stay: of a block, all but the last convolution (and the projection) can be pruned. A dense layer is
+    pruned where ``shares`` names it.
+
+    Source: You, Wang, Chen, Liu and Li (2023), Regression Fuzzing for Deep Learning Systems, scenario PRUNE, whose released
+    model tells the criterion (it keeps the maps that are not dead) and the fine-tuning. apoz: Hu, Peng, Tai and Tang (2016),
+    Network Trimming. l1: Li, Kadav, Durdanovic, Samet and Graf (2017), Pruning Filters for Efficient ConvNets.
+    """
+
+    tag = "pruning"
+    produces = Retrained
+
+    data: Annotated[
+        Ref[Examples] | None, "images to observe and to fine-tune on; default: the training part of the data set"
+    ] = None
+    criterion: Annotated[Literal["apoz", "l1"], "what tells the units that are needed least"] = "apoz"
+    share: Annotated[
+        float, "share of its maps that each convolution loses, rounded; one at least stays", Range(ge=0, lt=1)
+    ] = 0.5
+    shares: Annotated[
+        Mapping[str, Plain], "shares of their own for layers, by name; with share: 0 no other layer is pruned"
+    ] = empty_mapping()
+    epochs: Annotated[int, "passes of the fine-tuning over the images; 0: none", Range(ge=0)] = 10
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        for name, share in self.shares.items():
+            if not isinstance(share, int | float) or not 0 <= share < 1:
+                yield "shares", f"layer '{name}': expected a share of at least 0 and less than 1, received {share!r}"
+        if self.data is not None and self.data.part == "test":
+            yield "data", "a model that has learnt the test images cannot be judged by them; take another part"
+
+    def produce(self, run: Run) -> Retrained:
+        assert self.data is not None  # the graph fills in the model's data set
+        images, original = run[self.data], run[self.model].model
+        shares = self._wanted(original)
+        needs = zeros_apart(original, images.x) if self.criterion == "apoz" else kernel_norms(original)
+        kept = {name: most_needed(needs[name], share) for name, share in shares.items()}
+        model = without(original, kept)
+        run.images += len(images)
+        self.train_further(model, images, run, run.checkpoint)
+        return Retrained(model, TrainedOn(inputs=len(images), adversarial=0, available=len(images)))
+
+    def _wanted(self, model: Any) -> dict[str, float]:
+        """Return the share that each layer to be pruned loses."""
+        in_the_way = obstacles(model)
+        for name in self.shares:
+            if name not in in_the_way:
+                raise StageError(f"shares: '{name}' is none of the layers with units: {', '.join(in_the_way)}")
+            if in_the_way[name]:
+                raise StageError(f"shares: layer '{name}' cannot be pruned: {in_the_way[name]}")
+        maps = [n for n, obstacle in in_the_way.items() if not obstacle and hasattr(model.get_layer(n), "filters")]
+        wanted = dict.fromkeys(maps, self.share) | {name: float(share or 0) for name, share in self.shares.items()}
+        if not any(wanted.values()):
+            raise StageError("share: nothing would be pruned; name layers in `shares`, or take a larger share")
+        return wanted
+
+
+def most_needed(needs: NDArray[np.float64], share: float) -> NDArray[np.int64]:
+    """Return the places of the units that stay when a share is removed, in rising order; of equal ones the last go."""
+    lost = min(round(share * len(needs)), len(needs) - 1)
+    return np.sort(np.argsort(-needs, kind="stable")[: len(needs) - lost])
+
+
+def kernel_norms(model: Any) -> Needs:
+    """Return the sum of the absolute weights of each unit's kernel, layer by layer."""
+    layers = [layer for layer in model.layers if hasattr(layer, "kernel")]
+    kernels = {layer.name: np.abs(np.asarray(layer.get_weights()[0], np.float64)) for layer in layers}
+    return {name: kernel.sum(axis=tuple(range(kernel.ndim - 1))) for name, kernel in kernels.items()}
+
+
+def zeros_apart(model: Any, x: Images) -> Needs:
+    """Return the share of each hidden unit's values after the activation, of all positions and images, that is not 0."""
+    probe = Probe(model, "post")
+    batches = (x[start : start + compiled_programs.BATCH] for start in range(0, len(x), compiled_programs.BATCH))
+    total = sum(
+        compiled_programs.run(probe.model, _not_zero, [batch])[0].sum(axis=0, dtype=np.float64) for batch in batches
+    )
+    ends = np.cumsum([layer.units for layer in probe.layers])
+    parts = np.split(np.asarray(total) / max(1, len(x)), ends[:-1])
+    return {layer.name: part for layer, part in zip(probe.layers, parts, strict=True)}
+
+
+def _not_zero(call: Call, x: Tensor) -> tuple[Tensor]:
+    """Return the share of each unit's positions that is not 0, (n, all units)."""
+    ops = backend.keras().ops
+    *hidden, _ = call(x)
+    shares = [ops.cast(ops.not_equal(values, 0.0), "float32") for values in hidden]
+    return (ops.concatenate([s if len(s.shape) == 2 else ops.mean(s, axis=(1, 2)) for s in shares], axis=1),)

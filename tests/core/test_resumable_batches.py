@@ -1,0 +1,51 @@
+"""Arrays filled batch by batch: each batch once, and the same whenever the work is interrupted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from temper.core.checkpoint import Checkpoint
+from temper.core.resumable_batches import filled
+from temper.core.run import Run
+from tests.conftest import stopped_again_and_again
+
+
+def fill(n: int, size: int, checkpoint: Checkpoint | None, made: list[tuple[int, int]]) -> tuple[Any, list[int]]:
+    """Fill an array with its rows' numbers plus random ones; return it and the progress."""
+    told: list[int] = []
+    run = Run(
+        "fill",
+        1,
+        None,
+        lambda ref: None,
+        lambda ref: {},
+        lambda done, total, unit: told.append(done),
+        checkpoint=checkpoint,
+    )
+    rng = run.rng()
+
+    def make(rows: slice) -> Any:
+        made.append((rows.start, rows.stop))
+        return np.arange(rows.start, rows.stop)[:, None] + rng.random((rows.stop - rows.start, 2))
+
+    return filled(run, np.empty((n, 2)), size, make, rng), told
+
+
+@pytest.mark.parametrize(("n", "size", "stops"), [(10, 3, 3), (9, 3, 2), (2, 5, 0), (0, 5, 0)])
+def test_it_is_the_same_whenever_it_is_interrupted(n: int, size: int, stops: int, tmp_path: Path) -> None:
+    batches = [(start, min(start + size, n)) for start in range(0, n, size)]
+    made: list[tuple[int, int]] = []
+    whole, told = fill(n, size, None, made)
+    assert made == batches
+    assert told == [stop for _, stop in batches]
+    np.testing.assert_array_equal(np.floor(whole), np.tile(np.arange(n)[:, None], (1, 2)))
+    made.clear()
+    kept = Checkpoint(tmp_path, interval=3600)
+    (pieces, _), stopped = stopped_again_and_again(lambda: fill(n, size, kept, made))
+    assert stopped == stops
+    assert made == batches, "no batch is made twice"
+    np.testing.assert_array_equal(whole, pieces)

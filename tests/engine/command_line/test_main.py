@@ -1,0 +1,531 @@
+"""The command line: what it says and how it ends, in this process or, where imports matter, in one of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from temper.engine.command_line.main import main
+from temper.engine.language.sections import SECTIONS
+from tests.conftest import PARTS, PLAIN, ROOT
+
+Run = Callable[..., tuple[int, str]]
+Write = Callable[..., Path]
+
+FAULTY = PLAIN.replace("type: shade,", "type: shad,")
+FAILING = """
+name: failing
+datasets: {grey: {type: plain}}
+generate: {bad: {type: trouble, data: grey, how: raise}}
+"""
+
+
+@pytest.fixture
+def outputs(tmp_path: Path) -> Path:
+    return tmp_path / "outputs"
+
+
+# Exit codes.
+
+
+def test_done_is_0(run: Run, write: Write) -> None:
+    assert run(write(PLAIN))[0] == 0
+
+
+def test_a_failed_stage_is_1(run: Run, write: Write) -> None:
+    code, said = run(write(FAILING))
+    assert code == 1
+    assert "1 failed" in said
+
+
+def test_a_faulty_file_is_2_and_nothing_runs(run: Run, write: Write, outputs: Path) -> None:
+    code, said = run(write(FAULTY))
+    assert code == 2
+    assert "experiment.yaml:12: evaluate.shade.type: unknown type 'shad'; did you mean 'shade'?" in said
+    assert not outputs.exists()
+
+
+def test_so_many_faults_are_told_at_once(run: Run, write: Write) -> None:
+    stages = "".join(f"  d{i}: {{type: none}}\n" for i in range(1234))
+    code, said = run(write(f"name: a\ndatasets:\n{stages}"))
+    assert code == 2
+    assert said.count("datasets.d") == 50
+    assert "and 1,184 more faults; mend these first" in said
+
+
+def test_one_faulty_file_among_several_stops_them_all(run: Run, write: Write, outputs: Path) -> None:
+    code, said = run(write(PLAIN, "good.yaml"), write(FAULTY, "bad.yaml"), write("seeds: x", "worse.yaml"))
+    assert code == 2
+    assert "bad.yaml:12:" in said
+    assert "worse.yaml:1:" in said
+    assert not (outputs / "plain").exists()
+
+
+def test_several_files_run_one_after_another_and_the_worst_end_counts(run: Run, write: Write, outputs: Path) -> None:
+    code, said = run(write(FAILING, "failing.yaml"), write(PLAIN, "plain.yaml"))
+    assert code == 1, said
+    assert (outputs / "plain" / "results.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "runner.py: no experiment file is named; --help shows how"),
+        (("none.yaml",), "none.yaml: cannot be read: No such file or directory"),
+        (("--list", "generators"), "--list: there is no section 'generators'; did you mean 'generate'?"),
+        (("--describe", "fsgm"), "--describe: there is no type 'fsgm'; did you mean 'fgsm'?"),
+    ],
+)
+def test_a_wrong_command_is_2(run: Run, arguments: tuple[str, ...], said: str) -> None:
+    code, output = run(*arguments)
+    assert code == 2
+    assert said in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--seeds", "a"), "expected different whole numbers such as 1,2,3, received 'a'"),
+        (("--seeds", "1,1"), "expected different whole numbers"),
+        (("--jobs", "0"), "expected a whole number from 1 to 4096, received '0'"),
+        (("--no-such",), "unrecognized arguments: --no-such"),
+    ],
+)
+def test_a_wrong_option_is_2_too(
+    run: Run, write: Write, arguments: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        run(write(PLAIN), *arguments)
+    assert end.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--only", "--force"])
+def test_an_unknown_stage_is_named_with_those_there_are(run: Run, write: Write, option: str) -> None:
+    code, said = run(write(PLAIN), option, "lightr,nothing_like_it")
+    assert code == 2
+    assert "no stage is called 'lightr'; did you mean 'lighter'?" in said
+    assert "no stage is called 'nothing_like_it'; there is grey, lighter, random, shade" in said
+
+
+def test_an_unknown_backend_is_a_fault_of_the_environment(
+    run: Run, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", "theano")
+    code, said = run(write(PLAIN), "--plan")
+    assert code == 2
+    assert "KERAS_BACKEND: expected tensorflow" in said
+    assert "received 'theano'" in said
+
+
+# Options.
+
+
+def test_set_overrides_a_value_and_its_faults_name_it(run: Run, write: Write) -> None:
+    code, said = run(write(PLAIN), "--plan", "--set", "datasets.grey.images=8", "--set", "axes.by=[0.3]")
+    assert code == 0, said
+    assert "lighter.test by=0.3" in said
+    code, said = run(write(PLAIN), "--plan", "--set", "datasets.grey.images=none")
+    assert code == 2
+    assert "--set datasets.grey.images=none: expected a whole number, received 'none'" in said
+
+
+def test_set_can_name_the_experiment(run: Run, write: Write, outputs: Path) -> None:
+    assert run(write(PLAIN), "--set", "name=other", "--tables")[0] == 0
+    assert (outputs / "other").is_dir()
+    assert not (outputs / "plain").exists()
+
+
+def test_seeds_replace_those_of_the_file(run: Run, write: Write) -> None:
+    code, said = run(write(PLAIN), "--plan", "--seeds", "7")
+    assert code == 0, said
+    assert "random.test seed=7" in said
+    assert "seed=1" not in said
+
+
+def test_a_plan_runs_nothing(run: Run, write: Write, outputs: Path) -> None:
+    code, said = run(write(PLAIN), "--plan")
+    assert code == 0, said
+    assert "10 to run, 0 cached" in said
+    assert not (outputs / "plain").exists()
+
+
+def test_only_adv_training_without_data_is_2(run: Run, write: Write) -> None:
+    code, said = run(write(PLAIN), "--set", "mode=only_adv_training")
+    assert code == 2
+    assert "mode: generate.lighter: only_adv_training takes generated data from the store" in said
+
+
+@pytest.mark.parametrize("section", [None, *SECTIONS, "noise"])
+def test_list_shows_the_components_of_a_section(run: Run, section: str | None) -> None:
+    code, said = run("--list", *([section] if section else []))
+    assert code == 0
+    named = [line.removesuffix(":") for line in said.splitlines() if line and not line.startswith(" ")]
+    assert named == ([section] if section else [*SECTIONS, *named[len(SECTIONS) :]])
+    if section in (None, "generate"):
+        assert "  fgsm                   Fast gradient sign method" in said
+    if section in (None, "noise"):
+        assert "  drawn" in said
+
+
+def test_describe_shows_every_parameter(run: Run) -> None:
+    code, said = run("--describe", "pgd")
+    assert code == 0
+    for text in (
+        "generate: type: pgd",
+        "Source:",
+        "parameter",
+        "eps_step",
+        "> 0",
+        "required",
+        "reference to Classifier",
+    ):
+        assert text in said
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("datasets.grey.type", "datasets.grey.type = 'plain'\n  from {file}:7\n  grey: {{type: plain}}"),
+        ("axes.by[1]", "axes.by[1] = 0.2\n  from {file}:5"),
+        ("axes.by.1", "axes.by.1 = 0.2\n  from {file}:5"),
+        ("generate.lighter", "generate.lighter = a mapping\n  from {file}:9"),
+        ("datasets.grey.images", "datasets.grey.images = 6\n  default of plain: images of each part"),
+    ],
+)
+def test_explain_says_where_a_value_comes_from(run: Run, write: Write, key: str, said: str) -> None:
+    file = write(PLAIN)
+    code, output = run(file, "--explain", key)
+    assert code == 0, output
+    assert said.format(file=file) in output
+
+
+def test_explain_knows_of_overrides_and_layers(run: Run, write: Write) -> None:
+    base = write(PLAIN, "base.yaml")
+    file = write("extends: base.yaml\ngenerate:\n  random: {seconds: 0.0}\n")
+    assert f"from {base}:7" in run(file, "--explain", "datasets.grey.type")[1]
+    assert f"from {file}:3" in run(file, "--explain", "generate.random.seconds")[1]
+    said = run(file, "--explain", "datasets.grey.images", "--set", "datasets.grey.images=8")[1]
+    assert "datasets.grey.images = 8\n  from --set datasets.grey.images=8" in said
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("generate.lightr.data", "there is no 'lightr'; did you mean 'lighter'?"),
+        ("datasets.grey.imags", "no such value; did you mean 'images'?"),
+        ("axes.by[5]", "there is no '5'"),
+        ("nothing", "there is no 'nothing'"),
+        ("datasets.grey.type.deeper", "there is no 'deeper'"),
+    ],
+)
+def test_explain_of_what_is_not_there_is_2(run: Run, write: Write, key: str, said: str) -> None:
+    code, output = run(write(PLAIN), "--explain", key)
+    assert code == 2
+    assert said in output
+
+
+def test_users_schemas_are_written_beside_their_components(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from temper.engine.command_line.main import main
+
+    folder = tmp_path / "mine_with_schemas"
+    folder.mkdir()
+    assert main(["--write-schemas", "--components", str(folder)]) == 0
+    assert (folder / "schemas" / "experiment.schema.json").exists()
+    assert "wrote" in capsys.readouterr().out
+
+
+def test_gc_of_nothing_removes_nothing(run: Run) -> None:
+    assert run("--gc") == (0, "removed 0 artefacts, 0.0 MiB\n")
+
+
+# The program.
+
+
+def program(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run the program; it reports on its standard error which packages it imported."""
+    return subprocess.run(
+        [sys.executable, "-X", "importtime", str(ROOT / "runner.py"), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+HEAVY = ("tensorflow", "keras", "torch", "jax", "art", "pandas", "matplotlib", "sklearn", "scipy")
+
+
+def imported(stderr: str) -> set[str]:
+    names = {line.rpartition("|")[2].strip().partition(".")[0] for line in stderr.splitlines() if "|" in line}
+    assert "numpy" in names  # the report is there
+    return names & set(HEAVY)
+
+
+MODELS = """
+name: models
+datasets: {grey: {type: plain}}
+targets: {mlp: {type: dense, dataset: grey}}
+generate: {pgd: {type: pgd, model: mlp, eps: 0.1, eps_step: 0.01, max_iter: 2}}
+evaluate: {matrix: {type: robustness_matrix, models: [mlp], examples: [grey, pgd], protocol: white_box}}
+"""
+
+
+def test_a_plan_of_many_works_is_told_by_stage(run: Run, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("temper.engine.command_line.describe.MANY", 9)
+    assert run(write(PLAIN), "--only", "grey")[0] == 0
+    code, said = run(write(PLAIN), "--plan")
+    assert code == 0
+    for line in (
+        "grey             1 cached", "lighter          2 run, because not finished", "random           2 run, because not finished",
+        "shade            5 run, because not finished", "10 works; --plan-all names each", "9 to run, 1 cached",
+    ):  # fmt: skip
+        assert line in said
+    code, said = run(write(PLAIN), "--plan-all")
+    assert code == 0
+    assert len([line for line in said.splitlines() if "run, because not finished" in line]) == 9
+
+
+def test_the_commonest_reason_of_many_works_is_told(run: Run, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("temper.engine.command_line.describe.MANY", 1)
+    assert run(write(PLAIN), "--only", "grey")[0] == 0
+    said = run(write(PLAIN.replace("[0.1, 0.2]", "[0.1, 0.2, 0.3, 0.4, 0.5]")), "--plan")[1]
+    assert "lighter          5 run, because never run, and 1 other reason\n" in said
+
+
+def test_a_plan_imports_no_framework(write: Write, outputs: Path) -> None:
+    done = program(write(MODELS), "--plan", "--components", PARTS, "--outputs", outputs)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "to run" in done.stdout
+    assert imported(done.stderr) == set()
+
+
+@pytest.mark.parametrize("arguments", [("--list",), ("--describe", "pgd"), ("--gc",)])
+def test_looking_imports_no_framework(arguments: tuple[str, ...], outputs: Path) -> None:
+    done = program(*arguments, "--outputs", outputs)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert imported(done.stderr) == set()
+
+
+def test_a_run_that_is_there_already_imports_no_framework(run: Run, write: Write, outputs: Path) -> None:
+    assert run(write(PLAIN))[0] == 0
+    done = program(write(PLAIN), "--components", PARTS, "--outputs", outputs)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "0 made, 10 cached" in done.stdout
+    assert imported(done.stderr) == set()
+
+
+def test_help_names_every_option_section_and_exit_code() -> None:
+    done = program("--help")
+    assert done.returncode == 0
+    for text in ("0 done", "1 a stage failed", "2 the file is wrong", "130 interrupted"):
+        assert text in " ".join(done.stdout.split())
+    for option in (
+        "--plan", "--plan-all", "--explain", "--smoke", "--set", "--seeds", "--only", "--force", "--retry-failed", "--tables", "--diff",
+        "--jobs", "--list", "--describe", "--write-schemas", "--gc", "--components", "--outputs",
+    ):  # fmt: skip
+        assert option in done.stdout
+
+
+def test_faults_go_to_the_error_stream(write: Write, outputs: Path) -> None:
+    done = program(write(FAULTY), "--components", PARTS, "--outputs", outputs)
+    assert done.returncode == 2
+    assert "unknown type 'shad'" in done.stderr
+    assert done.stdout == ""
+
+
+# The manners of the command line: what it is started with, and what becomes of it meanwhile.
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--grace", "nan"), ("--grace", "-1"), ("--grace", "1e300"), ("--grace", "inf"), ("--grace", "x"), ("--jobs", "²"), ("--jobs", "9" * 5000),
+        ("--gpus", "-1"), ("--seeds", "1,"), ("--seeds", "1_0"), ("--seeds", "9" * 30), ("--seeds=-1",), ("--only", ","), ("--force", ""),
+        ("--see", "1"), ("--pla",), ("--retry",),
+    ],
+)  # fmt: skip
+def test_an_option_that_makes_no_sense_or_is_shortened_is_2(run: Run, write: Write, arguments: tuple[str, ...]) -> None:
+    with pytest.raises(SystemExit) as end:
+        run(write(PLAIN), *arguments)
+    assert end.value.code == 2
+
+
+def test_two_files_with_one_name_are_refused_before_anything_runs(run: Run, write: Write, outputs: Path) -> None:
+    first, second = write(PLAIN, "first.yaml"), write(PLAIN.replace("name: plain", "name: Plain"), "second.yaml")
+    code, said = run(first, second)
+    assert code == 2
+    assert f"{second}: name: 'Plain' names the results of {first}, too" in said
+    assert run(first, first, "--plan")[0] == 2
+    assert not (outputs / "plain").exists()
+
+
+def test_a_name_keeps_both_results_and_replacing_is_told(run: Run, write: Write, outputs: Path) -> None:
+    file = write(PLAIN)
+    assert "replaces" not in run(file)[1]
+    assert "replaces" not in run(file)[1]
+    code, said = run(file, "--seeds", "3", "--name", "third")
+    assert code == 0, said
+    assert "replaces" not in said
+    assert {path.name for path in outputs.iterdir()} == {".store", "plain", "third"}
+    for option in ("--plan", "--tables"):
+        said = run(file, "--seeds", "3", "--set", "datasets.grey.images=8", option)[1]
+        told = "holds the results of other settings, which a run replaces (seeds: [1, 2] → [3], datasets.grey.images: 6 → 8); --name"
+        assert told in said
+
+
+def test_a_name_is_of_one_file(run: Run, write: Write) -> None:
+    code, said = run(write(PLAIN, "a.yaml"), write(PLAIN, "b.yaml"), "--name", "c")
+    assert code == 2
+    assert "--name: names the results of one file, received 2" in said
+
+
+def test_a_chain_of_files_has_a_length(run: Run, write: Write) -> None:
+    for number in range(1500):
+        write(f"extends: {number + 1}.yaml\n", f"{number}.yaml")
+    file = write(PLAIN, "1500.yaml").with_name("0.yaml")
+    code, said = run(file, "--plan")
+    assert code == 2
+    assert "49.yaml:1: extends: 50 files extend each other one by one, and this is not the last" in said
+    assert run(file.with_name("1451.yaml"), "--plan")[0] == 0
+
+
+@pytest.mark.parametrize("place", ["a\x1b[31mb", "file", "file/below", "link"])
+@pytest.mark.parametrize("option", ["--plan", "--tables", "--seeds=1"])
+def test_a_folder_of_results_that_cannot_be_one_is_2(
+    write: Write, tmp_path: Path, place: str, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    from temper.engine.command_line.main import main
+
+    code = main([str(write(PLAIN)), option, "--components", str(PARTS), "--outputs", str(tmp_path / place)])
+    said = capsys.readouterr()
+    assert code == 2
+    assert said.err.startswith("--outputs: ")
+    assert "\x1b" not in said.err
+
+
+@pytest.fixture
+def read_only(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Make every folder and file one that cannot be written to, for the superuser, too."""
+
+    def refuse(*arguments: object, **options: object) -> None:
+        raise PermissionError(13, "Permission denied", str(arguments[0]))
+
+    def read_only() -> None:
+        allowed = os.access
+        monkeypatch.setattr(os, "access", lambda path, mode, **o: not mode & os.W_OK and allowed(path, mode, **o))
+        for name in ("mkdir", "write_bytes", "write_text", "touch", "rename", "unlink"):
+            monkeypatch.setattr(Path, name, refuse)
+        monkeypatch.setattr("logging.FileHandler._open", refuse)
+
+    return read_only
+
+
+def test_what_is_there_is_shown_where_nothing_can_be_written(
+    run: Run, write: Write, read_only: Callable[[], None]
+) -> None:
+    file, changed = write(PLAIN), write(PLAIN.replace("[1, 2]", "[1, 2, 3]"), "changed.yaml")
+    assert run(file)[0] == 0
+    read_only()
+    assert run(file, "--plan")[0] == 0
+    code, said = run(file)
+    assert (code, "10 cached" in said) == (0, True), said
+    assert run(file, "--tables")[0] == 0
+    assert run(changed, "--plan")[0] == 0
+    for option in ("--tables", "--seeds=7"):
+        code, said = run(changed, option)
+        assert code == 2
+        assert "cannot be written to; name another folder" in said
+
+
+def test_a_set_that_is_damaged_is_not_exported_and_the_others_are(run: Run, write: Write, tmp_path: Path) -> None:
+    file = write(PLAIN)
+    run(file)
+    places = json.loads((tmp_path / "outputs" / "plain" / "provenance.json").read_text(encoding="utf-8"))["store"]
+    damaged = tmp_path / "outputs" / ".store" / places["lighter.test by=0.1"] / "x.npy"
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"!")
+    code, said = run(file, "--export", tmp_path / "sets")
+    assert code == 1
+    assert "x.npy has changed since it was written; not exported" in said
+    assert said.count("wrote ") == len(list((tmp_path / "sets").iterdir())) > 0
+
+
+def test_control_characters_of_a_file_do_not_reach_the_terminal(run: Run, write: Write) -> None:
+    text = PLAIN.replace("description", "d").replace("by: [0.1, 0.2]", r'by: ["\x1b[31m[red]", 0.2]')
+    code, said = run(write(text.replace("grey:", r'"gr\x9bey":', 1)), "--plan")
+    assert code == 2
+    assert r"gr\x9bey" in said
+    assert not set("\x1b\x9b") & set(said)
+
+
+def test_a_folder_that_cannot_be_read_is_named(run: Run, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    (write(PLAIN).parent / "outputs" / ".store").mkdir(parents=True)
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    code, said = run(write(PLAIN), "--plan")
+    assert code == 2
+    assert "/.store: Permission denied; make it readable" in said
+
+
+@pytest.mark.parametrize(
+    "option", ["--name", "--outputs", "--export", "--components", "--on", "--job-script", "--explain"]
+)
+def test_an_empty_name_is_refused(
+    option: str, write: Write, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As a shell gives for a variable that is not set: it must not stand for the folder the user is in."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main([str(write(PLAIN)), option, ""])
+    assert ended.value.code == 2
+    assert f"argument {option}: expected a name, received ''" in capsys.readouterr().err
+
+
+def test_memory_that_runs_out_outside_of_stages_ends_in_words(
+    run: Run, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object, **named: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("temper.engine.planning.plan.make", refuse)
+    code, said = run(write(PLAIN))
+    assert code == 1
+    assert "the memory ran out; what was finished is kept" in said
+    assert "Go on with: python" in said
+
+
+def in_a_shell(line: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the program in a line of shell, where ``$temper`` stands for it."""
+    return subprocess.run(
+        ["bash", "-c", line], capture_output=True, text=True, timeout=120, check=False, cwd=ROOT,
+        env=os.environ | {"temper": f"{sys.executable} {ROOT / 'runner.py'}"} | environment,
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("line", "code", "error"),
+    [
+        ("$temper --list | head -1 >/dev/null; exit ${PIPESTATUS[0]}", 0, ""),
+        ("$temper --list >&-", 0, ""),
+        ("$temper --list >&- <&-", 0, ""),
+        ("$temper --list >/dev/full", 3, "standard output cannot be written: No space left on device\n"),
+        ("ulimit -n 16; $temper --list", 2, "environment: only 16 files may be open at once; raise the limit: ulimit -n 1024\n"),
+        ("LC_ALL=C PYTHONIOENCODING=ascii $temper --describe pgd; LC_ALL=C PYTHONIOENCODING=ascii $temper --help", 0, ""),
+    ],
+)  # fmt: skip
+def test_the_program_takes_the_streams_it_is_given(line: str, code: int, error: str) -> None:
+    done = in_a_shell(line)
+    assert (done.returncode, done.stderr) == (code, error)

@@ -1,0 +1,169 @@
+"""Finding components: in folders, by being there; what is declared wrongly is refused by name."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from temper.core.component import Component
+from temper.core.errors import SpecError
+from temper.core.families import Generator
+from temper.engine.language.discovery import Catalogue, discover
+from temper.engine.language.sections import SECTIONS
+
+HEAD = """
+from __future__ import annotations
+from dataclasses import dataclass
+from typing import Annotated
+from temper.core.data_info import DataInfo
+from temper.core.dataset import Dataset
+"""
+BODY = """
+@dataclass(frozen=True, kw_only=True)
+class Mine(Dataset):
+    '''Mine.
+
+    Source: made up.
+    '''
+
+    tag = "mine"
+
+    def source_info(self):
+        return DataInfo((1, 1, 1), ("a", "b"))
+
+    def load(self):
+        raise NotImplementedError
+"""
+
+Folder = Callable[..., Path]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Folder]:
+    """Write a folder of a user's modules, forgotten after the test."""
+    names: list[str] = []
+    path, before = list(sys.path), set(sys.modules)
+
+    def folder(name: str = "", **files: str) -> Path:
+        place = tmp_path / (name or f"mine_{abs(hash(request.node.nodeid))}")
+        names.append(place.name)
+        for file, text in files.items():
+            target = place / (file.replace("__", "/") + ".py")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text, encoding="utf-8")
+        return place
+
+    yield folder
+    sys.path[:] = path
+    for name in [m for m in set(sys.modules) - before if m.partition(".")[0] in names]:
+        del sys.modules[name]
+
+
+def faults(*folders: Path) -> str:
+    with pytest.raises(SpecError) as caught:
+        discover(folders)
+    return str(caught.value)
+
+
+def test_every_section_has_components(catalogue: Catalogue) -> None:
+    for section in ("datasets", "targets", "generate", "repair", "evaluate"):
+        assert catalogue.of(SECTIONS[section]), section
+    tags = list(catalogue.of(Generator))
+    assert tags == sorted(tags)
+    assert {"fgsm", "pgd"} <= set(tags)
+
+
+def test_the_components_of_a_folder_are_found_by_being_there(folder: Folder) -> None:
+    place = folder(a=HEAD + BODY, sub__deeper="one = 1", sub____init__="")
+    found = discover([place])
+    assert found.of(SECTIONS["datasets"])["mine"].__name__ == "Mine"
+    assert found.folders == (place.resolve(),)
+    assert "mine" not in discover().of(SECTIONS["datasets"])
+
+
+def test_finding_them_again_gives_the_same_classes(folder: Folder) -> None:
+    place = folder(a=HEAD + BODY)
+    assert discover([place]).leaves == discover([place]).leaves
+
+
+def test_modules_of_a_folder_may_import_each_other(folder: Folder) -> None:
+    place = folder("mine_pair", a="from mine_pair.b import Mine", b=HEAD + BODY)
+    assert "mine" in discover([place]).of(SECTIONS["datasets"])
+
+
+def test_nested_families_are_found_through_the_fields_that_hold_them(catalogue: Catalogue) -> None:
+    names = [family.__name__ for family in catalogue.families()]
+    assert names[: len(SECTIONS)] == [family.__name__ for family in SECTIONS.values()]
+    assert "Noise" in names
+    noise = next(family for family in catalogue.families() if family.__name__ == "Noise")
+    assert set(catalogue.of(noise)) == {"drawn", "fixed", "written"}
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        ("import no_such_package", 1, "cannot be imported: ModuleNotFoundError: No module named 'no_such_package'"),
+        ("one = 1\ntwo = (", 2, "cannot be imported: SyntaxError: '(' was never closed"),
+        ("one = 1\n\none.two", 3, "cannot be imported: AttributeError: 'int' object has no attribute 'two'"),
+    ],
+)
+def test_a_file_that_cannot_be_imported_is_a_fault_at_its_line(folder: Folder, text: str, line: int, said: str) -> None:
+    place = folder(broken=text)
+    message = faults(place)
+    assert message.startswith(f"{place}/broken.py:{line}: ")
+    assert said in message
+    assert f"{place.name}.broken" not in sys.modules
+
+
+def test_a_folder_that_is_not_there_is_a_fault(tmp_path: Path) -> None:
+    assert faults(tmp_path / "none") == (
+        f"--components: {tmp_path}/none: no such folder; name one that holds component files"
+    )
+
+
+def test_two_components_of_a_family_cannot_share_a_tag(folder: Folder) -> None:
+    place = folder(a=HEAD + BODY, b=HEAD + BODY.replace("Mine", "Yours"))
+    message = faults(place)
+    assert message.startswith(f"{place}/b.py:")
+    assert f"type 'mine' is already taken by {place.name}.a.Mine; choose another tag" in message
+
+
+def test_a_built_in_tag_is_taken(folder: Folder) -> None:
+    message = faults(folder(a=HEAD + BODY.replace('"mine"', '"mnist"')))
+    assert "type 'mnist' is already taken by temper.targets.datasets.mnist." in message
+
+
+@pytest.mark.parametrize("name", ["json", "numpy", "temper"])
+def test_a_folder_cannot_hide_a_package(folder: Folder, name: str) -> None:
+    message = faults(folder(name, gradient=HEAD + BODY))
+    assert "is the name of a Python package that is installed; rename yours" in message
+
+
+def test_two_folders_cannot_have_one_name(folder: Folder) -> None:
+    one, two = folder("one/mine", a=HEAD + BODY), folder("two/mine", a=HEAD + BODY.replace('"mine"', '"other"'))
+    assert "two folders are called mine; rename one" in faults(one, two)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("@dataclass(frozen=True, kw_only=True)\n", "", "Mine: must be decorated with @dataclass(frozen=True, kw_only=True)"),
+        ("frozen=True, ", "", "cannot be imported: TypeError: cannot inherit non-frozen dataclass from a frozen one"),
+        ("    def load(self):\n        raise NotImplementedError\n", "", "Mine: has a tag but does not implement load"),
+        ('    tag = "mine"\n', '    tag = "mine"\n    n: int = 1\n', "Mine.n: expected Annotated[type, 'one description', ...]"),
+        ('    tag = "mine"\n', '    tag = "mine"\n    n: Annotated[list[int], "some"] = None\n', "Mine.n: unsupported field type"),
+    ],
+)  # fmt: skip
+def test_a_component_that_is_declared_wrongly_is_refused_by_name(folder: Folder, old: str, new: str, said: str) -> None:
+    assert old in BODY
+    with pytest.raises(SpecError) as caught:
+        discover([folder(a=HEAD + BODY.replace(old, new))])
+    assert said in str(caught.value)
+
+
+def test_families_are_no_components(catalogue: Catalogue) -> None:
+    assert all(isinstance(leaf.tag, str) and issubclass(leaf, Component) for leaf in catalogue.leaves)
+    assert not {"Attack", "Dataset", "Generator"} & {leaf.__name__ for leaf in catalogue.leaves}

@@ -1,0 +1,263 @@
+"""What is told of a run: what is under way where, what is left and until when, in a bounded number of lines."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from temper.engine.planning.task_graph import Task, TaskGraph
+from temper.engine.progress import progress
+from temper.engine.progress.live_view import drawn, summary
+from temper.engine.progress.progress import Progress
+from temper.engine.progress.run_status import RunStatus
+
+TEXT = """
+name: many
+seeds: [1, 2, 3, 4, 5, 6, 7, 8]
+datasets: {grey: {type: plain}}
+generate:
+  one: {type: shift, data: grey, noise: {type: drawn}}
+  two: {type: walk, data: one}
+"""
+
+
+class Clock:
+    """A clock that is set."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def tasks(graph: Callable[..., TaskGraph]) -> list[Task]:
+    return list(graph(TEXT).tasks.values())
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def board(tasks: list[Task], clock: Clock) -> RunStatus:
+    board = RunStatus(clock)
+    board.begin(tasks, {}, workers=4)
+    return board
+
+
+def of(tasks: list[Task], stage: str) -> list[Task]:
+    return [task for task in tasks if task.stage == stage]
+
+
+def begin(board: RunStatus, tasks: list[Task]) -> None:
+    for number, task in enumerate(tasks):
+        board.start(task)
+        board.began(task.fingerprint, f"n{number}:1")
+
+
+def test_works_under_way_are_told_oldest_first_and_no_more_than_asked(
+    board: RunStatus, tasks: list[Task], clock: Clock
+) -> None:
+    ones = of(tasks, "one")
+    board.start(ones[7])  # handed over, and not yet on a worker
+    for number, task in enumerate(ones[:7]):
+        clock.now += 1
+        board.start(task)
+        board.began(task.fingerprint, f"n{number}:1")
+    sight = board.sight(3)
+    assert [row.where for row in sight.rows] == ["n0:1", "n1:1", "n2:1"]
+    assert [row.passed(clock.now) for row in sight.rows] == [6, 5, 4]
+    assert (sight.hidden, sight.running, sight.workers, sight.total, sight.waiting) == (5, 7, 7, 17, 10)
+    assert board.sight(20).rows[-1].where == ""
+
+
+def test_a_row_counts_from_where_it_went_on(board: RunStatus, tasks: list[Task], clock: Clock) -> None:
+    task = tasks[-1]
+    begin(board, [task])
+    board.report(task.fingerprint, 60, 100, "steps")
+    clock.now += 10
+    (row,) = board.sight(1).rows
+    assert row.left(clock.now) is None
+    board.report(task.fingerprint, 80, 100, "steps")
+    (row,) = board.sight(1).rows
+    assert row.left(clock.now) == 10
+    assert (row.done, row.total, row.unit) == (80, 100, "steps")
+
+
+def test_what_is_left_is_told_by_what_was_seen_of_the_same_type(
+    board: RunStatus, tasks: list[Task], clock: Clock
+) -> None:
+    grey, ones, twos = of(tasks, "grey"), of(tasks, "one"), of(tasks, "two")
+    assert board.left() is None
+    begin(board, grey)
+    clock.now += 2
+    assert board.end(grey[0]) == 2
+    assert board.left() is None  # of the sixteen others nothing is known
+    begin(board, ones[:2])
+    clock.now += 6
+    board.end(ones[0])
+    board.end(ones[1])
+    assert board.left() is None
+    begin(board, twos[:2])
+    clock.now += 3
+    board.end(twos[0])
+    # Six of six seconds, six of three, and one that has had its three seconds and gets a fifth of them more.
+    assert board.left() == pytest.approx(6 * 6 + 6 * 3 + 0.2 * 3)
+
+
+def test_what_is_left_takes_no_less_than_the_longest_work(board: RunStatus, tasks: list[Task], clock: Clock) -> None:
+    for task in tasks[:-1]:
+        begin(board, [task])
+        board.end(task)
+    begin(board, tasks[-1:])
+    board.report(tasks[-1].fingerprint, 1, 101, "steps")
+    clock.now += 5
+    board.report(tasks[-1].fingerprint, 2, 101, "steps")
+    assert board.left() == 5 * 99
+
+
+def test_estimates_of_earlier_runs_come_first(tasks: list[Task], clock: Clock) -> None:
+    board = RunStatus(clock)
+    board.begin(tasks, {task.fingerprint: 4.0 for task in tasks}, workers=2)
+    assert board.left() == 17 * 4 / 2
+
+
+def test_a_failure_ends_and_an_interruption_does_not(board: RunStatus, tasks: list[Task]) -> None:
+    begin(board, tasks[:2])
+    board.end(tasks[0], failed=True)
+    board.stop(tasks[1])
+    sight = board.sight(5)
+    assert (sight.ended, sight.failed, sight.running, sight.waiting) == (1, 1, 0, 16)
+    board.add(tasks[0])
+    assert (board.total, board.sight(5).waiting) == (18, 17)
+    board.add(tasks[0])
+    assert board.total == 18
+
+
+def test_what_comes_late_of_a_worker_does_no_harm(board: RunStatus, tasks: list[Task]) -> None:
+    assert board.began(tasks[0].fingerprint, "n1:1") is None
+    board.report(tasks[0].fingerprint, 1, 2, "steps")
+    assert board.sight(5).rows == ()
+
+
+def text(board: RunStatus, clock: Clock, most: int) -> list[str]:
+    console = Console(file=io.StringIO(), width=100, force_terminal=False)
+    console.print(drawn(board.sight(most), clock.now))
+    return str(console.file.getvalue()).splitlines()  # type: ignore[attr-defined]
+
+
+def test_a_terminal_shows_a_line_for_each_worker_and_one_for_the_whole(
+    board: RunStatus, tasks: list[Task], clock: Clock
+) -> None:
+    begin(board, of(tasks, "one")[:6])
+    clock.now += 65
+    board.report(of(tasks, "one")[0].fingerprint, 5, 6, "images")
+    lines = text(board, clock, 3)
+    assert len(lines) == 5
+    assert lines[0].split()[:2] == ["n0:1", "one.test"]
+    assert "5/6 images" in lines[0]
+    assert "1 min 05 s" in lines[0]
+    assert lines[3].strip() == "and 3 more"
+    assert "0 of 17 done, 6 under way on 6 workers, 11 waiting" in lines[4]
+
+
+def test_a_summary_says_when_it_will_be_done(tasks: list[Task], clock: Clock) -> None:
+    board = RunStatus(clock)
+    board.begin(tasks, {task.fingerprint: 400.0 for task in tasks}, workers=1)
+    assert ", about 1 h 53 min left, " in summary(board.sight(1))
+    assert " at " in summary(board.sight(1))
+
+
+def test_without_a_terminal_many_works_are_told_in_few_lines(
+    tasks: list[Task], clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "RunStatus", lambda: RunStatus(clock))
+    console = Console(file=io.StringIO(), width=200)
+    with Progress(console, tmp_path / "log.txt") as told:
+        told.begin(tasks, {}, 8)
+        for number, task in enumerate(of(tasks, "one")):
+            told.start(task)
+            told.began(task.fingerprint, f"n{number}:1")
+        for _ in range(50):
+            clock.now += 1
+            for task in of(tasks, "one"):
+                told.report(task.fingerprint, int(clock.now - 1000), 100, "images")
+            told.look()
+    lines = str(console.file.getvalue()).splitlines()  # type: ignore[attr-defined]
+    assert len(lines) == 2 * (progress.LINES + 2)  # after 10 seconds, and after 20 more
+    assert lines[-7].endswith("one.test seed=1 on n0:1: 30/100 images, for 30 s, about 1 min 10 s left")
+    assert lines[-2].endswith("and 3 more")
+    assert "0 of 17 done, 8 under way on 8 workers, 9 waiting" in lines[-1]
+
+
+@pytest.fixture
+def told(clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Progress]:
+    """What tells a stream without a terminal how a run goes; it looks when it is asked to."""
+    monkeypatch.setattr(progress, "RunStatus", lambda: RunStatus(clock))
+    monkeypatch.setattr(progress, "TICK", 1e6)
+    with Progress(Console(file=io.StringIO(), width=200), tmp_path / "log.txt") as told:
+        yield told
+
+
+def moments(told: Progress, clock: Clock, seconds: int) -> list[int]:
+    """Return after how many seconds something was said."""
+    said, start, stream = [], clock.now, told._console.file
+    for _ in range(seconds):
+        clock.now += 1
+        before = stream.getvalue()  # type: ignore[attr-defined]
+        told.look()
+        if stream.getvalue() != before:  # type: ignore[attr-defined]
+            said.append(int(clock.now - start))
+    return said
+
+
+def test_a_stage_that_reports_nothing_is_told_of_all_the_same(told: Progress, tasks: list[Task], clock: Clock) -> None:
+    told.begin(tasks, {}, 1)
+    told.start(tasks[0])
+    told.began(tasks[0].fingerprint, "here")
+    assert moments(told, clock, 400) == [10, 30, 70, 130, 190, 250, 310, 370]
+    assert "grey on here, for 6 min 10 s" in (told._console.file.getvalue())  # type: ignore[attr-defined]
+    told.finish(tasks[0])
+    told.start(tasks[1])
+    told.began(tasks[1].fingerprint, "here")
+    assert moments(told, clock, 35) == [10, 30]  # the next one is told of as soon
+
+
+def test_one_that_begins_while_another_runs_is_told_of_soon(told: Progress, tasks: list[Task], clock: Clock) -> None:
+    told.begin(tasks, {}, 2)
+    for number, task in enumerate(tasks[:2]):
+        told.start(task)
+        told.began(task.fingerprint, f"n{number}")
+        said = moments(told, clock, 75)
+        assert said[0] <= 2 * progress.FIRST
+        assert max(after - before for before, after in pairwise([0, *said])) <= progress.LONGEST
+
+
+def test_works_that_no_worker_comes_for_are_told_of(told: Progress, tasks: list[Task], clock: Clock) -> None:
+    told.begin(tasks, {}, 2)
+    told.start(tasks[0])
+    assert moments(told, clock, 35) == [10, 30]
+    assert "0 of 17 done, 17 waiting" in told._console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_a_stage_that_holds_the_main_thread_is_told_of(
+    tasks: list[Task], clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "RunStatus", lambda: RunStatus(clock))
+    monkeypatch.setattr(progress, "TICK", 0.001)
+    said = threading.Event()
+    with Progress(Console(file=io.StringIO(), width=200), tmp_path / "log.txt") as told:
+        monkeypatch.setattr(told, "say", lambda text: said.set())
+        told.begin(tasks, {}, 1)
+        told.start(tasks[0])
+        told.began(tasks[0].fingerprint, "here")
+        clock.now += 11
+        assert said.wait(60)

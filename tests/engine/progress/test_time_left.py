@@ -1,0 +1,122 @@
+"""The time left: after a third of a run within a factor of two, and nothing while little is known. Runs are replayed on a set clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from temper.engine.progress.run_status import RunStatus
+
+
+class Clock:
+    """A clock that is set."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Works of one type: how many, what earlier runs say of each, and what each takes in this one."""
+
+    tag: str
+    count: int
+    expected: float | None
+    takes: float
+
+
+def replay(kinds: list[Kind], workers: int = 1) -> list[tuple[float, float | None]]:
+    """Return (share of the run that has passed, estimate over truth) once a second of a run; ``None`` where nothing is said."""
+    clock = Clock()
+    board = RunStatus(clock)
+    tasks: list[Any] = [
+        SimpleNamespace(
+            fingerprint=f"{kind.tag}{i}", label=f"{kind.tag}{i}", component=SimpleNamespace(tag=kind.tag), kind=kind
+        )
+        for kind in kinds
+        for i in range(kind.count)
+    ]
+    board.begin(tasks, {task.fingerprint: task.kind.expected for task in tasks}, workers)
+    queue, running, seen = list(tasks), list[tuple[float, Any]](), list[tuple[float, float | None]]()
+    tick = 0.0
+    while queue or running:
+        while queue and len(running) < workers:
+            task = queue.pop(0)
+            board.start(task)
+            board.began(task.fingerprint, f"n{len(running)}")
+            # No two works of a type take equally long.
+            running.append((clock.now + task.kind.takes * (0.7, 1.2, 0.9, 1.3, 0.9)[len(queue) % 5], task))
+        until, first = min(running, key=lambda entry: entry[0])
+        while tick < until:
+            clock.now = tick
+            seen.append((tick, board.left()))
+            tick += 1.0
+        clock.now = until
+        running.remove((until, first))
+        board.end(first)
+    end = clock.now
+    return [(now / end, None if left is None else left / (end - now)) for now, left in seen if end - now > 2]
+
+
+# Estimates are medians of earlier runs; "takes" is this run. Orders are those of an experiment file: data and models first.
+SMOKE_AFTER_REAL = [
+    Kind("digits", 2, 1.0, 0.1), Kind("dense", 4, 90.0, 2.5), Kind("pgd", 12, 60.0, 1.2), Kind("adversarial_training", 4, 240.0, 7.0),
+    Kind("robustness_matrix", 30, 8.0, 0.4),
+]  # fmt: skip
+REAL_AFTER_SMOKE = [
+    Kind("digits", 2, 0.1, 0.5), Kind("dense", 4, 0.7, 22.0), Kind("pgd", 12, 0.3, 14.0), Kind("adversarial_training", 4, 1.2, 40.0),
+    Kind("robustness_matrix", 30, 0.1, 2.0),
+]  # fmt: skip
+AGAIN = [Kind("dense", 3, 20.0, 21.0), Kind("pgd", 9, 30.0, 27.0), Kind("matrix", 20, 1.0, 1.1)]
+SLOWER_MACHINE = [Kind("dense", 3, 20.0, 60.0), Kind("pgd", 9, 30.0, 90.0), Kind("matrix", 20, 1.0, 3.0)]
+ONE_TYPE_IS_NEW = [Kind("dense", 5, 20.0, 20.0), Kind("pgd", 20, 3.0, 3.0), Kind("new", 4, None, 3.0)]
+
+
+@pytest.mark.parametrize(
+    ("kinds", "workers", "factor"),
+    [
+        (AGAIN, 1, 1.5), (AGAIN, 4, 1.5), (SLOWER_MACHINE, 1, 1.5), (SLOWER_MACHINE, 4, 2), (SMOKE_AFTER_REAL, 1, 2), (REAL_AFTER_SMOKE, 1, 2),
+        # Works end in waves where there are several workers.
+        (SMOKE_AFTER_REAL, 4, 2.5), (REAL_AFTER_SMOKE, 4, 2.5),
+    ],
+)  # fmt: skip
+def test_after_a_third_of_a_run_the_time_left_is_near_the_truth(kinds: list[Kind], workers: int, factor: float) -> None:
+    late = [ratio for share, ratio in replay(kinds, workers) if 1 / 3 <= share <= 0.85]
+    assert late
+    assert [ratio for ratio in late if ratio is None or not 1 / factor <= ratio <= factor] == []
+
+
+def test_nothing_is_said_when_most_that_is_left_is_new() -> None:
+    said = replay(ONE_TYPE_IS_NEW)
+    assert all(ratio is not None and 0.5 <= ratio <= 2 for share, ratio in said if share < 0.6)
+    assert [ratio for share, ratio in said if 0.75 <= share <= 0.9 and ratio is not None] == []
+
+
+def test_nothing_is_said_while_little_is_known() -> None:
+    # 49 works of milliseconds, then 54 of a type that no run has had: 51 seconds, of which the first know nothing.
+    said = replay([Kind("quick", 49, None, 0.02), Kind("slow", 54, None, 0.94)])
+    assert said[0][1] is None
+    known = [ratio for _, ratio in said if ratio is not None]
+    assert all(0.5 <= ratio <= 2 for ratio in known)
+    assert len(known) >= len(said) - 4
+
+
+def test_works_that_take_longer_than_expected_stretch_what_is_left() -> None:
+    clock = Clock()
+    board = RunStatus(clock)
+    tasks: list[Any] = [
+        SimpleNamespace(fingerprint=f"{i}", label=f"{i}", component=SimpleNamespace(tag="a")) for i in range(3)
+    ]
+    board.begin(tasks, {task.fingerprint: 1.0 for task in tasks}, 1)
+    assert board.left() == 3
+    board.start(tasks[0])
+    board.began("0", "here")
+    clock.now = 60.0
+    left = board.left()
+    assert left is not None
+    assert left >= 2 * 60 * 2 / 3

@@ -1,0 +1,192 @@
+"""Files: all of them, whole, and numbers that survive the way to disk and back."""
+
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from temper.core.report_spec import ClassGrid, ImageGrid, RelevanceMap, TableSpec
+from temper.engine.report import drawing, figures
+from temper.engine.report.drawing import LONGEST, file_name, file_names
+from temper.engine.results.report_files import result_rows, write_report
+from temper.system import csv_files
+from tests.engine.report.demo import BY_EPS, TABLE, demo_expected, demo_experiment, demo_frame, demo_holes, into, row
+
+
+def read(text: str) -> pd.DataFrame:
+    # A model may be called NA, or 01: only an empty cell is missing, and names are text.
+    return pd.read_csv(StringIO(text), keep_default_na=False, na_values=[""], dtype={"model": str, "note": str})
+
+
+def test_every_file_is_written_and_none_other(tmp_path: Path) -> None:
+    report = write_report(
+        into(tmp_path), demo_experiment(), demo_frame(), demo_holes(), [TABLE, BY_EPS], demo_expected()
+    )
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()) == [
+        "by_eps.csv",
+        "by_eps.tex",
+        "expected.csv",
+        "figures/by_eps_by_eps.png",
+        "figures/by_eps_heatmap.png",
+        "figures/examples_pgd-eps-0.1.png",
+        "figures/table_2_by_eps.png",
+        "figures/table_2_heatmap.png",
+        "report.html",
+        "results.csv",
+        "table_2.csv",
+        "table_2.tex",
+    ]
+    assert report.verdict == "3 of 5 cells reproduced (1 missed, 1 missing)"
+    assert len(report.warnings) == 2
+    assert report.faults == ()
+
+
+def test_writing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
+    def contents() -> dict[Path, bytes]:
+        write_report(into(tmp_path), demo_experiment(), demo_frame(), demo_holes(), [TABLE], demo_expected())
+        return {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    assert contents() == contents()
+
+
+@pytest.mark.parametrize("channels", [2, 4, 5, 8])
+def test_images_that_cannot_be_drawn_are_left_out_and_told(tmp_path: Path, channels: int) -> None:
+    x = np.random.default_rng(0).random((2, 6, 6, channels), np.float32)
+    grid = ImageGrid(name="many", clean=x, perturbed=x, true=["a", "b"], predicted=["a", "b"])
+    by_class = ClassGrid(name="many", classes=("a",), clean=[x], made=[x], predicted=[["", ""]], wrong=[[False, False]])
+    relevance = RelevanceMap(name="map", classes=("a", "b"), relevance=x - 0.5)
+    experiment = replace(
+        demo_experiment(), examples=[grid, by_class, *demo_experiment().examples], localisation=[relevance]
+    )
+    report = write_report(into(tmp_path), experiment, demo_frame(), demo_holes(), [TABLE])
+
+    told = f"a figure of many is left out: images of {channels} channels cannot be drawn, only of 1 or 3"
+    assert [warning for warning in report.warnings if "left out" in warning] == [told]
+    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == [
+        "examples_pgd-eps-0.1.png", "relevance_map.png", "table_2_by_eps.png", "table_2_heatmap.png",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no font"), ValueError(), MemoryError("full")])
+def test_a_figure_that_fails_costs_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def fail(*_: object, **__: object) -> bytes:
+        raise error
+
+    monkeypatch.setattr(drawing, "grid_figure", fail)
+    monkeypatch.setattr(figures, "_heatmap", fail)
+    report = write_report(into(tmp_path), demo_experiment(), demo_frame(), demo_holes(), [TABLE])
+    said = str(error) or type(error).__name__
+    assert [warning for warning in report.warnings if "left out" in warning] == [
+        f"a figure of table_2_heatmap is left out: {said}", f"a figure of pgd, eps 0.1 is left out: {said}"
+    ]  # fmt: skip
+    assert (tmp_path / "figures" / "table_2_by_eps.png").exists()
+    assert "left out" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_table_that_cannot_be_made_leaves_the_others_alone(tmp_path: Path) -> None:
+    bad = TableSpec(name="bad", source="robustness", metric="accuracy")
+    report = write_report(into(tmp_path), demo_experiment(), demo_frame(), (), [bad, TABLE])
+    (fault,) = report.faults
+    assert fault.startswith("table 'bad': ")
+    assert "they differ in eps" in fault
+    assert not (tmp_path / "bad.csv").exists()
+    assert (tmp_path / "table_2.csv").exists()
+    assert "they differ in eps" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_results_keep_whole_numbers_whole() -> None:
+    lines = csv_files.text(result_rows(demo_frame())).splitlines()
+    assert (
+        lines[1]
+        == "demo,,,robustness,mlp,mnist,,accuracy,0.9656,10000,0.9618453046865882,0.9689971160306377,proportion,True,"
+    )
+    assert lines[2].startswith("demo,0.1,1,robustness,mlp,fgsm,,accuracy,0.3109,10000,")
+
+
+numbers = st.floats(allow_nan=False, width=64)
+words = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"], exclude_characters="\r\0"), max_size=8)
+words = words.filter(
+    lambda word: not word.lstrip("'").startswith(tuple("=+-@\t\n＝＋－＠"))
+)  # pandas leaves the apostrophe
+
+
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {"value": numbers, "lower": st.none() | numbers, "model": words, "note": words, "n": st.integers(0, 2**31)}
+            | {"seed": st.none() | st.integers(0, 2**31), "eps": st.none() | st.floats(0, 1)}
+        ),
+        min_size=1,
+    )
+)
+def test_reading_results_gives_back_every_bit(rows: list[dict[str, Any]]) -> None:
+    columns = ["value", "lower", "model", "note", "n", "seed", "eps"]
+    frame = pd.DataFrame(rows, columns=columns)
+    back = read(csv_files.text(result_rows(frame)))
+    for name in columns:
+        for given_row, found in zip(rows, back[name], strict=True):
+            assert found == given_row[name] or (pd.isna(found) and given_row[name] in (None, ""))
+
+
+@pytest.mark.parametrize("axis", ["self", "index", "columns", "axis", "name", "0"])
+def test_an_axis_may_be_called_as_anything_in_pandas(axis: str) -> None:
+    frame = pd.DataFrame([row("mlp", "pgd", 1, eps=None, seed=s) | {axis: a} for s, a in ((1, 3), (2, None))])
+    assert read(csv_files.text(result_rows(frame)))[axis].tolist()[0] == 3
+    assert f",{axis}" in csv_files.text(result_rows(frame)).splitlines()[0]
+    assert ",3.0" not in csv_files.text(result_rows(frame))
+
+
+def test_a_model_called_na_comes_back() -> None:
+    frame = pd.DataFrame([row("NA", 'a,b\n"c"', 1, eps=None, seed=None)])
+    back = read(csv_files.text(result_rows(frame)))
+    assert (back["model"][0], back["examples"][0]) == ("NA", 'a,b\n"c"')
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("pgd, eps 8/255", "pgd-eps-8-255"), ("../up", "..-up"), ("a_b", "a_b")]
+)
+def test_file_names(name: str, expected: str) -> None:
+    assert file_name(name) == expected
+
+
+def test_a_long_name_of_a_file_is_shortened_to_one_of_its_own() -> None:
+    long, other = (file_name("x" * 300 + end) for end in ("a", "b"))
+    assert len(long) == len(other) == LONGEST
+    assert long != other
+    assert file_name("x" * LONGEST) == "x" * LONGEST
+
+
+def test_no_two_files_have_one_name() -> None:
+    names = ["a b", "a/b", "A-B", "a-b-2", "c"]
+    assert file_names(names) == ["a-b", "a-b-2", "A-B-3", "a-b-2-2", "c"]
+
+
+def test_a_smoke_run_says_so_in_each_file_that_could_get_into_a_paper(tmp_path: Path) -> None:
+    for name, smoke in (("real", False), ("smoke", True)):
+        experiment = demo_experiment(smoke=smoke)
+        write_report(into(tmp_path / name), experiment, demo_frame(), demo_holes(), [TABLE, BY_EPS], demo_expected())
+    tables = [path.relative_to(tmp_path / "real") for path in (tmp_path / "real").glob("*.tex")]
+    tables += [path.with_suffix(".csv") for path in tables]
+    assert len(tables) == 4
+    for path in tables:
+        marked, plain = ((tmp_path / name / path).read_text(encoding="utf-8") for name in ("smoke", "real"))
+        assert "SMOKE RUN" in marked
+        assert "SMOKE" not in plain
+    pictures = [path.relative_to(tmp_path / "real") for path in (tmp_path / "real" / "figures").iterdir()]
+    assert len(pictures) == 5
+    for path in pictures:
+        assert reddened(tmp_path / "smoke" / path) > reddened(tmp_path / "real" / path) + 500, path
+
+
+def reddened(picture: Path) -> int:
+    """Return how many pixels of a picture have the colour of the mark on white."""
+    with Image.open(picture) as image:
+        red, green, blue = np.asarray(image.convert("RGB"), np.int64).transpose(2, 0, 1)
+    return int(((red > green + 60) & (abs(green - blue) < 8)).sum())

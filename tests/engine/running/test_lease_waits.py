@@ -1,0 +1,73 @@
+"""A runner that waits for what another one makes says so, once for each artefact."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from temper.engine.running import execution
+from temper.engine.running.lease_waits import MOST, LeaseWaits
+from temper.engine.storage.leases import LEASES, Leases
+from tests.conftest import PLAIN
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Iterator[Leases]:
+    """The leases of another runner."""
+    other = Leases(tmp_path / "outputs" / ".store" / LEASES)
+    yield other
+    other.close()
+
+
+def task(name: str) -> Any:
+    return SimpleNamespace(fingerprint=name, label=f"label of {name}")
+
+
+def test_each_artefact_is_told_of_once_and_few_of_many(other: Leases) -> None:
+    said: list[str] = []
+    waiting = LeaseWaits(other)
+    for number in range(2 * MOST):
+        other.acquire(f"{number}")
+        waiting.add(task(f"{number}"))
+    waiting.discard(task("0"))
+    waiting.tell(said.append)
+    waiting.tell(said.append)
+    assert len(said) == MOST
+    assert said[0] == f"waiting for label of 1: {other.holder('1')} is making it"
+    assert " since " in said[0]
+
+
+def test_nothing_is_told_of_a_lease_that_is_given_back(other: Leases) -> None:
+    said: list[str] = []
+    waiting = LeaseWaits(other)
+    waiting.add(task("a"))
+    waiting.tell(said.append)
+    assert said == []
+
+
+def test_a_run_says_what_it_waits_for_and_goes_on(
+    run: Callable[..., tuple[int, str]],
+    write: Callable[..., Path],
+    graph: Callable[..., Any],
+    other: Leases,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(execution, "POLL", 0.01)
+    monkeypatch.setattr(execution, "ELSEWHERE", 0.01)
+    (held,) = (f for f, task in graph(PLAIN).tasks.items() if task.stage == "grey")
+    assert other.acquire(held)
+    holder = other.holder(held)
+    tell = LeaseWaits.tell
+
+    def told(self: LeaseWaits, say: Callable[[str], None]) -> None:
+        tell(self, say)
+        other.release(held)
+
+    monkeypatch.setattr(LeaseWaits, "tell", told)
+    code, said = run(write(PLAIN))
+    assert code == 0, said
+    assert said.count(f"waiting for grey: {holder} is making it") == 1

@@ -1,0 +1,83 @@
+"""Ctrl-C while a stage computes."""
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+
+from temper.engine.running.signals import interrupts_repeated
+
+
+@pytest.fixture(autouse=True)
+def _default_handler() -> Iterator[None]:
+    """Handle Ctrl-C as Python does by itself, whatever runs the tests has set."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def _discard_one() -> None:
+    """Be interrupted where the exception is discarded, as native code does in its callbacks."""
+    with suppress(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
+def _wait() -> None:
+    for _ in range(1000):
+        time.sleep(0.01)
+
+
+@interrupts_repeated(every=0.01)
+def _compute(discarded: int) -> None:
+    """Discard that many interrupts of one signal, and wait for the next."""
+    _discard_one()
+    for _ in range(discarded - 1):
+        with suppress(KeyboardInterrupt):
+            _wait()
+    _wait()
+
+
+@pytest.mark.parametrize("discarded", [1, 3])
+def test_a_discarded_interrupt_is_raised_again(discarded: int) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        _compute(discarded)
+
+
+def test_nothing_is_raised_after_the_block() -> None:
+    with suppress(KeyboardInterrupt), interrupts_repeated(every=0.001):
+        signal.raise_signal(signal.SIGINT)
+    time.sleep(0.05)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_block_that_ends_restores_the_handler() -> None:
+    with interrupts_repeated():
+        assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_an_ignored_interrupt_stays_ignored() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with interrupts_repeated():
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_other_threads_compute_without_it() -> None:
+    handlers = []
+
+    def compute() -> None:
+        with interrupts_repeated():
+            handlers.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=compute)
+    thread.start()
+    thread.join()
+    assert handlers == [signal.default_int_handler]

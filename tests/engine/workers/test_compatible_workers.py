@@ -1,0 +1,296 @@
+"""Runs on the workers of a scheduler that is somebody else's: who agrees works, who does not is told once and blamed for nothing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from temper.engine.command_line.main import main
+from temper.engine.progress.progress import Progress
+from temper.engine.running import execution, task
+from temper.engine.running.engine import NoWorkers
+from temper.engine.running.execution import MAX_UNSEEN
+from temper.engine.running.task import TaskOutcome, TaskSpec
+from temper.engine.workers.compatibility import WorkerRequirements
+from temper.engine.workers.compatible_workers import EVERY, CompatibleWorkers
+from temper.engine.workers.dask_engine import MAX_HANDED_OUT
+from temper.engine.workers.dask_messages import JOINED
+from tests.conftest import PARTS, PLAIN, tables
+
+pytestmark = pytest.mark.slow
+
+TWO = """
+name: plain
+datasets: {grey: {type: plain}}
+generate: {light: {type: shift, data: grey, noise: {type: fixed, by: 0.1}}}
+evaluate: {shade: {type: shade, examples: [grey, light]}}
+"""
+Scheduler = Any
+Run = Callable[..., tuple[int, str]]
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def scheduler() -> Iterator[Scheduler]:
+    """A scheduler in this process, without workers."""
+    from distributed import LocalCluster
+
+    with LocalCluster(
+        n_workers=0, processes=False, threads_per_worker=1, dashboard_address=None, protocol="tcp"
+    ) as found:
+        yield found
+
+
+@pytest.fixture(autouse=True)
+def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("temper.engine.workers.compatible_workers.EVERY", 0.2)
+
+
+def add_workers(scheduler: Scheduler, count: int) -> None:
+    scheduler.scale(len(scheduler.workers) + count)
+    scheduler.wait_for_workers(len(scheduler.worker_spec), timeout=20)
+
+
+@pytest.fixture
+def on(run: Run, write: Write, scheduler: Scheduler) -> Callable[[str], tuple[int, str]]:
+    """Run an experiment on the workers of the scheduler."""
+
+    def on(text: str) -> tuple[int, str]:
+        address = f"type: scheduler\nworkers: 2\naddress: {scheduler.scheduler_address}"
+        return run(write(text), "--on", write(address, "cluster.yaml"))
+
+    return on
+
+
+def refusals(folder: Path) -> list[Path]:
+    """Return the traces of blame in a store."""
+    store = folder / "outputs" / ".store"
+    return [path for name in (".failed", ".attempts") for path in (store / name).rglob("*.json")]
+
+
+def test_the_tables_are_those_of_one_process(
+    on: Callable[[str], tuple[int, str]], scheduler: Scheduler, tmp_path: Path, write: Write
+) -> None:
+    add_workers(scheduler, 2)
+    code, said = on(PLAIN)
+    assert code == 0, said
+    assert "10 made" in said
+    file, alone = write(PLAIN), tmp_path / "alone"
+    assert main([str(file), "--components", str(PARTS), "--outputs", str(alone)]) == 0
+    assert tables(tmp_path / "outputs" / "plain") == tables(alone / "plain")
+    assert not list((tmp_path / "outputs" / ".store" / ".dask").glob("temper-*"))
+    assert not [name for name in scheduler.scheduler.worker_plugins if name.startswith("temper")]
+
+
+def test_one_that_refuses_does_nothing_and_the_others_all(
+    on: Callable[[str], tuple[int, str]], scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from distributed import get_worker
+
+    add_workers(scheduler, 3)
+    asked: list[str] = []
+
+    def objection(terms: WorkerRequirements) -> str:
+        asked.append("")
+        return "it has other code" if len(asked) < 3 else ""
+
+    monkeypatch.setattr(WorkerRequirements, "objection", objection)
+    workers, perform = list[str](), task.perform
+
+    def performed(*arguments: Any) -> TaskOutcome:
+        workers.append(get_worker().address)
+        return perform(*arguments)
+
+    monkeypatch.setattr(task, "perform", performed)
+    code, said = on(PLAIN)
+    assert code == 0, said
+    assert said.count("takes no part in this run: it has other code") == 1
+    assert "10 made, 0 cached, 0 failed" in said
+    joined = [event for _, event in scheduler.scheduler.get_events(JOINED)]
+    agreed = {address for _, address, _, _, why in joined if not why}
+    assert len(joined) == 3
+    assert set(workers) == agreed
+    assert len(workers) == 10
+
+
+def test_a_worker_that_comes_later_is_given_what_waits(
+    on: Callable[[str], tuple[int, str]], scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coming, say = threading.Thread(target=add_workers, args=(scheduler, 1)), Progress.say
+
+    def said_to(progress: Progress, text: str, style: str = "") -> None:
+        say(progress, text, style)
+        if text.startswith("the scheduler has no workers"):
+            coming.start()
+
+    monkeypatch.setattr(Progress, "say", said_to)
+    code, said = on(PLAIN)
+    coming.join()
+    assert code == 0, said
+    assert said.count("the scheduler has no workers; the run waits for one") == 1
+
+
+def test_without_one_that_agrees_the_run_ends(
+    on: Callable[[str], tuple[int, str]], scheduler: Scheduler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_workers(scheduler, 2)
+    monkeypatch.setattr(WorkerRequirements, "objection", lambda terms: "it has other code")
+    code, said = on(PLAIN)
+    assert code == 4, said
+    assert "no worker takes part in this run: it has other code. What was finished is kept. Go on with: " in said
+    assert "Traceback" not in said
+    assert refusals(tmp_path) == []
+    monkeypatch.undo()
+    assert on(PLAIN)[0] == 0
+
+
+def test_what_does_not_come_back_is_handed_out_so_often(
+    on: Callable[[str], tuple[int, str]], scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_workers(scheduler, 1)
+
+    def perform(*_: Any) -> TaskOutcome:
+        raise OSError("odd things happen")
+
+    monkeypatch.setattr(task, "perform", perform)
+    code, said = on(TWO)
+    assert code == 4, said
+    assert said.count("grey: OSError: odd things happen; it is handed out again") == MAX_HANDED_OUT - 1
+    assert (
+        f"grey was handed out {MAX_HANDED_OUT} times and no result came back, the last time: OSError: odd things"
+        in said
+    )
+    assert "Traceback" not in said
+
+
+def test_a_scheduler_that_goes_ends_the_run(
+    on: Callable[[str], tuple[int, str]], scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_workers(scheduler, 1)
+    going = threading.Thread(target=scheduler.close, kwargs={"timeout": 5})
+    monkeypatch.setattr(Progress, "began", lambda *_: going.is_alive() or going.start())
+    code, said = on(TWO.replace("0.1}", "0.1}, seconds: 2").replace("type: plain", "type: plain, images: 8"))
+    going.join()
+    assert code == 4, said
+    assert f"the connection to the scheduler ({scheduler.scheduler_address}) is lost; " in said
+    assert "Traceback" not in said
+
+
+def test_what_is_not_in_the_store_is_not_made(run: Run, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[str] = []
+
+    def perform(task: TaskSpec, *_: Any) -> TaskOutcome:
+        tried.append(task.label)
+        return TaskOutcome(task.fingerprint, "done", host="far")
+
+    monkeypatch.setattr("temper.engine.running.engine.perform", perform)
+    monkeypatch.setattr(execution, "UNSEEN", 0.0)
+    code, said = run(write(TWO))
+    assert code == 4, said
+    assert tried == ["grey"] * MAX_UNSEEN
+    assert (
+        said.count("grey is not made: a worker on far says it is done, but its artefact is not in ") == MAX_UNSEEN - 1
+    )
+    assert " made" not in said.replace("not made", "")
+
+
+def test_an_artefact_that_is_seen_late_is_not_made_again(
+    run: Run, write: Write, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    seen: list[str] = []
+    real = execution.Execution._arrived
+
+    def late(execution: execution.Execution, fingerprint: str) -> bool:
+        seen.append(fingerprint)
+        return seen.count(fingerprint) > 1 and real(execution, fingerprint)
+
+    monkeypatch.setattr(execution.Execution, "_arrived", late)
+    monkeypatch.setattr(execution, "UNSEEN", 0.0)
+    code, said = run(write(TWO))
+    assert code == 0, said
+    assert len(seen) == len(set(seen)) == 4
+
+
+def test_a_scheduler_and_workers_without_the_project_say_so(run: Run, write: Write, tmp_path: Path) -> None:
+    program = (
+        "from distributed import LocalCluster\n"
+        "cluster = LocalCluster(n_workers=1, processes=False, threads_per_worker=1, dashboard_address=None, protocol='tcp')\n"
+        "print(cluster.scheduler_address, flush=True)\n"
+        "input()\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    with subprocess.Popen(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, stdin=-1, stdout=-1, stderr=-3, text=True
+    ) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        code, said = run(write(TWO), "--on", write(f"type: scheduler\nworkers: 1\naddress: {address}", "cluster.yaml"))
+        process.communicate("\n", timeout=20)
+    assert code == 4, said
+    assert said.count("it cannot import this version of Temper (ModuleNotFoundError: No module named 'temper'") == 2
+    assert "Traceback" not in said
+    assert refusals(tmp_path) == []
+
+
+def test_another_python_is_told(
+    on: Callable[[str], tuple[int, str]], scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("temper.engine.workers.dask_engine._python", lambda: "2.7")
+    code, said = on(PLAIN)
+    assert code == 2, said
+    assert "the scheduler has Python 3." in said
+    assert "the runner 2.7; start them with the same version of Python" in said
+
+
+class Case:
+    """Workers under watch, with a clock of the test's."""
+
+    def __init__(self, started: Any) -> None:
+        self.present: dict[str, int] = {}
+        self.lines: list[str] = []
+        self.now = 0.0
+        watcher = SimpleNamespace(say=self.lines.append)
+        client = SimpleNamespace(nthreads=lambda: self.present)
+        self.agreement = CompatibleWorkers(started, client, watcher, lambda: None, lambda: self.now)  # type: ignore[arg-type]
+
+    def look(self) -> None:
+        self.now += EVERY
+        self.agreement.look()
+
+
+def test_jobs_that_are_still_to_come_are_waited_for() -> None:
+    started = SimpleNamespace(requested={"1", "2"})
+    case = Case(started)
+    case.present = {"a": 1}
+    case.agreement.heard("a", "n1:1", "it has other code")
+    case.look()
+    started.requested = {"1"}
+    with pytest.raises(NoWorkers, match="it has other code"):
+        case.look()
+
+
+def test_those_that_have_gone_agree_no_more() -> None:
+    case = Case("tcp://host:1")
+    case.present = {"a": 1, "b": 1}
+    case.agreement.heard("a", "n1:1", "")
+    case.agreement.heard("b", "n2:1", "it has other code")
+    case.look()
+    case.present = {"b": 1}
+    with pytest.raises(NoWorkers):
+        case.look()
+
+
+def test_one_that_has_not_answered_may_agree() -> None:
+    case = Case("tcp://host:1")
+    case.present = {"a": 1, "b": 1}
+    case.agreement.heard("b", "n2:1", "it has other code")
+    case.look()
+    assert case.lines == ["worker n2:1 takes no part in this run: it has other code"]

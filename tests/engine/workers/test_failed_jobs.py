@@ -1,0 +1,118 @@
+"""Jobs of which no worker comes are told, replaced, and end a run that has no workers; only those in a row count."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from temper.core.cluster import Cluster, FailedJob, WorkerEnv
+from temper.engine.running.engine import NoWorkers
+from temper.engine.workers.failed_jobs import EVERY, MIN_FAILURES, FailedJobs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Jobs(Cluster):
+    """A cluster of which ``started.failed`` are the jobs that have failed."""
+
+    def failed_starts(self, started: Any, joined: Collection[str]) -> Sequence[FailedJob]:
+        return [failed for failed in started.failed if failed.job not in joined]
+
+    def replace(self, started: Any, failed: FailedJob) -> None:
+        started.failed.remove(failed)
+        started.replaced.append(failed.job)
+
+    def start(self, premises: WorkerEnv) -> Any:
+        raise NotImplementedError
+
+
+class Told:
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+    def began(self, fingerprint: str, where: str) -> None: ...
+
+    def report(self, fingerprint: str, done: int, total: int, unit: str) -> None: ...
+
+
+class Case:
+    """Jobs under watch, with a clock that goes on by a look's pause at every look."""
+
+    def __init__(self, workers: int, log: Path) -> None:
+        self.started = SimpleNamespace(failed=[], replaced=[], observed=set())
+        self.told, self.log, self.now = Told(), log, 0.0
+        self.starts = FailedJobs(Jobs(workers=workers), self.started, self.told, lambda: self.now)
+
+    def look(self, *jobs: str) -> None:
+        self.started.failed += [FailedJob("worker", job, job, "ended with exit code 3", str(self.log)) for job in jobs]
+        self.now += EVERY
+        self.starts.look()
+
+
+@pytest.fixture
+def case(tmp_path: Path) -> Case:
+    log = tmp_path / "job.err"
+    log.write_text("first\n" + "no such module\n" * 10, encoding="utf-8")
+    return Case(2, log)
+
+
+def test_each_is_told_and_replaced_until_there_were_too_many(case: Case) -> None:
+    case.look("1")
+    case.look("2")
+    assert case.started.replaced == ["1", "2"]
+    first, second = case.told.lines
+    assert first.startswith("job 1 ended before a worker came of it: ended with exit code 3; its log is ")
+    assert first.count("no such module") == 10
+    assert "first" not in first
+    assert "no such module" not in second
+    with pytest.raises(NoWorkers, match=r"3 jobs in a row ended before a worker came of one .*job 3 ended"):
+        case.look("3")
+
+
+def test_a_worker_between_them_begins_the_count_anew(case: Case) -> None:
+    for job in ("1", "2"):
+        case.look(job)
+    case.starts.joined("4")
+    for job in ("5", "6"):
+        case.look(job)
+    assert case.started.replaced == ["1", "2", "5", "6"]
+
+
+def test_a_job_whose_worker_came_did_not_fail(case: Case) -> None:
+    case.starts.joined("1")
+    case.look("1")
+    assert case.told.lines == []
+
+
+def test_as_many_may_fail_as_there_are_workers(case: Case) -> None:
+    many = Case(MIN_FAILURES + 2, case.log)
+    many.look(*map(str, range(MIN_FAILURES + 1)))
+    with pytest.raises(NoWorkers):
+        many.look("last")
+
+
+def test_workers_that_live_go_on_without_more_jobs(case: Case) -> None:
+    case.started.observed.add("alive")
+    for job in ("1", "2", "3"):
+        case.look(job)
+    case.look()
+    assert case.started.replaced == ["1", "2"]
+    assert sum("goes on with the workers it has" in line for line in case.told.lines) == 1
+    assert sum(line.startswith("job 3 ") for line in case.told.lines) == 1
+    case.starts.joined("4")
+    case.look()
+    assert case.started.replaced == ["1", "2", "3"]
+
+
+def test_it_is_looked_now_and_then_only(case: Case) -> None:
+    case.started.failed.append(FailedJob("worker", "1", "1", "ended", ""))
+    case.now += EVERY / 2
+    case.starts.look()
+    assert case.told.lines == []

@@ -1,0 +1,94 @@
+"""Trainings of one architecture share a compiled step, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from temper.core.errors import StageError
+from temper.nn.training import compiled_steps
+from temper.nn.training.training import fit, fit_pairs
+from temper.system import backend
+from tests.nn.training.test_training import ADVERSARIAL, X, Y, network
+
+ALIKE: dict[str, Any] = {"epochs": 2, "batch_size": 16, "learning_rate": 0.01, "seed": 3}
+
+
+@pytest.fixture(autouse=True)
+def _none_kept() -> None:
+    compiled_steps._kept.cache_clear()
+
+
+def made() -> int:
+    """How many trainers were made and kept; none but with TensorFlow."""
+    return compiled_steps._kept.cache_info().misses
+
+
+KEPT = backend.name() == "tensorflow"
+
+
+def flat(model: Any) -> np.ndarray:
+    return np.concatenate([np.ravel(backend.keras().ops.convert_to_numpy(v)) for v in model.variables])
+
+
+def trained(**changes: Any) -> np.ndarray:
+    model = network()
+    fit(model, X, Y, **ALIKE | changes)
+    return flat(model)
+
+
+def test_a_kept_trainer_gives_what_a_new_one_gives() -> None:
+    """Dropout's random state, the optimiser's moments and its number of steps start anew for each model."""
+    first = trained(optimizer="rmsprop")
+    trained(optimizer="rmsprop", seed=4)
+    again = trained(optimizer="rmsprop")
+    assert made() == 1 * KEPT
+    np.testing.assert_array_equal(first, again)
+
+
+def test_models_that_differ_in_their_weights_only_share_one() -> None:
+    one, two = network(), network()
+    two.set_weights([weights * 2 for weights in two.get_weights()])
+    for model in (one, two):
+        fit(model, X, Y, **ALIKE)
+    assert made() == 1 * KEPT
+    compiled_steps._kept.cache_clear()
+    alone = network()
+    alone.set_weights([weights * 2 for weights in alone.get_weights()])
+    fit(alone, X, Y, **ALIKE)
+    np.testing.assert_array_equal(flat(alone), flat(two))
+    assert not np.array_equal(flat(one), flat(two))
+
+
+@pytest.mark.parametrize("changes", [{"optimizer": "sgd"}, {"learning_rate": 0.02}])
+def test_what_is_trained_otherwise_has_one_of_its_own(changes: dict[str, Any]) -> None:
+    trained()
+    expected = trained(**changes)
+    assert made() == 2 * KEPT
+    compiled_steps._kept.cache_clear()
+    np.testing.assert_array_equal(trained(**changes), expected)
+
+
+def test_pairs_are_not_taken_for_single_images() -> None:
+    plain, paired = network(), network()
+    fit(plain, X, Y, **ALIKE)
+    fit_pairs(paired, X, ADVERSARIAL, Y, ratio=0.5, **ALIKE)
+    assert made() == 2 * KEPT
+    assert not np.array_equal(flat(plain), flat(paired))
+
+
+def test_sets_of_all_sizes_share_one() -> None:
+    x, y = np.tile(X, (20, 1, 1, 1)), np.tile(Y, 20)
+    for n in range(100, 1001, 300):
+        fit(network(), x[:n], y[:n], **ALIKE)
+    assert made() == 1 * KEPT
+
+
+def test_a_training_that_failed_leaves_nothing_behind() -> None:
+    expected = trained()
+    with pytest.raises(StageError, match="diverged"):
+        trained(learning_rate=1e38, epochs=5)
+    np.testing.assert_array_equal(trained(), expected)
+    assert made() == 2 * KEPT
