@@ -17,70 +17,99 @@ _WARNINGS = ("SIGTERM", "SIGHUP", "SIGUSR1")  # Windows has one of them
 _NOW = 130
 
 
+class _Interrupts:
+    """Raises ``KeyboardInterrupt`` for a signal, and again each ``every`` seconds until ``end``."""
+
+    def __init__(self, every: float) -> None:
+        self._ended, self._number, self._every = threading.Event(), 0, every
+        self._repeater = threading.Thread(target=self._repeat, daemon=True)
+
+    def handle(self, number: int, frame: FrameType | None = None) -> None:
+        if self._number and self._ended.is_set():
+            return  # a repetition of the signal that ended the block
+        if not self._number and not self._ended.is_set():
+            self._number = number
+            self._repeater.start()
+        raise KeyboardInterrupt
+
+    def end(self) -> None:
+        self._ended.set()
+        if self._number:
+            self._repeater.join()
+
+    def _repeat(self) -> None:
+        while not self._ended.wait(self._every):
+            _send(self._number)
+
+
+_BLOCKS: list[_Interrupts] = []
+"""The block of ``interrupts_repeated`` that the main thread is in, if any."""
+
+
 @contextmanager
 def stop_signals_handled(grace: float) -> Iterator[None]:
-    """Let a warning stop the run where it can go on later; a second one, or ``grace`` seconds, at once.
+    """Stop the run at a checkpoint on the first signal, and at once on a second one or after ``grace`` seconds.
 
     A signal that the process was started to ignore, as ``nohup`` does, stays ignored.
     """
-    last = threading.Timer(grace, _thread.interrupt_main)
-    last.daemon = True
+    timers: list[threading.Timer] = []
 
-    def preempted(number: int, frame: FrameType | None) -> None:
+    def handle(number: int, frame: FrameType | None) -> None:
         if stop_request.requested():
+            if _BLOCKS:
+                _BLOCKS[-1].handle(number)
+                return
             raise KeyboardInterrupt
         stop_request.request()
         mark_preempted()
-        last.start()
+        timer = threading.Timer(grace, _send, [number])
+        timer.daemon = True
+        timers.append(timer)
+        timer.start()
 
     stop_request.withdraw()
     numbers = [getattr(signal, name) for name in _WARNINGS if hasattr(signal, name)]
     heeded = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
-    before = [signal.signal(number, preempted) for number in heeded]
+    before = [signal.signal(number, handle) for number in heeded]
     try:
         yield
     finally:
-        last.cancel()
+        for timer in timers:
+            timer.cancel()
         for number, handler in zip(heeded, before, strict=True):
             signal.signal(number, handler)
 
 
+def _send(number: int) -> None:
+    """Send a signal to the main thread; where the system can, wake a call that blocks it."""
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident or 0, number)
+    else:
+        _thread.interrupt_main(signal.Signals(number))
+
+
 @contextmanager
 def interrupts_repeated(every: float = 1.0) -> Iterator[None]:
-    """Raise Ctrl-C's ``KeyboardInterrupt`` again each ``every`` seconds until the block is left.
+    """Raise the ``KeyboardInterrupt`` of a signal again each ``every`` seconds until the block is left.
 
     Native code (XLA's garbage collection, TensorFlow's Python functions) discards one that is raised while it calls
     back into Python. In threads other than the main one, which signals never reach, this does nothing.
     """
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or before is not signal.default_int_handler:
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
-    left, repeating = threading.Event(), False
-
-    def repeat() -> None:
-        while not left.wait(every):
-            _thread.interrupt_main()
-
-    repeater = threading.Thread(target=repeat, daemon=True)
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        nonlocal repeating
-        if repeating and left.is_set():
-            return  # a repetition of what has ended the block
-        if not repeating and not left.is_set():
-            repeating = True
-            repeater.start()
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGINT, interrupt)
+    before, interrupts = signal.getsignal(signal.SIGINT), _Interrupts(every)
+    handled = before is signal.default_int_handler  # neither ignored nor somebody else's
+    _BLOCKS.append(interrupts)
+    if handled:
+        signal.signal(signal.SIGINT, interrupts.handle)
     try:
         yield
     finally:
-        left.set()
-        if repeating:
-            repeater.join()
-        signal.signal(signal.SIGINT, before)
+        interrupts.end()
+        _BLOCKS.remove(interrupts)
+        if handled:
+            signal.signal(signal.SIGINT, before)
 
 
 def exit_on_interrupt() -> None:

@@ -5,10 +5,12 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
-from temper.engine.running.signals import interrupts_repeated
+from temper.engine.running.signals import interrupts_repeated, stop_signals_handled
+from temper.system import stop_request
 
 
 @pytest.fixture(autouse=True)
@@ -81,3 +83,34 @@ def test_other_threads_compute_without_it() -> None:
     thread.start()
     thread.join()
     assert handlers == [signal.default_int_handler]
+
+
+@pytest.fixture
+def _stop_request() -> Iterator[None]:
+    yield
+    stop_request.withdraw()
+
+
+def _wait_after_sigterm(grace: float) -> None:
+    with stop_signals_handled(grace), interrupts_repeated(every=0.01):
+        signal.raise_signal(signal.SIGTERM)
+        assert stop_request.requested()
+        with suppress(KeyboardInterrupt):  # as native code does
+            _wait()
+        _wait()
+
+
+@pytest.mark.usefixtures("_stop_request")
+@pytest.mark.parametrize("ctrl_c", [signal.default_int_handler, signal.SIG_IGN])
+def test_the_grace_period_ends_a_stage_even_where_interrupts_are_ignored(ctrl_c: Any) -> None:
+    """A script that starts the program in its background has it ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, ctrl_c)
+    with pytest.raises(KeyboardInterrupt):
+        _wait_after_sigterm(grace=0.05)
+
+
+@pytest.mark.usefixtures("_stop_request")
+def test_the_end_of_the_grace_period_wakes_a_call_that_blocks() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with pytest.raises(KeyboardInterrupt), stop_signals_handled(0.05):
+        signal.raise_signal(signal.SIGTERM) or time.sleep(3600)  # a test that does not end has failed
