@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ from temper.engine.planning.history import Failures, Timings
 from temper.engine.planning.task_graph import Task, TaskGraph
 from temper.engine.storage.digests import Digests
 from temper.engine.storage.store import Store
+from temper.system.traversal import reachable
 
 State = Literal["cached", "run", "failed", "not needed", "left out"]
 
@@ -89,25 +90,16 @@ def _wanted(graph: TaskGraph, mode: Mode, only: Collection[str]) -> list[str]:
 
 
 def _reach(graph: TaskGraph, wanted: Collection[str]) -> set[str]:
-    found, open_ = set(), list(wanted)
-    while open_:
-        fingerprint = open_.pop()
-        if fingerprint not in found:
-            found.add(fingerprint)
-            open_.extend(graph.tasks[fingerprint].needs)
-    return found
+    return set(reachable(wanted, lambda fingerprint: graph.tasks[fingerprint].needs))
 
 
 def _needed(graph: TaskGraph, wanted: Collection[str], present: Collection[str]) -> set[str]:
     """Return the works that must be made: what is asked for and not there, and what these in turn lack."""
-    found: set[str] = set()
-    open_ = [f for f in wanted if f not in present]
-    while open_:
-        fingerprint = open_.pop()
-        if fingerprint not in found:
-            found.add(fingerprint)
-            open_.extend(f for f in graph.tasks[fingerprint].needs if f not in present)
-    return found
+
+    def missing(fingerprints: Iterable[str]) -> list[str]:
+        return [fingerprint for fingerprint in fingerprints if fingerprint not in present]
+
+    return set(reachable(missing(wanted), lambda fingerprint: missing(graph.tasks[fingerprint].needs)))
 
 
 def _forced(graph: TaskGraph, stages: Collection[str]) -> set[str]:

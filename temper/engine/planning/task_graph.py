@@ -21,6 +21,7 @@ from temper.engine.planning.cell_index import CellIndex, Result
 from temper.engine.planning.input_origin import lead
 from temper.engine.storage.digests import Digests, of_value
 from temper.engine.storage.store import Store
+from temper.system.traversal import reachable
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -108,13 +109,7 @@ class TaskGraph:
 
     def dependents(self, fingerprint: str) -> list[str]:
         """Return the works that need a work, or another that does, each after what it needs."""
-        found = {fingerprint}
-        open_ = [fingerprint]
-        while open_:
-            fresh = [reader for reader in self._readers[open_.pop()] if reader not in found]
-            found.update(fresh)
-            open_.extend(fresh)
-        found.discard(fingerprint)
+        found = set(reachable([fingerprint], self._readers.__getitem__)) - {fingerprint}
         return sorted(found, key=self._places.__getitem__)
 
     @property

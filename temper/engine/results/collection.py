@@ -24,6 +24,7 @@ from temper.engine.results.intact_artefacts import IntactArtefacts
 from temper.engine.results.score_pictures import score_pictures
 from temper.engine.running.out_of_memory import in_words
 from temper.engine.storage.store import Damaged, Store
+from temper.system.traversal import reachable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -131,13 +132,8 @@ class Collection:
         return "pending"
 
     def _ancestors(self, fingerprint: str) -> Iterator[str]:
-        seen, open_ = set(), list(self._graph.tasks[fingerprint].needs)
-        while open_:
-            need = open_.pop()
-            if need not in seen:
-                seen.add(need)
-                yield need
-                open_.extend(self._graph.tasks[need].needs)
+        tasks = self._graph.tasks
+        return reachable(tasks[fingerprint].needs, lambda need: tasks[need].needs)
 
     def _classes(self) -> dict[str, tuple[str, ...]]:
         """Return the names of each data set's classes, by its label: its name alone where they are everywhere the same."""

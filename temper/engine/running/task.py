@@ -32,6 +32,7 @@ from temper.engine.storage.store import CHECKPOINTS, Damaged, Store
 from temper.system import backend, threads
 from temper.system.files import is_full
 from temper.system.stop_request import Stopped
+from temper.system.traversal import reachable
 
 Status = Literal["done", "failed", "damaged", "stopped", "full"]
 Report = Callable[[str, int, int, str], None]
@@ -283,13 +284,8 @@ def store_kind(store: Store, fingerprint: str) -> str:
 
 @cache
 def _kinds() -> dict[str, type[Artefact]]:
-    found, open_ = {}, list(Artefact.__subclasses__())
-    while open_:
-        cls = open_.pop()
-        open_.extend(cls.__subclasses__())
-        if "kind" in vars(cls):
-            found[cls.kind] = cls
-    return found
+    classes = reachable(Artefact.__subclasses__(), lambda cls: cls.__subclasses__())
+    return {cls.kind: cls for cls in classes if "kind" in vars(cls)}
 
 
 def _one_line(text: str) -> str:

@@ -17,6 +17,7 @@ import psutil
 from temper.core.cluster import JOB, LOG
 from temper.system import stop_request
 from temper.system.files import replace_file
+from temper.system.processes import is_alive
 
 MAX_DEATHS = 2
 """Worker deaths within one run after which a stage is given up."""
@@ -170,9 +171,4 @@ def last_lines(log: str, count: int) -> list[str]:
 
 
 def _alive(record: dict[str, Any]) -> bool:
-    if record["host"] != socket.gethostname():
-        return False
-    try:
-        return abs(psutil.Process(record["pid"]).create_time() - float(record["process_start"])) < 1.0
-    except psutil.NoSuchProcess:
-        return False
+    return record["host"] == socket.gethostname() and is_alive(record["pid"], float(record["process_start"]))

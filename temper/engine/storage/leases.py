@@ -14,6 +14,8 @@ from pathlib import Path
 
 import psutil
 
+from temper.system.processes import is_alive
+
 BEAT = 5.0
 """Seconds between two signs of life of a lease's owner."""
 LEASES = ".leases"
@@ -114,7 +116,7 @@ class Leases:
         try:
             touched = path.stat().st_mtime
             owner = json.loads(path.read_text(encoding="utf-8"))
-            if owner["host"] == self._owner["host"] and not _alive(int(owner["pid"]), float(owner["started"])):
+            if owner["host"] == self._owner["host"] and not is_alive(int(owner["pid"]), float(owner["started"])):
                 return True
         except FileNotFoundError:
             return True
@@ -171,10 +173,3 @@ def _touched(folder: Path) -> Iterator[float]:
     for path in folder.glob("*"):
         with suppress(FileNotFoundError):
             yield path.stat().st_mtime
-
-
-def _alive(pid: int, started: float) -> bool:
-    try:
-        return abs(psutil.Process(pid).create_time() - started) < 1.0
-    except psutil.NoSuchProcess:
-        return False
