@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import re
 import stat
@@ -153,12 +152,6 @@ def opened(path: Path, limit: int | None = None) -> Iterator[BufferedReader]:
     with os.fdopen(descriptor, "rb") as stream:
         _judge(path, os.fstat(descriptor), limit)
         yield stream
-
-
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a regular file, in hexadecimal."""
-    with opened(path) as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def read_bytes(path: Path, limit: int) -> bytes:

@@ -256,7 +256,7 @@ def test_a_directive_is_one_line_and_a_name_one_word(field: str, value: Any) -> 
 
 @pytest.mark.parametrize("system", ["pbs", "lsf", "sge"])
 def test_a_queue_is_one_word(system: str, catalogue: Catalogue) -> None:
-    cluster: Any = load(ROOT / "clusters" / f"{system}.yaml", catalogue)
+    cluster: Any = load(ROOT / "temper" / "clusters" / f"{system}.yaml", catalogue)
     assert not list(replace(cluster, queue="all.q@host-1,short*").check())
     assert [field for field, _ in replace(cluster, queue="a -b").check()] == ["queue"]
 

@@ -21,23 +21,28 @@ class _Interrupts:
     """Raises ``KeyboardInterrupt`` for a signal, and again each ``every`` seconds until ``end``."""
 
     def __init__(self, every: float) -> None:
-        self._ended, self._number, self._every = threading.Event(), 0, every
+        self._number, self._is_over, self._every = 0, False, every
+        self._came, self._ended = threading.Event(), threading.Event()
+        # Not started by the handler: a second signal would break off the start.
         self._repeater = threading.Thread(target=self._repeat, daemon=True)
+        self._repeater.start()
 
     def handle(self, number: int, frame: FrameType | None = None) -> None:
-        if self._number and self._ended.is_set():
+        if self._number and self._is_over:
             return  # a repetition of the signal that ended the block
-        if not self._number and not self._ended.is_set():
+        if not self._number and not self._is_over:
             self._number = number
-            self._repeater.start()
+            self._came.set()
         raise KeyboardInterrupt
 
     def end(self) -> None:
+        self._is_over = True  # first, as no signal can come in between
         self._ended.set()
-        if self._number:
-            self._repeater.join()
+        self._came.set()
+        self._repeater.join()
 
     def _repeat(self) -> None:
+        self._came.wait()
         while not self._ended.wait(self._every):
             _send(self._number)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from temper.engine.storage import source_code
-from temper.system.files import is_full, kind_of, replace_file, sha256
+from temper.system.files import is_full, kind_of, opened, replace_file
 from temper.system.hidden_files import counts
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -64,7 +64,7 @@ class Digests:
             return of_value([
                 [str(file.relative_to(path)), self.content(file) if file.is_file() else kind_of(file)] for file in files
             ])  # fmt: skip
-        return str(self._remembered(f"file:{path}", path, sha256))
+        return str(self._remembered(f"file:{path}", path, _sha256))
 
     def code(self, module: str, plumbing: bool = False) -> str:
         """Return the digest of a module and of every module it imports, directly or not: the project's and its users'.
@@ -147,3 +147,8 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def _leads_into(folder: Path, around: set[Path]) -> bool:
     return folder.is_symlink() and folder.resolve() in around
+
+
+def _sha256(path: Path) -> str:
+    with opened(path) as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

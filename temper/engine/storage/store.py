@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import uuid
@@ -10,7 +11,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from temper.core.artefacts import Artefact, read_json, write_json
-from temper.system.files import sha256
 
 A = TypeVar("A", bound=Artefact)
 META = "meta.json"
@@ -86,7 +86,7 @@ class Store:
         try:
             files = self.meta(fingerprint)["files"]
             for name, (_, digest) in files.items():
-                if sha256(folder / name) != digest:
+                if _sha256(folder / name) != digest:
                     raise Damaged(fingerprint, f"{name} has changed since it was written")
         except _GARBLED as error:
             raise Damaged(fingerprint, str(error)) from error
@@ -99,7 +99,7 @@ class Store:
         try:
             artefact.save(temporary)
             files = {
-                str(path.relative_to(temporary)): [path.stat().st_size, sha256(path)] for path in _files(temporary)
+                str(path.relative_to(temporary)): [path.stat().st_size, _sha256(path)] for path in _files(temporary)
             }
             write_json(temporary / META, {**meta, "kind": artefact.kind, "files": files})
             if self.folder(fingerprint).exists() and not self.has(fingerprint):
@@ -135,3 +135,8 @@ class Store:
 
 def _files(folder: Path) -> Iterator[Path]:
     yield from (path for path in sorted(folder.rglob("*")) if path.is_file())
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -87,8 +87,8 @@ def test_what_is_damaged_is_not_shown_and_is_told(
 @pytest.mark.parametrize(
     "broken",
     [
-        "temper.engine.results.example_pictures.Pictures._by_class",
-        "temper.engine.results.example_pictures.Pictures._class_names",
+        "temper.engine.results.example_pictures.ExamplePictures._by_class",
+        "temper.engine.results.example_pictures.ExamplePictures._class_names",
     ],
 )
 def test_what_cannot_be_gathered_is_left_out_and_told(
