@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from temper.core.component import PARTS, Part
 from temper.core.confidence_intervals import wilson
 from temper.core.data_info import DataInfo
-from temper.system.files import replace_file
+from temper.system.files import replace_file, temporary_name
 
 Images = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -120,8 +121,21 @@ class Examples(Artefact):
 
 
 def export_npz(examples: Examples, path: Path) -> None:
-    """Write examples as one .npz file for other programs: ``x_adv``, ``y`` and ``index``, as ``Examples`` has them."""
-    np.savez_compressed(path, x_adv=examples.x, y=examples.y, index=examples.index)
+    """Write examples as one .npz file for other programs: ``x_adv``, ``y`` and ``index``, as ``Examples`` has them.
+
+    Raises:
+        FileExistsError: the path holds anything else; it stays as it is.
+    """
+    temporary = temporary_name(path)
+    try:
+        with temporary.open("wb") as stream:
+            np.savez_compressed(stream, x_adv=examples.x, y=examples.y, index=examples.index)
+        if not path.exists():
+            temporary.replace(path)
+        elif not path.is_file() or not filecmp.cmp(temporary, path, shallow=False):
+            raise FileExistsError(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, eq=False)

@@ -306,6 +306,21 @@ def test_generated_sets_can_be_exported(run: Run, write: Write, tmp_path: Path) 
         np.testing.assert_allclose(found["x_adv"][:, 0, 0, 0], [0.1, 0.3, 0.5, 0.7, 0.9, 1.0], atol=1e-6)
 
 
+def test_an_export_replaces_nothing(run: Run, write: Write, tmp_path: Path) -> None:
+    sets, name = tmp_path / "sets", "lighter.test-by-0.1.npz"
+    run(write(PLAIN))
+    run(write(PLAIN), "--only", "lighter", "--export", sets)
+    before = {path.name: path.stat().st_mtime_ns for path in sets.iterdir()}
+    assert run(write(PLAIN), "--only", "lighter", "--export", sets)[0] == 0
+    assert {path.name: path.stat().st_mtime_ns for path in sets.iterdir()} == before
+    (sets / name).write_text("mine", encoding="utf-8")
+    code, said = run(write(PLAIN), "--only", "lighter", "--export", sets)
+    assert code == 2
+    assert f"{name} exists and holds something else; export into another folder" in said.replace("\n", " ")
+    assert (sets / name).read_text(encoding="utf-8") == "mine"
+    assert {path.name for path in sets.iterdir()} == before.keys()
+
+
 def test_diff_names_settings_and_numbers(run: Run, write: Write, tmp_path: Path) -> None:
     run(write(PLAIN))
     run(write(PLAIN.replace("name: plain", "name: other").replace("{type: plain}", "{type: plain, images: 8}")))

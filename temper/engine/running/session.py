@@ -149,6 +149,9 @@ class Session:
                 continue
             try:
                 export_npz(self.store.load(fingerprint, Examples), folder / f"{name}.npz")
+            except FileExistsError:
+                message = f"{folder / name}.npz exists and holds something else; export into another folder, or move it"
+                raise SpecError.at("--export", 0, message) from None
             except Damaged as damage:
                 yield damage
             else:
