@@ -71,6 +71,11 @@ def environment() -> dict[str, str]:
     return {name: os.environ[name] for name in NUMERIC if name in os.environ}
 
 
+def shared_environment() -> dict[str, str]:
+    """Return what of ``environment`` is the same for all workers of a run: each sees GPUs of its own."""
+    return {name: value for name, value in environment().items() if name != "CUDA_VISIBLE_DEVICES"}
+
+
 def _processor() -> str:
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as stream:  # noqa: PTH123 - a device file, read by line

@@ -18,7 +18,7 @@ from temper.engine.planning.task_graph import TaskGraph
 from temper.engine.running import code_drift
 from temper.engine.running.task import catalogue, component_of
 from temper.engine.storage.digests import Digests
-from temper.engine.storage.provenance import versions
+from temper.engine.storage.provenance import shared_environment, versions
 from temper.engine.workers.worker_env import FOLDER
 from temper.system import backend, threads
 
@@ -37,7 +37,8 @@ _ONE_BY_ONE = threading.Lock()
 class WorkerRequirements:
     """What a run's results depend on apart from its tasks, as plain values.
 
-    ``token`` is the name of a file in the store that the runner writes and a worker must see; ``modules`` are the digests of all
+    ``token`` is the name of a file in the store that the runner writes and a worker must see; ``environment`` are the variables
+    by which libraries compute otherwise (``provenance.NUMERIC``); ``modules`` are the digests of all
     code of Temper and of the users' that takes part, ``homes`` those of them that hold components; ``files`` are the components that read files, each with its section and the
     digests of these files.
     """
@@ -46,6 +47,7 @@ class WorkerRequirements:
     token: str
     versions: Mapping[str, str]
     backend: str
+    environment: Mapping[str, str]
     threads: int
     folders: Sequence[str]
     modules: Mapping[str, str]
@@ -62,6 +64,7 @@ class WorkerRequirements:
             token=f"temper-{uuid.uuid4().hex}",
             versions=versions(),
             backend=backend.name(),
+            environment=shared_environment(),
             threads=max((bound.threads for bound in graph.bounds), default=threads.DEFAULT),
             folders=tuple(str(folder.resolve()) for folder in folders),
             modules={name: graph.digests.module(name) for name in sorted(modules)},
@@ -98,6 +101,10 @@ class WorkerRequirements:
             yield f"it has other versions than the runner: {differing}; install the same"
         if (own := backend.name()) != self.backend:
             yield f"its Keras backend is {own}, the runner's {self.backend}; set KERAS_BACKEND alike"
+        own_environment = shared_environment()
+        names = sorted({*self.environment, *own_environment})
+        if other := [name for name in names if self.environment.get(name) != own_environment.get(name)]:
+            yield f"its libraries compute otherwise than the runner's by {_few(other)}; set these environment variables alike"
         if (fixed := threads.fixed()) not in (None, self.threads):
             yield f"its framework was started with {fixed} threads, and this experiment computes on {self.threads}; restart it"
         yield from self._code()

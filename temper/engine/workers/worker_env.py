@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from temper.core.cluster import WorkerEnv
-from temper.engine.storage.provenance import environment
+from temper.engine.storage.provenance import shared_environment
 from temper.system.installation import IMPORT_FOLDER
 
 FOLDER = ".dask"
@@ -35,6 +35,4 @@ def worker_env(root: Path) -> WorkerEnv:
     named = {name: value for name, value in os.environ.items() if re.fullmatch(r"TEMPER_\w+", name, re.ASCII)}
     if _DATA in named:
         named[_DATA] = str(Path(named[_DATA]).resolve())
-    # Of the machine's, not of how it computes: each worker sees the GPUs that it is given.
-    numeric = {name: value for name, value in environment().items() if name != "CUDA_VISIBLE_DEVICES"}
-    return WorkerEnv(root.resolve() / FOLDER, {**named, **numeric, **settings, "PYTHONPATH": path})
+    return WorkerEnv(root.resolve() / FOLDER, {**named, **shared_environment(), **settings, "PYTHONPATH": path})

@@ -100,6 +100,28 @@ def test_another_store_at_the_same_place(terms: WorkerRequirements, tmp_path: Pa
     assert terms.objection().startswith(f"it does not see the runner's store {tmp_path}; ")
 
 
+@pytest.mark.parametrize(("runner", "worker"), [("0", "1"), ("0", None), (None, "1")])
+def test_another_environment(
+    graph: Callable[..., TaskGraph],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    runner: str | None,
+    worker: str | None,
+) -> None:
+    def set_to(value: str | None) -> None:
+        monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+        if value is not None:
+            monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", value)
+
+    set_to(runner)
+    terms = WorkerRequirements.of(graph(PLAIN), [PARTS], tmp_path)
+    terms.prove()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")  # each worker's own
+    assert terms.objection() == ""
+    set_to(worker)
+    assert terms.objection().startswith("its libraries compute otherwise than the runner's by TF_ENABLE_ONEDNN_OPTS; ")
+
+
 @pytest.mark.parametrize(
     "name",
     [
