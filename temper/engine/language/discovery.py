@@ -36,7 +36,7 @@ class Catalogue:
     @cache  # noqa: B019 - a catalogue lives as long as the program
     def of(self, family: type[Component]) -> Mapping[str, type[Component]]:
         """Return the members of a family by tag, in alphabetical order."""
-        members = {leaf.tag: leaf for leaf in self.leaves if issubclass(leaf, family)}
+        members = {leaf.tag: leaf for leaf in self.leaves if family in leaf.__mro__}
         return MappingProxyType(dict(sorted(members.items())))
 
     @cache  # noqa: B019
@@ -155,9 +155,9 @@ def _leaves(module: ModuleType) -> Iterator[type[Component]]:
     for value in vars(module).values():
         if (
             isinstance(value, type)
-            and issubclass(value, Component)
             and value.__module__ == module.__name__
             and "tag" in vars(value)
+            and issubclass(value, Component)  # last, as abstract base classes take long to answer
         ):
             yield value
 
