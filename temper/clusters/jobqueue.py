@@ -215,8 +215,10 @@ class JobQueue(Cluster):
 def _job_class(base: type, folder: str) -> type:
     """Return a class of jobs of dask-jobqueue that quote paths and remember why the batch system did not take them.
 
-    ``folder`` is the one that holds all files that a job's command names.
+    ``folder`` is the one that holds all files that a job's command names. A job's status says how it ended, which dask-jobqueue leaves
+    out: Dask does not close a cluster whose jobs have neither failed nor closed.
     """
+    from distributed import Status
 
     class Job(base):  # type: ignore[misc]
         refusal = key = ""
@@ -232,7 +234,12 @@ def _job_class(base: type, folder: str) -> type:
             except Exception as error:
                 self.refusal = " ".join(str(error).rpartition("stderr:")[2].split()) or type(error).__name__
                 self.key = uuid.uuid4().hex
+                self.status = Status.failed
                 raise
+
+        async def close(self) -> None:
+            await super().close()
+            self.status = Status.closed
 
     return Job
 

@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
+from temper.clusters import dask_without_http
 from temper.clusters.jobqueue import JobQueue, _job_class
 from temper.clusters.local import Local
 from temper.clusters.sge import SGE
@@ -293,6 +294,48 @@ def test_a_folder_with_spaces_and_quotes_breaks_no_job(
         assert not [word for line in words for word in line if "my results" in word and "here" not in word]
         done = subprocess.run(["bash", "-n"], input=script, text=True, check=False)
         assert done.returncode == 0
+
+
+def test_a_cluster_closes_whatever_became_of_its_jobs(tmp_path: Path) -> None:
+    """Dask refuses to close a cluster while a job that it still knows is neither closed nor failed."""
+    from dask_jobqueue import local
+    from distributed import Status
+    from tornado.ioloop import IOLoop
+
+    class Job(_job_class(local.LocalJob, str(tmp_path))):  # type: ignore[misc]
+        """Stands in for a batch system that takes the first job and refuses all others."""
+
+        async def _submit_job(self, _script: str) -> str:
+            if taken:
+                raise RuntimeError("exit code 1, stderr:\n  no such\n  partition\n")
+            taken.append(self)
+            return "7"
+
+        @classmethod
+        async def _close_job(cls, job_id: str, cancel_command: str) -> None:
+            """Stop nothing."""
+
+    taken: list[Any] = []
+
+    async def life() -> list[Any]:
+        options = {"cores": 1, "memory": "1GB", "job_script_prologue": []}
+        cluster = local.LocalCluster(
+            job_cls=Job, asynchronous=True, scheduler_cls=dask_without_http.Scheduler, silence_logs="critical",
+            scheduler_options={"dashboard": False}, **options,
+        )  # fmt: skip
+        async with cluster:
+            cluster.scale(1)
+            await cluster
+            cluster.scale(2)
+            with pytest.raises(RuntimeError, match="no such"):
+                await cluster._correct_state()
+            jobs = list(cluster.workers.values())
+            assert [job.status for job in jobs] == [Status.running, Status.failed]
+        return jobs
+
+    jobs = IOLoop(make_current=False).run_sync(life)
+    assert [job.status for job in jobs] == [Status.closed, Status.closed]
+    assert [job.refusal for job in jobs] == ["", "no such partition"]
 
 
 def test_nobody_else_gets_in_and_nothing_speaks_http(tmp_path: Path) -> None:
