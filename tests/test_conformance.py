@@ -604,6 +604,25 @@ def shades(constant: bool) -> Classifier:
     return Classifier(model)
 
 
+def evaluated(leaf: type[Evaluation], bench: Bench, model: Classifier) -> TaskGraph:
+    """Return the graph of an evaluation of images and of noise on them, with the model in the store."""
+    whole: dict[str, Any] = {
+        "datasets": {"data": {"type": "plain", "images": 6}},
+        "targets": {"model": {"type": "dense", "dataset": "data"}},
+        "generate": {"noise": {"type": "uniform_noise", "model": "model", "eps": 0.01}},
+    }
+    whole["evaluate"] = {
+        **SURROUNDINGS["evaluate"],
+        "it": values(leaf, bench.folder, ORIGINS | dict(_special(leaf))),
+    }
+    add_needed(whole, leaf, bench.folder)
+    graph = bench.graph(whole)
+    target = next(work for work in graph.tasks.values() if work.stage == "model")
+    cost = {"seconds": 1.0, "cpu_seconds": 1.0, "peak_memory": 2**20, "images": 6}
+    bench.store.publish(target.fingerprint, model, {"cost": cost})
+    return graph
+
+
 KNOWN = {False: {"accuracy": 1.0, "clean_accuracy": 1.0, "robust_accuracy": 1.0, "attack_success_rate": 0.0}, True: {}}
 
 
@@ -612,17 +631,7 @@ KNOWN = {False: {"accuracy": 1.0, "clean_accuracy": 1.0, "robust_accuracy": 1.0,
 @of(Evaluation)
 def test_an_evaluation_gives_numbers_in_range(leaf: type[Evaluation], constant: bool, tmp_path: Path) -> None:
     bench = Bench(tmp_path)
-    whole: dict[str, Any] = {
-        "datasets": {"data": {"type": "plain", "images": 6}},
-        "targets": {"model": {"type": "dense", "dataset": "data"}},
-        "generate": {"noise": {"type": "uniform_noise", "model": "model", "eps": 0.01}},
-    }
-    whole["evaluate"] = {**SURROUNDINGS["evaluate"], "it": values(leaf, tmp_path, ORIGINS | dict(_special(leaf)))}
-    add_needed(whole, leaf, tmp_path)
-    graph = bench.graph(whole)
-    model = next(work for work in graph.tasks.values() if work.stage == "model")
-    cost = {"seconds": 1.0, "cpu_seconds": 1.0, "peak_memory": 2**20, "images": 6}
-    bench.store.publish(model.fingerprint, shades(constant), {"cost": cost})
+    graph = evaluated(leaf, bench, shades(constant))
     bench.make(graph)
     cells = [w for w in graph.tasks.values() if w.stage == "it" and not isinstance(w.component, Preparation)]
     rows = [row for w in cells for row in bench.artefact(w, Results).rows]
@@ -637,6 +646,34 @@ def test_an_evaluation_gives_numbers_in_range(leaf: type[Evaluation], constant: 
         if row.lower is not None and row.upper is not None:
             assert row.lower - 1e-9 <= row.value <= row.upper + 1e-9
         assert row.value == pytest.approx(KNOWN[constant].get(row.metric, row.value)), row.metric
+
+
+OF_NOTHING = ("published", "coverage")
+"""Metrics that have a value for an empty set: what is quoted, and the 0 units that no input covers."""
+
+
+@pytest.mark.slow
+@of(Evaluation)
+def test_an_evaluation_of_a_generator_that_found_nothing_gives_no_number_or_says_why(
+    leaf: type[Evaluation], tmp_path: Path
+) -> None:
+    bench = Bench(tmp_path)
+    graph = evaluated(leaf, bench, shades(constant=False))
+    info = {"attack": "uniform_noise", "eps": 0.01, "norm": "inf"}
+    none = Examples(x=np.empty((0, 2, 2, 1), np.float32), y=np.empty(0, int), index=np.empty(0, int), info=info)
+    for work in graph.tasks.values():
+        if work.stage == "noise" and not isinstance(work.component, Preparation):
+            bench.store.publish(work.fingerprint, none, {})
+    for fingerprint, work in graph.tasks.items():
+        if bench.store.has(fingerprint):
+            continue
+        if not all(bench.store.has(task.fingerprint) for task in work.inputs.values()):
+            continue  # of a stage that said why
+        outcome = perform(TaskSpec.of(work, "run", CATALOGUE), bench.store.root, lambda *_: None)
+        assert outcome.status == "done" or outcome.cause.startswith(("StageError", "TooLittleLearnt")), outcome.log
+        if outcome.status == "done" and store_kind(bench.store, fingerprint) == Results.kind:
+            for row in bench.artefact(work, Results).rows:
+                assert row.n or row.unit == "count" or row.metric in OF_NOTHING or np.isnan(row.value), row
 
 
 @every

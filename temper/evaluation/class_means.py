@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
@@ -23,7 +23,7 @@ class ClassMeans(Evaluation):
     """Loss and accuracy class by class, and their means over the classes.
 
     accuracy = mean_c |{i in c : m(x_i) = c}| / n_c and loss = mean_c mean_{i in c} -ln p_c(x_i), over the classes c that
-    have images. Every class counts alike however many images it has, as where one run is made for each class.
+    have images; nan of an empty set. Every class counts alike however many images it has, as where one run is made for each class.
 
     Source: Eniser, Gerasimou and Sen (2019), DeepFault, section 5, whose loss is Keras's: its ``clip`` is 1e-7.
     """
@@ -61,10 +61,8 @@ class ClassMeans(Evaluation):
         shares = [right[examples.y == label].mean() for label in labels]
         losses = [loss[examples.y == label].mean() for label in labels]
         n = len(examples)
-        yield Row(
-            metric="accuracy", value=float(np.mean(shares)), n=n, unit="proportion", higher_is_better=True, **about
-        )
-        yield Row(metric="loss", value=float(np.mean(losses)), n=n, unit="nats", higher_is_better=False, **about)
+        yield Row(metric="accuracy", value=_mean(shares), n=n, unit="proportion", higher_is_better=True, **about)
+        yield Row(metric="loss", value=_mean(losses), n=n, unit="nats", higher_is_better=False, **about)
         for label, mean in zip(labels.tolist(), losses, strict=True):
             among = right[examples.y == label]
             group: dict[str, Any] = {**about, "group": run.class_label(self.examples[0], label)}
@@ -72,6 +70,10 @@ class ClassMeans(Evaluation):
             yield Row(
                 metric="class_loss", value=float(mean), n=len(among), unit="nats", higher_is_better=False, **group
             )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if len(values) else float("nan")
 
 
 def cross_entropy(logits: NDArray[np.float32], y: NDArray[np.int64], clip: float) -> NDArray[np.float64]:

@@ -24,7 +24,7 @@ class Perturbation(Evaluation):
     """The mean L0, L1, L2 and the mean and largest L-inf distance of each set from the images it was made from.
 
     d_p(x, x') = ||x' - x||_p over all pixels and channels; L0 counts the values that changed. ``inside`` is the
-    share of images within the bound the attack declares, up to rounding.
+    share of images within the bound the attack declares, up to rounding. An empty set has no distance: nan.
 
     Source: Szegedy et al. (2014), Intriguing properties of neural networks; Carlini and Wagner (2017), sec. III-C.
     """
@@ -66,8 +66,8 @@ class Perturbation(Evaluation):
             run.progress(min(start + BLOCK, n), n, "images")
         for norm, found in norms.items():
             yield self._row(f"l{norm}", np.concatenate(found).mean() if n else np.nan, n)
-        largest = np.concatenate(norms["inf"])
-        yield self._row("linf_max", largest.max(initial=0.0), n)
+        largest = np.concatenate(norms["inf"]) if n else np.empty(0)
+        yield self._row("linf_max", largest.max() if n else np.nan, n)
         yield Row.proportion("changed", int((largest > 0).sum()), n, higher_is_better=None, **self.about())
         if threat is not None:
             yield Row.proportion("inside", inside, n, higher_is_better=True, **self.about())

@@ -28,8 +28,8 @@ class RepairEffect(Evaluation):
 
     With b_i and a_i, whether the model is right on image i before and after: change = mean a_i - mean b_i; repair_rate = the
     share of a_i among the images with not b_i; regression_rate = the share of not a_i among those with b_i; where there are no
-    such images there is no such number. p_mcnemar is the two-sided p of McNemar's exact test that a repair fixes as many as it
-    breaks, which takes images for independent of each other. ``union_before`` and ``union_after`` count the clean test set and the set together.
+    such images there is no such number, and of an empty set the others are nan. p_mcnemar is the two-sided p of McNemar's exact
+    test that a repair fixes as many as it breaks, which takes images for independent of each other. ``union_before`` and ``union_after`` count the clean test set and the set together.
     Where a repaired model is given the task of each image, so is the model before.
 
     Source: GenerativeRepair, whose "infected" set is the union; the regressions of Yan et al. (2021), Positive-Congruent
@@ -93,7 +93,7 @@ class RepairEffect(Evaluation):
         yield _accuracy("accuracy_after", after, about)
         yield Row(
             metric="change",
-            value=100.0 * float(after.mean() - before.mean()),
+            value=100.0 * float(after.mean() - before.mean()) if len(after) else float("nan"),
             n=len(after),
             unit="percentage points",
             higher_is_better=True,
@@ -130,7 +130,7 @@ def _accuracy(metric: str, right: Right, about: dict[str, Any]) -> Row:
 def _mcnemar(before: Right, after: Right, about: dict[str, Any]) -> Row:
     fixed, broken = int((after & ~before).sum()), int((before & ~after).sum())
     note = "; ".join(filter(None, [about["note"], f"{fixed} fixed, {broken} broken"]))
-    p, about = mcnemar(fixed, broken), {**about, "note": note}
+    p, about = mcnemar(fixed, broken) if len(before) else float("nan"), {**about, "note": note}
     return Row(metric="p_mcnemar", value=p, n=len(before), unit="probability", higher_is_better=None, **about)
 
 

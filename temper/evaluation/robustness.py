@@ -140,8 +140,8 @@ class AttackSuccess(Evaluation):
         about: dict[str, Any] = {**self.about(), "note": _note(adversarial)}
         broken = int((was_right & ~is_right).sum())
         gradient = model.loss_gradient(x, y, adversarial.info.get("climbs", "cross_entropy"))
-        reached = np.abs(adversarial.x - x).max(initial=0.0)
         n = len(y)
+        reached = np.abs(adversarial.x - x).max() if n else np.nan
         yield Row.proportion("attack_success_rate", broken, int(was_right.sum()), higher_is_better=None, **about)
         yield Row.proportion("robust_accuracy", int((was_right & is_right).sum()), n, higher_is_better=True, **about)
         yield Row.proportion("clean_accuracy", int(was_right.sum()), n, higher_is_better=True, **about)

@@ -35,6 +35,15 @@ def test_every_class_counts_alike() -> None:
     assert (rows["loss", ""].n, rows["class_loss", "class 1"].n) == (4, 1)
 
 
+@pytest.mark.filterwarnings("error:Mean of empty slice")
+def test_an_empty_set_has_no_mean(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Fixed, "logits", lambda self, x: LOGITS[: len(x)])
+    cell = ClassMeans(models=(Ref("m"),), examples=(ref("e"),))
+    rows = measured(cell, {"m": Fixed(), "e.test": images([], [])})
+    assert rows.keys() == {("accuracy", ""), ("loss", "")}
+    assert all(np.isnan(row.value) and row.n == 0 for row in rows.values())
+
+
 def test_a_loss_may_be_bounded_by_clipping() -> None:
     logits = np.array([[0.0, 100.0], [0.0, 100.0], [3.0, 3.0]], np.float32)
     y = np.array([0, 1, 0])

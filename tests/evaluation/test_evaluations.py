@@ -36,7 +36,7 @@ class Threshold:
 def images(first: list[float], y: list[int], index: list[int] | None = None, **info: Any) -> Examples:
     x = np.zeros((len(first), 2, 1, 1), np.float32)
     x[:, 0, 0, 0] = first
-    return Examples(x=x, y=np.array(y), index=np.array(index or range(len(y))), info=info)
+    return Examples(x=x, y=np.array(y, np.int64), index=np.array(index or range(len(y)), np.int64), info=info)
 
 
 #                predicted   0    0    1    1

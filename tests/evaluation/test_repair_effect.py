@@ -78,6 +78,18 @@ def test_the_clean_set_is_not_united_with_itself_and_no_failure_has_no_rate() ->
     assert found["repair_rate"].n == 2, "no image was right, so none can be broken"
 
 
+def test_an_empty_set_has_no_number_and_adds_nothing_to_the_union() -> None:
+    SETS["none.test"] = images([])
+    found = measured(examples=(Ref[Examples]("none", "test"),))
+    assert {metric for metric, row in found.items() if np.isnan(row.value)} == {
+        "accuracy_before", "accuracy_after", "change", "p_mcnemar",
+    }  # fmt: skip
+    assert {metric: (row.value, row.n) for metric, row in found.items() if row.n} == {
+        "union_before": (0, 2),
+        "union_after": (0, 2),
+    }
+
+
 def test_where_the_task_is_given_it_is_given_to_both() -> None:
     tasks = ((0, 1), (2, 3))
     MODELS["other"] = Incremental(says(0, 3, 0, 0, 2, 1), tasks, (2,), True, np.empty((0, 0), np.float32))
