@@ -10,6 +10,7 @@ import numpy as np
 from temper.core.artefacts import Images, Labels
 from temper.core.classifier import Classifier
 from temper.system import backend
+from tests.initial_weights import set_glorot
 
 
 def linear(shape: tuple[int, int, int] = (4, 4, 1), classes: int = 3, scale: float = 1.0) -> tuple[Classifier, Any]:
@@ -24,10 +25,9 @@ def linear(shape: tuple[int, int, int] = (4, 4, 1), classes: int = 3, scale: flo
 def small(seed: int = 0, convolution: bool = False) -> Classifier:
     """Return an untrained classifier of 6 x 6 colour images with curved decision boundaries."""
     keras = backend.keras()
-    backend.seed(seed)
     front = [keras.layers.Conv2D(4, 3, activation="tanh")] if convolution else []
     layers = [keras.Input((6, 6, 3)), *front, keras.layers.Flatten(), keras.layers.Dense(16, "tanh")]
-    model = keras.Sequential([*layers, keras.layers.Dense(5)])
+    model = set_glorot(keras.Sequential([*layers, keras.layers.Dense(5)]), seed)
     model.set_weights([2 * weights for weights in model.get_weights()])
     return Classifier(model)
 

@@ -254,7 +254,18 @@ def test_simba_is_that_of_art_on_a_softmax_model() -> None:
 @pytest.mark.parametrize(
     "inner", [pytest.param(name, marks=[] if name == "simba" else pytest.mark.long) for name in INNER]
 )
-def test_universal_perturbations_with_every_attacker(inner: str) -> None:
+def test_universal_perturbations_with_every_attacker(inner: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With parameters of its own, since some attacks break none of so few images with ART's defaults."""
+    strong = dict({**CHEAP, **DEAR}[INNER[inner]])
+    if inner == "carlini_inf":
+        strong = {"max_iter": 10, "initial_const": 1.0, "learning_rate": 0.1, "confidence": 1.0}
+    settings = Art._settings
+
+    def strengthened(self: Art, name: str) -> dict[str, Any]:
+        found = settings(self, name)
+        return found | {"attacker_params": found["attacker_params"] | strong}
+
+    monkeypatch.setattr(Art, "_settings", strengthened)
     params = {"eps": 0.3, "max_iter": 1, "attacker": inner, "delta": 0.9}
     adversarial, clean, victim = made(art("UniversalPerturbation", params=params), images=6)
     assert ThreatModel("inf", 0.3).contains(adversarial.x - clean.x).all()

@@ -102,17 +102,17 @@ def test_same_seed_same_images_and_other_seed_others() -> None:
 
 
 def test_scaling_the_logits_hides_nothing() -> None:
-    """The same decisions with logits 40 times as large: cross-entropy in float32 loses its gradient, margin does not."""
+    """The same decisions with logits 1000 times as large: cross-entropy in float32 loses its gradient, margin does not."""
     victim, (x, _) = small(), images(200)
     y = victim.predict(x)
     plain = FGSM(model=MODEL, eps=0.1).craft(victim, x, y, RNG(0))
     left = (victim.predict(plain) == y).mean()
     weights = victim.model.get_weights()
-    victim.model.set_weights([*weights[:-2], 40 * weights[-2], 40 * weights[-1]])
+    victim.model.set_weights([*weights[:-2], 1000 * weights[-2], 1000 * weights[-1]])
     scaled = FGSM(model=MODEL, eps=0.1).craft(victim, x, y, RNG(0))
     masked = FGSM(model=MODEL, eps=0.1, loss="cross_entropy").craft(victim, x, y, RNG(0))
     assert abs((victim.predict(scaled) == y).mean() - left) < 0.08
-    assert (victim.predict(masked) == y).mean() > left + 0.2
+    assert (victim.predict(masked) == y).mean() > left + 0.5
 
 
 def faults(attack: GradientAttack) -> list[tuple[str, str]]:

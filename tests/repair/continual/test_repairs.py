@@ -21,6 +21,7 @@ from temper.repair.continual.continual_repair import ContinualRepair
 from temper.repair.continual.regularisers import EWC, LwF
 from temper.repair.continual.task_incremental import TaskIncremental
 from temper.system import backend
+from tests.initial_weights import set_glorot
 
 MODEL, DATA, CASES, MORE = Ref[Classifier]("m"), Ref[Examples]("d"), Ref[Examples]("c"), Ref[Examples]("e")
 RNG = np.random.default_rng(0)
@@ -41,11 +42,10 @@ ORIGINAL, BRIGHT, FAINT = bars(120, 0.9), bars(24, 0.6), bars(16, 0.4)
 def network() -> Any:
     keras = backend.keras()
     layers = keras.layers
-    backend.seed(0)
-    return keras.Sequential([
+    return set_glorot(keras.Sequential([
         keras.Input((4, 4, 1)), layers.Conv2D(4, 2, activation="relu"), layers.BatchNormalization(), layers.Flatten(),
         layers.Dense(8, activation="relu"), layers.Dense(CLASSES),
-    ])  # fmt: skip
+    ]))  # fmt: skip
 
 
 @pytest.fixture
