@@ -31,7 +31,7 @@ ALLOWED = {
 """What the modules of each room import of Temper."""
 OUTSIDE = {"runner", "tests", "benchmarks"}
 FRAMEWORKS = {"tensorflow", "keras", "torch", "jax", "art", "diffusers", "transformers", "foolbox"}
-HEAVY = FRAMEWORKS | {"pandas", "matplotlib", "sklearn", "scipy", "dask", "distributed", "jinja2", "PIL"}
+HEAVY = FRAMEWORKS | {"pandas", "matplotlib", "sklearn", "scipy", "dask", "distributed", "jinja2", "PIL", "h5py"}
 AT_ONCE = {"numpy", "yaml", "jsonschema", "referencing", "rich", "psutil"}
 """Packages that a module of the library or the engine may import as it is imported; all others are imported where they are used."""
 LONGEST = 300

@@ -6,12 +6,13 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-import h5py
+from typing import TYPE_CHECKING, Any
 
 from temper.core.errors import StageError
 from temper.system.files import unpacks_to_too_much
+
+if TYPE_CHECKING:
+    import h5py
 
 MAX_OBJECTS = 100_000
 """Groups and arrays of an HDF5 file."""
@@ -26,6 +27,8 @@ def judged(path: Path, source: Any, size: int) -> Iterator[h5py.File]:
     Raises:
         StageError: it is damaged (also where that shows in the block), refers to other files, or holds too much.
     """
+    import h5py
+
     try:
         with h5py.File(source, "r") as file:
             _judge(path, file, size)
@@ -38,6 +41,7 @@ def judged(path: Path, source: Any, size: int) -> Iterator[h5py.File]:
 
 def read_values(file: h5py.File) -> None:
     """Read every attribute and value of a file."""
+    import h5py
 
     def read(_: str, item: Any) -> None:
         dict(item.attrs)
@@ -50,6 +54,8 @@ def read_values(file: h5py.File) -> None:
 
 def _judge(path: Path, file: h5py.File, size: int) -> None:
     """Look at every object of a file that hard links lead to; soft links lead to these or nowhere."""
+    import h5py
+
     seen, groups, unpacked = {h5py.h5o.get_info(file.id).addr}, [file["/"]], 0
     while groups:
         group = groups.pop()

@@ -10,9 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import h5py
 import psutil
 
 from temper.core.errors import StageError
@@ -20,6 +19,9 @@ from temper.system.files import read_bytes, regular, unpacked_at_most
 from temper.system.installation import IMPORT_FOLDER
 from temper.targets.models.hdf5_file import judged, read_values
 from temper.targets.models.keras_archive import MAX_CONFIG, unpacked
+
+if TYPE_CHECKING:
+    import h5py
 
 MAX_DEPTH = 100
 _SCRIPT = (
@@ -87,6 +89,8 @@ def hdf5(path: Path) -> Iterator[h5py.File]:
         StageError: it is no regular file, no HDF5, damaged (also where that shows in the block), refers to other files, or
             holds too much.
     """
+    import h5py
+
     if not h5py.is_hdf5(regular(path)):
         raise StageError(f"{path}: expected an HDF5 file, received something else")
     _survive(path)

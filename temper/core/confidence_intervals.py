@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from math import sqrt
+from functools import cache
+from math import atan2, cos, pi, sin, sqrt
 from statistics import fmean, stdev
 
 
@@ -32,11 +33,37 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[fl
     """
     if len(values) < 2:
         raise ValueError(f"interval of a mean: expected at least 2 values, received {len(values)}")
-    from scipy.special import stdtrit
-
     centre = fmean(values)
-    half = float(stdtrit(len(values) - 1, (1 + confidence) / 2)) * stdev(values) / sqrt(len(values))
+    half = _student_t(len(values) - 1, confidence) * stdev(values) / sqrt(len(values))
     return centre - half, centre + half
+
+
+@cache
+def _student_t(df: int, confidence: float) -> float:
+    """Return the t within whose two signs a share ``confidence`` of Student's distribution lies."""
+    # Not SciPy's: tables are written where it is not installed.
+    low, high = 0.0, 1.0
+    while _share_within(high, df) < confidence:
+        high *= 2
+    while low < (middle := (low + high) / 2) < high:
+        if _share_within(middle, df) < confidence:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _share_within(t: float, df: int) -> float:
+    """Return the share of Student's distribution between -t and t.
+
+    Source: Abramowitz and Stegun (1964), Handbook of mathematical functions, 26.7.3 and 26.7.4.
+    """
+    angle, even = atan2(t, sqrt(df)), df % 2 == 0
+    term = total = 1.0 if even else cos(angle) * (df > 1)
+    for i in range(2 if even else 3, df - 1, 2):
+        term *= cos(angle) ** 2 * (i - 1) / i
+        total += term
+    return sin(angle) * total if even else 2 / pi * (angle + sin(angle) * total)
 
 
 def difference_interval(

@@ -25,6 +25,14 @@ def test_students_interval_agrees_with_scipy(values: list[float], confidence: fl
     assert lower <= upper
 
 
+@pytest.mark.parametrize("runs", [2, 3, 4, 5, 30, 1000])
+@pytest.mark.parametrize("confidence", [0.5, 0.95, 0.99])
+def test_student_t_is_exact_to_all_but_the_last_digits(runs: int, confidence: float) -> None:
+    values = [0.0] * (runs - 1) + [1.0]
+    _, theirs = stats.t.interval(confidence, runs - 1, loc=1 / runs, scale=stats.sem(values))
+    assert mean_interval(values, confidence)[1] == pytest.approx(theirs, rel=1e-13)
+
+
 def test_two_values_have_the_widest_interval() -> None:
     # One degree of freedom: t(0.975; 1) = tan(0.475 pi); the sd of 0.4 and 0.6 over sqrt(2) is 0.1.
     half = math.tan(0.475 * math.pi)

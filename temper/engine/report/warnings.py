@@ -5,23 +5,20 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from temper.core.component import Plain
 from temper.core.display_names import label
 from temper.core.report_spec import ReportedExperiment
 from temper.engine.tables.cells import missing
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 STRENGTHS = ("eps", "max_iter", "num_random_init")  # parameters of which more can only make an attack stronger
 ZERO_GRADIENTS = 0.1  # share of entries above which a gradient attack is too blind to be believed
 
-Rows = list[dict[str, Any]]
+Rows = Sequence[Mapping[str, Any]]
 
 
-def warnings(frame: pd.DataFrame, experiment: ReportedExperiment) -> list[str]:
+def warnings(results: Rows, experiment: ReportedExperiment) -> list[str]:
     """Return one sentence for every attack that looks too weak, and for every work that is doubtful.
 
     An attack does worse where it should do better, or has no gradient; a work was made with less, is damaged, or its stage
@@ -39,17 +36,23 @@ def warnings(frame: pd.DataFrame, experiment: ReportedExperiment) -> list[str]:
     ]
     found += experiment.remarks
     for axis, parameter in experiment.strength.items():
-        if parameter in STRENGTHS and axis in frame.columns:
-            found += _weaker(frame, axis, parameter, experiment)
-    return found + _blind(frame, experiment)
+        if parameter in STRENGTHS:
+            found += _weaker(results, axis, parameter, experiment)
+    return found + _blind(results, experiment)
 
 
-def _weaker(frame: pd.DataFrame, axis: str, parameter: str, experiment: ReportedExperiment) -> list[str]:
+def _weaker(results: Rows, axis: str, parameter: str, experiment: ReportedExperiment) -> list[str]:
     """Return where accuracy rises, beyond its interval, as the attack gets stronger."""
     # Ungrouped: among the accuracies of many classes one or another rises by chance.
-    whole = ~frame["group"].fillna("").astype(bool)
-    accuracy = frame[frame["metric"].str.endswith("accuracy") & whole & frame[axis].notna() & frame["upper"].notna()]
-    others = [name for name in experiment.axes if name != axis and name in frame.columns]
+    accuracy = [
+        row
+        for row in results
+        if row["metric"].endswith("accuracy")
+        and missing(row["group"])
+        and not missing(row.get(axis))
+        and not missing(row["upper"])
+    ]
+    others = [name for name in experiment.axes if name != axis]
     groups = _grouped(accuracy, ["stage", "metric", "model", "examples", *others])
     sentences = []
     for key, rows in groups.items():
@@ -75,15 +78,15 @@ def _weaker(frame: pd.DataFrame, axis: str, parameter: str, experiment: Reported
     return sentences
 
 
-def _blind(frame: pd.DataFrame, experiment: ReportedExperiment) -> list[str]:
+def _blind(results: Rows, experiment: ReportedExperiment) -> list[str]:
     """Return where a large share of the gradients is exactly zero, at the axis values where the share is largest."""
-    axes = [name for name in experiment.axes if name in frame.columns]
-    groups = _grouped(frame[frame["metric"] == "zero_gradients"], ["stage", "model", "examples"])
+    axes = list(experiment.axes)
+    groups = _grouped([row for row in results if row["metric"] == "zero_gradients"], ["stage", "model", "examples"])
     sentences = []
     for (_, model, examples), rows in groups.items():
         shares: dict[tuple[Plain, ...], list[float]] = defaultdict(list)
         for row in rows:
-            shares[tuple(None if missing(row[name]) else row[name] for name in axes)].append(row["value"])
+            shares[_values(row, axes)].append(row["value"])
         point, share = max(((p, fmean(values)) for p, values in shares.items()), key=lambda pair: pair[1])
         if share > ZERO_GRADIENTS:
             sentences.append(
@@ -93,17 +96,20 @@ def _blind(frame: pd.DataFrame, experiment: ReportedExperiment) -> list[str]:
     return sentences
 
 
-def _grouped(frame: pd.DataFrame, names: Sequence[str]) -> dict[tuple[Plain, ...], Rows]:
-    groups: dict[tuple[Plain, ...], Rows] = defaultdict(list)
-    for row in frame.to_dict("records"):
-        key = tuple(None if missing(row[name]) else row[name] for name in names)
-        groups[key].append({str(name): value for name, value in row.items()})
+def _grouped(results: Rows, names: Sequence[str]) -> dict[tuple[Plain, ...], list[Mapping[str, Any]]]:
+    groups: dict[tuple[Plain, ...], list[Mapping[str, Any]]] = defaultdict(list)
+    for row in results:
+        groups[_values(row, names)].append(row)
     return groups
+
+
+def _values(row: Mapping[str, Any], names: Sequence[str]) -> tuple[Plain, ...]:
+    return tuple(None if missing(row.get(name)) else row[name] for name in names)
 
 
 def _points(rows: Rows, axis: str) -> list[tuple[float, float, float]]:
     """Return (axis value, accuracy, upper end of its interval), each a mean over seeds, by axis value."""
-    at: dict[float, Rows] = defaultdict(list)
+    at: dict[float, list[Mapping[str, Any]]] = defaultdict(list)
     for row in rows:
         at[row[axis]].append(row)
     return [(x, fmean(r["value"] for r in at[x]), fmean(r["upper"] for r in at[x])) for x in sorted(at)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from temper.core.artefacts import Results
 from temper.core.attack import Attack
@@ -26,9 +26,6 @@ from temper.engine.running.out_of_memory import in_words
 from temper.engine.storage.store import Damaged, Store
 from temper.system.traversal import reachable
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 STRENGTH = ("eps", "max_iter", "num_random_init")
 """Parameters of which a larger value can only make an attack stronger."""
 
@@ -43,16 +40,6 @@ class Collection:
         self.holes: list[dict[str, Any]] = []
         for result in graph.results:
             self._add(result)
-
-    def frame(self) -> pd.DataFrame:
-        """Return the tidy rows in the order of the file."""
-        import pandas as pd
-
-        columns = [
-            "experiment", *self._experiment.axes, SEED, "stage", "model", "examples", "group", "metric", "value", "n",
-            "lower", "upper", "unit", "higher_is_better", "note",
-        ]  # fmt: skip
-        return pd.DataFrame(self.rows, columns=columns)
 
     def around(self, provenance: Mapping[str, Any]) -> ReportedExperiment:
         """Return what the report says around the numbers."""
@@ -119,7 +106,9 @@ class Collection:
         except Damaged:
             self.holes.append({**where, **result.about, "reason": self._reason(result.fingerprint)})
             return
-        self.rows.extend({**where, **vars(row)} for row in found.rows)
+        # Each row has every column, empty where it does not depend on it.
+        empty = dict.fromkeys((*self._experiment.axes, SEED))
+        self.rows.extend({**empty, **where, **vars(row)} for row in found.rows)
 
     def _reason(self, fingerprint: str) -> str:
         record = self._failed.get(fingerprint)

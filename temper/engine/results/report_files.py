@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from temper.core.report_spec import SMOKE, ExpectedSpec, ReportedExperiment, TableSpec
 from temper.engine.report.drawing import draw, file_names
@@ -19,10 +19,6 @@ from temper.engine.tables.latex import latex
 from temper.engine.tables.matrix import Matrix
 from temper.engine.tables.pivot import TableError, build
 from temper.system import csv_files
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 T = TypeVar("T")
 
@@ -43,7 +39,7 @@ class Report:
 def write_report(
     write: Callable[[str, bytes | str], None],
     experiment: ReportedExperiment,
-    frame: pd.DataFrame,
+    results: Sequence[Mapping[str, Any]],
     holes: Sequence[Mapping[str, Any]] = (),
     tables: Sequence[TableSpec] = (),
     expected: Sequence[ExpectedSpec] = (),
@@ -52,8 +48,8 @@ def write_report(
 
     A table that cannot be made is a fault of the report and keeps none of the others from being written.
     """
-    write("results.csv", csv_files.encoded(result_rows(frame)))
-    matrices, faults = _matrices(tables, frame, holes, experiment)
+    write("results.csv", csv_files.encoded(result_rows(results, columns(experiment.axes))))
+    matrices, faults = _matrices(tables, results, holes, experiment)
     for matrix in matrices:
         write(f"{matrix.spec.name}.csv", csv_files.encoded(matrix.grid()))
         write(f"{matrix.spec.name}.tex", latex(matrix))
@@ -77,7 +73,7 @@ def write_report(
     if experiment.classes:
         named = [[name, str(i), text] for name, texts in experiment.classes.items() for i, text in enumerate(texts)]
         write("classes.csv", csv_files.encoded([["dataset", "label", "class"], *named]))
-    cautions = (*warnings(frame, experiment), *drawing.left_out)
+    cautions = (*warnings(results, experiment), *drawing.left_out)
     content = Content(
         experiment=experiment,
         matrices=matrices,
@@ -113,25 +109,38 @@ class _Drawing:
 
 
 def _matrices(
-    tables: Sequence[TableSpec], frame: pd.DataFrame, holes: Sequence[Mapping[str, Any]], experiment: ReportedExperiment
+    tables: Sequence[TableSpec],
+    results: Sequence[Mapping[str, Any]],
+    holes: Sequence[Mapping[str, Any]],
+    experiment: ReportedExperiment,
 ) -> tuple[list[Matrix], list[str]]:
     matrices, faults = [], []
     for spec in tables:
         try:
-            matrices.append(build(spec, frame, holes, experiment))
+            matrices.append(build(spec, results, holes, experiment))
         except TableError as error:
             faults.append(str(error))
     return matrices, faults
 
 
-def result_rows(frame: pd.DataFrame) -> list[list[csv_files.Cell]]:
-    """Return the tidy rows as those of a CSV file, their header first."""
-    columns = [_cells(str(name), column) for name, column in frame.items()]
-    return [[str(name) for name in frame.columns], *map(list, zip(*columns, strict=True))]
+def columns(axes: Iterable[str]) -> tuple[str, ...]:
+    """Return the columns of the tidy rows of an experiment with these axes."""
+    return (
+        "experiment", *axes, "seed", "stage", "model", "examples", "group", "metric", "value", "n", "lower", "upper", "unit",
+        "higher_is_better", "note",
+    )  # fmt: skip
 
 
-def _cells(name: str, column: pd.Series[Any]) -> list[csv_files.Cell]:
-    # A column of whole numbers with an empty cell is held as floats: seed 1 must not become 1.0.
-    whole = name not in MEASURED and column.dtype == float and bool((column.dropna() % 1 == 0).all())
-    cells = [None if isinstance(cell, float) and cell != cell else cell for cell in column.tolist()]
-    return [cell if cell is None or not whole else int(cell) for cell in cells]
+def result_rows(results: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[list[csv_files.Cell]]:
+    """Return columns of the tidy rows as the rows of a CSV file, their header first."""
+    cells = [_cells(name, [row.get(name) for row in results]) for name in names]
+    return [list(names), *map(list, zip(*cells, strict=True))]
+
+
+def _cells(name: str, column: Sequence[Any]) -> list[csv_files.Cell]:
+    present = [cell for cell in column if cell is not None and cell == cell]
+    if any(isinstance(cell, bool) or not isinstance(cell, int | float) for cell in present):
+        return list(column)
+    # Numbers of one column are written alike: 1 and 2.0 as 1 and 2, but 1 and 0.5 as 1.0 and 0.5.
+    whole = name not in MEASURED and all(cell % 1 == 0 for cell in present)
+    return [None if cell is None or cell != cell else int(cell) if whole else float(cell) for cell in column]

@@ -59,8 +59,6 @@ def correlations(scored: Sequence[InputScores | None]) -> NDArray[np.float64]:
 
     Source: Spearman (1904), The proof and measurement of association between two things.
     """
-    from scipy.stats import rankdata
-
     k = len(scored)
     table = np.full((k, k), np.nan)
     for i, one in enumerate(scored):
@@ -68,10 +66,16 @@ def correlations(scored: Sequence[InputScores | None]) -> NDArray[np.float64]:
             if one is None or two is None:
                 continue
             both = ~(np.isnan(one.values) | np.isnan(two.values))
-            ranks = [rankdata(values.values[both]) for values in (one, two)]
+            ranks = [_ranks(values.values[both]) for values in (one, two)]
             if both.sum() >= 3 and all(np.ptp(rank) > 0 for rank in ranks):
-                table[i, j] = table[j, i] = np.corrcoef(*ranks)[0, 1]
+                table[i, j] = table[j, i] = np.corrcoef(ranks[0], ranks[1])[0, 1]
     return table
+
+
+def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the rank of each value, equal ones sharing the mean of theirs."""
+    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[places]
 
 
 @dataclass(frozen=True)

@@ -176,7 +176,7 @@ class Session:
         summary = write_report(
             results.write,
             around,
-            collection.frame(),
+            collection.rows,
             collection.holes,
             self.experiment.tables,
             self.experiment.expected,

@@ -129,9 +129,7 @@ class Cell:
 
 def missing(value: Any) -> bool:
     """Whether a column of a tidy row is empty."""
-    import pandas as pd
-
-    return bool(pd.isna(value)) or value == ""
+    return value is None or value == "" or value != value
 
 
 def number(value: float, decimals: int, scale: float = 1.0) -> str:

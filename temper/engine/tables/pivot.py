@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from temper.core.component import Plain
 from temper.core.display_names import label
@@ -14,16 +14,16 @@ from temper.core.report_spec import LEVELS, ReportedExperiment, TableSpec
 from temper.engine.tables.cells import NOT_MEASURED, Cell, missing
 from temper.engine.tables.matrix import Key, Matrix
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 class TableError(ValueError):
     """A table cannot be made out of the rows there are."""
 
 
 def build(
-    spec: TableSpec, frame: pd.DataFrame, holes: Sequence[Mapping[str, Any]], experiment: ReportedExperiment
+    spec: TableSpec,
+    results: Sequence[Mapping[str, Any]],
+    holes: Sequence[Mapping[str, Any]],
+    experiment: ReportedExperiment,
 ) -> Matrix:
     """Pivot the tidy rows of a table's stage.
 
@@ -33,7 +33,13 @@ def build(
     Raises:
         TableError: several numbers of one run fall into one cell.
     """
-    rows = [r for r in _records(spec, frame) if _kept(spec, r, is_hole=False)]
+    rows = [
+        row
+        for row in results
+        if row["stage"] == spec.source
+        and (spec.metric is None or row["metric"] == spec.metric)
+        and _kept(spec, row, is_hole=False)
+    ]
     absent = [
         {**hole, "metric": hole.get("metric") or spec.metric}
         for hole in holes
@@ -60,7 +66,7 @@ def build(
         reasons[key] += [NOT_MEASURED] * _absent(spec, found, len(reasons[key]), experiment)
     cells = {key: Cell.of(numbers.get(key, ()), reasons.get(key, ())) for key in product(ordered_rows, ordered_columns)}
     seeds = {row["seed"] for row in rows if not missing(row["seed"])}
-    places = build(replace(spec, metric=spec.against, against=None), frame, (), experiment) if spec.against else None
+    places = build(replace(spec, metric=spec.against, against=None), results, (), experiment) if spec.against else None
     return Matrix(
         spec,
         ordered_rows,
@@ -71,17 +77,6 @@ def build(
         None if places is None else {key: cell.mean for key, cell in places.cells.items() if cell.values},
         experiment.smoke,
     )
-
-
-def _records(spec: TableSpec, frame: pd.DataFrame) -> list[dict[str, Any]]:
-    found = frame[frame["stage"] == spec.source]
-    if spec.metric is not None:
-        found = found[found["metric"] == spec.metric]
-    records = [{str(name): value for name, value in row.items()} for row in found.to_dict("records")]
-    for record in records:
-        if not missing(record["seed"]):
-            record["seed"] = int(record["seed"])
-    return records
 
 
 def _kept(spec: TableSpec, row: Mapping[str, Any], *, is_hole: bool) -> bool:

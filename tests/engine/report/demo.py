@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from temper.core.component import Plain
 from temper.core.confidence_intervals import wilson
@@ -43,7 +42,7 @@ def row(model: str, examples: str, hits: int, *, eps: float | None, seed: int | 
     return base | numbers | names | columns
 
 
-def demo_frame() -> pd.DataFrame:
+def demo_rows() -> list[dict[str, Any]]:
     rows = []
     for model, clean in CLEAN.items():
         # The original model depends on no eps, and is the same for every seed.
@@ -59,7 +58,7 @@ def demo_frame() -> pd.DataFrame:
                         rows.append(row(model, attack, hits, eps=eps, seed=seed))
     zero = {"metric": "zero_gradients", "unit": "proportion", "higher_is_better": False}
     rows += [row("mlp", "fgsm", 3120 if e == 0.3 else 40, eps=e, seed=s, **zero) for e in EPS for s in SEEDS]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return rows
 
 
 def hole(model: str, examples: str, eps: float, seed: int) -> str:

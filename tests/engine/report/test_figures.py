@@ -7,7 +7,6 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
@@ -19,11 +18,11 @@ from temper.engine.report.figures import table_figures
 from temper.engine.report.image_grids import grid_figure
 from temper.engine.tables.matrix import Matrix
 from temper.engine.tables.pivot import build
-from tests.engine.report.demo import BY_EPS, TABLE, demo_experiment, demo_frame, demo_holes, digits_grid, row
+from tests.engine.report.demo import BY_EPS, TABLE, demo_experiment, demo_holes, demo_rows, digits_grid, row
 
 
 def demo(spec: TableSpec) -> Matrix:
-    return build(spec, demo_frame(), demo_holes(), demo_experiment())
+    return build(spec, demo_rows(), demo_holes(), demo_experiment())
 
 
 def pixels(png: bytes) -> Any:
@@ -53,7 +52,7 @@ def test_metrics_have_panels_of_their_own() -> None:
         for metric, scale, unit in (("accuracy", 0.01, "proportion"), ("l2", 1, "pixels"))
     ]
     spec = TableSpec(name="t", source="robustness", rows=("model", "k"), columns=("metric",))
-    matrix = build(spec, pd.DataFrame(rows), (), ReportedExperiment(name="x", axes={"k": (5, 10, 50)}))
+    matrix = build(spec, rows, (), ReportedExperiment(name="x", axes={"k": (5, 10, 50)}))
     curves = curves_along(matrix, "rows", 1)
     assert {(panel, line) for panel, line, _ in curves} == {
         (metric, model) for metric in ("accuracy (%)", "l2 (pixels)") for model in ("tarantula", "ochiai")
@@ -65,7 +64,7 @@ def test_bars_are_as_long_as_the_numbers() -> None:
     rows = [row("mlp", examples, 1, eps=None, seed=None, group=group, value=value)
             for group, examples, value in (("nc", "clean", 0.5), ("nc", "pgd", 0.25), ("idc", "clean", 1.0))]  # fmt: skip
     spec = TableSpec(name="t", source="robustness", rows=("group",), columns=("examples",), figure="bars")
-    matrix = build(spec, pd.DataFrame(rows), (), ReportedExperiment(name="x"))
+    matrix = build(spec, rows, (), ReportedExperiment(name="x"))
     (name,) = table_figures(matrix)
     assert name == "t_bars"
     figure = Figure()
@@ -95,7 +94,7 @@ def test_names_are_no_axis(side: Any, depth: int) -> None:
 
 def test_metrics_in_different_units_share_no_colour_scale() -> None:
     seconds = row("a", "pgd", 1, eps=None, seed=None, metric="time", value=12.5, unit="seconds")
-    frame = pd.DataFrame([row("a", "pgd", 5000, eps=None, seed=None), seconds])
+    frame = [row("a", "pgd", 5000, eps=None, seed=None), seconds]
     matrix = build(replace(TABLE, metric=None, columns=("metric",)), frame, (), ReportedExperiment(name="x"))
     assert table_figures(matrix) == {}
 
@@ -105,7 +104,7 @@ def test_scores_of_different_kinds_share_no_colour_scale(unit: str, drawn: list[
     rows = [row("mlp", "clean", 1, eps=None, seed=None, metric="mean", group=group, value=value, unit=unit)
             for group, value in (("lsa", 0.8), ("dsa", 0.4))]  # fmt: skip
     spec = TableSpec(name="t", source="robustness", rows=("group",), columns=("examples",), metric="mean")
-    assert list(table_figures(build(spec, pd.DataFrame(rows), (), ReportedExperiment(name="x")))) == drawn
+    assert list(table_figures(build(spec, rows, (), ReportedExperiment(name="x")))) == drawn
 
 
 def test_a_long_name_of_bars_goes_on_in_lines_below() -> None:
@@ -113,7 +112,7 @@ def test_a_long_name_of_bars_goes_on_in_lines_below() -> None:
     rows = [row("mlp", "clean", 1, eps=None, seed=None, group=group, value=0.5) for group in (name, "idc (m 8)")]
     spec = TableSpec(name="t", source="robustness", rows=("group",), columns=("examples",), figure="bars")
     figure = Figure()
-    bars(figure, build(spec, pd.DataFrame(rows), (), ReportedExperiment(name="x")))
+    bars(figure, build(spec, rows, (), ReportedExperiment(name="x")))
     folded, short = (text.get_text().split("\n") for text in figure.axes[0].get_yticklabels())
     assert short == ["idc (m 8)"]
     assert folded[:2] == ["nc (layers block0_conv1+", "block1_conv1+block2_conv1+"]
@@ -170,9 +169,7 @@ def against(spec: TableSpec) -> Matrix:
         for metric, examples, value in (("accuracy", "union", hits / 10_000), ("inputs", "", share * n))
     ]
     rows.append(row("original", "union", 4000, eps=None, seed=1, share=None))
-    return build(
-        spec, pd.DataFrame(rows), (), ReportedExperiment(name="x", seeds=(1, 2), axes={"share": (0.1, 0.5, 1.0)})
-    )
+    return build(spec, rows, (), ReportedExperiment(name="x", seeds=(1, 2), axes={"share": (0.1, 0.5, 1.0)}))
 
 
 AGAINST = TableSpec(name="t", source="robustness", rows=("share",), columns=("model",), metric="accuracy",

@@ -9,7 +9,7 @@ import pytest
 
 from temper.core.report_spec import ReportedExperiment
 from temper.engine.results.report_files import write_report
-from tests.engine.report.demo import BY_EPS, TABLE, demo_expected, demo_experiment, demo_frame, demo_holes, into
+from tests.engine.report.demo import BY_EPS, TABLE, demo_expected, demo_experiment, demo_holes, demo_rows, into
 
 VOID = {"meta", "img", "br", "rect", "line", "circle"}
 
@@ -47,7 +47,7 @@ class Reader(HTMLParser):
 
 def written(folder: Path, experiment: ReportedExperiment, **changes: Any) -> tuple[str, Reader]:
     parts: dict[str, Any] = {
-        "frame": demo_frame(),
+        "results": demo_rows(),
         "holes": demo_holes(),
         "tables": [TABLE, BY_EPS],
         "expected": demo_expected(),
@@ -114,9 +114,7 @@ def test_names_from_the_file_are_text_not_markup(tmp_path: Path) -> None:
 
 
 def test_an_experiment_of_nothing_but_a_name(tmp_path: Path) -> None:
-    _, reader = written(
-        tmp_path, ReportedExperiment(name="bare"), frame=demo_frame().iloc[:0], holes=(), tables=(), expected=()
-    )
+    _, reader = written(tmp_path, ReportedExperiment(name="bare"), results=(), holes=(), tables=(), expected=())
     assert reader.ids == []
     assert "no failures" in reader.text
     assert "no warnings" in reader.text

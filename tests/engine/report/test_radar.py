@@ -7,7 +7,6 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
@@ -32,7 +31,7 @@ def matrix(seeds: tuple[int, ...] = (1,), without: str = "", **changes: Any) -> 
         for seed in seeds
         if (metric, name) != ("after", without)
     ]
-    return build(replace(SPEC, **changes), pd.DataFrame(rows), (), ReportedExperiment(name="x", seeds=seeds))
+    return build(replace(SPEC, **changes), rows, (), ReportedExperiment(name="x", seeds=seeds))
 
 
 def drawn(table: Matrix) -> Any:

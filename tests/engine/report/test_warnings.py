@@ -2,12 +2,11 @@
 
 from typing import Any
 
-import pandas as pd
 import pytest
 
 from temper.core.report_spec import ReportedExperiment
 from temper.engine.report.warnings import warnings
-from tests.engine.report.demo import EPS, demo_experiment, demo_frame, row
+from tests.engine.report.demo import EPS, demo_experiment, demo_rows, row
 
 EXPERIMENT = ReportedExperiment(
     name="x", axes={"eps": EPS, "steps": (1, 10)}, strength={"eps": "eps", "steps": "max_iter"}
@@ -15,7 +14,7 @@ EXPERIMENT = ReportedExperiment(
 
 
 def found(*rows: dict[str, Any], experiment: ReportedExperiment = EXPERIMENT) -> list[str]:
-    return warnings(pd.DataFrame([{"steps": None} | r for r in rows]), experiment)
+    return warnings([{"steps": None} | r for r in rows], experiment)
 
 
 def sweep(*hits: int, **columns: Any) -> list[dict[str, Any]]:
@@ -23,7 +22,7 @@ def sweep(*hits: int, **columns: Any) -> list[dict[str, Any]]:
 
 
 def test_demo() -> None:
-    rises, blind = warnings(demo_frame(), demo_experiment())
+    rises, blind = warnings(demo_rows(), demo_experiment())
     assert rises == (
         "fgsm_robust under fgsm: accuracy rises from 93.01% at eps 0.2 to 96.11% at eps 0.3, above the interval's "
         "upper end 93.49%. More eps cannot make an attack weaker: look for masked gradients, or give it more steps."
@@ -99,4 +98,4 @@ def test_a_few_zero_gradients_are_no_news() -> None:
 
 
 def test_no_rows() -> None:
-    assert warnings(demo_frame().iloc[:0], demo_experiment()) == []
+    assert warnings([], demo_experiment()) == []

@@ -15,9 +15,19 @@ from PIL import Image
 from temper.core.report_spec import ClassGrid, ImageGrid, RelevanceMap, TableSpec
 from temper.engine.report import drawing, figures
 from temper.engine.report.drawing import LONGEST, file_name, file_names
-from temper.engine.results.report_files import result_rows, write_report
+from temper.engine.results.report_files import columns, result_rows, write_report
 from temper.system import csv_files
-from tests.engine.report.demo import BY_EPS, TABLE, demo_expected, demo_experiment, demo_frame, demo_holes, into, row
+from tests.engine.report.demo import (
+    BY_EPS,
+    COLUMNS,
+    TABLE,
+    demo_expected,
+    demo_experiment,
+    demo_holes,
+    demo_rows,
+    into,
+    row,
+)
 
 
 def read(text: str) -> pd.DataFrame:
@@ -27,7 +37,7 @@ def read(text: str) -> pd.DataFrame:
 
 def test_every_file_is_written_and_none_other(tmp_path: Path) -> None:
     report = write_report(
-        into(tmp_path), demo_experiment(), demo_frame(), demo_holes(), [TABLE, BY_EPS], demo_expected()
+        into(tmp_path), demo_experiment(), demo_rows(), demo_holes(), [TABLE, BY_EPS], demo_expected()
     )
     assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()) == [
         "by_eps.csv",
@@ -50,7 +60,7 @@ def test_every_file_is_written_and_none_other(tmp_path: Path) -> None:
 
 def test_writing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     def contents() -> dict[Path, bytes]:
-        write_report(into(tmp_path), demo_experiment(), demo_frame(), demo_holes(), [TABLE], demo_expected())
+        write_report(into(tmp_path), demo_experiment(), demo_rows(), demo_holes(), [TABLE], demo_expected())
         return {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
     assert contents() == contents()
@@ -65,7 +75,7 @@ def test_images_that_cannot_be_drawn_are_left_out_and_told(tmp_path: Path, chann
     experiment = replace(
         demo_experiment(), examples=[grid, by_class, *demo_experiment().examples], localisation=[relevance]
     )
-    report = write_report(into(tmp_path), experiment, demo_frame(), demo_holes(), [TABLE])
+    report = write_report(into(tmp_path), experiment, demo_rows(), demo_holes(), [TABLE])
 
     told = f"a figure of many is left out: images of {channels} channels cannot be drawn, only of 1 or 3"
     assert [warning for warning in report.warnings if "left out" in warning] == [told]
@@ -81,7 +91,7 @@ def test_a_figure_that_fails_costs_no_other(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(drawing, "grid_figure", fail)
     monkeypatch.setattr(figures, "_heatmap", fail)
-    report = write_report(into(tmp_path), demo_experiment(), demo_frame(), demo_holes(), [TABLE])
+    report = write_report(into(tmp_path), demo_experiment(), demo_rows(), demo_holes(), [TABLE])
     said = str(error) or type(error).__name__
     assert [warning for warning in report.warnings if "left out" in warning] == [
         f"a figure of table_2_heatmap is left out: {said}", f"a figure of pgd, eps 0.1 is left out: {said}"
@@ -92,7 +102,7 @@ def test_a_figure_that_fails_costs_no_other(tmp_path: Path, monkeypatch: pytest.
 
 def test_a_table_that_cannot_be_made_leaves_the_others_alone(tmp_path: Path) -> None:
     bad = TableSpec(name="bad", source="robustness", metric="accuracy")
-    report = write_report(into(tmp_path), demo_experiment(), demo_frame(), (), [bad, TABLE])
+    report = write_report(into(tmp_path), demo_experiment(), demo_rows(), (), [bad, TABLE])
     (fault,) = report.faults
     assert fault.startswith("table 'bad': ")
     assert "they differ in eps" in fault
@@ -102,7 +112,7 @@ def test_a_table_that_cannot_be_made_leaves_the_others_alone(tmp_path: Path) -> 
 
 
 def test_results_keep_whole_numbers_whole() -> None:
-    lines = csv_files.text(result_rows(demo_frame())).splitlines()
+    lines = csv_files.text(result_rows(demo_rows(), COLUMNS)).splitlines()
     assert (
         lines[1]
         == "demo,,,robustness,mlp,mnist,,accuracy,0.9656,10000,0.9618453046865882,0.9689971160306377,proportion,True,"
@@ -127,25 +137,41 @@ words = words.filter(
     )
 )
 def test_reading_results_gives_back_every_bit(rows: list[dict[str, Any]]) -> None:
-    columns = ["value", "lower", "model", "note", "n", "seed", "eps"]
-    frame = pd.DataFrame(rows, columns=columns)
-    back = read(csv_files.text(result_rows(frame)))
-    for name in columns:
+    names = ["value", "lower", "model", "note", "n", "seed", "eps"]
+    back = read(csv_files.text(result_rows(rows, names)))
+    for name in names:
         for given_row, found in zip(rows, back[name], strict=True):
             assert found == given_row[name] or (pd.isna(found) and given_row[name] in (None, ""))
 
 
 @pytest.mark.parametrize("axis", ["self", "index", "columns", "axis", "name", "0"])
-def test_an_axis_may_be_called_as_anything_in_pandas(axis: str) -> None:
-    frame = pd.DataFrame([row("mlp", "pgd", 1, eps=None, seed=s) | {axis: a} for s, a in ((1, 3), (2, None))])
-    assert read(csv_files.text(result_rows(frame)))[axis].tolist()[0] == 3
-    assert f",{axis}" in csv_files.text(result_rows(frame)).splitlines()[0]
-    assert ",3.0" not in csv_files.text(result_rows(frame))
+def test_an_axis_may_be_called_as_anything(axis: str) -> None:
+    rows = [row("mlp", "pgd", 1, eps=None, seed=s) | {axis: a} for s, a in ((1, 3), (2, None))]
+    written = csv_files.text(result_rows(rows, columns([axis])))
+    assert read(written)[axis].tolist()[0] == 3
+    assert f",{axis}" in written.splitlines()[0]
+    assert ",3.0" not in written
+
+
+@pytest.mark.parametrize(
+    ("values", "written"),
+    [
+        ([1, None, 2.0], "1  2"),
+        ([1, 0.5], "1.0 0.5"),
+        ([True, 2], "True 2"),
+        (["a", None, "01"], "a  01"),
+        ([2**62 + 1], str(2**62 + 1)),
+    ],
+)
+def test_the_numbers_of_a_column_are_written_alike(values: list[Any], written: str) -> None:
+    rows = [{"axis": value, "value": 1} for value in values]
+    lines = csv_files.text(result_rows(rows, ("axis", "value"))).splitlines()[1:]
+    assert lines == [f"{cell},1.0" for cell in written.split(" ")]
 
 
 def test_a_model_called_na_comes_back() -> None:
-    frame = pd.DataFrame([row("NA", 'a,b\n"c"', 1, eps=None, seed=None)])
-    back = read(csv_files.text(result_rows(frame)))
+    rows = [row("NA", 'a,b\n"c"', 1, eps=None, seed=None)]
+    back = read(csv_files.text(result_rows(rows, COLUMNS)))
     assert (back["model"][0], back["examples"][0]) == ("NA", 'a,b\n"c"')
 
 
@@ -171,7 +197,7 @@ def test_no_two_files_have_one_name() -> None:
 def test_a_smoke_run_says_so_in_each_file_that_could_get_into_a_paper(tmp_path: Path) -> None:
     for name, smoke in (("real", False), ("smoke", True)):
         experiment = demo_experiment(smoke=smoke)
-        write_report(into(tmp_path / name), experiment, demo_frame(), demo_holes(), [TABLE, BY_EPS], demo_expected())
+        write_report(into(tmp_path / name), experiment, demo_rows(), demo_holes(), [TABLE, BY_EPS], demo_expected())
     tables = [path.relative_to(tmp_path / "real") for path in (tmp_path / "real").glob("*.tex")]
     tables += [path.with_suffix(".csv") for path in tables]
     assert len(tables) == 4

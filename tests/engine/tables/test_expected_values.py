@@ -11,14 +11,14 @@ from temper.engine.tables.expected_values import COLUMNS, ExpectedOutcome, compa
 from temper.engine.tables.matrix import Matrix
 from temper.engine.tables.pivot import build
 from temper.system import csv_files
-from tests.engine.report.demo import TABLE, demo_expected, demo_experiment, demo_frame, demo_holes
+from tests.engine.report.demo import TABLE, demo_expected, demo_experiment, demo_holes, demo_rows
 
 GOLDEN = Path(__file__).parent / "golden"
 
 
 @pytest.fixture(scope="module")
 def matrices() -> dict[str, Matrix]:
-    return {"table_2": build(TABLE, demo_frame(), demo_holes(), demo_experiment())}
+    return {"table_2": build(TABLE, demo_rows(), demo_holes(), demo_experiment())}
 
 
 def spec(**changes: Any) -> ExpectedSpec:
@@ -59,8 +59,7 @@ def test_a_number_that_stands_for_a_whole_axis_is_one_match(matrices: dict[str, 
 
 
 def test_an_axis_value_matches_a_column_that_does_not_depend_on_it() -> None:
-    frame = demo_frame()
-    matrix = build(TABLE, frame[frame["model"] == "mlp"], (), demo_experiment())
+    matrix = build(TABLE, [row for row in demo_rows() if row["model"] == "mlp"], (), demo_experiment())
     assert ("mnist", None) in matrix.columns
     assert compare(spec(column={"examples": "mnist", "eps": 0.1}), {"table_2": matrix}).ours == pytest.approx(96.56)
 

@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,17 +12,17 @@ from hypothesis import strategies as st
 from temper.core.report_spec import ReportedExperiment, TableSpec
 from temper.engine.tables.latex import escape, latex
 from temper.engine.tables.pivot import build
-from tests.engine.report.demo import BY_EPS, TABLE, demo_experiment, demo_frame, demo_holes, row
+from tests.engine.report.demo import BY_EPS, TABLE, demo_experiment, demo_holes, demo_rows, row
 
 GOLDEN = Path(__file__).parent / "golden"
 
 
 def demo(spec: TableSpec) -> str:
-    return latex(build(spec, demo_frame(), demo_holes(), demo_experiment()))
+    return latex(build(spec, demo_rows(), demo_holes(), demo_experiment()))
 
 
 def one(**columns: Any) -> str:
-    frame = pd.DataFrame([row("a", "pgd", 1, eps=None, seed=None) | columns])
+    frame = [row("a", "pgd", 1, eps=None, seed=None) | columns]
     return latex(build(replace(TABLE, columns=("examples",)), frame, (), ReportedExperiment(name="x")))
 
 
@@ -94,7 +93,7 @@ def test_negative_numbers_have_a_minus_sign() -> None:
 
 
 def test_what_was_not_measured_is_a_dash() -> None:
-    frame = pd.DataFrame([row("a", "x", 1, eps=None, seed=None), row("b", "y", 1, eps=None, seed=None)])
+    frame = [row("a", "x", 1, eps=None, seed=None), row("b", "y", 1, eps=None, seed=None)]
     text = latex(build(replace(TABLE, columns=("examples",)), frame, (), ReportedExperiment(name="x")))
     assert r"a & 0.01 & -- \\" in text
 

@@ -1,5 +1,6 @@
 """The pivot: order, axes a row does not depend on, holes, groups, best cells."""
 
+import random
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from temper.core.report_spec import ReportedExperiment, TableSpec
 from temper.engine.tables.matrix import Matrix
 from temper.engine.tables.pivot import TableError, build
 from temper.system import csv_files
-from tests.engine.report.demo import BY_EPS, COLUMNS, EPS, TABLE, demo_experiment, demo_frame, demo_holes, row
+from tests.engine.report.demo import BY_EPS, EPS, TABLE, demo_experiment, demo_holes, demo_rows, row
 
 GOLDEN = Path(__file__).parent / "golden"
 PLAIN = ReportedExperiment(name="x", axes={"eps": EPS, "depth": (1, 2)})
@@ -20,11 +21,11 @@ PLAIN = ReportedExperiment(name="x", axes={"eps": EPS, "depth": (1, 2)})
 def table(
     spec: TableSpec, *rows: dict[str, Any], holes: Any = (), experiment: ReportedExperiment = PLAIN
 ) -> list[list[str]]:
-    return build(spec, pd.DataFrame(list(rows), columns=[*COLUMNS, "depth"]), holes, experiment).grid()
+    return build(spec, rows, holes, experiment).grid()
 
 
 def demo(spec: TableSpec) -> Matrix:
-    return build(spec, demo_frame(), demo_holes(), demo_experiment())
+    return build(spec, demo_rows(), demo_holes(), demo_experiment())
 
 
 @pytest.mark.parametrize("spec", [TABLE, BY_EPS], ids=lambda spec: spec.name)
@@ -39,7 +40,7 @@ def test_pandas_reads_the_csv_with_its_two_header_rows() -> None:
 
 
 def test_shuffled_rows_give_the_same_table_where_the_order_is_declared() -> None:
-    shuffled = demo_frame().sample(frac=1, random_state=0)
+    shuffled = random.Random(0).sample(demo_rows(), len(demo_rows()))
     assert build(TABLE, shuffled, demo_holes()[::-1], demo_experiment()).grid() == demo(TABLE).grid()
 
 
@@ -99,7 +100,7 @@ def test_where_keeps_rows_that_do_not_depend_on_the_fixed_axis() -> None:
     rows += [row("mlp", "fgsm", int(eps * 10000), eps=eps, seed=None) for eps in EPS]
     spec = replace(TABLE, columns=("examples",), where={"eps": 0.2})
     assert table(spec, *rows)[1] == ["mlp", "90.00", "20.00"]
-    assert "eps = 0.2." in build(spec, pd.DataFrame(rows), (), PLAIN).statement
+    assert "eps = 0.2." in build(spec, rows, (), PLAIN).statement
 
 
 def test_a_hole_takes_its_place_in_file_order() -> None:
@@ -120,7 +121,7 @@ def test_a_hole_stands_for_what_it_leaves_open() -> None:
 
 
 def test_a_table_of_nothing_but_holes() -> None:
-    grid = build(TABLE, demo_frame().iloc[:0], demo_holes(), demo_experiment()).grid()
+    grid = build(TABLE, [], demo_holes(), demo_experiment()).grid()
     assert [line[0] for line in grid] == ["accuracy, transfer", "eps", "fgsm_robust", "pgd_robust"]
     assert grid[2][1:] == ["skipped: dgn_susp failed", "pending"]
 
@@ -162,7 +163,7 @@ def test_two_numbers_of_one_run_in_one_cell_are_an_error_that_names_the_axis() -
 def best(*values: tuple[str, int], **columns: Any) -> set[str]:
     rows = [row(model, "pgd", hits, eps=None, seed=None, **columns) for model, hits in values]
     holes = [{"stage": "robustness", "model": "hole", "examples": "pgd", "reason": "pending"}]
-    matrix = build(replace(TABLE, columns=("examples",)), pd.DataFrame(rows), holes, PLAIN)
+    matrix = build(replace(TABLE, columns=("examples",)), rows, holes, PLAIN)
     return {str(key[0][0]) for key in matrix.best}
 
 
@@ -198,7 +199,7 @@ def test_notes_are_said_once_for_all_the_metrics_they_hold_for() -> None:
         for seed in (1, 2)
     ]
     spec = TableSpec(name="t", source="robustness", rows=("model",), columns=("metric",))
-    matrix = build(spec, pd.DataFrame(rows), (), ReportedExperiment(name="x"))
+    matrix = build(spec, rows, (), ReportedExperiment(name="x"))
     assert matrix.remarks == ["true labels (a)"]
 
 
