@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -21,7 +20,7 @@ from temper.generators import art_bounds
 from temper.generators.art_estimator import estimator
 from temper.generators.art_source import Parameter, parameters
 from temper.generators.art_traits import INNER, TRAITS, Batches, Traits, batches, by_batch_size, needed
-from temper.system import backend
+from temper.system import backend, packages
 
 _SLACK = 2e-4
 """Share by which ART lets an image out of its ball: AutoAttack takes what DeepFool finds up to 1.0001 times the radius."""
@@ -52,6 +51,7 @@ class Art(Attack):
     """
 
     tag = "art"
+    requires = ("art",)
 
     attack: Annotated[str, "class name in art.attacks.evasion, such as CarliniL2Method, DeepFool or SquareAttack"]
     params: Annotated[Mapping[str, Plain], "parameters of the attack, as ART names them"] = empty_mapping()
@@ -91,9 +91,8 @@ class Art(Attack):
         wanted = self._traits.backend
         if wanted and wanted != backend.name():
             yield "attack", f"{self.attack} needs KERAS_BACKEND={wanted}, received {backend.name()}"
-        for package in needed(self.attack, self._values):
-            if importlib.util.find_spec(package) is None:
-                yield "attack", f"{self.attack} needs the package {package}, which ART leaves to you; install it"
+        if advice := packages.advice(needed(self.attack, self._values)):
+            yield "attack", f"{self.attack} needs what ART does not bring: {advice}"
         if self.targets and self._traits.reads != "targets":
             yield "targets", f"{self.attack} moves away from a label and has no targets; leave `targets` out"
         yield from self._faults(known)

@@ -14,6 +14,7 @@ from typing import Any
 from temper.core.component import Plain
 from temper.core.errors import StageError, did_you_mean
 from temper.generators.art_traits import TRAITS, UNSUITABLE
+from temper.system import packages
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def attacks() -> dict[str, Path]:
     """
     spec = importlib.util.find_spec("art")
     if spec is None or not spec.submodule_search_locations:
-        raise StageError("ART is not installed; install the package adversarial-robustness-toolbox")
+        raise StageError(packages.advice(["art"]))
     package = Path(spec.submodule_search_locations[0])
     tree = ast.parse((package / "attacks/evasion/__init__.py").read_text(encoding="utf-8"))
     return {

@@ -92,6 +92,7 @@ class Files(Occluders):
     """
 
     tag = "cutouts"
+    requires = ("PIL",)
 
     folder: Annotated[str, "folder of PNG files with an alpha channel", File()]
 

@@ -36,6 +36,7 @@ class DDPM(Painter, DiffusionSettings):
     """
 
     tag = "ddpm"
+    requires = ("diffusers", "torch")
 
     mode: Annotated[Mode, "how the picture around the hole enters"] = "cond"
     steps: Annotated[int, "steps from noise to image", Range(ge=1, le=1000)] = 50

@@ -108,6 +108,7 @@ class DiffusionTraining(Preparation, DiffusionSettings):
     """
 
     tag = "diffusion_training"
+    requires = ("diffusers", "torch")
     produces = DiffusionModel
 
     data: Annotated[Ref[Examples], "the training images"]

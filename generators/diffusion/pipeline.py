@@ -45,6 +45,7 @@ class Pipeline(Painter):
     """
 
     tag = "pipeline"
+    requires = ("diffusers", "huggingface_hub", "torch", "transformers")
 
     hub: Annotated[str | None, "id of the model on the Hugging Face hub, such as owner/name"] = None
     folder: Annotated[str | None, "folder that holds the model, in place of hub", File()] = None

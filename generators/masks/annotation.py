@@ -56,6 +56,7 @@ class MaskFiles(ObjectMask):
     """
 
     tag = "files"
+    requires = ("PIL",)
 
     train: Annotated[str | None, "folder of the training images' masks", File()] = None
     validation: Annotated[str | None, "folder of the validation images' masks; may be that of train", File()] = None

@@ -23,6 +23,7 @@ class Otsu(ObjectMask):
     """
 
     tag = "otsu"
+    requires = ("skimage",)
 
     def objects(self, seeds: Seeds, bench: AugmenterContext) -> Masks:
         objects = np.empty(seeds.x.shape[:3], bool)

@@ -30,6 +30,7 @@ class CLIP(Realism):
     """
 
     tag = "clip"
+    requires = ("torch", "transformers")
     higher_is_better = True
 
     folder: Annotated[str, "folder of the model, its tokenizer and its image processor", File()]

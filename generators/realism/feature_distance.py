@@ -35,6 +35,7 @@ class FeatureStatistics(Preparation):
     """
 
     tag = "feature_statistics"
+    requires = ("sklearn",)
     produces = Profile
 
     model: Annotated[Ref[Classifier], "the classifier whose features are taken"]
@@ -81,6 +82,7 @@ class FeatureDistance(Realism):
     """
 
     tag = "feature_distance"
+    requires = ("sklearn",)
     higher_is_better = False
 
     model: Annotated[Ref[Classifier], "the classifier whose features are taken, not the one under test"]

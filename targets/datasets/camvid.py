@@ -40,6 +40,7 @@ class CamVid(CropDataset):
     """
 
     tag = "camvid"
+    requires = ("PIL", "scipy")
 
     categories: Annotated[tuple[Region, ...], "regions to cut out, in the order of their labels"] = (
         "sign", "car", "pedestrian", "bicyclist",

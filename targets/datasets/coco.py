@@ -30,6 +30,7 @@ class COCO(CropDataset):
     """
 
     tag = "coco"
+    requires = ("PIL", "pycocotools")
 
     categories: Annotated[tuple[str, ...], "names of the categories to keep, in the order of their labels"] = _ANIMALS
     train_part: Annotated[str, "training part: the name of its folder and in that of its annotations"] = "train2017"

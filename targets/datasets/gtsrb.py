@@ -31,6 +31,7 @@ class GTSRB(Placed, FileDataset):
     """
 
     tag = "gtsrb"
+    requires = ("PIL",)
     class_names: ClassVar[tuple[str, ...]] = (
         "speed limit 20", "speed limit 30", "speed limit 50", "speed limit 60", "speed limit 70", "speed limit 80",
         "end of speed limit 80", "speed limit 100", "speed limit 120", "no passing", "no passing by lorries",

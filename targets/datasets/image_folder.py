@@ -31,6 +31,7 @@ class ImageFolder(FileDataset):
     """
 
     tag = "image_folder"
+    requires = ("PIL",)
 
     root: Annotated[str, "folder that holds the training and test folders", File()]
     train_folder: Annotated[str, "training folder in root; '.' where root itself holds the classes"] = "train"

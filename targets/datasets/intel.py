@@ -22,6 +22,7 @@ class Intel(Placed, FileDataset):
     """
 
     tag = "intel"
+    requires = ("PIL",)
     class_names: ClassVar[tuple[str, ...]] = ("buildings", "forest", "glacier", "mountain", "sea", "street")
 
     def names(self) -> tuple[str, ...]:

@@ -32,6 +32,7 @@ class SVHN(Placed):
     """
 
     tag = "svhn"
+    requires = ("scipy",)
 
     def files(self) -> Iterator[Path]:
         if self.folder:

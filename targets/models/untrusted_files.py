@@ -16,7 +16,7 @@ import psutil
 
 from temper.core.errors import StageError
 from temper.system.files import read_bytes, regular, unpacked_at_most
-from temper.system.installation import IMPORT_FOLDER
+from temper.system.installation import search_path
 from temper.targets.models.hdf5_file import judged, read_values
 from temper.targets.models.keras_archive import MAX_CONFIG, unpacked
 
@@ -148,7 +148,7 @@ def _fault(path: Path, size: int, *_: int) -> str:
     HDF5 is written in C: what a damaged file leads it to can be caught in a process of its own only.
     """
     limit = _seconds(size)
-    environment = os.environ | {"PYTHONPATH": str(IMPORT_FOLDER)}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(search_path())}
     try:
         done = subprocess.run(
             [sys.executable, "-P", "-c", _SCRIPT, str(path)],

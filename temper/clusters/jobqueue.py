@@ -57,6 +57,7 @@ class JobQueue(Cluster):
     index: ClassVar[str]
     again: ClassVar[str]
 
+    requires = (*Cluster.requires, "dask_jobqueue")
     # Without a figure Dask takes a stage for half a second's work, and asks for one worker only.
     settings: ClassVar = {"distributed.scheduler.unknown-task-duration": "1h"}
 

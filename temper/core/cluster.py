@@ -82,6 +82,7 @@ class Cluster(Component):
     """
 
     section: ClassVar[str] = "cluster file"
+    requires: ClassVar[tuple[str, ...]] = ("dask", "distributed", "cryptography")
     settings: ClassVar[Mapping[str, Any]] = {}
 
     workers: Annotated[int, "workers at most, each of which does one stage at a time", Range(ge=1)]

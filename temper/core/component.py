@@ -147,6 +147,8 @@ class Component(ABC):
     """
 
     tag: ClassVar[str]
+    requires: ClassVar[tuple[str, ...]] = ()
+    """Import names of packages that its code needs beyond Temper's own and those of the backend (``Stage.framework``)."""
 
     def check(self) -> Iterator[tuple[str, str]]:
         """Yield ``(field, message)`` for every fault that is visible before anything runs.

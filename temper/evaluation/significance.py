@@ -45,6 +45,7 @@ class Significance(Evaluation):
     """
 
     tag = "significance"
+    requires = ("scipy",)
     metrics = (
         "a12", "mean_first", "mean_second", "difference",
         "p_mann_whitney", "p_mann_whitney_holm", "p_wilcoxon", "p_wilcoxon_holm",

@@ -11,19 +11,23 @@ from typing import Any
 
 from temper.core.cluster import Cluster
 from temper.core.errors import SpecError, SpecProblem, TooLittleLearnt, did_you_mean
+from temper.engine.command_line import shipped_experiments
 from temper.engine.command_line.describe import description, explanation, failure_lines, listing, plan_lines
 from temper.engine.command_line.options import parser
 from temper.engine.language import experiment_file, extends, json_schema
 from temper.engine.language.discovery import Catalogue, discover
+from temper.engine.language.document import STANDARD_INPUT
 from temper.engine.language.experiment import Experiment
+from temper.engine.planning import missing_packages
 from temper.engine.progress.terminal import Stream, Terminal, occupy_closed_streams
+from temper.engine.report.report_packages import lacking
 from temper.engine.running import outputs_folder
 from temper.engine.running.engine import NoWorkers, Unreachable
 from temper.engine.running.session import Options, Session
 from temper.engine.running.signals import exit_on_interrupt, stop_signals_handled
 from temper.engine.storage.store import Damaged
 from temper.engine.workers import worker_choice
-from temper.system import backend, stop_request
+from temper.system import backend, installation, stop_request
 from temper.system.files import is_full, open_files_allowed, unusable
 from temper.system.installation import CHECKOUT
 
@@ -99,12 +103,20 @@ def _guarded(options: argparse.Namespace, out: Terminal, err: Terminal) -> int:
 
 
 def _go_on(options: argparse.Namespace) -> str:
-    return f"Go on with: {shlex.join(['python', Path(sys.argv[0]).name, *options.command])}"
+    return f"Go on with: {shlex.join([*installation.command(), *options.command])}"
 
 
 def _act(options: argparse.Namespace, out: Terminal) -> int:
     if (files := open_files_allowed()) is not None and files < LEAST_FILES:
         raise SpecError.at("environment", 0, f"only {files} files may be open at once; raise the limit: ulimit -n 1024")
+    if options.version:
+        out.print(f"Temper {installation.version()}")
+        return DONE
+    if options.experiments is not None:
+        copied = (f"copied to {path}" for path in shipped_experiments.copy(options.experiments, Path()))
+        for line in copied if options.experiments else shipped_experiments.listing():
+            out.print(line, soft_wrap=True)
+        return DONE
     outputs_folder.check(options.outputs)
     if options.gc:
         from temper.engine.storage.garbage_collection import sweep
@@ -131,7 +143,9 @@ def _act(options: argparse.Namespace, out: Terminal) -> int:
             out.print(item, soft_wrap=isinstance(item, str))
         return DONE
     if not options.files:
-        raise SpecError([SpecProblem("runner.py", 0, "", "no experiment file is named; --help shows how")])
+        raise SpecError(
+            [SpecProblem(" ".join(installation.command()), 0, "", "no experiment file is named; --help shows how")]
+        )
     return _experiments(options, catalogue, out)
 
 
@@ -171,8 +185,14 @@ def _experiments(options: argparse.Namespace, catalogue: Catalogue, out: Termina
     if faults:
         raise SpecError(faults)
     if options.job_script:
+        if STANDARD_INPUT in options.files:
+            raise SpecError.at("--job-script", 0, "jobs cannot read standard input; name a file")
         out.stream.write_path_bytes(worker_choice.job_script(options, catalogue))
         return DONE
+    if len(sessions) > 1 and not (options.tables or options.export or options.plan or options.plan_all):
+        missing = [p for session in sessions for p in missing_packages.problems(session.plan(), session.experiment)]
+        if missing:
+            raise SpecError(missing)
     return max(_experiment(session, options, out) for session in sessions)
 
 
@@ -199,6 +219,10 @@ def _experiment(session: Session, options: argparse.Namespace, out: Terminal) ->
     if options.plan or options.plan_all:
         for step in plan_lines(plan, every=options.plan_all):
             out.print(step, soft_wrap=True)
+        for problem in missing_packages.problems(plan, session.experiment):
+            out.print(f"to run it: {problem}", style="yellow", soft_wrap=True)
+        if without := lacking():
+            out.print(f"warning: {without}", style="yellow", soft_wrap=True)
         return DONE
     try:
         tally = session.run(plan, out)

@@ -6,8 +6,10 @@ import argparse
 from math import nan
 from pathlib import Path
 
+from temper.engine.language.document import STANDARD_INPUT
 from temper.engine.planning.shard import Shard
 from temper.engine.progress.terminal import Parser
+from temper.system import installation
 
 LONGEST_GRACE = 7 * 86400.0
 """Seconds that a stage may have to keep what it did: a week."""
@@ -18,12 +20,14 @@ MOST = 4096
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     command = Parser(
-        prog="runner.py",
+        prog=" ".join(installation.command()),
         description="Attacks, hardens and evaluates image classifiers as experiment files say.",
         epilog="Exit codes: 0 done, 1 a stage failed, 2 the file is wrong, 3 the disk is full, 4 no worker does the "
         "work, 130 interrupted (the same command resumes).",
     )
-    command.add_argument("files", nargs="*", type=_path, metavar="FILE", help="experiment files (YAML or JSON)")
+    command.add_argument(
+        "files", nargs="*", type=_file, metavar="FILE", help="experiment files (YAML or JSON; -: standard input)"
+    )
     run = command.add_argument_group("running")
     run.add_argument("--set", action="append", default=[], metavar="K=V", help="override a value: generate.pgd.eps=0.2")
     run.add_argument("--seeds", type=_integers, default=(), metavar="1,2", help="seeds instead of the file's")
@@ -70,6 +74,14 @@ def parser() -> argparse.ArgumentParser:
     look.add_argument(
         "--describe", type=_text, metavar="TYPE", help="describe a component: parameters, bounds, defaults, source"
     )
+    look.add_argument(
+        "--experiments",
+        nargs="?",
+        const="",
+        metavar="NAME",
+        help="list the experiments that come with Temper, or copy one here",
+    )
+    look.add_argument("--version", action="store_true", help="print the version of Temper")
     keep = command.add_argument_group("housekeeping")
     keep.add_argument("--write-schemas", action="store_true", help="write schemas/ from the components")
     keep.add_argument("--gc", action="store_true", help="remove stored artefacts no experiment's last run refers to")
@@ -99,6 +111,10 @@ def _text(text: str) -> str:
 
 def _path(text: str) -> Path:
     return Path(_text(text))
+
+
+def _file(text: str) -> Path:
+    return STANDARD_INPUT if text == "-" else _path(text)
 
 
 def _seconds(text: str) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,8 @@ from temper.system.files import read_bytes
 MAX_DEPTH = 100
 MAX_BYTES = 2**20
 """Largest experiment or cluster file; the longest of ours has 10 kB."""
+STANDARD_INPUT = Path("<stdin>")
+"""The path by which an experiment file is read from standard input."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,23 +70,32 @@ def read(path: Path) -> Document:
         SpecError: the file cannot be read, is larger than ``MAX_BYTES``, is no YAML or JSON, or is not one mapping.
     """
     file = str(path)
-    if path.suffix not in (".yaml", ".yml", ".json"):
+    if path != STANDARD_INPUT and path.suffix not in (".yaml", ".yml", ".json"):
         raise SpecError.at(file, 0, f"unknown kind of file '{path.suffix}'; expected .yaml, .yml or .json")
     try:
-        text = read_bytes(path, MAX_BYTES).decode("utf-8-sig")
+        text = _content(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise SpecError.at(file, line, f"byte 0x{error.object[error.start]:02x} is not UTF-8; save as UTF-8") from None
     except StageError as error:
         reason = str(error).removeprefix(f"{path}: ")
         raise SpecError.at(file, 0, f"{reason}; expected a YAML or JSON file") from None
-    document = _parse(text, file, path.suffix == ".json")
+    document = _parse(text, file, path.suffix == ".json" or (path == STANDARD_INPUT and text.lstrip().startswith("{")))
     if not isinstance(document.data, dict) and document.faults:
         raise SpecError(fault for _, fault in document.faults)
     if not isinstance(document.data, dict):
         kind = "list" if isinstance(document.data, list) else "single value"
         raise SpecError.at(file, 1, f"the file holds a {kind}; expected a mapping such as 'name: my-experiment'")
     return document
+
+
+def _content(path: Path) -> bytes:
+    if path != STANDARD_INPUT:
+        return read_bytes(path, MAX_BYTES)
+    content = sys.stdin.buffer.read(MAX_BYTES + 1) if sys.stdin else b""
+    if len(content) > MAX_BYTES:
+        raise StageError(f"{path}: the file has more than {MAX_BYTES:,} bytes; expected at most {MAX_BYTES:,}")
+    return content
 
 
 def parse(text: str, file: str, *, is_json: bool = False) -> Document:

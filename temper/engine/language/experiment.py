@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from types import MappingProxyType
@@ -12,6 +12,7 @@ from typing import Any, Literal
 from temper.core.component import Plain, Ref
 from temper.core.data_info import DataInfo
 from temper.core.dataset import Dataset
+from temper.core.errors import KeyPath, SpecProblem, dotted
 from temper.core.families import Evaluation
 from temper.core.report_spec import ExpectedSpec, TableSpec
 from temper.core.stage import Stage
@@ -63,6 +64,8 @@ class Experiment:
     on_out_of_memory: Mapping[str, int] = field(default_factory=dict)
     threads: int = DEFAULT
     smoke: bool = False
+    problem: Callable[[KeyPath, str], SpecProblem] = lambda path, message: SpecProblem("", 0, dotted(path), message)
+    """Places a message on a value, such as ``generate.pgd.eps``, at the line that states it."""
 
     def values(self, axis: str) -> tuple[Plain, ...]:
         """Return the values of an axis, the seeds included."""

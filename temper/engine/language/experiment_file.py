@@ -226,6 +226,7 @@ class _Reader:
             expected=(),
             catalogue=self.catalogue,
             threads=self._threads(),
+            problem=self.layered.fault,
         )
 
 

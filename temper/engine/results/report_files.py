@@ -12,6 +12,7 @@ from temper.engine.report.drawing import draw, file_names
 from temper.engine.report.figure_style import marked
 from temper.engine.report.figures import table_figures
 from temper.engine.report.page import Content, page
+from temper.engine.report.report_packages import drawn, has_page, lacking
 from temper.engine.report.warnings import warnings
 from temper.engine.tables import expected_values as expectation
 from temper.engine.tables.expected_values import ExpectedOutcome, compare, verdict
@@ -55,14 +56,17 @@ def write_report(
         write(f"{matrix.spec.name}.tex", latex(matrix))
     drawing = _Drawing()
     with marked(SMOKE if experiment.smoke else ""):
-        figures = {matrix.spec.name: dict(drawing.all_of(table_figures(matrix).items())) for matrix in matrices}
+        figures = {
+            matrix.spec.name: dict(drawing.all_of(table_figures(matrix).items() if drawn() else ()))
+            for matrix in matrices
+        }
         examples, localisation, scores = (
-            [drawn for _, drawn in drawing.all_of((picture.name, partial(draw, picture)) for picture in found)]
+            [picture for _, picture in drawing.all_of((p.name, partial(draw, p)) for p in found if drawn())]
             for found in (experiment.examples, experiment.localisation, experiment.scores)
         )
-    drawn = [(name, png) for group in figures.values() for name, png in group.items()]
-    drawn += [(picture.name, picture.png) for picture in (*examples, *localisation, *scores)]
-    for name, (_, png) in zip(file_names(name for name, _ in drawn), drawn, strict=True):
+    pictures = [(name, png) for group in figures.values() for name, png in group.items()]
+    pictures += [(picture.name, picture.png) for picture in (*examples, *localisation, *scores)]
+    for name, (_, png) in zip(file_names(name for name, _ in pictures), pictures, strict=True):
         write(f"figures/{name}.png", png)
 
     by_name = {matrix.spec.name: matrix for matrix in matrices}
@@ -73,7 +77,7 @@ def write_report(
     if experiment.classes:
         named = [[name, str(i), text] for name, texts in experiment.classes.items() for i, text in enumerate(texts)]
         write("classes.csv", csv_files.encoded([["dataset", "label", "class"], *named]))
-    cautions = (*warnings(results, experiment), *drawing.left_out)
+    cautions = (*warnings(results, experiment), *drawing.left_out, *filter(None, [lacking()]))
     content = Content(
         experiment=experiment,
         matrices=matrices,
@@ -85,7 +89,8 @@ def write_report(
         warnings=cautions,
         faults=faults,
     )
-    write("report.html", page(content))
+    if has_page():
+        write("report.html", page(content))
     return Report(verdict(outcomes), outcomes, cautions, tuple(faults))
 
 

@@ -18,12 +18,13 @@ from temper.core.cluster import Cluster
 from temper.core.errors import SpecError
 from temper.engine.language.experiment import Experiment
 from temper.engine.language.resolved_experiment import resolved
-from temper.engine.planning import plan
+from temper.engine.planning import missing_packages, plan
 from temper.engine.planning.history import Failures, last_run, write_last_run
 from temper.engine.planning.plan import Plan, few
 from temper.engine.planning.shard import Shard
 from temper.engine.planning.task_graph import TaskGraph
 from temper.engine.progress.progress import Progress
+from temper.engine.report.report_packages import lacking
 from temper.engine.results.collection import Collection
 from temper.engine.results.diff import flat, settings_changed, settings_in
 from temper.engine.results.results_folder import ResultsFolder
@@ -98,8 +99,11 @@ class Session:
         """Carry a plan out and write the report, of a run that is interrupted too.
 
         Raises:
-            SpecError: there is something to write, and the folder of results or the store cannot be written to.
+            SpecError: a package that a task needs is not installed; or there is something to write, and the folder of
+                results or the store cannot be written to.
         """
+        if lacking := list(missing_packages.problems(plan, self.experiment)):
+            raise SpecError(lacking)
         idle = not plan.having("run") and not plan.having("failed")
         if idle and not outputs_folder.is_writable(self.folder):
             self.report(console)
@@ -218,6 +222,7 @@ class Session:
         shown = {
             "works": [[f, f in present, failed.get(f)] for f in self.graph.tasks],
             "experiment": resolved(self.experiment),
+            "lacking": lacking(),
             "code": [
                 self.digests.code("temper.engine.running.session", plumbing=True),
                 *map(self.digests.content, pages),

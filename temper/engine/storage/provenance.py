@@ -10,7 +10,7 @@ from functools import cache
 from importlib import metadata
 from typing import Any
 
-from temper.system import backend
+from temper.system import backend, installation
 from temper.system.installation import PACKAGE
 
 PACKAGES = (
@@ -28,8 +28,8 @@ NUMERIC = (
 
 @cache
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that results depend on."""
-    found = {"python": platform.python_version()}
+    """Return the versions of Temper, of Python and of the packages that results depend on."""
+    found = {"temper": installation.version(), "python": platform.python_version()}
     for name in PACKAGES:
         try:
             found[name] = metadata.version(name)
@@ -87,4 +87,4 @@ def _processor() -> str:
 
 def command() -> str:
     """Return the command line."""
-    return " ".join(["python", *sys.argv])
+    return " ".join([*installation.command(), *sys.argv[1:]])

@@ -23,6 +23,7 @@ PLUMBING = (
     "temper.core.errors",
     "temper.core.report_spec",
     "temper.system.files",
+    "temper.system.packages",
     "temper.system.installation",
     "temper.system.stop_request",
     "temper.engine",

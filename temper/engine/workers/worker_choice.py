@@ -13,6 +13,7 @@ from temper.engine.language.discovery import Catalogue
 from temper.engine.language.experiment import Experiment
 from temper.engine.storage.store import STORE
 from temper.engine.workers.worker_env import worker_env
+from temper.system import packages
 from temper.system.installation import PACKAGE
 
 
@@ -21,12 +22,16 @@ def chosen(options: argparse.Namespace, catalogue: Catalogue) -> Cluster | None:
     if options.on:
         path = _named_cluster(options.on)
         cluster = cluster_file.load(path, catalogue)
+        if advice := packages.advice(cluster.requires):
+            raise SpecError.at("--on", 0, advice)
         if why := cluster.unavailable():
             raise SpecError.at(str(path), 0, why)
         return cluster
     if options.jobs == 1 and not options.gpus:
         return None
     local = catalogue.of(Cluster)["local"](workers=options.jobs, gpus=options.gpus)  # type: ignore[call-arg]
+    if advice := packages.advice(local.requires):
+        raise SpecError.at("--jobs", 0, advice)
     faults = [SpecProblem("--gpus", 0, "", message) for _, message in local.check()]
     if faults:
         raise SpecError(faults)

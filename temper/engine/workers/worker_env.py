@@ -8,7 +8,7 @@ from pathlib import Path
 
 from temper.core.cluster import WorkerEnv
 from temper.engine.storage.provenance import shared_environment
-from temper.system.installation import IMPORT_FOLDER
+from temper.system.installation import search_path
 
 FOLDER = ".dask"
 """The folder of the store for what workers write beside artefacts."""
@@ -29,7 +29,7 @@ def worker_env(root: Path) -> WorkerEnv:
     """Return what workers start with whose store is at ``root``."""
     searched = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
     # A job may begin in another folder than the runner's.
-    path = os.pathsep.join([str(IMPORT_FOLDER), *(str(Path(folder).resolve()) for folder in searched)])
+    path = os.pathsep.join([*search_path(), *(str(Path(folder).resolve()) for folder in searched)])
     settings = {name: os.environ.get(name, value) for name, value in _ENVIRONMENT.items()}
     # A name that is none to a shell would be commands in a job's script.
     named = {name: value for name, value in os.environ.items() if re.fullmatch(r"TEMPER_\w+", name, re.ASCII)}

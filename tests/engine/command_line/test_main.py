@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -10,9 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from temper.engine.command_line.main import main
 from temper.engine.language.sections import SECTIONS
+from temper.system import installation
 from tests.conftest import PARTS, PLAIN, ROOT
 
 Run = Callable[..., tuple[int, str]]
@@ -76,7 +79,7 @@ def test_several_files_run_one_after_another_and_the_worst_end_counts(run: Run, 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), "runner.py: no experiment file is named; --help shows how"),
+        ((), ": no experiment file is named; --help shows how"),
         (("none.yaml",), "none.yaml: cannot be read: No such file or directory"),
         (("--list", "generators"), "--list: there is no section 'generators'; did you mean 'generate'?"),
         (("--describe", "fsgm"), "--describe: there is no type 'fsgm'; did you mean 'fgsm'?"),
@@ -122,6 +125,56 @@ def test_an_unknown_backend_is_a_fault_of_the_environment(
     assert code == 2
     assert "KERAS_BACKEND: expected tensorflow" in said
     assert "received 'theano'" in said
+
+
+# Standard input.
+
+
+class Typed:
+    def __init__(self, text: str) -> None:
+        self.buffer = io.BytesIO(text.encode())
+
+
+@pytest.mark.parametrize("text", [PLAIN, json.dumps(yaml.safe_load(PLAIN))], ids=["yaml", "json"])
+def test_an_experiment_is_read_from_standard_input(run: Run, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setattr(sys, "stdin", Typed(text))
+    code, said = run("-", "--plan")
+    assert code == 0, said
+    assert "to run, 0 cached" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (FAULTY, "<stdin>:12: evaluate.shade.type: unknown type 'shad'"),
+        (PLAIN.replace("name: plain", ""), "<stdin>:1: name: a folder of results cannot be called '<stdin>'"),
+        ("", "<stdin>: the file is empty"),
+        ("# " + "x" * 2**20, "<stdin>: the file has more than 1,048,576 bytes"),
+    ],
+)
+def test_what_is_wrong_with_standard_input_is_placed_in_it(
+    run: Run, monkeypatch: pytest.MonkeyPatch, text: str, said: str
+) -> None:
+    monkeypatch.setattr(sys, "stdin", Typed(text))
+    code, found = run("-", "--plan")
+    assert code == 2
+    assert said in found
+
+
+def test_a_closed_standard_input_is_empty(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    assert run("-")[0] == 2
+
+
+def test_jobs_cannot_read_standard_input(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", Typed(PLAIN))
+    code, said = run("-", "--job-script", "slurm")
+    assert code == 2
+    assert "jobs cannot read standard input; name a file" in said
+
+
+def test_the_version_is_printed(run: Run) -> None:
+    assert run("--version") == (0, f"Temper {installation.version()}\n")
 
 
 # Options.
@@ -503,7 +556,7 @@ def test_memory_that_runs_out_outside_of_stages_ends_in_words(
     code, said = run(write(PLAIN))
     assert code == 1
     assert "the memory ran out; what was finished is kept" in said
-    assert "Go on with: python" in said
+    assert "Go on with: " in said
 
 
 def in_a_shell(line: str, **environment: str) -> subprocess.CompletedProcess[str]:

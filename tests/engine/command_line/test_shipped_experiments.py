@@ -1,0 +1,60 @@
+"""--experiments: what comes with Temper is listed, and copied with what it needs, over nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from temper.engine.command_line.main import main
+from temper.engine.command_line.shipped_experiments import FOLDER, copy
+from temper.engine.language import experiment_file
+from temper.engine.language.discovery import Catalogue
+
+Run = Callable[..., tuple[int, str]]
+
+
+def test_each_is_listed_with_what_it_is_about(run: Run) -> None:
+    code, said = run("--experiments")
+    lines = said.splitlines()
+    assert code == 0
+    assert [line.split()[0] for line in lines] == sorted(path.stem for path in FOLDER.glob("*.yaml"))
+    assert all(len(line.split()) > 3 for line in lines)
+    (quickstart,) = (line for line in lines if line.startswith("quickstart "))
+    assert "FGSM and PGD against a small network" in quickstart
+
+
+def test_a_copy_is_checked_like_the_original(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, catalogue: Catalogue
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("--experiments", "quickstart") == (0, "copied to quickstart.yaml\n")
+    copied = Path("quickstart.yaml")
+    assert experiment_file.load(copied, catalogue).name == "quickstart"
+    schema = copied.read_text(encoding="utf-8").splitlines()[0].partition("$schema=file://")[2]
+    assert Path(schema).is_file()
+
+
+def test_what_it_extends_and_reads_is_copied_along(tmp_path: Path) -> None:
+    copied = {str(path.relative_to(tmp_path)) for path in copy("drfuzz_svhn_resnet18_short", tmp_path)}
+    assert copied == {
+        "drfuzz_svhn_resnet18_short.yaml", "drfuzz_svhn_resnet18.yaml", "drfuzz_cifar10_vgg16.yaml", "published/drfuzz_rq1.csv",
+    }  # fmt: skip
+    assert copied == {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+
+
+def test_nothing_is_overwritten(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, run: Run) -> None:
+    monkeypatch.chdir(tmp_path)
+    changed = tmp_path / "drfuzz_cifar10_vgg16.yaml"
+    changed.write_text("name: mine\n", encoding="utf-8")
+    code, said = run("--experiments", "drfuzz_svhn_resnet18")
+    assert code == 2
+    assert said.startswith("--experiments: drfuzz_cifar10_vgg16.yaml would be overwritten")
+    assert [path.name for path in tmp_path.iterdir()] == [changed.name]
+    assert changed.read_text(encoding="utf-8") == "name: mine\n"
+
+
+def test_a_name_that_is_mistyped(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--experiments", "quikstart"]) == 2
+    assert "there is no experiment 'quikstart'; did you mean 'quickstart'?" in capsys.readouterr().err
