@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Test processes: each holds a framework, some 3 GiB.
 WORKERS ?= 2
 
-.PHONY: quickstart test test-fast test-long check schemas clean
+.PHONY: quickstart test test-fast test-long check schemas lock clean
 
 quickstart: .venv/run           ## set up and run the main job (digits, no download)
 	$(BIN)/python runner.py experiments/quickstart.yaml
@@ -25,6 +25,9 @@ check: .venv/dev                ## formatter, linter, type checker
 
 schemas: .venv/run              ## write schemas/ from the components
 	$(BIN)/python runner.py --write-schemas
+
+lock: .venv/dev                 ## write requirements.lock from the environment
+	$(BIN)/python .ci/lock > requirements.lock
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
