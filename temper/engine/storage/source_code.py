@@ -24,6 +24,7 @@ PLUMBING = (
     "temper.core.report_spec",
     "temper.system.files",
     "temper.system.packages",
+    "temper.system.processes",
     "temper.system.installation",
     "temper.system.stop_request",
     "temper.engine",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from temper.engine.storage.attempt_log import mark_preempted
@@ -32,7 +33,14 @@ def handle_preemption(worker: Any) -> None:
         # What the worker was started to ignore, as `nohup` has it, stays ignored.
         if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) != signal.SIG_IGN:
             # In the place of Dask's own, which ends the worker at once.
-            loop.add_signal_handler(getattr(signal, name), preempted)
+            _handle(getattr(signal, name), preempted, loop)
+
+
+def _handle(number: int, act: Callable[[], None], loop: asyncio.AbstractEventLoop) -> None:
+    try:
+        loop.add_signal_handler(number, act)
+    except NotImplementedError:  # Windows
+        signal.signal(number, lambda *_: loop.call_soon_threadsafe(act))
 
 
 async def _leave(worker: Any) -> None:
