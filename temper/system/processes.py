@@ -11,5 +11,7 @@ def is_alive(pid: int, started: float) -> bool:
         return abs(psutil.Process(pid).create_time() - started) < 1.0
     except psutil.NoSuchProcess:
         return False
-    except psutil.AccessDenied:  # of another user, on macOS and Windows: it is there, and nothing says that it is another one
+    except (
+        psutil.AccessDenied
+    ):  # of another user, on macOS and Windows: it is there, and nothing says that it is another one
         return True

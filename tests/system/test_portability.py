@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -37,6 +38,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in POSIX_SIGNALS:
         monkeypatch.delattr(signal, name, raising=False)
     monkeypatch.delattr(signal, "pthread_sigmask")
+    monkeypatch.delattr(signal, "pthread_kill")
     for name in POSIX:
         monkeypatch.delattr(os, name, raising=False)
     monkeypatch.delattr(errno, "EDQUOT")
@@ -77,6 +79,15 @@ def test_the_one_stop_signal_of_windows_is_handled() -> None:
     with signals.stop_signals_handled(60.0):
         signal.raise_signal(signal.SIGTERM)
         assert stop_request.requested()
+    stop_request.withdraw()
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_a_grace_period_ends_there_too() -> None:
+    with pytest.raises(KeyboardInterrupt), signals.stop_signals_handled(0.05):
+        signal.raise_signal(signal.SIGTERM)
+        for _ in range(1000):
+            time.sleep(0.01)
     stop_request.withdraw()
 
 
