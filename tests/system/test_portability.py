@@ -84,10 +84,13 @@ def test_the_one_stop_signal_of_windows_is_handled() -> None:
 
 @pytest.mark.usefixtures("elsewhere")
 def test_a_grace_period_ends_there_too() -> None:
-    with pytest.raises(KeyboardInterrupt), signals.stop_signals_handled(0.05):
+    def work() -> None:
         signal.raise_signal(signal.SIGTERM)
         for _ in range(1000):
             time.sleep(0.01)
+
+    with signals.stop_signals_handled(0.05), pytest.raises(KeyboardInterrupt):
+        work()
     stop_request.withdraw()
 
 
