@@ -120,7 +120,7 @@ def test_good_parameters_have_no_faults() -> None:
             "attacker: expected one of fgsm, simba",
         ),
         ("GeoDA", {}, "attack", "GeoDA calls np.mat, which NumPy 2 removed"),
-        ("PixelAttack", {"es": 0}, "attack", "PixelAttack needs the package cma"),
+        ("PixelAttack", {"es": 0}, "attack", "PixelAttack needs what ART does not bring: cma is not installed"),
     ],
 )
 def test_faults(attack: str, params: dict[str, Plain], field: str, message: str) -> None:
