@@ -23,7 +23,7 @@ from temper.generators.art_traits import INNER, TRAITS, Batches, Traits, batches
 from temper.system import backend, packages
 
 _SLACK = 2e-4
-"""Share by which ART lets an image out of its ball: AutoAttack takes what DeepFool finds up to 1.0001 times the radius."""
+"""Relative excess over the radius that ART allows: AutoAttack accepts DeepFool's images up to 1.0001 times it."""
 Streams = list[np.random.Generator]
 
 
@@ -31,21 +31,20 @@ Streams = list[np.random.Generator]
 class Art(Attack):
     """An evasion attack of ART, white-box or black-box, on the Keras backend tensorflow or torch.
 
-    Where `params` does not say otherwise, ART's `targeted` and `verbose` are off, and its `batch_size` is that
-    of this component. ART computes cross-entropy from logits in float32.
-    Labels: BoundaryAttack, DeepFool, HopSkipJump, NewtonFool, SignOPTAttack, SpatialTransformation and
-    VirtualAdversarialMethod move away from what the model predicts; with `labels: true` they leave images alone that the
-    model gets wrong. SaliencyMapMethod, ShadowAttack and TargetedUniversalPerturbation move towards `targets`, never the
-    label; the first two leave images alone that this would make right. All others move away from the label.
-    Outputs: NewtonFool, PixelAttack, SimBA, ThresholdAttack and VirtualAdversarialMethod get class probabilities, as does
-    UniversalPerturbation with the attacker newtonfool, simba or vat; all others get logits.
-    Batches: AutoAttack, AutoConjugateGradient, AutoProjectedGradientDescent, CompositeAdversarialAttackPyTorch, DeepFool,
-    SpatialTransformation, SquareAttack, TargetedUniversalPerturbation, UniversalPerturbation, VirtualAdversarialMethod, and
-    any attack with num_random_init or random_eps, share a perturbation or random draws among images. They get all images
-    in one call, whatever `batch_size` says, which is then how many images ART works on at once. It changes no results but
-    those of several num_random_init, which ART draws for each such batch. Every other attack makes the same images at any
-    `batch_size`: those that draw, that ART made for one image, or whose steps in a batch depend on its size, get one at a
-    time.
+    Unless set in `params`, ART's `targeted` and `verbose` are off, and its `batch_size` is that of this component. ART
+    computes cross-entropy from logits in float32. Labels: BoundaryAttack, DeepFool, HopSkipJump, NewtonFool,
+    SignOPTAttack, SpatialTransformation and VirtualAdversarialMethod move away from the model's predictions; with
+    `labels: true` they leave misclassified images unchanged. SaliencyMapMethod, ShadowAttack and
+    TargetedUniversalPerturbation move towards `targets`, never the label; the first two leave images unchanged that
+    would become correct. All others move away from the label. Outputs: NewtonFool, PixelAttack, SimBA, ThresholdAttack
+    and VirtualAdversarialMethod get class probabilities, as does UniversalPerturbation with the attacker newtonfool,
+    simba or vat; all others get logits. Batches: AutoAttack, AutoConjugateGradient, AutoProjectedGradientDescent,
+    CompositeAdversarialAttackPyTorch, DeepFool, SpatialTransformation, SquareAttack, TargetedUniversalPerturbation,
+    UniversalPerturbation, VirtualAdversarialMethod, and any attack with num_random_init or random_eps, share a
+    perturbation or random draws among images. They get all images in one call, whatever the `batch_size`, which is then
+    the number of images that ART processes at once. It affects only the results of several num_random_init, which ART
+    draws for each such batch. Every other attack returns the same images at any `batch_size`: attacks that draw, that
+    ART implements for one image, or whose steps depend on the size of the batch, get one image at a time.
 
     Source: Nicolae et al. (2018), Adversarial Robustness Toolbox v1.0.0, arXiv:1807.01069; each attack cites its own.
     """
@@ -57,7 +56,7 @@ class Art(Attack):
     params: Annotated[Mapping[str, Plain], "parameters of the attack, as ART names them"] = empty_mapping()
     targets: Annotated[
         Literal["random", "least_likely"] | None,
-        "class to move towards, for attacks that have one: drawn for each image, or the one the model finds least likely "
+        "class to move towards, for attacks that use one: sampled for each image, or the model's least likely class "
         "(one for all images where they share a perturbation); default: random",
     ] = None
 
@@ -94,7 +93,7 @@ class Art(Attack):
         if advice := packages.advice(needed(self.attack, self._values)):
             yield "attack", f"{self.attack} needs what ART does not bring: {advice}"
         if self.targets and self._traits.reads != "targets":
-            yield "targets", f"{self.attack} moves away from a label and has no targets; leave `targets` out"
+            yield "targets", f"{self.attack} moves away from a label and has no targets; remove `targets`"
         yield from self._faults(known)
 
     def fits(self, info: DataInfo) -> Iterator[tuple[str, str]]:
@@ -115,7 +114,7 @@ class Art(Attack):
             batch = rows[start : start + size]
             made[batch] = self._generate(victim, x[batch], given[batch], streams[batch[0]])
         if self._traits.reads == "targets" and not self._traits.shared_target:
-            # On its way to a target, an image that the model gets wrong may come to be right.
+            # On its way to a target, a misclassified image may become correctly classified.
             repaired = (victim.predict(x) != y) & (victim.predict(np.clip(made, 0, 1)) == y)
             made[repaired] = x[repaired]
         return made if self.threat is None else x + self.threat.trimmed(np.clip(made, 0, 1) - x, _SLACK)
@@ -143,11 +142,11 @@ class Art(Attack):
             yield "params", f"{self.attack}: {fault}"
         sound = {name: value for name, value in self._values.items() if name not in mistyped}
         for name, fault in art_bounds.faults(self.attack, sound):
-            origin = "" if name in self.params else f", which is ART's default; state {name} in params"
+            origin = "" if name in self.params else f", which is ART's default; set {name} in params"
             yield "params", f"{self.attack}: {name}: {fault}{origin}"
 
     def _generate(self, victim: Classifier, x: Images, y: Labels, stream: np.random.Generator) -> Images:
-        """Return what one call of ART makes of images, and of the labels or targets of each."""
+        """Return the images that one call of ART returns for images and their labels or targets."""
         from art.attacks import evasion
 
         backend.seed(int(stream.integers(2**31)))
@@ -159,7 +158,7 @@ class Art(Attack):
             part.verbose = False  # AutoAttack does not pass it on
         one_hot = np.eye(victim.num_classes, dtype=np.float32)[y]
         if not self._traits.starts:
-            # A copy, because some attacks write into what they are given and stage inputs are read-only.
+            # A copy, because some attacks write into their input and stage inputs are read-only.
             return np.asarray(attack.generate(x=np.array(x), y=one_hot))
         first = self._start(victim, x, y, stream)
         return x if first is None else np.asarray(attack.generate(x=np.array(x), y=one_hot, x_adv_init=first))
@@ -170,7 +169,7 @@ class Art(Attack):
         return INNER.get(str(self._values.get("attacker")), "")
 
     def _settings(self, inner: str) -> dict[str, Any]:
-        """Return what the attack is constructed with."""
+        """Return the arguments of the attack's constructor."""
         size = 1 if self._batches == "one" else self.batch_size
         settings: dict[str, Any] = {"targeted": False, "verbose": False, "batch_size": size}
         if self._traits.inner_batches:
@@ -182,7 +181,7 @@ class Art(Attack):
         return {name: value for name, value in settings.items() if name in known} | dict(self.params)
 
     def _aims(self, victim: Classifier, x: Images, y: Labels, streams: Streams) -> Labels:
-        """Return a class for each image to move towards, int64 (n,); never that in ``y``."""
+        """Return the target class of each image, int64 (n,); never that in ``y``."""
         if self._targets == "random":
             preference = np.stack([stream.random(victim.num_classes) for stream in streams])
         else:
@@ -195,7 +194,7 @@ class Art(Attack):
         return found
 
     def _start(self, victim: Classifier, x: Images, y: Labels, stream: np.random.Generator) -> Images | None:
-        """Return a random image that is not given the label of one image, out of as many draws as ART would make."""
+        """Return a random image that is not predicted as one image's label, from as many draws as ART would make."""
         drawn = stream.random((int(self._values["init_size"] or 0), *x.shape[1:]), np.float32)
         broken = np.flatnonzero(victim.predict(drawn) != y[0])
         return drawn[broken[:1]] if len(broken) else None

@@ -1,4 +1,4 @@
-"""What the parameters of ART's attacks may be, so that a mistake is found before ART is imported."""
+"""The valid parameters of ART's attacks, checked before ART is imported."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BOUNDS: Mapping[str, Range] = {
     "DeepFool.epsilon": Range(ge=0, le=1), "PixelAttack.th": _COUNT, "SignOPTAttack.beta": _POSITIVE,
     "TargetedUniversalPerturbation.delta": Range(ge=0, le=1), "UniversalPerturbation.delta": Range(ge=0, le=1),
 }  # fmt: skip
-"""Bounds of numbers by parameter, or by attack and parameter where one differs from the others of that name.
+"""Bounds of numbers by parameter, or by attack and parameter for exceptions.
 
 Lengths are in input units, where a pixel goes from 0 to 1.
 """
@@ -48,7 +48,7 @@ CHOICES: Mapping[str, tuple[Plain, ...]] = {
     "parallel_pool_size": (0,),
     "ZooAttack.batch_size": (1,),
 }
-"""Values of parameters that take one of a few, by the same names."""
+"""Choices of parameters that take one of a few values, by the same names."""
 
 
 def norm_of(attack: str, values: Mapping[str, Plain]) -> Norm | None:
@@ -60,7 +60,7 @@ def norm_of(attack: str, values: Mapping[str, Plain]) -> Norm | None:
 
 
 def ball(attack: str, values: Mapping[str, Plain]) -> ThreatModel | None:
-    """Return the ball that an attack stays in, if its parameters say which."""
+    """Return the ball that an attack stays in, if its parameters define one."""
     traits, norm = TRAITS[attack], norm_of(attack, values)
     radius = values.get(traits.radius)
     if norm is None or isinstance(radius, bool) or not isinstance(radius, int | float):
@@ -69,7 +69,7 @@ def ball(attack: str, values: Mapping[str, Plain]) -> ThreatModel | None:
 
 
 def faults(attack: str, values: Mapping[str, Plain]) -> Iterator[tuple[str, str]]:
-    """Yield (parameter, message) for what no value of a parameter may be; ``values`` include the defaults."""
+    """Yield (parameter, message) for every invalid value; ``values`` include the defaults."""
     for name, value in values.items():
         choices = CHOICES.get(f"{attack}.{name}", CHOICES.get(name))
         if choices and value not in choices:
@@ -79,7 +79,7 @@ def faults(attack: str, values: Mapping[str, Plain]) -> Iterator[tuple[str, str]
         if bounds and not judged and isinstance(value, int | float) and not bounds.contains(value):
             yield name, f"expected {bounds}, received {value:g}"
     if values.get("theta") == 0:
-        yield "theta", "expected another number than 0, which changes no pixel"
+        yield "theta", "expected a number other than 0, which would change no pixel"
     if "norm" in values and TRAITS[attack].norms and norm_of(attack, values) is None:
         yield "norm", _one_of(TRAITS[attack].norms, values["norm"])
     yield from _lengths(attack, values)
@@ -91,7 +91,7 @@ def _one_of(choices: Sequence[Plain], value: Plain) -> str:
 
 
 def _lengths(attack: str, values: Mapping[str, Plain]) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong with the radius, and with the step against the radius."""
+    """Yield what is wrong with the radius, and with the step relative to it."""
     threat, step = ball(attack, values), values.get("eps_step")
     if threat is None:
         return
@@ -103,7 +103,7 @@ def _lengths(attack: str, values: Mapping[str, Plain]) -> Iterator[tuple[str, st
 
 
 def misfits(attack: str, values: Mapping[str, Plain], shape: tuple[int, int, int], classes: int) -> Iterator[str]:
-    """Yield how an attack cannot work on images of a shape (height, width, channels), or on so few classes."""
+    """Yield why an attack cannot work on images of a shape (height, width, channels), or on so few classes."""
     traits, (height, width, _) = TRAITS[attack], shape
     ratio = values.get("loss_type") == "difference_logits_ratio"
     if classes < (least := 3 if ratio else traits.min_classes):
@@ -124,7 +124,7 @@ def _tile(attack: str, values: Mapping[str, Plain], side: int) -> str:
     tile = round(math.sqrt(float(values.get("p_init") or 0.8)) * side)
     norm = norm_of(attack, values)
     if norm == 1:
-        return ""  # AutoAttack, whose square attack does nothing then
+        return ""  # AutoAttack's square attack has no effect then
     if norm == 2:
         tile = max(tile, 3) + (max(tile, 3) % 2 == 0)
     if tile >= side or (norm == 2 and side < 10):

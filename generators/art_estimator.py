@@ -1,4 +1,4 @@
-"""ART's view of a classifier: an estimator that gives logits or class probabilities."""
+"""A classifier as an ART estimator, which returns logits or class probabilities."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from temper.system import backend
 
 @lru_cache(maxsize=2)
 def estimator(model: Any, probabilities: bool = False, summed: bool = True) -> Any:
-    """Return ART's classifier of a Keras model that ends in logits; with ``probabilities``, a softmax is put on top.
+    """Return ART's classifier for a Keras model that ends in logits; ``probabilities`` appends a softmax.
 
-    Its cross-entropy is that of the model either way. ``summed`` over a batch, the gradient of an image does not depend on how
-    many others are in it, as that of the mean does. Kept, because a new one is compiled again.
+    Its cross-entropy is that of the model either way. ``summed`` over a batch, the gradient of an image does not depend
+    on the batch size, as that of the mean does. Cached, because a new one is compiled again.
     """
     victim = Classifier(model)
     common = {"nb_classes": victim.num_classes, "input_shape": victim.input_shape, "clip_values": (0.0, 1.0)}
@@ -41,7 +41,7 @@ def _in_torch(model: Any, probabilities: bool, reduction: str, common: dict[str,
     from art.estimators.classification import PyTorchClassifier
 
     class LogLikelihood(torch.nn.NLLLoss):  # type: ignore[misc]
-        """Cross-entropy of probabilities, which torch has of their logarithms only."""
+        """Cross-entropy of probabilities; torch only provides it for their logarithms."""
 
         def forward(self, given: Any, labels: Any) -> Any:
             return super().forward(given.clamp_min(torch.finfo(given.dtype).tiny).log(), labels)

@@ -1,4 +1,4 @@
-"""What ART's evasion attacks are called and take, read from ART's source without importing it."""
+"""The names and parameters of ART's evasion attacks, read from ART's source without importing it."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def attacks() -> dict[str, Path]:
 
 @cache
 def parameters(attack: str) -> dict[str, Parameter]:
-    """Return the parameters of an attack, the model left out, by name.
+    """Return the parameters of an attack, except the model, by name.
 
     Raises:
         StageError: ART has no such attack, or it does not attack image classifiers.
@@ -70,7 +70,7 @@ def parameters(attack: str) -> dict[str, Parameter]:
     if attack not in attacks():
         raise StageError(f"ART has no evasion attack {attack}{did_you_mean(attack, TRAITS)}; {_listed()}")
     if attack not in TRAITS:
-        raise StageError(f"what {attack} does with the labels it is given is not known here; {_listed()}")
+        raise StageError(f"{attack} is not supported, since its use of labels is unknown; {_listed()}")
     for node in ast.parse(attacks()[attack].read_text(encoding="utf-8")).body:
         if isinstance(node, ast.ClassDef) and node.name == attack:
             for member in node.body:
@@ -82,7 +82,7 @@ def parameters(attack: str) -> dict[str, Parameter]:
 
 
 def _listed() -> str:
-    return f"what works: {', '.join(sorted(TRAITS))}"
+    return f"supported: {', '.join(sorted(TRAITS))}"
 
 
 def _parameters(arguments: ast.arguments) -> dict[str, Parameter]:

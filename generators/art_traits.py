@@ -1,4 +1,4 @@
-"""What ART's evasion attacks are given: labels or targets, logits or probabilities, one image or all of them."""
+"""The inputs of ART's evasion attacks: labels or targets, logits or probabilities, one image or all of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Batches = Literal["any", "one", "all"]
 
 _OBJECTS = "needs an object detector or tracker"
 _SPEECH = "needs a speech recogniser"
-_PATCH = "makes one patch for all images, whose generate() returns no images"
+_PATCH = "computes one patch for all images, and its generate() returns no images"
 _GUIDES = "steers towards guide images, which an experiment file cannot give"
 UNSUITABLE: Mapping[str, str] = {
     "AdversarialPatch": _PATCH,
@@ -44,22 +44,23 @@ UNSUITABLE: Mapping[str, str] = {
     "OverTheAirFlickeringPyTorch": "needs video",
     "SNAL": _OBJECTS,
 }
-"""Attacks of ART that cannot attack an image classifier here, and why."""
+"""ART's attacks that cannot be used on image classifiers, with the reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Traits:
-    """What one attack reads and returns, as ART's source has it.
+    """The inputs and outputs of one attack, as in ART's source.
 
-    ``reads`` says what ``generate(y=...)`` means: ``labels`` to move away from, ``targets`` to move towards, or nothing,
-    because the attack moves away from the model's own ``predictions``. ``probabilities`` says that the attack computes with
-    class probabilities; the others take logits or only the predicted class. ``batches`` says what an image may share a call
-    with: ``any`` others, none (``one``), or ``all`` images of the set, because they share a perturbation or random draws.
-    ``shared_target`` asks for one target for all images, ``starts`` for images to start from, which ART itself draws from a stream
-    that cannot be seeded. ``radius`` is the parameter that is the radius of a ball,
-    and ``norms`` are the norms that the attack implements, the first where it has no choice, none where it names others.
-    ``inner_batches`` says that the attack's own ``batch_size`` is not a number of images. ``min_classes``, ``square`` and
-    ``backend`` are what it needs of a model, and ``packages`` what it imports and ART does not install.
+    ``reads`` is the meaning of ``generate(y=...)``: ``labels`` to move away from, ``targets`` to move towards, or
+    nothing, because the attack moves away from the model's own ``predictions``. ``probabilities`` says that the attack
+    computes with class probabilities; the others take logits or only the predicted class. ``batches`` says what an
+    image may share a call with: ``any`` others, none (``one``), or ``all`` images of the set, because they share a
+    perturbation or random draws. ``shared_target`` requires one target for all images, ``starts`` images to start from,
+    which ART itself draws from a stream that cannot be seeded. ``radius`` is the parameter that is the radius of a
+    ball, and ``norms`` are the norms that the attack implements, only the first if it has no such parameter, none if
+    its norms have other names. ``inner_batches`` says that the attack's own ``batch_size`` is not a number of images.
+    ``min_classes``, ``square`` and ``backend`` are its requirements on a model, and ``packages`` the packages it
+    imports that ART does not install.
     """
 
     reads: Reads = "labels"
@@ -92,7 +93,7 @@ TRAITS: Mapping[str, Traits] = {
     "ElasticNet": Traits(),
     "FastGradientMethod": _PGD,
     "HopSkipJump": Traits(reads="predictions", batches="one", starts=True, norms=("inf", 2)),
-    # ART has switched it off for TensorFlow (its issue 2439).
+    # ART has disabled it for TensorFlow (ART issue 2439).
     "MomentumIterativeMethod": Traits(radius="eps", backend="torch"),
     "NewtonFool": Traits(reads="predictions", probabilities=True),
     "PixelAttack": Traits(batches="one", probabilities=True, min_classes=3),
@@ -100,17 +101,17 @@ TRAITS: Mapping[str, Traits] = {
     "ProjectedGradientDescentNumpy": _PGD,
     "ProjectedGradientDescentPyTorch": Traits(radius="eps", backend="torch"),
     "ProjectedGradientDescentTensorFlowV2": Traits(radius="eps", backend="tensorflow"),
-    # It scales a gradient by the norm of those of the whole batch.
+    # It scales a gradient by the norm of the gradients of the whole batch.
     "RescalingAutoConjugateGradient": Traits(radius="eps", batches="one"),
     "SaliencyMapMethod": Traits(reads="targets"),
-    # Where it is given labels, it takes them for targets.
+    # It treats any labels it receives as targets.
     "ShadowAttack": Traits(reads="targets", batches="one", inner_batches=True),
     "SignOPTAttack": Traits(reads="predictions", batches="one", min_classes=3),
     "SimBA": Traits(batches="one", probabilities=True, square=True),
     "SpatialTransformation": Traits(reads="predictions", batches="all"),
     "SquareAttack": Traits(radius="eps", batches="all", norms=("inf", 2), square=True),
     "TargetedUniversalPerturbation": Traits(reads="targets", batches="all", shared_target=True, radius="eps"),
-    # No ball: it cuts pixels down to whole grey levels, which may leave that of radius th / 255.
+    # No ball: it truncates pixels to integer grey levels, which may leave the ball of radius th / 255.
     "ThresholdAttack": Traits(batches="one", probabilities=True, min_classes=3),
     "UniversalPerturbation": Traits(radius="eps", batches="all"),
     "VirtualAdversarialMethod": Traits(
@@ -133,21 +134,21 @@ INNER: Mapping[str, str] = {
     "simba": "SimBA",
     "vat": "VirtualAdversarialMethod",
 }
-"""The attacks that universal perturbations are built with, by the value of ``attacker``; ART's jsma would be given labels for targets."""
+"""The inner attacks of universal perturbations, by value of ``attacker``; ART's jsma would get labels as targets."""
 
 DRAWS = ("num_random_init", "random_eps")
-"""Parameters that make an attack draw for a whole batch."""
+"""Parameters that make an attack draw random numbers for a whole batch."""
 
 
 def batches(attack: str, values: Mapping[str, Plain]) -> Batches:
-    """Return what an image may share a call with, given the values of an attack's parameters."""
+    """Return which images may share a call, given the values of an attack's parameters."""
     if attack == "AutoConjugateGradient" and values.get("loss_type") is not None:
-        return "one"  # it steps at the scale of the gradient, and ART's own losses are means over a batch
+        return "one"  # its steps scale with the gradient, and ART's own losses are means over a batch
     return "all" if any(values.get(name) for name in DRAWS) else TRAITS[attack].batches
 
 
 def by_batch_size(values: Mapping[str, Plain]) -> bool:
-    """Return whether the number of images that ART works on at once changes its draws, as several random starts do."""
+    """Return whether ART's random draws depend on its batch size, as with several random starts."""
     restarts = values.get("num_random_init")
     return isinstance(restarts, int) and restarts > 1
 

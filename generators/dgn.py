@@ -33,9 +33,9 @@ from temper.system import backend, csv_files
 
 @dataclass(frozen=True, eq=False)
 class DGNNetworks(ClassGenerators):
-    """Trained networks by class, the mean loss of each one's epochs, and the radius their perturbation is cut to.
+    """Trained networks by class, the mean loss of each epoch, and the radius their perturbation is clipped to.
 
-    ``eps`` is ``None`` where nothing is cut.
+    ``eps`` is ``None`` where nothing is clipped.
     """
 
     kind: ClassVar[str] = "dgn_networks"
@@ -55,7 +55,7 @@ class DGNNetworks(ClassGenerators):
             rows = np.flatnonzero(labels == label)
             for start in range(0, len(rows), compiled_programs.BATCH):
                 part = rows[start : start + compiled_programs.BATCH]
-                radius = 1.0 if self.eps is None else self.eps  # no two pixels in [0, 1] are further apart
+                radius = 1.0 if self.eps is None else self.eps  # the largest distance of two pixels in [0, 1]: no bound
                 (made[part],) = compiled_programs.run(self.networks[label], _perturbed, (x[part],), (radius,))
         return made
 
@@ -88,15 +88,15 @@ def _perturbed(call: Call, x: Tensor, radius: Tensor) -> tuple[Tensor]:
 
 @dataclass(frozen=True, kw_only=True)
 class _Learning(Component):
-    """What the networks depend on."""
+    """The parameters that the networks depend on."""
 
     model: Annotated[Ref[Classifier], "the frozen target"]
     data: Annotated[Ref[Examples] | None, "images to start from; default: the model's data set"] = None
-    loss: Annotated[GeneratorLoss, "what the networks learn to make small"]
+    loss: Annotated[GeneratorLoss, "loss that the networks minimise"]
     eps: Annotated[float, "L-inf radius of the perturbation, in input units", Range(gt=0, le=1)]
-    clipping: Annotated[bool, "cut the perturbation to eps; without it eps only enters the loss"] = True
+    clipping: Annotated[bool, "clip the perturbation to eps; without it eps only enters the loss"] = True
     architecture: Annotated[
-        Architecture, "mnist (28x28x1) and cifar (32x32x3) are the published ones; auto takes them where they fit"
+        Architecture, "mnist (28x28x1) and cifar (32x32x3) are the published ones; auto uses them where they fit"
     ] = "auto"
     init: Annotated[Init, "initial weights of the encoder: He's, or the artefact's (deviation 0.82, bias 0.1)"] = "he"
     epochs: Annotated[int, "passes over the training images of each class", Range(ge=1)] = 100
@@ -106,8 +106,8 @@ class _Learning(Component):
         "staircase"
     )
     decay_step: Annotated[int, "steps after which the step size falls", Range(ge=1)] = 1000
-    decay_rate: Annotated[float, "what the step size is multiplied by", Range(gt=0, le=1)] = 0.9
-    shuffle: Annotated[bool, "draw the batches anew each epoch"] = True
+    decay_rate: Annotated[float, "factor of the step size", Range(gt=0, le=1)] = 0.9
+    shuffle: Annotated[bool, "shuffle the batches each epoch"] = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,11 +173,11 @@ class DGN(Generator, _Learning):
 
     g = G_c(x), x' = clip(x + clip(g - x, -eps, eps), 0, 1), where G_c is trained with ``loss`` on the training images of
     class c. Which network an image passes through depends on a label: with ``selector: true_label``, as published, the
-    perturbation tells the true class, and a model trained on it may read the class off it (measured by ``label_leak``).
+    perturbation reveals the true class, and a model trained on it may exploit that (measured by ``label_leak``).
 
     The artefact draws its batches in fixed order (``shuffle: false``), never lets the learning rate fall
-    (``lr_schedule: constant``) but for one of six configurations, and initialises as ``init: legacy``. It also lets the
-    statistics of batch normalisation see test images, which is not offered.
+    (``lr_schedule: constant``) except in one of six configurations, and initialises as ``init: legacy``. It also
+    computes the statistics of batch normalisation on test images, which is not supported.
 
     Source: DeepCustom, Improving Robustness of Deep Learning Systems with Fast and Customizable Adversarial Data
     Generation.
@@ -188,18 +188,18 @@ class DGN(Generator, _Learning):
 
     selector: Annotated[
         Literal["true_label", "predicted_label"],
-        "whose network an image passes through: that of its true class, or of the class the target gives it",
+        "network that an image passes through: that of its true class, or of the class the target predicts",
     ] = "true_label"
     keep: Annotated[
         Literal["all", "changed", "misclassified"],
-        "images to return: all; those the target now gives another class; those it now gives a wrong class",
+        "images to return: all; those whose predicted class changed; those that are now misclassified",
     ] = "all"
 
     def check(self) -> Iterator[tuple[str, str]]:
         if self.loss.clip_in_loss and not self.clipping:
             yield (
                 "clipping",
-                "the loss cuts the perturbation (clip_in_loss) but the images would not be; set both or none",
+                "the loss clips the perturbation (clip_in_loss) but the images are not clipped; set both or neither",
             )
 
     def preparations(self) -> Mapping[str, Preparation]:

@@ -19,10 +19,10 @@ _SMALLEST_CODE = 2
 
 
 def resolve(architecture: Architecture, shape: Shape) -> str:
-    """Return the architecture for images of a shape: ``auto`` is the published one where it fits, else adaptive.
+    """Return the architecture for images of a shape: ``auto`` is the published one if it fits, else adaptive.
 
     Raises:
-        StageError: a published architecture is asked for, and images have another shape.
+        StageError: a published architecture is requested, and images have another shape.
     """
     if architecture == "auto":
         return next((name for name, fitting in FITS.items() if fitting == shape), "adaptive")
@@ -62,7 +62,7 @@ def _cifar(shape: Shape, init: Init) -> Iterator[Any]:
 
 
 def _adaptive(shape: Shape, init: Init) -> Iterator[Any]:
-    """Yield as many halvings as leave a code of 2 x 2 or more, at least one and at most four, and their inverses."""
+    """Yield the halvings that leave a code of at least 2 x 2, from one to four of them, and their inverses."""
     height, width, channels = shape
     depth = max(1, min(len(_FILTERS), (min(height, width) // _SMALLEST_CODE).bit_length() - 1))
     for filters in _FILTERS[:depth]:
@@ -78,7 +78,7 @@ def _convolution(filters: int, init: Init, strides: int = 1, padding: str = "val
     keras = backend.keras()
     kernel, bias = keras.initializers.HeNormal(), keras.initializers.Zeros()
     if init == "legacy":
-        # The artefact takes the height of the kernel for its fan-in.
+        # The artefact uses the height of the kernel as its fan-in.
         kernel = keras.initializers.TruncatedNormal(stddev=(2 / 3) ** 0.5)
         bias = keras.initializers.Constant(0.1)
     common = {"activation": "relu", "kernel_initializer": kernel, "bias_initializer": bias}

@@ -1,4 +1,4 @@
-"""Trains one data generator network after another in one compiled program."""
+"""Trains data generator networks in sequence in one compiled program."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Schedule = Literal["staircase", "constant"]
 Constants = Mapping[str, np.ndarray]
 
 SETTLING_BATCHES = 20
-"""Batches that the statistics of batch normalisation are taken over at the end."""
+"""Number of batches for the final statistics of batch normalisation."""
 
 
 def learning_rate(start: float, schedule: Schedule, decay_step: int, decay_rate: float) -> Any:
@@ -33,7 +33,7 @@ def learning_rate(start: float, schedule: Schedule, decay_step: int, decay_rate:
 class GeneratorTrainer:
     """Trains networks of one architecture against one target; they share the compiled training step.
 
-    A network comes in by its weights, so the step is compiled once and not once for each class.
+    The weights of each network are copied in, so the step is compiled once and not once per class.
     """
 
     def __init__(
@@ -65,14 +65,14 @@ class GeneratorTrainer:
     ) -> list[float]:
         """Train a network in place on the images (n, h, w, c) of one class; return the mean loss of each epoch.
 
-        ``progress`` is told after each epoch how many are finished.
+        ``progress`` receives the number of finished epochs after each.
 
-        Batches are whole, so that one shape is compiled, and drawn anew each epoch with ``shuffle``; the last images, fewer
-        than a batch, are left out. Where that would be more than a tenth of them, batches are made smaller.
+        Batches are full, so that one shape is compiled, and sampled again each epoch with ``shuffle``; the remaining
+        images, fewer than a batch, are dropped. If that would be more than a tenth of them, batches are made smaller.
 
         Raises:
             StageError: the loss is no longer finite.
-            Stopped: the process was asked to stop; the checkpoint has what is needed to go on.
+            Stopped: the process was asked to stop; the checkpoint holds the state to resume from.
         """
         self._trainer.reset(network.get_weights(), self._fresh, constants)
         size = batch_size if len(x) >= 10 * batch_size else len(x) // math.ceil(len(x) / batch_size)
@@ -103,8 +103,8 @@ class GeneratorTrainer:
 def settle(network: Any, x: Images, batch_size: int) -> None:
     """Set the statistics of batch normalisation to their mean over batches of ``x``, in place.
 
-    The running mean that training leaves behind weighs a batch 0.01: after fewer than some 500 steps it still holds much
-    of where it started, and the network would make other images than it was trained to make.
+    The running mean of training weights a batch by 0.01: before some 500 steps it still depends strongly on its initial
+    value, and the network would generate other images than in training.
 
     Source: Ioffe and Szegedy (2015), Batch Normalization, algorithm 2.
     """

@@ -1,4 +1,4 @@
-"""Adversarial examples made elsewhere, read from .npz or .npy files."""
+"""Adversarial examples from other programs, read from .npz or .npy files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from temper.nn.images.preprocessing import to_unit
 
 _IMAGES = ("x_adv", "x")
 _NAMED = {"": "x"}
-"""What the array of an .npy file stands for."""
+"""The name for the array of an .npy file."""
 Shape = tuple[int, ...]
 
 
@@ -29,20 +29,20 @@ Shape = tuple[int, ...]
 class ExamplesFile(Generator):
     """Examples made by another program, one file for each part.
 
-    A .npz file holds `x_adv` (or `x`), and may hold `index`, which image of the data set each one was made from (its
-    position in the set's own part), and `y`, its label, which must then be that image's. Without `index`, and in a
-    .npy file, image i was made from the i-th image of `data`. Images are
-    uint8 or float in [0, 1], (n, h, w, c), flat (n, h * w * c), or grey (n, h, w).
+    A .npz file holds `x_adv` (or `x`), and may hold `index`, the image of the data set that each one was derived from
+    (its position in the set's own part), and `y`, its label, which must then be that image's. Without `index`, and in a
+    .npy file, image i was derived from the i-th image of `data`. Images are uint8 or float in [0, 1], (n, h, w, c),
+    flat (n, h * w * c), or grey (n, h, w).
 
     Source: DeepCustom keeps its generated data in this way (gen_data.npy).
     """
 
     tag = "examples_file"
 
-    data: Annotated[Ref[Examples], "the images these were made from: their labels are these images' labels"]
-    train: Annotated[str | None, ".npz or .npy file made from the training part", File()] = None
-    validation: Annotated[str | None, ".npz or .npy file made from the validation part", File()] = None
-    test: Annotated[str | None, ".npz or .npy file made from the test part", File()] = None
+    data: Annotated[Ref[Examples], "the original images, which give the examples their labels"]
+    train: Annotated[str | None, ".npz or .npy file for the training part", File()] = None
+    validation: Annotated[str | None, ".npz or .npy file for the validation part", File()] = None
+    test: Annotated[str | None, ".npz or .npy file for the test part", File()] = None
 
     @property
     def stochastic(self) -> bool:
@@ -61,7 +61,7 @@ class ExamplesFile(Generator):
     def produce(self, run: Run) -> Examples:
         path = getattr(self, run.part) if run.part else None
         if path is None:
-            raise StageError(f"examples_file: no file for the {run.part} part; name one in `{run.part}`")
+            raise StageError(f"examples_file: no file for the {run.part} part; set one in `{run.part}`")
         clean = run[self.data]
         arrays = _read(Path(path))
         rows = _rows(arrays, clean, path)
@@ -71,7 +71,7 @@ class ExamplesFile(Generator):
             wrong = int((given != y).sum()) if given.shape == y.shape else len(y)
             raise StageError(
                 f"{path}: {wrong} of {len(y)} labels in 'y' differ from those of the images in `data` at 'index'; "
-                "the rows are in another order, or `data` is another data set"
+                "check that the rows are in the same order and `data` is the right data set"
             )
         run.images += len(x)
         info = {"attack": self.tag, "step_rule": f"made elsewhere: {Path(path).name}"}
@@ -87,7 +87,7 @@ def _shapes(path: Path) -> Mapping[str, Shape]:
 
 
 def _images_of(shapes: Mapping[str, Shape], path: object) -> str:
-    """Return the name of the array of images, after a look at its shape and that of its companions."""
+    """Return the name of the array of images, after checking its shape and those of the other arrays."""
     name = next((name for name in _IMAGES if name in shapes), None)
     if name is None:
         raise StageError(f"{path}: expected an array {' or '.join(_IMAGES)}, received {', '.join(shapes) or 'none'}")
@@ -113,7 +113,7 @@ def _rows(arrays: Mapping[str, NDArray[Any]], clean: Examples, path: object) -> 
         return np.arange(n)
     index = arrays["index"].reshape(-1)
     if not np.issubdtype(index.dtype, np.integer):
-        raise StageError(f"{path}: expected 'index' to hold whole numbers, received {index.dtype}")
+        raise StageError(f"{path}: expected 'index' to hold integers, received {index.dtype}")
     try:
         return clean.rows_of(index.astype(np.int64))
     except ValueError as error:

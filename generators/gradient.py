@@ -1,4 +1,4 @@
-"""Attacks that climb the gradient of the loss inside a ball: FGSM, BIM and PGD, one kernel with one to many steps."""
+"""Attacks that ascend the gradient of the loss inside a ball: FGSM, BIM and PGD, one kernel of one to many steps."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from temper.nn.inspection.gradients import margin, value_and_gradient
 from temper.system import backend
 
 _REVIEWED = 16
-"""Images whose gradients tell whether a model has any."""
+"""Number of images whose gradients show whether a model has any."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class GradientAttack(Attack):
     norm: Annotated[Norm, "norm of the ball and of the steps"] = "inf"
     loss: Annotated[
         Loss,
-        "what is climbed: `margin` keeps the direction of the exact cross-entropy gradient where float32 loses it; "
+        "loss to increase: `margin` keeps the direction of the exact cross-entropy gradient where float32 loses it; "
         "`cross_entropy` is computed as ART and Foolbox do, and weakens where the softmax saturates",
     ] = "margin"
 
@@ -76,8 +76,8 @@ class GradientAttack(Attack):
         clean = run[self.data].take(np.arange(min(len(run[self.data]), _REVIEWED)))
         if len(clean) and not run[self.model].loss_gradient(clean.x, clean.y, self.climbs).any():
             run.remark(
-                f"the gradient of {self.model} is exactly 0 for each of {len(clean)} images, so this attack goes nowhere: no "
-                "function between the image and the output has a gradient, or all units are saturated. Take an attack that "
+                f"the gradient of {self.model} is exactly 0 for each of {len(clean)} images, so this attack has no effect: no "
+                "function between the image and the output has a gradient, or all units are saturated. Use an attack that "
                 "needs none, such as SquareAttack or HopSkipJump of type art."
             )
 
@@ -122,7 +122,7 @@ class GradientAttack(Attack):
 def _climb(
     call: Call, x: Tensor, y: Tensor, start: Tensor, eps: Tensor, eps_step: Tensor, max_iter: Tensor, *how: Any
 ) -> tuple[Tensor]:
-    """Return the images that ``max_iter`` steps from ``start`` reach; ``how`` is the norm and the loss."""
+    """Return the images after ``max_iter`` steps from ``start``; ``how`` is the norm and the loss."""
     ops = backend.keras().ops
     norm, loss = how
     project = projector(x, eps, norm)
@@ -151,7 +151,7 @@ def _scored_climb(call: Call, x: Tensor, y: Tensor, *rest: Any) -> tuple[Tensor,
 class FGSM(GradientAttack):
     """Fast gradient sign method: one step of length eps.
 
-    x' = clip(x + eps * sign(dL/dx), 0, 1); with norm 2 or 1, the gradient over its norm in place of its sign.
+    x' = clip(x + eps * sign(dL/dx), 0, 1); with norm 2 or 1, the gradient divided by its norm instead of its sign.
 
     Source: Goodfellow, Shlens and Szegedy (2015), Explaining and Harnessing Adversarial Examples, section 4.
     """

@@ -1,4 +1,4 @@
-"""Random streams of the images of a batch, which do not depend on how a set is cut into batches."""
+"""Random streams per image, which do not depend on how a set is split into batches."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 
 class Streams:
-    """Random streams for each image of a batch, any number of them: an image has the same ones in whatever batch it is.
+    """Random streams for each image of a batch, any number of them, independent of the batch it is in.
 
-    One key for each image is drawn from ``rng``, in their order; its streams are the counter-based generator under that key,
-    from a counter of their own. Starting one costs a few microseconds, a fourth of what a new generator costs.
+    One key for each image is drawn from ``rng``, in order; its streams are the counter-based generator with that key,
+    each from its own counter. Starting one costs a few microseconds, a quarter of the cost of a new generator.
 
     Source: Salmon, Moraes, Dror and Shaw (2011), Parallel Random Numbers: As Easy as 1, 2, 3 (Philox).
     """
@@ -22,9 +22,9 @@ class Streams:
         self._keys = rng.integers(2**64, size=images, dtype=np.uint64)
 
     def of(self, rows: NDArray[np.int64], number: int) -> Iterator[np.random.Generator]:
-        """Yield stream ``number`` of some images, one after another.
+        """Yield stream ``number`` of some images, in sequence.
 
-        It is one generator that moves on: draw from each before the next.
+        It is one generator that is reset: draw from each before the next.
         """
         bits = np.random.Philox(key=0)
         start: Any = bits.state

@@ -26,7 +26,7 @@ def ascent(gradient: Tensor, norm: Norm) -> Tensor:
     ops = backend.keras().ops
     if norm == "inf":
         return ops.sign(gradient)
-    # The largest entry is taken out first: the squares of a small gradient would underflow in float32.
+    # Divide by the largest entry first: the squares of a small gradient would underflow in float32.
     gradient = gradient / ops.maximum(ops.max(ops.abs(gradient), axis=(1, 2, 3), keepdims=True), 1e-30)
     return gradient / ops.maximum(_length(gradient, norm), _TINY)
 
@@ -49,8 +49,8 @@ def draw(
 ) -> Images:
     """Return perturbations (n, h, w, c) uniformly distributed in the ball, float32.
 
-    Numbers are drawn image by image, from one stream or from a stream for each image: so it does not matter how images
-    are cut into batches.
+    Numbers are drawn image by image, from one stream or from a stream for each image, so that the split into batches
+    does not matter.
 
     Source: Barthe, Guedon, Mendelson and Naor (2005), A probabilistic approach to the geometry of the l_p^n-ball,
     theorem 1; the exponential it adds is half the square sum of two normals, or the size of a Laplace variable.
@@ -101,7 +101,7 @@ def _shrink_l2(difference: Tensor, eps: Tensor) -> Tensor:
 
 
 def _shrink_l1(difference: Tensor, eps: Tensor) -> Tensor:
-    """Return the Euclidean projection on the L1 ball: every entry is lowered by one threshold, down to 0.
+    """Return the Euclidean projection on the L1 ball: every entry is decreased by one threshold, down to 0.
 
     Source: Duchi, Shalev-Shwartz, Singer and Chandra (2008), Efficient Projections onto the l1-Ball for Learning in
     High Dimensions, figure 1.

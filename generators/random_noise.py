@@ -19,7 +19,7 @@ from temper.generators.norm_balls import draw
 
 @dataclass(frozen=True, kw_only=True)
 class Noise(Attack):
-    """An attack that asks the model nothing: one random draw for each image."""
+    """An attack that does not query the model: one random draw for each image."""
 
     @property
     def step_rule(self) -> str:
@@ -27,7 +27,7 @@ class Noise(Attack):
 
     def check(self) -> Iterator[tuple[str, str]]:
         if self.labels != "true":
-            yield "labels", "noise raises no label's loss; leave `labels` out"
+            yield "labels", "noise does not use labels; remove `labels`"
 
     @abstractmethod
     def disturbance(self, shape: tuple[int, ...], rng: np.random.Generator) -> Images:
@@ -61,7 +61,7 @@ class UniformNoise(Noise):
 
 @dataclass(frozen=True, kw_only=True)
 class GaussianNoise(Noise):
-    """Gaussian noise, cut off at an L-inf radius if one is given.
+    """Gaussian noise, clipped to an L-inf radius if one is given.
 
     x' = clip(x + clip(g, -eps, eps), 0, 1), g_i ~ N(0, std^2) independently.
 
@@ -72,7 +72,7 @@ class GaussianNoise(Noise):
     tag = "gaussian_noise"
 
     std: Annotated[float, "standard deviation of the noise, in input units", Range(gt=0, le=1)]
-    eps: Annotated[float | None, "L-inf radius that the noise is cut off at; default: none", Range(gt=0, le=1)] = None
+    eps: Annotated[float | None, "L-inf radius that the noise is clipped to; default: none", Range(gt=0, le=1)] = None
 
     @property
     def threat(self) -> ThreatModel | None:

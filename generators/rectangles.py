@@ -17,9 +17,9 @@ def draw(
     aspect: tuple[float, float],
     tries: int = 10,
 ) -> Rectangle | None:
-    """Return a rectangle in an image of ``size`` (height, width), at a uniform place; ``None`` if no try fits.
+    """Return a rectangle at a uniform position in an image of ``size`` (height, width); ``None`` if no attempt fits.
 
-    Its share of the image is uniform in ``area``, its height over its width log-uniform in ``aspect``, both up to whole pixels.
+    Its share of the image is uniform in ``area``, its aspect ratio log-uniform in ``aspect``, both rounded to pixels.
     """
     for _ in range(tries):
         pixels = rng.uniform(*area) * size[0] * size[1]

@@ -1,4 +1,4 @@
-"""A random part of a data set, so that attacks may each have images of their own."""
+"""A random sample of a data set, so that attacks may each have separate images."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from temper.core.run import Run
 
 @dataclass(frozen=True, kw_only=True)
 class Sample(Generator):
-    """Images drawn without replacement from each part of a data set, unchanged.
+    """Images sampled without replacement from each part of a data set, unchanged.
 
-    Samples of the same data, ``folds`` and ``size`` that differ in ``fold`` have no image in common: all cut one permutation.
+    Samples of the same data, ``folds`` and ``size`` that differ in ``fold`` are disjoint: all are slices of one
+    permutation.
 
     Source: Durán, Martínez-Fernández, Felderer and Franch (2023), Guiding the retraining of convolutional neural
     networks against adversarial inputs, who attack three random thirds of a sample with an attack each.
@@ -28,14 +29,14 @@ class Sample(Generator):
     perturbs = False
     framework = False
 
-    data: Annotated[Ref[Examples], "the data set to draw from"]
-    size: Annotated[int, "images to draw from each part, or as many as leave each fold its own", Range(ge=1)]
-    folds: Annotated[int, "how many samples without a common image there are", Range(ge=1)] = 1
-    fold: Annotated[int, "which of these it is, from 1", Range(ge=1)] = 1
+    data: Annotated[Ref[Examples], "the data set to sample from"]
+    size: Annotated[int, "images to sample from each part, or as many as leave folds disjoint", Range(ge=1)]
+    folds: Annotated[int, "number of disjoint samples", Range(ge=1)] = 1
+    fold: Annotated[int, "number of this sample, from 1", Range(ge=1)] = 1
 
     def check(self) -> Iterator[tuple[str, str]]:
         if self.fold > self.folds:
-            yield "fold", f"there are {self.folds} folds; expected 1 to {self.folds}, or more folds"
+            yield "fold", f"there are {self.folds} folds; expected 1 to {self.folds}, or raise `folds`"
 
     def stream(self, stage: str) -> str:
         return self.tag

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 _TRUNCATE = 3.5
-"""Deviations at which a Gaussian window ends, as in scikit-image."""
+"""Standard deviations at which a Gaussian window is truncated, as in scikit-image."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """The window over which similarity is taken: ``size`` pixels a side, weighted by a Gaussian of a deviation or all alike.
+    """The window of the similarity: ``size`` pixels a side, with Gaussian or uniform weights.
 
-    In smaller images it is as large as fits; the Gaussian goes on over the reflected border.
+    In smaller images it is as large as fits; a Gaussian extends over the reflected border.
     """
 
     size: int
@@ -33,8 +33,8 @@ class Window:
 def similarity_map(one: NDArray[Any], two: NDArray[Any], window: Window, span: float) -> Floats:
     """Return the similarity of images (n, h, w, c) around each pixel, in [-1, 1], of the same shape.
 
-    ``span`` is the range of pixel values, 255 or 1. Variances are those of a sample where all pixels of the window are alike, and of
-    the whole where a Gaussian weights them.
+    ``span`` is the range of pixel values, 255 or 1. Variances are sample variances with uniform weights, and population
+    variances with Gaussian weights.
 
     Source: Wang, Bovik, Sheikh and Simoncelli (2004), Image Quality Assessment: From Error Visibility to Structural Similarity,
     eq. 13, as scikit-image has it.

@@ -1,4 +1,4 @@
-"""Suspiciousness-guided synthesis: images that excite the units blamed for their class."""
+"""Suspiciousness-guided synthesis: images that excite the suspicious units of their class."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from temper.nn.inspection.units import Probe, Values, unit_means
 from temper.system import backend
 
 Combine = Literal["rms_mean", "raw_mean", "sign_agreement"]
-_NEARLY_ZERO = 1e-5  # what DeepFault adds to a gradient's size before it divides by it
+_NEARLY_ZERO = 1e-5  # added by DeepFault to a gradient's size before dividing by it
 
 
 @dataclass(frozen=True, kw_only=True)
 class Synthesis(Generator):
-    """Inputs that excite chosen units: each image moves along the gradients of the units blamed for its class.
+    """Inputs that excite chosen units: each image moves along the gradients of its class's suspicious units.
 
     x' = clip(x + delta, 0, 1), in one step, with g_n the gradient of unit n's value (a feature map: its spatial mean):
     rms_mean: delta = clip(step * mean_n g_n / (rms(g_n) + 1e-5), -eps, eps); raw_mean: the same without division;
-    sign_agreement: delta = eps * s where all g_n have the same sign s, else 0. Labels stay. Images of classes that could
-    not be localised are left out.
+    sign_agreement: delta = eps * s where all g_n have the same sign s, else 0. Labels are kept. Images of classes that
+    could not be localised are skipped.
 
     Source: Eniser, Gerasimou and Sen (2019), DeepFault, section 3.2, algorithm 2 (rms_mean); its public code since
     December 2019 (raw_mean) and that of October 2018 (sign_agreement).
@@ -47,21 +47,21 @@ class Synthesis(Generator):
     model: Annotated[Ref[Classifier], "the model whose units are excited"]
     neurons: Annotated[Ref[NeuronRanking], "the units to excite for each class"]
     data: Annotated[Ref[Examples] | None, "images to start from; default: the model's data set"] = None
-    combine: Annotated[Combine, "how the gradients of several units become one step"] = "rms_mean"
+    combine: Annotated[Combine, "how the gradients of several units are combined into one step"] = "rms_mean"
     step: Annotated[float, "factor of the mean gradient, in input units; `sign_agreement` has none", Range(gt=0)] = 1.0
     eps: Annotated[
         float, "L-inf radius of the perturbation, in input units; DeepFault's distance", Range(gt=0, le=1)
     ] = 0.1
-    top: Annotated[int | None, "units to excite of each class, the first to blame first; default: all", Range(ge=1)] = (
-        None
-    )
+    top: Annotated[
+        int | None, "number of units to excite per class, the most suspicious first; default: all", Range(ge=1)
+    ] = None
     values: Annotated[Values, "a unit's value is taken before or after its activation function"] = "pre"
     inputs: Annotated[
         Literal["correct", "all"], "start from the images the model classifies correctly, or from all"
     ] = "correct"
     per_class: Annotated[int | None, "images of each class to start from; default: all", Range(ge=1)] = None
     choice: Annotated[
-        Literal["first", "random"], "which `per_class` images: the first, or drawn without replacement"
+        Literal["first", "random"], "which `per_class` images: the first, or sampled without replacement"
     ] = "first"
     batch_size: Annotated[int, "gradients computed at once: images times units", Range(ge=1), AtOnce()] = 5000
 
@@ -119,7 +119,7 @@ class Synthesis(Generator):
         if not len(rows):
             raise TooLittleLearnt(
                 f"synthesis: expected images of localised classes to start from ({self.inputs}), received none of "
-                f"{len(clean)}; train the model longer, or say `inputs: all`"
+                f"{len(clean)}; train the model longer, or set `inputs: all`"
             )
         return rows
 
@@ -134,14 +134,14 @@ class Synthesis(Generator):
 def _excite(
     call: Call, x: Tensor, units: Tensor, weight: Tensor, step: Tensor, eps: Tensor, most: int, combine: Combine
 ) -> tuple[Tensor]:
-    """Return ``x`` moved along the gradients of ``units`` (n, most), of which those of ``weight`` 0 do not count."""
+    """Return ``x`` moved along the gradients of ``units`` (n, most), ignoring those of ``weight`` 0."""
     ops = backend.keras().ops
     counts = ops.maximum(ops.sum(weight, axis=1), 1.0)
     if combine == "raw_mean":
         # The mean of the gradients is the gradient of the mean: one pass for all units.
         mean = _gradient(call, x, units, weight / ops.expand_dims(counts, 1))
         return (ops.clip(x + ops.clip(step * mean, -eps, eps), 0.0, 1.0),)
-    # Every image once for each of its units: one pass for all of them, too.
+    # Every image is repeated for each of its units: again one pass for all.
     each = _gradient(call, ops.repeat(x, most, axis=0), ops.reshape(units, (-1, 1)), ops.ones((1, 1), x.dtype))
     each = ops.reshape(each, (-1, most, *x.shape[1:]))
     weight, counts = ops.reshape(weight, (-1, most, 1, 1, 1)), ops.reshape(counts, (-1, 1, 1, 1))

@@ -1,4 +1,4 @@
-"""Three places that cut-outs come from: other images, the drawing board, a folder."""
+"""Three sources of cut-outs: other images, drawn shapes, a folder."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Shape = Literal["ellipse", "blob", "bars"]
 _BORDER = np.float32(0.75)
 _ENDING = ".png"
 _DRAWN_PER_OBJECT = 4
-"""Training images that are looked at, at most, for each object that is wanted: a mask may find none in some."""
+"""Maximum number of training images searched per object requested, since a mask may find none in some."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,7 @@ class Shapes(Occluders):
 
     tag = "shapes"
 
-    shapes: Annotated[tuple[Shape, ...], "which shapes to draw, each as often"] = ("ellipse", "blob", "bars")
+    shapes: Annotated[tuple[Shape, ...], "shapes to draw, with equal probability"] = ("ellipse", "blob", "bars")
 
     def check(self) -> Iterator[tuple[str, str]]:
         if not self.shapes:
@@ -86,7 +86,7 @@ class Shapes(Occluders):
 
 @dataclass(frozen=True, kw_only=True)
 class Files(Occluders):
-    """Cut-outs of the user's: PNG files in a folder, transparent where there is nothing.
+    """User-supplied cut-outs: PNG files in a folder, transparent outside the object.
 
     Source: Sárándi, Linder, Arras and Leibe (2018), How Robust is 3D Human Pose Estimation to Occlusion?
     """
@@ -98,7 +98,7 @@ class Files(Occluders):
 
     def check(self) -> Iterator[tuple[str, str]]:
         if not self._paths:
-            yield "folder", f"{self.folder} holds no cut-out; expected files that end in {_ENDING}"
+            yield "folder", f"{self.folder} contains no cut-out; expected files that end in {_ENDING}"
 
     def cutouts(self, count: int, bench: AugmenterContext, rng: np.random.Generator) -> Cutouts:
         paths = [self._paths[i] for i in sorted(rng.permutation(len(self._paths))[:count])]
@@ -114,7 +114,7 @@ class Files(Occluders):
 
 
 def _softened(masks: Masks) -> NDArray[np.float32]:
-    """Return how much each pixel hides: all inside the masks (n, h, w), three quarters at their border."""
+    """Return the opacity of each pixel: 1 inside the masks (n, h, w), three quarters at their border."""
     alpha: NDArray[np.float32] = np.where(masks, np.where(inner(masks), np.float32(1), _BORDER), np.float32(0))
     return alpha
 
@@ -124,7 +124,7 @@ def _coloured(colours: Images, alpha: NDArray[np.float32], y: Labels) -> Cutouts
 
 
 def _shape(shape: Shape, height: int, width: int, rng: np.random.Generator) -> Masks:
-    """Return one shape, turned at random, that fills much of an image."""
+    """Return one randomly rotated shape that fills much of an image."""
     turn = rng.uniform(0, math.pi)
     rows, columns = np.meshgrid(*((np.arange(n) + 0.5) / n * 2 - 1 for n in (height, width)), indexing="ij")
     u = math.cos(turn) * columns + math.sin(turn) * rows
@@ -147,7 +147,7 @@ def _read(path: Path) -> Images:
     """Return a file's red, green and blue, times alpha, and alpha, float32 (h, w, 4) in [0, 1].
 
     Raises:
-        StageError: the file is damaged, has no alpha channel, or is transparent everywhere.
+        StageError: the file is corrupted, has no alpha channel, or is transparent everywhere.
     """
     with open_image(path, "cut-out", formats=("PNG",)) as image:
         if "A" not in image.getbands() and "transparency" not in image.info:
@@ -160,7 +160,7 @@ def _read(path: Path) -> Images:
 
 
 def _fitted(layers: Images, size: tuple[int, ...]) -> Images:
-    """Return an image (h, w, 4) made as large as fits into ``size``, in its middle, transparent around."""
+    """Return an image (h, w, 4) scaled to fit into ``size`` and centred, transparent around it."""
     height, width = layers.shape[:2]
     factor = min(size[0] / height, size[1] / width)
     small = scaled(layers[None], max(1, int(height * factor)), max(1, int(width * factor)))[0]

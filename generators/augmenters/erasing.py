@@ -1,4 +1,4 @@
-"""Rectangles that are erased."""
+"""Erasing of rectangles."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ Fill = Literal["normal_clipped", "uniform", "mean", "zero"]
 
 @dataclass(frozen=True, kw_only=True)
 class RandomErasing(Augmenter):
-    """A random rectangle filled with noise or one colour; the label stays.
+    """A random rectangle filled with noise or one colour; the label is kept.
 
-    The rectangle's share of the image is uniform, its height over its width log-uniform; ten tries to place it.
+    The rectangle's share of the image is uniform, its aspect ratio (height / width) log-uniform; up to ten attempts to
+    place it.
 
     Source: Zhong, Zheng, Kang, Li and Yang (2020), Random Erasing Data Augmentation, algorithm 1; the defaults are timm's,
     which GenerativeRepair uses for half of SemOcc. Differs: values drawn from N(0, 1) are clipped to [0, 1].
@@ -30,7 +31,7 @@ class RandomErasing(Augmenter):
 
     min_area: Annotated[float, "least share of the image", Range(gt=0, le=1)] = 0.02
     max_area: Annotated[float, "largest share of the image", Range(gt=0, le=1)] = 1 / 3
-    max_aspect: Annotated[float, "the longer side over the shorter, at most", Range(ge=1)] = 3.3
+    max_aspect: Annotated[float, "maximum ratio of the longer side to the shorter", Range(ge=1)] = 3.3
     fill: Annotated[
         Fill,
         "values of the pixels: N(0, 1) clipped to [0, 1] (half of them 0), U(0, 1), the image's mean colour, or 0",
@@ -38,7 +39,7 @@ class RandomErasing(Augmenter):
 
     def check(self) -> Iterator[tuple[str, str]]:
         if self.min_area > self.max_area:
-            yield "min_area", f"{self.min_area:g} is over max_area, {self.max_area:g}; exchange them"
+            yield "min_area", f"{self.min_area:g} exceeds max_area, {self.max_area:g}; swap them"
 
     def augment(self, seeds: Seeds, bench: AugmenterContext) -> Augmented:
         x, masks, refused = seeds.x.copy(), np.zeros(seeds.x.shape[:3], bool), {}
@@ -49,7 +50,7 @@ class RandomErasing(Augmenter):
                 mask[drawn] = True
                 x[row][drawn] = self._filling(x[row], x[row][drawn].shape, rng)
             else:
-                refused[row] = "no rectangle fitted in ten tries"
+                refused[row] = "no rectangle fitted in ten attempts"
         return Augmented(x, seeds.y, masks, refused)
 
     def _filling(self, image: Images, shape: tuple[int, ...], rng: np.random.Generator) -> Images:

@@ -1,4 +1,4 @@
-"""What images are occluded with: cut-outs, made or cut before and kept as a bank."""
+"""Occluders: cut-outs that images are occluded with, generated or cut beforehand and stored as a bank."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ ANY_CLASS = -1
 
 @dataclass(frozen=True, eq=False)
 class Cutouts(Artefact):
-    """Things to lay over images.
+    """Cut-outs to paste onto images.
 
-    ``alpha`` is float32 (n, h, w), how much each pixel hides, 0 outside the thing; ``x`` float32 (n, h, w, c) its colours in
-    [0, 1] times alpha, so that what is outside bleeds into nothing; ``y`` int64 (n,), the class of what is shown, ``ANY_CLASS``
-    for a thing of none.
+    ``alpha`` is float32 (n, h, w), the opacity of each pixel, 0 outside the object; ``x`` float32 (n, h, w, c) its
+    colours in [0, 1] times alpha, so that resizing does not blend in the background; ``y`` int64 (n,), the class of the
+    object, ``ANY_CLASS`` for one without a class.
     """
 
     kind: ClassVar[str] = "cutouts"
@@ -49,7 +49,7 @@ class Cutouts(Artefact):
 
     @cached_property
     def _cropped(self) -> tuple[Images, ...]:
-        """Colours and alpha of each, side by side (h, w, c + 1), without the empty rows and columns around."""
+        """Colours and alpha of each, stacked (h, w, c + 1), without the empty rows and columns around."""
         layers = np.concatenate([self.x, self.alpha[..., None]], axis=3)
         return tuple(layer[_extent(layer, 1), _extent(layer, 0)] for layer in layers)
 
@@ -63,14 +63,14 @@ class Cutouts(Artefact):
 
 
 def _extent(layer: Images, across: int) -> slice:
-    """Return the rows (``across`` 1) or columns (0) that hold all pixels whose last value, alpha, is over 0."""
+    """Return the rows (``across`` 1) or columns (0) that span all pixels whose last value, alpha, is above 0."""
     first, last = np.flatnonzero((layer[..., -1] > 0).any(axis=across))[[0, -1]]
     return slice(first, last + 1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Occluders(WithPreparations):
-    """Where cut-outs come from."""
+    """A source of cut-outs."""
 
     @abstractmethod
     def cutouts(self, count: int, bench: AugmenterContext, rng: np.random.Generator) -> Cutouts:
@@ -94,7 +94,7 @@ class OccluderBank(Preparation):
     model: Annotated[Ref[Classifier], "the model under test"]
     data: Annotated[Ref[Examples], "the training images"]
     occluders: Occluders
-    bank: Annotated[int, "cut-outs, at most", Range(ge=1)]
+    bank: Annotated[int, "maximum number of cut-outs", Range(ge=1)]
 
     def preparations(self) -> Mapping[str, Preparation]:
         return self.occluders.preparations(self.model, self.data)

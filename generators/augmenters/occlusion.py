@@ -1,4 +1,4 @@
-"""Things laid over images."""
+"""Occlusion by pasted cut-outs."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _TRIES = 10
 
 @dataclass(frozen=True, kw_only=True)
 class SyntheticOcclusion(Augmenter):
-    """Some things laid over the image, at random places and sizes, with a soft border; the label stays.
+    """Cut-outs pasted onto the image, at random positions and sizes, with a soft border; the label is kept.
 
-    Between 1 and ``max_count`` things are tried, each ten times until it hides neither too much of the image nor too much of
-    the object that ``mask`` finds; one that never fits is left out.
+    Between 1 and ``max_count`` cut-outs are tried, each up to ten times until it hides neither too much of the image nor
+    too much of the object that ``mask`` finds; one that never fits is skipped.
 
     Source: Sárándi, Linder, Arras and Leibe (2018), How Robust is 3D Human Pose Estimation to Occlusion?, which GenerativeRepair
     names as half of SemOcc and does not have. Differs: the bounds on what is hidden, so that the label stays true.
@@ -38,15 +38,19 @@ class SyntheticOcclusion(Augmenter):
     occluders: Occluders = field(default_factory=Objects)
     mask: Mask = field(default_factory=lambda: Otsu(dilate=0))
     bank: Annotated[int, "cut-outs to draw from", Range(ge=1)] = 200
-    max_count: Annotated[int, "things laid over an image, at most", Range(ge=1)] = 7
-    min_size: Annotated[float, "least longer side of a thing, in shorter sides of the image", Range(gt=0, le=1)] = 0.2
-    max_size: Annotated[float, "largest longer side of a thing, in shorter sides of the image", Range(gt=0, le=1)] = 1.0
+    max_count: Annotated[int, "maximum number of cut-outs per image", Range(ge=1)] = 7
+    min_size: Annotated[
+        float, "smallest longer side of a cut-out, per shorter side of the image", Range(gt=0, le=1)
+    ] = 0.2
+    max_size: Annotated[float, "largest longer side of a cut-out, per shorter side of the image", Range(gt=0, le=1)] = (
+        1.0
+    )
     max_area: Annotated[float, "share of the image that may be hidden", Range(gt=0, le=1)] = 0.4
     max_covered: Annotated[float, "share of the image's object that may be hidden", Range(ge=0, le=1)] = 0.6
 
     def check(self) -> Iterator[tuple[str, str]]:
         if self.min_size > self.max_size:
-            yield "min_size", f"{self.min_size:g} is over max_size, {self.max_size:g}; exchange them"
+            yield "min_size", f"{self.min_size:g} exceeds max_size, {self.max_size:g}; swap them"
 
     def preparations(self, model: Ref[Classifier], data: Ref[Examples]) -> Mapping[str, Preparation]:
         bank = OccluderBank(model=model, data=data, occluders=self.occluders, bank=self.bank)
@@ -54,7 +58,7 @@ class SyntheticOcclusion(Augmenter):
 
     @property
     def _bank(self) -> str:
-        """The name of the preparation: two of these in one stage may have cut-outs of their own."""
+        """The name of the preparation: two of these in one stage may have different cut-outs."""
         return f"{self.tag}_{crc32(repr((self.occluders, self.bank)).encode()):08x}"
 
     def augment(self, seeds: Seeds, bench: AugmenterContext) -> Augmented:
@@ -67,9 +71,7 @@ class SyntheticOcclusion(Augmenter):
             for _ in range(rng.integers(1, self.max_count + 1) if len(others) else 0):
                 self._lay(image, hidden, objects[row], bank, others, rng)
             if not hidden.any():
-                refused[row] = (
-                    "no thing to lay over it fitted" if len(others) else "no thing of another class in the bank"
-                )
+                refused[row] = "no cut-out fitted" if len(others) else "the bank has no cut-out of another class"
         return Augmented(x, seeds.y, masks, refused)
 
     def _lay(
@@ -81,7 +83,7 @@ class SyntheticOcclusion(Augmenter):
         others: NDArray[np.int64],
         rng: np.random.Generator,
     ) -> None:
-        """Lay one thing over an image (h, w, c) and add it to what is ``hidden`` (h, w), in place."""
+        """Paste one cut-out onto an image (h, w, c) and add it to ``hidden`` (h, w), in place."""
         for _ in range(_TRIES):
             side = max(1, round(rng.uniform(self.min_size, self.max_size) * min(hidden.shape)))
             colours, alpha = bank.scaled(int(others[rng.integers(len(others))]), side)
@@ -99,7 +101,7 @@ class SyntheticOcclusion(Augmenter):
 def _overlap(
     whole: tuple[int, ...], thing: tuple[int, ...], rng: np.random.Generator
 ) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """Return where a thing with its middle on a random pixel lies in the image, and which part of the thing that is."""
+    """Return where a cut-out centred on a random pixel overlaps the image, and the part of it that does."""
     spots, parts = [], []
     for length, size in zip(whole, thing, strict=True):
         start = int(rng.integers(length)) - size // 2

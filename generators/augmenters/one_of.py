@@ -17,18 +17,18 @@ from temper.core.stage import Preparation
 
 @dataclass(frozen=True, kw_only=True)
 class OneOf(Augmenter):
-    """One of several augmenters, drawn anew for each image that is made, each as likely.
+    """One of several augmenters, sampled uniformly for each new image.
 
     Source: GenerativeRepair, fuzzer SemOcc, which is random erasing or synthetic occlusion.
     """
 
     tag = "one_of"
 
-    of: Annotated[tuple[Augmenter, ...], "the augmenters to draw from"]
+    of: Annotated[tuple[Augmenter, ...], "the augmenters to choose from"]
 
     def check(self) -> Iterator[tuple[str, str]]:
         if len(self.of) < 2:
-            yield "of", f"{len(self.of)} augmenters leave no choice; expected two or more, or the one itself"
+            yield "of", f"{len(self.of)} augmenters leave no choice; expected two or more, or use the one directly"
 
     def preparations(self, model: Ref[Classifier], data: Ref[Examples]) -> Mapping[str, Preparation]:
         before: dict[str, Preparation] = {}

@@ -9,7 +9,7 @@ from temper.core.augmenter import Augmented, Augmenter, AugmenterContext, Seeds
 
 @dataclass(frozen=True, kw_only=True)
 class Unchanged(Augmenter):
-    """The seeds themselves; with one iteration, what choosing seeds is worth without augmenting them.
+    """The seeds themselves; with one iteration, the effect of seed selection without augmentation.
 
     Source: GenerativeRepair, the axes Random (ID) and Knw (ID) of its charts.
     """

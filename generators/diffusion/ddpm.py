@@ -1,4 +1,4 @@
-"""Inpainting with a diffusion model that was trained on the experiment's own data."""
+"""Inpainting with a diffusion model trained on the experiment's own data."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ from temper.system import backend
 class DDPM(Painter, DiffusionSettings):
     """A small class-conditional diffusion model, trained once on the training images, which needs no download.
 
-    ``mode: cond`` tells the denoiser what is around the hole; ``replace`` puts it back at every step, noised; ``repaint``
-    also noises and paints every step ``resamplings`` times, so that the hole takes up what is around it.
+    ``mode: cond`` conditions the denoiser on the surroundings of the hole; ``replace`` restores them at every step,
+    noised; ``repaint`` also repeats noising and denoising ``resamplings`` times per step, so that the hole matches its
+    surroundings.
 
     Source: Ho, Jain and Abbeel (2020), Denoising Diffusion Probabilistic Models; Song, Meng and Ermon (2021), Denoising
     Diffusion Implicit Models; cond: Saharia et al. (2022), Palette: Image-to-Image Diffusion Models; replace: Song et al.
@@ -38,13 +39,15 @@ class DDPM(Painter, DiffusionSettings):
     tag = "ddpm"
     requires = ("diffusers", "torch")
 
-    mode: Annotated[Mode, "how the picture around the hole enters"] = "cond"
+    mode: Annotated[Mode, "how the image around the hole is used"] = "cond"
     steps: Annotated[int, "steps from noise to image", Range(ge=1, le=1000)] = 50
     eta: Annotated[float, "share of fresh noise at each step: 1 as DDPM, 0 as DDIM", Range(ge=0, le=1)] = 1.0
     guidance: Annotated[
-        float, "weight of the class against no class; 1 asks the denoiser once a step, any other twice", Range(ge=0)
+        float,
+        "weight of the class against no class; 1 runs the denoiser once per step, others twice",
+        Range(ge=0),
     ] = 2.0
-    resamplings: Annotated[int, "times each step is painted, in mode repaint", Range(ge=1)] = 5
+    resamplings: Annotated[int, "repetitions of each step, in mode repaint", Range(ge=1)] = 5
     batch_size: Annotated[int, "images painted at once", Range(ge=1), AtOnce()] = 64
 
     def check(self) -> Iterator[tuple[str, str]]:
@@ -52,7 +55,7 @@ class DDPM(Painter, DiffusionSettings):
         if self.guidance != 1 and not self.label_dropout:
             yield (
                 "guidance",
-                "needs a model that has seen images without their class; set label_dropout, or guidance: 1",
+                "needs a model trained on images without their class as well; set label_dropout, or guidance: 1",
             )
 
     def preparations(self, model: Ref[Classifier], data: Ref[Examples]) -> Mapping[str, Preparation]:
@@ -62,7 +65,7 @@ class DDPM(Painter, DiffusionSettings):
         model: DiffusionModel = bench.run.prepared(display_name(self))
         if strange := sorted(set(holes.labels.tolist()) - set(model.classes)):
             name = bench.info.class_names[strange[0]]
-            raise StageError(f"ddpm: class {name} cannot be painted, since the training images show none of it")
+            raise StageError(f"ddpm: class {name} cannot be painted, since no training image shows it")
         x = np.empty_like(holes.seeds.x)
         for rows, batch in holes.batches(self.batch_size):
             x[rows] = model.canvas.pixels(self._batch(model, batch))
@@ -71,7 +74,7 @@ class DDPM(Painter, DiffusionSettings):
     def _batch(self, model: DiffusionModel, holes: Holes) -> Tensor:
         torch, device, canvas = backend.torch(), backend.torch_device(), model.canvas
         known, masks = canvas.images(holes.seeds.x).to(device), canvas.masks(holes.masks).to(device)
-        # Numbers are drawn image by image and off the GPU: the same in any batch and on any device.
+        # Random numbers are drawn image by image on the CPU: the same in any batch and on any device.
         streams = [holes.seeds.rng(row, self.tag) for row in range(len(holes))]
 
         def draw() -> Tensor:

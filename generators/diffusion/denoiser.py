@@ -1,4 +1,4 @@
-"""The denoiser: a small U-Net of diffusers that knows the picture around the hole and the class that is wanted."""
+"""The denoiser: a small U-Net of diffusers, conditioned on the image around the hole and on the class."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from temper.generators.diffusion.inpainting_canvas import Canvas
 from temper.system import backend
 
 NOISE_STEPS = 1000
-"""Steps in which an image becomes noise."""
+"""Number of steps from image to noise."""
 GROUP = 8
-"""Channels come in multiples of it: it divides them into groups for normalisation and into heads for attention."""
+"""The divisor of channel counts: the size of normalisation groups and attention heads."""
 
 
 class Shipped(NamedTuple):
-    """Settings that were found to do for images of a size."""
+    """Default settings for images of a size, found to be sufficient."""
 
     channels: tuple[int, ...]
     attention: bool
@@ -23,21 +23,21 @@ class Shipped(NamedTuple):
 
 
 SHIPPED = {16: Shipped((32, 64), False, 1500), 28: Shipped((16, 32, 32), False, 2000)}
-"""Settings by the longest side in pixels that they are for."""
+"""Settings by the longest side in pixels they apply to."""
 LARGER = Shipped((32, 64, 128), True, 20_000)
-"""Settings of what is larger: hours without a GPU."""
+"""Settings for larger images: they take hours without a GPU."""
 
 
 def shipped(longest: int) -> Shipped:
-    """Return the settings for images whose longest side has so many pixels."""
+    """Return the settings for images with a longest side of ``size`` pixels."""
     return next((settings for side, settings in SHIPPED.items() if longest <= side), LARGER)
 
 
 def build(canvas: Canvas, channels: Sequence[int], attention: bool, classes: int, seed: int) -> Any:
     """Return a UNet2DModel with fresh weights from [x_t, x0 * (1 - M), M] to the noise in x_t.
 
-    Labels are 0 to ``classes`` - 1; the one after them means that none is told. ``attention`` is that of the blocks at the
-    lowest resolution; the middle block has it in any case.
+    Labels are 0 to ``classes`` - 1; label ``classes`` means no class. ``attention`` applies to the blocks at the lowest
+    resolution; the middle block always has it.
     """
     torch = backend.torch()
     from diffusers import UNet2DModel
@@ -59,7 +59,7 @@ def build(canvas: Canvas, channels: Sequence[int], attention: bool, classes: int
 
 
 def kept_signal() -> Any:
-    """Return how much of an image's variance is left after each step of noise, a tensor (``NOISE_STEPS``,).
+    """Return the remaining share of an image's variance after each noise step, a tensor (``NOISE_STEPS``,).
 
     Source: Nichol and Dhariwal (2021), Improved Denoising Diffusion Probabilistic Models, eq. 17.
     """

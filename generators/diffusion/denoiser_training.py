@@ -17,14 +17,14 @@ from temper.generators.diffusion.inpainting_canvas import Canvas
 from temper.system import backend
 
 WHOLE, INSIDE_OUT = 0.3, 0.2
-"""Shares of holes that are the whole image, so that whole images are learnt too; and all but a rectangle."""
+"""Shares of holes that are the whole image, so that whole images are learnt too, and all but a rectangle."""
 LARGEST_GRADIENT = 1.0
-"""Norm that the gradient of a step is cut to."""
+"""Norm that the gradient of a step is clipped to."""
 
 
 @dataclass(frozen=True)
 class DenoiserSettings:
-    """How a denoiser is trained; the parameters of ``DiffusionTraining`` with what depends on the images filled in."""
+    """The training settings of a denoiser: those of ``DiffusionTraining`` with image-dependent defaults filled in."""
 
     steps: int
     batch_size: int
@@ -34,7 +34,7 @@ class DenoiserSettings:
     ema: float
 
     def rate(self, step: int) -> float:
-        """Return the learning rate of a step from 0: a straight rise, then half a cosine down to 5 %."""
+        """Return the learning rate of a step, counted from 0: linear warm-up, then cosine decay to 5 %."""
         rise = min(1.0, (step + 1) / (self.warm_up + 1))
         fall = 0.05 + 0.95 * (1 + math.cos(math.pi * step / self.steps)) / 2
         return self.learning_rate * rise * fall
@@ -43,19 +43,19 @@ class DenoiserSettings:
 class DenoiserTrainer:
     """The training of a denoiser in place, step by step.
 
-    What a step draws derives from the seed and its number alone, so that a training that is taken up again from its ``state``
-    ends where it would have ended.
+    The draws of a step derive from the seed and the step's number alone, so that a training resumed from its ``state``
+    has the same result.
 
     Attributes:
-        losses: the loss of each step that was done.
+        losses: the loss of each completed step.
 
     Source: Ho, Jain and Abbeel (2020), Denoising Diffusion Probabilistic Models, algorithm 1; labels left out as in Ho
-    and Salimans (2022), Classifier-Free Diffusion Guidance, algorithm 1; the hole and what is around it as further
+    and Salimans (2022), Classifier-Free Diffusion Guidance, algorithm 1; the hole and its surroundings as further
     channels as in Saharia et al. (2022), Palette: Image-to-Image Diffusion Models.
     """
 
     def __init__(self, network: Any, canvas: Canvas, x: Images, y: Labels, plan: DenoiserSettings, seed: int) -> None:
-        """Begin with the network as it is, on images (n, h, w, c) and labels (n,)."""
+        """Start from the network's current weights, on images (n, h, w, c) and labels (n,)."""
         torch = backend.torch()
         from diffusers.training_utils import EMAModel
 
@@ -68,7 +68,7 @@ class DenoiserTrainer:
         network.train()
 
     def step(self) -> None:
-        """Do the next step.
+        """Run the next step.
 
         Raises:
             StageError: the loss is no longer finite.
@@ -89,21 +89,21 @@ class DenoiserTrainer:
         self.losses.append(value)
 
     def finish(self) -> None:
-        """Give the network the exponential moving average over the steps as its weights."""
+        """Set the network's weights to their exponential moving average over the steps."""
         self._average.copy_to(self._network.parameters())
         self._network.eval()
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Return all that the training needs to go on, as arrays by name."""
+        """Return all that the training needs to resume, as arrays by name."""
         arrays = {"losses": np.array(self.losses)}
         for name, tensors in self._tensors().items():
             arrays |= {f"{name}.{i}": tensor.detach().cpu().numpy() for i, tensor in enumerate(tensors)}
         return arrays
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from where another training of the same plan was."""
+        """Resume from the state of another training with the same settings."""
         torch = backend.torch()
-        for parameter in self._network.parameters():  # the optimiser makes its moments at the first step only
+        for parameter in self._network.parameters():  # the optimiser creates its moments at its first step
             parameter.grad = torch.zeros_like(parameter)
         self._optimiser.param_groups[0]["lr"] = 0.0
         self._optimiser.step()
@@ -124,7 +124,7 @@ class DenoiserTrainer:
         }
 
     def _drawn(self, number: int) -> tuple[Any, Any, Any, Any]:
-        """Return what the denoiser is shown at a step, the times and labels it is told, and the noise it must find."""
+        """Return the denoiser's inputs at a step, its times and labels, and the noise to predict."""
         torch, canvas, plan = backend.torch(), self._canvas, self._plan
         rng = np.random.default_rng([self._seed, number])
         rows = np.sort(rng.integers(len(self._x), size=plan.batch_size))
@@ -160,7 +160,7 @@ def holes(n: int, size: tuple[int, int], rng: np.random.Generator) -> Masks:
 
 
 def _span(side: int, rng: np.random.Generator) -> slice:
-    """Return a random stretch of between a fifth and three quarters of a side."""
+    """Return a random interval of between a fifth and three quarters of a side."""
     length = int(rng.integers(max(1, round(side / 5)), max(1, round(0.75 * side)) + 1))
     start = int(rng.integers(side - length + 1))
     return slice(start, start + length)

@@ -1,4 +1,4 @@
-"""The diffusion model: a denoiser that has learnt the training images, class by class."""
+"""The diffusion model: a denoiser trained on the training images, class by class."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from temper.system import backend, csv_files
 class DiffusionModel(Artefact):
     """A trained denoiser, diffusers' UNet2DModel, with the canvas it paints on.
 
-    ``classes`` are the labels it has seen; ``losses`` the loss of each training step; ``info`` how it was trained. The
-    folder ``network`` of the stored artefact is one that diffusers loads by itself.
+    ``classes`` are its training labels; ``losses`` the loss of each training step; ``info`` how it was trained.
+    diffusers can load the folder ``network`` of the stored artefact on its own.
     """
 
     kind: ClassVar[str] = "diffusion_model"
@@ -63,10 +63,10 @@ class DiffusionModel(Artefact):
 
 @dataclass(frozen=True, kw_only=True)
 class DiffusionSettings(Component):
-    """What a diffusion model depends on beside its data."""
+    """The parameters that a diffusion model depends on besides its data."""
 
     size: Annotated[
-        int | None, "pixels of the longest side it works at; default: the images' own, 8 to 64", Range(ge=4, le=512)
+        int | None, "pixels of the longest side of its canvas; default: the images' own, 8 to 64", Range(ge=4, le=512)
     ] = None
     channels: Annotated[
         tuple[int, ...], "channels at each resolution, the finest first, multiples of 8; default: by the images' size"
@@ -77,19 +77,19 @@ class DiffusionSettings(Component):
     ] = None
     train_batch_size: Annotated[int, "images per optimiser step", Range(ge=1)] = 64
     learning_rate: Annotated[float, "largest step size of AdamW", Range(gt=0)] = 2e-3
-    warm_up: Annotated[int, "steps in which the step size rises", Range(ge=0)] = 50
+    warm_up: Annotated[int, "steps during which the step size rises", Range(ge=0)] = 50
     label_dropout: Annotated[
-        float, "share of images whose class is not told, which guidance needs", Range(ge=0, lt=1)
+        float, "share of images trained without their class, which guidance needs", Range(ge=0, lt=1)
     ] = 0.1
-    ema: Annotated[float, "share that an average over the steps' weights keeps at each", Range(ge=0, lt=1)] = 0.995
-    per_seed: Annotated[bool, "train anew for every seed of the experiment; otherwise once for all"] = False
+    ema: Annotated[float, "decay of the exponential moving average of the weights", Range(ge=0, lt=1)] = 0.995
+    per_seed: Annotated[bool, "train a model for every seed of the experiment; otherwise one for all"] = False
 
     def check(self) -> Iterator[tuple[str, str]]:
         if wrong := [count for count in self.channels if count < GROUP or count % GROUP]:
             yield "channels", f"expected multiples of {GROUP}, received {wrong[0]}"
 
     def for_smoke(self) -> Self:
-        """Return the smallest denoiser there is: a step of one of the default size takes seconds on a CPU."""
+        """Return the smallest denoiser: a step of the default size takes seconds on a CPU."""
         return replace(
             self,
             size=SMALLEST,

@@ -1,4 +1,4 @@
-"""Filling holes without any model."""
+"""Hole filling without a model."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ NEIGHBOURS = ((-1, 0), (1, 0), (0, -1), (0, 1))
 class Fill(Painter):
     """Smooth filling: every pixel of a hole is the mean of its neighbours.
 
-    It knows no classes and draws nothing new, so that it stands in for a painter in quick trials only.
+    It knows no classes and paints nothing new, so use it in place of a painter for quick trials only.
 
     Source: Laplace's equation with the surroundings as boundary values, as in Bertalmio, Sapiro, Caselles and Ballester
-    (2000), Image Inpainting, whose propagation of edges is left out.
+    (2000), Image Inpainting, without its propagation of edges.
     """
 
     tag = "fill"
@@ -32,9 +32,9 @@ class Fill(Painter):
 
 
 def harmonic(x: Images, hole: NDArray[np.bool_]) -> Images:
-    """Return an image (h, w, c) whose pixels in ``hole`` (h, w) are each the mean of their neighbours in the image.
+    """Return an image (h, w, c) in which each pixel of ``hole`` (h, w) is the mean of its neighbours.
 
-    A hole without surroundings becomes the image's mean colour.
+    A hole without surroundings gets the image's mean colour.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.linalg import spsolve

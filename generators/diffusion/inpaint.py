@@ -1,4 +1,4 @@
-"""Inpainting: part of an image is painted anew, as its own class or as another."""
+"""Inpainting: part of an image is repainted, as its own class or as another."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from temper.generators.diffusion.painter import Holes, Painter
 
 @dataclass(frozen=True, kw_only=True)
 class Inpaint(Augmenter):
-    """Paints the masked part of each image anew and leaves every other pixel as it is.
+    """Repaints the masked part of each image and leaves every other pixel unchanged.
 
-    ``label_policy: target`` paints another class and gives the image its label, which is right only where the mask covers
-    the object and what is left does not betray it: a box around the object, say. The variants of one seed become different classes, in
-    a random order of the seed's own, for as many as there are. ``preserve`` paints the seed's own class.
+    ``label_policy: target`` paints another class and gives the image its label, which is correct only where the mask
+    covers the object and the rest does not reveal it: a box around the object, say. The variants of one seed become
+    different classes, in a random order per seed, for as many as there are. ``preserve`` paints the seed's own class.
 
     Source: GenerativeRepair, the fuzzers RInp and KnwInp, which always give the other class's label.
     """
@@ -35,7 +35,7 @@ class Inpaint(Augmenter):
     label_policy: Annotated[
         Literal["target", "preserve"], "paint another class and take its label, or the seed's own"
     ] = "target"
-    min_area: Annotated[float, "least share of the image to paint; less is refused", Range(ge=0, le=1)] = 0.02
+    min_area: Annotated[float, "smallest share of the image to paint; less is refused", Range(ge=0, le=1)] = 0.02
     max_area: Annotated[float, "largest share of the image to paint; more is refused", Range(ge=0, le=1)] = 0.95
 
     def check(self) -> Iterator[tuple[str, str]]:
@@ -73,12 +73,12 @@ class Inpaint(Augmenter):
 
 
 def targets(seeds: Seeds, classes: Labels) -> Labels:
-    """Return another class for each seed, int64 (n,): its variants get one after another, in an order of the seed's own.
+    """Return another class for each seed, int64 (n,): its variants get successive ones, in a random order per seed.
 
     Raises:
         StageError: there is no other class.
     """
-    # Variants of one image share their order, so it must not be drawn from a variant's own stream.
+    # Variants of one image share their order, so it is not drawn from a variant's own stream.
     orders = replace(seeds, variant=np.zeros_like(seeds.variant))
     chosen = np.empty_like(seeds.y)
     for row, own in enumerate(seeds.y):

@@ -1,4 +1,4 @@
-"""The canvas: what a diffusion model paints on, and how images of any size get onto it and back."""
+"""The canvas of a diffusion model, and the conversion of images of any size to it and back."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from temper.system import backend
 
 Tensor = Any
 SMALLEST, LARGEST = 8, 64
-"""Pixels of the longest side that a canvas has where nothing else is asked for: no fewer and no more than these."""
+"""Smallest and largest default for the longest side of a canvas, in pixels."""
 
 
 @dataclass(frozen=True)
 class Canvas:
     """A canvas of ``rows`` x ``columns`` pixels for images of a shape (height, width, channels).
 
-    Small images are repeated pixel by pixel, so that the way back, a mean over each pixel's block, is exact; ``smooth``
-    enlarges them as photographs are. Sides are filled up to a multiple of ``multiple``, with the pixels of the border.
+    Small images are repeated pixel by pixel, so that the inverse, a mean over each pixel's block, is exact; ``smooth``
+    interpolates instead. Sides are padded to a multiple of ``multiple`` with the pixels of the border.
     """
 
     shape: tuple[int, int, int]
@@ -30,10 +30,10 @@ class Canvas:
 
     @classmethod
     def of(cls, shape: tuple[int, int, int], size: int | None, halvings: int) -> Canvas:
-        """Return the canvas for images; its longest side has ``size`` pixels, and sides can be halved so often."""
+        """Return the canvas for images, with ``size`` pixels on its longest side; sides can be halved repeatedly."""
         longest = max(shape[:2])
         if size is None:
-            # A whole multiple for small images: pixels become blocks of one size.
+            # An integer factor for small images: all pixels become blocks of one size.
             size = longest * -(-SMALLEST // longest) if longest < SMALLEST else min(longest, LARGEST)
         return cls(shape, size, 2**halvings)
 
@@ -67,7 +67,7 @@ class Canvas:
         return self._padded(_resized(tensor, self.inner, smooth=False))
 
     def pixels(self, tensor: Tensor) -> Images:
-        """Return what is on the canvas as images float32 (n, h, w, c) in [0, 1]."""
+        """Return the content of the canvas as images float32 (n, h, w, c) in [0, 1]."""
         rows, columns = self.inner
         shown = _resized(tensor[:, :, :rows, :columns], self.shape[:2], smooth=True)
         x: Images = ((shown.cpu().numpy().transpose(0, 2, 3, 1) + 1) / 2).clip(0, 1).astype(np.float32)

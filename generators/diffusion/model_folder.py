@@ -1,4 +1,4 @@
-"""What the folder of a pipeline says of itself, looked at before anything runs and without a framework."""
+"""Checks the folder of a pipeline before anything runs and without a framework."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from temper.system.files import read_bytes
 INDEX = "model_index.json"
 _MAX_BYTES = 2**20
 _LIBRARIES = ("diffusers", "transformers", "stable_diffusion", "deepfloyd_if")
-"""Packages that a pipeline's parts may be of; diffusers would import any other that the index names."""
+"""Packages that a pipeline's parts may come from; diffusers would import any package that the index names."""
 _WEIGHTS = re.compile(r"(?:model|diffusion_pytorch_model)(?:\.(?P<variant>[^.]+?))?(?:-\d+-of-\d+)?\.safetensors\Z")
 _UNSAFE = (".bin", ".ckpt", ".pt", ".pth", ".msgpack", ".h5")
 
@@ -28,12 +28,12 @@ class ModelFolder:
     variant: str | None
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Yield ``(field, message)`` for what keeps the pipeline from being loaded."""
+        """Yield ``(field, message)`` for every reason the pipeline cannot be loaded."""
         if not self.path.is_dir():
             yield (
                 "folder",
-                f"expected a folder as save_pretrained writes it, received the file {self.path}; diffusers makes one of a single "
-                "file of weights with from_single_file and save_pretrained",
+                f"expected a folder as save_pretrained writes it, received the file {self.path}; diffusers converts a "
+                "single file of weights into one with from_single_file and save_pretrained",
             )
             return
         try:
@@ -50,7 +50,7 @@ class ModelFolder:
         """Yield the names of the pipeline's parts.
 
         Raises:
-            StageError: the index is missing, damaged, or names code of other packages.
+            StageError: the index is missing, corrupted, or names code of other packages.
         """
         path = self.path / INDEX
         if not path.exists():
@@ -59,14 +59,14 @@ class ModelFolder:
             )
         for name in parts_of(path):
             if not (self.path / name).is_dir():
-                raise StageError(f"{self.path} has no folder {name}, which {INDEX} names; fetch the model again")
+                raise StageError(f"{self.path} has no folder {name}, which {INDEX} names; download the model again")
             yield name
 
     def _fault(self, part: Path) -> tuple[str, str] | None:
-        """Return what keeps the weights of a part from being loaded; none where they are there, or it has none."""
+        """Return why the weights of a part cannot be loaded; ``None`` if they can, or it has none."""
         names = [entry.name for entry in part.iterdir()]
         found = {match["variant"] for name in names if (match := _WEIGHTS.match(name))}
-        # Where a part has no weights of a variant, diffusers takes the plain ones.
+        # If a part has no weights of a variant, diffusers uses the plain ones.
         if None in found or self.variant in found:
             return None
         if found:
@@ -74,21 +74,21 @@ class ModelFolder:
             wanted = f"no weights of variant {self.variant}" if self.variant else "no plain weights"
             return (
                 "variant",
-                f"{part} has {wanted}, but those of {there}: set variant: {sorted(filter(None, found))[0]}",
+                f"{part} has {wanted}, only those of {there}; set variant: {sorted(filter(None, found))[0]}",
             )
         if unsafe := [name for name in names if name.endswith(_UNSAFE)]:
             return "folder", (
-                f"{part} has no weights in the safetensors format, the only one that is read, but {unsafe[0]}; load the model with "
-                "diffusers where you trust it and write it with save_pretrained"
+                f"{part} has no weights in the safetensors format, the only one supported, but {unsafe[0]}; load it with "
+                "diffusers where you trust it and save it with save_pretrained"
             )
         return None
 
 
 def parts_of(path: Path) -> Iterator[str]:
-    """Yield the names of the parts of a pipeline that an index names.
+    """Yield the names of a pipeline's parts in an index.
 
     Raises:
-        StageError: the index is damaged, or names code of other packages.
+        StageError: the index is corrupted, or names code of other packages.
     """
     try:
         index = json.loads(read_bytes(path, _MAX_BYTES))
@@ -112,6 +112,6 @@ def parts_of(path: Path) -> Iterator[str]:
 
 
 def _is_part(name: str, part: list[Any]) -> bool:
-    """Return whether an entry of the index is a part in a folder of its own."""
+    """Return whether an entry of the index is a part with its own folder."""
     plain = len(part) == 2 and all(item is None or isinstance(item, str) for item in part)
     return plain and bool(re.fullmatch(r"[A-Za-z0-9_]+", name))

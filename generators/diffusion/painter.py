@@ -1,4 +1,4 @@
-"""The family of what fills holes in pictures."""
+"""The family of painters, which fill holes in images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from temper.core.augmenter import AugmenterContext, Seeds, WithPreparations
 
 @dataclass(frozen=True, eq=False)
 class Holes:
-    """Pictures to be painted: the seeds, bool (n, h, w) where, and int64 (n,) as which class."""
+    """Images to paint: the seeds, bool (n, h, w) where, and int64 (n,) as which class."""
 
     seeds: Seeds
     masks: Masks
@@ -31,7 +31,7 @@ class Holes:
 
 @dataclass(frozen=True, eq=False)
 class Painted:
-    """Images float32 (n, h, w, c) in [0, 1], of which only the holes count; ``refused`` says of rows why there is none."""
+    """Images float32 (n, h, w, c) in [0, 1], used only inside the holes; ``refused`` maps failed rows to the reason."""
 
     x: Images
     refused: Mapping[int, str] = field(default_factory=dict)
@@ -39,11 +39,11 @@ class Painted:
 
 @dataclass(frozen=True, kw_only=True)
 class Painter(WithPreparations):
-    """Fills holes in pictures."""
+    """Fills holes in images."""
 
     knows_classes: ClassVar[bool] = True
-    """Whether it paints what it is asked for."""
+    """Whether it paints the requested class."""
 
     @abstractmethod
     def paint(self, holes: Holes, bench: AugmenterContext) -> Painted:
-        """Return the pictures with their holes filled; each depends on its own seed alone."""
+        """Return the images with their holes filled; each depends on its own seed alone."""

@@ -1,4 +1,4 @@
-"""Inpainting with a pipeline of the Hugging Face hub or of a folder."""
+"""Inpainting with a pipeline from the Hugging Face hub or from a folder."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from temper.nn.images.preprocessing import LUMA
 from temper.system import backend
 
 MULTIPLE = 16
-"""What both sides of a picture must be a multiple of, for the autoencoders of all pipelines."""
+"""The divisor of both sides of a canvas that suits the autoencoders of all pipelines."""
 
 _NO_HOLES = (
-    "was trained to make whole images and is never shown the mask: what it paints may not fit what is around. A model for "
-    "inpainting takes the mask and the image around it as further channels."
+    "was trained to generate whole images and never gets the mask: its output may not fit its surroundings. A model for "
+    "inpainting takes the mask and the surrounding image as further channels."
 )
 _COMMIT = r"[0-9a-f]{40}"
 
@@ -36,9 +36,10 @@ _COMMIT = r"[0-9a-f]{40}"
 class Pipeline(Painter):
     """A text-guided inpainting pipeline of diffusers: Stable Diffusion 1.5, 2 or XL, or any other of its kind.
 
-    It is loaded once for a run. Images are enlarged to ``size`` and the result is brought back to their own; grey ones are
-    shown in three colours, and what is painted is made grey again. Every image has its own random stream. Only weights in the safetensors format
-    are read. A model of the hub is named with its commit, which enters the fingerprint as the content of a folder does. A token, where one is needed, is found by huggingface_hub in its own environment variable.
+    It is loaded once for a run. Images are enlarged to ``size`` and the result is scaled back to their own; grey ones are
+    repeated in three channels, and the result is converted back to grey. Every image has its own random stream. Only weights
+    in the safetensors format are read. A model of the hub is named with its commit, which enters the fingerprint as the
+    content of a folder does. huggingface_hub reads a token, if one is needed, from its own environment variable.
 
     Source: Rombach, Blattmann, Lorenz, Esser and Ommer (2022), High-Resolution Image Synthesis with Latent Diffusion
     Models; GenerativeRepair, whose prompts are the template's.
@@ -52,16 +53,16 @@ class Pipeline(Painter):
     revision: Annotated[
         str | None, "commit of the model on the hub, 40 hexadecimal digits; branches and tags may move"
     ] = None
-    variant: Annotated[str | None, "which of the model's sets of weights, such as fp16; default: the plain one"] = None
-    offline: Annotated[bool, "use only what is on this machine; a folder never asks the hub"] = True
+    variant: Annotated[str | None, "variant of the model's weights, such as fp16; default: the plain ones"] = None
+    offline: Annotated[bool, "use only downloaded models; a folder never contacts the hub"] = True
     dtype: Annotated[Number, "number format; auto is float16 on a GPU and float32 elsewhere"] = "auto"
-    cpu_offload: Annotated[
-        bool, "keep on the GPU only the part of the model that is at work; needs the package accelerate"
-    ] = False
-    safety_checker: Annotated[
-        bool, "keep the model's safety checker, where it has one; what it objects to is refused"
-    ] = True
-    prompt: Annotated[str, "what to paint; {source} is the seed's class and {target} the one to be painted"] = (
+    cpu_offload: Annotated[bool, "keep only the active part of the model on the GPU; needs the package accelerate"] = (
+        False
+    )
+    safety_checker: Annotated[bool, "keep the model's safety checker, if it has one; images it flags are refused"] = (
+        True
+    )
+    prompt: Annotated[str, "what to paint; {source} is the seed's class and {target} the class to paint"] = (
         "high-fidelity image of a {target}"
     )
     negative_prompt: Annotated[str | None, "what not to paint"] = None
@@ -69,9 +70,9 @@ class Pipeline(Painter):
         float, "share of the noise that the hole starts from; below 1 it shows through", Range(gt=0, le=1)
     ] = 1.0
     guidance_scale: Annotated[
-        float, "weight of the prompt against none; 1 or less asks the model once a step", Range(ge=0)
+        float, "weight of the prompt against none; 1 or less runs the model once per step", Range(ge=0)
     ] = 7.5
-    steps: Annotated[int, "steps from noise to image, of which a strength below 1 leaves some out", Range(ge=1)] = 50
+    steps: Annotated[int, "steps from noise to image; a strength below 1 skips some", Range(ge=1)] = 50
     size: Annotated[
         int, "pixels of the longest side the model paints on; the model's own is best", Range(ge=16, le=2048)
     ] = 512
@@ -79,25 +80,25 @@ class Pipeline(Painter):
 
     def check(self) -> Iterator[tuple[str, str]]:
         if (self.hub is None) == (self.folder is None):
-            yield "", "expected either hub, the id of a model, or folder, where it is"
+            yield "", "expected either hub, the id of a model, or folder, its path"
         if self.hub is not None and (self.hub.count("/") > 1 or self.hub.startswith((".", "/", "~"))):
-            yield "hub", f"expected an id such as owner/name, received {self.hub}; a place on this machine is a folder"
+            yield "hub", f"expected an id such as owner/name, received {self.hub}; set a local path as `folder`"
         elif self.hub is not None and Path(self.hub).is_dir():
             yield (
                 "hub",
-                f"there is a folder {self.hub} here, which would be read in place of the hub; name it as `folder`",
+                f"a local folder {self.hub} exists, which would be read instead of the hub; set it as `folder`",
             )
         if self.hub is not None and self.folder is None and not re.fullmatch(_COMMIT, self.revision or ""):
             yield (
                 "revision",
                 f"expected the commit of {self.hub}, 40 hexadecimal digits, received {self.revision or 'none'}; a branch or a tag "
-                "may mean another model tomorrow. The page of the model on the hub lists its commits, and "
-                f"`hf download {self.hub}` prints the one it has fetched, as the last part of a path",
+                "may change. The model's page on the hub lists its commits, and "
+                f"`hf download {self.hub}` prints the one it downloads, as the last part of a path",
             )
         if self.hub is None and self.folder is not None:
             yield from ModelFolder(Path(self.folder), self.variant).faults()
         if self.folder is not None and self.revision is not None:
-            yield "revision", "belongs to a model of the hub; a folder holds one revision"
+            yield "revision", "applies to models of the hub only; a folder holds one revision"
         if int(self.steps * self.strength) < 1:
             yield "strength", f"leaves none of {self.steps} steps; raise it to at least {1 / self.steps:.3g}"
         if wrong := _not_a_template(self.prompt):
@@ -148,27 +149,27 @@ class Pipeline(Painter):
             )
         except torch.OutOfMemoryError as error:
             raise StageError(
-                f"pipeline: no GPU memory for {len(holes)} images of {canvas.rows} x {canvas.columns} pixels; lower "
+                f"pipeline: out of GPU memory for {len(holes)} images of {canvas.rows} x {canvas.columns} pixels; lower "
                 "batch_size or size, or set cpu_offload: true"
             ) from error
         images = done.images.float()
         unsafe = getattr(done, "nsfw_content_detected", None) or [False] * len(holes)
         finite = torch.isfinite(images).flatten(1).all(1).tolist()
-        refused = {row: "the safety checker objected" for row, found in enumerate(unsafe) if found}
-        refused |= {row: "no numbers came out; use dtype: float32" for row, fine in enumerate(finite) if not fine}
+        refused = {row: "flagged by the safety checker" for row, found in enumerate(unsafe) if found}
+        refused |= {row: "the output is not finite; use dtype: float32" for row, fine in enumerate(finite) if not fine}
         x = canvas.pixels(2 * images.nan_to_num() - 1)
         return (x if seeds.x.shape[3] == 3 else (x @ LUMA)[..., None]), refused
 
 
 def _knows_no_holes(model: Any) -> bool:
-    """Return whether the network takes the noisy image alone, and no mask beside it."""
+    """Return whether the network takes the noisy image alone, without a mask."""
     network, coder = (getattr(getattr(model, name, None), "config", None) for name in ("unet", "vae"))
     channels, latent = getattr(network, "in_channels", None), getattr(coder, "latent_channels", None)
     return channels is not None and channels == latent
 
 
 def _not_a_template(prompt: str) -> str:
-    """Return what is in braces of a prompt that should not be, or nothing."""
+    """Return the invalid content of a prompt's braces; empty if there is none."""
     try:
         fields = [(name, spec, change) for _, name, spec, change in Formatter().parse(prompt) if name is not None]
     except ValueError as error:
@@ -179,7 +180,7 @@ def _not_a_template(prompt: str) -> str:
 
 
 def _coloured(x: Images) -> Images:
-    """Return images (n, h, w, c) in three colours.
+    """Return images (n, h, w, c) with three channels.
 
     Raises:
         StageError: they have neither one channel nor three.
@@ -190,5 +191,5 @@ def _coloured(x: Images) -> Images:
 
 
 def _generator(seeds: Seeds, row: int) -> Any:
-    """Return the random stream of one image, off the GPU so that it is the same on any device."""
+    """Return the random stream of one image, on the CPU so that it is the same on any device."""
     return backend.torch().Generator("cpu").manual_seed(int(seeds.rng(row, Pipeline.tag).integers(2**63)))

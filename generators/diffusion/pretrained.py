@@ -1,4 +1,4 @@
-"""Loads an inpainting pipeline, and says what to do where that fails."""
+"""Loads an inpainting pipeline, with advice on failure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Number = Literal["auto", "float32", "float16", "bfloat16"]
 
 @dataclass(frozen=True)
 class PretrainedPipeline:
-    """What to load: a model of the hub or of a folder, in which numbers and onto which device."""
+    """The pipeline to load: a model of the hub or of a folder, with its number format and device."""
 
     name: str
     revision: str | None
@@ -29,10 +29,10 @@ class PretrainedPipeline:
     safety_checker: bool
 
     def pipeline(self) -> Any:
-        """Return the pipeline; the one that was asked for last is kept.
+        """Return the pipeline; the last one requested is cached.
 
         Raises:
-            StageError: it is not to be had; the message says what to do.
+            StageError: it cannot be loaded; the message says what to do.
         """
         return _loaded(self)
 
@@ -49,11 +49,11 @@ def _loaded(wanted: PretrainedPipeline) -> Any:
     from diffusers.utils import logging as diffusers_logging
 
     if wanted.cpu_offload and device == "cpu":
-        raise StageError("pipeline: cpu_offload spares GPU memory, and there is no GPU here; set cpu_offload: false")
+        raise StageError("pipeline: cpu_offload saves GPU memory, but no GPU is available; set cpu_offload: false")
     if wanted.cpu_offload and find_spec("accelerate") is None:
         raise StageError("pipeline: cpu_offload needs the package accelerate; pip install accelerate")
     if wanted.dtype == "float16" and device == "cpu":
-        raise StageError("pipeline: float16 needs a GPU, and there is none here; use dtype: auto")
+        raise StageError("pipeline: float16 needs a GPU, but none is available; use dtype: auto")
     number = ("float16" if device == "cuda" else "float32") if wanted.dtype == "auto" else wanted.dtype
     options = {} if wanted.safety_checker else {"safety_checker": None, "requires_safety_checker": False}
     diffusers_logging.set_verbosity_error()
@@ -76,21 +76,21 @@ def _loaded(wanted: PretrainedPipeline) -> Any:
         else:
             pipeline.to(device)
     except torch.OutOfMemoryError as error:
-        message = "has no room in the GPU's memory; set cpu_offload: true, or dtype: float16"
+        message = "does not fit into the GPU's memory; set cpu_offload: true, or dtype: float16"
         raise StageError(f"pipeline: {wanted.name} {message}") from error
     except (StageError, MemoryError):
         raise
-    except Exception as error:  # diffusers raises whatever a damaged model leads it to
+    except Exception as error:  # diffusers raises all kinds of errors on a corrupted model
         raise StageError(f"pipeline: {wanted.name} {_remedy(wanted, error)}") from error
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
 
 def _judge_index(wanted: PretrainedPipeline) -> None:
-    """Look at the index of a model of the hub, as the plan does at that of a folder: diffusers imports whatever it names.
+    """Check the index of a model of the hub, as the plan does for a folder: diffusers imports whatever it names.
 
     Raises:
-        StageError: the index is damaged, or names code of other packages.
+        StageError: the index is corrupted, or names code of other packages.
     """
     from huggingface_hub import hf_hub_download
 
@@ -112,10 +112,10 @@ def _remedy(wanted: PretrainedPipeline, error: Exception) -> str:
             "variable HF_TOKEN; no experiment file takes a token"
         )
     if wanted.variant is not None and "variant" in said:
-        return f"has no variant {wanted.variant}; leave variant out, or name one that it has"
+        return f"has no variant {wanted.variant}; remove variant, or set one that exists"
     if "safetensors" in said:
         return (
-            f"has no weights in the safetensors format, the only one that is read, or only those of a variant such as fp16 "
+            f"has no weights in the safetensors format, the only one supported, or only those of a variant such as fp16 "
             f"(variant: fp16): {said}"
         )
     if wanted.local:
@@ -123,8 +123,8 @@ def _remedy(wanted: PretrainedPipeline, error: Exception) -> str:
     if wanted.offline or is_offline_mode():
         setting = "offline is set" if wanted.offline else "HF_HUB_OFFLINE is set"
         return (
-            f"is neither a folder nor among the models this machine has already, and {setting}; "
-            f"download it with `hf download {wanted.name} --revision {wanted.revision}` where there is a network, or set "
+            f"is neither a folder nor a model already downloaded, and {setting}; "
+            f"download it with `hf download {wanted.name} --revision {wanted.revision}` with network access, or set "
             "offline: false"
         )
     if any(isinstance(cause, RepositoryNotFoundError) for cause in causes):

@@ -1,4 +1,4 @@
-"""Paints holes by taking noise away step by step."""
+"""Paints holes by denoising step by step."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Draw = Callable[[], Tensor]
 
 @dataclass(frozen=True)
 class Sampler:
-    """How images are drawn from a denoiser; see ``DDPM`` for what each of these is."""
+    """The sampler of a denoiser; see ``DDPM`` for its parameters."""
 
     mode: Mode
     steps: int
@@ -25,22 +25,22 @@ class Sampler:
     resamplings: int
 
     def paint(self, network: Any, known: Tensor, holes: Tensor, labels: Tensor, draw: Draw) -> Tensor:
-        """Return images (n, c, h, w) in [-1, 1] of the classes ``labels`` (n,), all of whose pixels are new.
+        """Return images (n, c, h, w) in [-1, 1] of the classes ``labels`` (n,), with every pixel generated.
 
-        ``known`` are the pictures, of which the denoiser is told what is outside the ``holes`` (n, 1, h, w), 1 where to
-        paint. ``draw`` returns standard normal numbers of the shape of ``known``, other ones on each call.
+        ``known`` are the images, of which the denoiser sees the pixels outside the ``holes`` (n, 1, h, w), 1 where to
+        paint. ``draw`` returns standard normal numbers of the shape of ``known``, new ones on each call.
         """
         torch = backend.torch()
         kept = kept_signal()
         times = torch.linspace(NOISE_STEPS - 1, 0, self.steps).round().long().tolist()
         told, mask = known * (1 - holes), holes
-        if self.mode != "cond":  # the denoiser paints all; what is known is put in its place at every step
+        if self.mode != "cond":  # the denoiser paints everything; known pixels are restored at every step
             told, mask = torch.zeros_like(known), torch.ones_like(holes)
         with torch.inference_mode():
             x = draw()
             for time, following in zip(times, [*times[1:], None], strict=True):
                 signal, left = float(kept[time]), 1.0 if following is None else float(kept[following])
-                # Painted and noised again, so that the hole takes up what is around it; the end needs it no more.
+                # Noise and denoise again, so that the hole matches its surroundings; not after the last step.
                 rounds = self.resamplings if self.mode == "repaint" and following is not None else 1
                 for repeat in range(rounds):
                     if repeat:
@@ -53,7 +53,7 @@ class Sampler:
         return x
 
     def _noise(self, network: Any, seen: Tensor, time: int, labels: Tensor) -> Tensor:
-        """Return the noise that the denoiser sees, moved away from what it sees of no class in particular."""
+        """Return the predicted noise, moved away from the prediction without a class (classifier-free guidance)."""
         torch = backend.torch()
         if self.guidance == 1:
             return network(seen, time, class_labels=labels).sample
@@ -64,7 +64,7 @@ class Sampler:
 
 
 def step(x: Tensor, noise: Tensor, signal: float, left: float, eta: float, draw: Draw) -> Tensor:
-    """Return an image with less noise: from ``signal``, its share of the variance, to ``left``, that of the next step.
+    """Return an image with less noise: from ``signal``, its share of the variance, to ``left``, the next step's share.
 
     The image that the noise implies is clipped to [-1, 1] first.
 
@@ -76,6 +76,6 @@ def step(x: Tensor, noise: Tensor, signal: float, left: float, eta: float, draw:
         return clean
     noise = (x - signal**0.5 * clean) / (1 - signal) ** 0.5
     spread = eta * ((1 - left) / (1 - signal) * (1 - signal / left)) ** 0.5
-    # Rounding may bring the rest below zero where eta is 1.
+    # Rounding may make the remainder negative where eta is 1.
     moved = left**0.5 * clean + max(0.0, 1 - left - spread**2) ** 0.5 * noise
     return moved + spread * draw() if spread else moved

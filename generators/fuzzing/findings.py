@@ -1,4 +1,4 @@
-"""What a fuzzer has found so far: corner cases, rejected images and the log."""
+"""The findings of a fuzzer so far: corner cases, rejected images and the log."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _COLUMNS = ("x", "y", "index", "variant", "depth", "masks")
 
 
 @dataclass(frozen=True, eq=False)
-class JudgedCandidates:
-    """What became of a batch: each row's outcome, prediction (-1: none), realism (measures, n) and gains (criteria, n)."""
+class CandidateOutcomes:
+    """The results of a batch: outcome, prediction (-1: none), realism (measures, n) and gains (criteria, n) by row."""
 
     made: Augmented
     outcome: NDArray[np.str_]
@@ -30,13 +30,13 @@ class JudgedCandidates:
 
     @property
     def failures(self) -> int:
-        """How many corner cases the model gets wrong."""
+        """The number of corner cases that the model gets wrong."""
         return int((self.predicted != self.made.y)[self.outcome == CORNER_CASE].sum())
 
 
 @dataclass(eq=False)
 class Findings:
-    """What a fuzzer has found so far; images that a gate rejected are kept only ``with_rejected``."""
+    """The findings of a fuzzer so far; images that a gate rejected are kept only ``with_rejected``."""
 
     with_rejected: bool
     log: list[Iteration] = field(default_factory=list)
@@ -44,8 +44,8 @@ class Findings:
     _rejected: list[Images] = field(default_factory=list)
     _candidates: list[Candidate] = field(default_factory=list)
 
-    def add(self, iteration: int, batch: Seeds, judged: JudgedCandidates) -> Seeds:
-        """Record what became of a batch and return its corner cases as seeds."""
+    def add(self, iteration: int, batch: Seeds, judged: CandidateOutcomes) -> Seeds:
+        """Record the results of a batch and return its corner cases as seeds."""
         for row in range(len(batch)):
             self._candidates.append(
                 Candidate(
@@ -102,7 +102,7 @@ class Findings:
 
 
 def joined(parts: Sequence[Seeds]) -> Seeds:
-    """Return seeds of one entropy one after another."""
+    """Return the concatenation of seeds of one entropy."""
 
     def together(name: str) -> Any:
         arrays = [getattr(part, name) for part in parts]

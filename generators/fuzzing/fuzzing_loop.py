@@ -1,4 +1,4 @@
-"""The loop of a fuzzer: augment, judge, keep, write down."""
+"""The loop of a fuzzer: augment, evaluate, keep, log."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from temper.core.augmenter import Augmenter, AugmenterContext, Seeds
 from temper.core.checkpoint import part_of
 from temper.core.display_names import display_name
 from temper.core.realism import Realism
-from temper.generators.fuzzing.findings import Findings, JudgedCandidates, arrays_of, joined, seeds_of
+from temper.generators.fuzzing.findings import CandidateOutcomes, Findings, arrays_of, joined, seeds_of
 from temper.generators.fuzzing.guidance import Guidance
 from temper.nn.inspection.activations import Activations
 from temper.nn.preparations.activation_readout import observe
@@ -25,7 +25,7 @@ _PARTS = ("found", "queue", "again", "guidance")
 
 @dataclass(eq=False)
 class _Round:
-    """An iteration in progress: its queue, how much of it is done, and which corner cases join the next queue."""
+    """An iteration in progress: its queue, its progress, and the corner cases that join the next queue."""
 
     number: int
     queue: Seeds
@@ -38,10 +38,10 @@ class _Round:
 
 @dataclass(eq=False, kw_only=True)
 class FuzzingLoop:
-    """A fuzzer at work.
+    """A running fuzzer.
 
-    ``control`` are the activations on unchanged clean images, ``None`` where nothing guides. Corner cases that were augmented
-    fewer than ``deepest`` times are augmented again. ``found`` is what has come of it so far.
+    ``control`` are the activations on unchanged clean images, ``None`` without guidance. Corner cases that were augmented
+    fewer than ``deepest`` times are augmented again. ``found`` are the findings so far.
     """
 
     bench: AugmenterContext
@@ -55,12 +55,12 @@ class FuzzingLoop:
     found: Findings
 
     def fuzz(self, seeds: Seeds) -> CornerCases:
-        """Augment every seed of the queue once in each iteration and return what was found.
+        """Augment every seed of the queue once in each iteration and return the findings.
 
-        An interrupted campaign continues from its checkpoint, batch by batch, to the same end.
+        An interrupted campaign resumes from its checkpoint, batch by batch, with the same result.
 
         Raises:
-            Stopped: the process was asked to stop; the checkpoint has what is needed to continue.
+            Stopped: the process was asked to stop; the checkpoint holds the state to resume from.
         """
         checkpoint = self.bench.run.checkpoint
         current = self._resumed(seeds.entropy) or _Round(0, seeds, self._control_share())
@@ -76,7 +76,7 @@ class FuzzingLoop:
             current = _Round(current.number + 1, queue, self._control_share())
 
     def _step(self, current: _Round) -> None:
-        """Augment and judge one batch."""
+        """Augment and evaluate one batch."""
         length = len(current.queue)
         rows = slice(current.done, min(current.done + self.batch_size, length))
         batch = current.queue.take(rows)
@@ -108,7 +108,7 @@ class FuzzingLoop:
             return float("nan")
         return float(self.guidance.enough(self.guidance.gains(self.control)).mean())
 
-    def _judge(self, batch: Seeds) -> JudgedCandidates:
+    def _judge(self, batch: Seeds) -> CandidateOutcomes:
         made, n = self.augmenter.augment(batch, self.bench), len(batch)
         outcome = np.full(n, CORNER_CASE, dtype="U16")
         outcome[list(made.refused)] = REFUSED
@@ -117,7 +117,7 @@ class FuzzingLoop:
         for row, measure in zip(realism, self.realism, strict=True):
             row[alive] = measure.values(made.take(alive), batch.take(alive), self.bench)
             outcome[alive[~measure.accepts(row[alive])]] = UNREALISTIC
-        # One pass says what is predicted and what is covered.
+        # One forward pass gives both the predictions and the coverage.
         positions = self.control is not None and self.control.positions is not None
         seen = observe(self.bench.model, np.ascontiguousarray(made.x[alive]), positions=positions)
         predicted = np.full(n, -1)
@@ -128,7 +128,7 @@ class FuzzingLoop:
         gains = np.full((len(added), n), -1)
         gains[:, alive[real]] = added
         self.bench.run.images += n
-        return JudgedCandidates(made, outcome, predicted, realism, gains)
+        return CandidateOutcomes(made, outcome, predicted, realism, gains)
 
     def _state(self, current: _Round) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Return what ``_resumed`` needs: arrays and plain JSON values."""
@@ -140,7 +140,7 @@ class FuzzingLoop:
         return arrays, {"log": log, "round": numbers | {"outcomes": dict(current.outcomes)}}
 
     def _resumed(self, entropy: tuple[int, ...]) -> _Round | None:
-        """Return the iteration in which an interrupted campaign stopped, and take up what it had found."""
+        """Return the iteration in which an interrupted campaign stopped, and restore its findings."""
         if (saved := self.bench.run.checkpoint.load()) is None:
             return None
         arrays, plain = saved

@@ -1,4 +1,4 @@
-"""Guidance: which candidates are kept because they add to what the tests cover."""
+"""Guidance: keeps candidates that increase coverage."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Rule = Literal["any", "all"]
 class Guidance:
     """Coverage states of one or more criteria, and what a candidate must add to them.
 
-    ``least`` is the number of things a candidate must newly cover by each criterion, ``rule`` whether by any or by all.
+    ``least`` is the number of items a candidate must newly cover by each criterion, ``rule`` whether by any or by all.
     Without criteria everything is admitted.
     """
 
@@ -31,20 +31,20 @@ class Guidance:
 
     @classmethod
     def of(cls, coverages: Sequence[Coverage], rule: Rule) -> Guidance:
-        """Return guidance that asks for anything new at all."""
+        """Return guidance that requires at least one new item."""
         return cls(list(coverages), rule, (1,) * len(coverages))
 
     def separate(self) -> Guidance:
-        """Return guidance with a state of its own that starts from this one's."""
+        """Return guidance with a separate state that starts as a copy of this one's."""
         return copy.deepcopy(self)
 
     def count(self, seen: Activations) -> None:
-        """Count inputs as seen, whatever they add."""
+        """Add the coverage of inputs, whatever they add."""
         for coverage in self.coverages:
             coverage.update(seen)
 
     def gains(self, seen: Activations) -> Counts:
-        """Return what each input alone would add by each criterion, int64 (criteria, n); the state stays."""
+        """Return what each input alone would add by each criterion, int64 (criteria, n); the state is unchanged."""
         return np.array([coverage.gain(seen) for coverage in self.coverages], np.int64).reshape(
             len(self.coverages), len(seen)
         )
@@ -57,14 +57,14 @@ class Guidance:
         return np.asarray(reached.any(axis=0) if self.rule == "any" else reached.all(axis=0))
 
     def admit(self, seen: Activations) -> tuple[NDArray[np.bool_], Counts]:
-        """Count each input as seen, one after another, that adds enough to those before; return which, and every gain.
+        """Add, in sequence, the coverage of each input that adds enough to those before; return which, and every gain.
 
         Returns bool (n,) and int64 (criteria, n): what each added, or would have added at its turn.
         """
         if not self.coverages:
             return np.ones(len(seen), np.bool_), np.zeros((0, len(seen)), np.int64)
         gains = self.gains(seen)
-        # A cell that others cover first is lost to an input and none is won, so that who adds too little now always will.
+        # Gains only shrink as coverage grows, so an input that adds too little now always will.
         falling = all(isinstance(coverage, CellCoverage) for coverage in self.coverages)
         admitted = np.zeros(len(seen), np.bool_)
         for row in np.flatnonzero(self.enough(gains)) if falling else range(len(seen)):
@@ -76,7 +76,7 @@ class Guidance:
         return admitted, gains
 
     def first(self, seen: Activations, order: NDArray[np.int64], most: int) -> NDArray[np.int64]:
-        """Return the first inputs of an order that are admitted, ``most`` at most; they count as seen."""
+        """Return the first inputs of an order that are admitted, at most ``most``, and add their coverage."""
         found: list[int] = []
         for row in order:
             if len(found) == most:
@@ -102,5 +102,5 @@ class Guidance:
 
 
 def above(gains: Counts, quantile: float) -> tuple[int, ...]:
-    """Return the least whole number above a quantile of gains (criteria, n), at least 1, by criterion."""
+    """Return the smallest integer above a quantile of gains (criteria, n), at least 1, by criterion."""
     return tuple(int(np.floor(np.quantile(row, quantile))) + 1 for row in gains)

@@ -1,4 +1,4 @@
-"""Seed selection: which images of the pool a fuzzer starts from, the first to try first."""
+"""Seed selection: the images of the pool that a fuzzer starts from, in order."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class SeedPool:
-    """What seeds are chosen from: ``size`` images, what the model computes of them, and the guidance with what it learnt.
+    """The pool of seeds: ``size`` images, the model's activations on them, and the fitted guidance.
 
-    ``seen`` is ``None`` where nothing guides.
+    ``seen`` is ``None`` without guidance.
     """
 
     size: int
@@ -32,21 +32,21 @@ class SeedPool:
 
 @dataclass(frozen=True, kw_only=True)
 class SeedSelection(Component):
-    """Which images of a pool to start from."""
+    """Selects the images of a pool to start from."""
 
     guided: ClassVar[bool] = True
-    """Whether the choice takes the fuzzer's guidance, which must then be there."""
+    """Whether the selection needs the fuzzer's guidance, which must then be set."""
     selective: ClassVar[bool] = False
-    """Whether the choice takes the units that a criterion of the guidance selects, so that one must select some."""
+    """Whether the selection needs the units that a criterion of the guidance selects, so that one must do so."""
 
     @abstractmethod
     def order(self, pool: SeedPool, rng: np.random.Generator) -> Rows:
-        """Return images of the pool, the first to try first, int64 (k,); those left out are no seeds."""
+        """Return images of the pool in order, int64 (k,); the others are not seeds."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RandomSeeds(SeedSelection):
-    """Images at random, none twice.
+    """Random images without repetition.
 
     Source: GenerativeRepair, fuzzers RN, RInp and SemOcc.
     """
@@ -60,7 +60,7 @@ class RandomSeeds(SeedSelection):
 
 @dataclass(frozen=True, kw_only=True)
 class CoverageSeeds(SeedSelection):
-    """Images in the order of what each adds to what those before it cover, by the first criterion of the guidance.
+    """Images in greedy order of the coverage each adds to those before it, by the first criterion of the guidance.
 
     Source: Rothermel et al. (2001), Prioritizing Test Cases for Regression Testing, additional coverage.
     """
@@ -75,11 +75,11 @@ class CoverageSeeds(SeedSelection):
 
 @dataclass(frozen=True, kw_only=True)
 class PeakSeeds(SeedSelection):
-    """Images for which a unit that the guidance watches is the most active of its layer, in random order.
+    """Images for which a unit that the guidance selects is the most active of its layer, in random order.
 
-    With ``knw`` as guidance the units are those that carry transfer knowledge (with ``unit: position``, single positions of
-    feature maps), with ``idc`` the most important ones. Layers all of whose units are watched do not count: there every
-    image has one.
+    With ``knw`` as guidance the units are those that carry transfer knowledge (with ``unit: position``, single
+    positions of feature maps), with ``idc`` the most important ones. Layers in which all units are selected do not
+    count: there every image has one.
 
     Source: GenerativeRepair, fuzzer KnwInp, whose order is that of the data set.
     """
@@ -88,7 +88,7 @@ class PeakSeeds(SeedSelection):
     selective = True
 
     def for_smoke(self) -> RandomSeeds:
-        return RandomSeeds()  # a unit that carries knowledge is hardly ever the most active one before a model has any
+        return RandomSeeds()  # in an untrained model, a transfer unit is hardly ever the most active one
 
     def order(self, pool: SeedPool, rng: np.random.Generator) -> Rows:
         assert pool.seen is not None

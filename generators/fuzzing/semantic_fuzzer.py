@@ -1,4 +1,4 @@
-"""The fuzzer: seeds are augmented, and what is realistic and covers something new is kept."""
+"""The fuzzer: augments seeds and keeps images that are realistic and increase coverage."""
 
 from __future__ import annotations
 
@@ -36,22 +36,23 @@ _POOL, _BASE = "pool", "base"
 
 @dataclass(frozen=True, kw_only=True)
 class Fuzzer(Generator):
-    """Test inputs made of seeds by an augmenter, kept if they are realistic and raise the coverage.
+    """Test inputs derived from seeds by an augmenter, kept if they are realistic and increase coverage.
 
-    Gate 1: seeds are images of the pool that add to the coverage of those before them (a state of its own; if none
-    does, the seeds are taken as they come). Each iteration augments every seed of the queue once. Gate 2: the made image keeps the
-    bound of every measure of ``realism``. Gate 3: it newly covers as much as ``min_gain`` says, after those before it. What
-    passes is a corner case; a corner case that the model gets wrong is a failure. Without ``guidance`` gates 1 and 3 are open.
+    Gate 1: seeds are images of the pool that add to the coverage of those before them (with a separate state; if none
+    does, the seeds are taken in order). Each iteration augments every seed of the queue once. Gate 2: the new image
+    meets the bound of every measure of ``realism``. Gate 3: it newly covers at least ``min_gain`` items, after those
+    before it. An image that passes is a corner case; a corner case that the model gets wrong is a failure. Without
+    ``guidance`` gates 1 and 3 are open.
 
-    Coverage admits almost every clean image, too, and some criteria admit noise before anything else: the log has the share
-    of unchanged clean images that would have been admitted as ``control``. They are those of the pool that are no seeds.
+    Coverage admits almost every clean image, too, and some criteria favour noise: the log has the share of unchanged
+    clean images that would have been admitted as ``control``. They are the images of the pool that are not seeds.
 
     RN is ``random`` seeds with noise, RInp ``random`` with ``inpaint``, SemOcc ``random`` with erasing and occlusion, KnwInp
     ``peak`` seeds with ``inpaint`` and the guidance ``knw``.
 
-    Source: GenerativeRepair, the figure and the list of fuzzers of its documentation; its released code has no feedback.
-    Differs: the pool is never the part that a repair is tested on; realism is judged before coverage; the first state covers
-    what the pool covers beside its seeds.
+    Source: GenerativeRepair, the figure and the list of fuzzers of its documentation; its released code has no
+    feedback. Differs: the pool is never the part that a repair is tested on; realism is checked before coverage; the
+    initial state is the coverage of the pool without its seeds.
     """
 
     tag = "fuzzer"
@@ -61,52 +62,52 @@ class Fuzzer(Generator):
     data: Annotated[Ref[Examples] | None, "the pool of seeds; default: the model's data set"] = None
     augmenter: Augmenter
     seeds: SeedSelection = field(default_factory=RandomSeeds)
-    seed_count: Annotated[int, "seeds that pass gate 1, at most", Range(ge=1)] = 100
+    seed_count: Annotated[int, "maximum number of seeds that pass gate 1", Range(ge=1)] = 100
     iterations: Annotated[int, "times that each seed is augmented", Range(ge=1)] = 5
-    guidance: Annotated[tuple[Criterion, ...], "the criteria that gates 1 and 3 ask; empty: none"] = ()
-    rule: Annotated[Rule, "whether any or all of the criteria must be raised"] = "any"
+    guidance: Annotated[tuple[Criterion, ...], "the criteria of gates 1 and 3; empty: none"] = ()
+    rule: Annotated[Rule, "whether any or all of the criteria must increase"] = "any"
     min_gain: Annotated[
         int | None,
-        "things a corner case must newly cover; default: more than `control_quantile` of clean images do",
+        "items a corner case must newly cover; default: more than `control_quantile` of clean images do",
         Range(ge=1),
     ] = None
     control_quantile: Annotated[
         float, "quantile of the gains of clean images that must be exceeded", Range(ge=0, lt=1)
     ] = 0.9
     base: Annotated[
-        Ref[Examples] | None, "images that are covered at the start; default: the half of the pool's others"
+        Ref[Examples] | None, "images that are covered at the start; default: half of the pool's other images"
     ] = None
-    realism: Annotated[tuple[Realism, ...], "measures whose bounds a corner case must keep; empty: none"] = ()
+    realism: Annotated[tuple[Realism, ...], "measures whose bounds a corner case must meet; empty: none"] = ()
     requeue: Annotated[bool, "augment corner cases again"] = False
-    max_depth: Annotated[int, "how often an image may be augmented upon itself", Range(ge=1)] = 1
+    max_depth: Annotated[int, "maximum number of successive augmentations of an image", Range(ge=1)] = 1
     batch_size: Annotated[int, "images augmented at once", Range(ge=1), AtOnce()] = 100
-    keep_rejected: Annotated[bool, "store what the gates rejected, too"] = False
+    keep_rejected: Annotated[bool, "store images that the gates rejected, too"] = False
 
     def check(self) -> Iterator[tuple[str, str]]:
         if self.seeds.guided and not self.guidance:
-            yield "seeds", f"{self.seeds.tag} seeds are chosen by a criterion; give `guidance`, or choose random seeds"
+            yield "seeds", f"{self.seeds.tag} seeds are chosen by a criterion; set `guidance`, or use random seeds"
         elif self.seeds.selective and not any(criterion.selective for criterion in self.guidance):
             tags = ", ".join(criterion.tag for criterion in self.guidance)
             yield (
                 "seeds",
-                f"{self.seeds.tag} seeds take a criterion that selects units (knw, idc), received {tags}, which watches all; "
-                "choose random or coverage seeds",
+                f"{self.seeds.tag} seeds need a criterion that selects units (knw, idc), received {tags}, which uses all; "
+                "use random or coverage seeds",
             )
         if self.requeue and self.max_depth == 1:
             yield (
                 "max_depth",
-                "1 ends every image after its first augmentation, so that `requeue` does nothing; raise it",
+                "1 allows one augmentation per image, so that `requeue` has no effect; raise it",
             )
         if self.max_depth > 1 and not self.requeue:
-            yield "max_depth", "it is only read with `requeue: true`"
+            yield "max_depth", "it is used with `requeue: true` only; set that, or remove it"
         for measure in self.realism:
             if self.model in measure.references():
                 yield (
                     "realism",
-                    f"{measure.tag} asks the model under test, which is what is in doubt; name another model",
+                    f"{measure.tag} relies on the model under test, whose errors it must reveal; set another model",
                 )
         if not self.guidance and (self.min_gain or self.base):
-            yield "guidance", "`min_gain` and `base` are only read by a criterion; give one"
+            yield "guidance", "`min_gain` and `base` are used by criteria only; set one"
 
     def references(self) -> Iterator[Ref[Any]]:
         yield from super().references()
@@ -182,8 +183,8 @@ class Fuzzer(Generator):
         order = self.seeds.order(SeedPool(len(pool), seen, learnt), rng)
         if not len(order):
             raise TooLittleLearnt(
-                f"seeds {self.seeds.tag}: none of the {len(pool)} images has a unit that the guidance watches as the most active "
-                "of its layer (layers in which it watches all units do not count); take seeds random or coverage, or another criterion"
+                f"seeds {self.seeds.tag}: none of the {len(pool)} images has a unit that the guidance selects as the most active "
+                "of its layer (layers with all units selected do not count); use random or coverage seeds, or another criterion"
             )
         rows = gate.separate().first(seen, order, self.seed_count)
         exhausted = not len(rows)
@@ -199,7 +200,7 @@ class Fuzzer(Generator):
             return (self.min_gain,) * len(self.guidance)
         if not len(control):
             raise StageError(
-                f"seed_count: {self.seed_count} seeds leave no clean images in the pool to compare with; take fewer, or set "
+                f"seed_count: {self.seed_count} seeds leave no clean images in the pool to compare with; use fewer, or set "
                 "`min_gain`"
             )
         return above(gate.gains(control), self.control_quantile)
@@ -207,7 +208,7 @@ class Fuzzer(Generator):
 
 @dataclass(frozen=True)
 class _Start:
-    """The rows of the seeds in the pool, gate 3, what the model computes of the clean control, and whether gate 1 let none in."""
+    """The seeds' rows in the pool, gate 3, the activations of the clean control, and whether gate 1 admitted none."""
 
     rows: Rows
     guidance: Guidance

@@ -1,4 +1,4 @@
-"""The loss that lowers relevant pixels and raises the others."""
+"""The loss that decreases relevant pixels and increases the others."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from temper.system import backend
 
 @dataclass(frozen=True, kw_only=True)
 class LRP(GeneratorLoss):
-    """Lowers the pixels that are most relevant to a class by eps and raises the others.
+    """Decreases the pixels most relevant to a class by eps and increases the others.
 
-    L = A * mean_R((x - eps - g)^2) + (1 - A) * mean_N((x + eps - g)^2), where g is what the network makes of x, R the k
-    relevant pixels, N the others, and A ``custom_loss_constant``. The target does not occur in it: the minimum is one
-    pattern for all images of a class.
+    L = A * mean_R((x - eps - g)^2) + (1 - A) * mean_N((x + eps - g)^2), where g is the network's output for x, R the k
+    most relevant pixels, N the others, and A ``custom_loss_constant``. It does not depend on the target: the minimum is
+    one pattern for all images of a class.
 
     Source: DeepCustom, loss LRP.
     """
@@ -39,7 +39,7 @@ class LRP(GeneratorLoss):
         relevance = ranking.relevance[label]
         if np.isnan(relevance).any():
             raise StageError(
-                f"pixels: {self.pixels} knows no relevance of {run.class_label(self.pixels, label)}, of which it had no image; give it images of "
+                f"pixels: {self.pixels} has no relevance for {run.class_label(self.pixels, label)}, since it had no image of it; give it images of "
                 "every class"
             )
         if self.k >= relevance.size:

@@ -1,4 +1,4 @@
-"""The loss that raises the target's cross-entropy."""
+"""The loss that increases the target's cross-entropy."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from temper.system import backend
 
 @dataclass(frozen=True, kw_only=True)
 class NCE(GeneratorLoss):
-    """Negative cross-entropy: stays near the image and makes the target wrong.
+    """Negative cross-entropy: stays near the image and makes the target misclassify it.
 
-    L = mean((g - x)^2) - CE(target(g), y), where g is what the network makes of x; with a ``custom_loss_constant`` A,
-    L = A * mean((g - x)^2) - (1 - A) * CE. It has no lower bound: the cross-entropy soon outweighs the distance, and only
-    the cut to eps bounds the perturbation. ``clip_in_loss`` lets the loss see that cut.
+    L = mean((g - x)^2) - CE(target(g), y), where g is the network's output for x; with a ``custom_loss_constant`` A, L
+    = A * mean((g - x)^2) - (1 - A) * CE. It has no lower bound: the cross-entropy soon outweighs the distance, and only
+    clipping to eps bounds the perturbation. ``clip_in_loss`` applies the clipping in the loss as well.
 
     Source: DeepCustom, loss NCE, whose constant is in its configuration but not in its formula.
     """

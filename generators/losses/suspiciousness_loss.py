@@ -1,4 +1,4 @@
-"""The loss that drives the target's suspicious neurons."""
+"""The loss that excites the target's suspicious neurons."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from temper.system import backend
 
 @dataclass(frozen=True, kw_only=True)
 class Suspiciousness(GeneratorLoss):
-    """Raises the values of suspicious neurons and feature maps, holds the others, and stays near the image.
+    """Increases the values of suspicious neurons and feature maps, holds the others, and stays near the image.
 
-    L = A * (C + D) + (1 - A) * mean((g - x)^2), where g is what the network makes of x and A ``custom_loss_constant``.
-    With z the values before the activation, d = z(x) - z(g), S the suspicious units of a layer and M its others:
-    D = theta * sum_S(d) + gamma * sum_M|d| over the neurons of all dense layers,
-    C = sum over the convolutional layers of alpha * mean_S(d) + beta * mean_M|d|, means over maps and positions.
-    Both are means over the batch. ``as_published`` sums C and the first part of D over the batch where the target has
-    convolutions, so that the loss depends on the batch size. The published CIFAR-10 loss also passes wrongly pooled
-    values on to the deeper layers; here the target itself is asked.
+    L = A * (C + D) + (1 - A) * mean((g - x)^2), where g is the network's output for x and A ``custom_loss_constant``.
+    With z the values before the activation, d = z(x) - z(g), S the suspicious units of a layer and M its others: D =
+    theta * sum_S(d) + gamma * sum_M|d| over the neurons of all dense layers, C = sum over the convolutional layers of
+    alpha * mean_S(d) + beta * mean_M|d|, means over maps and positions. Both are means over the batch. ``as_published``
+    sums C and the first part of D over the batch where the target has convolutions, so that the loss depends on the
+    batch size. The published CIFAR-10 loss also passes wrongly pooled values on to the deeper layers; here the values
+    come from the target itself.
 
-    With ``gamma`` as large as ``theta``, as published for MNIST, holding the many neurons outweighs raising the few, and
-    the image itself is nearly the minimum: what such a network does to the target is mostly what it reconstructs badly.
-    Images of MNIST moved to the minimum themselves leave the published 5 x 30 network 95.7 % of them with ``gamma``
-    0.5, and none with 0.01 (top 20, eps 0.3; measured).
+    With ``gamma`` as large as ``theta``, as published for MNIST, holding the many neurons outweighs increasing the few,
+    and the image itself is nearly the minimum: the effect of such a network on the target is mostly its reconstruction
+    error. When MNIST images are moved to the minimum directly, the published 5 x 30 network still classifies 95.7 % of
+    them correctly with ``gamma`` 0.5, and none with 0.01 (top 20, eps 0.3; measured).
 
     Source: DeepCustom, loss Suspiciousness.
     """
@@ -41,9 +41,9 @@ class Suspiciousness(GeneratorLoss):
     tag = "suspiciousness"
 
     neurons: Annotated[Ref[NeuronRanking], "the suspicious neurons and feature maps of each class"]
-    top: Annotated[int | None, "units to raise of each class, the first to blame first; default: all", Range(ge=1)] = (
-        None
-    )
+    top: Annotated[
+        int | None, "number of units to increase per class, the most suspicious first; default: all", Range(ge=1)
+    ] = None
     custom_loss_constant: Annotated[float, "weight of the neurons against the distance", Range(ge=0, le=1)] = 0.8
     theta: Annotated[float, "weight of the suspicious neurons of dense layers", Range(ge=0)] = 0.5
     gamma: Annotated[float, "weight of their other neurons", Range(ge=0)] = 0.5
@@ -52,11 +52,11 @@ class Suspiciousness(GeneratorLoss):
     as_published: Annotated[bool, "sum over the batch where the artefact does"] = False
     unblamed: Annotated[
         Literal["refuse", "hold"],
-        "for a class of which no unit is suspicious: end with an error, or hold all its units",
+        "for a class without suspicious units: stop with an error, or hold all its units",
     ] = "refuse"
 
     def for_smoke(self) -> Self:
-        return replace(self, unblamed="hold")  # a model that has hardly learnt never answers some classes
+        return replace(self, unblamed="hold")  # a barely trained model never predicts some classes
 
     def judge(self, model: Any) -> Any:
         return Probe(model).model
@@ -65,8 +65,8 @@ class Suspiciousness(GeneratorLoss):
         ranking = run[self.neurons].first(self.top)
         if self.unblamed == "refuse" and not len(ranking.units_of(label)):
             raise TooLittleLearnt(
-                f"neurons: {self.neurons} blames no unit for {run.class_label(self.neurons, label)}: there the model makes no mistake, or only "
-                "mistakes; give the ranking more images, or another model, or set unblamed: hold"
+                f"neurons: {self.neurons} has no suspicious unit for {run.class_label(self.neurons, label)}: the model makes no mistake there, or only "
+                "mistakes; give the ranking more images or another model, or set unblamed: hold"
             )
         masks = {f"suspicious_{i}": np.zeros(layer.units, np.float32) for i, layer in enumerate(ranking.layers)}
         for layer, unit in ranking.places_of(label):
@@ -96,6 +96,6 @@ class Suspiciousness(GeneratorLoss):
 
 
 def _mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Return the mean of each row of ``values`` (n, units) over the units of a mask, (n,); 0 if there is none."""
+    """Return the mean of each row of ``values`` (n, units) over the units of a mask, (n,); 0 if the mask is empty."""
     ops = backend.keras().ops
     return ops.sum(values * mask, axis=-1) / ops.maximum(ops.sum(mask), 1.0)

@@ -1,4 +1,4 @@
-"""Objects as people have marked them."""
+"""Object masks from human annotations."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from temper.nn.images.preprocessing import nearest
 
 _ENDING = ".png"
 _UNMARKED = (
-    "the data set does not say where its objects are; use one that does (coco, camvid), or a mask that finds objects by itself "
+    "the data set has no object masks; use one that has (coco, camvid), or a mask that finds objects by itself "
     "(otsu, saliency)"
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Annotation(ObjectMask):
-    """The object as the data set itself marks it: COCO's instances, CamVid's regions.
+    """The object mask of the data set itself: COCO's instances, CamVid's regions.
 
     Source: Lin et al. (2014), Microsoft COCO: Common Objects in Context; Brostow, Fauqueur and Cipolla (2009), Semantic
     object classes in video.
@@ -47,10 +47,10 @@ class Annotation(ObjectMask):
 
 @dataclass(frozen=True, kw_only=True)
 class MaskFiles(ObjectMask):
-    """The object as black and white PNG files mark it in white: <index>.png in a folder for each part of the data.
+    """The object marked in white in black and white PNG files: <index>.png in a folder for each part of the data.
 
     The index of an image is the one in results: its position in the data set's own training or test part. An image
-    without a file has no mask. Files of another size than the images are scaled, each pixel from its nearest.
+    without a file has no mask. Files of another size than the images are scaled by nearest neighbour.
 
     Source: GenerativeRepair, which reads masks drawn beforehand.
     """
@@ -68,13 +68,16 @@ class MaskFiles(ObjectMask):
             yield "", f"expected a folder for at least one of {', '.join(PARTS)}, received none"
         for part, folder in folders.items():
             if not any(path.stem.isdecimal() for path in folder.glob(f"*{_ENDING}")):
-                yield part, f"{folder} holds no mask; expected PNG files named by the index of their image, as 17.png"
+                yield (
+                    part,
+                    f"{folder} contains no mask; expected PNG files named by the index of their image, such as 17.png",
+                )
 
     def objects(self, seeds: Seeds, bench: AugmenterContext) -> Masks:
-        part = bench.run.part or "train"  # what is prepared is made of training images
+        part = bench.run.part or "train"  # preparations use the training images
         folder = getattr(self, part)
         if folder is None:
-            raise StageError(f"mask files: no folder for the {part} part; name one in `{part}`")
+            raise StageError(f"mask files: no folder for the {part} part; set one in `{part}`")
         objects = np.zeros(seeds.x.shape[:3], bool)
         for row, index in enumerate(seeds.index):
             path = Path(folder) / f"{index}{_ENDING}"
@@ -87,7 +90,7 @@ def _read(path: Path) -> Masks:
     """Return a file's white pixels.
 
     Raises:
-        StageError: the file is damaged, or has other pixels than black and white.
+        StageError: the file is corrupted, or has pixels other than black and white.
     """
     with open_image(path, "mask", "draw it again", ("PNG",)) as image:
         pixels = np.asarray(image.convert("L"))

@@ -1,4 +1,4 @@
-"""Rectangles that know nothing of the image."""
+"""Rectangular masks that do not depend on the image."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from temper.generators import rectangles
 
 @dataclass(frozen=True, kw_only=True)
 class Box(Mask):
-    """A random rectangle at a random place.
+    """A random rectangle at a random position.
 
-    Its share of the image is uniform, its height over its width log-uniform.
+    Its share of the image is uniform, its aspect ratio (height / width) log-uniform.
 
     Source: Pathak, Krähenbühl, Donahue, Darrell and Efros (2016), Context Encoders: Feature Learning by Inpainting (random
     regions); the shares are Temper's own.
@@ -29,11 +29,11 @@ class Box(Mask):
 
     min_area: Annotated[float, "least share of the image", Range(gt=0, le=1)] = 0.16
     max_area: Annotated[float, "largest share of the image", Range(gt=0, le=1)] = 0.42
-    max_aspect: Annotated[float, "the longer side over the shorter, at most", Range(ge=1)] = 2.0
+    max_aspect: Annotated[float, "maximum ratio of the longer side to the shorter", Range(ge=1)] = 2.0
 
     def check(self) -> Iterator[tuple[str, str]]:
         if self.min_area > self.max_area:
-            yield "min_area", f"{self.min_area:g} is over max_area, {self.max_area:g}; exchange them"
+            yield "min_area", f"{self.min_area:g} exceeds max_area, {self.max_area:g}; swap them"
 
     def masks(self, seeds: Seeds, bench: AugmenterContext) -> Masks:
         masks = np.zeros(seeds.x.shape[:3], bool)

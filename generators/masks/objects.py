@@ -14,18 +14,18 @@ from temper.generators.masks.shapes import boxes, dilated
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectMask(Mask):
-    """A mask of the object, of the box around it, or of all but the object. Members fill ``objects``.
+    """A mask of the object, of the box around it, or of all but the object. Members implement ``objects``.
 
     An object whose share of the image is outside ``min_area`` to ``max_area`` counts as none found.
     """
 
     region: Annotated[
         Literal["object", "box", "background"],
-        "what to make anew: the object, its bounding box (which hides its shape, as a new label needs), or all but the object",
+        "region to repaint: the object, its bounding box (which hides its shape, as a new label needs), or all but the object",
     ] = "object"
-    dilate: Annotated[int, "pixels that the object or its box is grown by on every side", Range(ge=0)] = 1
-    min_area: Annotated[float, "least share of the image that is taken for an object", Range(ge=0, le=1)] = 0.02
-    max_area: Annotated[float, "largest share of the image that is taken for an object", Range(ge=0, le=1)] = 0.95
+    dilate: Annotated[int, "pixels by which the object or its box is dilated on every side", Range(ge=0)] = 1
+    min_area: Annotated[float, "smallest share of the image that counts as an object", Range(ge=0, le=1)] = 0.02
+    max_area: Annotated[float, "largest share of the image that counts as an object", Range(ge=0, le=1)] = 0.95
 
     @abstractmethod
     def objects(self, seeds: Seeds, bench: AugmenterContext) -> Masks:

@@ -1,4 +1,4 @@
-"""Objects by a threshold of brightness."""
+"""Object masks by a brightness threshold."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ def _object(image: Images) -> Masks:
     if image.min() == image.max():
         return np.zeros(image.shape, bool)
     bright = image > threshold_otsu(image)
-    # Of equal parts of the border, the smaller side is the object.
+    # If both sides have the same share of the border, the smaller one is the object.
     side = min((bright, ~bright), key=lambda side: (_on_border(side), side.sum()))
     return largest_piece(side)
 
 
 def _on_border(mask: Masks) -> int:
-    """Return how many of the pixels at the image's border are set, the corners counted twice."""
+    """Return the number of set pixels at the image's border, with the corners counted twice."""
     return int(mask[[0, -1]].sum() + mask[:, [0, -1]].sum())

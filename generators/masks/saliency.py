@@ -1,4 +1,4 @@
-"""Objects by what the model under test looks at."""
+"""Object masks by the saliency of the model under test."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from temper.system import backend
 
 @dataclass(frozen=True, kw_only=True)
 class Saliency(ObjectMask):
-    """What the model under test looks at: where gradient times input of its largest logit is far from 0.
+    """The salient region of the model under test: where gradient times input of its largest logit is far from 0.
 
-    S = G_smoothing * sum_c |x_c dz/dx_c|; the object is the largest connected piece, holes filled, of the pixels over the
-    percentile of S.
+    S = G_smoothing * sum_c |x_c dz/dx_c|; the object is the largest connected piece, holes filled, of the pixels above
+    the percentile of S.
 
     Source: Shrikumar, Greenside and Kundaje (2017), Learning Important Features Through Propagating Activation
     Differences (gradient x input).
@@ -31,7 +31,7 @@ class Saliency(ObjectMask):
 
     tag = "saliency"
 
-    percentile: Annotated[float, "percentage of an image's pixels that are not looked at", Range(ge=0, lt=100)] = 70.0
+    percentile: Annotated[float, "percentage of an image's pixels that are not salient", Range(ge=0, lt=100)] = 70.0
     smoothing: Annotated[float, "standard deviation of the Gaussian that smooths the map, in pixels", Range(ge=0)] = 1.0
 
     def objects(self, seeds: Seeds, bench: AugmenterContext) -> Masks:

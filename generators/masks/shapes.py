@@ -1,4 +1,4 @@
-"""What is done to masks: the largest piece, what lies around it, its bounding box."""
+"""Operations on masks: the largest piece, dilation, erosion, the bounding box."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def dilated(masks: Masks, reach: int) -> Masks:
 
 
 def inner(masks: Masks) -> Masks:
-    """Return masks (n, h, w) without the pixels that touch one that is not set; what is outside the image counts as set."""
+    """Return masks (n, h, w) without the pixels that touch an unset one; the outside of the image counts as set."""
     return ~dilated(~masks, 1)
 
 
@@ -39,7 +39,7 @@ def boxes(masks: Masks) -> Masks:
 
 
 def _between(lines: Masks) -> Masks:
-    """Return lines (n, length) set from their first to their last set place."""
+    """Return lines (n, length) set from their first to their last set position."""
     begun = np.logical_or.accumulate(lines, axis=1)
     not_over = np.logical_or.accumulate(lines[:, ::-1], axis=1)[:, ::-1]
     both: Masks = begun & not_over

@@ -1,4 +1,4 @@
-"""CLIP's agreement with the label of a made image."""
+"""CLIP's agreement with the label of a generated image."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _BATCH = 64
 class CLIP(Realism):
     """The probability that CLIP gives the caption of an image's label among those of all classes.
 
-    The model is read from a local folder, as ``save_pretrained`` writes it, and nothing is downloaded.
+    The model is read from a local folder written by ``save_pretrained``; nothing is downloaded.
 
     Source: Radford et al. (2021), Learning Transferable Visual Models From Natural Language Supervision, section 3.1.
     Differs: GenerativeRepair compares the new caption with the old one only.
@@ -44,7 +44,7 @@ class CLIP(Realism):
                 f"expected a CLIP model as save_pretrained writes it; there is no config.json in {self.folder}",
             )
         if "{label}" not in self.prompt:
-            yield "prompt", f"expected {{label}} somewhere in it, received {self.prompt!r}"
+            yield "prompt", f"expected a prompt with {{label}}, received {self.prompt!r}"
 
     @property
     def bound(self) -> float:
@@ -82,6 +82,6 @@ def _loaded(folder: str) -> tuple[Any, Any, Any]:
             for part in (CLIPModel, CLIPTokenizer, CLIPImageProcessorPil)
         ]
     except (OSError, ValueError) as error:
-        raise StageError(f"clip: {folder} holds no whole CLIP model: {error}") from None
+        raise StageError(f"clip: {folder} contains no complete CLIP model: {error}") from None
     model, tokenizer, processor = parts
     return model.eval(), tokenizer, processor

@@ -1,4 +1,4 @@
-"""How far a made image is from the training images of its class, in another classifier's features."""
+"""The distance of a generated image from the training images of its class, in another classifier's features."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from temper.nn.preparations.training_profile import Profile
 
 _SEEN = "seen"
 _HELD_OUT = 5
-"""Every fifth training image is held out to say what is usual."""
+"""Every fifth training image is held out to calibrate distances."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class FeatureStatistics(Preparation):
 
     model: Annotated[Ref[Classifier], "the classifier whose features are taken"]
     data: Annotated[Ref[Examples], "the training images"]
-    quantile: Annotated[float, "quantile of the held-out images' distances that counts as usual", Range(gt=0, le=1)]
+    quantile: Annotated[float, "quantile of the held-out images' distances that serves as unit", Range(gt=0, le=1)]
 
     @property
     def stochastic(self) -> bool:
@@ -65,8 +65,8 @@ class FeatureStatistics(Preparation):
         usual = np.quantile(known, self.quantile) if len(known) else 0.0
         if not usual > 0:
             raise StageError(
-                f"feature_distance: expected held-out training images apart from their classes' means, received {len(known)} of known "
-                f"classes at a usual distance of {usual:g}; take more training images or another classifier"
+                f"feature_distance: expected held-out training images that differ from their classes' means, received {len(known)} of known "
+                f"classes at a usual distance of {usual:g}; use more training images or another classifier"
             )
         run.images += len(x)
         return Profile({"means": means, "precision": precision, "usual": np.array(usual)})
@@ -86,7 +86,7 @@ class FeatureDistance(Realism):
     higher_is_better = False
 
     model: Annotated[Ref[Classifier], "the classifier whose features are taken, not the one under test"]
-    max: Annotated[float, "largest distance, in usual ones", Range(gt=0)] = 1.0
+    max: Annotated[float, "largest distance, in units of the usual one", Range(gt=0)] = 1.0
     quantile: Annotated[float, "quantile of real images' distances that counts as usual", Range(gt=0, le=1)] = 0.95
 
     @property

@@ -1,4 +1,4 @@
-"""Another classifier's agreement with the label of a made image."""
+"""Another classifier's agreement with the label of a generated image."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from temper.core.realism import Measures, Realism
 
 @dataclass(frozen=True, kw_only=True)
 class Judge(Realism):
-    """The probability that another classifier, never the one under test, gives an image the label it should have.
+    """The probability of an image's intended label by another classifier, never the one under test.
 
     Source: GenerativeRepair asks CLIP whether an image fits its new caption; a classifier of the same classes in its place.
     """

@@ -1,4 +1,4 @@
-"""Structural similarity of a made image to its seed."""
+"""Structural similarity of a generated image to its seed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WINDOW = Window(11, sigma=1.5)
 class SSIM(Realism):
     """Structural similarity to the seed: windows of 11 x 11 (or as large as fits) weighted by a Gaussian of deviation 1.5.
 
-    Says how much of the seed is left; a perfect image of another class has a low one.
+    It measures how much of the seed is left; a perfect image of another class has a low similarity.
 
     Source: Wang, Bovik, Sheikh and Simoncelli (2004), Image Quality Assessment: From Error Visibility to Structural Similarity,
     with pixels in [0, 1].
@@ -28,8 +28,8 @@ class SSIM(Realism):
     tag = "ssim"
     higher_is_better = True
 
-    min: Annotated[float, "least similarity, 1 for equal images", Range(ge=-1, le=1)] = 0.6
-    over: Annotated[Literal["image", "mask"], "mean over the image, or over the pixels that were made anew"] = "image"
+    min: Annotated[float, "smallest similarity, 1 for equal images", Range(ge=-1, le=1)] = 0.6
+    over: Annotated[Literal["image", "mask"], "mean over the image, or over the repainted pixels"] = "image"
 
     @property
     def bound(self) -> float:

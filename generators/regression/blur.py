@@ -15,7 +15,7 @@ _GAUSSIAN: dict[int, tuple[float, ...]] = {
 
 
 _SHIFT = 23
-"""Bits after the point in which OpenCV divides by the area of a window."""
+"""Fractional bits with which OpenCV divides by the area of a window."""
 
 
 def box(x: Pixels, size: int) -> Pixels:
@@ -38,8 +38,8 @@ def gaussian(x: Pixels, size: int) -> Pixels:
 def median(x: Pixels, size: int) -> Pixels:
     """Return the median of a window of odd size; the border is repeated.
 
-    The smallest and the largest of just over half of the values are neither's median, so both are dropped and the next
-    value is taken in, until one is left: comparisons of whole batches only.
+    Neither the smallest nor the largest of just over half of the values is the median, so both are dropped and the next
+    value is added, until one is left: this needs only comparisons of whole batches.
     """
     half = size // 2
     padded = np.pad(x, [(0, 0), (half, half), (half, half), (0, 0)], mode="edge")
@@ -86,7 +86,7 @@ def _without_extremes(values: list[Pixels]) -> list[Pixels]:
     """Return values without the smallest and the largest of each pixel, in no order."""
     pairs = [(np.minimum(a, b), np.maximum(a, b)) for a, b in zip(values[::2], values[1::2], strict=False)]
     low, high = [a for a, _ in pairs], [b for _, b in pairs]
-    if len(values) % 2:  # the one left over may be either
+    if len(values) % 2:  # the unpaired one may be either
         last = values[-1]
         least, most = low[0], high[0]
         low[0], middle = np.minimum(least, last), np.maximum(least, last)

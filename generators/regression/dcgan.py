@@ -1,4 +1,4 @@
-"""A fidelity gate that asks a discriminator, trained on the experiment's own data, whether a mutant looks as real as its seed."""
+"""A fidelity gate by a discriminator, trained on the experiment's data, which compares a mutant with its seed."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ Pairs = Literal["others", "shifted"]
 
 @dataclass(frozen=True, eq=False)
 class Discriminator(Artefact):
-    """A trained discriminator, and its logits for images that it did not see, (k,): ``real`` ones, and what was made of each.
+    """A trained discriminator, and its logits for unseen images, (k,): ``real`` ones, and corrupted versions of each.
 
-    ``losses`` are those of its training, round by round; ``info`` says how it was trained.
+    ``losses`` are its training losses, round by round; ``info`` says how it was trained.
     """
 
     kind: ClassVar[str] = "discriminator"
@@ -47,14 +47,14 @@ class Discriminator(Artefact):
     info: Mapping[str, Any]
 
     def margin(self, share: float, pairs: Pairs = "others") -> float:
-        """Return by how much a logit may be below another's, so that this share of pairs of real images pass."""
+        """Return how far a logit may be below another's so that this share of pairs of real images pass."""
         real = self.logits[_REAL]
-        # Each image beside the next: k pairs, none with itself.
+        # Each image with the next: k pairs, none with itself.
         second = np.roll(real, 1) if pairs == "others" else self.logits[_SHIFTED]
         return max(0.0, float(np.quantile(real - second, share)))
 
     def passing(self, margin: float) -> dict[str, float]:
-        """Return what share of each kind of corruption passes beside the image it was made of."""
+        """Return the share of each kind of corruption that passes in comparison with the original image."""
         real, corrupted = self.logits[_REAL], self.logits.keys() - {_REAL, _SHIFTED}
         return {name: float((self.logits[name] >= real - margin).mean()) for name in sorted(corrupted)}
 
@@ -74,20 +74,20 @@ class Discriminator(Artefact):
 
 @dataclass(frozen=True, kw_only=True)
 class DiscriminatorSettings(Component):
-    """What a discriminator depends on beside its data."""
+    """The parameters that a discriminator depends on besides its data."""
 
-    filters: Annotated[int, "channels of the first convolution; each further one has twice as many", Range(ge=1)] = 8
+    filters: Annotated[int, "channels of the first convolution; each further one doubles them", Range(ge=1)] = 8
     train_steps: Annotated[int, "optimiser steps", Range(ge=1)] = 500
-    train_batch_size: Annotated[int, "real images per optimiser step, and as many made ones", Range(ge=2)] = 64
+    train_batch_size: Annotated[int, "real images per optimiser step, and as many generated ones", Range(ge=2)] = 64
     learning_rate: Annotated[float, "step size of Adam", Range(gt=0)] = 2e-4
     corrupted: Annotated[
-        float, "share of noise, disordered pixels and negatives in what counts as made", Range(ge=0, lt=1)
+        float, "share of noise, shuffled pixels and negatives among the fake images", Range(ge=0, lt=1)
     ] = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
 class DiscriminatorTraining(Preparation, DiscriminatorSettings):
-    """Training of a generator and a discriminator against each other, of which the discriminator is kept.
+    """Adversarial training of a generator and a discriminator, of which the discriminator is kept.
 
     Source: Radford, Metz and Chintala (2016), Unsupervised Representation Learning with Deep Convolutional Generative
     Adversarial Networks; Goodfellow et al. (2014), Generative Adversarial Nets.
@@ -111,9 +111,7 @@ class DiscriminatorTraining(Preparation, DiscriminatorSettings):
         order = run.rng("split").permutation(len(images))
         held, rest = np.split(order, [min(_HELD_OUT, len(images) // 5)])
         if len(held) < 2:
-            raise StageError(
-                f"dcgan: expected training images to learn of, received {len(images)}; take more, or no gate"
-            )
+            raise StageError(f"dcgan: expected more training images, received {len(images)}; use more, or no gate")
         seed = run.framework_seed()
         plan = GANSettings(self.filters, self.train_steps, self.train_batch_size, self.learning_rate, self.corrupted)
         backend.seed(seed)
@@ -129,33 +127,33 @@ class DiscriminatorTraining(Preparation, DiscriminatorSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class DCGAN(Fidelity, DiscriminatorSettings):
-    """The discriminator of a generative adversarial network, trained once on the training images, compares a mutant with its seed.
+    """A GAN's discriminator, trained once on the training images, compares a mutant with its seed.
 
-    A mutant is faithful if its logit is at least its seed's less a margin, which is so wide that ``pass_real`` of real images that the
-    discriminator did not see would pass beside another, or with ``pairs: shifted`` moved by a pixel beside what they were, which is
-    narrower. If more than ``pass_corrupted`` of noise, of images with their pixels in
-    disorder, or of negatives pass beside the images they were made of, the gate is refused.
+    A mutant is faithful if its logit is at least its seed's minus a margin, which is chosen so that ``pass_real`` of
+    unseen real images would pass in comparison with another one, or with ``pairs: shifted`` in comparison with
+    themselves before a shift by a pixel, which is narrower. If more than ``pass_corrupted`` of noise, of images with
+    shuffled pixels, or of negatives pass in comparison with their originals, the gate is rejected.
 
-    Source: DRFuzz, its GAN-based fidelity assurance; Radford, Metz and Chintala (2016), Unsupervised Representation Learning with Deep
-    Convolutional Generative Adversarial Networks.
-    Differs: real and made images are in the range of the mutants, logits are compared where sigmoids are equal at 1, there is a
-    margin (``margin: 0`` for none), and some of what counts as made is noise: the released discriminators, of coloured images, let
-    noise pass. The networks are smaller.
+    Source: DRFuzz, its GAN-based fidelity assurance; Radford, Metz and Chintala (2016), Unsupervised Representation
+    Learning with Deep Convolutional Generative Adversarial Networks. Differs: real and generated images are in the
+    range of the mutants, logits are compared since sigmoids saturate at 1, there is a margin (``margin: 0`` for none),
+    and some of the fake images are noise: the released discriminators, of coloured images, let noise pass. The networks
+    are smaller.
     """
 
     tag = "dcgan"
 
     margin: Annotated[
-        float | None, "by how much a mutant's logit may be below its seed's; default: by `pass_real`", Range(ge=0)
+        float | None, "how far a mutant's logit may be below its seed's; default: by `pass_real`", Range(ge=0)
     ] = None
     pass_real: Annotated[float, "share of pairs of real images that pass", Range(gt=0, lt=1)] = 0.95
     pairs: Annotated[
-        Pairs, "what real images are compared with for the margin: others, or themselves moved by a pixel"
+        Pairs, "comparison of real images for the margin: with others, or with themselves shifted by a pixel"
     ] = "others"
     pass_corrupted: Annotated[float, "share of noise that may pass", Range(ge=0, le=1)] = 0.05
 
     def for_smoke(self) -> Self:
-        return replace(self, pass_corrupted=1.0)  # a discriminator of few steps lets anything pass
+        return replace(self, pass_corrupted=1.0)  # a barely trained discriminator lets anything pass
 
     def preparations(self, model: Ref[Classifier], data: Ref[Examples]) -> Mapping[str, Preparation]:
         return {display_name(self): DiscriminatorTraining.of(self, data=data)}
@@ -167,9 +165,9 @@ class DCGAN(Fidelity, DiscriminatorSettings):
         worst = max(passing, key=lambda name: passing[name])
         if passing[worst] > self.pass_corrupted:
             raise TooLittleLearnt(
-                f"dcgan: the discriminator lets {passing[worst]:.0%} of {worst} pass beside real images, expected "
+                f"dcgan: the discriminator lets {passing[worst]:.0%} of {worst} pass as real images, expected "
                 f"{self.pass_corrupted:.0%} at most; train it longer (train_steps), with more filters, or on more noise "
-                "(corrupted), narrow the margin (pairs: shifted), or take another fidelity"
+                "(corrupted), narrow the margin (pairs: shifted), or use another fidelity"
             )
         return _Discriminating(found.network, margin)
 

@@ -1,4 +1,4 @@
-"""DeepHunter: mutants that raise the coverage of the new version are mutated again."""
+"""DeepHunter: mutants that increase the coverage of the new version are mutated again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from temper.core.component import Range
 from temper.core.run import Run
 from temper.core.stage import Preparation
 from temper.generators.regression import mutation_operators
-from temper.generators.regression.fault_accounting import JudgedMutants, Mutants, Roots
+from temper.generators.regression.fault_accounting import MutantOutcomes, Mutants, Roots
 from temper.generators.regression.metamorphic import Metamorphosis, Subjects
 from temper.generators.regression.model_versions import BOTH_FAIL, FAULT, UNFAITHFUL, unit
 from temper.generators.regression.mutation_operators import Operator
@@ -32,33 +32,32 @@ _P_MIN, _P_MIN_PUBLISHED = 0.3, 0.01
 
 @dataclass(frozen=True, kw_only=True)
 class DeepHunter(RegressionFuzzer):
-    """Regression fuzzing guided by a coverage criterion of the new version, which knows nothing of the old one.
+    """Regression fuzzing guided by a coverage criterion of the new version, without the old one.
 
-    An image of the queue that was chosen c times is chosen with 1 - c / gamma, but no less than p_min. Each mutant of it is made by an
-    operator and a parameter drawn at random: one that moves pixels, once in an image's line, or one that leaves them in their place
-    and changes fewer than 2 % of the entries or none by 51 of 255 levels or more, all such changes since the seed taken
-    together. What is refused 49 times counts as a mutant that is unchanged. A mutant that the new version gets right enters the
-    queue if it covers what neither seeds nor mutants before it did.
+    An image of the queue that was chosen c times is chosen with 1 - c / gamma, but no less than p_min. Each mutant of
+    it results from a randomly sampled operator and parameter: one that moves pixels, at most once in an image's
+    lineage, or one that leaves them in place and changes fewer than 2 % of the entries or none by 51 of 255 levels or
+    more, all such changes since the seed taken together. A mutation rejected 49 times counts as an unchanged mutant. A
+    mutant that the new version gets right enters the queue if it covers what no seed or mutant before it did.
 
     A round mutates several images of the queue and learns from all of them at its end.
 
-    Source: Xie et al. (2019), DeepHunter: A Coverage-Guided Fuzz Testing Framework for Deep Neural Networks, algorithms 1 and 2.
-    Differs: images are drawn from the queue in proportion to their probability, as DRFuzz's evaluation does, and not taken in turn;
-    parameters and not operators are equally likely, as there. ``as_published`` is that evaluation's own, with its handicaps:
-    what a move changed counts as change, so that moved images are dead ends; changes add up from one mutation to the next only there;
-    p_min is 0.01, and c counts mutants that entered the queue. Its mistaking of large images for one another is left out.
+    Source: Xie et al. (2019), DeepHunter: A Coverage-Guided Fuzz Testing Framework for Deep Neural Networks, algorithms
+    1 and 2. Differs: images are sampled from the queue in proportion to their probability, as in DRFuzz's evaluation,
+    and not in turn; parameters and not operators are equally likely, as there. ``as_published`` is that evaluation's
+    variant, with its handicaps: changes by a move count as change, so that moved images are dead ends; changes add up
+    from one mutation to the next only there; p_min is 0.01, and c counts mutants that entered the queue. Its confusion
+    of large images with each other is not reproduced.
     """
 
     tag = "deephunter"
 
     guidance: Criterion
-    mutants_per_seed: Annotated[int, "mutants made of an image of the queue at a time", Range(ge=1)] = 20
+    mutants_per_seed: Annotated[int, "mutants per image of the queue at a time", Range(ge=1)] = 20
     round_seeds: Annotated[int, "images of the queue mutated in a round, at most 5 % of them", Range(ge=1)] = 128
-    gamma: Annotated[
-        float, "times an image is chosen before it is no longer preferred, but for `p_min`", Range(gt=0)
-    ] = 5.0
+    gamma: Annotated[float, "times an image is chosen before its probability falls to `p_min`", Range(gt=0)] = 5.0
     p_min: Annotated[
-        float | None, "least probability of an image; default: 0.3, as published 0.01", Range(gt=0, le=1)
+        float | None, "smallest probability of an image; default: 0.3, as published 0.01", Range(gt=0, le=1)
     ] = None
     as_published: Annotated[bool, "with the handicaps of DRFuzz's evaluation"] = False
 
@@ -78,7 +77,7 @@ class DeepHunter(RegressionFuzzer):
 
     @property
     def least(self) -> float:
-        """The least probability of an image of the queue, before all are made to add up to 1."""
+        """The smallest probability of an image of the queue, before normalisation."""
         return (_P_MIN_PUBLISHED if self.as_published else _P_MIN) if self.p_min is None else self.p_min
 
     def strategy(self, roots: Roots, run: Run) -> Strategy:
@@ -86,9 +85,9 @@ class DeepHunter(RegressionFuzzer):
 
 
 class _Queue(Entries):
-    """Images to be mutated, with what bounds their changes (``Subjects``).
+    """Images to mutate, with the bounds on their changes (``Subjects``).
 
-    ``reference`` is the entry whose image is an entry's reference; ``chosen`` how often the entry was.
+    ``reference`` is the entry whose image is an entry's reference; ``chosen`` how often an entry was chosen.
     """
 
     columns: ClassVar[Mapping[str, type]] = {
@@ -101,13 +100,13 @@ class _Queue(Entries):
     }
 
     def subjects(self, entries: Rows) -> Subjects:
-        """Return entries as something to mutate."""
+        """Return entries as subjects to mutate."""
         reference = self.images(self["reference"][entries])
         changed, levels = (self[name][entries].astype(np.int64) for name in ("changed", "levels"))
         return Subjects(self.images(entries), reference, self["moved"][entries], changed, levels)
 
     def put(self, made: Subjects, reference: Rows, **columns: Any) -> None:
-        """Add what was made."""
+        """Add new mutants."""
         self.add(
             made.x, reference=reference, moved=made.moved, changed=made.changed, levels=made.levels,
             chosen=np.zeros(len(made)), **columns,
@@ -115,7 +114,7 @@ class _Queue(Entries):
 
 
 class _Guided(Strategy):
-    """The queue, and what is covered."""
+    """The queue and the coverage so far."""
 
     def __init__(self, fuzzer: DeepHunter, roots: Roots, run: Run) -> None:
         self._fuzzer, self._roots, self._model = fuzzer, roots, run[fuzzer.model]
@@ -150,7 +149,7 @@ class _Guided(Strategy):
             changed=(self._made.x != parents.x).any(axis=(1, 2, 3)),
         )
 
-    def learn(self, mutants: Mutants, judged: JudgedMutants, found: NDArray[np.bool_]) -> None:
+    def learn(self, mutants: Mutants, judged: MutantOutcomes, found: NDArray[np.bool_]) -> None:
         right = np.flatnonzero(~np.isin(judged.kind, (UNFAITHFUL, BOTH_FAIL, FAULT)))
         seen = self._seen(mutants.x[right])
         new = self._coverage.sequential_gain(seen) > 0

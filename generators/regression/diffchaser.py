@@ -1,4 +1,4 @@
-"""DiffChaser: a population of each seed is bred towards the decision boundary until the versions disagree."""
+"""DiffChaser: evolves a population from each seed towards the decision boundary until the versions disagree."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from temper.core.component import Range
 from temper.core.run import Run
-from temper.generators.regression.fault_accounting import JudgedMutants, Mutants, Roots
+from temper.generators.regression.fault_accounting import MutantOutcomes, Mutants, Roots
 from temper.generators.regression.model_versions import UNFAITHFUL
 from temper.generators.regression.mutation_operators import Operator
 from temper.generators.regression.mutation_queue import Rows
@@ -27,24 +27,25 @@ _STATE = ("source", "age", "individuals", "fitness", "waiting")
 
 @dataclass(frozen=True, kw_only=True)
 class DiffChaser(RegressionFuzzer):
-    """Regression fuzzing by a genetic algorithm on each seed in turn, which ends where the versions disagree.
+    """Regression fuzzing by a genetic algorithm on each seed in turn, which stops when the versions disagree.
 
-    An individual is the fitter, to a version, the less its k-uncertainty is: the version's largest probability less its k-th; k is 2 and 3
-    in turns. The fittest to each version lives on. Every other place is taken by a mutant of two parents, each of which
-    is the fittest of a few drawn at random, one to the old version and one to the new: entry by entry either parent's, then
-    changed at random, never by more than `beta` from the seed. When any individual has two labels, or after `generations`,
-    it is the next seed's turn; after the last seed they are shuffled and begin again. All faults of the last generation count.
+    An individual is fitter for a version, the smaller its k-uncertainty is: the version's largest probability minus its
+    k-th; k alternates between 2 and 3. The fittest for each version survives. Every other place is taken by a mutant of
+    two parents, each the fittest of a few randomly sampled ones, one for the old version and one for the new: each
+    entry comes from either parent, then is changed at random, never by more than `beta` from the seed. When any
+    individual has two labels, or after `generations`, it is the next seed's turn; after the last seed they are shuffled
+    and start again. All faults of the last generation count.
 
-    Source: Xie et al. (2019), DiffChaser: Detecting Disagreements for Deep Neural Networks, algorithm 1 and k-uncertainty.
-    Differs: several seeds are bred at a time. The original's numbers are not known; these are a third party's, but for
-    the population.
+    Source: Xie et al. (2019), DiffChaser: Detecting Disagreements for Deep Neural Networks, algorithm 1 and
+    k-uncertainty. Differs: several seeds are evolved at a time. The original's parameters are unknown; these are a
+    third party's, except the population.
     """
 
     tag = "diffchaser"
 
-    population: Annotated[int, "individuals bred of a seed", Range(ge=4)] = 100
-    generations: Annotated[int, "times a population is bred before the next seed's turn", Range(ge=1)] = 200
-    round_seeds: Annotated[int, "seeds bred at a time; a budget spread over many finishes none", Range(ge=1)] = 16
+    population: Annotated[int, "individuals per seed", Range(ge=4)] = 100
+    generations: Annotated[int, "generations of a population before the next seed's turn", Range(ge=1)] = 200
+    round_seeds: Annotated[int, "seeds evolved at a time; a budget spread over many finishes none", Range(ge=1)] = 16
     tournament: Annotated[int, "individuals of which the fittest becomes a parent", Range(ge=1)] = 4
     mutation_rate: Annotated[float, "share of an individual's entries that are changed", Range(gt=0, le=1)] = 0.01
     beta: Annotated[float, "largest change of an entry from the seed, in pixel values", Range(gt=0, le=1)] = 0.2
@@ -74,10 +75,10 @@ class DiffChaser(RegressionFuzzer):
 
 
 class _Breeding(Strategy):
-    """The populations of the seeds whose turn it is.
+    """The populations of the current seeds.
 
-    ``source`` (s,) is the seed's row, -1 where its turn is over; ``age`` (s,) how often its population was bred; ``fitness`` (2, s, m) that of
-    each individual to the old and the new version.
+    ``source`` (s,) is the seed's row, -1 where its turn is over; ``age`` (s,) the generation of its population;
+    ``fitness`` (2, s, m) that of each individual for the old and the new version.
     """
 
     def __init__(self, fuzzer: DiffChaser, roots: Roots) -> None:
@@ -111,7 +112,7 @@ class _Breeding(Strategy):
             changed=(x != one).any(axis=(1, 2, 3)) & (x != two).any(axis=(1, 2, 3)),
         )
 
-    def learn(self, mutants: Mutants, judged: JudgedMutants, found: NDArray[np.bool_]) -> None:
+    def learn(self, mutants: Mutants, judged: MutantOutcomes, found: NDArray[np.bool_]) -> None:
         each = self._fuzzer.together
         slots = np.arange(len(mutants) // each)
         faithful = judged.kind != UNFAITHFUL
@@ -145,7 +146,7 @@ class _Breeding(Strategy):
             setattr(self, f"_{name}", arrays[name])
 
     def _refill(self, rng: np.random.Generator) -> None:
-        """Give the places of seeds whose turn is over to the next ones."""
+        """Replace seeds whose turn is over by the next ones."""
         empty = np.flatnonzero(self._source < 0)
         while len(self._waiting) < len(empty):
             self._waiting = np.concatenate([self._waiting, rng.permutation(len(self._roots))])
@@ -166,7 +167,7 @@ class _Breeding(Strategy):
 
 
 def uncertainty(p: Values, rank: Rows) -> Values:
-    """Return k-uncertainties: the largest of probabilities (n, classes) less the ``rank``-th, (n,)."""
+    """Return k-uncertainties: the largest of probabilities (n, classes) minus the ``rank``-th, (n,)."""
     ordered = np.sort(p, axis=1)[:, ::-1]
     return np.asarray(ordered[:, 0] - ordered[np.arange(len(p)), np.minimum(rank, p.shape[1]) - 1])
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from temper.core.component import Range
 from temper.core.run import Run
 from temper.generators.regression import mutation_operators
-from temper.generators.regression.fault_accounting import JudgedMutants, Mutants, Roots
+from temper.generators.regression.fault_accounting import MutantOutcomes, Mutants, Roots
 from temper.generators.regression.fidelity_gates import AnyFidelity, Fidelity
 from temper.generators.regression.model_versions import CANDIDATE, FAULT, UNFAITHFUL
 from temper.generators.regression.mutant_pool import MutantPool
@@ -29,15 +29,16 @@ Ablated = Literal["nothing", "mcmc", "diversity", "fidelity", "decay", "trimming
 class DRFuzz(RegressionFuzzer):
     """Regression fuzzing by a chain over operators and a record of divergence for each seed and wrong label.
 
-    An image of the pool is chosen with exp(-a (g + s / 2)), a = ln(20) / 20, for its generation g and its selections s, up to ten
-    (decay). One operator makes several mutants of it. A mutant that both versions get right enters the pool if for some wrong label
-    k the new version's probability exceeds the old one's by more than it ever did among this seed's mutants (diversity). An operator
-    is rewarded if such a mutant or a fault lowers what the versions think of the true label:
-    (1 - k) (p2(parent) - p2(mutant)) + k (p1(mutant) - p2(mutant)) > 0. After a fault, its ancestors that lean towards the
-    same wrong label leave the pool (trimming), and so does all of a seed whose every wrong label was seen (banning).
+    An image of the pool is chosen with exp(-a (g + s / 2)), a = ln(20) / 20, for its generation g and its selections s,
+    up to ten (decay). One operator generates several mutants of it. A mutant that both versions get right enters the
+    pool if for some wrong label k the new version's probability exceeds the old one's by more than it ever did among
+    this seed's mutants (diversity). An operator is rewarded if such a mutant or a fault decreases the versions'
+    probability of the true label: (1 - k) (p2(parent) - p2(mutant)) + k (p1(mutant) - p2(mutant)) > 0. After a fault,
+    its ancestors that lean towards the same wrong label leave the pool (trimming), and so do all entries of a seed
+    whose every wrong label was seen (banning).
 
-    Left out by ``ablate``: ``mcmc`` draws operators uniformly; without ``diversity`` every mutant that both get right, but for those
-    on which the new version improved, enters the pool; without ``fidelity`` the gate is open.
+    ``ablate`` removes a part: ``mcmc`` samples operators uniformly; without ``diversity`` every mutant that both get
+    right, except those on which the new version improved, enters the pool; without ``fidelity`` the gate is open.
 
     A round mutates several images of the pool and learns from all of them at its end; ``round_seeds: 1`` is the published,
     serial algorithm.
@@ -49,15 +50,15 @@ class DRFuzz(RegressionFuzzer):
 
     tag = "drfuzz"
 
-    mutants_per_seed: Annotated[int, "mutants made of an image of the pool at a time", Range(ge=1)] = 10
+    mutants_per_seed: Annotated[int, "mutants per image of the pool at a time", Range(ge=1)] = 10
     round_seeds: Annotated[int, "images of the pool mutated in a round, at most 5 % of them", Range(ge=1)] = 256
     operator_selection: Annotated[
-        Selection, "how the chain goes on after a rejected operator: draw again, stay (mh), or never reject"
+        Selection, "how the chain continues after a rejected operator: draw again, stay (mh), or never reject"
     ] = "mcmc_redraw"
     reward_k: Annotated[
         float, "share of the difference between the versions in an operator's reward", Range(ge=0, le=1)
     ] = 1 / 3
-    ablate: Annotated[Ablated, "the part that is left out, for an ablation table"] = "nothing"
+    ablate: Annotated[Ablated, "the part to remove, for an ablation table"] = "nothing"
     as_published: Annotated[bool, "let noise overflow and seeds decay only where a fault was found"] = False
 
     @property
@@ -67,9 +68,9 @@ class DRFuzz(RegressionFuzzer):
     def check(self) -> Iterator[tuple[str, str]]:
         yield from super().check()
         if self.ablate == "mcmc" and self.operator_selection == "uniform":
-            yield "ablate", "operators are selected uniformly already; choose another `operator_selection`"
+            yield "ablate", "operators are already selected uniformly; set another `operator_selection`"
         if self.ablate == "fidelity" and isinstance(self.fidelity, AnyFidelity):
-            yield "ablate", "there is no gate to leave out; choose a `fidelity`"
+            yield "ablate", "there is no gate to remove; set a `fidelity`"
 
     @property
     def together(self) -> int:
@@ -124,7 +125,7 @@ class _Chained(Strategy):
             changed=(x != parents).any(axis=(1, 2, 3)),
         )
 
-    def learn(self, mutants: Mutants, judged: JudgedMutants, found: NDArray[np.bool_]) -> None:
+    def learn(self, mutants: Mutants, judged: MutantOutcomes, found: NDArray[np.bool_]) -> None:
         of_each, without = self._fuzzer.mutants_per_seed, self._fuzzer.ablate
         y, answers = self._roots.y[mutants.source], judged.answers
         fault = judged.kind == FAULT
@@ -182,13 +183,13 @@ class _Chained(Strategy):
         return divergence
 
     def _kept(self, source: Rows, kind: NDArray[np.int8], divergence: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Return which mutants enter the pool, and raise the record by those and by faults."""
+        """Return which mutants enter the pool, and update the record with those and with faults."""
         candidate, fault = kind >= CANDIDATE, kind == FAULT
         if self._fuzzer.ablate == "diversity":
             return np.asarray(candidate)
         kept = np.zeros(len(source), np.bool_)
         of_each = self._fuzzer.mutants_per_seed
-        # Mutants made together are compared with the record as it was before; images of one seed take turns.
+        # Mutants of one image are compared with the record before them; images of one seed are processed in turn.
         turn = np.repeat(turns(source[::of_each]), of_each)
         for number in range(turn.max() + 1):
             rows = np.flatnonzero((turn == number) & (candidate | fault))
@@ -198,14 +199,14 @@ class _Chained(Strategy):
             np.maximum.at(self._record, source[counted], divergence[counted])
         return kept
 
-    def _reward(self, mutants: Mutants, judged: JudgedMutants, y: Rows) -> NDArray[np.float32]:
+    def _reward(self, mutants: Mutants, judged: MutantOutcomes, y: Rows) -> NDArray[np.float32]:
         rows, k = np.arange(len(y)), self._fuzzer.reward_k
         p1, p2 = judged.answers.p1[rows, y], judged.answers.p2[rows, y]
         lost = self._pool["right"][mutants.entry] - p2
         return np.asarray((1 - k) * lost + k * (p1 - p2))
 
     def _trim(self, entries: Rows, fault: NDArray[np.bool_], wrong: Rows) -> None:
-        """Take out of the pool the ancestors of faults that lean towards the wrong label of one made together with them."""
+        """Remove from the pool ancestors of faults that lean towards the wrong label of a fault in their group."""
         rows = np.flatnonzero(fault)
         reached = np.zeros((len(entries), self._record.shape[1]), np.bool_)
         reached[rows // self._fuzzer.mutants_per_seed, wrong[rows]] = True

@@ -1,4 +1,4 @@
-"""The ledger of a campaign: one accounting for all regression fuzzers."""
+"""The fault counts of a campaign: one accounting for all regression fuzzers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from temper.generators.regression.pixel_mutations import Pixels
 
 @dataclass(frozen=True, eq=False)
 class Roots:
-    """The seeds, which both versions get right: images, true labels, indices in the data set's part, and both versions' answers."""
+    """The seeds, which both versions get right: images, true labels, indices in the data set's part, both answers."""
 
     x: Pixels
     y: Rows
@@ -29,17 +29,17 @@ class Roots:
 
     @property
     def drops(self) -> NDArray[np.float32]:
-        """By how much the new version's probability of the true label is below the old one's."""
+        """How far the new version's probability of the true label is below the old one's."""
         return drop(self.answers, self.y)
 
 
 @dataclass(frozen=True, eq=False)
 class Mutants:
-    """A round of mutants, row by row, in groups of those made together of one image.
+    """A round of mutants, row by row, grouped by the image they were derived from.
 
-    ``source`` is the row of the root, ``entry`` what the fuzzer calls the image that was mutated, ``operator`` the position of
-    the operator, ``generation`` how often it was mutated, this time included, ``drop`` that of the image it was made of, and
-    ``changed`` whether it differs from it.
+    ``source`` is the row of the root, ``entry`` the fuzzer's number of the mutated image, ``operator`` the position of
+    the operator, ``generation`` how often it was mutated, including this time, ``drop`` that of its parent image, and
+    ``changed`` whether it differs from its parent.
     """
 
     x: Pixels
@@ -54,22 +54,22 @@ class Mutants:
         return len(self.x)
 
     def take(self, rows: Rows) -> Mutants:
-        """Return some of them."""
+        """Return some rows."""
         return Mutants(*(array[rows] for array in vars(self).values()))
 
 
 @dataclass(frozen=True, eq=False)
-class JudgedMutants:
-    """What became of mutants: their kinds (``versions.classify``) and both versions' answers, row by row."""
+class MutantOutcomes:
+    """The outcomes of mutants: their kinds (``model_versions.classify``) and both versions' answers, row by row."""
 
     kind: NDArray[np.int8]
     answers: Answers
 
 
 class FaultAccounting:
-    """Counts what was made and keeps what was found.
+    """Counts mutants and keeps faults.
 
-    ``found`` says which wrong labels (n, classes) the new version gave to faults of each root.
+    ``found`` marks the wrong labels (n, classes) that the new version gave to faults of each root.
     """
 
     def __init__(self, roots: Roots, operators: Sequence[str]) -> None:
@@ -81,8 +81,8 @@ class FaultAccounting:
         self._faults: list[tuple[Pixels, Rows]] = []
         self.curve: list[Snapshot] = []
 
-    def count(self, mutants: Mutants, judged: JudgedMutants) -> None:
-        """Write a round down."""
+    def count(self, mutants: Mutants, judged: MutantOutcomes) -> None:
+        """Record a round."""
         kind = judged.kind
         wrong = judged.answers.p2.argmax(axis=1)
         for row, where in zip(
@@ -100,7 +100,7 @@ class FaultAccounting:
         self.failures += len(rows) + int((kind == BOTH_FAIL).sum())
 
     def snapshot(self, model_calls: int, seconds: float, pool: int) -> None:
-        """Add the counts as they are to the curve."""
+        """Add the current counts to the curve."""
         seeds = int(self.found.any(axis=1).sum())
         counts = (self.mutants, model_calls, seconds, self.rfi, self.urf, seeds, self.failures, pool)
         self.curve.append(Snapshot(*counts))
@@ -112,7 +112,7 @@ class FaultAccounting:
 
     @property
     def operators(self) -> tuple[OperatorCount, ...]:
-        """What became of each operator's mutants."""
+        """The outcomes of each operator's mutants."""
         return tuple(OperatorCount(name, *map(int, row)) for name, row in zip(self._names, self._counts.T, strict=True))
 
     @property
@@ -132,7 +132,7 @@ class FaultAccounting:
         return arrays, plain | {"curve": [vars(snapshot) for snapshot in self.curve]}
 
     def restore(self, arrays: Mapping[str, NDArray[Any]], plain: Mapping[str, Any]) -> None:
-        """Go on from a state."""
+        """Resume from a state."""
         self.found, self._counts = arrays["found"], arrays["counts"]
         self._faults = [(arrays["images"], arrays["columns"])]
         self.curve = [Snapshot(**snapshot) for snapshot in plain["curve"]]

@@ -1,4 +1,4 @@
-"""Fidelity gates: which mutants still look enough like the image they come from."""
+"""Fidelity gates: which mutants are similar enough to their seed image."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ from temper.generators.structural_similarity import Window, similarity
 
 _WINDOW = Window(7)
 ALPHA, BETA = 0.02, 0.2
-"""DeepHunter's share of entries that may differ by anything, and change that any number of them may have."""
+"""DeepHunter's share of entries that may change by any amount, and the change allowed for any number of them."""
 Levels = NDArray[np.int64]
 
 
 class Gate(ABC):
-    """A fidelity gate at work.
+    """A running fidelity gate.
 
-    ``network`` is a Keras model from images in [0, 1] to one number each, (n, 1), computed along with both versions; ``None`` where
-    the gate needs none.
+    ``network`` is a Keras model from images in [0, 1] to one number each, (n, 1), computed along with both versions;
+    ``None`` if the gate needs none.
     """
 
     network: Any = None
 
     @abstractmethod
     def keeps(self, x: Pixels, roots: Pixels, scores: Values, root_scores: Values) -> NDArray[np.bool_]:
-        """Return which mutants are faithful, bool (n,); scores (n,) are the network's, 0 where there is none."""
+        """Return which mutants are faithful, bool (n,); scores (n,) are the network's, 0 without one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fidelity(WithPreparations):
-    """A gate that compares a mutant with the seed at the root of its line, however often it was mutated since."""
+    """A gate that compares a mutant with the seed at the root of its lineage, after any number of mutations."""
 
     @abstractmethod
     def gate(self, run: Run) -> Gate:
-        """Return the gate at work."""
+        """Return the running gate."""
 
 
 class _Own(Gate):
-    """The gate of a fidelity that needs nothing else."""
+    """The gate of a fidelity without preparations."""
 
     def gate(self, run: Run) -> Gate:
         """Return itself."""
@@ -67,16 +67,16 @@ class AnyFidelity(_Own, Fidelity):
 
 @dataclass(frozen=True, kw_only=True)
 class StructuralFidelity(_Own, Fidelity):
-    """Structural similarity to the seed, the mean over windows of 7 x 7, all pixels alike.
+    """Structural similarity to the seed, the mean over windows of 7 x 7, with uniform weights.
 
     Source: DRFuzz, fidelity mode ``ssim``; Wang, Bovik, Sheikh and Simoncelli (2004), Image Quality Assessment: From Error
     Visibility to Structural Similarity.
-    Differs: a mutant that fails is not tried again with another operator.
+    Differs: a failed mutant is not retried with another operator.
     """
 
     tag = "ssim_to_seed"
 
-    min: Annotated[float, "least similarity, 1 for equal images", Range(ge=-1, le=1)] = 0.99
+    min: Annotated[float, "smallest similarity, 1 for equal images", Range(ge=-1, le=1)] = 0.99
 
     def keeps(self, x: Pixels, roots: Pixels, scores: Values, root_scores: Values) -> NDArray[np.bool_]:
         return similarity(x, roots, _WINDOW, 255.0) >= self.min
@@ -91,15 +91,15 @@ class DistanceFidelity(_Own, Fidelity):
 
     tag = "l0linf"
 
-    alpha: Annotated[float, "share of an image's entries that may differ by anything", Range(ge=0, le=1)] = ALPHA
-    beta: Annotated[float, "change that any number of entries may have, in pixel values", Range(ge=0, le=1)] = BETA
+    alpha: Annotated[float, "share of an image's entries that may change by any amount", Range(ge=0, le=1)] = ALPHA
+    beta: Annotated[float, "change allowed for any number of entries, in pixel values", Range(ge=0, le=1)] = BETA
 
     def keeps(self, x: Pixels, roots: Pixels, scores: Values, root_scores: Values) -> NDArray[np.bool_]:
         return within(*apart(x, roots), x[0].size, self.alpha, self.beta)
 
 
 def apart(x: Pixels, roots: Pixels) -> tuple[Levels, Levels]:
-    """Return how many entries differ between images, and by how many levels the farthest, int64 (n,) each."""
+    """Return the number of differing entries of images, and the largest difference in levels, int64 (n,) each."""
     difference = np.maximum(x, roots) - np.minimum(x, roots)
     return np.count_nonzero(difference, axis=(1, 2, 3)), difference.max(axis=(1, 2, 3), initial=0).astype(np.int64)
 

@@ -1,4 +1,4 @@
-"""A generator of images and its discriminator, which tells them from real ones: trained against each other, in one program."""
+"""A generative adversarial network: a generator of images and its discriminator, trained in one program."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _CODE = 64
 _MOMENTUM = 0.5
 _LEVELS = 255
 _DOUBT = 0.1
-"""Share by which real images count as made: one-sided label smoothing."""
+"""The fake share in the labels of real images: one-sided label smoothing."""
 
 
 @dataclass(frozen=True)
 class GANSettings:
-    """How a pair is trained."""
+    """The training settings of a pair."""
 
     filters: int
     steps: int
@@ -40,7 +40,7 @@ class GANSettings:
 
 
 def discriminator(shape: Shape, filters: int) -> Any:
-    """Return a fresh Keras model from images (n, h, w, c) in [0, 1] to one logit each, (n, 1): above 0 what it takes for real.
+    """Return a new Keras model from images (n, h, w, c) in [0, 1] to one logit each, (n, 1): above 0 for real.
 
     Convolutions of stride 2 with ELU, each with twice the filters of the one before, down to 4 pixels or less.
 
@@ -64,16 +64,16 @@ def train(
     progress: Callable[[int, int, str], None],
     checkpoint: Checkpoint | None = None,
 ) -> list[float]:
-    """Train a discriminator in place against a generator of its own; return the mean loss of each round of steps.
+    """Train a discriminator in place against a new generator; return the mean loss of each round of steps.
 
-    It comes to the same whether or not it was interrupted and went on from the checkpoint.
+    The result does not depend on whether it was interrupted and resumed from the checkpoint.
 
     Source: Goodfellow et al. (2014), Generative Adversarial Nets; label smoothing: Salimans et al. (2016), Improved Techniques for
     Training GANs.
 
     Raises:
         StageError: the loss is no longer finite.
-        Stopped: the process was asked to stop; the checkpoint has what is needed to go on.
+        Stopped: the process was asked to stop; the checkpoint holds the state to resume from.
     """
     keras = backend.keras()
     backend.seed(seed)
@@ -100,7 +100,7 @@ def train(
 
 
 def corruptions(x: Images, rng: np.random.Generator) -> dict[str, Images]:
-    """Return what nobody takes for images (n, h, w, c): noise, their pixels in disorder, and their negatives."""
+    """Return corrupted versions of images (n, h, w, c): noise, shuffled pixels and negatives."""
     n, height, width, channels = x.shape
     order = rng.random((n, height * width, 1)).argsort(axis=1)
     disorder = np.take_along_axis(x.reshape(n, -1, channels), order, axis=1).reshape(x.shape)
@@ -112,7 +112,7 @@ def _halvings(shape: Shape) -> int:
 
 
 def _generator(shape: Shape, filters: int) -> Any:
-    """Return a fresh model from codes (n, 64) to images (n, h, w, c) in [0, 1]."""
+    """Return a new model from codes (n, 64) to images (n, h, w, c) in [0, 1]."""
     keras = backend.keras()
     layers = keras.layers
     height, width, channels = shape
@@ -153,27 +153,27 @@ def _pair_class() -> Any:
 
         def call(self, x: Any, training: bool = False) -> Any:
             made = self.generator(keras.random.normal((ops.shape(x)[0], _CODE), seed=self.seeds), training=training)
-            # Grey levels between those of real images would tell the two apart at once; gradients pass.
+            # Rounded to grey levels, since others would identify fakes at once; gradients pass straight through.
             return made + ops.stop_gradient(ops.round(made * _LEVELS) / _LEVELS - made)
 
         def compute_loss(
             self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
         ) -> Any:
             n = ops.shape(x)[0]
-            images = [x, ops.stop_gradient(y_pred), y_pred, *([self._spoilt(x)] if self.corrupted else [])]
+            images = [x, ops.stop_gradient(y_pred), y_pred, *([self._corrupted(x)] if self.corrupted else [])]
             logits = self.network(ops.concatenate(images))
             real, kept, learning, spoilt = (logits[:n], logits[n : 2 * n], logits[2 * n : 3 * n], logits[3 * n :])
             fake = ops.mean(ops.softplus(kept))
             if self.corrupted:
                 fake = (1 - self.corrupted) * fake + self.corrupted * ops.mean(ops.softplus(spoilt))
-            # Equal numbers: what they teach the discriminator cancels out, what they teach the generator does not.
+            # Equal in value: the discriminator's gradients cancel out, the generator's do not.
             fooled = ops.mean(ops.softplus(-learning)) - ops.mean(ops.softplus(-kept))
-            # Real images that are not to be taken for certain have logits near one another, so that the margin is narrow.
+            # Label smoothing keeps the logits of real images close together, so that the margin is narrow.
             sure = (1 - _DOUBT) * ops.mean(ops.softplus(-real)) + _DOUBT * ops.mean(ops.softplus(real))
             return sure + fake + fooled
 
-        def _spoilt(self, x: Any) -> Any:
-            """Return noise, images with their pixels in disorder, and negatives, as many of each as half a batch has."""
+        def _corrupted(self, x: Any) -> Any:
+            """Return noise, images with shuffled pixels, and negatives, half a batch of each."""
             part = x[: ops.shape(x)[0] // 2]
             noise = keras.random.uniform(ops.shape(part), seed=self.seeds)
             pixels = ops.reshape(part, (-1, part.shape[1] * part.shape[2], part.shape[3]))

@@ -1,4 +1,4 @@
-"""Mutations that move pixels: translation, shear, rotation and scale, each image by an amount of its own."""
+"""Mutations that move pixels: translation, shear, rotation and scale, each image by its own amount."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _CUBIC = -0.75
 
 
 def translated(x: Pixels, right: Numbers, down: Numbers) -> Pixels:
-    """Return images shifted by whole pixels, black where nothing was."""
+    """Return images shifted by whole pixels, with black borders."""
     n, height, width = x.shape[:3]
     far = int(max(np.abs(right).max(initial=0), np.abs(down).max(initial=0)))
     padded = np.pad(x, [(0, 0), (far, far), (far, far), (0, 0)])
@@ -28,7 +28,7 @@ def sheared(x: Pixels, factor: Numbers) -> Pixels:
 
 
 def rotated(x: Pixels, degrees: Numbers) -> Pixels:
-    """Return images turned counter-clockwise about the pixel (width / 2, height / 2)."""
+    """Return images rotated counter-clockwise about the pixel (width / 2, height / 2)."""
     cos, sin = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
     middle, centre = x.shape[2] / 2, x.shape[1] / 2
     across = (cos, -sin, middle - cos * middle + sin * centre)
@@ -37,10 +37,10 @@ def rotated(x: Pixels, degrees: Numbers) -> Pixels:
 
 
 def scaled(x: Pixels, factor: Numbers) -> Pixels:
-    """Return images of the same size, enlarged and cut to their middle, or made smaller on black.
+    """Return images of the same size, enlarged and centre-cropped, or shrunk on black.
 
-    Cubic interpolation without smoothing; the border is repeated. Where the scaled size, rounded, is the image's own, the image is
-    returned as it is, as OpenCV does.
+    Cubic interpolation without smoothing; the border is repeated. If the scaled size, rounded, is the image's own, the
+    image is returned unchanged, as in OpenCV.
     """
     n, height, width, channels = x.shape
     same = (_length(height, factor) == height) & (_length(width, factor) == width)
@@ -55,7 +55,7 @@ def _length(size: int, factor: Numbers) -> NDArray[np.float64]:
 
 
 def _affine(x: Pixels, across: tuple[Numbers, ...], down: tuple[Numbers, ...]) -> Pixels:
-    """Return images resampled: (column, row) shows what was at (a, b, c) . (column, row, 1) for ``across`` and ``down``.
+    """Return images resampled: (column, row) shows the source at (a, b, c) . (column, row, 1) of ``across``, ``down``.
 
     Bilinear interpolation; black outside.
     """
@@ -64,7 +64,7 @@ def _affine(x: Pixels, across: tuple[Numbers, ...], down: tuple[Numbers, ...]) -
 
     def positions(by: tuple[Numbers, ...], size: int) -> tuple[NDArray[np.intp], Values]:
         a, b, c = (np.asarray(number, np.float32)[:, None, None] for number in by)
-        # One black pixel around the image stands for all that is farther away.
+        # One black pixel around the image represents everything farther out.
         place = np.clip(a * columns + (b * rows + c), -1, size)
         first = np.minimum(np.floor(place), size - 1)
         return first.astype(np.intp), (place - first)[..., None]
@@ -101,7 +101,7 @@ def _cubic(size: int, factor: Numbers) -> Values:
     t = source - first
     inside = (target >= 0) & (target < length)
     taps = np.stack([_kernel(t + 1), _kernel(t), _kernel(1 - t), _kernel(2 - t)], axis=-1) * inside[..., None]
-    # What the border repeats lies up to two pixels outside it, for lines that are seen.
+    # The cubic kernel reaches up to two pixels beyond the border, which repeat it.
     wide = np.zeros((len(factor), size, size + 4), np.float32)
     places = np.clip(first.astype(np.int64)[..., None] + np.arange(1, 5), 0, size + 3)
     np.put_along_axis(wide, places, taps.astype(np.float32), axis=2)

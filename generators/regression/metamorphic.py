@@ -1,4 +1,4 @@
-"""DeepHunter's mutation: an image is moved once at most, and its pixels change little beside what it was moved to."""
+"""DeepHunter's mutation: an image is moved at most once, and its pixels change little relative to the moved one."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _TRIES = 49
 
 @dataclass(frozen=True, eq=False)
 class Subjects:
-    """Images, and what bounds their changes, row by row.
+    """Images with the bounds on their changes, row by row.
 
-    ``reference`` is the seed, or what the image was when it had been moved, as ``moved`` says; ``changed`` and ``levels`` are how many
-    entries had changed before the move, and by how much the one that had changed most.
+    ``reference`` is the seed, or the image just after its move if ``moved``; ``changed`` and ``levels`` are the number
+    of entries that had changed before the move, and their largest change.
     """
 
     x: Pixels
@@ -34,28 +34,29 @@ class Subjects:
 
     @classmethod
     def seeds(cls, x: Pixels) -> Subjects:
-        """Return seeds, which nothing has changed."""
+        """Return unchanged seeds."""
         nothing = np.zeros(len(x), np.int64)
         return cls(x, x, np.zeros(len(x), np.bool_), nothing, nothing)
 
     def copy(self) -> Subjects:
-        """Return the same in arrays of their own."""
+        """Return a copy with its own arrays."""
         return Subjects(*(array.copy() for array in vars(self).values()))
 
     def take(self, rows: NDArray[np.int64]) -> Subjects:
-        """Return some of them."""
+        """Return some rows."""
         return Subjects(*(array[rows] for array in vars(self).values()))
 
 
 class Metamorphosis:
     """Mutates by one of DeepHunter's operators, all their 69 parameters equally likely.
 
-    One that moves pixels is drawn for an image that was not moved yet only, and always accepted. Any other is drawn again, up to 49
-    times in all, until fewer than 2 % of the entries have changed, before the move and since, or none by 51 of 255 levels or more.
+    An operator that moves pixels is only applied to an image that was not moved yet, and always accepted. Any other is
+    drawn again, up to 49 times in all, until fewer than 2 % of the entries have changed, before the move and since, or
+    none by 51 of 255 levels or more.
 
-    ``as_published`` is what DRFuzz's artefact does in its place: what changed before the move is taken to be what the move itself
-    changed of the seed, so that hardly anything is accepted after one; and an image whose pixels were changed is a seed anew, which may
-    be moved again.
+    ``as_published`` is the variant of DRFuzz's artefact: the changes before the move are taken to be those of the move
+    itself, so that hardly anything is accepted after one; and an image whose pixels were changed becomes a seed again,
+    which may be moved once more.
     """
 
     def __init__(self, as_published: bool = False) -> None:
@@ -66,11 +67,11 @@ class Metamorphosis:
         self._shares = weights / weights.sum(), weights * self._local / weights[self._local].sum()
 
     def refers_to_itself(self, operator: Rows) -> NDArray[np.bool_]:
-        """Return of which operators' mutants later changes are compared with themselves, not with their parent's reference."""
+        """Return which operators' mutants replace their parent's reference in later comparisons."""
         return np.asarray(~self._local[operator] | self._as_published)
 
     def mutate(self, subjects: Subjects, rng: np.random.Generator) -> tuple[Subjects, Rows]:
-        """Return each image mutated once, and the operator; where no mutation was accepted, the image itself."""
+        """Return each image mutated once, and the operator; the image itself if no mutation was accepted."""
         n = len(subjects)
         made = subjects.copy()
         operator = np.zeros(n, np.int64)
@@ -93,7 +94,7 @@ class Metamorphosis:
         return drawn
 
     def _once(self, subjects: Subjects, operator: Rows, rng: np.random.Generator) -> tuple[Subjects, NDArray[np.bool_]]:
-        """Return images mutated by operators, and which of them are accepted."""
+        """Return images mutated by operators, with which of them are accepted."""
         moves = ~self._local[operator]
         made = subjects.copy()
         made.x[:] = mutation_operators.mutate(self.operators, operator, subjects.x, rng)

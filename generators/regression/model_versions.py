@@ -1,4 +1,4 @@
-"""The two versions of a model, asked in one compiled call, and what their answers make of a mutant."""
+"""The two versions of a model, run in one compiled call, and the classification of mutants by their outputs."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from temper.system import backend
 _AT_ONCE = 2560
 
 UNFAITHFUL, BOTH_FAIL, FAULT, FIXED, CANDIDATE, HALF_WEAKENED, WEAKENED = range(7)
-"""What a mutant is: from ``CANDIDATE`` on it may be mutated again."""
+"""The kinds of mutants: from ``CANDIDATE`` on they may be mutated again."""
 _WEAKENED, _HALF = 0.30, 0.15
 Classes = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """The class probabilities of both versions, float32 (n, classes), and the numbers of a third network, (n,)."""
+    """The class probabilities of both versions, float32 (n, classes), and the outputs of a third network, (n,)."""
 
     p1: Values
     p2: Values
@@ -36,17 +36,17 @@ class Answers:
         return len(self.p1)
 
     def take(self, rows: NDArray[Any]) -> Answers:
-        """Return those for some images."""
+        """Return the answers for some images."""
         return Answers(self.p1[rows], self.p2[rows], self.scores[rows])
 
 
 class Versions:
     """The reference (v1), the model under test (v2) and, where a fidelity gate has one, its network: one program.
 
-    ``calls`` is how many batches it was given.
+    ``calls`` is the number of batches run.
 
     Raises:
-        StageError: the versions take other images or know other classes.
+        StageError: the versions differ in image shape or classes.
     """
 
     def __init__(self, reference: Classifier, model: Classifier, network: Any | None = None) -> None:
@@ -61,7 +61,7 @@ class Versions:
         keras = backend.keras()
         inputs = keras.Input(model.input_shape)
         parts = [reference.model, model.model] + ([] if network is None else [network])
-        # Layers keep their variables in models of other names, and a model may hold no two of one name.
+        # Models of other names keep their layers' variables, and a model may not contain two of one name.
         named = [keras.Model(part.inputs[0], part.outputs[0], name=f"version_{i}") for i, part in enumerate(parts)]
         self._model = keras.Model(inputs, [part(inputs) for part in named])
         self.calls = 0
@@ -81,7 +81,7 @@ class Versions:
 
 
 def unit(x: Pixels) -> Values:
-    """Return pixels as float32 in [0, 1], exactly as a reader of the artefact gets them."""
+    """Return pixels as float32 in [0, 1], exactly as loaded from the artefact."""
     return np.divide(x, np.float32(255), dtype=np.float32)
 
 
@@ -92,10 +92,10 @@ def _probabilities(call: Call, x: Tensor) -> tuple[Tensor, ...]:
 
 
 def classify(answers: Answers, y: Classes, parent_drop: Values) -> NDArray[np.int8]:
-    """Return what each mutant is, int8 (n,).
+    """Return the kind of each mutant, int8 (n,).
 
-    With d the old version's probability of its own label less the new one's for that label: weakened if both are right and
-    d > 0.30, half so if d > 0.15. Fixed is what only the new version gets right, or what both do while d fell by more than
+    With d the old version's probability of its own label minus the new one's for that label: weakened if both are right
+    and d > 0.30, half so if d > 0.15. Fixed if only the new version is right, or if both are and d fell by more than
     0.15 below ``parent_drop`` and below (or, from below 0, away from) 0.
 
     Source: DRFuzz, its released code.
@@ -115,6 +115,6 @@ def classify(answers: Answers, y: Classes, parent_drop: Values) -> NDArray[np.in
 
 
 def drop(answers: Answers, labels: Classes) -> Values:
-    """Return by how much the new version's probability of labels (n,) is below the old one's."""
+    """Return how far the new version's probability of labels (n,) is below the old one's."""
     rows = np.arange(len(labels))
     return np.asarray(answers.p1[rows, labels] - answers.p2[rows, labels])

@@ -1,4 +1,4 @@
-"""The pool of DRFuzz: images that wait to be mutated again, until they are dead."""
+"""The pool of DRFuzz: images waiting to be mutated again until they are dead."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _MOST_SELECTIONS = 10
 
 
 def weight(generation: NDArray[Any], selected: NDArray[Any]) -> NDArray[np.float32]:
-    """Return how likely entries are chosen, but for a factor: exp(-a (g + s / 2)), a = ln(20) / 20; 0 for s > 10."""
+    """Return the unnormalised selection probability of entries: exp(-a (g + s / 2)), a = ln(20) / 20; 0 for s > 10."""
     decayed = np.exp(-_DECAY * (generation + selected / 2))
     return np.where(selected > _MOST_SELECTIONS, 0, decayed).astype(np.float32)
 
 
 class MutantPool(Entries):
-    """Entries of which one whose weight is 0 is dead, gives its image up and is never chosen again.
+    """Entries; one with weight 0 is dead, releases its image and is never chosen again.
 
-    ``right`` is the probability that the new version gives the true label, ``drop`` by how much that is below the old version's;
-    ``strongest`` the wrong label for which the new version's probability exceeds the old one's most.
+    ``right`` is the probability that the new version gives the true label, ``drop`` how far that is below the old
+    version's; ``strongest`` the wrong label for which the new version's probability exceeds the old one's most.
     """
 
     columns: ClassVar[Mapping[str, type]] = {
@@ -50,7 +50,7 @@ class MutantPool(Entries):
         super().add(x, **columns)
 
     def choose(self, count: int, rng: np.random.Generator) -> Rows:
-        """Return living entries drawn one after another in proportion to their weights, none twice."""
+        """Return living entries sampled without replacement in proportion to their weights."""
         living = self.living
         return living[raced(self["weight"][living], count, rng)]
 
@@ -63,15 +63,15 @@ class MutantPool(Entries):
         self["weight"][entries] = weights
 
     def kill(self, entries: Rows) -> None:
-        """Let entries never be chosen again."""
+        """Exclude entries from further selection."""
         entries = entries[self["weight"][entries] > 0]
         self["weight"][entries] = 0
         self.release(entries)
 
     def ancestors(self, entries: Rows, wanted: NDArray[np.bool_]) -> Rows:
-        """Return those of the entries and their ancestors whose strongest direction is wanted.
+        """Return the entries and ancestors whose strongest direction is wanted.
 
-        ``wanted`` is bool (n, classes), a row for each entry and all who came before it.
+        ``wanted`` is bool (n, classes), a row for each entry and its ancestors.
         """
         found = []
         while len(entries):

@@ -1,4 +1,4 @@
-"""The mutation operators of regression fuzzers: DRFuzz's fifteen and DeepHunter's, each with parameters of its own draw."""
+"""The mutation operators of regression fuzzers: DRFuzz's fifteen and DeepHunter's, with random parameters."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ Draw = Callable[[np.random.Generator, int], Numbers]
 
 @dataclass(frozen=True)
 class Operator:
-    """A mutation that draws parameters anew for each image.
+    """A mutation that samples its parameters for each image.
 
-    ``weight`` is how many parameters it has where all parameters of all operators are equally likely; ``local`` says that
-    pixels stay in their place.
+    ``weight`` is its number of parameters, for sets in which all parameters of all operators are equally likely; ``local``
+    means that pixels stay in place.
     """
 
     name: str
@@ -132,7 +132,7 @@ def _salt_and_pepper(x: Pixels, rng: np.random.Generator) -> Pixels:
 
 
 def _patch(change: Callable[[Pixels], Any]) -> Mutation:
-    """Return a mutation of a patch anywhere but in the last row and column, as DRFuzz has it."""
+    """Return a mutation of a patch anywhere except in the last row and column, as in DRFuzz."""
 
     def mutation(x: Pixels, rng: np.random.Generator) -> Pixels:
         top, left = (rng.integers(max(1, side - _PATCH), size=len(x)) for side in x.shape[1:3])
@@ -150,7 +150,7 @@ def _without_rng(function: Callable[[Pixels], Pixels]) -> Mutation:
 
 
 def _any_mutation(mutations: Sequence[Mutation]) -> Mutation:
-    """Return a mutation that is one of several, drawn for each image."""
+    """Return a mutation that applies one of several, sampled for each image."""
     return lambda x, rng: _dispatched(mutations, rng.integers(len(mutations), size=len(x)), x, rng)
 
 

@@ -1,4 +1,4 @@
-"""Entries: images that a regression fuzzer mutates again, by number, and how each was made."""
+"""Entries: the images that a regression fuzzer mutates again, by number, with their lineage."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Rows = NDArray[np.int64]
 
 
 class Entries:
-    """Images as one array and what is known of them as columns.
+    """Images as one array, and their properties as columns.
 
-    ``parent`` is the entry that an image was made of, -1 for a seed; ``operator`` the last one used; ``source`` the row of the seed;
-    ``generation`` how often it was mutated; ``slot`` where its image is. Subclasses add ``columns``.
+    ``parent`` is the entry that an image was derived from, -1 for a seed; ``operator`` the last one used; ``source`` the row of the seed;
+    ``generation`` how often it was mutated; ``slot`` the row of its image. Subclasses add ``columns``.
     """
 
     columns: ClassVar[Mapping[str, type]] = {
@@ -53,12 +53,12 @@ class Entries:
         return np.asarray(self._images[self["slot"][entries]])
 
     def release(self, entries: Rows) -> None:
-        """Give the images of entries up."""
+        """Release the images of entries."""
         self._free += self["slot"][entries].tolist()
         self["slot"][entries] = -1
 
     def trace(self, entries: Rows) -> NDArray[np.int8]:
-        """Return the operators that made entries, int8 (n, most generations), -1 after the last."""
+        """Return the operators that produced entries, int8 (n, most generations), -1 after the last."""
         depth = self["generation"][entries]
         made = np.full((len(entries), int(depth.max(initial=0))), -1, np.int8)
         rows = np.flatnonzero(depth)
@@ -76,14 +76,14 @@ class Entries:
         return columns | {"images": self._images[: self._slots], "free": np.array(self._free, np.int64)}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from a state."""
+        """Resume from a state."""
         self.size = len(state["parent"])
         self._columns = {name: state[name] for name in self.columns}
         self._images, self._free = state["images"], state["free"].tolist()
         self._slots = len(self._images)
 
     def _store(self, x: Pixels) -> Rows:
-        """Keep images in the places of those given up and then in new ones; return where."""
+        """Store images in released slots and then in new ones; return the slots."""
         reused = self._free[len(self._free) - min(len(x), len(self._free)) :]
         del self._free[len(self._free) - len(reused) :]
         first, self._slots = self._slots, self._slots + len(x) - len(reused)
@@ -94,9 +94,9 @@ class Entries:
 
 
 def raced(weights: NDArray[np.float32], count: int, rng: np.random.Generator) -> Rows:
-    """Return positions drawn one after another in proportion to their weights, which are above 0, none twice.
+    """Return positions sampled without replacement in proportion to their weights, which are above 0.
 
-    A race: who has the larger weight tends to arrive first.
+    An exponential race: a position with a larger weight tends to arrive first.
     """
     arrival = rng.standard_exponential(len(weights), np.float32) / weights
     first = np.argpartition(arrival, count)[:count] if count < len(weights) else np.arange(len(weights))
@@ -104,7 +104,7 @@ def raced(weights: NDArray[np.float32], count: int, rng: np.random.Generator) ->
 
 
 def grown(column: NDArray[Any], size: int) -> NDArray[Any]:
-    """Return a column with room for ``size`` rows, half as much again where it must grow."""
+    """Return a column with room for ``size`` rows, enlarged by half if it must grow."""
     if size <= len(column):
         return column
     larger = np.zeros((max(size, len(column) * 3 // 2), *column.shape[1:]), column.dtype)

@@ -1,4 +1,4 @@
-"""Which operator is used next: a chain over operators ranked by how well they did."""
+"""Operator selection: a Markov chain over operators ranked by their success."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Counts = NDArray[np.int64]
 
 
 def kernel(selection: Selection, n: int) -> NDArray[np.float64]:
-    """Return the probabilities (n, n) of going from one rank to another, 0 being the best operator's.
+    """Return the transition probabilities (n, n) between ranks, 0 being the best operator's.
 
-    A rank b is proposed uniformly and accepted from rank a with min(1, (1 - 1/n)^(b - a)). ``mh`` stays at a where it is not, as
-    Metropolis and Hastings do, so that ranks are visited geometrically: pi(k) ~ g_k = (1 - 1/n)^k. ``mcmc_redraw``
+    A rank b is proposed uniformly and accepted from rank a with min(1, (1 - 1/n)^(b - a)). ``mh`` stays at a on
+    rejection (Metropolis-Hastings), so that ranks are visited geometrically: pi(k) ~ g_k = (1 - 1/n)^k. ``mcmc_redraw``
     proposes until one is accepted: pi(k) ~ sum_j min(g_k, g_j), which guides less. ``uniform`` accepts all.
     """
     if selection == "uniform":
@@ -29,7 +29,7 @@ def kernel(selection: Selection, n: int) -> NDArray[np.float64]:
 
 
 class OperatorChain:
-    """One chain for all seeds, and how each operator did: times used, times it made something faithful, times rewarded."""
+    """One chain for all seeds, and each operator's counts: uses, faithful mutants, rewards."""
 
     def __init__(self, n: int, selection: Selection) -> None:
         self.used, self.faithful, self.rewarded = (np.zeros(n, np.int64) for _ in range(3))
@@ -38,7 +38,7 @@ class OperatorChain:
 
     @property
     def scores(self) -> NDArray[np.float64]:
-        """Reward rate times rate of faithfulness of each operator, (n,); 0 of one that was never used."""
+        """Reward rate times faithfulness rate of each operator, (n,); 0 for one that was never used."""
         return np.asarray(self.rewarded * self.faithful / np.maximum(self.used, 1) ** 2)
 
     def walk(self, steps: int, rng: np.random.Generator) -> Counts:
@@ -47,7 +47,7 @@ class OperatorChain:
         shuffled = rng.permutation(n)
         order = shuffled[np.argsort(-self.scores[shuffled], kind="stable")]
         rank = int(rng.integers(n)) if self._last is None else int(np.flatnonzero(order == self._last)[0])
-        # The first operator of all is drawn uniformly and is itself the first step.
+        # The very first operator is sampled uniformly and is itself the first step.
         draws = rng.random(steps - (self._last is None)).tolist()
         ranks = [rank] if self._last is None else []
         for draw in draws:
@@ -57,7 +57,7 @@ class OperatorChain:
         return order[ranks]
 
     def count(self, operators: Counts, faithful: NDArray[np.bool_], rewarded: NDArray[np.bool_]) -> None:
-        """Count uses of operators (k,), which of them made something faithful, and which were rewarded."""
+        """Count uses of operators (k,), which of them produced a faithful mutant, and which were rewarded."""
         which = ((self.used, operators), (self.faithful, operators[faithful]), (self.rewarded, operators[rewarded]))
         for total, rows in which:
             np.add.at(total, rows, 1)
@@ -68,7 +68,7 @@ class OperatorChain:
         return counts | {"last": self._last}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
+        """Resume from a state."""
         self._last = state["last"]
         for name in ("used", "faithful", "rewarded"):
             getattr(self, name)[:] = state[name]

@@ -1,4 +1,4 @@
-"""Mutations that leave every pixel in its place: light, noise, patches, erosion and dilation."""
+"""Mutations that leave every pixel in place: brightness, contrast, noise, patches, erosion and dilation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
-"""Images (n, height, width, channels) in steps of 0 to 255, as a file keeps them, so that a file reproduces what is found."""
+"""Images (n, height, width, channels) as grey levels 0 to 255, as stored in files, which reproduce the faults."""
 Values = NDArray[np.float32]
 Numbers = NDArray[Any]
 """One number for each image, (n,)."""
@@ -21,12 +21,12 @@ def quantised(values: NDArray[Any]) -> Pixels:
 
 
 def wrapped(values: NDArray[Any]) -> Pixels:
-    """Return grey levels cut off after the point and taken modulo 256, as a cast without clipping does."""
+    """Return grey levels truncated and taken modulo 256, as a cast without clipping does."""
     return np.asarray(np.trunc(values).astype(np.int64) % 256, np.uint8)
 
 
 def column(numbers: Numbers) -> Values:
-    """Return one number for each image, ready to be multiplied with images."""
+    """Return one number for each image, shaped for broadcasting with images."""
     return numbers.astype(np.float32)[:, None, None, None]
 
 
@@ -36,7 +36,7 @@ def contrast(x: Pixels, factor: Numbers) -> Pixels:
 
 
 def brightness(x: Pixels, shift: Numbers) -> Pixels:
-    """Return images whose levels are raised."""
+    """Return images whose levels are shifted."""
     return quantised(x + column(shift))
 
 
@@ -66,7 +66,7 @@ def salt_and_pepper(x: Pixels, amount: float, rng: np.random.Generator) -> Pixel
 
 
 def patched(x: Pixels, top: Numbers, left: Numbers, change: Callable[[Pixels], Any]) -> Pixels:
-    """Return images with a patch of 2 x 2 pixels at (top, left) replaced by what ``change`` makes of it."""
+    """Return images with a patch of 2 x 2 pixels at (top, left) transformed by ``change``."""
     made = x.copy()
     rows = top[:, None, None] + np.arange(2)[:, None]
     columns = left[:, None, None] + np.arange(2)

@@ -1,4 +1,4 @@
-"""Random testing: one mutation of a seed, drawn blindly, under the accounting of every regression fuzzer."""
+"""Random testing: one random mutation of a seed, with the accounting of every regression fuzzer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from temper.core.component import Range
 from temper.core.run import Run
 from temper.generators.regression import mutation_operators
-from temper.generators.regression.fault_accounting import JudgedMutants, Mutants, Roots
+from temper.generators.regression.fault_accounting import MutantOutcomes, Mutants, Roots
 from temper.generators.regression.metamorphic import Metamorphosis, Subjects
 from temper.generators.regression.mutation_operators import Operator
 from temper.generators.regression.mutation_queue import Rows
@@ -22,7 +22,7 @@ from temper.generators.regression.regression_loop import Strategy
 
 @dataclass(frozen=True, kw_only=True)
 class RandomFuzzer(RegressionFuzzer):
-    """Random testing: every mutant is a seed mutated once by an operator with parameters drawn at random, nothing is learnt.
+    """Random testing: every mutant is a seed mutated once by a random operator with random parameters.
 
     With DeepHunter's operators all their 69 parameters are equally likely, and an operator that moves no pixels is drawn again, up
     to 49 times, until less than 2 % of the entries differ or none by more than 51 of 255 levels.
@@ -33,8 +33,8 @@ class RandomFuzzer(RegressionFuzzer):
 
     tag = "random_fuzzer"
 
-    operator_set: Annotated[Literal["deephunter", "drfuzz"], "whose operators are drawn"] = "deephunter"
-    round_mutants: Annotated[int, "mutants shown to both versions at once", Range(ge=1)] = 2560
+    operator_set: Annotated[Literal["deephunter", "drfuzz"], "set of operators to sample from"] = "deephunter"
+    round_mutants: Annotated[int, "mutants that both versions classify at once", Range(ge=1)] = 2560
 
     @property
     def operators(self) -> Sequence[Operator]:
@@ -71,7 +71,7 @@ class _Blind(Strategy):
             changed=(x != parents).any(axis=(1, 2, 3)),
         )
 
-    def learn(self, mutants: Mutants, judged: JudgedMutants, found: NDArray[np.bool_]) -> None:
+    def learn(self, mutants: Mutants, judged: MutantOutcomes, found: NDArray[np.bool_]) -> None:
         """Learn nothing."""
 
     def trace(self, entries: Rows) -> NDArray[np.int8]:
@@ -85,4 +85,4 @@ class _Blind(Strategy):
         return {}, {}
 
     def restore(self, arrays: Mapping[str, NDArray[Any]], plain: Mapping[str, Any]) -> None:
-        """Nothing was learnt."""
+        """There is no state to restore."""

@@ -30,8 +30,8 @@ from temper.generators.regression.regression_loop import Budget, RegressionLoop,
 class RegressionFuzzer(Generator):
     """Mutates images that both versions of a model get right, in search of those that only the old one does.
 
-    Images are kept in steps of 1/255, so that files of what was found reproduce the faults. Images of which the new version
-    is wrong as they are stand apart as initial faults and are not mutated.
+    Images are quantised to 1/255, so that saved files reproduce the faults. Images that the new version already gets
+    wrong are recorded separately as initial faults and are not mutated.
     """
 
     produces = RegressionFaults
@@ -39,11 +39,9 @@ class RegressionFuzzer(Generator):
     model: Annotated[Ref[Classifier], "the new version, which is under test"]
     reference: Annotated[Ref[Classifier], "the old version"]
     data: Annotated[Ref[Examples] | None, "images to start from; default: the model's data set"] = None
-    mutants: Annotated[int, "mutants to make, at most", Range(ge=1)] = 1_000_000
-    model_calls: Annotated[int | None, "batches to show both versions, at most", Range(ge=1)] = None
-    seconds: Annotated[float | None, "seconds to work, at most; makes results depend on the machine", Range(gt=0)] = (
-        None
-    )
+    mutants: Annotated[int, "maximum number of mutants", Range(ge=1)] = 1_000_000
+    model_calls: Annotated[int | None, "maximum number of batches run on both versions", Range(ge=1)] = None
+    seconds: Annotated[float | None, "time limit in seconds; makes results depend on the machine", Range(gt=0)] = None
     fidelity: Fidelity = field(default_factory=AnyFidelity)
 
     @property
@@ -53,25 +51,25 @@ class RegressionFuzzer(Generator):
 
     @property
     def together(self) -> int:
-        """Mutants that are made of one seed at a time, fewer than which a campaign cannot make."""
+        """The number of mutants per seed at a time, the minimum of a campaign."""
         return 1
 
     @property
     def demanded(self) -> Fidelity:
-        """The fidelity that mutants must have."""
+        """The required fidelity of mutants."""
         return self.fidelity
 
     @abstractmethod
     def strategy(self, roots: Roots, run: Run) -> Strategy:
-        """Return what decides which mutants to make."""
+        """Return the strategy that decides which mutants to generate."""
 
     def check(self) -> Iterator[tuple[str, str]]:
         if self.reference == self.model:
-            yield "reference", "is the model under test itself, which has no regressions; name its older version"
+            yield "reference", "is the model under test itself, which has no regressions; set its older version"
         if self.mutants < self.together:
             yield (
                 "mutants",
-                f"{self.mutants} are not enough for the {self.together} that are made of one seed; raise it",
+                f"{self.mutants} is less than the {self.together} mutants per seed; raise it",
             )
 
     def preparations(self) -> Mapping[str, Preparation]:
@@ -79,7 +77,7 @@ class RegressionFuzzer(Generator):
 
     @property
     def train(self) -> Ref[Examples]:
-        """The training images, of which is learnt."""
+        """The training images, which preparations are fitted on."""
         assert self.data is not None  # the graph fills in the model's data set
         return replace(self.data, part="train")
 

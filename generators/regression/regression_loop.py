@@ -1,4 +1,4 @@
-"""The loop of every regression fuzzer: make a round of mutants, ask both versions, count, learn, until the budget is spent."""
+"""The loop of every regression fuzzer: mutate, run both versions, count and learn, until the budget is spent."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from temper.core.checkpoint import part_of, restore_stream, stream_state
 from temper.core.run import Run
-from temper.generators.regression.fault_accounting import FaultAccounting, JudgedMutants, Mutants, Roots
+from temper.generators.regression.fault_accounting import FaultAccounting, MutantOutcomes, Mutants, Roots
 from temper.generators.regression.fidelity_gates import Gate
 from temper.generators.regression.model_versions import UNFAITHFUL, Versions, classify
 from temper.generators.regression.mutation_queue import Rows
@@ -24,7 +24,7 @@ _POINTS = 100
 
 @dataclass(frozen=True)
 class Budget:
-    """What ends a campaign: mutants, calls of the models, seconds; ``None`` means no limit."""
+    """The limits of a campaign: mutants, model calls, seconds; ``None`` means no limit."""
 
     mutants: int
     model_calls: int | None = None
@@ -38,24 +38,24 @@ class Budget:
 
 
 class Strategy(ABC):
-    """What tells one regression fuzzer from another: which mutants it makes, and what it learns from them."""
+    """The specific part of a regression fuzzer: which mutants it generates, and what it learns from them."""
 
     @abstractmethod
     def propose(self, most: int, rng: np.random.Generator) -> Mutants | None:
-        """Return the next round, at most ``most`` mutants; ``None`` where nothing is left to mutate or too little to spend."""
+        """Return the next round, at most ``most`` mutants; ``None`` if no image is left or ``most`` is too small."""
 
     @abstractmethod
-    def learn(self, mutants: Mutants, judged: JudgedMutants, found: NDArray[np.bool_]) -> None:
-        """Take in what became of a round; ``found`` are the wrong labels seen of each root, this round's among them."""
+    def learn(self, mutants: Mutants, judged: MutantOutcomes, found: NDArray[np.bool_]) -> None:
+        """Learn from the outcomes of a round; ``found`` are each root's wrong labels so far, including this round's."""
 
     @abstractmethod
     def trace(self, entries: Rows) -> NDArray[np.int8]:
-        """Return the operators that made entries, int8 (n, most), -1 after the last."""
+        """Return the operators that produced entries, int8 (n, most), -1 after the last."""
 
     @property
     @abstractmethod
     def waiting(self) -> int:
-        """How many images may be mutated next."""
+        """The number of images that may be mutated next."""
 
     @abstractmethod
     def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
@@ -63,12 +63,12 @@ class Strategy(ABC):
 
     @abstractmethod
     def restore(self, arrays: Mapping[str, NDArray[Any]], plain: Mapping[str, Any]) -> None:
-        """Go on from a state."""
+        """Resume from a state."""
 
 
 @dataclass(kw_only=True)
 class RegressionLoop:
-    """A regression fuzzer at work. ``exhausted`` says that it ended because nothing was left to mutate."""
+    """A running regression fuzzer. ``exhausted`` means that it ended because nothing was left to mutate."""
 
     run: Run
     budget: Budget
@@ -83,7 +83,7 @@ class RegressionLoop:
     _started: float = field(default_factory=time.monotonic)
 
     def fuzz(self) -> None:
-        """Work until the budget is spent, from where an interrupted campaign stopped; save the state as time goes by."""
+        """Fuzz until the budget is spent, resuming an interrupted campaign; save the state regularly."""
         rng = self.run.rng("fuzzing")
         self._resume(rng)
         while not self.budget.spent(self.versions.calls, self.seconds):
@@ -101,15 +101,15 @@ class RegressionLoop:
 
     @property
     def seconds(self) -> float:
-        """How long the campaign has worked, before an interruption too."""
+        """The running time of the campaign, including the time before interruptions."""
         return self._before + time.monotonic() - self._started
 
-    def _judge(self, mutants: Mutants) -> JudgedMutants:
+    def _judge(self, mutants: Mutants) -> MutantOutcomes:
         answers, roots = self.versions.ask(mutants.x), self.roots
         kept = self.gate.keeps(mutants.x, roots.x[mutants.source], answers.scores, roots.answers.scores[mutants.source])
         kind = classify(answers, roots.y[mutants.source], mutants.drop)
         kind[~(kept & mutants.changed)] = UNFAITHFUL
-        return JudgedMutants(kind, answers)
+        return MutantOutcomes(kind, answers)
 
     def _tell(self, made: int) -> None:
         self.run.images += made

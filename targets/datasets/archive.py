@@ -17,19 +17,19 @@ from temper.nn.images.array_files import ArrayFile, Header
 from temper.nn.images.pixel_range import channels_seem_first, pixel_fault
 
 _LOOKED_AT = 2**22
-"""Bytes of each part's images that are looked at before anything runs."""
+"""Size in bytes of the images of each part that are checked before anything runs."""
 _PART = re.compile(r"[xy]_|(images|labels)$", re.IGNORECASE)
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 
 
 @dataclass(frozen=True)
 class Archive:
-    """One file of images and labels, of which no more is read than asked for."""
+    """One file of images and labels, of which only requested parts are read."""
 
     path: Path
 
     def headers(self) -> dict[str, Header]:
-        """Return what each of the arrays is that the layout names, without reading values.
+        """Return the headers of the arrays that the layout names, without reading values.
 
         Raises:
             StageError: the file is missing or no ``.npz``.
@@ -37,11 +37,11 @@ class Archive:
         return self._file.headers(KEYS)
 
     def unread(self) -> list[str]:
-        """Return the names of other arrays of images and labels, as in ``x_val``, of which nothing is read."""
+        """Return the names of other arrays of images and labels, such as ``x_val``, which are not read."""
         return sorted(name for name in self._file.names() if name not in KEYS and _PART.match(name))
 
     def faults(self) -> Iterator[str]:
-        """Yield what keeps the file from being a data set of images, as far as the headers tell."""
+        """Yield why the file is not a data set of images, as far as the headers show."""
         try:
             headers = self.headers()
         except StageError as error:
@@ -59,7 +59,7 @@ class Archive:
             yield f"{self.path}: training images are {train}, test images {test}; expected the same"
 
     def pixel_faults(self) -> Iterator[str]:
-        """Yield what is wrong with the first images of each part; the file's headers have no fault."""
+        """Yield what is wrong with the first images of each part; the file's headers must be valid."""
         for part in ("train", "test"):
             if fault := pixel_fault(*self._first(part)):
                 yield f"{self.path}: x_{part}: {fault}"
@@ -68,7 +68,7 @@ class Archive:
         """Return the labels of both parts, int64 (n,).
 
         Raises:
-            StageError: the file is missing, damaged or in another layout.
+            StageError: the file is missing, corrupted or in another layout.
         """
         return np.concatenate([_labels(array, self.path) for array in self._read("y_train", "y_test")])
 
@@ -76,7 +76,7 @@ class Archive:
         """Return both parts; images without a channel axis get one.
 
         Raises:
-            StageError: the file is missing, damaged or in another layout.
+            StageError: the file is missing, corrupted or in another layout.
         """
         x_train, y_train, x_test, y_test = self._read(*KEYS)
         return (
@@ -85,10 +85,10 @@ class Archive:
         )
 
     def _first(self, part: str) -> tuple[NDArray[Any], bool]:
-        """Return the first images of a part, and whether these are all; none where they do not come image by image."""
+        """Return the first images of a part, and whether these are all; none if they are not stored image by image."""
         try:
             return self._file.first(f"x_{part}", _LOOKED_AT)
-        except StageError:  # said by whoever reads the whole
+        except StageError:  # reported when the whole file is read
             return np.zeros(0, np.uint8), False
 
     def _read(self, *keys: str) -> list[NDArray[Any]]:
@@ -112,20 +112,20 @@ def _part_faults(part: str, x: Header, y: Header) -> Iterator[str]:
     if not is_pixels or len(x.shape) not in (3, 4):
         yield f"x_{part} is {x.dtype} {x.shape}; expected uint8 or float (n, h, w) or (n, h, w, c)"
     elif channels_seem_first(x.shape[1:]):
-        yield f"x_{part} is {x.shape}, whose channels seem to come first; write x.transpose(0, 2, 3, 1)"
+        yield f"x_{part} is {x.shape}, which looks channels-first; write x.transpose(0, 2, 3, 1)"
     elif not np.issubdtype(y.dtype, np.integer) or y.shape not in (x.shape[:1], (*x.shape[:1], 1)):
         advice = ""
         if len(y.shape) == 2 and y.shape[0] == x.shape[0] and y.shape[1] > 1:
-            advice = "; of one-hot labels write y.argmax(axis=1)"
+            advice = "; for one-hot labels write y.argmax(axis=1)"
         elif y.shape in (x.shape[:1], (*x.shape[:1], 1)):
             advice = "; write y.astype(int)"
-        yield f"y_{part} is {y.dtype} {y.shape}; expected whole numbers ({x.shape[0]},){advice}"
+        yield f"y_{part} is {y.dtype} {y.shape}; expected integers ({x.shape[0]},){advice}"
     elif 0 in x.shape:
-        yield f"x_{part} {x.shape} holds no image; expected at least one"
+        yield f"x_{part} {x.shape} contains no image; expected at least one"
 
 
 def _labels(y: NDArray[Any], path: Path) -> NDArray[np.int64]:
-    """Return labels as int64 (n,), which holds them all: uint64 beside int64 would become floats."""
+    """Return labels as int64 (n,), which holds them all: mixing uint64 with int64 would give floats."""
     if y.size and int(y.max()) > np.iinfo(np.int64).max:
-        raise StageError(f"{path}: the largest label is {y.max()}; expected 0 to the number of classes less one")
+        raise StageError(f"{path}: the largest label is {y.max()}; expected at most the number of classes minus one")
     return y.reshape(-1).astype(np.int64)

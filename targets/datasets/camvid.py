@@ -1,4 +1,4 @@
-"""Road users and signs, seen from a car."""
+"""The CamVid data set: road users and signs, seen from a car."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ Region = Literal[
     "sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist"
 ]
 REGIONS: tuple[Region, ...] = get_args(Region)
-"""By their number in the masks; the next number is void."""
+"""Regions by their number in the masks; the next number is void."""
 _STRETCH = 30
-"""Frames that follow each other and are never parted: neighbours show the same things."""
+"""Number of consecutive frames that are never split: neighbours show the same objects."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class CamVid(CropDataset):
     )  # fmt: skip
     train_folder: Annotated[str, "training folder in root"] = "train"
     test_folder: Annotated[str, "test folder in root"] = "test"
-    min_size: Annotated[int, "least longer side of an object's box, in pixels of the frame", Range(ge=1)] = 16
+    min_size: Annotated[int, "minimum longer side of an object's box, in pixels of the frame", Range(ge=1)] = 16
 
     def names(self) -> tuple[str, ...]:
         return self.categories
@@ -75,7 +75,7 @@ class CamVid(CropDataset):
         return numbers[:first], numbers[first:]
 
     def _stretches(self, part: Part) -> Iterator[tuple[str, str, str]]:
-        """Yield class, film and stretch of each object; a group holds one class only."""
+        """Yield class, film and stretch of frames of each object; a group contains one class only."""
         place: dict[Path, tuple[str, str]] = {}
         seen: dict[str, int] = {}
         for image, _ in self._frames(part):
@@ -89,7 +89,7 @@ class CamVid(CropDataset):
         return _pairs(self._folder(self.train_folder if part == "train" else self.test_folder))
 
     def _folder(self, name: str) -> Path:
-        assert self.folder is not None  # said by check_source
+        assert self.folder is not None  # checked by check_source
         return self.folder / name
 
     def _in_frame(self, image: Path, mask: Path) -> Iterator[FoundObject]:
@@ -121,7 +121,7 @@ def _pairs(folder: Path) -> list[tuple[Path, Path]]:
     """
     images, masks = images_in(folder / "images"), folder / "masks"
     if not images:
-        raise StageError(f"{folder / 'images'} holds no image; expected frames, and their masks in {masks}")
+        raise StageError(f"{folder / 'images'} contains no image; expected frames, and their masks in {masks}")
     there = {path.name for path in images_in(masks)}
     pairs = []
     for image in images:
@@ -136,7 +136,7 @@ def _read(path: Path) -> NDArray[np.uint8]:
     """Return the regions of a frame by number, uint8 (h, w).
 
     Raises:
-        StageError: the file is damaged, or no image of numbers.
+        StageError: the file is corrupted, or not an image of region numbers.
     """
     with open_image(path, "mask", "replace it") as image:
         regions = np.asarray(image)

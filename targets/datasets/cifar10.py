@@ -1,4 +1,4 @@
-"""Small colour photographs of ten kinds of things."""
+"""The CIFAR-10 data set: small colour photographs of ten kinds of objects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Common objects in their context."""
+"""The COCO data set: common objects in context."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from temper.targets.datasets.crops import CropDataset, FoundObject, Part
 _ANIMALS = ("bear", "bird", "cat", "cow", "dog", "elephant", "giraffe", "horse", "sheep", "zebra")
 
 _READ_BY_THE_PLAN = 2**25
-"""Bytes of annotations that are read before anything runs, which takes a second; larger files are judged when they are needed."""
+"""Size in bytes of annotations that are read before anything runs (about a second); larger ones are read later."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class COCO(CropDataset):
-    """Objects of COCO cut out of their photographs, with their masks: unless said otherwise ten animals.
+    """Objects of COCO cut out of their photographs, with their masks: by default ten animals.
 
-    ``root`` holds annotations/instances_<part>.json and the folder <part> of images, for both parts. Of each photograph the
-    largest object of these categories, so that no two images show one scene; crowds are left out. Of 2017's images some
-    20,000 are for training and 1,000 for the test.
+    ``root`` holds annotations/instances_<part>.json and the folder <part> of images, for both parts. Each photograph
+    contributes its largest object of these categories, so that no two images show one scene; crowds are excluded. Of
+    2017's images some 20,000 are for training and 1,000 for the test.
 
     Source: Lin et al. (2014), Microsoft COCO: Common Objects in Context; the ten animals are GenerativeRepair's.
     """
@@ -33,9 +33,11 @@ class COCO(CropDataset):
     requires = ("PIL", "pycocotools")
 
     categories: Annotated[tuple[str, ...], "names of the categories to keep, in the order of their labels"] = _ANIMALS
-    train_part: Annotated[str, "training part: the name of its folder and in that of its annotations"] = "train2017"
-    test_part: Annotated[str, "test part: the name of its folder and in that of its annotations"] = "val2017"
-    min_size: Annotated[int, "least longer side of an object's box, in pixels of the photograph", Range(ge=1)] = 32
+    train_part: Annotated[str, "training part: the name of its folder, also in the name of its annotations"] = (
+        "train2017"
+    )
+    test_part: Annotated[str, "test part: the name of its folder, also in the name of its annotations"] = "val2017"
+    min_size: Annotated[int, "minimum longer side of an object's box, in pixels of the photograph", Range(ge=1)] = 32
 
     def names(self) -> tuple[str, ...]:
         return self.categories
@@ -65,14 +67,17 @@ class COCO(CropDataset):
             try:
                 crops = self._crops(part)
             except StageError as error:
-                yield self.blamed, str(error)
+                yield self.location_field, str(error)
                 return
             if missing := [found.path for found in crops.found if not found.path.is_file()]:
-                yield self.blamed, f"there is no photograph {missing[0]}; {self._annotations(name)} names it"
+                yield (
+                    self.location_field,
+                    f"there is no photograph {missing[0]}, which {self._annotations(name)} refers to",
+                )
 
     def objects(self, part: Part) -> tuple[FoundObject, ...]:
         name = self.train_part if part == "train" else self.test_part
-        assert self.folder is not None  # said by check_source
+        assert self.folder is not None  # checked by check_source
         return _objects(self._annotations(name), self.folder / name, self.categories, self.min_size)
 
     def _annotations(self, name: str) -> Path:
@@ -84,7 +89,7 @@ def _objects(path: Path, folder: Path, categories: tuple[str, ...], min_size: in
     """Return the largest object of each photograph, in the order of the photographs' numbers.
 
     Raises:
-        StageError: the file is in another format, lacks a category, or an annotation is unsound.
+        StageError: the file is in another format, lacks a category, or an annotation is invalid.
     """
     largest: dict[Any, Object] = {}
     for found in AnnotationFile(path).objects(categories):

@@ -1,4 +1,4 @@
-"""A file of annotations in COCO's format: what is wrong in it is told with the annotation, before anything is made of it."""
+"""A file of annotations in COCO's format, validated before use, with errors that name the annotation."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from temper.nn.images.image_opening import size_fault
 from temper.system.files import read_bytes
 
 MAX_BYTES = 2**30
-"""Largest file; that of COCO's training images of 2017 has 448 MB."""
+"""Maximum size of a file; that of COCO's training images of 2017 has 448 MB."""
 _EDGE = 1
-"""Pixels that a box may lie beyond the edge of its photograph, as COCO's own do by rounding."""
+"""Pixels by which a box may extend beyond its photograph, as COCO's own do by rounding."""
 _CORNERS = 3
 _SHIFT = 48
-"""Where the digits of compressed runs begin in ASCII."""
+"""The ASCII offset of the digits of compressed runs."""
 
 
 @dataclass(frozen=True, eq=False)
 class Object:
-    """An annotation of a wanted category whose box and numbers are sound, and its photograph's name and size."""
+    """An annotation of a wanted category with a valid box and valid numbers, and its photograph's name and size."""
 
     where: str
     image: int | str
@@ -58,16 +58,14 @@ class Object:
         counts = self.segmentation["counts"]
         runs = _unpacked(counts, self.where) if isinstance(counts, str) else counts
         if any(type(run) is not int or run < 0 for run in runs) or sum(runs) != math.prod(self.size):
-            raise StageError(
-                f"{self.where}: the runs do not add up to the photograph's {math.prod(self.size):,} pixels"
-            )
+            raise StageError(f"{self.where}: the runs do not sum to the photograph's {math.prod(self.size):,} pixels")
         return list(runs)
 
     def segmentation_fault(self) -> str:
-        """Return what is wrong with the segmentation, as far as that is seen without drawing it."""
+        """Return what is wrong with the segmentation, as far as visible without rasterising it."""
         height, width = self.size
         if not self.segmentation:
-            return "it has no segmentation; expected polygons or runs: draw its outline, or leave the annotation out"
+            return "it has no segmentation; expected polygons or runs: draw its outline, or remove the annotation"
         if isinstance(self.segmentation, Mapping):
             if self.segmentation.get("size") != [height, width]:
                 return f"its runs are of size {self.segmentation.get('size')!r:.60}, its photograph [{height}, {width}]"
@@ -87,7 +85,7 @@ class Object:
                 return "expected finite numbers in its polygons"
             for corners, side in ((polygon[::2], width), (polygon[1::2], height)):
                 if min(corners) < -side or max(corners) > 2 * side:
-                    return "a polygon lies farther beyond the photograph than that is large"
+                    return "a polygon extends beyond the photograph by more than its size"
         return ""
 
 
@@ -104,17 +102,15 @@ class AnnotationFile:
         for entry in self._list("categories"):
             number, name = self._id(entry, "a category"), entry.get("name")
             if not isinstance(name, str) or name in found.values() or number in found:
-                raise StageError(
-                    f"{self.path}: category {number!r} ({name!r:.40}): expected ids and names that are there once"
-                )
+                raise StageError(f"{self.path}: category {number!r} ({name!r:.40}): expected unique ids and names")
             found[number] = name
         return found
 
     def objects(self, wanted: Sequence[str]) -> Iterator[Object]:
-        """Yield the annotations of some categories that are no crowds.
+        """Yield the annotations of some categories, except crowds.
 
         Raises:
-            StageError: the file is in another format, or such an annotation is unsound.
+            StageError: the file is in another format, or such an annotation is invalid.
         """
         if missing := [name for name in wanted if name not in self.categories.values()]:
             known = ", ".join(sorted(self.categories.values()))
@@ -151,7 +147,7 @@ class AnnotationFile:
             number, name = self._id(entry, "an image"), entry.get("file_name")
             where = f"{self.path}: image {number!r:.40}"
             if number in found:
-                raise StageError(f"{where} is there twice")
+                raise StageError(f"{where} occurs twice")
             if not isinstance(name, str) or not _stays_inside(name):
                 raise StageError(f"{where}: expected a file_name in the folder of the images, received {name!r:.80}")
             height, width = entry.get("height"), entry.get("width")
@@ -163,13 +159,13 @@ class AnnotationFile:
                 raise StageError(f"{where}: {fault}")
             found[number] = (name, (height, width))
         if len({type(number) for number in found}) > 1:
-            raise StageError(f"{self.path}: expected ids of images that are all numbers or all text, received both")
+            raise StageError(f"{self.path}: expected image ids that are all numbers or all text, received both")
         return found
 
     def _id(self, entry: Mapping[str, Any], what: str, key: str = "id") -> int | str:
         number = entry.get(key)
         if type(number) not in (int, str):
-            raise StageError(f"{self.path}: {what}: expected {key} as a whole number or text, received {number!r:.40}")
+            raise StageError(f"{self.path}: {what}: expected {key} as an integer or text, received {number!r:.40}")
         return number  # type: ignore[return-value]
 
     def _list(self, key: str) -> list[Mapping[str, Any]]:
@@ -190,18 +186,18 @@ class AnnotationFile:
 
 
 def _is_number(value: Any) -> TypeGuard[float]:
-    """Return whether a value is a number that is finite as a float, too."""
+    """Return whether a value is a number that is finite as a float."""
     return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
 
 def _stays_inside(name: str) -> bool:
-    """Return whether a name leads to somewhere below a folder, on any system; links that are there are followed."""
+    """Return whether a name resolves to a path below a folder, on any system; existing links are followed."""
     parts = PureWindowsPath(name)
     return bool(parts.parts) and not parts.anchor and ".." not in parts.parts and "\0" not in name
 
 
 def _unpacked(text: str, where: str) -> list[int]:
-    """Return the lengths of runs that are compressed to text.
+    """Return the lengths of runs compressed as text.
 
     Source: cocoapi, ``rleFrString``: digits of five bits, the least first, and from the third number on the difference to the
     last but one.
@@ -211,7 +207,7 @@ def _unpacked(text: str, where: str) -> list[int]:
     for digit in text.encode("utf-8", "replace"):
         bits = digit - _SHIFT
         if not 0 <= bits < 64 or shift > 60:
-            raise StageError(f"{where}: its compressed runs are damaged")
+            raise StageError(f"{where}: its compressed runs are corrupted")
         value |= (bits & 0x1F) << shift
         shift += 5
         if bits & 0x20:
@@ -221,5 +217,5 @@ def _unpacked(text: str, where: str) -> list[int]:
         runs.append(value + (runs[-2] if len(runs) > 2 else 0))
         value = shift = 0
     if shift:
-        raise StageError(f"{where}: its compressed runs are cut short")
+        raise StageError(f"{where}: its compressed runs are truncated")
     return runs

@@ -51,8 +51,8 @@ class FoundObject:
     def square(self, margin: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return rows and columns of the square around the box.
 
-        Its side is the longer one of the box and ``margin`` of that on either side. It is moved into the photograph where it
-        fits; otherwise it sticks out evenly.
+        Its side is the longer side of the box plus ``margin`` of that on either side. It is shifted into the photograph
+        if it fits; otherwise it extends beyond both edges evenly.
         """
         side = self.side(margin)
         left, top, width, height = self.box
@@ -65,7 +65,7 @@ class FoundObject:
 
 @dataclass(frozen=True, eq=False)
 class Crops:
-    """The squares around objects, read one at a time: uint8 (side, side, 3). Beyond the photograph its edge is repeated."""
+    """The squares around objects, read one at a time: uint8 (side, side, 3). The edge is repeated outside the photo."""
 
     found: tuple[FoundObject, ...]
     margin: float
@@ -77,14 +77,14 @@ class Crops:
         """Return one.
 
         Raises:
-            StageError: the photograph is damaged, or of another size than its annotation.
+            StageError: the photograph is corrupted, or its size differs from its annotation.
         """
         found = self.found[row]
         image = read_rgb(found.path)
         if image.shape[:2] != found.size:
             raise StageError(
                 f"{found.path} is {image.shape[0]}x{image.shape[1]}, its annotation {found.size[0]}x{found.size[1]}; "
-                "they do not belong together"
+                "check that they belong together"
             )
         rows, columns = (np.clip(at, 0, n - 1) for at, n in zip(found.square(self.margin), found.size, strict=True))
         return image[rows[:, None], columns]
@@ -111,14 +111,14 @@ class CropMasks:
 
 @dataclass(frozen=True, kw_only=True)
 class CropDataset(Placed):
-    """Objects cut out of photographs as squares, which ``resize`` brings to one size.
+    """Objects cut out of photographs as squares, which ``resize`` scales to one size.
 
-    Members fill ``objects``, ``names`` and ``check_folders``, and declare ``min_size``.
+    Members implement ``objects``, ``names`` and ``check_folders``, and declare ``min_size``.
     """
 
-    min_size: Annotated[int, "least longer side of an object's box, in pixels of the photograph", Range(ge=1)]
+    min_size: Annotated[int, "minimum longer side of an object's box, in pixels of the photograph", Range(ge=1)]
     margin: Annotated[
-        float, "what is shown around an object on each side, as share of its longer side", Range(ge=0, le=2)
+        float, "margin around an object on each side, as a share of its longer side", Range(ge=0, le=2)
     ] = 0.1
 
     @abstractmethod
@@ -130,27 +130,27 @@ class CropDataset(Placed):
         """Return the objects of a part that are large enough.
 
         Raises:
-            StageError: files are missing or damaged.
+            StageError: files are missing or corrupted.
         """
 
     @abstractmethod
     def check_folders(self) -> Iterator[tuple[str, str]]:
-        """Yield ``(field, message)`` for what keeps the objects from being found."""
+        """Yield ``(field, message)`` for every reason the objects cannot be found."""
 
     def check_source(self) -> Iterator[tuple[str, str]]:
         yield from self._check_folder()
         if self.folder is not None and self.folder.is_dir():
             yield from self.check_folders()
         if self.resize is None:
-            yield "resize", "objects are of many sizes; say the height and width of the images, as in resize: 32"
+            yield "resize", "objects have many sizes; set the height and width of the images, as in resize: 32"
 
     @cached_property
     def found(self) -> Mapping[Part, tuple[FoundObject, ...]]:
-        """The objects of both parts, looked for once."""
+        """The objects of both parts, cached."""
         return {part: self.objects(part) for part in get_args(Part)}
 
     def source_info(self) -> DataInfo:
-        assert self.resize is not None  # said by check_source
+        assert self.resize is not None  # checked by check_source
         return DataInfo((self.resize, self.resize, 3), self.names(), masks=True)
 
     def load(self) -> Source:
@@ -165,12 +165,12 @@ class CropDataset(Placed):
         if not found:
             raise StageError(
                 f"{self.tag}, {part}: no object of {', '.join(self.names())} is {self.min_size} pixels or longer; "
-                "lower min_size, or name other categories"
+                "lower min_size, or set other categories"
             )
         largest = max(found, key=lambda one: one.side(self.margin))
         if fault := size_fault(largest.side(self.margin), largest.side(self.margin)):
             raise StageError(
-                f"{self.tag}, {part}: the square around an object in {largest.path}: {fault}; leave it out"
+                f"{self.tag}, {part}: the square around an object in {largest.path}: {fault}; remove its annotation"
             )
         return Crops(found, self.margin)
 

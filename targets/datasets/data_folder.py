@@ -1,4 +1,4 @@
-"""Where a data set is on disk: a folder that is named, or one below the folder of all data sets."""
+"""The location of a data set on disk: an explicit folder, or one below the folder of all data sets."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ FOLDER_VARIABLE = "TEMPER_DATA"
 
 @dataclass(frozen=True, kw_only=True)
 class Placed(Dataset):
-    """A data set that fills a folder, as its makers pack it."""
+    """A data set that is a folder, with its official layout."""
 
     root: Annotated[str | None, "folder of the data set; default: the folder <type> in $TEMPER_DATA", File()] = None
 
     @property
     def folder(self) -> Path | None:
-        """The folder, existing or not; ``None`` where none is named."""
+        """The folder, existing or not; ``None`` if none is set."""
         if self.root:
             return Path(self.root)
         parent = os.environ.get(FOLDER_VARIABLE)
         return Path(parent) / self.tag if parent else None
 
     @property
-    def blamed(self) -> str:
-        """The field that is at fault where the folder is; none where the environment names it."""
+    def location_field(self) -> str:
+        """The field to report for a problem with the folder; empty if the environment sets it."""
         return "root" if self.root else ""
 
     def _check_folder(self) -> Iterator[tuple[str, str]]:
         if self.folder is None:
-            yield "root", f"nothing says where the data are; name their folder, or set {FOLDER_VARIABLE}"
+            yield "root", f"no location of the data; set their folder, or {FOLDER_VARIABLE}"
         elif not self.folder.is_dir():
             given = "" if self.root else f" (from {FOLDER_VARIABLE})"
-            yield self.blamed, f"there is no folder {self.folder}{given}; expected that of {self.tag}"
+            yield self.location_field, f"there is no folder {self.folder}{given}; expected that of {self.tag}"

@@ -21,7 +21,7 @@ _FILE = Path(__file__).with_name("digits.csv.gz")
 class Digits(Dataset):
     """Handwritten digits: 1,348 training and 449 test images, 8x8 grey, 10 classes.
 
-    The set has no split of its own: a stratified quarter, chosen by ``split_seed``, is the test part.
+    The set has no split: a stratified quarter, chosen by ``split_seed``, is the test part.
 
     Source: Alpaydin and Kaynak (1998), Optical recognition of handwritten digits (UCI), the test set, as in
     ``sklearn.datasets.load_digits``.

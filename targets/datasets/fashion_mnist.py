@@ -1,4 +1,4 @@
-"""Articles of clothing."""
+"""The Fashion-MNIST data set: articles of clothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""German traffic signs."""
+"""The GTSRB data set: German traffic signs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class GTSRB(Placed, FileDataset):
 
     ``root`` holds the official folders, GTSRB/Final_Training/Images/000NN and GTSRB/Final_Test/Images with
     GT-final_test.csv, or train/000NN and test/000NN. The training images of one track (TTTTT_FFFFF.ppm) show one sign
-    coming nearer: parts that are drawn from them take tracks whole.
+    coming nearer: parts sampled from them keep tracks whole.
 
     Source: Stallkamp, Schlipsing, Salmen and Igel (2012), Man vs. computer: Benchmarking machine learning algorithms
     for traffic sign recognition. With ``split: images`` the parts leak into each other, as in guided retraining.
@@ -44,7 +44,7 @@ class GTSRB(Placed, FileDataset):
 
     split: Annotated[
         Literal["tracks", "images"],
-        "what is drawn for a part made of training images: whole tracks, or single images, which leaks",
+        "unit of sampling for parts of the training images: whole tracks, or single images, which leaks",
     ] = "tracks"
 
     def names(self) -> tuple[str, ...]:
@@ -54,7 +54,7 @@ class GTSRB(Placed, FileDataset):
         yield from filter(None, (self._training, *(() if self.test_share else (self._test, self._truth))))
 
     def training_files(self) -> ImageFiles:
-        assert self._training is not None  # said by check_folders
+        assert self._training is not None  # checked by check_folders
         return _by_number(self._training)
 
     def test_files(self) -> ImageFiles:
@@ -74,7 +74,7 @@ class GTSRB(Placed, FileDataset):
             return
         if self._training is None:
             yield (
-                self.blamed,
+                self.location_field,
                 f"{self.folder} holds neither GTSRB/Final_Training/Images nor train; expected one, with the folders "
                 f"00000 to {len(self.class_names) - 1:05d}",
             )
@@ -84,37 +84,40 @@ class GTSRB(Placed, FileDataset):
         if self.split == "tracks" and not strange:
             alone = next((path for path in self.training_files().paths if "_" not in path.stem), None)
             if alone:
-                yield "split", f"{alone} does not begin with its track, as 00012_00029.ppm does; give split: images"
+                yield "split", f"{alone} does not start with its track, as in 00012_00029.ppm; set split: images"
         if self.test_share is None:
             yield from self._check_test()
 
     def _check_test(self) -> Iterator[tuple[str, str]]:
         if self._test is None:
             yield (
-                self.blamed,
-                f"{self.folder} holds neither GTSRB/Final_Test/Images nor test; expected one, or give test_share",
+                self.location_field,
+                f"{self.folder} holds neither GTSRB/Final_Test/Images nor test; expected one, or set test_share",
             )
         elif not self._official_test:
             yield from self._check_class_folders(self._test)
         elif self._truth is None:
             yield (
-                self.blamed,
-                f"there is no {_TRUTH} in {self._test}; expected the labels of the test images, or give test_share",
+                self.location_field,
+                f"there is no {_TRUTH} in {self._test}; expected the labels of the test images, or set test_share",
             )
         else:
             try:
-                yield from ((self.blamed, fault) for fault in _unmatched(self._truth, self._test))
+                yield from ((self.location_field, fault) for fault in _unmatched(self._truth, self._test))
             except StageError as error:
-                yield self.blamed, str(error)
+                yield self.location_field, str(error)
 
     def _check_class_folders(self, folder: Path) -> Iterator[tuple[str, str]]:
         known = range(len(self.class_names))
         if strange := [name for name in folders_in(folder) if not (name.isdecimal() and int(name) in known)]:
-            yield self.blamed, f"{folder / strange[0]} is no class; expected the folders 00000 to {known[-1]:05d}"
+            yield (
+                self.location_field,
+                f"{folder / strange[0]} is not a class; expected the folders 00000 to {known[-1]:05d}",
+            )
             return
         numbers = [int(name) for name in folders_in(folder)]
         if twice := [number for number in known if numbers.count(number) > 1]:
-            yield self.blamed, f"{folder} holds two folders of class {twice[0]}; keep one"
+            yield self.location_field, f"{folder} holds two folders of class {twice[0]}; keep one"
 
     @property
     def _training(self) -> Path | None:
@@ -130,7 +133,7 @@ class GTSRB(Placed, FileDataset):
 
     @property
     def _truth(self) -> Path | None:
-        """The labels of the official test images, which come in an archive of their own."""
+        """The labels of the official test images, which come in a separate archive."""
         return (
             self._first(
                 *(f"{place}{_TRUTH}" for place in ("GTSRB/Final_Test/Images/", "Final_Test/Images/", "GTSRB/", ""))
@@ -145,7 +148,7 @@ class GTSRB(Placed, FileDataset):
 
 
 def _unmatched(truth: Path, folder: Path) -> Iterator[str]:
-    """Yield what of the test images has no label, or no image.
+    """Yield test images without a label, and labels without an image.
 
     Raises:
         StageError: the labels are in another format.
@@ -154,13 +157,13 @@ def _unmatched(truth: Path, folder: Path) -> Iterator[str]:
     if strange := [label for label in labels.values() if label not in range(len(GTSRB.class_names))]:
         yield f"{truth}: there is no class {strange[0]}; expected 0 to {len(GTSRB.class_names) - 1}"
     if missing := [name for name in labels if name not in images]:
-        yield f"{truth} has labels of {len(missing)} images that are not in {folder}, such as {missing[0]}; fetch both again"
+        yield f"{truth} has labels of {len(missing)} images that are not in {folder}, such as {missing[0]}; download both again"
     if unknown := sorted(images - set(labels)):
-        yield f"{truth} has no label for {len(unknown)} images of {folder}, such as {unknown[0]}; fetch both again"
+        yield f"{truth} has no label for {len(unknown)} images of {folder}, such as {unknown[0]}; download both again"
 
 
 def _by_number(folder: Path) -> ImageFiles:
-    """List folders named by their class's number, however many zeros are before it."""
+    """List folders named by their class's number, with any number of leading zeros."""
     return in_class_folders(folder, {name: int(name) for name in folders_in(folder)})
 
 
@@ -174,6 +177,6 @@ def _read(truth: Path) -> dict[str, int]:
     found: dict[str, int] = {}
     for row, line in zip(table.rows, table.lines, strict=True):
         if row["Filename"] in found:
-            raise csv_files.CsvFault(truth, line, f"'{row['Filename']}' is there twice; fetch the file again")
+            raise csv_files.CsvFault(truth, line, f"'{row['Filename']}' occurs twice; download the file again")
         found[row["Filename"]] = row["ClassId"]
     return found

@@ -1,4 +1,4 @@
-"""Data sets kept as image files: listed at once, opened one at a time."""
+"""Data sets of image files: listed at once, opened one at a time."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from temper.system.hidden_files import counts
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".webp")
 OTHER_ENDINGS = (".tif", ".tiff", ".gif", ".jp2", ".avif", ".heic", ".jfif", ".npy", ".pgm")
-"""Endings of pictures that are not read."""
+"""Extensions of image files that are not read."""
 _WHITE = 255
 _EIGHT_BIT = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 
 
 @dataclass(frozen=True, eq=False)
 class ImageFiles:
-    """Labelled image files, all of one shape where one is given."""
+    """Labelled image files, all of one shape if one is given."""
 
     paths: tuple[Path, ...]
     labels: Labels
@@ -43,7 +43,7 @@ class ImageFiles:
         """Return an image as RGB, uint8 (h, w, 3).
 
         Raises:
-            StageError: the image is damaged, not of 8 bits a channel, or of another shape.
+            StageError: the image is corrupted, does not have 8 bits per channel, or has another shape.
         """
         image = read_rgb(self.paths[row], upright=True)
         if self.shape is not None and image.shape != self.shape:
@@ -57,10 +57,10 @@ class ImageFiles:
 
 @dataclass(frozen=True, kw_only=True)
 class FileDataset(Dataset):
-    """A data set kept as image files, which are of one size unless ``resize`` is given.
+    """A data set of image files, which must have one size unless ``resize`` is set.
 
-    Members fill ``names``, ``training_files``, ``test_files`` and ``check_folders``, and ``track`` where several
-    images show one thing.
+    Members implement ``names``, ``training_files``, ``test_files`` and ``check_folders``, and ``track`` where several
+    images show one object.
     """
 
     test_share: Annotated[
@@ -79,19 +79,19 @@ class FileDataset(Dataset):
 
     @abstractmethod
     def test_files(self) -> ImageFiles:
-        """List the test part; not asked for where ``test_share`` is given."""
+        """List the test part; not called if ``test_share`` is set."""
 
     @abstractmethod
     def check_folders(self) -> Iterator[tuple[str, str]]:
-        """Yield ``(field, message)`` for what keeps the files from being listed."""
+        """Yield ``(field, message)`` for every reason the files cannot be listed."""
 
     def track(self, path: Path) -> str | None:
-        """Return the name of the thing that an image shows; ``None`` where images may be parted as they come."""
+        """Return the name of the object that an image shows; ``None`` where images may be split freely."""
         return None
 
     @property
-    def blamed(self) -> str:
-        """The field that is at fault where a file is."""
+    def location_field(self) -> str:
+        """The field to report for a problem with a file."""
         return "root"
 
     def check_source(self) -> Iterator[tuple[str, str]]:
@@ -101,22 +101,25 @@ class FileDataset(Dataset):
             yield from self._check_images()
 
     def _check_images(self) -> Iterator[tuple[str, str]]:
-        """Open the first image of each class, and look for empty files; the others are judged when they are read."""
+        """Open the first image of each class, and look for empty files; the others are checked when they are read."""
         expected, brightest = None, 0
         for part, files in zip(("training", "test"), self._parts(), strict=True):
             if not len(files):
-                yield "test_share" if self.test_share else self.blamed, f"the {part} part has no image; expected some"
+                yield (
+                    "test_share" if self.test_share else self.location_field,
+                    f"the {part} part has no image; expected at least one",
+                )
                 return
             if empty := [path for path in files.paths if path.is_file() and not path.stat().st_size]:
                 others = f", and so are {len(empty) - 1} more" if empty[1:] else ""
-                yield self.blamed, f"{empty[0]} is an empty file{others}; fetch it again or remove it"
+                yield self.location_field, f"{empty[0]} is an empty file{others}; download it again or remove it"
                 return
             for row in np.unique(files.labels, return_index=True)[1]:
                 try:
                     image = files.read(row)
                     shape = image.shape
                 except StageError as error:
-                    yield self.blamed, str(error)
+                    yield self.location_field, str(error)
                     return
                 brightest = max(brightest, int(image.max()))
                 expected = expected or shape
@@ -124,9 +127,12 @@ class FileDataset(Dataset):
                     yield "resize", _other_size(files.paths[row], shape, expected)
                     return
         if brightest == 0:
-            yield self.blamed, "all pixels of the first image of each class are 0; look at what wrote them"
+            yield (
+                self.location_field,
+                "all pixels of the first image of each class are 0; check the program that wrote them",
+            )
         if brightest == 1:
-            yield self.blamed, "the pixels are 0 and 1 only and would be nearly black; write images of 0 to 255"
+            yield self.location_field, "the pixels are 0 and 1 only and would be nearly black; write images of 0 to 255"
 
     def source_info(self) -> DataInfo:
         height, width, channels = self.training_files().read(0).shape
@@ -160,7 +166,7 @@ class FileDataset(Dataset):
 
 
 def in_class_folders(folder: Path, labels: Mapping[str, int]) -> ImageFiles:
-    """List ``folder/<class>/*``, class by class in the order given, each by name."""
+    """List ``folder/<class>/*``, class by class in the order given, sorted by name."""
     found = [(path, label) for name, label in labels.items() for path in images_in(folder / name)]
     return ImageFiles(tuple(path for path, _ in found), np.array([label for _, label in found], np.int64))
 
@@ -171,7 +177,7 @@ def folders_in(folder: Path) -> tuple[str, ...]:
 
 
 def images_in(folder: Path) -> list[Path]:
-    """Return the images in a folder by name, hidden files left out; none where there is no folder."""
+    """Return the images in a folder by name, except hidden files; none if there is no folder."""
     if not folder.is_dir():
         return []
     # Names, because comparing tens of thousands of paths takes seconds.
@@ -183,8 +189,8 @@ def read_rgb(path: Path, upright: bool = False) -> NDArray[np.uint8]:
     """Return an image as RGB, uint8 (h, w, 3), as its pixels are stored.
 
     Raises:
-        StageError: the image is damaged, too large, of another format or not of 8 bits a channel, or not ``upright``: its EXIF
-            data say to turn it.
+        StageError: the image is corrupted, too large, of another format or not of 8 bits per channel, or not
+        ``upright``: its EXIF data require a rotation.
     """
     with open_image(path) as image:
         if image.mode not in _EIGHT_BIT:
@@ -195,16 +201,16 @@ def read_rgb(path: Path, upright: bool = False) -> NDArray[np.uint8]:
 
 
 def _unfit(image: Any) -> str:
-    """Return what of an image would be lost without a word; empty where nothing would."""
+    """Return what reading an image would silently lose; empty if nothing."""
     for codec, _, _, arguments in image.tile:
-        # Pillow halves the bits of colour images of 16 bits as it opens them.
+        # Pillow silently converts 16-bit colour images to 8 bits when opening them.
         deep = ";16" in str(arguments) or (codec.startswith("ppm") and int(arguments[1]) > _WHITE)
         if deep:
             return "expected 8 bits per channel, received 16; convert the image"
     if getattr(image, "n_frames", 1) > 1:
-        return f"expected one picture, received {image.n_frames} frames; keep one of them"
+        return f"expected a single image, received {image.n_frames} frames; keep one of them"
     if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema()[0] < _WHITE:
-        return "it has transparent pixels, and nothing says what is behind them; lay it over a colour"
+        return "it has transparent pixels, whose background is undefined; flatten it onto a colour"
     return ""
 
 
@@ -213,7 +219,7 @@ def _turned(image: Any) -> str:
 
     if (orientation := image.getexif().get(ExifTags.Base.Orientation, 1)) in range(2, 9):
         return (
-            f"viewers turn it (EXIF orientation {orientation}) and most trainings do not; save it with the pixels turned, as by "
+            f"viewers rotate it (EXIF orientation {orientation}) and most training code does not; save it with the pixels rotated, as by "
             "PIL.ImageOps.exif_transpose, or without the tag"
         )
     return ""
@@ -221,4 +227,4 @@ def _turned(image: Any) -> str:
 
 def _other_size(path: Path, shape: tuple[int, ...], expected: tuple[int, ...]) -> str:
     height, width = shape[:2]
-    return f"{path} is {height}x{width}, the first image {expected[0]}x{expected[1]}; give 'resize', or one size to all"
+    return f"{path} is {height}x{width}, the first image {expected[0]}x{expected[1]}; set 'resize', or convert all images to one size"

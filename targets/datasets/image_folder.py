@@ -24,8 +24,9 @@ from temper.targets.datasets.image_files import (
 class ImageFolder(FileDataset):
     """Image files as root/train/<class>/*.png and root/test/<class>/*.png; classes in alphabetical order.
 
-    PNG, JPEG, BMP, PPM and WebP files directly in a class's folder count; hidden files and what is no picture are left alone, and
-    other pictures and images in folders below refused. Images are read as 8-bit RGB; ``grey`` makes them one channel. They must be of one size unless ``resize`` is given.
+    PNG, JPEG, BMP, PPM and WebP files directly in a class's folder are read; hidden files and files that are not images
+    are ignored, and images of other formats or in subfolders are refused. Images are read as 8-bit RGB; ``grey``
+    converts them to one channel. They must have one size unless ``resize`` is set.
 
     Source: the layout of ``keras.utils.image_dataset_from_directory``.
     """
@@ -33,13 +34,13 @@ class ImageFolder(FileDataset):
     tag = "image_folder"
     requires = ("PIL",)
 
-    root: Annotated[str, "folder that holds the training and test folders", File()]
-    train_folder: Annotated[str, "training folder in root; '.' where root itself holds the classes"] = "train"
-    test_folder: Annotated[str, "test folder in root; not read where test_share is given"] = "test"
+    root: Annotated[str, "folder that contains the training and test folders", File()]
+    train_folder: Annotated[str, "training folder in root; '.' if root itself contains the classes"] = "train"
+    test_folder: Annotated[str, "test folder in root; not read if test_share is set"] = "test"
 
     @property
     def _folders(self) -> dict[str, Path]:
-        """The folders to read, by the field that names them."""
+        """The folders to read, by the field that sets them."""
         folders = {"train_folder": Path(self.root) / self.train_folder}
         return folders if self.test_share else folders | {"test_folder": Path(self.root) / self.test_folder}
 
@@ -61,19 +62,19 @@ class ImageFolder(FileDataset):
     def check_folders(self) -> Iterator[tuple[str, str]]:
         for field, folder in self._folders.items():
             if not folder.is_dir():
-                hint = ", or give test_share" if field == "test_folder" else ""
+                hint = ", or set test_share" if field == "test_folder" else ""
                 if there := folders_in(folder.parent) if folder.parent.is_dir() else ():
                     hint += f"; {folder.parent} holds {', '.join(there[:8])}{', ...' if len(there) > 8 else ''}"
-                yield field, f"there is no folder {folder}; expected one that holds a folder of images per class{hint}"
+                yield field, f"there is no folder {folder}; expected one with a folder of images per class{hint}"
                 return
         names = self.names()
         if not names:
-            yield "train_folder", f"{self._folders['train_folder']} holds no folder; expected one per class"
+            yield "train_folder", f"{self._folders['train_folder']} contains no folder; expected one per class"
         for field, folder in self._folders.items():
             if unknown := sorted(set(folders_in(folder)) - set(names)):
                 yield field, f"{folder / unknown[0]} has no training images; expected the classes {', '.join(names)}"
             for name in names:
-                # A class without any image is a fault of the training folder alone.
+                # A class without any image is reported for the training folder only.
                 known = field == "train_folder" or images_in(self._folders["train_folder"] / name)
                 if not images_in(folder / name) and known and self._is_kept(name):
                     yield field, _without_images(folder / name, field)
@@ -85,12 +86,12 @@ class ImageFolder(FileDataset):
 
 
 def _without_images(folder: Path, field: str) -> str:
-    hint = "; leave the class out with `classes`, or give test_share" if field == "test_folder" else ""
-    return f"{folder} holds no image; expected files that end in {', '.join(ENDINGS)}{hint}"
+    hint = "; exclude the class with `classes`, or set test_share" if field == "test_folder" else ""
+    return f"{folder} contains no image; expected files that end in {', '.join(ENDINGS)}{hint}"
 
 
 def _unread(folder: Path) -> str:
-    """Return which picture of a class is not read, and what to do; empty where all are."""
+    """Return which image of a class is not read, and what to do; empty if all are."""
     there = sorted(path for path in folder.iterdir() if counts(path.name)) if folder.is_dir() else []
     for path in there:
         if path.name.lower().endswith(OTHER_ENDINGS):

@@ -1,4 +1,4 @@
-"""Photographs of landscapes and streets."""
+"""The Intel data set: photographs of landscapes and streets."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from temper.targets.datasets.image_files import FileDataset, ImageFiles, folders
 class Intel(Placed, FileDataset):
     """Photographs of landscapes and streets: 14,034 training and 3,000 test images, mostly 150x150, 6 classes.
 
-    ``root`` holds seg_train/<class>/*.jpg and seg_test/<class>/*.jpg, each perhaps once more in a folder of its own
-    name, as the archive unpacks. Some images are of other sizes: give ``resize``.
+    ``root`` holds seg_train/<class>/*.jpg and seg_test/<class>/*.jpg, each possibly nested in a folder of the same
+    name, as the archive unpacks. Some images have other sizes: set ``resize``.
 
     Source: the Intel Image Classification challenge (2018), as on Kaggle; used by guided retraining.
     """
@@ -45,14 +45,17 @@ class Intel(Placed, FileDataset):
         for name in self._folders:
             for label in self.class_names:
                 if not images_in(folder := self._part(name) / label):
-                    hint = ", or give test_share" if name == "seg_test" else ""
-                    yield self.blamed, f"{folder} holds no image; expected the folders seg_train and seg_test{hint}"
+                    hint = ", or set test_share" if name == "seg_test" else ""
+                    yield (
+                        self.location_field,
+                        f"{folder} contains no image; expected the folders seg_train and seg_test{hint}",
+                    )
                     return
             if strange := sorted(set(folders_in(self._part(name))) - set(self.class_names)):
                 known = ", ".join(self.class_names)
                 yield (
-                    self.blamed,
-                    f"{self._part(name) / strange[0]} is no class; expected {known}: take image_folder for others",
+                    self.location_field,
+                    f"{self._part(name) / strange[0]} is not a class; expected {known}; use image_folder for others",
                 )
 
     @property
@@ -60,7 +63,7 @@ class Intel(Placed, FileDataset):
         return ("seg_train",) if self.test_share else ("seg_train", "seg_test")
 
     def _part(self, name: str) -> Path:
-        assert self.folder is not None  # said by check_folders
+        assert self.folder is not None  # checked by check_folders
         nested = self.folder / name / name
         return nested if nested.is_dir() else self.folder / name
 

@@ -1,4 +1,4 @@
-"""The data sets Keras knows by name, read from a file where there is one."""
+"""The data sets of ``keras.datasets``, read from a file if there is one."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from temper.targets.datasets.labels import label_fault
 class KerasNpz(Dataset):
     """A data set of ``keras.datasets``.
 
-    ``<tag>.npz`` is looked for in ``root``, else in the folder that the environment variable TEMPER_DATA names.
-    Where neither is given, Keras takes it from its cache or downloads it.
+    ``<tag>.npz`` is looked up in ``root``, else in the folder of the environment variable TEMPER_DATA. If neither is
+    set, Keras reads it from its cache or downloads it.
     """
 
     image_shape: ClassVar[tuple[int, int, int]]
     class_names: ClassVar[tuple[str, ...]]
 
     root: Annotated[
-        str | None, "folder that holds <type>.npz, or that file; default: $TEMPER_DATA, else Keras's own copy", File()
+        str | None, "folder with <type>.npz, or that file; default: $TEMPER_DATA, else Keras's own copy", File()
     ] = None
 
     @property
     def path(self) -> Path | None:
-        """The file to read, existing or not; ``None`` where it is left to Keras."""
+        """The file to read, existing or not; ``None`` if Keras provides it."""
         root = self.root or os.environ.get(FOLDER_VARIABLE)
         if not root:
             return None
@@ -60,14 +60,14 @@ class KerasNpz(Dataset):
         field = "root" if self.root else ""
         if not self.path.is_file():
             given = "" if self.root else f" (from {FOLDER_VARIABLE})"
-            yield field, f"there is no file {self.path}{given}; expected a folder that holds {self.tag}.npz"
+            yield field, f"there is no file {self.path}{given}; expected a folder with {self.tag}.npz"
             return
         faults = list(Archive(self.path).faults())
         yield from ((field, fault) for fault in faults)
         if not faults:
             shape = Archive(self.path).headers()["x_train"].shape[1:]
             if (*shape, 1)[:3] != self.image_shape:
-                yield field, f"{self.path} holds images {shape}; expected those of {self.tag}, {self.image_shape}"
+                yield field, f"{self.path} contains images {shape}; expected those of {self.tag}, {self.image_shape}"
             yield from ((field, fault) for fault in Archive(self.path).pixel_faults())
             try:
                 labels = Archive(self.path).labels()
@@ -86,6 +86,6 @@ class KerasNpz(Dataset):
         except Exception as error:  # Keras raises nothing narrower when a download fails
             raise StageError(
                 f"{self.tag}: Keras has no copy and could not download one ({error}); put {self.tag}.npz into a folder "
-                f"and name that in 'root' or in {FOLDER_VARIABLE}, or run once with a connection"
+                f"and set it in 'root' or in {FOLDER_VARIABLE}, or run once with a connection"
             ) from error
         return (with_channels(x_train), y_train.reshape(-1)), (with_channels(x_test), y_test.reshape(-1))

@@ -1,4 +1,4 @@
-"""What is wrong with labels, and what to write instead."""
+"""Checks labels, with advice on how to fix them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_CLASSES = 100_000
-"""Most classes of a data set; ImageNet in full has 21,841."""
+"""Maximum number of classes of a data set; full ImageNet has 21,841."""
 
 
 def label_fault(y: NDArray[Any], names: Sequence[str] = ()) -> str:
-    """Return what is wrong with whole labels (n,) of both parts; empty where nothing is.
+    """Return what is wrong with integer labels (n,) of both parts; empty if nothing is.
 
-    Expected are 0 to the number of ``names`` less one; without names, 0 to the largest label, each of some image.
+    Labels must be 0 to the number of ``names`` minus one; without names, 0 to the largest label, each with an image.
     """
     found = np.unique(y)
     low, high = int(found[0]), int(found[-1])
@@ -29,7 +29,7 @@ def label_fault(y: NDArray[Any], names: Sequence[str] = ()) -> str:
         missing = int(np.setdiff1d(np.arange(len(found)), found)[0])
         return (
             f"the labels are {len(found)} numbers from {low} to {high}, and none is {missing}; expected 0 to {len(found) - 1}: "
-            "write np.unique(y, return_inverse=True)[1] for both parts together, or name all the classes there are in class_names"
+            "write np.unique(y, return_inverse=True)[1] for both parts together, or list all existing classes in class_names"
         )
     if high >= MAX_CLASSES:
         return f"the labels are 0 to {high}; expected at most {MAX_CLASSES:,} classes"

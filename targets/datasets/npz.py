@@ -1,4 +1,4 @@
-"""Any data set kept as one ``.npz`` file."""
+"""Data sets stored as one ``.npz`` file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from temper.targets.datasets.labels import label_fault
 class Npz(Dataset):
     """Images and labels in one .npz file with the arrays x_train, y_train, x_test and y_test.
 
-    Images are (n, h, w) or (n, h, w, c), uint8 or float in [0, 1]; labels are whole numbers from 0, (n,) or (n, 1).
+    Images are (n, h, w) or (n, h, w, c), uint8 or float in [0, 1]; labels are integers from 0, (n,) or (n, 1).
 
     Source: the layout of ``keras.datasets``.
     """
@@ -52,10 +52,10 @@ class Npz(Dataset):
         if fault := label_fault(labels, self.class_names):
             yield "class_names" if " names for " in fault else "path", f"{self.path}: {fault}"
         elif unknown := self._never_shown(labels):
-            yield "path", f"{self.path}: no training image has label {unknown[0]}, which a test image has; give resplit"
+            yield "path", f"{self.path}: no training image has label {unknown[0]}, which a test image has; set resplit"
 
     def _never_shown(self, labels: NDArray[Any]) -> list[int]:
-        """Return the classes that are kept and that only test images show."""
+        """Return the kept classes that occur in test images only."""
         if self.resplit:
             return []
         train, test = np.split(labels, [self.source_sizes()[0]])
@@ -67,7 +67,7 @@ class Npz(Dataset):
         return DataInfo(shape, self.class_names or self._numbered())
 
     def _numbered(self) -> tuple[str, ...]:
-        """Return the labels as names of the classes."""
+        """Return the labels as class names."""
         labels = self._archive.labels()
         if fault := label_fault(labels):
             raise StageError(f"{self.path}: {fault}")
@@ -83,6 +83,6 @@ class Npz(Dataset):
     def review(self, made: Artefact, run: Run) -> None:
         if unread := self._archive.unread():
             run.remark(
-                f"{self.path} holds {', '.join(unread)}, too, which no stage reads; expected {', '.join(KEYS)}: append what is to be "
-                "learnt from to x_train and y_train, or `validation` holds out a share of these."
+                f"{self.path} also contains {', '.join(unread)}, which no stage reads; expected {', '.join(KEYS)}: append data to "
+                "train on to x_train and y_train, or hold out a share of these with `validation`."
             )

@@ -44,12 +44,12 @@ class SVHN(Placed):
             return
         for path in self.files():
             if not path.is_file():
-                yield self.blamed, f"there is no file {path}; expected train_32x32.mat and test_32x32.mat"
+                yield self.location_field, f"there is no file {path}; expected train_32x32.mat and test_32x32.mat"
                 continue
             try:
                 _images_in(path)
             except StageError as error:
-                yield self.blamed, str(error)
+                yield self.location_field, str(error)
 
     def source_info(self) -> DataInfo:
         return DataInfo((_SIDE, _SIDE, 3), tuple("0123456789"))
@@ -61,15 +61,15 @@ class SVHN(Placed):
         return _read(self._file("train")), _read(self._file("test"))
 
     def _file(self, part: Literal["train", "test"]) -> Path:
-        assert self.folder is not None  # said by check_source
+        assert self.folder is not None  # checked by check_source
         return self.folder / f"{part}_32x32.mat"
 
 
 def _images_in(path: Path) -> int:
-    """Return how many images a file has, from its headers.
+    """Return the number of images in a file, from its headers.
 
     Raises:
-        StageError: the file is damaged or in another layout.
+        StageError: the file is corrupted or in another layout.
     """
     from scipy.io import whosmat
 
@@ -77,7 +77,7 @@ def _images_in(path: Path) -> int:
         shapes = {name: shape for name, shape, _ in whosmat(regular(path))}
     images = shapes.get("X", ())
     if len(images) != 4 or images[:3] != (_SIDE, _SIDE, 3) or shapes.get("y") != (images[3], 1):
-        raise StageError(f"{path} holds {shapes}; expected X ({_SIDE}, {_SIDE}, 3, n) and y (n, 1)")
+        raise StageError(f"{path} contains {shapes}; expected X ({_SIDE}, {_SIDE}, 3, n) and y (n, 1)")
     if fault := unpacks_to_too_much(path.stat().st_size, math.prod(images)):
         raise StageError(f"{path}: {fault}")
     return int(images[3])
@@ -87,7 +87,7 @@ def _read(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return images (n, h, w, c) and labels (n,), in which the files' 10 is the digit 0.
 
     Raises:
-        StageError: the file is damaged or in another layout.
+        StageError: the file is corrupted or in another layout.
     """
     from scipy.io import loadmat
 
@@ -96,9 +96,11 @@ def _read(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
         arrays = loadmat(path, variable_names=["X", "y"])
     labels = arrays["y"].reshape(-1).astype(np.int64)
     if not ((labels >= 0) & (labels <= 10)).all():
-        raise StageError(f"{path}: expected labels 1 to 10, received {labels.min()} to {labels.max()}; fetch it again")
+        raise StageError(
+            f"{path}: expected labels 1 to 10, received {labels.min()} to {labels.max()}; download it again"
+        )
     if {0, 10} <= set(labels.tolist()):
-        raise StageError(f"{path}: expected the digit 0 as label 10, or as 0, received both; fetch it again")
+        raise StageError(f"{path}: expected the digit 0 as label 10, or as 0, received both; download it again")
     return np.moveaxis(arrays["X"], 3, 0), labels % 10
 
 
@@ -109,8 +111,8 @@ def _reading(path: Path) -> Iterator[None]:
         yield
     except (StageError, MemoryError):
         raise
-    except Exception as error:  # SciPy raises whatever a damaged file leads it to
+    except Exception as error:  # SciPy raises all kinds of errors on a corrupted file
         received = f"{type(error).__name__}: {error}"
         raise StageError(
-            f"{path}: expected a sound .mat file of MATLAB 5 to 7, received {received}; fetch it again"
+            f"{path}: expected an intact .mat file of MATLAB 5 to 7, received {received}; download it again"
         ) from error

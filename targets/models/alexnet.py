@@ -16,7 +16,7 @@ from temper.targets.models.width import WidenedTarget
 class AlexNet(WidenedTarget):
     """AlexNet for 28x28 images: five ReLU convolutions with three 2x2 max poolings, and two dense layers of 4096.
 
-    Half of the values of each dense layer are dropped in training. 29,976,778 parameters for grey images of 10 classes.
+    Each dense layer has dropout 0.5. 29,976,778 parameters for grey images of 10 classes.
 
     Source: Krizhevsky, Sutskever and Hinton (2012), ImageNet Classification with Deep Convolutional Neural Networks.
     DRFuzz names an AlexNet for Fashion-MNIST and publishes neither layers nor training: kernels of 3, 5, 3, 3 and 3 pixels
@@ -50,4 +50,4 @@ class AlexNet(WidenedTarget):
 
 
 _CONVOLUTIONS = ((96, 3, True), (256, 5, True), (384, 3, False), (384, 3, False), (256, 3, True))
-"""Maps, side of the kernel, and whether pooling follows."""
+"""Feature maps, kernel size, and whether pooling follows."""

@@ -11,18 +11,18 @@ from temper.system import backend
 from temper.targets.models.width import WidenedTarget
 
 _STAGES = ((96, 96, 96), (192, 192, 192))
-"""Maps of the 3x3 convolutions; the last of each stage moves by two pixels in place of pooling."""
+"""Feature maps of the 3x3 convolutions; the last of each stage has stride 2 instead of pooling."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AllConvNet(WidenedTarget):
-    """All-CNN-C: nine ReLU convolutions, two of them with stride 2 in place of pooling, and the mean of the last maps.
+    """All-CNN-C: nine ReLU convolutions, two of them with stride 2 instead of pooling, and global average pooling.
 
     Dropout 0.2 of the image and 0.5 after each stride of 2. 1,369,738 parameters for 32x32 colour images of 10 classes.
 
-    Source: Springenberg, Dosovitskiy, Brox and Riedmiller (2015), Striving for Simplicity: The All Convolutional Net, model C.
-    Differs: the last convolution has no ReLU, so that logits may be negative; Adam in place of 350 epochs of scheduled SGD with
-    weight decay.
+    Source: Springenberg, Dosovitskiy, Brox and Riedmiller (2015), Striving for Simplicity: The All Convolutional Net,
+    model C. Differs: the last convolution has no ReLU, so that logits may be negative; Adam instead of 350 epochs of
+    scheduled SGD with weight decay.
     """
 
     tag = "allconvnet"

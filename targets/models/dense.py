@@ -13,7 +13,7 @@ from temper.targets.models.trained import TrainedTarget
 
 @dataclass(frozen=True, kw_only=True)
 class Dense(TrainedTarget):
-    """Fully connected network of equal hidden layers (5 x 30 unless said otherwise).
+    """Fully connected network of equal hidden layers (5 x 30 by default).
 
     Flatten, layers x [Dense(units), activation], Dense(classes).
 

@@ -15,10 +15,10 @@ from temper.targets.models.trained import TrainedTarget
 
 @dataclass(frozen=True, kw_only=True)
 class Guided(TrainedTarget):
-    """What the networks of guided retraining share: blocks of 3x3 ReLU convolutions, each ended by 2x2 max pooling.
+    """Base of the networks of guided retraining: blocks of 3x3 ReLU convolutions, each followed by 2x2 max pooling.
 
-    Convolutions keep the size of their input. Members say how many ``maps`` each convolution of a block has, the ``units`` of
-    the hidden dense layers, and the share of values dropped after each; 0: no such layer.
+    Convolutions keep the size of their input. Members set the ``maps`` of each convolution of a block, the ``units`` of the
+    hidden dense layers, and the dropout rate after each; 0: no dropout.
     """
 
     maps: ClassVar[tuple[tuple[int, ...], ...]]

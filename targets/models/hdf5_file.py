@@ -1,4 +1,4 @@
-"""What is inside an HDF5 file of others: nothing that leads to other files or to plug-ins, and not too much."""
+"""Checks untrusted HDF5 files: no references to other files or plug-ins, and limited size."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     import h5py
 
 MAX_OBJECTS = 100_000
-"""Groups and arrays of an HDF5 file."""
+"""Maximum number of groups and arrays in an HDF5 file."""
 _FILTERS = (1, 2, 3, 4, 5, 6, 32000)
-"""Compressions and checksums that HDF5 and h5py bring along; any other would be a plug-in, which is code."""
+"""Compression and checksum filters of HDF5 and h5py; any other would be a plug-in, which is code."""
 
 
 @contextmanager
 def judged(path: Path, source: Any, size: int) -> Iterator[h5py.File]:
-    """Open an HDF5 file of ``size`` bytes; ``path`` is what messages call it.
+    """Open an HDF5 file of ``size`` bytes; ``path`` is its name in messages.
 
     Raises:
-        StageError: it is damaged (also where that shows in the block), refers to other files, or holds too much.
+        StageError: it is corrupted (also if that shows within the block), refers to other files, or is too large.
     """
     import h5py
 
@@ -35,8 +35,8 @@ def judged(path: Path, source: Any, size: int) -> Iterator[h5py.File]:
             yield file
     except (StageError, MemoryError):
         raise
-    except Exception as error:  # h5py raises whatever a damaged file leads it to
-        raise StageError(f"{path}: cannot be read as HDF5 ({error}); the file is damaged") from error
+    except Exception as error:  # h5py raises all kinds of errors on a corrupted file
+        raise StageError(f"{path}: cannot be read as HDF5 ({error}); the file is corrupted") from error
 
 
 def read_values(file: h5py.File) -> None:
@@ -53,7 +53,7 @@ def read_values(file: h5py.File) -> None:
 
 
 def _judge(path: Path, file: h5py.File, size: int) -> None:
-    """Look at every object of a file that hard links lead to; soft links lead to these or nowhere."""
+    """Check every object of a file that hard links reach; soft links lead to these or nowhere."""
     import h5py
 
     seen, groups, unpacked = {h5py.h5o.get_info(file.id).addr}, [file["/"]], 0
@@ -83,7 +83,7 @@ def _judge(path: Path, file: h5py.File, size: int) -> None:
 
 
 def _unpacked_size(array: h5py.Dataset) -> int:
-    """Return the bytes that reading an array takes; HDF5 unpacks a chunk as a whole, however little of it is the array's."""
+    """Return the memory in bytes for reading an array; HDF5 unpacks whole chunks, even those barely used."""
     return max(array.size or 0, math.prod(array.chunks or (0,))) * int(array.dtype.itemsize)
 
 

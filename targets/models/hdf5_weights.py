@@ -1,4 +1,4 @@
-"""Reads the weights of HDF5 files of Keras 1, 2 and 3 and puts them into models."""
+"""Loads HDF5 weights of Keras 1, 2 and 3 into models."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def by_layer(path: Path) -> dict[str, list[Array]]:
     """Return the weights of each layer that has any, in the model's order.
 
     Raises:
-        StageError: the file is no HDF5 file, or not one that Keras 1 or 2 (or Keras 3 as ``.h5``) wrote.
+        StageError: the file is not HDF5, or not written by Keras 1 or 2 (or by Keras 3 as ``.h5``).
     """
     with hdf5(path) as file:
         root = file.get("model_weights", file)
@@ -33,33 +33,33 @@ def by_layer(path: Path) -> dict[str, list[Array]]:
 
 
 def is_legacy(path: Path) -> bool:
-    """Return whether a file has the layout of Keras 1 and 2, and not that of Keras 3's ``.weights.h5``."""
+    """Return whether a file has the layout of Keras 1 and 2 rather than that of Keras 3's ``.weights.h5``."""
     with hdf5(path) as file:
         return _is_legacy(file)
 
 
 def backend_of(path: Path) -> str | None:
-    """Return the backend that the weights of a file of Keras 1 or 2 were saved with, where the file says so."""
+    """Return the backend with which a file of Keras 1 or 2 was saved, if it says so."""
     with hdf5(path) as file:
         stated = [part.attrs["backend"] for part in (file.get("model_weights", file), file) if "backend" in part.attrs]
     return _text(stated[0]).lower() if stated else None
 
 
 def load(model: Any, path: Path, *, by_name: bool, described_on: str | None = None) -> None:
-    """Put the weights of a file into a model, layer by layer: by their names, or else in order.
+    """Load the weights of a file into a model, layer by layer: by name, or else in order.
 
-    Theano turns kernels by half a turn where the other backends do not, so the kernels of its plain convolutions are turned
-    here. Those of its depthwise and separable convolutions are stored as everywhere else.
+    Theano rotates kernels by 180 degrees where the other backends do not, so the kernels of its plain convolutions are
+    rotated here. Those of its depthwise and separable convolutions are stored as everywhere else.
 
     Args:
         model: a Keras model.
         path: HDF5 weights of Keras 1, 2 or 3.
-        by_name: whether layers are told by their names.
-        described_on: the backend that the model's architecture was written with, where that is stated.
+        by_name: whether layers are matched by name.
+        described_on: the backend with which the model's architecture was written, if stated.
 
     Raises:
-        StageError: the layers or the shapes of their weights differ, it is not known whether kernels are Theano's, or Theano
-            pads a layer otherwise.
+        StageError: the layers or the shapes of their weights differ, it is unknown whether kernels are Theano's, or
+        Theano pads a layer differently.
 
     Source: Keras 2.3.1, ``preprocess_weights_for_loading`` and ``conv_utils.convert_kernel``.
     """
@@ -100,8 +100,8 @@ def _from_theano(model: Any, path: Path, described_on: str | None) -> bool:
     stated = backend_of(path)
     if stated is None and described_on == "theano" and any(map(convolves, model.layers)):
         raise StageError(
-            f"{path}: the architecture was written with Theano, whose kernels are turned by half a turn, but the weights do not "
-            "say what they were saved with; give the file the attribute `backend`: theano or tensorflow"
+            f"{path}: the architecture was written with Theano, whose kernels are rotated by 180 degrees, but the weights do not "
+            "state their backend; set the file's attribute `backend` to theano or tensorflow"
         )
     return stated == "theano"
 
@@ -116,8 +116,8 @@ def _load_current(model: Any, path: Path) -> None:
         model.load_weights(path)
     except MemoryError:
         raise
-    except Exception as error:  # Keras raises whatever a file of another network, or a damaged one, leads it to
-        raise StageError(f"{path}: the file belongs to another network, or is damaged: {_line(error)}") from error
+    except Exception as error:  # Keras raises all kinds of errors on a mismatched or corrupted file
+        raise StageError(f"{path}: the file belongs to another network, or is corrupted: {_line(error)}") from error
 
 
 def _line(error: Exception) -> str:
@@ -125,7 +125,7 @@ def _line(error: Exception) -> str:
 
 
 def _names(group: Any, attribute: str) -> Iterator[str]:
-    """Yield the strings of an attribute, which Keras splits into numbered ones where it would grow too long."""
+    """Yield the strings of an attribute, which Keras splits into numbered ones if it is too long."""
     keys = [attribute] if attribute in group.attrs else []
     while not keys or keys[-1] != attribute:
         if (key := f"{attribute}{len(keys)}") not in group.attrs:

@@ -1,4 +1,4 @@
-"""A ``.keras`` archive of others: its members alone, within limits, its weights as a file to seek in."""
+"""Untrusted ``.keras`` archives: known members only, within limits, with the weights as a seekable file."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from temper.system.zip_member import member_fault
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
 MAX_CONFIG = 8 * 2**20
-"""Largest JSON text of an architecture, in bytes; those of Keras's own applications have up to 1 MiB."""
+"""Maximum JSON text of an architecture, in bytes; those of Keras's own applications have up to 1 MiB."""
 _LOCAL_HEADER, _NAME_AND_EXTRA = 30, 26
-"""Length of the header before each member of a zip archive, and where the lengths of its name and extra field stand."""
+"""Length of the header of each zip member, and the offset of the lengths of its name and extra field."""
 _MEMBERS = (CONFIG, "metadata.json", WEIGHTS)
 
 
@@ -30,7 +30,7 @@ def unpacked(path: Path) -> Iterator[tuple[bytes, Any, int]]:
     """Yield the text of an archive's configuration, and its weights as a file with its size.
 
     Raises:
-        StageError: the archive cannot be read (also where that shows in the block), holds too much or something else.
+        StageError: the archive cannot be read (also if that shows within the block), is too large or has other content.
     """
     try:
         with opened(path) as stream, zipfile.ZipFile(stream) as archive:
@@ -42,29 +42,29 @@ def unpacked(path: Path) -> Iterator[tuple[bytes, Any, int]]:
                 yield text, source, weights.file_size
     except (StageError, MemoryError):
         raise
-    except Exception as error:  # zipfile and its decompressors raise whatever a damaged file leads them to
-        raise StageError(f"{path}: cannot be read as a .keras archive ({error}); the file is damaged") from error
+    except Exception as error:  # zipfile and its decompressors raise all kinds of errors on a corrupted file
+        raise StageError(f"{path}: cannot be read as a .keras archive ({error}); the file is corrupted") from error
 
 
 def _members(path: Path, archive: zipfile.ZipFile) -> Mapping[str, zipfile.ZipInfo]:
     """Return the members of an archive by name.
 
     Raises:
-        StageError: there is another one, one twice, or one that is encrypted, compressed in another way or too large.
+        StageError: there is an unknown or duplicate one, or one that is encrypted, compressed differently or too large.
     """
     members: dict[str, zipfile.ZipInfo] = {}
     for info in archive.infolist():
         if info.filename not in _MEMBERS:
             raise StageError(f"{path}: expected {', '.join(_MEMBERS)} alone, received {info.filename[:80]!r}")
         if info.filename in members:
-            raise StageError(f"{path}: holds {info.filename} twice")
+            raise StageError(f"{path}: contains {info.filename} twice")
         if fault := member_fault(info):
-            raise StageError(f"{path}: {fault}; save the model anew")
+            raise StageError(f"{path}: {fault}; save the model again")
         members[info.filename] = info
         if info.filename != WEIGHTS and info.file_size > MAX_CONFIG:
             raise StageError(f"{path}: {info.filename} has {info.file_size:,} bytes; expected at most {MAX_CONFIG:,}")
     if missing := [name for name in (CONFIG, WEIGHTS) if name not in members]:
-        raise StageError(f"{path}: holds no {missing[0]}; expected what Keras 3 saves as .keras")
+        raise StageError(f"{path}: contains no {missing[0]}; expected a .keras file of Keras 3")
     if fault := unpacks_to_too_much(path.stat().st_size, sum(info.file_size for info in members.values())):
         raise StageError(f"{path}: {fault}")
     return members
@@ -72,7 +72,7 @@ def _members(path: Path, archive: zipfile.ZipFile) -> Mapping[str, zipfile.ZipIn
 
 @contextmanager
 def _seekable(stream: BufferedReader, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[Any]:
-    """Yield a member of an archive as a file to seek in; one that is compressed is unpacked to the disk."""
+    """Yield a member of an archive as a seekable file; a compressed one is unpacked to disk."""
     if info.compress_type == zipfile.ZIP_STORED:
         yield _Window(stream, info)
         return
@@ -83,7 +83,7 @@ def _seekable(stream: BufferedReader, archive: zipfile.ZipFile, info: zipfile.Zi
 
 
 class _Window(io.RawIOBase):
-    """A member of a zip archive that is stored as it is, read where it lies: ``ZipFile`` reads all before what it seeks."""
+    """An uncompressed member of a zip archive, read in place: ``ZipFile`` would read everything before a position."""
 
     def __init__(self, stream: BufferedReader, info: zipfile.ZipInfo) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What the configuration of a saved Keras model says, of any version: its layers, and how they are connected."""
+"""Parses the configuration of a saved Keras model of any version: its layers and connections."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _KEEPS_WIDTH = (
 class Node:
     """A layer of the configuration: its class, and the names of the layers it is called on.
 
-    ``refusal`` says why it cannot be called again on other tensors; empty where it can. ``channels`` are those of the input it
-    was built for, 1 where the configuration does not say.
+    ``refusal`` says why it cannot be called again on other tensors; empty if it can. ``channels`` are those of the
+    input it was built for, 1 if the configuration does not say.
     """
 
     kind: str
@@ -42,7 +42,7 @@ class Node:
 
 @dataclass(frozen=True)
 class LayerGraph:
-    """A model with one input and one output; ``nodes`` are in calling order, the input not among them.
+    """A model with one input and one output; ``nodes`` are in calling order, without the input.
 
     ``input_shape`` is without the batch axis; ``None`` in it means any size.
     """
@@ -54,7 +54,7 @@ class LayerGraph:
 
     @property
     def num_outputs(self) -> int | None:
-        """Width of the output, or ``None`` where the configuration does not say it outright."""
+        """Width of the output, or ``None`` if the configuration does not state it."""
         by_name = {node.name: node for node in self.nodes}
         node = by_name.get(self.output_name)
         seen: set[str] = set()
@@ -66,11 +66,11 @@ class LayerGraph:
 
     @property
     def least_weights(self) -> int:
-        """How many weights the layers have at least, as far as their own options say."""
+        """A lower bound on the number of weights, from the layers' own options."""
         return sum(map(_least_weights, self.nodes))
 
     def connect(self, tensor: Any, layer_of: Callable[[Node], Any]) -> Any:
-        """Return the output tensor that the layers give when the input is ``tensor``.
+        """Return the output tensor of the layers for the input ``tensor``.
 
         Raises:
             StageError: a layer is called in a way that cannot be repeated.
@@ -80,7 +80,7 @@ class LayerGraph:
             if node.refusal:
                 raise StageError(f"layer '{node.name}' ({node.kind}) {node.refusal}")
             if unknown := [name for name in node.inputs if name not in tensors]:
-                raise StageError(f"layer '{node.name}': its input '{unknown[0]}' does not come before it")
+                raise StageError(f"layer '{node.name}': its input '{unknown[0]}' does not precede it")
             given = [tensors[name] for name in node.inputs]
             tensors[node.name] = layer_of(node)(given[0] if len(given) == 1 else given)
         return tensors[self.output_name]
@@ -90,7 +90,7 @@ def parse(model: Mapping[str, Any]) -> LayerGraph:
     """Return the graph of a model's configuration (``{"class_name": ..., "config": ...}``) of Keras 1, 2 or 3.
 
     Raises:
-        StageError: it is no Sequential or Functional model, or has not exactly one input and one output.
+        StageError: it is not a Sequential or Functional model, or does not have exactly one input and one output.
     """
     kind, config = model.get("class_name"), model.get("config")
     try:
@@ -101,13 +101,13 @@ def parse(model: Mapping[str, Any]) -> LayerGraph:
     except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
         raise StageError(
             f"the connections of the {kind} model are not as Keras writes them ({type(error).__name__}: {error}); the file is "
-            "damaged, or written by another program"
+            "corrupted, or written by another program"
         ) from error
     raise StageError(f"expected a Sequential or Functional model, received {_shown(kind)}; save it as one of these")
 
 
 def plain(value: Any) -> Any:
-    """Return a number that old versions wrote as a NumPy array of no dimension."""
+    """Return a number that old versions wrote as a zero-dimensional NumPy array."""
     return value["value"] if isinstance(value, Mapping) and value.get("type") == "ndarray" else value
 
 
@@ -115,7 +115,7 @@ def _layers(layers: Any) -> list[Mapping[str, Any]]:
     """Return the layers of a configuration, each with a class, a mapping of options and widths that are numbers.
 
     Raises:
-        StageError: there is no list, or one is something else.
+        StageError: there is no list, or a layer is something else.
     """
     if not isinstance(layers, list):
         raise StageError(f"expected a list of layers, received {_shown(layers)}")
@@ -130,7 +130,7 @@ def _layers(layers: Any) -> list[Mapping[str, Any]]:
         for key in _WIDTHS:
             width = plain(config.get(key))
             if width is not None and (type(width) is not int or width < 1):
-                raise StageError(f"{where}: {key}: expected a whole number of at least 1, received {_shown(width)}")
+                raise StageError(f"{where}: {key}: expected an integer of at least 1, received {_shown(width)}")
     return layers
 
 
@@ -150,7 +150,7 @@ def _sequential(layers: list[Mapping[str, Any]]) -> LayerGraph:
         previous = name
     if shape is None:
         raise StageError(
-            f"the first layer ({layers[0]['class_name']}) states no input shape; save the model once built"
+            f"the first layer ({layers[0]['class_name']}) states no input shape; save the model after building it"
         )
     return LayerGraph(tuple(nodes), "input", shape, previous)
 
@@ -177,11 +177,11 @@ def _node(name: str, raw: Mapping[str, Any]) -> Node:
             nested = bool(call["args"]) and isinstance(call["args"][0], list)
             extra = {key: value for key, value in call.get("kwargs", {}).items() if value is not None}
             if extra.keys() - {"training", "mask"} or (len(call["args"]) > 1 and not nested):
-                refusal = "is called with further arguments; expected tensors only"
+                refusal = "is called with extra arguments; expected tensors only"
         else:
             sources = [source[0] for source in call]
             if any(len(source) > 3 and source[3] for source in call):
-                refusal = "is called with further arguments; expected tensors only"
+                refusal = "is called with extra arguments; expected tensors only"
     return Node(raw["class_name"], name, raw["config"], tuple(sources), refusal, _channels(raw))
 
 
@@ -205,7 +205,7 @@ def _histories(value: Any) -> Iterator[str]:
 
 
 def _ends(ends: list[Any]) -> list[str]:
-    """Return the names in ``[[name, 0, 0], ...]``, which Keras 3 writes flat where there is one."""
+    """Return the names in ``[[name, 0, 0], ...]``, which Keras 3 writes flat if there is one."""
     return [ends[0]] if isinstance(ends[0], str) else [end[0] for end in ends]
 
 
@@ -214,13 +214,13 @@ def _input_shape(layer: Mapping[str, Any]) -> Shape | None:
     for key in ("batch_input_shape", "batch_shape"):
         if (shape := config.get(key)) is not None:
             if not isinstance(shape, list) or any(n is not None and (type(n) is not int or n < 1) for n in shape[1:]):
-                raise StageError(f"{key}: expected whole numbers of at least 1, or null, received {_shown(shape)}")
+                raise StageError(f"{key}: expected integers of at least 1, or null, received {_shown(shape)}")
             return tuple(shape[1:])
     return None
 
 
 def _least_weights(node: Node) -> int:
-    """Return how many weights a layer has that takes one channel, or as many as it was built for."""
+    """Return the number of weights of a layer for one channel, or for as many as it was built for."""
     widths = [width for key in _WIDTHS if (width := plain(node.config.get(key))) is not None]
     sides = [side for key in _KERNELS for side in _flat(plain(node.config.get(key)))]
     return math.prod([*widths[:1], *sides, node.channels if widths else 1]) if widths or sides else 0

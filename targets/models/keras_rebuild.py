@@ -1,4 +1,4 @@
-"""Rebuilds models of Keras 1, 2 and 3 from their configuration, out of a closed list of layers, running none of their code."""
+"""Rebuilds models of Keras 1, 2 and 3 from their configuration and a closed list of layers, running no code."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "SpatialDropout2D": ("rate",),
     "ZeroPadding2D": ("padding",),
 }
-"""The layers that can be rebuilt, and the options that decide what each computes."""
+"""The layers that can be rebuilt, with the options that determine what each computes."""
 
-# hard_sigmoid is left out: Keras 3 computes another function under that name than Keras 1 and 2.
+# hard_sigmoid is excluded: Keras 3 computes another function under that name than Keras 1 and 2.
 ACTIVATIONS = ("linear", "relu", "softmax", "sigmoid", "tanh", "elu", "selu", "softplus", "softsign", "swish", "gelu")
 
 _CLASSES = {"Convolution2D": "Conv2D"}
@@ -57,7 +57,7 @@ _RENAMED: dict[str, dict[str, str]] = {
     "MaxPooling2D": {"border_mode": "padding"},
     "AveragePooling2D": {"border_mode": "padding"},
 }
-# What these say matters to training or to nothing; everything else an unknown option says may change the result.
+# These options affect training only or nothing; any other unknown option may change the result.
 _NAMES = (
     "name",
     "trainable",
@@ -75,7 +75,7 @@ _OF_TRAINING = ("_initializer", "_regularizer", "_constraint")
 
 
 def faults(graph: LayerGraph) -> Iterator[str]:
-    """Yield what cannot be rebuilt in a model; imports no framework."""
+    """Yield the layers of a model that cannot be rebuilt; imports no framework."""
     for node in graph.nodes:
         try:
             _options(node)
@@ -108,7 +108,7 @@ def _options(node: Node) -> tuple[str, Options]:
     known = LAYERS[kind]
     for key, value in options.items():
         if key not in known and not _harmless(key, value):
-            raise StageError(f"{where} ({node.kind}): option {key}={value!r} is not known; expected {', '.join(known)}")
+            raise StageError(f"{where} ({node.kind}): option {key}={value!r} is unknown; expected {', '.join(known)}")
     return kind, {key: plain(value) for key, value in options.items() if key in known}
 
 
@@ -121,7 +121,7 @@ def _check_order(kind: str, options: Options, where: str) -> None:
     if order == "channels_first":
         raise StageError(
             f"{where} ({kind}): expected channels_last, received channels_first, which no CPU kernel computes; "
-            "convert the model. (Images that come channels first into a Flatten are the parameter channels_first.)"
+            "convert the model. (For channels-first images into a Flatten, set the parameter channels_first.)"
         )
 
 
@@ -130,7 +130,7 @@ def _check_activation(kind: str, options: Options, where: str) -> None:
         options["activation"] = "linear"
     activation = options.get("activation", "linear")
     if activation not in ACTIVATIONS:
-        raise StageError(f"{where} ({kind}): activation {activation!r} is not known; expected {', '.join(ACTIVATIONS)}")
+        raise StageError(f"{where} ({kind}): activation {activation!r} is unknown; expected {', '.join(ACTIVATIONS)}")
 
 
 def _check_normalisation(kind: str, options: Options, where: str) -> None:
@@ -139,4 +139,4 @@ def _check_normalisation(kind: str, options: Options, where: str) -> None:
     if isinstance(axis := options.get("axis"), list):
         (options["axis"],) = axis
     if options.pop("mode", 0) != 0:
-        raise StageError(f"{where} ({kind}): expected mode 0 (per feature); the other modes of Keras 1 are gone")
+        raise StageError(f"{where} ({kind}): expected mode 0 (per feature); the other modes of Keras 1 no longer exist")

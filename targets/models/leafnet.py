@@ -1,4 +1,4 @@
-"""The network for photographs of leaves."""
+"""LeafNet, the network for photographs of leaves."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from temper.targets.models.width import WidenedTarget
 
 @dataclass(frozen=True, kw_only=True)
 class LeafNet(WidenedTarget):
-    """Two blocks of two 3x3 ReLU convolutions of 32 maps, each ended by 8x8 max pooling, and a dense layer of 256.
+    """Two blocks of two 3x3 ReLU convolutions of 32 maps, each followed by 8x8 max pooling, and a dense layer of 256.
 
     103,652 parameters for 256x256 colour images of 4 classes, as published for grape leaves.
 
     Source: Missaoui, Gerasimou and Matragkas (2024), DeepKnowledge: Generalisation-Driven Deep Learning Testing, its model
-    of leaves (RMSprop). A last ReLU, of values none of which is negative, is left out; learning rate, epochs and batch are
+    of leaves (RMSprop). A last ReLU, whose inputs are never negative, is omitted; learning rate, epochs and batch are
     Temper's own.
     """
 

@@ -14,13 +14,13 @@ from temper.targets.models.trained import TrainedTarget
 
 @dataclass(frozen=True, kw_only=True)
 class LeNet(TrainedTarget):
-    """What the LeNets share: two 5x5 ReLU convolutions, each followed by 2x2 max pooling.
+    """Base of the LeNets: two 5x5 ReLU convolutions, each followed by 2x2 max pooling.
 
     The defaults are DeepImportance's training: Adadelta 1.0, 10 epochs, batch 256.
     """
 
     padding: Annotated[
-        Literal["valid", "same"], "of the convolutions; DeepImportance's and DRFuzz's are valid, DeepFault's same"
+        Literal["valid", "same"], "padding of the convolutions; DeepImportance and DRFuzz use valid, DeepFault same"
     ] = "valid"
     epochs: Annotated[int, "passes over the training images; 0: keep the initial weights", Range(ge=0)] = 10
     batch_size: Annotated[int, "images per optimiser step", Range(ge=1)] = 256

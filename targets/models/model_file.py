@@ -1,4 +1,4 @@
-"""Opens a saved model, whatever version of Keras wrote it, without running code that is in it."""
+"""Opens saved models of any Keras version without running code from the file."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from temper.targets.models.keras_config import LayerGraph, parse
 
 HDF5 = (".h5", ".hdf5")
 MAX_VALUES = 2**28
-"""Most values that a layer may give for one image."""
+"""Maximum number of output values of a layer for one image."""
 _BYTES = 4
-"""Bytes of a weight."""
+"""Size of a weight in bytes."""
 
 # Deserialising any of these runs code or opens further files.
 _REFUSED = ("Lambda", "TFSMLayer", "TorchModuleWrapper", "FlaxLayer", "JaxLayer")
@@ -54,7 +54,8 @@ class ModelFile:
         """The model's layers and connections, read without a framework.
 
         Raises:
-            StageError: the file is damaged, holds no architecture, or describes no Sequential or Functional model.
+            StageError: the file is corrupted, has no architecture, or does not describe a Sequential or Functional
+            model.
         """
         config = self._config
         try:
@@ -63,9 +64,9 @@ class ModelFile:
             raise StageError(f"{self.architecture or self.path}: {error}") from None
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Yield ``(field, message)`` for what keeps the model from being loaded; imports no framework."""
+        """Yield ``(field, message)`` for every reason the model cannot be loaded; imports no framework."""
         if self._is_archive and self.architecture:
-            yield "architecture", f"{self.path} holds its own architecture; leave it out"
+            yield "architecture", f"{self.path} contains its own architecture; remove this one"
             return
         field = "architecture" if self.architecture else "path"
         try:
@@ -80,7 +81,7 @@ class ModelFile:
         yield from ((field, f"{self.architecture or self.path}: {message}") for message in unsafe)
 
     def load(self) -> Any:
-        """Return the Keras model as it was saved, its weights included.
+        """Return the Keras model as saved, including its weights.
 
         Raises:
             StageError: the model cannot be loaded; the message names the layer.
@@ -92,7 +93,7 @@ class ModelFile:
             for shape in _shapes(layer):
                 if (values := math.prod(side or 1 for side in shape)) > MAX_VALUES:
                     raise StageError(
-                        f"{self.path}: layer '{layer.name}' gives {values:,} values for one image; expected at most {MAX_VALUES:,}"
+                        f"{self.path}: layer '{layer.name}' outputs {values:,} values for one image; expected at most {MAX_VALUES:,}"
                     )
         return model
 
@@ -101,10 +102,12 @@ class ModelFile:
             return backend.keras().models.load_model(self.path, compile=False, safe_mode=True)
         except MemoryError:
             raise
-        except Exception as error:  # Keras raises whatever a damaged file leads it to
-            # Keras wraps the reason in the configurations of all that is around it.
+        except Exception as error:  # Keras raises all kinds of errors on a corrupted file
+            # Keras wraps the reason in the configurations of all surrounding layers.
             reason = str(error).rpartition("Exception encountered: ")[2]
-            raise StageError(f"{self.path}: Keras cannot load it, it is damaged or not supported: {reason}") from error
+            raise StageError(
+                f"{self.path}: Keras cannot load it, it is corrupted or not supported: {reason}"
+            ) from error
 
     def _rebuilt(self) -> Any:
         keras = backend.keras()
@@ -113,7 +116,7 @@ class ModelFile:
             model = keras.Model(inputs, self.graph.connect(inputs, keras_rebuild.layer))
         except (StageError, MemoryError):
             raise
-        except Exception as error:  # Keras raises whatever wrong options lead it to
+        except Exception as error:  # Keras raises all kinds of errors on invalid options
             raise StageError(f"{self.path}: the layers do not fit together: {error}") from error
         hdf5_weights.load(model, self.path, by_name=True, described_on=self._config.get("backend"))
         return model
@@ -130,7 +133,7 @@ class ModelFile:
             config = untrusted_files.archived_configuration(self.path)
         else:
             config = untrusted_files.parsed(_hdf5_config(self.path), self.path)
-        # What a model was compiled with is never deserialised here, so a loss of the author's own does no harm.
+        # The compile settings are never deserialised, so a custom loss does no harm.
         return {key: value for key, value in config.items() if key != "compile_config"}
 
 
@@ -146,18 +149,18 @@ def _hdf5_config(path: Path) -> str:
                 f"name its architecture: {beside.name}" if beside.exists() else "name the JSON file of its architecture"
             )
             raise StageError(
-                f"{path}: holds weights only; {advice} (architecture: ...), or give the weights to the target whose network "
-                "they are (dense, lenet5, ...: initial_weights with epochs: 0)"
+                f"{path}: contains weights only; {advice} (architecture: ...), or load them into the target whose network "
+                "they belong to (dense, lenet5, ...: initial_weights with epochs: 0)"
             )
         config = file.attrs["model_config"]
         return config.decode() if isinstance(config, bytes) else str(config)
 
 
 def _shapes(layer: Any) -> Iterator[Any]:
-    """Yield the shapes of what a layer gives, where it has been called once and says so."""
+    """Yield the output shapes of a layer, if it is called once and states them."""
     try:
         output = layer.output
-    except (AttributeError, ValueError):  # called several times, or of a kind that does not say
+    except (AttributeError, ValueError):  # called several times, or without a stated shape
         return
     yield from (tensor.shape for tensor in (output if isinstance(output, list | tuple) else [output]))
 
@@ -169,7 +172,7 @@ def _unsafe(value: Any) -> Iterator[str]:
             yield f"a {value['class_name']} layer runs code of the file's author, which is never loaded; rebuild it without"
         elif (module := value.get("module")) is not None and not _of_keras(module, value.get("class_name")):
             yield (
-                f"{value.get('class_name')} of module {module!r} is none of the layers and operations of Keras that are loaded; "
+                f"{value.get('class_name')} of module {module!r} is not a supported layer or operation of Keras; "
                 "rebuild the model without it"
             )
         elif value.get("class_name") and ">" in str(value.get("registered_name") or ""):

@@ -11,12 +11,12 @@ from temper.system import backend
 from temper.targets.models.width import WidenedTarget
 
 _STAGES = (64, 128, 256, 512)
-"""Feature maps of each stage, which is two blocks; from the second stage on the first block halves the images."""
+"""Feature maps of each stage of two blocks; from the second stage on, the first block halves the resolution."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResNet18(WidenedTarget):
-    """ResNet-18 with the stem for 32x32 images: a 3x3 convolution, four stages of two residual blocks, the mean of the maps.
+    """ResNet-18 with the stem for 32x32 images: a 3x3 convolution, four stages of two residual blocks, average pooling.
 
     11,183,562 parameters for 32x32 colour images of 10 classes, 9,600 of which are the statistics of batch normalisation.
 

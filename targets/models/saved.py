@@ -1,4 +1,4 @@
-"""A target that was trained elsewhere and saved to a file."""
+"""Targets trained by other programs and loaded from a file."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ from temper.targets.models.keras_config import Shape
 from temper.targets.models.model_file import ModelFile
 
 _LOOKED_AT = 100
-"""Images of each part of the data set whose outputs show whether a model gives probabilities."""
+"""Number of images of each part whose outputs show whether a model returns probabilities."""
 _RESCORED = (
-    "the saved model ends in probabilities other than by one softmax. Their logarithms take the place of logits: "
+    "the saved model ends in probabilities that are not one softmax. Their logarithms replace the logits: "
     "predictions stay the same, and gradients do not vanish where a probability is nearly 1."
 )
 _ROUNDED = (
-    "the outputs of the saved model are probabilities, by a way that Temper does not know. Their logarithms take the place of "
-    "logits: predictions stay the same, but gradients vanish where float32 rounds a probability to 0 or 1, so that attacks by "
-    "gradients may look weaker than they are. Save the model with logits at its end if you can."
+    "the outputs of the saved model are probabilities of an unknown origin. Their logarithms replace the "
+    "logits: predictions stay the same, but gradients vanish where float32 rounds a probability to 0 or 1, so that gradient-based "
+    "attacks may look weaker than they are. Save the model with logits as output if you can."
 )
 _BOUNDED = (
-    "all outputs of the saved model are between 0 and 1, but they do not add up to the same for all images. They are taken for "
-    "logits: predictions stay the same, but if they are probabilities or lengths, attacks by gradients may look weaker than "
-    "they are. Save the model with logits at its end if you can."
+    "all outputs of the saved model are between 0 and 1, but their sum differs between images. They are used as "
+    "logits: predictions stay the same, but if they are probabilities or lengths, gradient-based attacks may look weaker than "
+    "they are. Save the model with logits as output if you can."
 )
 
 
@@ -57,12 +57,13 @@ _BOUNDED = (
 class Saved(Target):
     """A saved model: .keras, or .h5/.hdf5 of Keras 1, 2 or 3, whole or as weights with a JSON architecture.
 
-    ``classes`` says which class each output means where the model was trained with them in another order; its outputs are then
-    brought into the data set's order. What the model expects of its input is stated by ``scale``, ``offset``, ``grey`` and ``channels_first``, which become
-    layers in front of it; flattening is added where its input is flat, the channel axis of grey images taken off where it has none, and a softmax at its end is taken off. A model that ends
-    in other probabilities (an average of softmaxes, say) gives their logarithms instead, and the report says so. Only
-    layers that Keras itself provides are loaded, and HDF5 models only out of a closed list; no code of the file runs.
-    Weights of a built-in network without a JSON file are the ``initial_weights`` of that network's target instead.
+    ``classes`` names the class of each output if the model was trained with another order; its outputs are then
+    reordered. The input format of the model is set by ``scale``, ``offset``, ``grey`` and ``channels_first``, which
+    become layers in front of it; flattening is added if its input is flat, the channel axis of grey images is removed
+    if it has none, and a final softmax is removed. A model that ends in other probabilities (an average of softmaxes,
+    say) returns their logarithms instead, and the report says so. Only layers of Keras itself are loaded, and HDF5
+    models only from a closed list; no code of the file runs. Weights of a built-in network without a JSON file are the
+    ``initial_weights`` of that network's target instead.
 
     Source: the published models of DeepCustom, DeepFault, DeepImportance, DRFuzz and guided retraining.
     """
@@ -70,17 +71,17 @@ class Saved(Target):
     tag = "saved"
 
     path: Annotated[str, "model file (.keras, .h5, .hdf5), or the weights of `architecture`", File()]
-    architecture: Annotated[str | None, "JSON file of the architecture, where `path` holds weights only", File()] = None
+    architecture: Annotated[str | None, "JSON file of the architecture, if `path` contains weights only", File()] = None
     scale: Annotated[float, "the model's input is scale * pixel + offset, pixels in [0, 1]; 255: raw bytes"] = 1.0
     offset: Annotated[float, "see `scale`; scale 2 with offset -1 is [-1, 1]"] = 0.0
     grey: Annotated[
         Grey | None,
-        "the model is grey, the data set in colour: luma of ITU-R 601; luma_bgr: red and blue taken for each other",
+        "for a grey model and a colour data set: luma of ITU-R 601; luma_bgr: red and blue swapped",
     ] = None
     channels_first: Annotated[bool, "the model takes (channels, height, width)"] = False
     classes: Annotated[
         tuple[str, ...],
-        "names of the data set's classes in the order of the model's outputs; empty: the order is the data set's",
+        "names of the data set's classes in the order of the model's outputs; empty: the data set's order",
     ] = ()
 
     @property
@@ -99,10 +100,10 @@ class Saved(Target):
     def fits(self, info: DataInfo) -> Iterator[tuple[str, str]]:
         try:
             graph = self._file.graph
-        except StageError:  # said by check()
+        except StageError:  # reported by check()
             return
         if self.grey and info.shape[2] != 3:
-            yield "grey", f"expected images of 3 channels, received {info.shape[2]}; leave `grey` out"
+            yield "grey", f"expected images of 3 channels, received {info.shape[2]}; remove `grey`"
             return
         given = self._shape(info.shape)
         if not _agree(graph.input_shape, given):
@@ -118,7 +119,7 @@ class Saved(Target):
         if graph.num_outputs not in (None, info.num_classes):
             yield (
                 "dataset",
-                f"the model has {graph.num_outputs} outputs, but the data set {info.num_classes} classes; choose another",
+                f"the model has {graph.num_outputs} outputs, but the data set {info.num_classes} classes; use another",
             )
 
     def produce(self, run: Run) -> Classifier:
@@ -133,7 +134,7 @@ class Saved(Target):
             classifier = Classifier(model)
             if classifier.num_classes != data.info.num_classes:
                 raise StageError(f"expected {data.info.num_classes} outputs, received {classifier.num_classes}")
-            if logits is saved:  # what a softmax was taken from are logits, whatever they look like
+            if logits is saved:  # the inputs of a removed softmax are logits, whatever their values
                 classifier = self._of_logits(classifier, classifier.logits(_some(data)), run)
         except StageError as error:
             raise StageError(f"{self.path}: {error}") from None
@@ -146,7 +147,7 @@ class Saved(Target):
         )
 
     def _of_logits(self, classifier: Classifier, outputs: Images, run: Run) -> Classifier:
-        """Return a classifier of logits for one whose ``outputs`` (n, classes) may be probabilities all the same."""
+        """Return a classifier of logits for one whose ``outputs`` (n, classes) may still be probabilities."""
         if are_probabilities(outputs):
             run.remark(_ROUNDED)
             return Classifier(logarithm_of(classifier.model))
@@ -156,15 +157,13 @@ class Saved(Target):
 
     def advice(self, found: Doubt, names: Sequence[str]) -> str:
         if found.order is None:
-            return f"{super().advice(found, names)} Is its input what the model expects (scale, offset, channel order)?"
+            return f"{super().advice(found, names)} Check that its input is what the model expects (scale, offset, channel order)."
         wanted = [names[found.order.index(names.index(name))] for name in self.classes or names]
         listed = ", ".join(map(json.dumps, wanted))
-        return (
-            f"If it was trained with them in another order, state that order for the target, as in classes: [{listed}]."
-        )
+        return f"If it was trained with another class order, set that order for the target, as in classes: [{listed}]."
 
     def _outputs(self, names: Sequence[str]) -> list[int]:
-        """Return for each class of the data set which output of the model means it."""
+        """Return the model's output for each class of the data set."""
         return [self.classes.index(name) for name in names]
 
     @property
@@ -172,7 +171,7 @@ class Saved(Target):
         return ModelFile(Path(self.path), Path(self.architecture) if self.architecture else None)
 
     def _shape(self, image: tuple[int, int, int]) -> Shape:
-        """Return the shape of an image as the model is given it, before flattening."""
+        """Return the shape of an image as passed to the model, before flattening."""
         height, width, channels = image
         channels = 1 if self.grey else channels
         return (channels, height, width) if self.channels_first else (height, width, channels)
@@ -183,10 +182,10 @@ class Saved(Target):
             return "set channels_first: true"
         if not self.grey and channels == 3 and _agree(wanted, (height, width, 1)):
             return "set grey: luma here or of the data set"
-        return "resize the data set, or choose another model"
+        return "resize the data set, or use another model"
 
     def _behind_conventions(self, model: Any, info: DataInfo) -> Any:
-        """Return the model behind the layers that turn an image (h, w, c) in [0, 1] into its input."""
+        """Return the model preceded by the layers that convert an image (h, w, c) in [0, 1] to its input."""
         keras = backend.keras()
         taken = {layer.name for layer in model.layers}
         inputs = keras.Input(info.shape, name=free_name("image", taken))
@@ -196,7 +195,7 @@ class Saved(Target):
         tensor = inputs
         for layer in layers:
             tensor = layer(tensor)
-        # Copies: a layer that is called twice has no one output any more, which whoever reads activations needs.
+        # Copies: a layer that is called twice has no unique output, which reading activations needs.
         return keras.Model(inputs, connected(model, tensor))
 
     def _conventions(self, wanted: Shape, name: Callable[[str], str]) -> Iterator[Any]:
@@ -218,7 +217,7 @@ class Saved(Target):
 
 
 def _some(data: Data) -> Images:
-    """Return images of all parts, spread over each."""
+    """Return images of all parts, evenly spaced in each."""
     parts = [data.part(name).x for name in PARTS]
     return np.concatenate([part[:: max(1, len(part) // _LOOKED_AT)][:_LOOKED_AT] for part in parts])
 
@@ -235,7 +234,7 @@ def _difference(given: Sequence[str], names: Sequence[str]) -> str:
     """Return how a list of classes differs from those of the data set."""
     strange, missing = sorted(set(given) - set(names)), sorted(set(names) - set(given))
     said = [f"unknown {', '.join(strange)}"] * bool(strange) + [f"without {', '.join(missing)}"] * bool(missing)
-    return "; ".join(said) or "one of them twice"
+    return "; ".join(said) or "a duplicate"
 
 
 def _form(shape: Shape) -> str:

@@ -1,4 +1,4 @@
-"""What Theano computes otherwise than TensorFlow where a model says the same."""
+"""Differences between Theano and TensorFlow for the same model configuration."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from temper.system import backend
 
 
 def convolves(layer: Any) -> bool:
-    """Return whether a layer is a plain convolution of more than one pixel, whose kernel Theano turns by half a turn."""
+    """Return whether a layer is a plain convolution of more than one pixel, whose kernel Theano rotates."""
     return isinstance(layer, backend.keras().layers.Conv2D) and layer.kernel_size != (1, 1)
 
 
 def check_padding(model: Any) -> None:
-    """Check that ``padding: same`` means the same to Theano and to TensorFlow in all layers of a model.
+    """Check that ``padding: same`` is identical in Theano and TensorFlow for all layers of a model.
 
-    Both add zeros or nothing on all sides, but begin with different numbers of them where the window is even or the stride above 1.
+    Both pad all sides, but by different amounts at the top and left if the window is even or the stride above 1.
 
     Raises:
-        StageError: it does not; the message names the layer.
+        StageError: it is not; the message names the layer.
 
     Source: Keras 2.3.1, ``theano_backend.conv2d`` (``border_mode: half``) and ``theano_backend.pool2d``.
     """
     for layer in model.layers:
         if getattr(layer, "padding", None) == "same" and any(ours != theirs for ours, theirs in _before(layer)):
             raise StageError(
-                f"layer '{layer.name}': Theano, with which the model was saved, pads padding: same by another number of rows and "
+                f"layer '{layer.name}': Theano, with which the model was saved, pads (padding: same) by another number of rows and "
                 "columns at the top and left than TensorFlow; rebuild the model with ZeroPadding2D and padding: valid"
             )
 
 
 def _before(layer: Any) -> Iterator[tuple[int, int]]:
-    """Yield for both axes how many rows or columns are added before an image: by TensorFlow, and by Theano."""
+    """Yield for both axes the padding before an image: by TensorFlow, and by Theano."""
     pools = hasattr(layer, "pool_size")
     windows = layer.pool_size if pools else layer.kernel_size
     gaps = (1, 1) if pools else layer.dilation_rate
     for side, window, gap, stride in zip(layer.input.shape[1:3], windows, gaps, layer.strides, strict=True):
         wide = (window - 1) * gap + 1
-        # Of images of any size, those are the usual ones that a stride divides.
+        # For images of any size, assume the usual case of a size divisible by the stride.
         rest = stride if side is None or side % stride == 0 else side % stride
         ours = max(wide - rest, 0) // 2
         yield ours, (window - 2 if window > 2 and window % 2 else window - 1) if pools else wide // 2

@@ -1,4 +1,4 @@
-"""The family of targets that Temper trains itself."""
+"""The family of targets trained by Temper."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from temper.targets.models import hdf5_weights
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedTarget(Target):
-    """A network that is built for a data set and trained on its training part. Members fill ``network``."""
+    """A network built for a data set and trained on its training part. Members implement ``network``."""
 
     epochs: Annotated[int, "passes over the training images; 0: keep the initial weights", Range(ge=0)]
     batch_size: Annotated[int, "images per optimiser step", Range(ge=1)]
@@ -36,7 +36,7 @@ class TrainedTarget(Target):
 
     @property
     def smallest_side(self) -> int:
-        """Least height and width of an image that the network can take, in pixels."""
+        """Minimum height and width of an input image, in pixels."""
         return 1
 
     @property

@@ -1,4 +1,4 @@
-"""The one place that opens model files of others: HDF5, ``.keras`` archives and JSON, within limits, links to other files refused."""
+"""The one place that opens untrusted model files: HDF5, ``.keras`` archives and JSON, within limits, no links."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ _SCRIPT = (
     "import sys, pathlib, temper.targets.models.untrusted_files as files; files.read_all(pathlib.Path(sys.argv[1]))"
 )
 _SECONDS, _PER_SECOND = 30, 10 * 2**20
-"""Seconds that reading a file may take, and bytes for each of which there is one more."""
+"""Time limit in seconds for reading a file, and the number of bytes that adds one second."""
 
 
 def configuration(path: Path) -> Mapping[str, Any]:
     """Return the configuration of a model in a JSON file.
 
     Raises:
-        StageError: the file cannot be read, is too large, or holds something else.
+        StageError: the file cannot be read, is too large, or has other content.
     """
     return parsed(read_bytes(path, MAX_CONFIG), path)
 
 
 def archived_configuration(path: Path) -> Mapping[str, Any]:
-    """Return the configuration of the model in a ``.keras`` archive, after a look at the archive's weights.
+    """Return the configuration of the model in a ``.keras`` archive, after checking the archive's weights.
 
     Raises:
-        StageError: the archive cannot be read, holds too much or something else.
+        StageError: the archive cannot be read, is too large or has other content.
     """
     _survive(regular(path))
     return parsed(_config_of(path), path)
@@ -57,10 +57,10 @@ def _config_of(path: Path, use: Callable[[h5py.File], object] = lambda _: None) 
 
 
 def parsed(text: bytes | str, path: Path) -> Mapping[str, Any]:
-    """Return the configuration that a JSON text holds.
+    """Return the configuration in a JSON text.
 
     Raises:
-        StageError: it holds something else, or is nested too deeply.
+        StageError: it has other content, or is nested too deeply.
     """
     if len(text) > MAX_CONFIG:
         raise StageError(f"{path}: the architecture has {len(text):,} bytes; expected at most {MAX_CONFIG:,}")
@@ -83,11 +83,11 @@ def parsed(text: bytes | str, path: Path) -> Mapping[str, Any]:
 
 @contextmanager
 def hdf5(path: Path) -> Iterator[h5py.File]:
-    """Open an HDF5 file that holds all its values itself.
+    """Open a self-contained HDF5 file.
 
     Raises:
-        StageError: it is no regular file, no HDF5, damaged (also where that shows in the block), refers to other files, or
-            holds too much.
+        StageError: it is not a regular file, not HDF5, corrupted (also if that shows within the block), refers to other
+        files, or is too large.
     """
     import h5py
 
@@ -99,14 +99,14 @@ def hdf5(path: Path) -> Iterator[h5py.File]:
 
 
 def read_all(path: Path) -> None:
-    """Read every attribute and value of a file, and end the process: what HDF5 would do later, hang or crash, it does now.
+    """Read every attribute and value of a file, then exit the process: a hang or crash of HDF5 happens here.
 
-    What is wrong is printed. Memory is limited to what a file of this size may unpack to twice, for values and for the chunk that
-    is being unpacked: strings may be referred to again and again, and what a chunk unpacks to is not known beforehand.
+    Problems are printed. Memory is limited to twice the size that a file of this size may unpack to, for values and for the
+    current chunk: strings may be referenced many times, and the unpacked size of a chunk is unknown beforehand.
     """
     try:
         size = path.stat().st_size
-        # Beyond its time the process is of no use, also where nobody is left to end it.
+        # Past the limit the process is useless, so it ends itself even if its parent is gone.
         _limit(2 * unpacked_at_most(size), 2 * _seconds(size))
         if path.suffix == ".keras":
             _config_of(path, read_values)
@@ -116,13 +116,13 @@ def read_all(path: Path) -> None:
     except StageError as error:
         sys.stdout.buffer.write(str(error).encode("utf-8", "replace"))
     except MemoryError:
-        said = "its values take more memory than a file of this size may; the file is damaged, or compressed too much"
+        said = "its values take more memory than a file of this size may; the file is corrupted, or compressed too much"
         sys.stdout.buffer.write(f"{path}: {said}".encode("utf-8", "replace"))
 
 
 def _limit(memory: int, seconds: int) -> None:
-    """Let this process reserve ``memory`` bytes beyond what it has and compute so long, where the system can see to that."""
-    with suppress(ImportError, ValueError, OSError):  # Windows, or a lower limit that is there already
+    """Limit this process to ``memory`` more bytes and to ``seconds`` of CPU time, where the system supports it."""
+    with suppress(ImportError, ValueError, OSError):  # Windows, or a lower limit already in place
         import resource
 
         reserved = psutil.Process().memory_info().vms + memory
@@ -131,7 +131,7 @@ def _limit(memory: int, seconds: int) -> None:
 
 
 def _seconds(size: int) -> int:
-    """Return how long reading a file of ``size`` bytes may take."""
+    """Return the time limit in seconds for reading a file of ``size`` bytes."""
     return _SECONDS + size // _PER_SECOND
 
 
@@ -143,9 +143,9 @@ def _survive(path: Path) -> None:
 
 @lru_cache(maxsize=1000)
 def _fault(path: Path, size: int, *_: int) -> str:
-    """Return what came of a process that read a file, where it found a fault, crashed or hung; empty where all was well.
+    """Read a file in a separate process; return the problem if it found one, crashed or hung; empty otherwise.
 
-    HDF5 is written in C: what a damaged file leads it to can be caught in a process of its own only.
+    HDF5 is written in C: its crash on a corrupted file can only be caught in a separate process.
     """
     limit = _seconds(size)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(search_path())}
@@ -156,13 +156,13 @@ def _fault(path: Path, size: int, *_: int) -> str:
             capture_output=True,
             timeout=limit,
             check=False,
-            start_new_session=True,  # Ctrl-C is for the runner: a reader that it ended would look like a crash
+            start_new_session=True,  # Ctrl-C is for the runner: a reader stopped by it would look like a crash
         )
     except subprocess.TimeoutExpired:
-        return f"{path}: HDF5 does not come to an end with it in {limit} s; the file is damaged"
+        return f"{path}: HDF5 does not finish reading it in {limit} s; the file is corrupted"
     if done.returncode < 0:
-        return f"{path}: HDF5 crashes on it (signal {-done.returncode}); the file is damaged"
+        return f"{path}: HDF5 crashes on it (signal {-done.returncode}); the file is corrupted"
     if done.returncode:
         last = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
-        return f"{path}: the process that reads it ended with code {done.returncode} ({last}); the file is damaged"
+        return f"{path}: the process that reads it exited with code {done.returncode} ({last}); the file is corrupted"
     return done.stdout.decode("utf-8", "replace")

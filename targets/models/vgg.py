@@ -17,10 +17,10 @@ _MAPS = (64, 128, 256, 512, 512)
 
 @dataclass(frozen=True, kw_only=True)
 class VGG(WidenedTarget):
-    """What the VGGs share: five blocks of 3x3 ReLU convolutions, each ended by max pooling, and a dense layer of 512.
+    """Base of the VGGs: five blocks of 3x3 ReLU convolutions, each followed by max pooling, and a dense layer of 512.
 
-    The body has the layers and names of ``keras.applications``. Members say how many ``convolutions`` each block has, whether
-    each is followed by batch normalisation (``normalised``), and the share of the dense layer's values that is dropped.
+    The body has the layers and names of ``keras.applications``. Members set the number of ``convolutions`` of each
+    block, whether each is followed by batch normalisation (``normalised``), and the dropout rate of the dense layer.
     """
 
     convolutions: ClassVar[tuple[int, int, int, int, int]]
@@ -52,7 +52,7 @@ class VGG(WidenedTarget):
 
     def _convolution(self, layers: Any, maps: int, block: str, i: int) -> Iterator[Any]:
         if not self.normalised:
-            # With Glorot's initial weights so many layers without normalisation do not begin to learn.
+            # With Glorot's initial weights this many layers without normalisation do not start to learn.
             yield layers.Conv2D(
                 maps, 3, padding="same", activation="relu", kernel_initializer="he_normal", name=f"{block}_conv{i}"
             )
@@ -84,7 +84,8 @@ class VGG16(VGG):
 class VGG19(VGG):
     """VGG-19 with a small head: sixteen 3x3 ReLU convolutions in five blocks with max pooling, a dense layer of 512.
 
-    Initial weights are He's; half of the dense layer's values are dropped in training. 20,292,170 parameters for 32x32 colour images of 10 classes.
+    Initial weights are He's; the dense layer has dropout 0.5. 20,292,170 parameters for 32x32 colour images of 10
+    classes.
 
     Source: Simonyan and Zisserman (2015), Very Deep Convolutional Networks for Large-Scale Image Recognition, configuration E.
     GenerativeRepair names a VGG19 of 32x32 animals and publishes neither head nor training: both are Temper's own.

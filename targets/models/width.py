@@ -1,4 +1,4 @@
-"""The family of trained targets whose layers can be made narrower than published, or wider."""
+"""The family of trained targets whose layers can be narrower or wider than published."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from temper.core.component import Range
 from temper.targets.models.trained import TrainedTarget
 
 SMOKE_WIDTH = 0.125
-"""The largest width in a smoke run: the published networks take minutes of a CPU for one pass over its images."""
+"""The largest width in a smoke run: published networks take minutes of CPU time for one pass over its images."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WidenedTarget(TrainedTarget):
-    """A network with a factor for the width of all its hidden layers. Members ask ``units`` how wide each is."""
+    """A network with a width factor for all hidden layers. Members get each layer's width from ``units``."""
 
     width: Annotated[
         float,
@@ -23,9 +23,9 @@ class WidenedTarget(TrainedTarget):
     ] = 1.0
 
     def for_smoke(self) -> Self:
-        """Return a narrow network; published weights are those of one width."""
+        """Return a narrow network, without published weights, which fit one width only."""
         return self if self.initial_weights else replace(self, width=min(self.width, SMOKE_WIDTH))
 
     def units(self, published: int) -> int:
-        """Return how many maps or neurons a layer has that was published with so many; at least one."""
+        """Return the number of maps or neurons of a layer from its published number; at least one."""
         return max(1, round(self.width * published))

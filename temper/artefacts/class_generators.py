@@ -1,4 +1,4 @@
-"""What a generator learns that has a network for each class, and the losses such networks are trained with."""
+"""Generators with one trained network per class, and the losses that train these networks."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from temper.system import backend
 
 
 class ClassExamples(Examples):
-    """Images that a network for each class perturbed; the generator prepares ``networks``, a ``ClassGenerators``."""
+    """Images perturbed by one network per class; the generator prepares ``networks``, a ``ClassGenerators``."""
 
     kind: ClassVar[str] = "class_examples"
 
 
 class ClassGenerators(Artefact):
-    """Networks that perturb images, one for each class."""
+    """Networks that perturb images, one per class."""
 
     @abstractmethod
     def perturb(self, x: Images, labels: Labels) -> Images:
-        """Return each image of (n, h, w, c) as the network of the class in ``labels`` (n,) perturbs it.
+        """Return images (n, h, w, c), each perturbed by the network of its class in ``labels`` (n,).
 
         Raises:
             StageError: a class has no network.
@@ -37,10 +37,11 @@ class ClassGenerators(Artefact):
 
 @dataclass(frozen=True)
 class Batch:
-    """What a loss sees of a training step.
+    """The inputs of a loss at one training step.
 
-    ``x`` are images (n, h, w, c) of one class, ``made`` what the network makes of them, ``y`` their labels (n,), ``eps``
-    the L-inf radius of the perturbation. ``look`` shows images to the loss's ``judge``; ``constants`` are tensors.
+    ``x`` are images (n, h, w, c) of one class, ``made`` the network's outputs for them, ``y`` their labels (n,),
+    ``eps`` the L-inf radius of the perturbation. ``look`` passes images to the loss's ``judge``; ``constants`` are
+    tensors.
     """
 
     x: Tensor
@@ -53,14 +54,14 @@ class Batch:
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratorLoss(Component):
-    """What a data generator network learns to make small."""
+    """A loss that a data generator network minimises."""
 
     clip_in_loss: Annotated[
-        bool, "cut the perturbation to eps before the loss sees it, as it is cut when images are made"
+        bool, "clip the perturbation to eps before the loss is computed, as it is clipped when images are generated"
     ] = False
 
     def of(self, batch: Batch) -> Tensor:
-        """Return the loss of a batch, of what the network makes or of what remains of it within eps."""
+        """Return the loss of a batch, computed on the network's output or on that output clipped to eps."""
         if not self.clip_in_loss:
             return self.value(batch)
         ops = backend.keras().ops
@@ -71,16 +72,16 @@ class GeneratorLoss(Component):
         """Return the loss of a batch, one number, written in ``keras.ops``."""
 
     def judge(self, model: Any) -> Any:
-        """Return the Keras model that ``Batch.look`` calls: a frozen copy of the target, which gives logits (n, classes).
+        """Return the Keras model for ``Batch.look``: a frozen copy of the target that returns logits (n, classes).
 
         ``model`` is the target itself, which other stages share: do not change it.
         """
         return with_separate_activations(model)
 
     def constants(self, run: Run, label: int) -> Mapping[str, np.ndarray]:
-        """Return what the loss must know of a class besides its images; of the same shapes for every class.
+        """Return what the loss needs of a class besides its images, with the same shapes for every class.
 
         Raises:
-            StageError: nothing is known of that class.
+            StageError: no data exist for that class.
         """
         return {}

@@ -1,4 +1,4 @@
-"""What a fuzzer found: the corner cases, and what became of every candidate."""
+"""The results of a fuzzer: its corner cases and the outcome of every candidate."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ OUTCOMES = (CORNER_CASE, REFUSED, UNREALISTIC, NOTHING_NEW)
 
 @dataclass(frozen=True)
 class Candidate:
-    """One made image: of which seed, under which label, and what became of it.
+    """One generated image: its seed, its label and its outcome.
 
-    ``seed`` is the index of the image in the data set's part, ``depth`` how often it was augmented; ``predicted`` is -1 for one
-    that was refused. ``outcome`` is one of ``OUTCOMES``, ``reason`` says why it was refused. ``realism`` and ``gains`` are in
-    the order of the fuzzer's measures and criteria; nan and -1 where a gate before ended it.
+    ``seed`` is the index of the image in the data set's part, ``depth`` the number of augmentations; ``predicted`` is
+    -1 if it was refused. ``outcome`` is one of ``OUTCOMES``, ``reason`` says why it was refused. ``realism`` and
+    ``gains`` follow the order of the fuzzer's measures and criteria; nan and -1 where an earlier gate rejected the
+    candidate.
     """
 
     iteration: int
@@ -40,9 +41,9 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Iteration:
-    """What an iteration of a fuzzer came to.
+    """The outcome of one fuzzer iteration.
 
-    ``control`` is the share of unchanged clean images that would have been admitted at its start, nan where nothing guides;
+    ``control`` is the share of unchanged clean images that would have been admitted at its start, nan without guidance;
     ``coverage`` the share covered at its end, by criterion.
     """
 
@@ -61,8 +62,8 @@ class Iteration:
 class CornerCases(Examples):
     """Corner cases; those that the model gets wrong are failures.
 
-    ``iterations`` and ``candidates`` are the log, also written as log.csv and candidates.csv for people. ``rejected``
-    float32 (k, h, w, c) are the candidates that some gate ended, in the order of the log, if they were kept.
+    ``iterations`` and ``candidates`` are the log, also written as human-readable log.csv and candidates.csv.
+    ``rejected`` float32 (k, h, w, c) are the candidates that a gate rejected, in log order, if they were kept.
     """
 
     kind: ClassVar[str] = "corner_cases"
@@ -109,7 +110,7 @@ def _tuples(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _write(path: Path, rows: Sequence[Any], spread: Mapping[str, Sequence[str]]) -> None:
-    """Write rows as CSV, those fields that hold several numbers spread over columns of their own."""
+    """Write rows as CSV; a field of several numbers gets one column for each."""
     columns = [column for name in vars(rows[0]) for column in spread.get(name, [name])] if rows else []
     cells = [
         [cell for name, value in vars(row).items() for cell in (value if name in spread else [value])] for row in rows

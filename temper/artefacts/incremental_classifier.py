@@ -1,4 +1,4 @@
-"""A classifier that learnt its classes in groups, and what it knew after each."""
+"""A classifier that learnt its classes in groups, with its state after each group."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from temper.nn.editing.copies import copied, put
 Tasks = tuple[tuple[int, ...], ...]
 """The classes of each task, in the order of learning."""
 Rivals = NDArray[np.bool_]
-"""Which classes compete, bool (classes, classes): row y has those that an image of class y is told from."""
+"""Which classes compete, bool (classes, classes): row y marks those that compete for images of class y."""
 
 
 class Incremental(Classifier):
@@ -24,9 +24,9 @@ class Incremental(Classifier):
 
     Attributes:
         tasks: the classes of each task, every class in one.
-        steps: how many of the tasks were learnt after each step of the training: 1, 2, ... or all at once.
-        task_given: whether an image comes with its task, so that only the classes of that compete.
-        earlier: float32 (steps - 1, weights), the weights side by side after each step but the last.
+        steps: the number of tasks learnt after each training step: 1, 2, ... or all at once.
+        task_given: whether an image comes with its task, so that only its classes compete.
+        earlier: float32 (steps - 1, weights), the concatenated weights after each step but the last.
     """
 
     kind: ClassVar[str] = "incremental"
@@ -45,7 +45,7 @@ class Incremental(Classifier):
         return among(learnt, self.num_classes)
 
     def after(self, step: int) -> Classifier:
-        """Return the classifier as it was after a step of its training, counted from 0."""
+        """Return the classifier as it was after a training step, counted from 0."""
         if step == len(self.steps) - 1:
             return self
         copy = copied(self.model)
@@ -70,17 +70,17 @@ class Incremental(Classifier):
 
 
 def side_by_side(model: Any) -> NDArray[np.float32]:
-    """Return all weights of a Keras model in one row, as ``Incremental.earlier`` has them."""
+    """Return all weights of a Keras model as one vector, as stored in ``Incremental.earlier``."""
     return np.concatenate([np.ravel(weights) for weights in model.get_weights()]).astype(np.float32)
 
 
 def among(classes: Iterable[int], num_classes: int) -> Rivals:
-    """Return that these classes, and no others, are rivals of every class."""
+    """Return the rivals where every class competes with these classes and no others."""
     return np.tile(np.isin(np.arange(num_classes), list(classes)), (num_classes, 1))
 
 
 def within(tasks: Tasks) -> Rivals:
-    """Return that the classes of one task are rivals of each other."""
+    """Return the rivals where each class competes with the classes of its own task."""
     number = np.empty(sum(map(len, tasks)), np.int64)
     for task, classes in enumerate(tasks):
         number[list(classes)] = task

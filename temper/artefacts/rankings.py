@@ -1,4 +1,4 @@
-"""What localisation finds: which neurons and which pixels are to blame, class by class."""
+"""The results of localisation: suspicious neurons and pixels, class by class."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from temper.nn.inspection.units import UnitLayer
 Scores = NDArray[np.float64]
 Indices = NDArray[np.int64]
 NO_UNIT = -1
-"""Fills up the selection of a class that has fewer units than others."""
+"""Pads the selection of a class that has fewer units than others."""
 
 
 @dataclass(frozen=True, eq=False)
 class NeuronRanking(Artefact):
-    """The units (neurons, feature maps) of the hidden layers that are blamed for each class.
+    """The suspicious units (neurons, feature maps) of the hidden layers for each class.
 
     ``scores`` is float64 (classes, units), units counted through ``layers`` in order, nan in the row of a class that
-    cannot be localised; ``selected`` int64 (classes, most selected), the blamed units in falling order of blame, filled
-    up with ``NO_UNIT``; ``spectrum`` int64 (classes, units, 4), how many images had the unit active and failed,
-    inactive and failed, active and passed, inactive and passed, or (classes, units, 0) where none was taken;
+    cannot be localised; ``selected`` int64 (classes, most selected), the suspicious units in descending order of score,
+    padded with ``NO_UNIT``; ``spectrum`` int64 (classes, units, 4), the number of images with the unit active and
+    failed, inactive and failed, active and passed, inactive and passed, or (classes, units, 0) without a spectrum;
     ``info`` is metadata in plain JSON values.
 
     Raises:
-        ValueError: the arrays do not fit each other.
+        ValueError: the shapes of the arrays do not match.
     """
 
     kind: ClassVar[str] = "neuron_ranking"
@@ -54,28 +54,28 @@ class NeuronRanking(Artefact):
             raise ValueError(f"neuron ranking: expected units below {units} for {classes} classes as the selection")
 
     def first(self, top: int | None) -> NeuronRanking:
-        """Return the ranking with only the first ``top`` of the blamed units of each class; all if ``None``.
+        """Return the ranking with only the first ``top`` suspicious units of each class; all if ``None``.
 
         Raises:
-            StageError: units were selected, but not so many for any class.
+            StageError: units were selected, but no class has ``top`` of them.
         """
         most = self.selected.shape[1]
         if top is None or not most:
             return self
         if top > most:
             raise StageError(
-                f"expected at least {top} units blamed for a class, received {most}; raise the localiser's `top`"
+                f"expected at least {top} suspicious units for a class, received {most}; raise the localiser's `top`"
             )
         return replace(self, selected=self.selected[:, :top])
 
     def units_of(self, label: int) -> Indices:
-        """Return the units blamed for a class, counted through all layers, int64 (k,); empty if none is."""
+        """Return the suspicious units of a class, counted through all layers, int64 (k,); empty if there are none."""
         row = self.selected[label]
         units: Indices = row[row != NO_UNIT]
         return units
 
     def places_of(self, label: int) -> Iterator[tuple[int, int]]:
-        """Yield the units blamed for a class as (position of the layer, position in the layer)."""
+        """Yield the suspicious units of a class as (position of the layer, position in the layer)."""
         starts = np.cumsum([0, *(layer.units for layer in self.layers)])
         for unit in self.units_of(label).tolist():
             layer = int(np.searchsorted(starts, unit, side="right")) - 1
@@ -101,7 +101,7 @@ class PixelRanking(Artefact):
     a class had no image. ``info`` is metadata in plain JSON values.
 
     Raises:
-        ValueError: the array has another number of axes.
+        ValueError: the array does not have four axes.
     """
 
     kind: ClassVar[str] = "pixel_ranking"

@@ -1,4 +1,4 @@
-"""What a regression fuzzer found: images that the old version of a model gets right and the new one wrong."""
+"""The results of a regression fuzzer: images that the old version of a model gets right and the new one wrong."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ def _none() -> Integers:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The counts after so many mutants; initial faults are in none of them.
+    """The counts after a number of mutants; they exclude initial faults.
 
-    ``rfi`` are faults, ``urf`` distinct pairs of a source image and the wrong label, ``seeds`` source images with a fault,
-    ``v2_failures`` mutants that the new version gets wrong, whatever the old one says. ``pool`` images were waiting.
+    ``rfi`` are faults, ``urf`` distinct pairs of a source image and the wrong label, ``seeds`` source images with a
+    fault, ``v2_failures`` mutants that the new version gets wrong, whatever the old one predicts, ``pool`` the images
+    waiting in the queue.
     """
 
     mutants: int
@@ -41,7 +42,7 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class OperatorCount:
-    """What became of an operator's mutants: so many differed from their parent and kept the fidelity, so many failed."""
+    """The outcomes of an operator's mutants: how many were valid (changed and within fidelity) and how many failed."""
 
     operator: str
     mutants: int
@@ -52,13 +53,13 @@ class OperatorCount:
 
 @dataclass(frozen=True, eq=False)
 class RegressionFaults(Examples):
-    """Images, in steps of 1/255, that the reference gets right and the model under test wrong.
+    """Images, quantised to 1/255, that the reference gets right and the model under test wrong.
 
-    ``v1`` and ``v2`` int64 (n,) are the labels that the reference and the model give, ``generation`` how often an image was
-    mutated, ``found_at`` after how many mutants it was found. ``trace`` int8 (n, most generations) are the positions among
-    ``operators`` of those that made it, -1 after the last. Images that are faults before any mutation stand apart:
-    ``initial_index`` and ``initial_v2`` int64 (k,) say which of the data set's part they are and what the model makes of them.
-    ``seed_count`` images were mutated.
+    ``v1`` and ``v2`` int64 (n,) are the labels predicted by the reference and the model, ``generation`` the number of
+    mutations of an image, ``found_at`` the number of mutants until it was found. ``trace`` int8 (n, most generations)
+    are the positions in ``operators`` of the operators applied to it, -1 after the last. Images that are faults before
+    any mutation are listed separately: ``initial_index`` and ``initial_v2`` int64 (k,) are their positions in the data
+    set's part and the labels predicted by the model. ``seed_count`` images were mutated.
     """
 
     kind: ClassVar[str] = "regression_faults"
@@ -79,11 +80,11 @@ class RegressionFaults(Examples):
         for name in ("v1", "v2", "generation", "found_at", "trace"):
             if len(getattr(self, name)) != len(self):
                 raise ValueError(
-                    f"{name}: expected {len(self)} rows as there are faults, received {len(getattr(self, name))}"
+                    f"{name}: expected {len(self)} rows, one per fault, received {len(getattr(self, name))}"
                 )
 
     def path_of(self, row: int) -> tuple[str, ...]:
-        """Return the names of the operators that made a fault, the first first."""
+        """Return the names of the operators that produced a fault, in order of application."""
         return tuple(self.operators[step].operator for step in self.trace[row] if step >= 0)
 
     def save(self, folder: Path) -> None:

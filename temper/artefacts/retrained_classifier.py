@@ -1,4 +1,4 @@
-"""A classifier that was retrained, and on how much."""
+"""A classifier that was retrained, with the size of its training data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from temper.core.classifier import Classifier
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedOn:
-    """What a model was retrained on: how many ``inputs``, of them ``adversarial``, out of how many ``available``."""
+    """The retraining data: the number of ``inputs``, of which ``adversarial``, out of those ``available``."""
 
     inputs: int
     adversarial: int
@@ -21,7 +21,7 @@ class TrainedOn:
 
 
 class Retrained(Classifier):
-    """A classifier that knows what it was retrained on."""
+    """A classifier that records its retraining data."""
 
     kind: ClassVar[str] = "retrained"
 

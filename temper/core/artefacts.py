@@ -1,4 +1,4 @@
-"""What a stage returns: examples, data sets and results, and how each is kept on disk (never as a pickle)."""
+"""The outputs of stages: examples, data sets and results, and their formats on disk (never a pickle)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Masks = NDArray[np.bool_]
 
 
 class Artefact(ABC):
-    """What a stage produces and the store keeps."""
+    """The output of a stage, kept in the store."""
 
     kind: ClassVar[str]
 
@@ -42,9 +42,10 @@ class Artefact(ABC):
 class Examples(Artefact):
     """Labelled images.
 
-    ``x`` is float32 (n, height, width, channels) in [0, 1]; ``y`` int64 (n,), the true labels; ``index`` int64
-    (n,), says which image of the data set each one is or was made from: its position in the data set's own part, whatever
-    was left out since; ``info`` is metadata in plain JSON values; ``masks`` bool (n, height, width), where the object is, if known.
+    ``x`` is float32 (n, height, width, channels) in [0, 1]; ``y`` int64 (n,), the true labels; ``index`` int64 (n,),
+    identifies the image of the data set that each one is or was derived from: its position in the data set's own part,
+    before any selection; ``info`` is metadata in plain JSON values; ``masks`` bool (n, height, width), where the object
+    is, if known.
 
     Raises:
         ValueError: an array has the wrong shape or dtype, or pixels lie outside [0, 1].
@@ -67,7 +68,7 @@ class Examples(Artefact):
                 raise ValueError(f"{name}: expected int64 ({n},), received {array.dtype} {array.shape}")
         if self.masks is not None and (self.masks.shape != self.x.shape[:3] or self.masks.dtype != np.bool_):
             raise ValueError(f"masks: expected bool {self.x.shape[:3]}, received {self.masks.dtype} {self.masks.shape}")
-        # A memory-mapped array was checked before it was stored; reading it all again would undo the mapping.
+        # A memory-mapped array was checked before it was stored; reading it in full would defeat the mapping.
         if n and not isinstance(self.x, np.memmap):
             low, high = float(self.x.min()), float(self.x.max())
             if not (low >= 0.0 and high <= 1.0):
@@ -89,11 +90,11 @@ class Examples(Artefact):
         rows = order[np.minimum(places, len(self) - 1)] if len(self) else np.full(len(index), -1)
         strange = index[(rows < 0) | (self.index[rows] != index)] if len(self) else index
         if len(strange):
-            raise ValueError(f"image {strange[0]} is not among the {len(self)} images it should come from")
+            raise ValueError(f"image {strange[0]} is not among the {len(self)} images")
         return rows
 
     def take(self, rows: NDArray[np.int64]) -> Examples:
-        """Return some of the examples; of ``info``, said of all of them, the names of the classes stay."""
+        """Return some of the examples; of ``info``, which describes all of them, only the class names are kept."""
         masks = None if self.masks is None else self.masks[rows]
         info = {name: self.info[name] for name in ("class_names",) if name in self.info}
         return Examples(x=self.x[rows], y=self.y[rows], index=self.index[rows], info=info, masks=masks)
@@ -121,10 +122,10 @@ class Examples(Artefact):
 
 
 def export_npz(examples: Examples, path: Path) -> None:
-    """Write examples as one .npz file for other programs: ``x_adv``, ``y`` and ``index``, as ``Examples`` has them.
+    """Write examples as one .npz file for other programs: ``x_adv``, ``y`` and ``index``, as in ``Examples``.
 
     Raises:
-        FileExistsError: the path holds anything else; it stays as it is.
+        FileExistsError: the path holds anything else, which is left unchanged.
     """
     temporary = temporary_name(path)
     try:
@@ -140,7 +141,7 @@ def export_npz(examples: Examples, path: Path) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Data(Artefact):
-    """A data set: its three parts (``validation`` may be empty) and what is known of it."""
+    """A data set: its three parts (``validation`` may be empty) and its metadata."""
 
     kind: ClassVar[str] = "data"
 
@@ -171,8 +172,8 @@ class Data(Artefact):
 class Row:
     """One measured number.
 
-    ``value`` is in ``unit`` ("proportion" is 0 to 1), ``n`` the number of items it was measured on (0: it is quoted), ``lower``
-    and ``upper`` its interval where one exists. ``group`` splits a metric further (a class, say).
+    ``value`` is in ``unit`` ("proportion" is 0 to 1), ``n`` the number of items it was measured on (0: a quoted value),
+    ``lower`` and ``upper`` the bounds of its interval, if any. ``group`` splits a metric further (a class, say).
     """
 
     metric: str
@@ -212,7 +213,7 @@ class Results(Artefact):
 
 
 def write_json(path: Path, value: Mapping[str, Any] | Sequence[Any]) -> None:
-    """Write plain values as JSON; a reader sees the old file or the new one, never a part."""
+    """Write plain values as JSON, atomically: a reader sees the old file or the new one, never a part."""
     replace_file(path, json.dumps(value, indent=1, default=_plain) + "\n")
 
 

@@ -20,9 +20,9 @@ from temper.core.run import Run
 from temper.core.threat_model import ThreatModel
 
 SHOWN = 8
-"""Images of each set that the report shows first."""
+"""Number of images of each set that the report shows first."""
 PER_CLASS = 5
-"""Images of each class that the report shows besides."""
+"""Number of images of each class that the report shows in addition."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,13 +32,13 @@ class Attack(Generator):
     model: Annotated[Ref[Classifier], "the model to attack"]
     data: Annotated[Ref[Examples] | None, "images to start from; default: the model's data set"] = None
     labels: Annotated[
-        Literal["true", "predicted"], "labels whose loss is raised: the true ones, or the model's own"
+        Literal["true", "predicted"], "labels whose loss is increased: the true ones or those predicted by the model"
     ] = "true"
     batch_size: Annotated[int, "images perturbed at once", Range(ge=1), AtOnce()] = 500
 
     @property
     def threat(self) -> ThreatModel | None:
-        """The ball every perturbed image must lie in; ``None`` for an attack without a bound."""
+        """The ball that contains every perturbed image; ``None`` for an attack without a bound."""
         return None
 
     @property
@@ -48,12 +48,12 @@ class Attack(Generator):
 
     @property
     def climbs(self) -> Loss:
-        """The loss whose gradient tells whether an attack that follows gradients can see where to go."""
+        """The loss whose gradient shows whether a gradient-based attack can make progress."""
         return "cross_entropy"
 
     @property
     def step_rule(self) -> str:
-        """How far each step goes, in words, for the report."""
+        """The step size in words, for the report."""
         return ""
 
     def fits(self, info: DataInfo) -> Iterator[tuple[str, str]]:
@@ -62,10 +62,10 @@ class Attack(Generator):
 
     @abstractmethod
     def perturb(self, victim: Classifier, x: Images, y: Labels, rng: np.random.Generator) -> Images:
-        """Return ``x`` (n, h, w, c) perturbed so that ``victim`` does not give ``y`` (n,).
+        """Return ``x`` (n, h, w, c) perturbed so that ``victim`` does not predict ``y`` (n,).
 
-        Unless ``whole``, an image must not depend on the others of its batch: draw from ``rng`` image by image, the same
-        amount for each, so that the images are the same at any ``batch_size``.
+        Unless ``whole``, an image must not depend on the others of its batch: draw from ``rng`` image by image, the
+        same number of values for each, so that the images do not depend on ``batch_size``.
         """
 
     @final
@@ -96,8 +96,8 @@ class Attack(Generator):
             raise ValueError(f"{self.tag}: expected images {clean.shape}, received {adversarial.shape}")
         if strange := int((~np.isfinite(adversarial)).any(axis=(1, 2, 3)).sum()):
             raise ValueError(
-                f"{self.tag}: expected pixels that are numbers, received other ones in {strange} images; the model's "
-                "gradients are not finite there: a root, a norm or a division at 0, or half precision, are common causes"
+                f"{self.tag}: expected finite pixels, received nan or inf in {strange} images; the model's "
+                "gradients are not finite there; common causes: a root, a norm or a division at 0, or half precision"
             )
         if self.threat is not None and not (inside := self.threat.contains(adversarial - clean)).all():
             raise ValueError(f"{self.tag}: {(~inside).sum()} images left the ball {self.threat}")
@@ -111,13 +111,13 @@ def shown_rows(y: Labels) -> NDArray[np.int64]:
 
 
 def shown_predictions(victim: Classifier, x: Images, y: Labels) -> dict[str, Any]:
-    """Return what a model says of the images that the report shows, as ``predicted``: class by row."""
+    """Return a model's predictions for the images that the report shows, as ``predicted``: class by row."""
     rows = shown_rows(y)
     said = victim.predict(x[rows]).tolist()
     return {"predicted": {str(row): label for row, label in zip(rows.tolist(), said, strict=True)}}
 
 
 def attack_facts(tag: str, labels: str, step_rule: str, threat: ThreatModel | None) -> dict[str, Any]:
-    """Return what a report has to say of perturbed images: whose labels were used, the steps, and the ball if any."""
+    """Return a report's facts about perturbed images: the source of the labels, the steps, and the ball if any."""
     bound = {"norm": threat.norm, "eps": threat.eps} if threat else {}
     return {"attack": tag, "labels": labels, "step_rule": step_rule, **bound}

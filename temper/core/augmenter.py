@@ -1,4 +1,4 @@
-"""Augmenters: what makes new test inputs of seeds, and the masks that say where."""
+"""Augmenters, which derive new test inputs from seeds, and the masks that select where."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ from temper.core.stage import Preparation
 
 @dataclass(frozen=True, eq=False)
 class Seeds:
-    """Images that new ones are to be made of.
+    """Images to derive new ones from.
 
-    ``x`` is float32 (n, h, w, c) in [0, 1]; ``y`` int64 (n,), the true labels; ``index`` int64 (n,), which image of the
-    data set each one is or was made from; ``variant`` int64 (n,), which of several made of one image, from 0; ``depth`` int64
-    (n,), how often it was augmented before; ``masks`` bool (n, h, w), where the object is, if the data set says so.
-    ``entropy`` are whole numbers that every random choice derives from, beside index, variant and depth.
+    ``x`` is float32 (n, h, w, c) in [0, 1]; ``y`` int64 (n,), the true labels; ``index`` int64 (n,), the image of the
+    data set that each one is or was derived from; ``variant`` int64 (n,), its number among several variants of one
+    image, from 0; ``depth`` int64 (n,), the number of earlier augmentations; ``masks`` bool (n, h, w), where the object
+    is, if the data set provides masks. ``entropy`` are integers that seed every random choice, along with index,
+    variant and depth.
     """
 
     x: Images
@@ -41,7 +42,7 @@ class Seeds:
         return len(self.x)
 
     def rng(self, row: int, purpose: str = "") -> np.random.Generator:
-        """Return the random stream of one seed: the same in whatever batch it is augmented."""
+        """Return the random stream of one seed; it does not depend on the batch."""
         own = (self.index[row], self.variant[row], self.depth[row])
         return np.random.default_rng([*self.entropy, *map(int, own), crc32(purpose.encode())])
 
@@ -53,11 +54,11 @@ class Seeds:
 
 @dataclass(frozen=True, eq=False)
 class Augmented:
-    """What was made of seeds, row by row.
+    """The images derived from seeds, row by row.
 
-    ``x`` is float32 (n, h, w, c) in [0, 1]; ``y`` int64 (n,), the labels the images should have; ``masks`` bool (n, h, w),
-    the pixels that were made anew, all others being the seed's, or ``None`` where every pixel may have changed. ``refused``
-    says of rows that could not be augmented why; their image is the seed's and counts as none.
+    ``x`` is float32 (n, h, w, c) in [0, 1]; ``y`` int64 (n,), the labels the images should have; ``masks`` bool (n, h,
+    w), the regenerated pixels, all others being the seed's, or ``None`` where every pixel may have changed. ``refused``
+    maps rows that could not be augmented to the reason; their image is the seed's and does not count.
     """
 
     x: Images
@@ -66,13 +67,13 @@ class Augmented:
     refused: Mapping[int, str] = field(default_factory=dict)
 
     def take(self, rows: NDArray[np.int64]) -> Augmented:
-        """Return those of some rows, none of them refused."""
+        """Return some rows, none of which was refused."""
         return Augmented(self.x[rows], self.y[rows], None if self.masks is None else self.masks[rows])
 
 
 @dataclass(frozen=True, eq=False)
 class AugmenterContext:
-    """What an augmenter may look at: the model under test, the training images of its data, and what it prepared."""
+    """What an augmenter may read: the model under test, its training images and the augmenter's preparations."""
 
     run: Run
     model: Classifier
@@ -81,28 +82,29 @@ class AugmenterContext:
 
 
 class WithPreparations(Component):
-    """A component that stands inside a stage and may need work done before, which the stage passes on."""
+    """A component nested in a stage that may need preparations, which the stage declares for it."""
 
     def preparations(self, model: Ref[Classifier], data: Ref[Examples]) -> Mapping[str, Preparation]:
-        """Return what has to be done before, under names that start with the component's type.
+        """Return the preparations needed, under names that start with the component's type.
 
-        ``model`` is the model under test, ``data`` the training images. ``AugmenterContext.run.prepared`` knows the names.
+        ``model`` is the model under test, ``data`` the training images. ``AugmenterContext.run.prepared`` returns them
+        by name.
         """
         return {}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mask(WithPreparations):
-    """Says which pixels of each image to make anew."""
+    """Selects the pixels of each image to regenerate."""
 
     @abstractmethod
     def masks(self, seeds: Seeds, bench: AugmenterContext) -> Masks:
-        """Return the pixels, bool (n, h, w); none of an image where there is nothing to be found."""
+        """Return the pixels, bool (n, h, w); none for an image where nothing is found."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Augmenter(WithPreparations):
-    """Makes one new image of each seed."""
+    """Derives one new image from each seed."""
 
     @abstractmethod
     def augment(self, seeds: Seeds, bench: AugmenterContext) -> Augmented:

@@ -1,4 +1,4 @@
-"""Checkpoints: what a long work has done so far, so that a kill costs minutes and not hours."""
+"""Checkpoints: the saved progress of a long task, so that a kill costs minutes and not hours."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from temper.system import stop_request
 from temper.system.files import replacing
 
 INTERVAL = 60.0
-"""Seconds of work that a kill may cost."""
+"""Seconds between saves: the most work that a kill may cost."""
 _META, _CARRIED = "_meta", "_carried"
 _STATE = "state.npz"
 
@@ -26,7 +26,7 @@ State = tuple[dict[str, NDArray[Any]], dict[str, Any]]
 
 
 class Carried(Protocol):
-    """What continues with the state of any work, unknown to the work itself, such as its cost so far."""
+    """State saved along with that of any task, unknown to the task itself, such as its cost so far."""
 
     def state(self) -> Mapping[str, Any]:
         """Return what ``restore`` needs, as plain JSON values."""
@@ -36,10 +36,10 @@ class Carried(Protocol):
 
 
 class Checkpoint:
-    """The state of one work, replaced as a whole each time, so that a kill at any moment leaves the last or the one before.
+    """The state of one task, replaced atomically: a kill at any moment leaves the last state or the one before.
 
-    A work that takes minutes asks ``due`` between its steps, saves all that it needs to go on, and calls ``load`` as it
-    begins. What it makes must not depend on whether it was interrupted. Without a folder nothing is kept.
+    A task that takes minutes checks ``due`` between its steps, saves all it needs to resume, and calls ``load`` when it
+    starts. Its result must not depend on interruptions. Without a folder nothing is saved.
 
     Attributes:
         carried: what is saved and restored along with each state.
@@ -57,10 +57,10 @@ class Checkpoint:
         return self._folder is not None and (passed or stop_request.requested())
 
     def save(self, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> None:
-        """Keep the state in place of the last one.
+        """Save the state in place of the last one.
 
         Raises:
-            Stopped: the process has been asked to stop; the work goes on from here another time.
+            Stopped: the process was asked to stop; the task resumes from here later.
         """
         if self._folder is None:
             return
@@ -73,7 +73,7 @@ class Checkpoint:
             raise stop_request.Stopped
 
     def load(self) -> State | None:
-        """Return the state that was saved last, ``None`` if there is none or it cannot be read."""
+        """Return the last saved state, ``None`` if there is none or it cannot be read."""
         if self._folder is None:
             return None
         try:
@@ -87,16 +87,16 @@ class Checkpoint:
         return arrays, meta
 
     def drop(self) -> None:
-        """Forget the state."""
+        """Delete the state."""
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
 
 class Steps:
-    """The checkpoint of a work that does one long thing after another: what is finished, and the state of what is under way.
+    """The checkpoint of a task of several long steps: the finished ones and the state of the current one.
 
-    As often as the work begins, it asks ``finished`` for each step and makes those that are not, each with a checkpoint of
-    its own from ``under_way``.
+    Each time the task starts, it calls ``finished`` for each step and computes those that are not, each with its own
+    checkpoint from ``under_way``.
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
@@ -110,21 +110,21 @@ class Steps:
                 self._current = name, (part_of(arrays, name), plain)
 
     def finished(self, name: str) -> State | None:
-        """Return what a step came to, ``None`` if it is not finished."""
+        """Return the result of a step, ``None`` if it is not finished."""
         return self._finished.get(name)
 
     def finish(self, name: str, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> None:
-        """Take down what a step came to; save it when due.
+        """Record the result of a step; save it when due.
 
         Raises:
-            Stopped: the process has been asked to stop.
+            Stopped: the process was asked to stop.
         """
         self._finished[name], self._current = (dict(arrays), dict(meta)), None
         if self._checkpoint.due:
             self._save({})
 
     def under_way(self, name: str) -> Checkpoint:
-        """Return a checkpoint for one step; what is saved in it is kept together with the steps that are finished."""
+        """Return a checkpoint for one step; its state is saved together with the finished steps."""
         return _UnderWay(self, name)
 
     def _save(self, under_way: Mapping[str, State]) -> None:
@@ -135,7 +135,7 @@ class Steps:
 
 
 class _UnderWay(Checkpoint):
-    """The checkpoint of one step of a work."""
+    """The checkpoint of one step of a task."""
 
     def __init__(self, steps: Steps, name: str) -> None:
         super().__init__()
@@ -158,19 +158,19 @@ def _as_array(plain: Mapping[str, Any]) -> NDArray[np.uint8]:
 
 
 def stream_state(stream: np.random.Generator) -> dict[str, Any]:
-    """Return where a random stream stands, as plain values: what it has drawn, and how many streams were spawned from it."""
+    """Return the state of a random stream as plain values: its position and the number of streams spawned from it."""
     bits: Any = stream.bit_generator
     return {"bits": bits.state, "spawned": bits.seed_seq.n_children_spawned}
 
 
 def restore_stream(stream: np.random.Generator, state: Mapping[str, Any]) -> None:
-    """Put a new random stream, of the same seed, where another stood."""
+    """Set a new random stream of the same seed to a saved state."""
     bits: Any = stream.bit_generator
     bits.state = state["bits"]
     bits.seed_seq.spawn(state["spawned"] - bits.seed_seq.n_children_spawned)
 
 
 def part_of(arrays: Mapping[str, NDArray[Any]], name: str) -> dict[str, NDArray[Any]]:
-    """Return the arrays whose names start with ``name`` and a dot, without these."""
+    """Return the arrays whose names start with ``name`` and a dot, with this prefix removed."""
     prefix = f"{name}."
     return {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}

@@ -1,4 +1,4 @@
-"""The classifier: a Keras model from images in [0, 1] to logits, whatever it was trained in or loaded from."""
+"""The classifier: a Keras model from images in [0, 1] to logits, whatever its origin."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ Loss = Literal["margin", "cross_entropy"]
 class Classifier(Artefact):
     """A Keras model that maps float32 images (n, height, width, channels) in [0, 1] to logits (n, classes).
 
-    Input conventions (scale, flattening, channel order, grey conversion) are layers of the model, and a softmax
-    at its end has been taken off (``temper.nn.editing.logits.to_logits``), so that everything that follows sees one interface and
-    unsaturated gradients.
+    Input conventions (scale, flattening, channel order, grey conversion) are layers of the model, and a final softmax
+    is removed (``temper.nn.editing.logits.to_logits``), so that all other code sees one interface and unsaturated
+    gradients.
 
     Raises:
-        StageError: the model's input or output has another shape, it does not end in logits, or a weight is not finite.
+        StageError: the shape of the model's input or output differs, it does not end in logits, or a weight is not
+        finite.
     """
 
     kind: ClassVar[str] = "classifier"
@@ -77,8 +78,8 @@ class Classifier(Artefact):
     def loss_gradient(self, x: Images, y: Labels, loss: Loss = "cross_entropy") -> Images:
         """Return the gradient of each image's loss with respect to its pixels, float32 like ``x``.
 
-        The gradient of the cross-entropy is 0 in float32 where the model is sure; that of the ``margin`` has its direction and
-        does not vanish.
+        The gradient of the cross-entropy is 0 in float32 where the model is confident; that of the ``margin`` has the
+        same direction and does not vanish.
         """
         return compiled_programs.run_all(self.model, _GRADIENTS[loss], x, y)[0]
 

@@ -1,4 +1,4 @@
-"""Clusters: where the workers of a run live, and how they come there."""
+"""Clusters: where the workers of a run live, and how they are started."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from typing import Annotated, Any, ClassVar
 from temper.core.component import Component, Range
 
 LOGS = "TEMPER_LOGS"
-"""The environment variable that names the folder in which each worker keeps a log of its own."""
+"""The environment variable that names the folder of the workers' logs, one per worker."""
 LOG = "TEMPER_LOG"
-"""The environment variable that names the file into which a batch system writes what a worker says."""
+"""The environment variable that names the file to which a batch system writes a worker's output."""
 JOB = "TEMPER_JOB"
-"""The environment variable that names the job of a batch system in which a worker lives."""
+"""The environment variable that names the batch job a worker runs in."""
 
 
 def exit_in_words(code: int) -> str:
-    """Return how a process ended whose exit code is ``code``, which is minus the signal where one killed it."""
+    """Return in words how a process with exit code ``code`` ended; a negative code is a signal that killed it."""
     if code >= 0:
         return f"ended with exit code {code}"
     try:
@@ -32,10 +32,10 @@ def exit_in_words(code: int) -> str:
 
 @dataclass(frozen=True)
 class WorkerEnv:
-    """What workers start with.
+    """The environment that workers start in.
 
-    ``folder`` is one that the runner and every worker see, for logs and certificates; ``environment`` are the variables a
-    worker needs; ``python`` the interpreter, which must be at the same place on every host.
+    ``folder``, for logs and certificates, is visible to the runner and all workers; ``environment`` holds the variables
+    a worker needs; ``python`` is the interpreter, which must have the same path on every host.
     """
 
     folder: Path
@@ -45,9 +45,9 @@ class WorkerEnv:
 
 @dataclass(frozen=True)
 class WorkerExit:
-    """How a worker's process came to its end, such as ``killed by SIGKILL``; nothing if that cannot be known.
+    """How a worker's process ended, such as ``killed by SIGKILL``; empty if that is unknown.
 
-    ``out_of_memory`` is whether its batch system says that it was killed for the memory it took.
+    ``out_of_memory`` is whether its batch system reports that it was killed for its memory use.
     """
 
     end: str = ""
@@ -56,10 +56,10 @@ class WorkerExit:
 
 @dataclass(frozen=True)
 class FailedJob:
-    """A job that ended before a worker came of it, or that its batch system did not take.
+    """A job that exited before its worker connected, or that its batch system rejected.
 
-    ``name`` is that of the worker to be, ``key`` tells the job from others; ``job`` is nothing where there is none. ``end`` says
-    how it ended, ``log`` where what it said is kept.
+    ``name`` is that of its worker, ``key`` identifies the job; ``job`` is empty if none was submitted. ``end`` says how
+    it ended, ``log`` is the path of its output.
     """
 
     name: str
@@ -71,34 +71,34 @@ class FailedJob:
     def __str__(self) -> str:
         if not self.job:
             return f"a job could not be submitted: {self.end}"
-        return f"job {self.job} ended before a worker came of it: {self.end}; its log is {self.log}"
+        return f"job {self.job} exited before its worker connected: {self.end}; see its log {self.log}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster(Component):
-    """Where the workers of a run live. Each worker does one stage at a time.
+    """Where the workers of a run live. Each worker runs one stage at a time.
 
-    ``settings`` are of Dask's, for the runner's side.
+    ``settings`` are Dask settings for the runner's process.
     """
 
     section: ClassVar[str] = "cluster file"
     requires: ClassVar[tuple[str, ...]] = ("dask", "distributed", "cryptography")
     settings: ClassVar[Mapping[str, Any]] = {}
 
-    workers: Annotated[int, "workers at most, each of which does one stage at a time", Range(ge=1)]
+    workers: Annotated[int, "maximum number of workers, each of which runs one stage at a time", Range(ge=1)]
 
     @property
     def processors(self) -> int | None:
-        """How many processors each worker has; ``None`` if that is not for the cluster file to say."""
+        """The number of processors of each worker; ``None`` if the cluster file does not set it."""
         return None
 
     @property
     def slots(self) -> int:
-        """How many stages can be under way."""
+        """The number of stages that can run at once."""
         return self.workers
 
     def unavailable(self) -> str:
-        """Return why workers cannot be had from here and what to do, or nothing."""
+        """Return why workers cannot be started from here and what to do; empty if they can."""
         return ""
 
     def array_job(self, command: Sequence[str], premises: WorkerEnv) -> str | None:
@@ -106,19 +106,19 @@ class Cluster(Component):
         return None
 
     def fate(self, worker: Mapping[str, Any]) -> WorkerExit:
-        """Return how a worker's process came to its end.
+        """Return how a worker's process ended.
 
-        ``worker`` is what the ledger has of it: ``host``, ``pid`` and, in a batch system, ``job``.
+        ``worker`` is its entry in the attempt log: ``host``, ``pid`` and, in a batch system, ``job``.
         """
         return WorkerExit()
 
     def failed_starts(self, started: Any, joined: Collection[str]) -> Sequence[FailedJob]:
-        """Return the jobs of a started cluster that have certainly ended without having been among ``joined``."""
+        """Return the jobs of a started cluster that have definitely ended and are not among ``joined``."""
         return ()
 
     def replace(self, started: Any, failed: FailedJob) -> None:
-        """Submit another job in the place of one that failed."""
+        """Submit a replacement for a failed job."""
 
     @abstractmethod
     def start(self, premises: WorkerEnv) -> Any:
-        """Return what Dask's client connects to: a started cluster, the address of a scheduler, or how else to find it."""
+        """Return what Dask's client connects to: a started cluster, a scheduler's address or a way to find it."""

@@ -1,4 +1,4 @@
-"""What a component is: one frozen dataclass whose annotations are its schema, defaults, bounds and help."""
+"""Components: frozen dataclasses whose annotations define their schema, defaults, bounds and help."""
 
 from __future__ import annotations
 
@@ -26,11 +26,10 @@ Plain = bool | int | float | str | None
 class Ref(Generic[T_co]):
     """A reference to the artefact of another stage.
 
-    ``part`` selects the training, validation or test part of a data set or a generator; a bare reference gets
-    the part its reader means (``Component.part_of``). The remaining fields are never written in a file:
-    ``against`` turns a generator against another model than its own, ``clean`` asks for the data a generator
-    started from, ``prepared`` for one of the stage's preparations by name, ``definition`` asks for the component itself
-    and computes nothing.
+    ``part`` selects the training, validation or test part of a data set or a generator; a bare reference gets its
+    reader's default part (``Component.part_of``). The remaining fields are never written in a file: ``against`` runs a
+    generator against another model than its own, ``clean`` requests the data a generator started from, ``prepared`` one
+    of the stage's preparations by name, ``definition`` the component itself, without computing anything.
     """
 
     stage: str
@@ -52,12 +51,12 @@ class Ref(Generic[T_co]):
 
     @property
     def label(self) -> str:
-        """How results name what is referred to: the stage, with its part unless that is the test part."""
+        """The name of the referenced artefact in results: the stage, with its part unless that is the test part."""
         return self.stage if self.part in (None, "test") else f"{self.stage}.{self.part}"
 
     @classmethod
     def parse(cls, text: str) -> Ref[Any]:
-        """Read what ``str`` wrote; the suffixes after ``@`` and ``!`` are refused in experiment files."""
+        """Parse the output of ``str``; experiment files may not use the suffixes after ``@`` and ``!``."""
         text, _, mark = text.partition("!")
         mark, _, prepared = mark.partition(":")
         text, _, against = text.partition("@")
@@ -75,7 +74,7 @@ class Range:
     lt: float | None = None
 
     def contains(self, value: float) -> bool:
-        """Return whether a number is within the bounds; what is not a number is not."""
+        """Return whether a number is within the bounds; nan is not."""
         return (
             value == value
             and (self.ge is None or value >= self.ge)
@@ -96,12 +95,12 @@ class File:
 
 @dataclass(frozen=True)
 class AtOnce:
-    """Marks an ``int`` as how much is worked on at once: less needs less memory and time alone, nothing is learnt from it."""
+    """Marks an ``int`` as a batch size that affects memory and time only, not the result."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """The type of a field, as data: what the schema, the builder and the help are derived from."""
+    """The type of a field, as data, from which the schema, the builder and the help are derived."""
 
     name: Literal["bool", "int", "float", "str", "choice", "optional", "many", "mapping", "ref", "nested"]
     choices: tuple[Plain, ...] = ()
@@ -140,7 +139,7 @@ class Field:
 
 
 class Component(ABC):
-    """Base of everything a stage can be.
+    """Base class of all components.
 
     Leaves are frozen keyword-only dataclasses with a ``tag`` (the ``type`` in a file); families are abstract
     and may declare fields shared by their leaves. No leaf inherits from a leaf.
@@ -151,21 +150,21 @@ class Component(ABC):
     """Import names of packages that its code needs beyond Temper's own and those of the backend (``Stage.framework``)."""
 
     def check(self) -> Iterator[tuple[str, str]]:
-        """Yield ``(field, message)`` for every fault that is visible before anything runs.
+        """Yield ``(field, message)`` for every problem that is detectable before anything runs.
 
-        Must not import a framework. The field may be empty when no single field is to blame.
+        Must not import a framework. The field is empty where no single field is the cause.
         """
         yield from ()
 
     def fits(self, info: DataInfo) -> Iterator[tuple[str, str]]:
-        """Yield ``(field, message)`` for every way this component cannot work on a data set; imports no framework.
+        """Yield ``(field, message)`` for every reason this component cannot work on a data set; imports no framework.
 
-        It is asked of models, of generators, and of what is nested in these.
+        It is called on models, on generators, and on components nested in these.
         """
         yield from ()
 
     def for_smoke(self) -> Component:
-        """Return what a smoke run takes in place of this component: one that needs no model that has learnt anything."""
+        """Return the component that a smoke run uses instead: one that does not need a trained model."""
         return self
 
     def references(self) -> Iterator[Ref[Any]]:
@@ -174,13 +173,13 @@ class Component(ABC):
             yield from _references(getattr(self, f.name))
 
     def part_of(self, field_name: str) -> Part | Literal["definition"]:
-        """Return the part that a bare reference in ``field_name`` means."""
+        """Return the part that a bare reference in ``field_name`` denotes."""
         return "train"
 
     def files(self) -> Iterator[Path]:
         """Yield the files and folders outside the store whose content the artefact depends on.
 
-        By default the fields marked ``File``; their content enters the fingerprint, their place does not.
+        By default the fields marked ``File``; their content enters the fingerprint, their path does not.
         """
         for component in self.with_nested():
             for f in fields_of(type(component)):
@@ -206,7 +205,7 @@ class Component(ABC):
                     yield from item.with_places((*place, f.name, i))
 
     def depends_on(self, name: str) -> bool:
-        """Whether the artefact depends on a field marked ``AtOnce`` all the same, by more than rounding."""
+        """Whether the artefact depends on a field marked ``AtOnce`` after all, by more than rounding."""
         return False
 
     @property
@@ -263,7 +262,7 @@ _SCALARS: dict[object, Kind] = {t: Kind(t.__name__) for t in (bool, int, float, 
 
 
 def kind_of(hint: object, where: str) -> Kind:
-    """Return the kind of a type hint out of the closed set of field types."""
+    """Return the kind of a type hint from the closed set of field types."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if hint in _SCALARS:
         return _SCALARS[hint]

@@ -19,7 +19,7 @@ def wilson(hits: int, n: int, z: float = 1.959963984540054) -> tuple[float, floa
     p, square = hits / n, z * z
     centre = (p + square / (2 * n)) / (1 + square / n)
     half = z / (1 + square / n) * sqrt(p * (1 - p) / n + square / (4 * n * n))
-    # Exactly 0 and 1 at the ends, or rounding would leave the proportion outside its own interval.
+    # Exactly 0 and 1 at the ends, or rounding could put the proportion outside its own interval.
     return max(0.0, centre - half) if hits else 0.0, min(1.0, centre + half) if hits < n else 1.0
 
 
@@ -27,7 +27,7 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[fl
     """Return Student's t interval of the mean of independent runs.
 
     Raises:
-        ValueError: fewer than two values, whose spread cannot be known.
+        ValueError: fewer than two values, whose spread is unknown.
 
     Source: Student (1908), The probable error of a mean.
     """
@@ -72,7 +72,7 @@ def difference_interval(
     """Return Welch's t interval of the difference of two means of independent runs, whose spreads may differ.
 
     Raises:
-        ValueError: fewer than two values on a side, whose spread cannot be known.
+        ValueError: fewer than two values on a side, whose spread is unknown.
 
     Source: Welch (1947), The generalization of Student's problem when several different population variances are involved.
     """
@@ -81,7 +81,7 @@ def difference_interval(
     from scipy import stats
 
     with warnings.catch_warnings():
-        # SciPy doubts the spread of equal values, which is 0.
+        # SciPy warns of precision loss for equal values, whose spread is 0.
         warnings.simplefilter("ignore", RuntimeWarning)
         found = stats.ttest_ind(first, second, equal_var=False).confidence_interval(confidence)
     return float(found.low), float(found.high)

@@ -1,4 +1,4 @@
-"""What is known of a data set before it is loaded."""
+"""Metadata of a data set, available before it is loaded."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class DataInfo:
-    """What is known of a data set without loading it: image shape (height, width, channels), classes, and ``masks``.
+    """Metadata of a data set, available without loading it: image shape (height, width, channels), classes, ``masks``.
 
-    ``masks`` says whether the data set says where the object of an image is.
+    ``masks`` is whether the data set provides the object mask of each image.
     """
 
     shape: tuple[int, int, int]

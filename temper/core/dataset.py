@@ -1,4 +1,4 @@
-"""The family of data sets: what all share, from the images a source gives to the three parts stages read."""
+"""The family of data sets: their shared code, from the images of a source to the three parts that stages read."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from temper.nn.images.split import Split
 
 Loaded = tuple[NDArray[Any] | ImageSource, NDArray[Any]]
 Source = tuple[Loaded, Loaded]
-"""What a data set loads: (training images, labels), (test images, labels)."""
+"""The data that a data set loads: (training images, labels), (test images, labels)."""
 Kept = TypeVar("Kept", bound=Sized)
 
 
@@ -31,9 +31,9 @@ Kept = TypeVar("Kept", bound=Sized)
 class Dataset(Stage):
     """Labelled images in three parts.
 
-    Members fill ``load`` and ``source_info``, and ``check_source`` and ``source_sizes`` where they can tell at once.
-    The index of an image is its position in the part that ``load`` returned, whatever was left out since; with
-    ``resplit``, in the training part followed by the test part.
+    Members implement ``load`` and ``source_info``, and ``check_source`` and ``source_sizes`` where that is cheap. The
+    index of an image is its position in the part that ``load`` returned, before any selection; with ``resplit``, in the
+    training part followed by the test part.
     """
 
     section = "datasets"
@@ -43,54 +43,54 @@ class Dataset(Stage):
     classes: Annotated[tuple[int, ...], "keep only these classes, relabelled 0, 1, ... in this order; empty: all"] = ()
     resplit: Annotated[
         tuple[int, ...],
-        "unite both parts and draw them anew, stratified: images for training, validation and test; empty: as they came",
+        "merge both parts and split them anew, stratified: images for training, validation, test; empty: no change",
     ] = ()
     train_size: Annotated[int | None, "training images to keep, stratified; default: all", Range(ge=1)] = None
     test_size: Annotated[int | None, "test images to keep, stratified; default: all", Range(ge=1)] = None
     validation: Annotated[float, "share of the training images held out for validation", Range(ge=0, lt=1)] = 0.0
-    split_seed: Annotated[int, "seed of the stratified choices, whatever the experiment's seeds", Range(ge=0)] = 0
+    split_seed: Annotated[int, "seed of the stratified choices, independent of the experiment's seeds", Range(ge=0)] = 0
     resize: Annotated[
-        int | None, "height and width to scale the images to, bilinearly; default: as is", Range(ge=1)
+        int | None, "height and width to scale the images to, bilinearly; default: unchanged", Range(ge=1)
     ] = None
     grey: Annotated[
         Grey | None,
-        "convert colour images to one channel, the luma of ITU-R 601; luma_bgr: red and blue taken for each other",
+        "convert colour images to one channel, the luma of ITU-R 601; luma_bgr: red and blue swapped",
     ] = None
     opencv: Annotated[
-        bool, "grey and resize as OpenCV does them: on bytes, from the nearest four pixels even where images shrink"
+        bool, "convert and resize as OpenCV does: on bytes, from the nearest four pixels even where images shrink"
     ] = False
 
     @abstractmethod
     def load(self) -> Source:
         """Return (training images, labels), (test images, labels).
 
-        Images are (n, height, width, channels), uint8 or float in [0, 1], or ``ImageSource``; labels whole numbers (n,)
-        from 0.
+        Images are (n, height, width, channels), uint8 or float in [0, 1], or ``ImageSource``; labels integers (n,) from
+        0.
 
         Raises:
-            StageError: the data are missing or damaged.
+            StageError: the data are missing or corrupted.
         """
 
     @abstractmethod
     def source_info(self) -> DataInfo:
-        """Return shape and class names as ``load`` will give them, cheaply, without a framework.
+        """Return shape and class names as ``load`` will return them, cheaply, without a framework.
 
         Raises:
-            StageError: ``check_source`` has something to say.
+            StageError: ``check_source`` finds a problem.
         """
 
     def check_source(self) -> Iterator[tuple[str, str]]:
-        """Yield ``(field, message)`` for every fault of the files themselves, without reading them whole."""
+        """Yield ``(field, message)`` for every problem of the files themselves, without reading them in full."""
         yield from ()
 
     def source_sizes(self) -> tuple[int, int] | None:
-        """Return how many training and test images ``load`` will give, where that is known without loading."""
+        """Return the number of training and test images that ``load`` will return, if known without loading."""
         return None
 
     def groups(self) -> tuple[Labels, Labels] | None:
-        """Return a number for each training and test image; images of one number are never parted.
+        """Return a group number for each training and test image; a group is never split between parts.
 
-        Images of one thing are such a group: a model that has seen one of them knows the others.
+        Images of one physical object form a group: a model that has seen one of them knows the others.
         """
         return None
 
@@ -98,18 +98,18 @@ class Dataset(Stage):
         """Return where the object is in each training and test image: bool (n, height, width), or ``ImageSource``.
 
         Raises:
-            StageError: the masks are missing or damaged.
+            StageError: the masks are missing or corrupted.
         """
         return None
 
     @final
     def sizes(self) -> tuple[int, int] | None:
-        """Return how many training and test images there are to choose from, where that is known without loading."""
+        """Return the number of training and test images to choose from, if known without loading."""
         return (self.resplit[0], self.resplit[2]) if len(self.resplit) == 3 else self.source_sizes()
 
     @final
     def info(self) -> DataInfo:
-        """Return shape and class names as ``produce`` gives them: with ``classes``, ``grey`` and ``resize`` applied."""
+        """Return shape and class names of ``produce``'s data: with ``classes``, ``grey`` and ``resize`` applied."""
         source = self.source_info()
         names = tuple(source.class_names[i] for i in self.classes) if self.classes else source.class_names
         return DataInfo(self._preparation.shape(source.shape), names, source.masks)
@@ -124,7 +124,7 @@ class Dataset(Stage):
         if twice := [name for name, count in Counter(source.class_names).items() if count > 1]:
             yield (
                 "",
-                f"{len(twice)} names stand for several classes, such as '{twice[0]}'; give each class its own name",
+                f"{len(twice)} names denote several classes, such as '{twice[0]}'; give each class a unique name",
             )
         if outside := [i for i in self.classes if not 0 <= i < source.num_classes]:
             yield "classes", f"there is no class {outside[0]}; expected 0 to {source.num_classes - 1}"
@@ -137,7 +137,7 @@ class Dataset(Stage):
         if len(set(self.classes)) < len(self.classes):
             yield "classes", f"a class is named twice in {list(self.classes)}; name each once"
         if self.opencv and not (self.grey or self.resize):
-            yield "opencv", "it changes nothing without `grey` or `resize`; give one, or leave it out"
+            yield "opencv", "it has no effect without `grey` or `resize`; set one, or remove it"
         if not self.resplit:
             return
         if len(self.resplit) != 3 or min(self.resplit) < 0 or 0 in self.resplit[::2]:
@@ -146,13 +146,13 @@ class Dataset(Stage):
                 f"expected three numbers of images, as in [7000, 2000, 1000]; received {list(self.resplit)}",
             )
         elif self.validation:
-            yield "validation", "resplit says how large the validation part is; leave one of them out"
+            yield "validation", "resplit already sets the size of the validation part; remove one of them"
 
     def _check_sizes(self, there_are: int) -> Iterator[tuple[str, str]]:
         asked = (("resplit", sum(self.resplit)), ("train_size", self.train_size), ("test_size", self.test_size))
         for (field, size), available in zip(asked, (there_are, *(self.sizes() or ())), strict=True):
             if size is not None and size > available:
-                yield field, f"{size} images are asked for; expected at most {available}, which is all there are"
+                yield field, f"{size} images requested; expected at most {available}, the number available"
 
     @final
     def produce(self, run: Run) -> Data:
@@ -193,7 +193,7 @@ class Dataset(Stage):
         shape = x.shape if isinstance(x, np.ndarray) else (len(x), *source.shape)
         if shape[1:] != source.shape or y.shape != shape[:1] or not np.issubdtype(y.dtype, np.integer):
             raise StageError(
-                f"{self.tag}, {part}: expected images (n, {source.shape}) and whole labels (n,), "
+                f"{self.tag}, {part}: expected images (n, {source.shape}) and integer labels (n,), "
                 f"received {shape} and {y.dtype} {y.shape}; repair the data set"
             )
         if len(y) and not 0 <= int(y.min()) <= int(y.max()) < source.num_classes:
@@ -225,7 +225,7 @@ class Dataset(Stage):
 
 
 def _of_both(train: Kept, test: Kept, rows: Labels, prepare: Callable[[Kept, Labels], NDArray[Any]]) -> NDArray[Any]:
-    """Return what lies at positions in the training part followed by the test part, in rising order, prepared."""
+    """Return preprocessed rows at positions in the training part followed by the test part, in ascending order."""
     split = int(np.searchsorted(rows, len(train)))
     halves = [(train, rows[:split]), (test, rows[split:] - len(train))]
     made = [prepare(part, places) for part, places in halves if len(places)]

@@ -1,4 +1,4 @@
-"""What results call nested components (their type, and how they differ from its defaults) and the values of axes."""
+"""Display names of nested components (their type and non-default parameters) and of axis values."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from temper.core.component import Component, Plain, Ref, fields_of
 
 
 def display_name(component: Component) -> str:
-    """Return a component's type with the parameters that are not at their defaults: ``dsa (self_match include)``."""
+    """Return a component's type with its non-default parameters: ``dsa (self_match include)``."""
     values = [(field, getattr(component, field.name)) for field in fields_of(type(component))]
     given = [f"{field.name} {_text(value)}" for field, value in values if field.required or value != field.default]
     return component.tag + (f" ({', '.join(given)})" if given else "")
@@ -31,10 +31,10 @@ def _text(value: Any) -> str:
 
 
 def label(value: Plain) -> str:
-    """Return an axis value as shown: 0.1, 8/255, pgd."""
+    """Return an axis value as displayed: 0.1, 8/255, pgd."""
     if not isinstance(value, float):
         return "" if value is None else str(value)
-    # Radii on 8-bit images are meant, and read, as multiples of 1/255.
+    # Radii on 8-bit images are conventionally written as multiples of 1/255.
     if len(repr(value)) > 8 and abs(value * 255 - round(value * 255)) < 1e-9:
         return f"{round(value * 255)}/255"
     return f"{value:.10g}"

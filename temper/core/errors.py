@@ -1,4 +1,4 @@
-"""What can be wrong: faults of the user's file, each at its line, and failures of a stage that runs."""
+"""Errors: problems in the user's files, each with its line, and failures of running stages."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ KeyPath = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class SpecProblem:
-    """One thing that is wrong in an experiment.
+    """One problem in an experiment file.
 
-    ``line`` counts from 1 and is 0 where there is none (a missing file, the command line); ``path`` is the dotted
-    path of the value, empty for the file as a whole; ``message`` reads "what is wrong; what would be right".
+    ``line`` counts from 1 and is 0 if there is none (a missing file, the command line); ``path`` is the dotted
+    path of the value, empty for the file as a whole; ``message`` reads "what is wrong; how to fix it".
     """
 
     file: str
@@ -28,7 +28,7 @@ class SpecProblem:
 
 
 class SpecError(Exception):
-    """The user's files or command line are wrong; ``faults`` holds everything found, by file and line."""
+    """The user's files or command line are wrong; ``faults`` holds every problem found, by file and line."""
 
     def __init__(self, faults: Iterable[SpecProblem]) -> None:
         self.faults = tuple(sorted(faults, key=lambda fault: (fault.file, fault.line)))
@@ -36,7 +36,7 @@ class SpecError(Exception):
 
     @classmethod
     def at(cls, file: str, line: int, message: str) -> SpecError:
-        """Return the error of one fault that belongs to no value."""
+        """Return the error of one problem that belongs to no value."""
         return cls([SpecProblem(file, line, "", message)])
 
     def __str__(self) -> str:
@@ -44,11 +44,11 @@ class SpecError(Exception):
 
 
 class StageError(Exception):
-    """A stage cannot do its work; the message says what was expected, what was received and what to do."""
+    """A stage failed; the message says what was expected, what was received and what to do."""
 
 
 class TooLittleLearnt(StageError):
-    """A stage cannot do its work since its model has learnt too little, as all models of a smoke run have."""
+    """A stage failed because its model has learnt too little, as every model of a smoke run."""
 
 
 def dotted(path: KeyPath) -> str:
@@ -57,13 +57,13 @@ def dotted(path: KeyPath) -> str:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for the known name most like ``name``, or nothing where none is like it."""
+    """Return ``"; did you mean 'x'?"`` for the known name closest to ``name``; empty if none is close."""
     matches = difflib.get_close_matches(name, list(known), n=1)
     return f"; did you mean '{matches[0]}'?" if matches else ""
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an exception and those that led to it, as a traceback tells of them."""
+    """Yield an exception and those that caused it, as a traceback shows them."""
     while error is not None:
         yield error
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)

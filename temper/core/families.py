@@ -1,6 +1,6 @@
 """The small families: targets, localisers, generators, repairs and evaluations.
 
-A family's ``produce`` is final where it owns what must be the same for all its members; a member fills one hole.
+A family's ``produce`` is final where it enforces what all members share; a member implements one method.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Target(Stage):
             run.remark(f"{found.text(names)}. {self.advice(found, names)}", smoke=False)
 
     def advice(self, found: Doubt, names: Sequence[str]) -> str:
-        """Return what to do about a doubt, as a sentence."""
+        """Return a sentence that says what to do about a doubt."""
         if found.order is None:
             return "Look at the images, their labels and how the model was trained."
         wanted = sorted(range(len(names)), key=found.order.__getitem__)
@@ -47,45 +47,45 @@ class Target(Stage):
 
 
 class Localiser(Stage):
-    """Finds which neurons or pixels are to blame. Members set ``produces`` to what they return."""
+    """Finds suspicious neurons or pixels. Members set ``produces`` to what they return."""
 
     section = "localise"
 
 
 class Generator(Stage):
-    """Makes test inputs, one part (training, validation, test) at a time: ``run.part``.
+    """Generates test inputs, one part (training, validation, test) at a time: ``run.part``.
 
-    What a generator learns before, of the training part whatever part is wanted, is among its ``preparations``.
+    What a generator learns beforehand, always from the training part, is among its ``preparations``.
     """
 
     section = "generate"
     produces = Examples
     perturbs: ClassVar[bool] = True
-    """Whether it changes images, rather than choosing among them."""
+    """Whether it changes images rather than selecting them."""
 
     def part_of(self, field_name: str) -> Part | Literal["definition"]:
         return "test" if field_name == "data" else "train"
 
 
 class Repair(Stage):
-    """Makes a better (or a regressed) model out of another."""
+    """Derives a better (or a regressed) model from another."""
 
     section = "repair"
     produces: ClassVar[type[Classifier]] = Classifier
 
     def review(self, made: Artefact, run: Run) -> None:
-        images = getattr(self, "data", None)  # the images it learnt from, if it has learnt
+        images = getattr(self, "data", None)  # the images it was trained on, if it was trained
         if isinstance(made, Classifier) and isinstance(images, Ref) and (found := doubt_of(made, run[images])):
             names = run.origin(images).classes or tuple(map(str, range(made.num_classes)))
-            run.remark(f"{found.text(names)}, among them those it has learnt from.", smoke=False)
+            run.remark(f"{found.text(names)}, including those it was trained on.", smoke=False)
 
 
 class Evaluation(Stage):
-    """Measures; returns tidy rows and writes nothing.
+    """Measures; returns tidy rows and writes no files.
 
-    ``expand`` splits an evaluation into cells, each the same component with narrower fields, that are computed,
-    kept and may fail on their own. ``metrics`` names what it measures, the headline first; ``rows`` and ``columns``
-    lay out its default table, which shows the headline unless ``metric`` is among them and is drawn as ``figure``.
+    ``expand`` splits an evaluation into cells, each the same component with narrower fields, that are computed, stored
+    and may fail independently. ``metrics`` names what it measures, the headline first; ``rows`` and ``columns`` lay out
+    its default table, which shows the headline unless ``metric`` is among them and is drawn as ``figure``.
     """
 
     section = "evaluate"
@@ -95,7 +95,7 @@ class Evaluation(Stage):
     columns: ClassVar[tuple[str, ...]] = ("examples",)
     figure: ClassVar[TableFigure] = "heatmap"
     names_sources: ClassVar[bool] = False
-    """Whether rows may name the data sets that images come from, which then are part of what it returns."""
+    """Whether rows may name the source data sets of images, which are then part of the result."""
 
     def part_of(self, field_name: str) -> Part | Literal["definition"]:
         return "test"
@@ -109,14 +109,14 @@ class Evaluation(Stage):
         yield self
 
     def gathers(self, column: str) -> bool:
-        """Whether all values of a column of the results read (an axis, ``seed``, ``model``, ``examples``) meet in one work.
+        """Whether one task reads all values of a column of its results (an axis, ``seed``, ``model``, ``examples``).
 
         By default all do. An evaluation varies over the axes that it does not gather.
         """
         return True
 
     def suits(self, columns: Mapping[str, Sequence[Plain]]) -> Iterator[tuple[str, str]]:
-        """Yield ``(field, message)`` for every way this evaluation cannot use the results it reads.
+        """Yield ``(field, message)`` for every reason this evaluation cannot use the results it reads.
 
         ``columns`` has the values of ``metric``, ``model``, ``examples``, and of each axis that these results vary over.
         Must not import a framework.
@@ -124,7 +124,7 @@ class Evaluation(Stage):
         yield from ()
 
     def about(self) -> dict[str, str]:
-        """Return what a cell's rows say in the columns ``model`` and ``examples``, for a cell that has no rows yet."""
+        """Return the values of a cell's columns ``model`` and ``examples``, for a cell that has no rows yet."""
         return {}
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Realism: how much a made image looks like a real one."""
+"""Realism: how much a generated image looks like a real one."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _UNREACHED = 1e9
 
 @dataclass(frozen=True, kw_only=True)
 class Realism(WithPreparations):
-    """A measure of realism with the bound that images must keep, which each member declares as ``min`` or ``max``."""
+    """A measure of realism with the bound that images must meet, which each member declares as ``min`` or ``max``."""
 
     higher_is_better: ClassVar[bool]
 
     def for_smoke(self) -> Self:
-        """Accept everything: models that have hardly learnt find nothing realistic, and what comes after is to be touched, too."""
+        """Accept everything: barely trained models find nothing realistic, and a smoke run must reach later steps."""
         name = "min" if self.higher_is_better else "max"
         bounds = next(field.bounds for field in fields_of(type(self)) if field.name == name) or Range()
         return replace(self, **{name: bounds.ge if self.higher_is_better else bounds.le or _UNREACHED})
@@ -31,13 +31,13 @@ class Realism(WithPreparations):
     @property
     @abstractmethod
     def bound(self) -> float:
-        """The least value that is accepted, or the largest where lower is better."""
+        """The smallest accepted value, or the largest where lower is better."""
 
     @abstractmethod
     def values(self, made: Augmented, seeds: Seeds, bench: AugmenterContext) -> Measures:
         """Return the realism of each image, float64 (n,)."""
 
     def accepts(self, values: Measures) -> NDArray[np.bool_]:
-        """Return which values keep the bound, bool (n,); nan keeps none."""
+        """Return which values meet the bound, bool (n,); nan does not."""
         kept: NDArray[np.bool_] = values >= self.bound if self.higher_is_better else values <= self.bound
         return kept

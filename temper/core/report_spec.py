@@ -1,4 +1,4 @@
-"""What the report is told: tables to make, values to expect, and the experiment around them."""
+"""The input of the report: its tables, expected values and the experiment around them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ TableFigure = Literal["heatmap", "bars", "radar"]
 Labels = Mapping[str, Plain]
 
 SMOKE = "SMOKE RUN"
-"""What every table and figure of a smoke run says of itself, so that it cannot pass for a result."""
+"""The mark on every table and figure of a smoke run, so that it cannot pass for a result."""
 
-MAX_CLASSES = 12  # classes that a picture shows, the first ones
+MAX_CLASSES = 12  # a figure shows only the first ones: more do not fit
 
-# Columns of every tidy row that a table may be laid out by, besides the experiment's axes.
+# Columns of every tidy row by which a table may be laid out, in addition to the experiment's axes.
 LEVELS = ("model", "examples", "metric", "group", "seed")
 
 
@@ -28,11 +28,11 @@ LEVELS = ("model", "examples", "metric", "group", "seed")
 class TableSpec:
     """A table: a pivot of the tidy rows of one evaluation.
 
-    ``source`` is the evaluation's stage (``from`` in a file). ``rows`` and ``columns`` name what the table is laid
-    out by, outermost first: an axis, or one of ``LEVELS``. ``metric`` is the only metric shown; ``None`` shows all
-    and asks for ``metric`` among the rows or columns. ``where`` keeps the rows with a value, or one of several.
-    ``percent`` shows proportions as percentages. ``against`` names a metric, such as a number of inputs, that places the points
-    of the table's curves instead of the axis; ``figure`` is what the table is drawn as besides.
+    ``source`` is the evaluation's stage (``from`` in a file). ``rows`` and ``columns`` name what the table is laid out
+    by, outermost first: an axis, or one of ``LEVELS``. ``metric`` is the only metric shown; ``None`` shows all and
+    requires ``metric`` among the rows or columns. ``where`` keeps the rows with a value, or one of several. ``percent``
+    shows proportions as percentages. ``against`` names a metric, such as a number of inputs, that places the points of
+    the table's curves instead of the axis; ``figure`` is the kind of figure drawn in addition to the table.
     """
 
     name: str
@@ -50,7 +50,7 @@ class TableSpec:
 
     @property
     def levels(self) -> tuple[str, ...]:
-        """Everything the table is laid out by."""
+        """All levels of the table's layout."""
         return self.rows + self.columns
 
     def allowed(self, level: str) -> tuple[Plain, ...] | None:
@@ -65,7 +65,7 @@ class TableSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class ExpectedSpec:
-    """A published number of a table's cell, in the units the table shows, and how near counts as reproduced.
+    """A published value of a table's cell, in the table's units, and the tolerance for reproducing it.
 
     ``row`` and ``column`` are labels by level; a plain value is the label of the table's outermost level.
     """
@@ -80,9 +80,9 @@ class ExpectedSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageGrid:
-    """Examples to look at: images (k, h, w, c) in [0, 1] before and after, true and predicted labels (k,).
+    """Example images: (k, h, w, c) in [0, 1] before and after, true and predicted labels (k,).
 
-    An empty predicted label is not known, and not shown.
+    An empty predicted label is unknown and not shown.
     """
 
     name: str
@@ -94,9 +94,9 @@ class ImageGrid:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassGrid:
-    """Examples of each class: of every class, a few images (k, h, w, c) in [0, 1] before and after.
+    """Example images by class: a few of every class, (k, h, w, c) in [0, 1], before and after.
 
-    ``predicted`` has a text for each, empty where it is not known; ``wrong`` says which are known to be mistaken.
+    ``predicted`` has a text for each, empty if unknown; ``wrong`` marks those known to be misclassified.
     """
 
     name: str
@@ -109,12 +109,12 @@ class ClassGrid:
 
 @dataclass(frozen=True, kw_only=True)
 class DirectionGrid(ClassGrid):
-    """Faults of each of the most frequent directions, such as ``4 → 9``, in place of classes; before and after."""
+    """Example faults of each of the most frequent directions, such as ``4 → 9``, before and after."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RelevanceMap:
-    """How relevant each pixel is to each class, signed: (classes, h, w, c), nan where a class has none."""
+    """The signed relevance of each pixel to each class, (classes, h, w, c); nan where a class has none."""
 
     name: str
     classes: Sequence[str]
@@ -123,10 +123,10 @@ class RelevanceMap:
 
 @dataclass(frozen=True, kw_only=True)
 class LayerMap:
-    """How much each unit of each layer is to blame for each class.
+    """The suspiciousness of each unit of each layer for each class.
 
     ``scores`` is (classes, units), units counted through ``layers`` (name and number of units), nan where a class has
-    none, possibly infinite; ``selected`` has the units of each class that are held to blame.
+    none, possibly infinite; ``selected`` has the suspicious units of each class.
     """
 
     name: str
@@ -138,7 +138,7 @@ class LayerMap:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreHistograms:
-    """The scores of each input: ``values`` by score and by set, float64, empty where a set has none, nan where an input has none."""
+    """The scores of inputs: ``values`` by score and set, float64; empty if a set has none, nan if an input has none."""
 
     name: str
     scores: Sequence[str]
@@ -148,7 +148,7 @@ class ScoreHistograms:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreCorrelations:
-    """How scores agree: of each set a table (scores, scores) of rank correlations, nan where there is none."""
+    """The agreement of scores: for each set a matrix (scores, scores) of rank correlations, nan where undefined."""
 
     name: str
     scores: Sequence[str]
@@ -158,7 +158,7 @@ class ScoreCorrelations:
 
 @dataclass(frozen=True, kw_only=True)
 class FaultCurves:
-    """How soon orders find faults: by set and by order, the number found after each number of inputs, none included."""
+    """How soon orders find faults: by set and order, the number found after each number of inputs, from 0."""
 
     name: str
     curves: Mapping[str, Mapping[str, NDArray[Any]]]
@@ -172,15 +172,14 @@ class ReportedExperiment:
     """The experiment around the numbers.
 
     ``axes`` holds the values of every axis in file order; ``order`` by stage the labels of other levels (``model``,
-    ``examples``) in file order, where labels left out follow in order of appearance. ``protocols`` is a note by
-    stage (``transfer``). ``strength`` maps an axis to the attack parameter it sweeps, ``model_axes`` a model to the
-    axes it varies over itself; both serve the warnings. ``costs`` has a row for each
-    piece of work: its label as ``stage``, what it is, and numbers (``seconds``, ``images``, ``peak_memory`` in
-    bytes); ``reduced`` says of works that were made with less than the file says, when memory ran out, with what;
-    ``damaged`` are works whose artefacts are not what was written; ``remarks`` are sentences of stages about what they made,
-    each with the stage or the work in front; ``classes`` are the names of the classes of each data set, in the order of their labels;
-    ``failures`` are rows of plain values; ``resolved`` is the experiment file as run;
-    ``examples``, ``localisation`` and ``scores`` are what there is to look at.
+    ``examples``) in file order, with the remaining labels in order of appearance. ``protocols`` is a note by stage
+    (``transfer``). ``strength`` maps an axis to the attack parameter it sweeps, ``model_axes`` a model to the axes it
+    varies over itself; both are used for the warnings. ``costs`` has a row for each task: its label as ``stage``, its
+    kind, and numbers (``seconds``, ``images``, ``peak_memory`` in bytes); ``reduced`` maps tasks that ran out of memory
+    to the reduced values they ran with; ``damaged`` are tasks with corrupted artefacts; ``remarks`` are sentences of
+    stages about their artefacts, each prefixed with the stage or the task; ``classes`` are the names of the classes of
+    each data set, in the order of their labels; ``failures`` are rows of plain values; ``resolved`` is the experiment
+    file as run; ``examples``, ``localisation`` and ``scores`` are the contents of figures.
     """
 
     name: str

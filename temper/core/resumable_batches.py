@@ -1,4 +1,4 @@
-"""Work that fills an array batch by batch and continues from the last batch if it is interrupted."""
+"""Fills arrays batch by batch and resumes from the last batch after an interruption."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from temper.core.run import Run
 def filled(
     run: Run, made: NDArray[Any], size: int, make: Callable[[slice], NDArray[Any]], *streams: np.random.Generator
 ) -> NDArray[Any]:
-    """Return ``made`` (n, ...) filled with what ``make`` returns for each batch of ``size`` rows; report the progress in images.
+    """Return ``made`` (n, ...) filled by ``make``, called on batches of ``size`` rows; report the progress in images.
 
-    ``streams`` are what ``make`` draws from. What comes of it does not depend on whether the work was interrupted.
+    ``streams`` are the random streams that ``make`` draws from. The result does not depend on interruptions.
 
     Raises:
-        Stopped: the process was asked to stop; the checkpoint has what is needed to continue.
+        Stopped: the process was asked to stop; the checkpoint holds the state to resume from.
     """
     done, n = 0, len(made)
     if (saved := run.checkpoint.load()) is not None:

@@ -1,4 +1,4 @@
-"""What a component is given while it works: its inputs, its random stream, and a way to report progress."""
+"""The context of a running component: its inputs, its random stream, and a way to report progress."""
 
 from __future__ import annotations
 
@@ -18,30 +18,29 @@ Progress = Callable[[int, int, str], None]
 
 
 def prepared(name: str) -> Ref[Any]:
-    """Return what the inputs of a work call the artefact of one of its preparations."""
+    """Return the key of a preparation's artefact among the inputs of a task."""
     return Ref("", prepared=name)
 
 
 @dataclass(frozen=True)
 class MeasuredValue:
-    """A row of another evaluation, and where on the axes it was measured."""
+    """A row of another evaluation with its position on the axes."""
 
     row: Row
     point: Mapping[str, Plain]
 
     def column(self, name: str) -> Plain:
-        """Return what a tidy row says in a column: an axis, ``seed``, ``model``, ``examples``, ``group``; ``None`` if empty."""
+        """Return a tidy row's value of an axis, ``seed``, ``model``, ``examples`` or ``group``; ``None`` if empty."""
         value: Plain = self.point[name] if name in self.point else getattr(self.row, name, None)
         return None if value == "" else value
 
 
 @dataclass(frozen=True)
 class DataOrigin:
-    """Where images come from: ``source`` is the data set, or its part, and ``perturbed`` whether they were made of its images.
+    """The origin of images: ``source`` is the data set or its part, ``perturbed`` whether its images were changed.
 
-    ``classes`` are the names of the data set's classes; of a model, of those it was made for.
-
-    Indices of images of different sources have nothing to do with each other.
+    ``classes`` are the class names of the data set; for a model, of the data set it was made for.
+    Indices of images of different sources are unrelated.
     """
 
     source: str = ""
@@ -50,16 +49,16 @@ class DataOrigin:
 
 
 class Run:
-    """The surroundings of one piece of work.
+    """The context of one task.
 
     Attributes:
         stage: the stage's name in the experiment file.
         stream: the name that the random stream derives from, the stage's own unless its component says otherwise.
-        part: the part a generator is asked for; ``None`` for every other family.
+        part: the part requested of a generator; ``None`` for every other family.
         seed: the experiment's seed (0 for a deterministic component).
-        images: how many images were processed, for the cost report; a component adds to it.
+        images: the number of images processed, for the cost report; a component adds to it.
         remarks: sentences that the report shows among its warnings, each with whether a smoke run shows it.
-        checkpoint: where a long work keeps its state, and finds it again after a kill.
+        checkpoint: where a long task saves its state and restores it after a kill.
     """
 
     def __init__(
@@ -84,7 +83,7 @@ class Run:
         self._origin = origin
 
     def __getitem__(self, ref: Ref[T]) -> T:
-        """Return the artefact a reference of the running component stands for."""
+        """Return the artefact that a reference of the running component denotes."""
         return self._load(ref)  # type: ignore[no-any-return]
 
     def prepared(self, name: str) -> Any:
@@ -92,15 +91,15 @@ class Run:
         return self._load(prepared(name))
 
     def gather(self, ref: Ref[Results]) -> Sequence[MeasuredValue]:
-        """Return the rows of all cells of another evaluation, in the order of the file, each with its place on the axes."""
+        """Return the rows of all cells of another evaluation, in file order, each with its position on the axes."""
         return self._gather(ref)
 
     def origin(self, ref: Ref[Any]) -> DataOrigin:
-        """Return where the images behind a reference come from."""
+        """Return the origin of the images behind a reference."""
         return self._origin(ref)
 
     def class_label(self, ref: Ref[Any], label: int) -> str:
-        """Return what results call a class of images or of a model: ``class cat``; by its number where it has no name."""
+        """Return the label of a class in results: ``class cat``, or its number if it has no name."""
         names = self._origin(ref).classes
         return f"class {names[label] if label < len(names) else label}"
 
@@ -109,9 +108,9 @@ class Run:
         return self._load(ref)  # type: ignore[no-any-return]
 
     def cost(self, ref: Ref[Any]) -> Mapping[str, Any]:
-        """Return what the artefact behind a reference cost to make: the fields of ``temper.engine.running.resource_usage.Cost``.
+        """Return the cost of a reference's artefact: the fields of ``temper.engine.running.resource_usage.Cost``.
 
-        A stage that had preparations adds ``preparation_seconds``.
+        A stage with preparations adds ``preparation_seconds``.
         """
         return self._cost(ref)
 
@@ -120,16 +119,16 @@ class Run:
         self._progress(done, total, unit)
 
     def remark(self, sentence: str, *, smoke: bool = True) -> None:
-        """Have the report warn of something about this stage's artefact that its reader must know.
+        """Add a warning about this stage's artefact to the report.
 
-        ``smoke`` is whether smoke runs say it: not what only a model can do that has learnt.
+        ``smoke`` is whether smoke runs show it; false for a warning that only a trained model can avoid.
         """
         self.remarks[sentence] = smoke
 
     def rng(self, purpose: str = "") -> np.random.Generator:
         """Return the stage's random stream, or a separate one for a ``purpose``.
 
-        Derived from the seed and the stream's name alone, so that adding a stage changes no other's numbers.
+        Derived from the seed and the stream's name alone, so that adding a stage does not change the numbers of others.
         """
         return np.random.default_rng([self.seed, crc32(self.stream.encode()), crc32(purpose.encode())])
 

@@ -1,4 +1,4 @@
-"""Whether two samples of numbers differ, by how much, and whether so few numbers could have shown it at all."""
+"""Whether two samples differ, by how much, and whether their sizes allow a significant result at all."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 ALPHA = 0.05
 EXACT = 100
-"""The most numbers, or pairs, for which p is exact."""
+"""The largest number of values, or pairs, for which p is exact."""
 _DIGITS = 12
 EFFECTS = ((0.71, "large"), (0.64, "medium"), (0.56, "small"))
 
@@ -18,7 +18,7 @@ Sample = Sequence[float] | NDArray[np.float64]
 
 
 def vargha_delaney(first: Sample, second: Sample) -> float:
-    """Return A12, the probability that a number of the first sample is larger than one of the second, ties counted half.
+    """Return A12, the probability that a value of the first sample exceeds one of the second, ties counted half.
 
     Source: Vargha and Delaney (2000), A Critique and Improvement of the CL Common Language Effect Size Statistics, eq. 1.
     """
@@ -37,7 +37,7 @@ def magnitude(a12: float) -> str:
 
 
 def mann_whitney(first: Sample, second: Sample) -> float:
-    """Return the two-sided p of the Mann-Whitney U test, ties included: exact for up to ``EXACT`` numbers, then SciPy's.
+    """Return the two-sided p of the Mann-Whitney U test, ties included: exact for up to ``EXACT`` values, then SciPy's.
 
     Source: Mann and Whitney (1947), On a test of whether one of two random variables is stochastically larger.
     """
@@ -53,13 +53,13 @@ def mann_whitney(first: Sample, second: Sample) -> float:
 def wilcoxon(first: Sample, second: Sample) -> float:
     """Return the two-sided p of the Wilcoxon signed-rank test of paired samples; 1 where no pair differs.
 
-    Pairs that do not differ are left out. Exact, ties included, for up to ``EXACT`` pairs, then SciPy's.
+    Pairs that do not differ are excluded. Exact, ties included, for up to ``EXACT`` pairs, then SciPy's.
 
     Source: Wilcoxon (1945), Individual comparisons by ranking methods.
     """
     from scipy import stats
 
-    # Two infinite numbers do not differ.
+    # inf - inf is nan, but two equal infinities do not differ.
     pairs = [(float(a), float(b)) for a, b in zip(first, second, strict=True)]
     differences = np.array([_rounded(a - b, max(abs(a), abs(b))) if a != b else 0.0 for a, b in pairs])
     differences = differences[differences != 0]
@@ -70,7 +70,7 @@ def wilcoxon(first: Sample, second: Sample) -> float:
 
 
 def mcnemar(fixed: int, broken: int) -> float:
-    """Return the two-sided p of McNemar's exact test that as many answers were fixed as were broken; 1 for none of either.
+    """Return the two-sided p of McNemar's exact test that as many answers were fixed as broken; 1 if both are 0.
 
     Source: McNemar (1947), Note on the sampling error of the difference between correlated proportions or percentages.
     """
@@ -80,12 +80,12 @@ def mcnemar(fixed: int, broken: int) -> float:
 
 
 def smallest_p(first: int, second: int, paired: bool) -> float:
-    """Return the smallest two-sided p that samples of these sizes can give: every number on one side of all others."""
+    """Return the smallest two-sided p that samples of these sizes allow: every value of one above all of the other."""
     return min(1.0, 2.0 / (2**first if paired else comb(first + second, first)))
 
 
 def holm(p: Sample) -> list[float]:
-    """Return p values corrected for their number, in the same order.
+    """Return p values corrected for multiple tests, in the same order.
 
     Source: Holm (1979), A simple sequentially rejective multiple test procedure.
     """
@@ -97,26 +97,26 @@ def holm(p: Sample) -> list[float]:
 
 
 def rounded(sample: Sample) -> NDArray[np.float64]:
-    """Return numbers to 12 significant digits, without what arithmetic adds to them: 0.1 + 0.2 and 0.3 tie."""
+    """Return values to 12 significant digits, without rounding errors: 0.1 + 0.2 and 0.3 tie."""
     return np.array([_rounded(float(number), abs(float(number))) for number in sample])
 
 
 def _rounded(number: float, scale: float) -> float:
-    """Return a number to 12 digits, counted from the first one of ``scale``."""
+    """Return a number to 12 digits, counted from the first digit of ``scale``."""
     return round(number, _DIGITS - 1 - floor(log10(scale))) if 0 < scale < inf else number
 
 
 def _doubled(ranks: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return twice the ranks: those of ties are halves."""
+    """Return twice the ranks, as integers: ties have half ranks."""
     return np.rint(2 * ranks).astype(np.int64)
 
 
 def _subset_sums(values: NDArray[np.int64], size: int | None = None) -> NDArray[np.float64]:
-    """Return how likely each sum is, from 0 to that of all values, if all subsets, or all of one size, are equally likely."""
+    """Return the probability of each subset sum from 0 to the total; all subsets (of one size) are equally likely."""
     ways = np.zeros((1 if size is None else size + 1, int(values.sum()) + 1))
     ways[0, 0] = 1
     for value in values:
-        # The right-hand sides are copies: each value is in a subset once at most.
+        # The right-hand sides are copies, so that each value enters a subset at most once.
         if size is None:
             ways[:, value:] += ways[:, :-value].copy()
         else:

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from temper.core.artefacts import Images
 
 Norm = Literal["inf", 2, 1]
-TOLERANCE = 1e-5  # of the attack's own arithmetic
-PIXEL_ROUNDING = 2.0**-24  # of x + perturbation to float32, for x up to 1
+TOLERANCE = 1e-5  # rounding errors of the attack's own arithmetic
+PIXEL_ROUNDING = 2.0**-24  # error of rounding x + perturbation to float32, for x up to 1
 
 
 def step_fault(eps_step: float, eps: float) -> str:
-    """Return why an attack in a ball of radius ``eps`` should not take steps so long; nothing if it may."""
+    """Return why a step is too long for an attack in a ball of radius ``eps``; empty if it is not."""
     if eps_step <= 2 * eps * (1 + 1e-9):
         return ""
     return f"expected at most 2 x eps = {2 * eps:g}, the width of the ball, received {eps_step:g}"
@@ -47,7 +47,7 @@ class ThreatModel:
     eps: float
 
     def fault(self) -> str:
-        """Return why no attack should have this radius on pixels from 0 to 1; nothing if one may."""
+        """Return why the radius is invalid for pixels from 0 to 1; empty if it is valid."""
         if not self.eps > 0:
             return f"expected more than 0, received {self.eps:g}"
         if self.norm == "inf" and self.eps > 1:
@@ -55,7 +55,7 @@ class ThreatModel:
         return ""
 
     def misfit(self, shape: tuple[int, int, int]) -> str:
-        """Return why the radius is too large for images of a shape; nothing if it is not."""
+        """Return why the radius is too large for images of a shape; empty if it is not."""
         diameter = 1.0 if self.norm == "inf" else math.prod(shape) ** (1 / self.norm)
         if self.eps <= diameter:
             return ""
@@ -65,7 +65,7 @@ class ThreatModel:
         )
 
     def trimmed(self, difference: Images, slack: float) -> Images:
-        """Return perturbations (n, h, w, c), of which those too long by a share of at most ``slack`` are shortened to ``eps``."""
+        """Return perturbations (n, h, w, c); those longer than ``eps`` by at most the share ``slack`` are cut to it."""
         length = distance(difference, self.norm)
         over = (length > self.eps) & (length <= self.eps * (1 + slack))
         share = np.where(over, self.eps / np.maximum(length, self.eps), 1.0).astype(np.float32)

@@ -15,7 +15,7 @@ from temper.core.classifier import Classifier
 from temper.core.component import Range, Ref
 from temper.core.families import Evaluation
 from temper.core.run import Run
-from temper.evaluation.judged_examples import Protocol, judged
+from temper.evaluation.evaluated_examples import Protocol, evaluated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class ClassMeans(Evaluation):
     """Loss and accuracy class by class, and their means over the classes.
 
     accuracy = mean_c |{i in c : m(x_i) = c}| / n_c and loss = mean_c mean_{i in c} -ln p_c(x_i), over the classes c that
-    have images; nan of an empty set. Every class counts alike however many images it has, as where one run is made for each class.
+    have images; nan for an empty set. Every class has equal weight however many images it has, as with one run per class.
 
     Source: Eniser, Gerasimou and Sen (2019), DeepFault, section 5, whose loss is Keras's: its ``clip`` is 1e-7.
     """
@@ -35,18 +35,18 @@ class ClassMeans(Evaluation):
     examples: Annotated[tuple[Ref[Examples], ...], "data sets and generators, one column each"]
     protocol: Annotated[
         Protocol,
-        "transfer: examples made on the generator's own model; white_box: made anew against each model",
+        "transfer: examples generated on the generator's own model; white_box: generated against each model",
     ] = "white_box"
     clip: Annotated[
         float,
-        "probabilities below this count as this in the loss, which bounds the loss of one image; 0: as they are",
+        "probabilities are clipped to at least this in the loss, which bounds the loss of one image; 0: unclipped",
         Range(ge=0, lt=1),
     ] = 0.0
 
     def expand(self) -> Iterator[Self]:
         for model in self.models:
             for ref in self.examples:
-                yield dataclasses.replace(self, models=(model,), examples=(judged(ref, model, self.protocol),))
+                yield dataclasses.replace(self, models=(model,), examples=(evaluated(ref, model, self.protocol),))
 
     def about(self) -> dict[str, str]:
         return {"model": self.models[0].stage, "examples": self.examples[0].label}

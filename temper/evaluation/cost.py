@@ -1,4 +1,4 @@
-"""What stages cost to compute."""
+"""The computing cost of stages."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ from temper.core.run import Run
 class Cost(Evaluation):
     """Seconds, CPU seconds, peak memory and images per second of stages, as measured when they were computed.
 
-    The figures are kept with each artefact, so that a resumed or fully cached run still reports what the work cost. Of a stage
-    that was interrupted, all that led to the checkpoint it continued from counts, in whichever process that was; what was lost
-    with the interruption, and what was tried before memory ran out, does not.
-    Peak memory is the resident set of the whole process, the framework included. ``preparation_seconds`` is what a
-    generator that learns took to learn, once for all its parts.
+    The figures are stored with each artefact, so that a resumed or fully cached run still reports them. For an
+    interrupted stage, everything up to the checkpoint it resumed from counts, in any process; work lost in the
+    interruption, or in attempts that ran out of memory, does not. Peak memory is the resident set of the whole process,
+    the framework included. ``preparation_seconds`` is the time that a generator took to learn, once for all its parts.
 
     Source: the timing tables of DeepCustom and guided retraining, which report seconds alone.
     """
@@ -32,7 +31,7 @@ class Cost(Evaluation):
     rows = ("examples",)
     columns = ("metric",)
 
-    stages: Annotated[tuple[Ref[Artefact], ...], "the models and generators whose cost is reported"]
+    stages: Annotated[tuple[Ref[Artefact], ...], "the models and generators to report the cost of"]
 
     def expand(self) -> Iterator[Self]:
         for ref in self.stages:

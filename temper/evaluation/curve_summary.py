@@ -1,4 +1,4 @@
-"""What a curve of results along an axis comes to: its best point, its area, its beginning."""
+"""Summaries of curves of results along an axis: the best point, the area, the first quarter."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ INPUTS = "inputs"
 About = tuple[str, str, str]
 """Model, examples and group."""
 Curve = dict[float, float]
-"""Values by their place on the axis, ascending."""
+"""Values by their position on the axis, ascending."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CurveSummary(Evaluation):
-    """Best point, area and beginning of each curve that another evaluation's results form along an axis.
+    """Best point, area and first quarter of each curve that another evaluation's results form along an axis.
 
-    With values v_1 .. v_k at x_1 < .. < x_k: best = max v_i, at the smallest of equals; area = the integral of the straight lines
-    between the points over x_k - x_1; mean = mean v_i; first_quarter = the mean of the first floor(k / 4) values, at least one.
-    ``best`` is chosen on what it reports, so it flatters. ``selected`` is the value where the curve of ``select_by`` for the same model
-    is best, which can be measured on validation images. ``_inputs`` says how many inputs were trained on there, or the
-    place on the axis where no evaluation says how many.
+    With values v_1 .. v_k at x_1 < .. < x_k: best = max v_i, at the smallest x of ties; area = the integral of the
+    straight lines between the points over x_k - x_1; mean = mean v_i; first_quarter = the mean of the first floor(k /
+    4) values, at least one. ``best`` is selected on the values it reports, so it is optimistically biased. ``selected``
+    is the value where the curve of ``select_by`` for the same model is best, which can be measured on validation
+    images. ``_inputs`` is the number of training inputs there, or the position on the axis if no evaluation reports
+    that number.
 
     Source: Durán, Martínez-Fernández, Felderer and Franch (2023), Guiding the retraining of convolutional neural
     networks against adversarial inputs, who report the best point on the test set and its inputs.
@@ -53,9 +54,11 @@ class CurveSummary(Evaluation):
     of: Annotated[Ref[Results], "the evaluation whose results form the curves"]
     along: Annotated[str, "the numeric axis that the curves run along"]
     metric: Annotated[str, "the metric of the curves"] = "accuracy"
-    baseline: Annotated[str | None, "a model off the axis, from which the gain of the first quarter is taken"] = None
-    select_by: Annotated[Ref[Results] | None, "an evaluation of the same models whose best point is selected"] = None
-    select_on: Annotated[str, "the examples of that evaluation which decide"] = "union"
+    baseline: Annotated[
+        str | None, "a model that does not vary over the axis, the reference for the gain of the first quarter"
+    ] = None
+    select_by: Annotated[Ref[Results] | None, "an evaluation of the same models that selects the point"] = None
+    select_on: Annotated[str, "the examples of that evaluation that decide"] = "union"
 
     def gathers(self, column: str) -> bool:
         return column == self.along
@@ -65,7 +68,7 @@ class CurveSummary(Evaluation):
             known = list(map(str, columns["metric"]))
             yield (
                 "metric",
-                f"'{self.metric}' is not measured{did_you_mean(self.metric, known) or f'; there is {known}'}",
+                f"'{self.metric}' is not measured{did_you_mean(self.metric, known) or f'; expected one of {known}'}",
             )
         values = columns.get(self.along, ())
         if not values:
@@ -73,13 +76,13 @@ class CurveSummary(Evaluation):
             hint = did_you_mean(self.along, axes) or f"; there is {', '.join(axes) or 'no axis'}"
             yield "along", f"the results do not vary over '{self.along}'{hint}"
         elif any(isinstance(value, str | bool | None) for value in values):
-            yield "along", f"'{self.along}' is no axis of numbers, which a curve runs along"
+            yield "along", f"'{self.along}' is not a numeric axis, which a curve needs"
 
     def measure(self, run: Run) -> Iterable[Row]:
         rows = run.gather(self.of)
         curves = _curves(rows, self.metric, self.along)
         if not curves:
-            raise TooLittleLearnt(f"metric: '{self.of}' measured no '{self.metric}' along '{self.along}' here")
+            raise TooLittleLearnt(f"metric: '{self.of}' measured no '{self.metric}' along '{self.along}' in this task")
         inputs = _curves(rows, INPUTS, self.along)
         decisive = _curves(run.gather(self.select_by), self.metric, self.along) if self.select_by else {}
         for about, curve in curves.items():
@@ -93,8 +96,8 @@ class CurveSummary(Evaluation):
                 deciding = decisive.get((about[0], self.select_on, ""))
                 if deciding is None or deciding.keys() != curve.keys():
                     raise StageError(
-                        f"select_by: '{self.select_by}' has not the points of '{self.of}' for {about[0]} on "
-                        f"'{self.select_on}'; give both the same models and axis, and name its examples in `select_on`"
+                        f"select_by: '{self.select_by}' lacks points of '{self.of}' for {about[0]} on "
+                        f"'{self.select_on}'; use the same models and axis in both, and set its examples in `select_on`"
                     )
                 yield from self._point("selected", first, curve, _best(deciding), inputs.get((first.model, "", ""), {}))
 
@@ -119,16 +122,16 @@ class CurveSummary(Evaluation):
         if len(base) != 1:
             raise StageError(
                 f"baseline: expected one {self.metric} of '{self.baseline}' on {first.examples}, received {len(base)}; "
-                f"name a model of '{self.of}' that does not vary over '{self.along}'"
+                f"set a model of '{self.of}' that does not vary over '{self.along}'"
             )
         gain = _first_quarter(list(curve.values())) - base[0]
-        # A difference of proportions is no proportion: it may be negative.
+        # A difference of proportions is not a proportion: it may be negative.
         scale, unit = (100.0, "percentage points") if first.unit == "proportion" else (1.0, first.unit)
         return _row(first, "first_quarter_gain", scale * gain, unit, first.higher_is_better, n=len(curve))
 
 
 def _curves(rows: Iterable[MeasuredValue], metric: str, along: str) -> dict[About, Curve]:
-    """Return the curve of each model, set of examples and group; what is off the axis forms none."""
+    """Return the curve of each model, set of examples and group; rows off the axis form none."""
     found: dict[About, Curve] = {}
     for m in rows:
         at = m.column(along)

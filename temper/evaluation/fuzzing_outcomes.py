@@ -1,4 +1,4 @@
-"""What fuzzers found, and what became of the rest."""
+"""The outcomes of fuzzers: their findings and the rejected candidates."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _SHARES = {"refused": REFUSED, "unrealistic": UNREALISTIC, "nothing_new": NOTHIN
 
 @dataclass(frozen=True, kw_only=True)
 class Fuzzing(Evaluation):
-    """How many candidates each fuzzer made, which gate ended how many, and how many of its corner cases are failures.
+    """The number of candidates of each fuzzer, those rejected by each gate, and the failures among its corner cases.
 
-    ``refused``, ``unrealistic`` and ``nothing_new`` are shares of the candidates, ``failure_rate`` is one of the corner
-    cases. ``control`` is the share of unchanged clean images that would have been admitted for what they cover, at the start
-    of an iteration, the mean of all: where it is as large as the share of candidates that are admitted, the guidance guides
-    nothing. ``coverage`` is what pool and corner cases cover in the end, by criterion.
+    ``refused``, ``unrealistic`` and ``nothing_new`` are shares of the candidates, ``failure_rate`` is a share of the
+    corner cases. ``control`` is the share of unchanged clean images that would have been admitted by their coverage at
+    the start of an iteration, averaged over iterations: where it is as large as the share of admitted candidates, the
+    guidance has no effect. ``coverage`` is the final coverage of pool and corner cases, by criterion.
 
     Source: the counts of GenerativeRepair's log.
     """

@@ -1,4 +1,4 @@
-"""How well a model that learnt its classes task by task keeps what it learnt."""
+"""How well a model that learnt its classes task by task retains them."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from temper.core.families import Evaluation
 from temper.core.run import Run
 
 Counts = dict[int, dict[int, tuple[int, int]]]
-"""By step and by task learnt until then: how many images are right, of how many."""
+"""By step and by task learnt so far: the number of correct images, and the total."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class IncrementalLearning(Evaluation):
-    """What a model knows of each task after each step, and how much of it is lost or gained by what it learns later.
+    """The accuracy of a model on each task after each step, and its change by later learning.
 
-    R[t, j] is the accuracy after step t of T on the images of task j <= t, told from the classes learnt, or from those of the task
-    where that is given; ``task_accuracy`` has it, the step as ``group`` and the task as ``examples``. final_average = mean_j R[T, j];
-    forgetting = mean over j < T of max_t R[t, j] - R[T, j]; backward_transfer = mean over j < T of R[T, j] - R[j, j].
-    A model that learnt all tasks at once has a final average only.
+    R[t, j] is the accuracy after step t of T on the images of task j <= t, discriminated from the classes learnt, or
+    from those of the task if it is given; ``task_accuracy`` has it, the step as ``group`` and the task as ``examples``.
+    final_average = mean_j R[T, j]; forgetting = mean over j < T of max_t R[t, j] - R[T, j]; backward_transfer = mean
+    over j < T of R[T, j] - R[j, j]. A model that learnt all tasks at once has only a final average.
 
     Source: Lopez-Paz and Ranzato (2017), Gradient Episodic Memory for Continual Learning, section 2; Chaudhry et al. (2018), Riemannian
     Walk for Incremental Learning, section 3.
-    Differs: the last step is among those that the maximum of forgetting is over, so that it is never negative.
+    Differs: the maximum in forgetting includes the last step, so that it is never negative.
     """
 
     tag = "incremental_learning"
@@ -41,7 +41,7 @@ class IncrementalLearning(Evaluation):
 
     models: Annotated[tuple[Ref[Incremental], ...], "the models, one row each"]
     data: Annotated[
-        Ref[Examples] | None, "the images they are judged on; default: the test part of the first one's data set"
+        Ref[Examples] | None, "the images to evaluate on; default: the test part of the first one's data set"
     ] = None
 
     def expand(self) -> Iterator[Self]:
@@ -82,19 +82,19 @@ class IncrementalLearning(Evaluation):
                 )
 
     def _counts(self, model: Incremental, images: Examples) -> Counts:
-        """Return what is right of each task after each step; a task without an image has no part in anything."""
+        """Return the correct counts of each task after each step; a task without images is excluded."""
         counts: Counts = {}
         for step, learnt in enumerate(model.steps):
             right = answers(model.after(step), images.x, images.y, model.rivals(step)) == images.y
             among = [right[np.isin(images.y, task)] for task in model.tasks[:learnt]]
             counts[step] = {task: (int(part.sum()), len(part)) for task, part in enumerate(among) if len(part)}
         if not counts[len(model.steps) - 1]:
-            raise StageError(f"data: {self.data} has no image of any task; name a set that has")
+            raise StageError(f"data: {self.data} has no image of any task; set one that has")
         return counts
 
 
 def _changes(counts: Counts, last: int, about: dict[str, str]) -> Iterator[Row]:
-    """Yield what the tasks before the last lost and gained since they were learnt; task j is learnt in step j."""
+    """Yield forgetting and backward transfer of the tasks before the last; task j is learnt in step j."""
     shares = {(step, task): hits / n for step, row in counts.items() for task, (hits, n) in row.items()}
     earlier = [task for task in counts[last] if task < last]
     if not earlier:
@@ -104,7 +104,7 @@ def _changes(counts: Counts, last: int, about: dict[str, str]) -> Iterator[Row]:
     columns: dict[str, Any] = {"n": n, "unit": "percentage points", **about}
     lost = _mean(best[task] - shares[last, task] for task in earlier)
     gained = _mean(shares[last, task] - shares[task, task] for task in earlier)
-    # A difference of proportions is no proportion: it may be negative.
+    # A difference of proportions is not a proportion: it may be negative.
     yield Row(metric="forgetting", value=100.0 * lost, higher_is_better=False, **columns)
     yield Row(metric="backward_transfer", value=100.0 * gained, higher_is_better=True, **columns)
 

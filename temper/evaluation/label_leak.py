@@ -1,4 +1,4 @@
-"""Whether a model reads the class off the perturbation instead of the image."""
+"""Whether a model infers the class from the perturbation instead of the image."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ from temper.core.run import Run
 
 @dataclass(frozen=True, kw_only=True)
 class LabelLeak(Evaluation):
-    """What models say of images that a wrong class's network perturbed.
+    """Predictions of models for images perturbed by the network of a wrong class.
 
-    Where a network for each class perturbs the images, and the true class says which, the perturbation tells the class.
-    Here each image passes through the network of a wrong class, drawn at random. ``accuracy`` is the share of images whose
-    true class the model still says, ``says_generator`` the share of which it says the network's class, and
-    ``own_accuracy`` the accuracy where each image passed through the network of its own class. A model that withstands
-    perturbations keeps its accuracy whoever made them; one that reads them says the network's class.
+    If one network per class perturbs the images, selected by the true class, the perturbation reveals the class. Here
+    each image passes through the network of a randomly chosen wrong class. ``accuracy`` is the share of images for
+    which the model still predicts the true class, ``says_generator`` the share for which it predicts the network's
+    class, and ``own_accuracy`` the accuracy where each image passed through the network of its own class. A model that
+    is robust to perturbations keeps its accuracy whatever their origin; one that reads them predicts the network's
+    class.
 
     Source: the networks are DeepCustom's; the measurement is Temper's own.
     """
@@ -35,7 +36,7 @@ class LabelLeak(Evaluation):
     rows = ("model", "examples")
     columns = ("metric",)
 
-    models: Annotated[tuple[Ref[Classifier], ...], "the models to ask"]
+    models: Annotated[tuple[Ref[Classifier], ...], "the models to evaluate"]
     examples: Annotated[tuple[Ref[ClassExamples], ...], "generators that have a network for each class"]
 
     @property

@@ -1,4 +1,4 @@
-"""How large the perturbations are."""
+"""The size of perturbations."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from temper.core.run import Run
 from temper.core.threat_model import ThreatModel, distance
 
 BLOCK = 2000
-"""Images whose difference is held at once."""
+"""Number of images whose differences are held at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Perturbation(Evaluation):
-    """The mean L0, L1, L2 and the mean and largest L-inf distance of each set from the images it was made from.
+    """The mean L0, L1, L2 and the mean and largest L-inf distance of each set from its original images.
 
     d_p(x, x') = ||x' - x||_p over all pixels and channels; L0 counts the values that changed. ``inside`` is the
     share of images within the bound the attack declares, up to rounding. An empty set has no distance: nan.

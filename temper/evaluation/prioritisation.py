@@ -1,4 +1,4 @@
-"""How soon faults are found where inputs are looked at in the order of a score, or of what they add to coverage."""
+"""Test prioritisation: how soon faults are found in the order of a score, or of added coverage."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from temper.core.component import Part, Ref
 from temper.core.families import Evaluation
 from temper.core.run import Run
 from temper.core.stage import Preparation
-from temper.evaluation.judged_examples import Protocol, judged
+from temper.evaluation.evaluated_examples import Protocol, evaluated
 from temper.nn.adequacy.coverage import Criterion
 from temper.nn.adequacy.score import Score
 from temper.nn.adequacy.score_order import FaultOrder
 from temper.nn.preparations.test_priority import CoveragePriority, ScorePriority
 
 FIRST = (5, 10, 20)
-"""The first so many per cent of the inputs, for which the share of faults found is given."""
+"""The percentages of first inputs for which the share of faults found is reported."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prioritisation(Evaluation):
-    """How soon misclassified inputs are found by looking at inputs in the order of scores and of coverage.
+    """How soon misclassified inputs are found by checking inputs in the order of scores and of coverage.
 
-    Each misclassified input is a fault that it alone reveals. apfd = 1 - sum_i place_i / (n m) + 1 / (2 n) for m faults at these
-    places, counted from 1, among n inputs; its note has the best that is possible, 1 - m / (2 n), and 0.5 is a guess.
-    ``first_5`` is the share of the faults among the first 5 per cent of the inputs, rounded up. ``faults`` is the share of inputs
-    that are misclassified. Criteria order inputs by what each adds to the coverage of those before it. Equal scores are ordered
-    at random, inputs without a score come last.
+    Each misclassified input is a fault that it alone reveals. apfd = 1 - sum_i place_i / (n m) + 1 / (2 n) for m faults
+    at these positions, counted from 1, among n inputs; its note has the best possible value, 1 - m / (2 n), and 0.5 is
+    chance. ``first_5`` is the share of the faults among the first 5 per cent of the inputs, rounded up. ``faults`` is
+    the share of inputs that are misclassified. Criteria order inputs by what each adds to the coverage of those before
+    it. Ties are in random order, inputs without a score come last.
 
     Source: Rothermel, Untch, Chu and Harrold (2001), Prioritizing Test Cases for Regression Testing, section 3; for misclassified
     inputs Feng et al. (2020), DeepGini: Prioritizing Massive Tests to Enhance the Robustness of Deep Neural Networks.
@@ -46,16 +46,16 @@ class Prioritisation(Evaluation):
     rows = ("model", "examples", "group")
     columns = ("metric",)
 
-    models: Annotated[tuple[Ref[Classifier], ...], "the models whose faults are looked for"]
+    models: Annotated[tuple[Ref[Classifier], ...], "the models whose faults are searched"]
     examples: Annotated[tuple[Ref[Examples], ...], "data sets and generators whose images are ordered"]
     scores: Annotated[tuple[Score, ...], "the scores to order by, in the group column"]
     criteria: Annotated[tuple[Criterion, ...], "the coverage criteria to order by, in the group column"] = ()
     data: Annotated[
-        Ref[Examples] | None, "the images that scores and criteria learn of; default: the model's training images"
+        Ref[Examples] | None, "the images that scores and criteria are fitted on; default: the model's training images"
     ] = None
     protocol: Annotated[
         Protocol,
-        "transfer: examples made on the generator's own model; white_box: made anew against each model",
+        "transfer: examples generated on the generator's own model; white_box: generated against each model",
     ] = "white_box"
 
     @property
@@ -68,7 +68,7 @@ class Prioritisation(Evaluation):
     def expand(self) -> Iterator[Self]:
         for model in self.models:
             for ref in self.examples:
-                cell = dataclasses.replace(self, models=(model,), examples=(judged(ref, model, self.protocol),))
+                cell = dataclasses.replace(self, models=(model,), examples=(evaluated(ref, model, self.protocol),))
                 for score in self.scores:
                     yield dataclasses.replace(cell, scores=(score,), criteria=())
                 for criterion in self.criteria:

@@ -1,4 +1,4 @@
-"""Published numbers beside those of another evaluation."""
+"""Published numbers next to those of another evaluation."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ Line = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Published(Evaluation):
-    """Numbers of another evaluation, and those published of the same, read from a .csv file.
+    """Numbers of another evaluation next to the published ones, read from a .csv file.
 
-    A line of the file has a metric and its value, in the unit of the evaluation (a share, not percent), and columns that say of what: ``model``,
-    ``examples``, axes, and any others, of which ``where`` chooses the lines; ``source`` becomes a note. Lines that no number of ours
-    has the labels of are left out, and so are numbers with a group or of a metric that the file has not. ``group`` is the metric; ``ratio`` is
-    measured over published. Of a value of an axis that no line has, there are our numbers alone.
+    A line of the file has a metric and its value, in the unit of the evaluation (a share, not percent), and label
+    columns: ``model``, ``examples``, axes, and any others, by which ``where`` selects lines; ``source`` becomes a note.
+    Lines whose labels match no measured number are skipped, and so are numbers with a group or of a metric that is not
+    in the file. ``group`` is the metric; ``ratio`` is measured over published. For an axis value without lines, only
+    the measured numbers are reported.
 
     Source: none; the numbers say theirs.
     """
@@ -38,10 +39,10 @@ class Published(Evaluation):
     rows = ("model", "examples", "group")
     columns = ("metric",)
 
-    of: Annotated[Ref[Results], "the evaluation of which numbers were published"]
-    file: Annotated[str, ".csv file with the columns metric, value, and those that say of what", File()]
+    of: Annotated[Ref[Results], "the evaluation to compare with published numbers"]
+    file: Annotated[str, ".csv file with the columns metric, value, and labels", File()]
     where: Annotated[Mapping[str, Plain], "columns of the file and the values they must have"] = empty_mapping()
-    names: Annotated[Mapping[str, Plain], "what the file calls labels of ours that it spells differently"] = (
+    names: Annotated[Mapping[str, Plain], "labels of the experiment mapped to their spelling in the file"] = (
         empty_mapping()
     )
 
@@ -71,14 +72,14 @@ class Published(Evaluation):
             theirs = [line for line in wanted if self._same(line, columns, ours)]
             if len(theirs) > 1:
                 raise StageError(
-                    f"{self.file}: {len(theirs)} lines are of '{ours.row.metric}' of '{ours.row.model or ours.row.examples}'; "
-                    "choose one with `where`"
+                    f"{self.file}: {len(theirs)} lines match '{ours.row.metric}' of '{ours.row.model or ours.row.examples}'; "
+                    "select one with `where`"
                 )
             found |= bool(theirs) or self._unknown(wanted, columns, ours)
             yield from self._rows(ours.row, theirs)
         if not found:
             raise StageError(
-                f"{self.file}: no line has the labels of a number of '{self.of}'; say with `names` what the file calls them"
+                f"{self.file}: no line has the labels of a number of '{self.of}'; set their spelling in the file with `names`"
             )
 
     def _wanted(self, line: Line) -> bool:
@@ -89,7 +90,7 @@ class Published(Evaluation):
         return all(line[name] == self._name(own[name]) for name in columns if name in own)
 
     def _unknown(self, wanted: Sequence[Line], columns: tuple[str, ...], ours: MeasuredValue) -> bool:
-        """Whether nothing was published of the place on the axes that a number of ours has: of int8, say."""
+        """Whether nothing was published for the axis values of a measured number, such as int8."""
         axes = [name for name in ours.point if name in columns]
         return any(all(line[name] != self._name(ours.column(name)) for line in wanted) for name in axes)
 
@@ -113,7 +114,7 @@ class Published(Evaluation):
                 metric="published", value=value, n=0, unit=ours.unit, higher_is_better=ours.higher_is_better,
                 note=line.get("source", ""), **about,
             )  # fmt: skip
-            if value and ours.unit != "percentage points":  # differences, whose ratio says nothing
+            if value and ours.unit != "percentage points":  # the ratio of differences is meaningless
                 ratio = ours.value / value
                 yield Row(metric="ratio", value=ratio, n=ours.n, unit="ratio", higher_is_better=None, **about)
 
@@ -122,7 +123,7 @@ def _read(path: str) -> tuple[tuple[str, ...], Sequence[Line]]:
     """Return the columns and the lines of a file.
 
     Raises:
-        StageError: it is no such file.
+        StageError: it is not such a file.
     """
     table = csv_files.read(Path(path), _COLUMNS)
     for row, line in zip(table.rows, table.lines, strict=True):

@@ -1,4 +1,4 @@
-"""How many regression faults fuzzers found, and which operators made them."""
+"""The number of regression faults by fuzzer and by mutation operator."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from temper.core.run import Run
 
 @dataclass(frozen=True, kw_only=True)
 class RegressionFaultCounts(Evaluation):
-    """How many images each regression fuzzer found that the old version gets right and the new one wrong.
+    """The number of images found by each regression fuzzer that the old version gets right and the new one wrong.
 
-    ``rfi`` are all of them, ``images`` distinct ones, ``urf`` distinct pairs of a source image and the wrong label, ``seeds`` source
-    images with one, ``v2_failures`` all mutants that the new version gets wrong, ``mutants`` how many were made. ``initial`` images are faults without
-    any mutation; DRFuzz's tables count them in. ``n`` is the number of mutants, of images for ``initial`` and ``seeds``.
-    ``purity`` is ``rfi`` in ``v2_failures``. In all and by operator (``group``): ``pass_rate``, the share of mutants that differ from their
-    parent and keep the fidelity, and ``yield``, the share that are faults.
+    ``rfi`` counts all of them, ``images`` distinct ones, ``urf`` distinct pairs of a source image and the wrong label,
+    ``seeds`` source images with one, ``v2_failures`` all mutants that the new version gets wrong, ``mutants`` all
+    mutants. ``initial`` images are faults without any mutation; DRFuzz's tables include them. ``n`` is the number of
+    mutants, of images for ``initial`` and ``seeds``. ``purity`` is the share of ``rfi`` in ``v2_failures``. In total
+    and by operator (``group``): ``pass_rate``, the share of mutants that differ from their parent and pass the fidelity
+    gate, and ``yield``, the share that are faults.
 
     Source: You, Wang, Chen, Liu and Li (2023), Regression Fuzzing for Deep Learning Systems, where these are called #RFI, #RF, #Seed
     and #GF (the tables of its released code call the first two #RF and #URF).
@@ -73,5 +74,5 @@ def _numbers(count: OperatorCount) -> tuple[int, ...]:
 
 
 def _distinct(found: RegressionFaults) -> int:
-    # Digests take a few bytes of each, images may take gigabytes.
+    # Compare digests: they take a few bytes each, the images may take gigabytes.
     return len({blake2b(image.tobytes(), digest_size=16).digest() for image in found.x})

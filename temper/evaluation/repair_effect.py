@@ -1,4 +1,4 @@
-"""What a repair did: which failures it fixed, and which right answers it broke."""
+"""The effect of a repair: the failures it fixed, and the correct predictions it broke."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ from temper.core.run import Run
 from temper.core.significance_tests import mcnemar
 
 Right = NDArray[np.bool_]
-"""Which images a model is right on, (n,)."""
+"""The images that a model classifies correctly, bool (n,)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RepairEffect(Evaluation):
-    """Accuracy before and after a repair, the failures it fixed and the right answers it broke.
+    """Accuracy before and after a repair, the failures it fixed and the correct predictions it broke.
 
-    With b_i and a_i, whether the model is right on image i before and after: change = mean a_i - mean b_i; repair_rate = the
-    share of a_i among the images with not b_i; regression_rate = the share of not a_i among those with b_i; where there are no
-    such images there is no such number, and of an empty set the others are nan. p_mcnemar is the two-sided p of McNemar's exact
-    test that a repair fixes as many as it breaks, which takes images for independent of each other. ``union_before`` and ``union_after`` count the clean test set and the set together.
-    Where a repaired model is given the task of each image, so is the model before.
+    With b_i and a_i, whether the model is right on image i before and after: change = mean a_i - mean b_i; repair_rate
+    = the share of a_i among the images with not b_i; regression_rate = the share of not a_i among those with b_i;
+    without such images the number is omitted, and for an empty set the others are nan. p_mcnemar is the two-sided p of
+    McNemar's exact test that a repair fixes as many as it breaks, which assumes independent images. ``union_before``
+    and ``union_after`` are over the clean test set and the set together. If a repaired model is given the task of each
+    image, so is the model before.
 
     Source: GenerativeRepair, whose "infected" set is the union; the regressions of Yan et al. (2021), Positive-Congruent
     Training: Towards Regression-Free Model Updates; McNemar (1947), Note on the sampling error of the difference between
@@ -61,14 +62,14 @@ class RepairEffect(Evaluation):
     ] = None
     pairing: Annotated[
         Literal["every", "position"],
-        "every repaired model on every set; or each on the set at its place in the list, as one line of results",
+        "every repaired model on every set; or each on the set at its position in the list, as one line of results",
     ] = "every"
 
     def check(self) -> Iterator[tuple[str, str]]:
         if self.pairing == "position" and len(self.repaired) != len(self.examples):
             yield (
                 "pairing",
-                f"position takes as many repaired models as sets, received {len(self.repaired)} and {len(self.examples)}",
+                f"position needs as many repaired models as sets, received {len(self.repaired)} and {len(self.examples)}",
             )
 
     def expand(self) -> Iterator[Self]:
@@ -113,7 +114,7 @@ class RepairEffect(Evaluation):
 
 
 def _rivals(repaired: Classifier) -> tuple[Rivals, bool]:
-    """Return which classes compete, and whether that is so because the task is given."""
+    """Return which classes compete, and whether this is because the task is given."""
     if isinstance(repaired, Incremental) and repaired.task_given:
         return repaired.rivals(), True
     return among(range(repaired.num_classes), repaired.num_classes), False

@@ -1,4 +1,4 @@
-"""A point of a retraining curve: how accurate a model is after so many inputs."""
+"""A point of a retraining curve: the accuracy of a model and its number of training inputs."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ UNION = "union"
 
 @dataclass(frozen=True, kw_only=True)
 class RetrainingAccuracy(Evaluation):
-    """Accuracy of models on each set of examples and on all of them together, and how much each was retrained on.
+    """Accuracy of models on each set of examples and on their union, and the size of each model's retraining data.
 
-    accuracy(m, E) = |{i : argmax m(x_i) = y_i}| / n; in ``union`` every image of every set counts once, so that a set counts by
-    its size, and twice if it is named twice. The images are those made on the generators' own models. Of a model that was retrained on chosen inputs, ``inputs``
-    is their number and ``adversarial_inputs`` the share of them that are adversarial.
+    accuracy(m, E) = |{i : argmax m(x_i) = y_i}| / n; in ``union`` every image of every set counts once, so that a set
+    counts by its size, and twice if listed twice. The images are those generated on the generators' own models. For a
+    model retrained on selected inputs, ``inputs`` is their number and ``adversarial_inputs`` the adversarial share.
 
     Source: Durán, Martínez-Fernández, Felderer and Franch (2023), Guiding the retraining of convolutional neural
     networks against adversarial inputs, who report the union alone.
@@ -32,15 +32,15 @@ class RetrainingAccuracy(Evaluation):
     tag = "retraining_accuracy"
     metrics = ("accuracy", "inputs", "adversarial_inputs")
 
-    models: Annotated[tuple[Ref[Classifier], ...], "the models, one row each: the original, and those retrained"]
-    examples: Annotated[tuple[Ref[Examples], ...], "data sets and generators, one column each beside their union"]
+    models: Annotated[tuple[Ref[Classifier], ...], "the models, one row each: the original, and the retrained ones"]
+    examples: Annotated[tuple[Ref[Examples], ...], "data sets and generators, one column each next to their union"]
 
     def check(self) -> Iterator[tuple[str, str]]:
         if len(set(self.examples)) > 1 and any(ref.stage == UNION for ref in self.examples):
-            yield "examples", f"all of them together are called '{UNION}', too; rename the stage"
+            yield "examples", f"'{UNION}' is reserved for all of them together; rename the stage"
 
     def expand(self) -> Iterator[Self]:
-        # A curve has hundreds of models and few sets: one cell for each pair would take longer to keep than to measure.
+        # A curve has hundreds of models and few sets: storing a cell per pair would take longer than measuring it.
         for model in self.models:
             yield dataclasses.replace(self, models=(model,))
 

@@ -1,4 +1,4 @@
-"""How well models hold up: accuracy on clean and on attacked images, and how often an attack succeeds."""
+"""Robustness of models: accuracy on clean and attacked images, and the success rate of attacks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from temper.core.classifier import Classifier
 from temper.core.component import Ref
 from temper.core.families import Evaluation
 from temper.core.run import Run
-from temper.evaluation.judged_examples import Protocol, judged
+from temper.evaluation.evaluated_examples import Protocol, evaluated
 from temper.evaluation.worst_case import WORST_CASE, right_in_all, worst_cases
 
 
@@ -23,10 +23,10 @@ from temper.evaluation.worst_case import WORST_CASE, right_in_all, worst_cases
 class RobustnessMatrix(Evaluation):
     """Accuracy of every model on every set of examples, with respect to the true labels.
 
-    accuracy(m, E) = |{i : argmax m(x_i) = y_i}| / n. The row ``worst_case`` counts an image only if the model is
-    right on it in every one of the sets: the robust accuracy against all attacks together. There is one for each threat
-    model (norm and eps; attacks without a bound have one of their own) and each source of images, with the clean images of the source
-    in all of them; where there are several, the row says which: ``worst_case (Linf 0.1)``.
+    accuracy(m, E) = |{i : argmax m(x_i) = y_i}| / n. The row ``worst_case`` counts an image only if the model is right
+    on it in every one of the sets: the robust accuracy against all attacks together. There is one for each threat model
+    (norm and eps; attacks without a bound form a separate one) and each source of images, each including the clean
+    images of the source; if there are several, the row is labelled: ``worst_case (Linf 0.1)``.
 
     Source: Goodfellow, Shlens and Szegedy (2015); the matrix of DeepCustom (models x attacks); the worst case of
     Carlini et al. (2019), On Evaluating Adversarial Robustness, sec. 4.2.
@@ -40,21 +40,21 @@ class RobustnessMatrix(Evaluation):
     examples: Annotated[tuple[Ref[Examples], ...], "data sets and generators, one column each"]
     protocol: Annotated[
         Protocol,
-        "transfer: examples made on the generator's own model; white_box: made anew against each model",
+        "transfer: examples generated on the generator's own model; white_box: generated against each model",
     ]
-    per_class: Annotated[bool, "also give the accuracy of each class"] = False
+    per_class: Annotated[bool, "also report the accuracy of each class"] = False
     worst_case: Annotated[bool, "add the worst case over the examples of each threat model"] = True
 
     def check(self) -> Iterator[tuple[str, str]]:
         if self.worst_case and any(ref.stage == WORST_CASE for ref in self.examples):
             yield (
                 "examples",
-                f"the worst case is called '{WORST_CASE}', too; rename the stage, or set worst_case: false",
+                f"'{WORST_CASE}' is reserved for the worst case; rename the stage, or set worst_case: false",
             )
 
     def expand(self) -> Iterator[Self]:
         for model in self.models:
-            examples = tuple(judged(ref, model, self.protocol) for ref in self.examples)
+            examples = tuple(evaluated(ref, model, self.protocol) for ref in self.examples)
             for ref in examples:
                 yield dataclasses.replace(self, models=(model,), examples=(ref,), worst_case=False)
             if self.worst_case and len(examples) > 1:
@@ -97,11 +97,11 @@ class RobustnessMatrix(Evaluation):
 
 @dataclass(frozen=True, kw_only=True)
 class AttackSuccess(Evaluation):
-    """How often an attack turns a right prediction into a wrong one, with what makes that number believable.
+    """How often an attack turns a correct prediction into a wrong one, with evidence that the number is credible.
 
     attack_success_rate = |{i : m(x_i) = y_i and m(x'_i) != y_i}| / |{i : m(x_i) = y_i}|. ``zero_gradients`` is the
-    share of input gradient entries that are exactly 0 at the clean images: near 1, a gradient attack fails for
-    want of a gradient and its success says nothing about robustness.
+    share of input gradient entries that are exactly 0 at the clean images: near 1, a gradient attack fails for lack of
+    a gradient and its success rate says nothing about robustness.
 
     Source: Carlini et al. (2019), On Evaluating Adversarial Robustness, sec. 5; Athalye, Carlini and Wagner (2018),
     Obfuscated Gradients Give a False Sense of Security, sec. 3.1.
@@ -112,17 +112,17 @@ class AttackSuccess(Evaluation):
     rows = ("model", "examples")
     columns = ("metric",)
 
-    models: Annotated[tuple[Ref[Classifier], ...], "the models the attacks are judged on"]
-    examples: Annotated[tuple[Ref[Examples], ...], "the generators to judge"]
+    models: Annotated[tuple[Ref[Classifier], ...], "the models that are attacked"]
+    examples: Annotated[tuple[Ref[Examples], ...], "the generators to evaluate"]
     protocol: Annotated[
         Protocol,
-        "transfer: examples made on the generator's own model; white_box: made anew against each model",
+        "transfer: examples generated on the generator's own model; white_box: generated against each model",
     ] = "white_box"
 
     def expand(self) -> Iterator[Self]:
         for model in self.models:
             for ref in self.examples:
-                yield dataclasses.replace(self, models=(model,), examples=(judged(ref, model, self.protocol),))
+                yield dataclasses.replace(self, models=(model,), examples=(evaluated(ref, model, self.protocol),))
 
     def references(self) -> Iterator[Ref[Any]]:
         yield from super().references()
@@ -152,7 +152,7 @@ class AttackSuccess(Evaluation):
 
 
 def _note(examples: Examples) -> str:
-    """Return what a reader must know of an attack: whose labels it used, its norm and its steps."""
+    """Return a note on an attack for the reader: the source of its labels, its norm and its steps."""
     info = examples.info
     bound = f"norm {info['norm']}, eps {info['eps']:.4g}" if "eps" in info else "no bound"
     return "; ".join(filter(None, [f"{info.get('labels', 'unknown')} labels", bound, info.get("step_rule", "")]))

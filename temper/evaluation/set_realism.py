@@ -1,4 +1,4 @@
-"""How real sets of made images look, as sets."""
+"""Realism of sets of generated images, as sets."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class SetRealism(Evaluation):
-    """The Frechet distance of each set from real images, and how often another classifier agrees with its labels.
+    """The Frechet distance of each set from real images, and the share of its labels confirmed by another classifier.
 
-    d^2 = |m - m'|^2 + tr(S + S' - 2 (S S')^(1/2)) of means and covariances of the judge's last hidden layer. It falls with
-    the number of images: ``frechet_floor`` is the distance of as many real images from the others, so look at how far above it
-    a set is. Both need clearly more images than the layer has units; a note says where they do not have them.
+    d^2 = |m - m'|^2 + tr(S + S' - 2 (S S')^(1/2)) of means and covariances of the judge's last hidden layer. It falls
+    with the number of images: ``frechet_floor`` is the distance of as many real images from the others, so compare a
+    set with it. Both need clearly more images than the layer has units; a note marks sets that are too small.
 
     Source: Heusel, Ramsauer, Unterthiner, Nessler and Hochreiter (2017), GANs Trained by a Two Time-Scale Update Rule Converge
-    to a Local Nash Equilibrium, eq. 6; with the features of a classifier of the same data in place of Inception's.
+    to a Local Nash Equilibrium, eq. 6; with the features of a classifier of the same data instead of Inception's.
     """
 
     tag = "realism"
@@ -41,7 +41,7 @@ class SetRealism(Evaluation):
 
     examples: Annotated[tuple[Ref[Examples], ...], "the sets to measure"]
     judge: Annotated[
-        Ref[Classifier], "the classifier whose features are taken; not the one that the sets were made against"
+        Ref[Classifier], "the classifier that computes the features; not the one the sets were generated against"
     ]
     data: Annotated[Ref[Examples], "the real images"]
 
@@ -91,7 +91,8 @@ def _features(seen: Activations) -> Floats:
 def frechet(first: Floats, second: Floats) -> float:
     """Return the squared Frechet distance of the normal distributions fitted to two samples (n, d)."""
     covariances = [np.atleast_2d(np.cov(sample, rowvar=False)) for sample in (first, second)]
-    # The eigenvalues of a product of two covariances are real and not negative; rounding makes some a little so.
+    # The eigenvalues of a product of two covariances are real and non-negative, but may be slightly negative by
+    # rounding.
     eigenvalues = np.linalg.eigvals(covariances[0] @ covariances[1]).real
     root = np.sqrt(np.maximum(eigenvalues, 0)).sum()
     apart = first.mean(axis=0) - second.mean(axis=0)

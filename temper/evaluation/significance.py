@@ -1,4 +1,4 @@
-"""Whether the differences between variants are more than chance."""
+"""Whether the differences between variants are significant."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ SEED = "seed"
 LABELS = ("model", "examples")
 About = tuple[tuple[str, str], ...]
 Sample = dict[Plain, float]
-"""The numbers of one level by the repetition they were measured in."""
+"""The numbers of one level by repetition."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Significance(Evaluation):
-    """Whether the differences between the levels of a column of another evaluation's results are more than chance.
+    """Whether the differences between the levels of a column of another evaluation's results are significant.
 
-    For each pair of levels: both means with Student's t intervals; their difference with that of the differences where both
-    have a number in every repetition, and else with Welch's; Vargha-Delaney A12 (its magnitude in a word is in the note), and
-    two-sided p of the Mann-Whitney U test and, for the same repetitions, of the Wilcoxon signed-rank test, exact with ties.
-    Intervals are of 95 %; the note names their method. ``_holm`` is p after Holm's correction for the pairs compared on the same
-    thing. The note says so where there are too few repetitions for any difference to be significant.
-
-    All else that the results vary over (examples, other axes, and the groups of images of a metric that is measured of groups
-    only) is kept: each of its values has comparisons of its own. If ``over`` is not the seed, each number compared is a mean over the seeds.
+    For each pair of levels: both means with Student's t intervals; their difference with a paired t interval if both
+    have a number in every repetition, and else with Welch's; Vargha-Delaney A12 (its magnitude in a word is in the
+    note), and two-sided p of the Mann-Whitney U test and, for the same repetitions, of the Wilcoxon signed-rank test,
+    exact with ties. Intervals are 95 % intervals; the note names their method. ``_holm`` is p after Holm's correction
+    for the pairs compared on the same subject. The note says if there are too few repetitions for any difference to be
+    significant. All other columns that the results vary over (examples, other axes, and the groups of images of a
+    metric measured by group only) are kept: each of their values has separate comparisons. If ``over`` is not the seed,
+    each number compared is a mean over the seeds.
 
     Source: Mann and Whitney (1947); Wilcoxon (1945); Vargha and Delaney (2000), A Critique and Improvement of the CL Common
     Language Effect Size Statistics; Student (1908); Welch (1947); Holm (1979); their use as in Arcuri and Briand (2011), A
@@ -55,17 +55,17 @@ class Significance(Evaluation):
     columns = ("metric",)
 
     of: Annotated[Ref[Results], "the evaluation whose results are compared"]
-    metric: Annotated[str, "the metric that is compared"]
+    metric: Annotated[str, "the metric to compare"]
     compare: Annotated[str, "the column whose levels are compared: model, examples, group or an axis"]
     baseline: Annotated[str | None, "the level that every other is compared with; null: all pairs"] = None
-    over: Annotated[str, "the column that numbers the repetitions: seed, examples or an axis"] = SEED
+    over: Annotated[str, "the column that identifies the repetitions: seed, examples or an axis"] = SEED
 
     def gathers(self, column: str) -> bool:
         return column in (self.compare, self.over, SEED)
 
     def check(self) -> Iterator[tuple[str, str]]:
         if self.compare == self.over:
-            yield "compare", f"'{self.compare}' cannot be both what is compared and what numbers the repetitions"
+            yield "compare", f"'{self.compare}' cannot be both the compared column and that of the repetitions"
 
     def suits(self, columns: Mapping[str, Sequence[Plain]]) -> Iterator[tuple[str, str]]:
         if self.metric not in columns["metric"]:
@@ -76,30 +76,30 @@ class Significance(Evaluation):
                 yield field, _unknown(name, known, "column that varies in the results of", self.of)
         levels = [label(value) for value in columns.get(self.compare, ())]
         if len(levels) == 1:
-            yield "compare", f"'{self.of}' has one {self.compare} only ({levels[0]}); there is nothing to compare"
+            yield "compare", f"'{self.of}' has only one {self.compare} ({levels[0]}); expected at least two to compare"
         if levels and self.baseline is not None and self.baseline not in levels:
             yield "baseline", _unknown(self.baseline, levels, f"{self.compare} of", self.of)
 
     def measure(self, run: Run) -> Iterable[Row]:
         rows = [m for m in run.gather(self.of) if m.row.metric == self.metric]
         if not rows:
-            # The evaluation declares the metric, but this once there was nothing to take it of.
+            # The evaluation declares the metric, but could not measure it in this case.
             raise TooLittleLearnt(
-                f"metric: '{self.of}' measured no '{self.metric}' here; compare a metric that it gave"
+                f"metric: '{self.of}' measured no '{self.metric}' in this task; compare a metric that it measured"
             )
         for about, samples in self._samples(rows).items():
             pairs = [_Pair.of(a, b, samples) for a, b in self._pairs(list(samples))]
             yield from self._compared(pairs, dict(about), rows[0].row.unit)
 
     def _samples(self, rows: Sequence[MeasuredValue]) -> dict[About, dict[Plain, Sample]]:
-        """Return the sample of each level, by what is compared on: a set of examples, say."""
+        """Return the sample of each level, by subject of comparison, such as a set of examples."""
         found: dict[About, dict[Plain, dict[Plain, list[float]]]] = {}
         grouped = "group" in (self.compare, self.over)
-        # Where all images are measured together, too, their groups are left out.
+        # If all images are also measured together, their groups are skipped.
         apart = not grouped and all(m.row.group for m in rows)
         for m in rows:
             level = m.column(self.compare)
-            # What does not depend on the column, is undefined, or is of one group of images is no number of a level.
+            # Skip rows that do not depend on the column, are undefined, or concern one group of images.
             if level is None or isnan(m.row.value) or (m.row.group and not grouped and not apart):
                 continue
             kept = [name for name in LABELS if not self.gathers(name)] + ["group"] * apart
@@ -114,8 +114,8 @@ class Significance(Evaluation):
     def _one(self, values: list[float]) -> float:
         if self.over == SEED and len(values) > 1:
             raise StageError(
-                f"'{self.of}' gave {len(values)} numbers where one is expected for each {self.compare} and seed; "
-                "compare a column that tells them apart"
+                f"'{self.of}' gave {len(values)} numbers, expected one for each {self.compare} and seed; "
+                "compare a column that distinguishes them"
             )
         return fmean(values)
 
@@ -154,7 +154,7 @@ class Significance(Evaluation):
         for metric, sample in (("mean_first", pair.first), ("mean_second", pair.second)):
             interval = _Interval.of_mean(sample).within(least, most)
             yield row(metric=metric, value=fmean(sample), n=len(sample), unit=unit, **vars(interval))
-        # A difference of proportions is no proportion: it may be negative.
+        # A difference of proportions is not a proportion: it may be negative.
         scale, unit = (100.0, "percentage points") if unit == "proportion" else (1.0, unit)
         yield row(
             metric="difference",
@@ -167,7 +167,7 @@ class Significance(Evaluation):
 
 @dataclass(frozen=True)
 class _Interval:
-    """A 95 % interval, if there is one, and how it was made or why it was not."""
+    """A 95 % interval, if there is one, and its method or why it is missing."""
 
     lower: float | None
     upper: float | None
@@ -204,7 +204,7 @@ class _Interval:
 
 @dataclass(frozen=True, eq=False)
 class _Pair:
-    """Two levels and their numbers; where ``paired``, those of the same repetition stand at the same place."""
+    """Two levels and their numbers; if ``paired``, those of the same repetition have the same position."""
 
     name: str
     first: list[float]
@@ -220,14 +220,14 @@ class _Pair:
 
     @property
     def interval(self) -> _Interval:
-        """That of the difference of the means."""
+        """The interval of the difference of the means."""
         if self.paired:
             differences = [one - two for one, two in zip(self.first, self.second, strict=True)]
             return _Interval.of_mean(differences, "Student's t (paired)")
         return _Interval.of_difference(self.first, self.second)
 
     def caveats(self, paired: bool, pairs: int) -> Iterator[str]:
-        """Yield what to know of a p: how many it is corrected for, and whether it could have been small at all."""
+        """Yield caveats of a p: the number of corrected pairs, and whether it can be small at all."""
         if pairs > 1:
             yield f"Holm over {pairs} pairs"
         least = significance_tests.smallest_p(len(self.first), len(self.second), paired)
@@ -245,4 +245,4 @@ def _note(*parts: str) -> str:
 
 def _unknown(name: str, known: Iterable[Plain], what: str, of: Ref[Any]) -> str:
     names = [label(value) for value in known]
-    return f"'{name}' is no {what} '{of}'{did_you_mean(name, names) or '; there is ' + ', '.join(names)}"
+    return f"'{name}' is not a {what} '{of}'{did_you_mean(name, names) or '; expected one of ' + ', '.join(names)}"

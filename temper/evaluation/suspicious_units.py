@@ -1,4 +1,4 @@
-"""What becomes of blamed units: where they lie, and whether synthesised images excite them."""
+"""Evaluations of suspicious units: their distribution over layers, and their excitation by synthesised images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from temper.core.classifier import Classifier
 from temper.core.component import Range, Ref
 from temper.core.families import Evaluation
 from temper.core.run import Run
-from temper.evaluation.judged_examples import Protocol, judged
+from temper.evaluation.evaluated_examples import Protocol, evaluated
 from temper.nn.inspection import compiled_programs
 from temper.nn.inspection.compiled_programs import Call, Tensor
 from temper.nn.inspection.units import Probe, Values, unit_means
@@ -25,10 +25,10 @@ from temper.system import backend
 
 @dataclass(frozen=True, kw_only=True)
 class SuspiciousLayers(Evaluation):
-    """Over which layers the blamed units are spread.
+    """The distribution of suspicious units over layers.
 
-    ``layer_share`` is the share of the blamed units of all classes that lie in a layer, ``localised`` the share of
-    classes for which any unit is blamed: of the others the model gets all images right, or all wrong.
+    ``layer_share`` is the share of all classes' suspicious units in a layer, ``localised`` the share of classes with
+    any suspicious unit: of the others the model gets all images right, or all wrong.
 
     Source: Eniser, Gerasimou and Sen (2019), DeepFault, section 5, on the distribution of suspicious neurons.
     """
@@ -42,16 +42,16 @@ class SuspiciousLayers(Evaluation):
     models: Annotated[tuple[Ref[Classifier], ...], "the models, one row each"]
     neurons: Annotated[tuple[Ref[NeuronRanking], ...], "the localisers, one row each for every model"]
     top: Annotated[
-        int | None, "units of each class to look at, the first to blame first; default: all", Range(ge=1)
+        int | None, "number of units per class to evaluate, the most suspicious first; default: all", Range(ge=1)
     ] = None
-    protocol: Annotated[Protocol, "transfer: as found in the localiser's own model; white_box: anew in each"] = (
-        "white_box"
-    )
+    protocol: Annotated[
+        Protocol, "transfer: as found in the localiser's own model; white_box: localised again in each"
+    ] = "white_box"
 
     def expand(self) -> Iterator[Self]:
         for model in self.models:
             for ref in self.neurons:
-                yield dataclasses.replace(self, models=(model,), neurons=(judged(ref, model, self.protocol),))
+                yield dataclasses.replace(self, models=(model,), neurons=(evaluated(ref, model, self.protocol),))
 
     def about(self) -> dict[str, str]:
         return {"model": self.models[0].stage, "examples": self.neurons[0].stage}
@@ -71,11 +71,11 @@ class SuspiciousLayers(Evaluation):
 
 @dataclass(frozen=True, kw_only=True)
 class SuspiciousActivations(Evaluation):
-    """Whether images excite the units blamed for their class more than the images they were made from.
+    """Whether images excite the suspicious units of their class more than their original images do.
 
-    Over all images x' made from x and the units n blamed for the class of x: ``raised`` is the share of pairs with
-    v_n(x') > v_n(x), ``increase`` the mean of v_n(x') - v_n(x), where v_n is the unit's value (a feature map: its spatial
-    mean). ``judged`` is the share of images whose class has blamed units; the others do not count.
+    Over all images x' derived from x and the suspicious units n of the class of x: ``raised`` is the share of pairs
+    with v_n(x') > v_n(x), ``increase`` the mean of v_n(x') - v_n(x), where v_n is the unit's value (a feature map: its
+    spatial mean). ``judged`` is the share of images whose class has suspicious units; the others do not count.
 
     Source: Eniser, Gerasimou and Sen (2019), DeepFault, section 5, on the increase of suspicious activations.
     """
@@ -89,28 +89,28 @@ class SuspiciousActivations(Evaluation):
     examples: Annotated[tuple[Ref[Examples], ...], "the generators, one row each for every model"]
     neurons: Annotated[
         tuple[Ref[NeuronRanking], ...],
-        "whose units are looked at: one localiser for each of `examples`, or one for all",
+        "localisers of the units: one for each of `examples`, or one for all",
     ]
     top: Annotated[
-        int | None, "units of each class to look at, the first to blame first; default: all", Range(ge=1)
+        int | None, "number of units per class to evaluate, the most suspicious first; default: all", Range(ge=1)
     ] = None
     values: Annotated[Values, "a unit's value is taken before or after its activation function"] = "pre"
     protocol: Annotated[
-        Protocol, "transfer: examples and units of the generator's own model; white_box: made anew against each model"
+        Protocol, "transfer: examples and units of the generator's own model; white_box: regenerated against each model"
     ] = "white_box"
 
     def check(self) -> Iterator[tuple[str, str]]:
         if len(self.neurons) not in (1, len(self.examples)):
             yield (
                 "neurons",
-                f"expected one localiser, or {len(self.examples)} as there are examples, received {len(self.neurons)}",
+                f"expected one localiser, or {len(self.examples)}, one for each of `examples`, received {len(self.neurons)}",
             )
 
     def expand(self) -> Iterator[Self]:
         neurons = self.neurons * len(self.examples) if len(self.neurons) == 1 else self.neurons
         for model in self.models:
             for ref, units in zip(self.examples, neurons, strict=True):
-                pair = (judged(ref, model, self.protocol), judged(units, model, self.protocol))
+                pair = (evaluated(ref, model, self.protocol), evaluated(units, model, self.protocol))
                 yield dataclasses.replace(self, models=(model,), examples=pair[:1], neurons=pair[1:])
 
     def references(self) -> Iterator[Ref[Any]]:
@@ -124,8 +124,8 @@ class SuspiciousActivations(Evaluation):
         made, ranking = run[self.examples[0]], run[self.neurons[0]].first(self.top)
         clean = run[dataclasses.replace(self.examples[0], clean=True)]
         starts, units = clean.rows_of(made.index), ranking.selected[made.y]
-        blamed = units != NO_UNIT
-        counted = np.flatnonzero(blamed.any(axis=1))
+        suspicious = units != NO_UNIT
+        counted = np.flatnonzero(suspicious.any(axis=1))
         about: dict[str, Any] = self.about()
         yield Row.proportion("judged", len(counted), len(made), higher_is_better=None, **about)
         if not len(counted):
@@ -135,7 +135,7 @@ class SuspiciousActivations(Evaluation):
         for start in range(0, len(counted), compiled_programs.BATCH):
             rows = counted[start : start + compiled_programs.BATCH]
             pair = np.asarray(made.x[rows]), np.asarray(clean.x[starts[rows]])
-            differences.append(_increases(probe, *pair, units[rows])[blamed[rows]])
+            differences.append(_increases(probe, *pair, units[rows])[suspicious[rows]])
             run.progress(min(start + compiled_programs.BATCH, len(counted)), len(counted), "images")
         found = np.concatenate(differences)
         yield Row.proportion("raised", int((found > 0).sum()), len(found), higher_is_better=None, **about)
@@ -150,7 +150,7 @@ class SuspiciousActivations(Evaluation):
 
 
 def _increases(probe: Probe, made: Images, clean: Images, units: Indices) -> NDArray[np.float32]:
-    """Return by how much each unit's value is higher on one image than on another, float32 like ``units`` (n, k)."""
+    """Return the increase of each unit's value from one image to another, float32 like ``units`` (n, k)."""
     images = made, clean, np.maximum(units, 0)
     found: NDArray[np.float32] = compiled_programs.run(
         probe.model, _difference, images, batch_size=compiled_programs.BATCH

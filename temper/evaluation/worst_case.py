@@ -20,7 +20,7 @@ Set = tuple[DataOrigin, Examples]
 
 @dataclass(frozen=True)
 class _Clean:
-    """Images as they are in the data set, which every threat model contains."""
+    """Unchanged images of the data set, which every threat model contains."""
 
     def __str__(self) -> str:
         return "clean"
@@ -28,7 +28,7 @@ class _Clean:
 
 @dataclass(frozen=True)
 class _Unbounded:
-    """Images that were changed without a bound."""
+    """Images changed without a bound."""
 
     def __str__(self) -> str:
         return "unbounded"
@@ -48,11 +48,11 @@ _Bound = _Clean | _Unbounded | _Ball
 
 
 def worst_cases(sets: Sequence[Set]) -> Mapping[str, list[Examples]]:
-    """Return the sets that each worst case unites, by its label.
+    """Return the sets of each worst case, by its label.
 
     Sets belong together if their images come from one source and lie in balls of one norm and radius, or in none; clean
-    images belong to all worst cases of their source. The label is ``worst_case``, with what tells one from
-    another in brackets where there are several: ``worst_case (Linf 0.1)``.
+    images belong to all worst cases of their source. The label is ``worst_case``, followed by the distinguishing parts
+    in brackets if there are several: ``worst_case (Linf 0.1)``.
 
     Source: Carlini et al. (2019), On Evaluating Adversarial Robustness, sections 2.2 and 4.2: a worst case is one of a threat model.
     """
@@ -61,7 +61,7 @@ def worst_cases(sets: Sequence[Set]) -> Mapping[str, list[Examples]]:
     for source in sources:
         bounded = [(_bound(origin, examples), examples) for origin, examples in sets if origin.source == source]
         threats = [bound for bound in dict.fromkeys(bound for bound, _ in bounded) if bound != _Clean()]
-        # Several clean sets of one source have a worst case; a single one is its own.
+        # Several clean sets of one source have a worst case; a single one would equal it.
         for threat in threats or ([_Clean()] if len(bounded) > 1 else []):
             groups[source, threat] = [examples for bound, examples in bounded if bound in (_Clean(), threat)]
     several_bounds = len({bound for _, bound in groups}) > 1
@@ -72,7 +72,7 @@ def worst_cases(sets: Sequence[Set]) -> Mapping[str, list[Examples]]:
 
 
 def right_in_all(model: Classifier, sets: Sequence[Examples]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return the indices of the original images (n,), and whether the model is right on all made from each, bool (n,)."""
+    """Return the indices of the original images (n,), and whether the model is right on all variants, bool (n,)."""
     originals = np.unique(np.concatenate([examples.index for examples in sets]))
     right = np.ones(len(originals), bool)
     for examples in sets:

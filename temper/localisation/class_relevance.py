@@ -1,4 +1,4 @@
-"""What averages relevance over the images of each class."""
+"""Averages relevance over the images of each class."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from temper.nn.inspection.lrp_rules import RelevanceRule
 
 @dataclass(frozen=True, kw_only=True)
 class ClassRelevance(Component):
-    """Averages the relevance of something over the images of each class. Members fill ``produce`` from ``means``."""
+    """Averages relevance over the images of each class. Members implement ``produce`` with ``means``."""
 
     model: Annotated[Ref[Classifier], "the model whose decisions are explained"]
     data: Annotated[
         Ref[Examples] | None, "images to average over; default: the training part of the model's data set"
     ] = None
-    rule: Annotated[RelevanceRule, "how layers with weights hand relevance down"] = Epsilon()  # noqa: RUF009 - frozen
+    rule: Annotated[RelevanceRule, "how layers with weights propagate relevance"] = Epsilon()  # noqa: RUF009 - frozen
     start: Annotated[
         Literal["predicted", "true"],
-        "the logit that relevance starts from: that of the predicted, or of the true class",
+        "logit that relevance starts from: that of the predicted class, or of the true one",
     ] = "predicted"
 
     @property
@@ -42,7 +42,8 @@ class ClassRelevance(Component):
     ) -> tuple[Scores, dict[str, Any]]:
         """Return the mean relevance, float64 (classes, *shape), nan where a class has no image, and its metadata.
 
-        ``relevance`` is ``temper.nn.inspection.lrp.pixel_relevance`` or ``unit_batches``, whose images have relevance of ``shape``.
+        ``relevance`` is ``temper.nn.inspection.lrp.pixel_relevance`` or ``unit_batches``, which yield relevance of
+        ``shape`` per image.
         """
         assert self.data is not None  # the graph fills in the model's data set
         images, model = run[self.data], run[self.model]

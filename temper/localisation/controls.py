@@ -1,4 +1,4 @@
-"""Controls for suspicious units: units drawn at random, and the least suspicious."""
+"""Controls for suspicious units: random units and the least suspicious ones."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from temper.localisation.unit_selection import layers_of, most
 
 @dataclass(frozen=True, kw_only=True)
 class RandomNeurons(SpectrumLocaliser):
-    """Random units beside the suspicious ones: the control that a measure must beat.
+    """Random units other than the suspicious ones: the control that a measure must beat.
 
-    Drawn for each class without replacement, each unit as likely as another, out of the layers in which Tarantula,
-    Ochiai and D* find their ``top``, without what any of them finds. Nothing else has to be run before. Those drawn
-    score 1, the others 0.
+    Sampled uniformly without replacement for each class, from the layers in which Tarantula, Ochiai and D* find their
+    ``top``, except the units that any of them finds. No other localiser needs to run first. Sampled units score 1, the
+    others 0.
 
     Source: Eniser, Gerasimou and Sen (2019), DeepFault, section 5, research question 1. The artefact draws the layer first,
-    which favours units of small layers; ours does not.
+    which favours units of small layers; this one does not.
     """
 
     tag = "random_neurons"
@@ -39,7 +39,7 @@ class RandomNeurons(SpectrumLocaliser):
     def stochastic(self) -> bool:
         return True
 
-    def blame(self, spectrum: Spectrum, run: Run) -> tuple[Scores, list[Indices]]:
+    def select(self, spectrum: Spectrum, run: Run) -> tuple[Scores, list[Indices]]:
         found = [
             self.highest(spectrum, spectrum.scores(measure))
             for measure in (
@@ -65,7 +65,7 @@ class RandomNeurons(SpectrumLocaliser):
             pool = np.setdiff1d(layers_of(units.tolist(), sizes), units)
             if len(pool) < self.top:
                 raise TooLittleLearnt(
-                    f"random_neurons, {run.class_label(self.model, label)}: expected at least {self.top} units beside the {len(units)} suspicious "
+                    f"random_neurons, {run.class_label(self.model, label)}: expected at least {self.top} units besides the {len(units)} suspicious "
                     f"ones in their layers, received {len(pool)}; lower `top`"
                 )
             yield rng.choice(pool, self.top, replace=False)
@@ -75,15 +75,15 @@ class RandomNeurons(SpectrumLocaliser):
 class LeastSuspicious(SpectrumLocaliser):
     """The least suspicious units: those of lowest Ochiai score in the layers where the highest are found.
 
-    The lowest comes first, units of equal score in order. Units that no image of the class makes active, for which the
-    measure is 0 / 0, are left out.
+    The lowest comes first, ties in order. Units that no image of the class activates, for which the measure is 0 / 0,
+    are excluded.
 
     Source: the "opposite" control in the result logs that DeepFault kept in October 2018.
     """
 
     tag = "least_suspicious"
 
-    def blame(self, spectrum: Spectrum, run: Run) -> tuple[Scores, list[Indices]]:
+    def select(self, spectrum: Spectrum, run: Run) -> tuple[Scores, list[Indices]]:
         scores = spectrum.scores(suspiciousness_measures.ochiai)
         sizes = [layer.units for layer in spectrum.layers]
         layer_of = np.repeat(np.arange(len(sizes)), sizes)

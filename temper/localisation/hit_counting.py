@@ -1,4 +1,4 @@
-"""The counting of hit spectra: what all measures under any `top` share."""
+"""The counting of hit spectra, shared by all measures at any `top`."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from temper.nn.inspection.units import Values
 
 @dataclass(frozen=True, kw_only=True)
 class Counted(Component):
-    """What a hit spectrum depends on."""
+    """The parameters that a hit spectrum depends on."""
 
-    model: Annotated[Ref[Classifier], "the model to look into"]
+    model: Annotated[Ref[Classifier], "the model to inspect"]
     data: Annotated[
         Ref[Examples] | None, "labelled images to run; default: the training part of the model's data set"
     ] = None
@@ -28,7 +28,7 @@ class Counted(Component):
     values: Annotated[Values, "a unit's value is taken before or after its activation function"] = "pre"
     conv_unit: Annotated[
         ConvUnit,
-        "a feature map is one unit by its spatial mean, or each of its positions is judged and their scores averaged",
+        "a feature map is one unit by its spatial mean, or the mean of the scores of its positions",
     ] = "map_mean"
 
 

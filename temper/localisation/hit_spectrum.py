@@ -1,4 +1,4 @@
-"""Hit spectra: for each class, how often every hidden unit was active among the images that failed and that passed."""
+"""Hit spectra: how often every hidden unit was active on the failed and on the passed images of each class."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ ConvUnit = Literal["map_mean", "per_position"]
 Measure = Callable[[Indices], Scores]
 _COUNTS = ("failed", "passed", "active_failed", "active_passed")
 _AT_ONCE = 2**25
-"""Activities held at once: a network of many positions is counted in smaller batches."""
+"""Activity values held at once: a network of many positions is counted in smaller batches."""
 
 
 @dataclass(frozen=True, eq=False)
 class Spectrum(Artefact):
     """The hit spectra of all classes.
 
-    A cell is what is active or not: a neuron, a feature map (``map_mean``) or one position of a feature map
+    A cell is what can be active: a neuron, a feature map (``map_mean``) or one position of a feature map
     (``per_position``, in the order height, width, unit within its layer).
 
     Attributes:
         layers: the hidden layers with weights.
-        conv_unit: what a cell of a feature map is.
-        failed, passed: int64 (classes,), how many images of each class the model got wrong and right.
-        active_failed, active_passed: int64 (classes, cells), how many of them had the cell active.
+        conv_unit: the kind of cell in a feature map.
+        failed, passed: int64 (classes,), the number of images of each class the model gets wrong and right.
+        active_failed, active_passed: int64 (classes, cells), the number of these with the cell active.
     """
 
     kind: ClassVar[str] = "spectrum"
@@ -56,7 +56,7 @@ class Spectrum(Artefact):
 
     @property
     def active(self) -> NDArray[np.bool_]:
-        """Which units any image of a class makes active, bool (classes, units)."""
+        """The units that any image of a class activates, bool (classes, units)."""
         return self._of_units((self.active_failed + self.active_passed).astype(np.float64)) > 0
 
     @property
@@ -68,7 +68,7 @@ class Spectrum(Artefact):
 
     @property
     def unit_counts(self) -> Indices:
-        """The counts by unit, (classes, units, 4), or (classes, units, 0) where units have positions of their own."""
+        """The counts by unit, (classes, units, 4), or (classes, units, 0) where positions are counted."""
         if self.conv_unit == "map_mean":
             return self.counts
         return np.zeros((len(self.failed), sum(layer.units for layer in self.layers), 0), np.int64)
@@ -76,7 +76,7 @@ class Spectrum(Artefact):
     def scores(self, measure: Measure) -> Scores:
         """Return every unit's suspiciousness, float64 (classes, units); nan where a class cannot be localised.
 
-        A unit with positions has the mean of theirs.
+        A unit with positions gets their mean.
         """
         units = sum(layer.units for layer in self.layers)
         scores = np.full((len(self.failed), units), np.nan)
@@ -136,14 +136,14 @@ def count(
         for row, which in enumerate((~right, right)):
             of_class = (np.arange(classes)[:, None] == y[which]).astype(np.float32)
             images[row] += of_class.sum(axis=1).astype(np.int64)
-            # Whole numbers below 2^24, which float32 adds exactly.
+            # Integers below 2^24, which float32 adds exactly.
             active[row] += (of_class @ hits[which].astype(np.float32)).astype(np.int64)
         progress(min(start + batch, n), n)
     return Spectrum(probe.layers, conv_unit, images[0], images[1], active[0], active[1])
 
 
 def _hits(call: Call, x: Tensor, threshold: Tensor, conv_unit: ConvUnit) -> tuple[Tensor, Tensor]:
-    """Return which cells each image makes active, uint8 (n, cells), and the logits."""
+    """Return the cells that each image activates, uint8 (n, cells), and the logits."""
     ops = backend.keras().ops
     *values, logits = call(x)
     if conv_unit == "map_mean":

@@ -1,4 +1,4 @@
-"""Which pixels a classifier's decisions rest on, by layer-wise relevance propagation."""
+"""Pixel relevance for a classifier's decisions, by layer-wise relevance propagation."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from temper.nn.inspection.lrp import pixel_relevance
 
 @dataclass(frozen=True, kw_only=True)
 class Relevance(Localiser, ClassRelevance):
-    """How relevant each pixel is to each class: layer-wise relevance propagation, averaged over the images of a class.
+    """The relevance of each pixel to each class: layer-wise relevance propagation, averaged over the class's images.
 
-    From one logit of an image, relevance goes down layer by layer to the pixels. Layers with weights hand it down by
-    ``rule``; activations pass it on; max pooling gives it to the largest value; average pooling, normalisation and sums
-    share it by LRP-0. Dropout is off. With epsilon 0.01 and the data set's test part, the 20 most relevant pixels are
-    those DeepCustom publishes.
+    From one logit of an image, relevance is propagated layer by layer to the pixels. Layers with weights propagate it
+    by ``rule``; activations pass it through; max pooling assigns it to the largest value; average pooling,
+    normalisation and sums share it by LRP-0. Dropout is off. With epsilon 0.01 and the data set's test part, the 20
+    most relevant pixels are those published by DeepCustom.
 
     Source: Bach, Binder, Montavon, Klauschen, Müller and Samek (2015), On Pixel-Wise Explanations for Non-Linear
     Classifier Decisions by Layer-Wise Relevance Propagation; DeepCustom's relevant pixels.

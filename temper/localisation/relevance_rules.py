@@ -1,4 +1,4 @@
-"""Rules of layer-wise relevance propagation: how a layer with weights hands its relevance down to its inputs."""
+"""Rules of layer-wise relevance propagation: how a layer with weights propagates relevance to its inputs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from temper.system import backend
 
 @dataclass(frozen=True, kw_only=True)
 class Epsilon(RelevanceRule):
-    """LRP-epsilon: inputs share in proportion to what they contribute, and small sums are damped.
+    """LRP-epsilon: inputs share relevance in proportion to their contributions, and small sums are damped.
 
     R_i = sum_j x_i w_ij R_j / (z_j + epsilon * sign(z_j)), sign(0) = 1. z_j includes the bias, whose share is lost.
 
@@ -25,9 +25,9 @@ class Epsilon(RelevanceRule):
 
     tag = "epsilon"
 
-    epsilon: Annotated[float, "what is added to the size of each sum, in units of the layer's values", Range(gt=0)] = (
-        0.01
-    )
+    epsilon: Annotated[
+        float, "added to the absolute value of each sum, in units of the layer's values", Range(gt=0)
+    ] = 0.01
 
     def carry(self, layer: Any, x: Tensor, z: Tensor) -> Tensor:
         ops = backend.keras().ops
@@ -36,7 +36,7 @@ class Epsilon(RelevanceRule):
 
 @dataclass(frozen=True, kw_only=True)
 class Zero(RelevanceRule):
-    """LRP-0: inputs share in proportion to what they contribute.
+    """LRP-0: inputs share relevance in proportion to their contributions.
 
     R_i = sum_j x_i w_ij R_j / z_j. In a network of ReLUs this is the gradient times the input.
 
@@ -52,11 +52,11 @@ class Zero(RelevanceRule):
 
 @dataclass(frozen=True, kw_only=True)
 class AlphaBeta(RelevanceRule):
-    """LRP-alpha-beta: what speaks for a unit and what speaks against it are shared apart.
+    """LRP-alpha-beta: positive and negative contributions share relevance separately.
 
-    R_i = sum_j (alpha * z+_ij / z+_j - beta * z-_ij / z-_j) R_j, where z_ij = x_i w_ij and z+_j and z-_j are the sums of
-    the positive and negative contributions, the bias among them. A unit that lacks one of the two hands down more or less
-    than it got.
+    R_i = sum_j (alpha * z+_ij / z+_j - beta * z-_ij / z-_j) R_j, where z_ij = x_i w_ij and z+_j and z-_j are the sums
+    of the positive and negative contributions, including the bias. A unit that lacks one of the two propagates more or
+    less than it received.
 
     Source: Bach et al. (2015), On Pixel-Wise Explanations for Non-Linear Classifier Decisions by Layer-Wise Relevance
     Propagation, eq. 60.
@@ -64,14 +64,14 @@ class AlphaBeta(RelevanceRule):
 
     tag = "alpha_beta"
 
-    alpha: Annotated[float, "weight of the contributions for a unit, 1 more than `beta`", Range(ge=1)] = 2.0
-    beta: Annotated[float, "weight of the contributions against it", Range(ge=0)] = 1.0
+    alpha: Annotated[float, "weight of the positive contributions, 1 more than `beta`", Range(ge=1)] = 2.0
+    beta: Annotated[float, "weight of the negative contributions", Range(ge=0)] = 1.0
 
     def check(self) -> Iterator[tuple[str, str]]:
         if abs(self.alpha - self.beta - 1) > 1e-9:
             yield (
                 "alpha",
-                f"expected 1 + beta = {1 + self.beta:g}, or relevance is made or lost; received {self.alpha:g}",
+                f"expected 1 + beta = {1 + self.beta:g}, or relevance is created or lost; received {self.alpha:g}",
             )
 
     def carry(self, layer: Any, x: Tensor, z: Tensor) -> Tensor:
@@ -81,7 +81,7 @@ class AlphaBeta(RelevanceRule):
 
 @dataclass(frozen=True, kw_only=True)
 class ZPlus(RelevanceRule):
-    """LRP-z+: only what speaks for a unit has a share, the bias not.
+    """LRP-z+: only positive contributions share relevance, without the bias.
 
     R_i = sum_j z+_ij R_j / sum_i z+_ij, where z_ij = x_i w_ij.
 
@@ -102,7 +102,7 @@ def _signed_sums(layer: Any, x: Tensor, with_bias: bool) -> tuple[Tensor, Tensor
     layers, ops = keras.layers, keras.ops
     if not isinstance(layer, layers.Dense | layers.Conv1D | layers.Conv2D | layers.Conv2DTranspose):
         raise StageError(
-            f"a layer of type {type(layer).__name__}: its contributions have no signs of their own; expected dense "
+            f"a layer of type {type(layer).__name__}: its contributions cannot be split by sign; expected dense "
             "and convolutional layers, or another rule (epsilon, zero)"
         )
     kernel, *bias = layer.get_weights()

@@ -1,4 +1,4 @@
-"""Which neurons and feature maps a classifier's decisions rest on, by layer-wise relevance propagation."""
+"""Unit relevance for a classifier's decisions, by layer-wise relevance propagation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from temper.nn.inspection.units import Probe
 
 @dataclass(frozen=True, kw_only=True)
 class UnitRelevance(Preparation, ClassRelevance):
-    """The mean relevance of every unit to each class, of which none is selected yet.
+    """The mean relevance of every unit to each class, before selection.
 
     Source: as ``relevant_neurons`` says.
     """
@@ -38,11 +38,11 @@ class UnitRelevance(Preparation, ClassRelevance):
 
 @dataclass(frozen=True, kw_only=True)
 class RelevantNeurons(Localiser, ClassRelevance):
-    """The units that each class rests on most: layer-wise relevance propagation, averaged over the images of a class.
+    """The most relevant units of each class: layer-wise relevance propagation, averaged over the images of a class.
 
-    From one logit of an image, relevance goes down layer by layer as in ``relevance``. A unit has the relevance of its
-    value after its activation function, a feature map the sum over its positions. Where nothing is lost (LRP-0 without
-    biases), the units of each layer have the logit in all, so units of small layers have more each.
+    From one logit of an image, relevance is propagated layer by layer as in ``relevance``. A unit gets the relevance of
+    its value after its activation function, a feature map the sum over its positions. Where nothing is lost (LRP-0
+    without biases), the units of each layer sum to the logit, so units of small layers have more each.
 
     Source: Bach, Binder, Montavon, Klauschen, Müller and Samek (2015), On Pixel-Wise Explanations for Non-Linear
     Classifier Decisions by Layer-Wise Relevance Propagation; for units, as Gerasimou, Eniser, Sen and Cakan (2020),

@@ -1,4 +1,4 @@
-"""The family of localisers that judge units by their hit spectra."""
+"""The family of localisers that score units by their hit spectra."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from temper.localisation.unit_selection import Scope, highest, table
 
 @dataclass(frozen=True, kw_only=True)
 class SpectrumLocaliser(Localiser, Counted):
-    """Selects units for each class by their hit spectra. Members fill ``blame``.
+    """Selects units for each class by their hit spectra. Members implement ``select``.
 
-    A class of which the model gets every image wrong, or none, cannot be localised: its scores are nan, and nothing
-    is selected for it.
+    A class of which the model gets every image wrong, or none, cannot be localised: its scores are nan, and no unit is
+    selected for it.
     """
 
     produces = NeuronRanking
@@ -30,7 +30,7 @@ class SpectrumLocaliser(Localiser, Counted):
     top: Annotated[int, "units to select for each class", Range(ge=1)]
     scope: Annotated[Scope, "`top` units of the whole network, or of each of its layers"] = "network"
     as_published: Annotated[
-        bool, "as the artefacts do: the test part by default, and ties that may select more than `top` units"
+        bool, "as in the artefacts: the test part by default, and ties that may select more than `top` units"
     ] = False
 
     def part_of(self, field_name: str) -> Part | Literal["definition"]:
@@ -41,8 +41,8 @@ class SpectrumLocaliser(Localiser, Counted):
         return False
 
     @abstractmethod
-    def blame(self, spectrum: Spectrum, run: Run) -> tuple[Scores, list[Indices]]:
-        """Return the scores (classes, units), and the selected units of each class, the first to blame first."""
+    def select(self, spectrum: Spectrum, run: Run) -> tuple[Scores, list[Indices]]:
+        """Return the scores (classes, units), and the selected units of each class, the most suspicious first."""
 
     def preparations(self) -> Mapping[str, Preparation]:
         return {"spectrum": HitSpectrum.of(self)}
@@ -50,7 +50,7 @@ class SpectrumLocaliser(Localiser, Counted):
     @final
     def produce(self, run: Run) -> NeuronRanking:
         spectrum: Spectrum = run.prepared("spectrum")
-        scores, chosen = self.blame(spectrum, run)
+        scores, chosen = self.select(spectrum, run)
         localisable = spectrum.localisable.tolist()
         info: dict[str, Any] = {
             "localiser": self.tag,
@@ -63,6 +63,6 @@ class SpectrumLocaliser(Localiser, Counted):
         return NeuronRanking(spectrum.layers, scores, table(chosen), spectrum.unit_counts, info)
 
     def highest(self, spectrum: Spectrum, scores: Scores) -> list[Indices]:
-        """Return the units of highest score of each class; none of a class that cannot be localised."""
+        """Return the units of highest score of each class; none for a class that cannot be localised."""
         sizes = [layer.units for layer in spectrum.layers]
         return highest(scores, sizes, self.top, self.scope, self.as_published)

@@ -16,7 +16,7 @@ from temper.localisation.spectrum_localiser import SpectrumLocaliser
 
 @dataclass(frozen=True, kw_only=True)
 class Tarantula(SpectrumLocaliser):
-    """Suspicious units by Tarantula: the share of failures with the unit active, against that of passes.
+    """Suspicious units by Tarantula: the share of failures with the unit active, relative to that of passes.
 
     score = (cf / (cf + uf)) / (cf / (cf + uf) + cs / (cs + us)), where c: active, u: inactive, f: failed, s: passed.
 
@@ -26,7 +26,7 @@ class Tarantula(SpectrumLocaliser):
 
     tag = "tarantula"
 
-    def blame(self, spectrum: Spectrum, run: Run) -> tuple[Scores, list[Indices]]:
+    def select(self, spectrum: Spectrum, run: Run) -> tuple[Scores, list[Indices]]:
         scores = spectrum.scores(suspiciousness_measures.tarantula)
         return scores, self.highest(spectrum, scores)
 
@@ -42,14 +42,14 @@ class Ochiai(SpectrumLocaliser):
 
     tag = "ochiai"
 
-    def blame(self, spectrum: Spectrum, run: Run) -> tuple[Scores, list[Indices]]:
+    def select(self, spectrum: Spectrum, run: Run) -> tuple[Scores, list[Indices]]:
         scores = spectrum.scores(suspiciousness_measures.ochiai)
         return scores, self.highest(spectrum, scores)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DStar(SpectrumLocaliser):
-    """Suspicious units by D*: a power of the failures with the unit active, over what speaks against it.
+    """Suspicious units by D*: a power of the failures with the unit active, over the counter-evidence.
 
     score = cf^star / (cs + uf), where c: active, u: inactive, f: failed, s: passed; inf where only cs + uf is 0.
 
@@ -60,6 +60,6 @@ class DStar(SpectrumLocaliser):
 
     star: Annotated[float, "exponent of the failures with the unit active", Range(gt=0)] = 3.0
 
-    def blame(self, spectrum: Spectrum, run: Run) -> tuple[Scores, list[Indices]]:
+    def select(self, spectrum: Spectrum, run: Run) -> tuple[Scores, list[Indices]]:
         scores = spectrum.scores(partial(suspiciousness_measures.dstar, star=self.star))
         return scores, self.highest(spectrum, scores)

@@ -1,4 +1,4 @@
-"""Suspiciousness measures: how strongly a unit's activity goes along with failure."""
+"""Suspiciousness measures: how strongly a unit's activity is associated with failure."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import numpy as np
 
 from temper.artefacts.rankings import Indices, Scores
 
-# The places of the four counts in the last axis of a spectrum.
+# The positions of the four counts in the last axis of a spectrum.
 ACTIVE_FAILED, INACTIVE_FAILED, ACTIVE_PASSED, INACTIVE_PASSED = range(4)
 
 
 def tarantula(counts: Indices) -> Scores:
     """Return (cf / (cf + uf)) / (cf / (cf + uf) + cs / (cs + us)) of counts (..., 4), 0 where cf is 0.
 
-    ``cf`` is how many failed with the unit active, ``uf`` inactive; ``cs`` and ``us`` how many passed.
+    ``cf`` is the number of failures with the unit active, ``uf`` inactive; ``cs`` and ``us`` those of passes.
 
     Source: Jones and Harrold (2005), Empirical Evaluation of the Tarantula Automatic Fault-Localization Technique,
     section 2.

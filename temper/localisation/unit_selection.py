@@ -1,4 +1,4 @@
-"""Which units a class's suspiciousness scores put to blame."""
+"""Selects the suspicious units of a class by score."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Scope = Literal["network", "layer"]
 def most(scores: Scores, sizes: Sequence[int], top: int, scope: Scope, as_published: bool = False) -> Indices:
     """Return the ``top`` units of highest score of one class, the highest first, int64 (k,).
 
-    ``scores`` is float64 (units,) without nan, ``sizes`` the number of units of each layer in order. Units of equal
-    score come in order. With scope ``layer``, every layer gives its ``top``, or all it has. ``as_published`` selects as
-    DeepFault did in 2018: each layer is searched in order for units that score at least the ``top``-th highest, until
-    ``top`` units have been found in all; where units tie, layers after that may add more.
+    ``scores`` is float64 (units,) without nan, ``sizes`` the number of units of each layer in order. Ties are in order.
+    With scope ``layer``, every layer contributes its ``top``, or all it has. ``as_published`` selects as DeepFault did
+    in 2018: each layer is searched in order for units that score at least the ``top``-th highest, until ``top`` units
+    have been found in total; with ties, later layers may add more.
 
     Raises:
         StageError: the network has fewer than ``top`` units.
@@ -36,21 +36,21 @@ def most(scores: Scores, sizes: Sequence[int], top: int, scope: Scope, as_publis
 
 
 def highest(scores: Scores, sizes: Sequence[int], top: int, scope: Scope, as_published: bool = False) -> list[Indices]:
-    """Return what ``most`` selects of each row of scores (classes, units); nothing where a score is nan."""
+    """Return the selection of ``most`` for each row of scores (classes, units); empty where a score is nan."""
     return [
         np.zeros(0, np.int64) if np.isnan(row).any() else most(row, sizes, top, scope, as_published) for row in scores
     ]
 
 
 def layers_of(units: Iterable[int], sizes: Sequence[int]) -> Indices:
-    """Return all units of the layers that hold any of some units, int64, in order."""
+    """Return all units of the layers that contain any of some units, int64, in order."""
     layers = np.repeat(np.arange(len(sizes)), sizes)
     found: Indices = np.flatnonzero(np.isin(layers, layers[np.fromiter(units, np.int64)]))
     return found
 
 
 def table(chosen: Sequence[Indices]) -> Indices:
-    """Return the units of every class as one array (classes, most units), filled up with ``NO_UNIT``."""
+    """Return the units of every class as one array (classes, most units), padded with ``NO_UNIT``."""
     selected = np.full((len(chosen), max((len(units) for units in chosen), default=0)), NO_UNIT, np.int64)
     for row, units in zip(selected, chosen, strict=True):
         row[: len(units)] = units

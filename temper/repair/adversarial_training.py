@@ -1,4 +1,4 @@
-"""Adversarial training: a model that is trained on adversarial images besides, or instead of, the clean ones."""
+"""Adversarial training: trains a model on adversarial images in addition to, or instead of, the clean ones."""
 
 from __future__ import annotations
 
@@ -25,10 +25,9 @@ class AdversarialTraining(Repair):
     """Adversarial training in three recipes.
 
     gf:      minimise ratio * CE(f(x), y) + (1 - ratio) * CE(f(x'), y) over pairs of a clean image x and its adversarial
-             image x', made once, before the training (any generator).
-    default: replace ceil(ratio * batch) images of each batch by adversarial ones, made against the model as it
-             stands (an attack).
-    madry:   the same with ratio 1.
+             image x', generated once, before the training (any generator).
+    default: replace ceil(ratio * batch) images of each batch by adversarial ones, generated against the current model
+    (an attack). madry:   the same with ratio 1.
 
     Source: gf: Goodfellow, Shlens and Szegedy (2015), Explaining and Harnessing Adversarial Examples, section 6, with
     the static images of DeepCustom. default: ART, AdversarialTrainer. madry: Madry et al. (2018), Towards Deep
@@ -44,7 +43,7 @@ class AdversarialTraining(Repair):
     recipe: Annotated[Literal["gf", "default", "madry"], "how clean and adversarial images are mixed"] = "gf"
     ratio: Annotated[
         float | None,
-        "gf: weight of the clean loss; default: share of each batch that is replaced; left out: 0.5, and 1 for madry",
+        "gf: weight of the clean loss; default: share of each batch that is replaced; if omitted: 0.5, and 1 for madry",
         Range(ge=0, le=1),
     ] = None
     epochs: Annotated[int, "passes over the training images", Range(ge=1)] = 20
@@ -52,7 +51,7 @@ class AdversarialTraining(Repair):
     learning_rate: Annotated[float, "step size of Adam", Range(gt=0)] = 1e-3
     start: Annotated[
         Literal["fresh", "continued"] | None,
-        "new initial weights, or the model's own; left out: fresh for gf, continued for default and madry",
+        "new initial weights, or the model's own; if omitted: fresh for gf, continued for default and madry",
     ] = None
     as_published: Annotated[
         bool, "gf from DeepCustom's initial weights (deviation sqrt(2 / first axis), bias 0.1), in fixed order"
@@ -68,11 +67,11 @@ class AdversarialTraining(Repair):
 
     def check(self) -> Iterator[tuple[str, str]]:
         if self.recipe == "madry" and self.ratio not in (None, 1):
-            yield "ratio", "madry replaces every image; leave `ratio` out, or take recipe: default"
+            yield "ratio", "madry replaces every image; remove `ratio`, or set recipe: default"
         if self.recipe == "default" and self.ratio == 0:
             yield "ratio", "a share of 0 replaces no image; expected more than 0"
         if self.as_published and (self.recipe != "gf" or self.start == "continued"):
-            yield "as_published", "only gf from fresh weights differs from what was published; leave it out"
+            yield "as_published", "only gf from fresh weights differs from the publication; remove it"
 
     def produce(self, run: Run) -> Classifier:
         model = self._initial(run)
@@ -137,7 +136,7 @@ class AdversarialTraining(Repair):
         attack, clean = run.definition(self._attack), run[self._clean]
         if not isinstance(attack, Attack):
             raise StageError(
-                f"examples: recipe {self.recipe} makes images while it trains, which takes an attack on a model (fgsm, "
+                f"examples: recipe {self.recipe} generates images during training, which needs an attack on a model (fgsm, "
                 f"pgd, ...), received {attack.tag}; use recipe: gf"
             )
         victim = Classifier(model)
@@ -163,9 +162,9 @@ class AdversarialTraining(Repair):
 
 
 def _initialise_as_published(model: Any, seed: int) -> None:
-    """Draw kernels from a normal cut at two deviations of sqrt(2 / shape[0]), and set biases to 0.1.
+    """Draw kernels from a normal of deviation sqrt(2 / shape[0]) truncated at two deviations, and set biases to 0.1.
 
-    For a convolution shape[0] is the height of the kernel and not its fan-in: the artefact's weights are that large.
+    For a convolution shape[0] is the height of the kernel and not its fan-in, as in the artefact.
     """
     initializers = backend.keras().initializers
     for number, layer in enumerate(model.layers):

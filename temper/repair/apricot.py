@@ -1,4 +1,4 @@
-"""Apricot: a model's weights are moved towards those of models that get right what it gets wrong."""
+"""Apricot: moves a model's weights towards those of reduced models that are right where it is wrong."""
 
 from __future__ import annotations
 
@@ -34,25 +34,25 @@ class Apricot(Reducing, FurtherTraining):
 
         w <- w - step * [c / R * (w - mean of the right ones) - i / R * (w - mean of the wrong ones)],
 
-    summed over a batch of such images. A batch's change is kept if held-out accuracy does not drop. After each round through
-    them the model is trained for ``epochs``, which is kept on the same condition.
+    summed over a batch of such images. A batch's change is kept if held-out accuracy does not drop. After each round
+    through them the model is trained for ``epochs``, kept on the same condition.
 
-    Source: Zhang and Chan (2019), Apricot: A Weight-Adaptation Approach to Fixing Deep Learning Models; You, Wang, Chen, Liu and
-    Li (2023), Regression Fuzzing for Deep Learning Systems, scenario FIXING. How many reduced models there are, what they are
-    trained on, rounds and batches are not known of the latter: the defaults are Temper's own.
-    Differs: normalisation's statistics are not adapted, but left to the training.
+    Source: Zhang and Chan (2019), Apricot: A Weight-Adaptation Approach to Fixing Deep Learning Models; You, Wang,
+    Chen, Liu and Li (2023), Regression Fuzzing for Deep Learning Systems, scenario FIXING. The latter does not state
+    the number of reduced models, their training data, rounds and batches: the defaults are Temper's own. Differs: the
+    statistics of normalisation are not adapted, only trained.
     """
 
     tag = "apricot"
     produces = Retrained
 
     holdout: Annotated[
-        Ref[Examples] | None, "images that decide what is kept; default: the validation part of the data set"
+        Ref[Examples] | None, "images that decide which changes are kept; default: the validation part of the data set"
     ] = None
     step: Annotated[float, "step size of the adaptation", Range(gt=0, lt=1)] = 1e-3
-    failures: Annotated[int, "failing images whose changes are tried together", Range(ge=1)] = 20
+    failures: Annotated[int, "number of failing images whose changes are tried together", Range(ge=1)] = 20
     rounds: Annotated[int, "rounds through the failing images, each followed by training", Range(ge=1)] = 3
-    patience: Annotated[int, "batches in a row without a gain after which a round ends", Range(ge=1)] = 100
+    patience: Annotated[int, "number of consecutive batches without a gain after which a round ends", Range(ge=1)] = 100
     epochs: Annotated[int, "passes over the images after each round; 0: adaptation only", Range(ge=0)] = 2
 
     def part_of(self, field_name: str) -> Part | Literal["definition"]:
@@ -68,7 +68,10 @@ class Apricot(Reducing, FurtherTraining):
         for name in ("data", "holdout"):
             ref = getattr(self, name)
             if ref is not None and ref.part == "test":
-                yield name, "a model that was fixed by the test images cannot be judged by them; take another part"
+                yield (
+                    name,
+                    "a model that was repaired with the test images cannot be evaluated on them; use another part",
+                )
 
     def preparations(self) -> Mapping[str, Preparation]:
         return {_REDUCED: ReducedTraining.of(self)}
@@ -78,15 +81,15 @@ class Apricot(Reducing, FurtherTraining):
         images, held_out = run[self.data], run[self._held_out]
         if not len(held_out):
             raise StageError(
-                f"holdout: {self._held_out} has no image; give the data set a validation part (validation: 0.1), or name "
-                "images that decide what is kept"
+                f"holdout: {self._held_out} has no image; give the data set a validation part (validation: 0.1), or set "
+                "images that decide which changes are kept"
             )
         reduced: ReducedModels = run.prepared(_REDUCED)
         fixing = Fixing(training.copied(run[self.model].model, run.framework_seed(), weights=True), held_out)
         for number in range(fixing.resume(run.checkpoint), self.rounds):
             self._adapt(fixing, reduced, images, run.rng(f"round {number}"))
             if self.epochs:
-                # A round that is interrupted is made anew: its training may yet be taken back.
+                # An interrupted round is repeated: its training may still be reverted.
                 fixing.attempt(partial(self.train_further, images=images, run=run, checkpoint=Checkpoint()))
             fixing.save(run.checkpoint, number + 1)
         return Retrained(fixing.model, TrainedOn(inputs=len(images), adversarial=0, available=len(images)))
@@ -112,10 +115,10 @@ class Apricot(Reducing, FurtherTraining):
 
 
 class Fixing:
-    """A Keras model in repair that no change may make worse on held-out images.
+    """A Keras model under repair, in which no change may decrease held-out accuracy.
 
     Attributes:
-        model: the model, with the changes that were kept.
+        model: the model, with the kept changes.
         accuracy: its accuracy on the held-out images.
     """
 
@@ -124,7 +127,7 @@ class Fixing:
         self.accuracy = self._measured()
 
     def attempt(self, change: Callable[[Any], None]) -> bool:
-        """Change the model in place and take the change back if accuracy drops; return whether it rose."""
+        """Change the model in place and revert the change if accuracy drops; return whether it rose."""
         before = self.model.get_weights()
         change(self.model)
         accuracy = self._measured()
@@ -136,12 +139,12 @@ class Fixing:
         return gained
 
     def save(self, checkpoint: Checkpoint, rounds: int) -> None:
-        """Keep the model as it is after some rounds, when due."""
+        """Save the current model after some rounds, when due."""
         if checkpoint.due:
             checkpoint.save(values(self.model.variables), {"rounds": rounds})
 
     def resume(self, checkpoint: Checkpoint) -> int:
-        """Put the model where it was saved last; return how many rounds it has been through."""
+        """Restore the last saved model; return the number of completed rounds."""
         if (saved := checkpoint.load()) is None:
             return 0
         assign(self.model.variables, saved[0])
@@ -153,7 +156,7 @@ class Fixing:
 
 
 def adapt(model: Any, reduced: Weights, right: NDArray[np.bool_], step: float) -> None:
-    """Move a model's trainable weights in place, as ``apricot`` says, for a batch of images it gets wrong.
+    """Adapt a model's trainable weights in place, as in ``Apricot``, for a batch of images it gets wrong.
 
     ``reduced`` has the weights of the reduced models, (models, weights), ``right`` which of them is right on which image,
     (models, images). With s = 1 for right and -1 for wrong, the change is -step / R * sum over models and images of

@@ -1,4 +1,4 @@
-"""Training a model further: what repairs share that go on where its training ended."""
+"""The base of repairs that continue a model's training."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from temper.nn.training.training import Optimizer
 
 @dataclass(frozen=True, kw_only=True)
 class FurtherTraining(Repair):
-    """A repair that trains on from a model's own weights, by ``train_further``."""
+    """A repair that continues training from a model's own weights, by ``train_further``."""
 
-    model: Annotated[Ref[Classifier], "the first version, which stays as it is"]
+    model: Annotated[Ref[Classifier], "the first version, which is unchanged"]
     epochs: Annotated[int, "passes over the images", Range(ge=0)]
     batch_size: Annotated[int, "images per optimiser step", Range(ge=1)] = 128
     learning_rate: Annotated[float, "step size of the optimiser", Range(gt=0)] = 1e-4
     optimizer: Annotated[Optimizer, "optimiser; sgd has Nesterov momentum 0.9"] = "adam"
 
     def train_further(self, model: Any, images: Examples, run: Run, checkpoint: Checkpoint) -> None:
-        """Train a Keras model in place on images, as the fields say.
+        """Train a Keras model in place on images, with the settings of the fields.
 
         Raises:
             StageError: the loss is no longer finite.
-            Stopped: the process was asked to stop; the checkpoint has what is needed to go on.
+            Stopped: the process was asked to stop; the checkpoint holds the state to resume from.
         """
         training.fit(
             model,

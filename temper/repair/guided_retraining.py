@@ -1,4 +1,4 @@
-"""Guided retraining: a model trained on those images first that a score says it needs most."""
+"""Guided retraining: trains a model on the images of highest score."""
 
 from __future__ import annotations
 
@@ -32,8 +32,9 @@ class GuidedRetraining(Repair):
     original_all:         C2, the same from the model's own weights.
     original_adversarial: C3, from the model's own weights, on the first ceil(inputs * m) of the adversarial images.
 
-    Stages draw the same numbers at the same seed, whatever their order and share, so that initial weights are equal and curves
-    differ by what they train on; with ``inputs: 1`` every order is the same set, which is trained on once.
+    Stages draw the same random numbers at the same seed, whatever their order and share, so that initial weights are
+    equal and curves differ by training data only; with ``inputs: 1`` every order is the same set, which is trained on
+    once.
 
     Source: Durán, Martínez-Fernández, Felderer and Franch (2023), Guiding the retraining of convolutional neural
     networks against adversarial inputs, whose optimiser and batch size are the defaults, and the epochs of three of its
@@ -44,30 +45,26 @@ class GuidedRetraining(Repair):
     tag = "guided_retraining"
     produces = Retrained
 
-    model: Annotated[Ref[Classifier], "the original model, which the order is made for"]
+    model: Annotated[Ref[Classifier], "the original model, which determines the order"]
     examples: Annotated[
-        tuple[Ref[Examples], ...], "the adversarial images: generators, of which the training part is taken"
+        tuple[Ref[Examples], ...], "the adversarial images: generators, of which the training part is used"
     ]
     data: Annotated[Ref[Examples] | None, "the clean images; default: the training part of the model's data set"] = None
-    order: Annotated[
-        Score | None, "which images come first: those of the highest score; may be left out with inputs: 1"
-    ] = None
+    order: Annotated[Score | None, "score that orders the images, highest first; optional with inputs: 1"] = None
     configuration: Annotated[
         Literal["scratch_all", "original_all", "original_adversarial"],
         "weights to start from, and images to train on: C1, C2 and C3 of the paper",
     ] = "original_all"
-    inputs: Annotated[float, "share of the images that is trained on, the first of the order", Range(gt=0, le=1)] = 1.0
+    inputs: Annotated[float, "share of the images to train on, the first of the order", Range(gt=0, le=1)] = 1.0
     epochs: Annotated[int, "passes over these images", Range(ge=1)] = 10
     batch_size: Annotated[int, "images per optimiser step", Range(ge=1)] = 64
     learning_rate: Annotated[float, "step size of the optimiser", Range(gt=0)] = 1e-3
     optimizer: Annotated[Optimizer, "optimiser; sgd has Nesterov momentum 0.9"] = "rmsprop"
-    as_published: Annotated[
-        bool, "equal scores as reversing an unstable sort leaves them, and images without a score first"
-    ] = False
+    as_published: Annotated[bool, "ties as in a reversed unstable sort, and images without a score first"] = False
 
     def check(self) -> Iterator[tuple[str, str]]:
         if self.order is None and self.inputs < 1:
-            yield "order", "say which images come first ({type: dsa}, ...), or take all with inputs: 1"
+            yield "order", "set the score that orders the images ({type: dsa}, ...), or use all with inputs: 1"
         if not self.examples:
             yield "examples", "expected at least one set of adversarial images"
 
@@ -89,7 +86,7 @@ class GuidedRetraining(Repair):
         if self.order is not None:
             order: RetrainingOrder = run.prepared(_ORDER)
             first = (order.adversarial if self._adversarial_only else order.rows)[: self._count(available)]
-            # What is trained on is a set: the order in it says no more.
+            # The training data form a set: their order no longer matters.
             rows, note = np.sort(first), order.note
         x, y = _taken(sets, rows)
         seed = run.framework_seed()
@@ -117,7 +114,7 @@ class GuidedRetraining(Repair):
         return self.configuration == "original_adversarial"
 
     def _count(self, available: int) -> int:
-        # A share such as 0.55 of 20 is a hair above 11 in binary.
+        # Floating-point: 0.55 * 20 is slightly above 11.
         return ceil(round(self.inputs * available, 6))
 
 

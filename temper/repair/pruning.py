@@ -1,4 +1,4 @@
-"""Pruning: a model loses the units it needs least, and learns to do without them."""
+"""Pruning: removes the units a model needs least, and fine-tunes the rest."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from temper.repair.further_training import FurtherTraining
 from temper.system import backend
 
 Needs = Mapping[str, NDArray[np.float64]]
-"""How much a model needs each unit of its layers, by the layer's name."""
+"""The importance of each unit of a model's layers, by the layer's name."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pruning(FurtherTraining):
-    """Structured pruning: the feature maps a model needs least are taken out of it, and the rest is fine-tuned.
+    """Structured pruning: removes the feature maps a model needs least and fine-tunes the rest.
 
-    apoz: a map is needed the less, the larger the share of its values after the activation that is 0.
-    l1:   a map is needed the less, the smaller the sum of its kernel's absolute weights.
+    apoz: a map is needed less, the larger the share of zeros among its values after the activation.
+    l1:   a map is needed less, the smaller the sum of its kernel's absolute weights.
 
-    The next layer loses its weights for what was removed, so that the network becomes smaller and faster. Maps that a residual
-    block adds to others stay: of a block, all but the last convolution (and the projection) can be pruned. A dense layer is
-    pruned where ``shares`` names it.
+    The next layer loses its weights for the removed maps, so that the network becomes smaller and faster. Maps that a
+    residual block adds to others are kept: of a block, all but the last convolution (and the projection) can be pruned.
+    A dense layer is pruned only if listed in ``shares``.
 
     Source: You, Wang, Chen, Liu and Li (2023), Regression Fuzzing for Deep Learning Systems, scenario PRUNE, whose released
     model tells the criterion (it keeps the maps that are not dead) and the fine-tuning. apoz: Hu, Peng, Tai and Tang (2016),
@@ -45,14 +45,14 @@ class Pruning(FurtherTraining):
     produces = Retrained
 
     data: Annotated[
-        Ref[Examples] | None, "images to observe and to fine-tune on; default: the training part of the data set"
+        Ref[Examples] | None, "images for the criterion and for fine-tuning; default: the training part of the data set"
     ] = None
-    criterion: Annotated[Literal["apoz", "l1"], "what tells the units that are needed least"] = "apoz"
+    criterion: Annotated[Literal["apoz", "l1"], "criterion for the units that are needed least"] = "apoz"
     share: Annotated[
-        float, "share of its maps that each convolution loses, rounded; one at least stays", Range(ge=0, lt=1)
+        float, "share of its maps that each convolution loses, rounded; at least one is kept", Range(ge=0, lt=1)
     ] = 0.5
     shares: Annotated[
-        Mapping[str, Plain], "shares of their own for layers, by name; with share: 0 no other layer is pruned"
+        Mapping[str, Plain], "shares of individual layers, by name; with share: 0 no other layer is pruned"
     ] = empty_mapping()
     epochs: Annotated[int, "passes of the fine-tuning over the images; 0: none", Range(ge=0)] = 10
 
@@ -61,7 +61,7 @@ class Pruning(FurtherTraining):
             if not isinstance(share, int | float) or not 0 <= share < 1:
                 yield "shares", f"layer '{name}': expected a share of at least 0 and less than 1, received {share!r}"
         if self.data is not None and self.data.part == "test":
-            yield "data", "a model that has learnt the test images cannot be judged by them; take another part"
+            yield "data", "a model trained on the test images cannot be evaluated on them; use another part"
 
     def produce(self, run: Run) -> Retrained:
         assert self.data is not None  # the graph fills in the model's data set
@@ -75,22 +75,24 @@ class Pruning(FurtherTraining):
         return Retrained(model, TrainedOn(inputs=len(images), adversarial=0, available=len(images)))
 
     def _wanted(self, model: Any) -> dict[str, float]:
-        """Return the share that each layer to be pruned loses."""
+        """Return the share of units to prune, by layer."""
         in_the_way = obstacles(model)
         for name in self.shares:
             if name not in in_the_way:
-                raise StageError(f"shares: '{name}' is none of the layers with units: {', '.join(in_the_way)}")
+                raise StageError(
+                    f"shares: no layer with units is called '{name}'; expected one of {', '.join(in_the_way)}"
+                )
             if in_the_way[name]:
                 raise StageError(f"shares: layer '{name}' cannot be pruned: {in_the_way[name]}")
         maps = [n for n, obstacle in in_the_way.items() if not obstacle and hasattr(model.get_layer(n), "filters")]
         wanted = dict.fromkeys(maps, self.share) | {name: float(share or 0) for name, share in self.shares.items()}
         if not any(wanted.values()):
-            raise StageError("share: nothing would be pruned; name layers in `shares`, or take a larger share")
+            raise StageError("share: nothing would be pruned; list layers in `shares`, or set a larger share")
         return wanted
 
 
 def most_needed(needs: NDArray[np.float64], share: float) -> NDArray[np.int64]:
-    """Return the places of the units that stay when a share is removed, in rising order; of equal ones the last go."""
+    """Return the positions of the units kept when a share is removed, ascending; of ties the last are removed."""
     lost = min(round(share * len(needs)), len(needs) - 1)
     return np.sort(np.argsort(-needs, kind="stable")[: len(needs) - lost])
 
@@ -103,7 +105,7 @@ def kernel_norms(model: Any) -> Needs:
 
 
 def zeros_apart(model: Any, x: Images) -> Needs:
-    """Return the share of each hidden unit's values after the activation, of all positions and images, that is not 0."""
+    """Return the share of nonzero values of each hidden unit after the activation, over all positions and images."""
     probe = Probe(model, "post")
     batches = (x[start : start + compiled_programs.BATCH] for start in range(0, len(x), compiled_programs.BATCH))
     total = sum(
@@ -115,7 +117,7 @@ def zeros_apart(model: Any, x: Images) -> Needs:
 
 
 def _not_zero(call: Call, x: Tensor) -> tuple[Tensor]:
-    """Return the share of each unit's positions that is not 0, (n, all units)."""
+    """Return the share of each unit's positions that are nonzero, (n, all units)."""
     ops = backend.keras().ops
     *hidden, _ = call(x)
     shares = [ops.cast(ops.not_equal(values, 0.0), "float32") for values in hidden]

@@ -1,4 +1,4 @@
-"""Quantisation: a model whose numbers keep fewer bits."""
+"""Quantisation: rounds a model's weights and activations to fewer bits."""
 
 from __future__ import annotations
 
@@ -21,45 +21,46 @@ from temper.nn.inspection.compiled_programs import Call, Tensor
 from temper.system import backend
 
 Reach = Mapping[str, tuple[float, float]]
-"""The least and the largest value of layers, by name."""
+"""The smallest and the largest value of layers, by name."""
 Precision = Literal["float16", "int8"]
 
 _STEPS = 127
-"""Steps of a weight of 8 bits on each side of 0, so that a weight and its negative are rounded alike."""
+"""Steps of an 8-bit weight on each side of 0, symmetric so that w and -w are rounded alike."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Quantisation(Repair):
-    """Rounds a model's numbers to what fewer bits can say, and computes with them in 32 bits.
+    """Rounds a model's numbers to fewer bits, and computes with them in 32 bits.
 
-    float16: every weight becomes the nearest number of 16 bits.
+    float16: every weight becomes the nearest 16-bit number.
     int8:    w' = s * round(w / s) with s = max |w| / 127 for each unit of a convolution or dense layer; biases and
-             normalisation keep 32 bits. With ``activations``, the image and what each hidden layer passes on are rounded to 256
-             steps between the extremes seen in ``data``, 0 among the steps; logits stay as they are.
+             normalisation keep 32 bits. With ``activations``, the image and the output of each hidden layer are rounded
+             to 256 steps between the extremes seen in ``data``, including 0; logits are unchanged.
 
-    The model runs on any machine and gives the answers a device of such numbers would, not its speed. The gradient passes
-    through the rounding of activations as if it were not there, so that attacks on the model mean something.
+    The model runs on any machine and has the outputs of a device with such numbers, not its speed. The gradient passes
+    straight through the rounding of activations, so that gradient-based attacks on the model work.
 
     Source: You, Wang, Chen, Liu and Li (2023), Regression Fuzzing for Deep Learning Systems: the quantised models beside its
     artefact. int8: Jacob, Kligys, Chen, Zhu, Tang, Howard, Adam and Kalenichenko (2018), Quantization and Training of Neural
     Networks for Efficient Integer-Arithmetic-Only Inference; Krishnamoorthi (2018), Quantizing Deep Convolutional Networks
-    for Efficient Inference, for steps of their own for each unit.
+    for Efficient Inference, for per-unit steps.
     """
 
     tag = "quantisation"
 
-    model: Annotated[Ref[Classifier], "the first version, which stays as it is"]
-    precision: Annotated[Precision, "what the weights are rounded to"] = "int8"
+    model: Annotated[Ref[Classifier], "the first version, which is unchanged"]
+    precision: Annotated[Precision, "number format of the weights"] = "int8"
     activations: Annotated[bool, "int8: whether activations are rounded too"] = False
     data: Annotated[
-        Ref[Examples] | None, "images that show how far activations reach; default: the training part of the data set"
+        Ref[Examples] | None,
+        "images that determine the range of activations; default: the training part of the data set",
     ] = None
 
     def check(self) -> Iterator[tuple[str, str]]:
         if self.activations and self.precision != "int8":
-            yield "activations", "only int8 rounds activations; leave it out, or take precision: int8"
+            yield "activations", "only int8 rounds activations; remove it, or set precision: int8"
         if self.data is not None and self.data.part == "test":
-            yield "data", "steps that were fitted to the test images cannot be judged by them; take another part"
+            yield "data", "steps fitted to the test images cannot be evaluated on them; use another part"
 
     @property
     def stochastic(self) -> bool:
@@ -71,8 +72,8 @@ class Quantisation(Repair):
             assert self.data is not None  # the graph fills in the model's data set
             images = run[self.data]
             if not len(images):
-                raise StageError(f"data: {self.data} has no image to observe activations of; name other images")
-            # The image itself reaches from 0 to 1 whatever these show.
+                raise StageError(f"data: {self.data} has no image to read activations from; set other images")
+            # Pixels range from 0 to 1 whatever the data.
             model = with_rounded_activations(model, reach(model, images.x))
             run.images += len(images)
         return Classifier(model)
@@ -82,7 +83,7 @@ def rounded(model: Any, precision: Precision) -> Any:
     """Return a copy of a model with rounded weights.
 
     Raises:
-        StageError: a weight is too large, or a layer's kernel has units in no axis known here.
+        StageError: a weight is too large, or the unit axis of a layer's kernel is unknown.
     """
     keras = backend.keras()
     copy = copied(keras.Model(model.inputs[0], model.outputs[0]))
@@ -98,17 +99,15 @@ def rounded(model: Any, precision: Precision) -> Any:
 
 
 def half(weights: NDArray[Any]) -> NDArray[np.float32]:
-    """Return weights rounded to the nearest numbers of 16 bits, as float32.
+    """Return weights rounded to the nearest 16-bit numbers, as float32.
 
     Raises:
-        StageError: one is too large for these.
+        StageError: one is too large.
     """
     with np.errstate(over="ignore"):
         found: NDArray[np.float32] = weights.astype(np.float16).astype(np.float32)
     if not np.isfinite(found).all():
-        raise StageError(
-            f"a weight of {np.abs(weights).max():g} is too large for 16 bits (65504); take precision: int8"
-        )
+        raise StageError(f"a weight of {np.abs(weights).max():g} is too large for 16 bits (65504); set precision: int8")
     return found
 
 
@@ -116,7 +115,7 @@ def eighth(kernel: NDArray[Any]) -> NDArray[np.float32]:
     """Return a kernel (..., units) rounded to 127 steps on each side of 0, of equal size for each unit."""
     values = kernel.astype(np.float64)
     steps = np.abs(values).max(axis=tuple(range(values.ndim - 1)), keepdims=True) / _STEPS
-    steps[steps == 0] = 1.0  # a unit without weights keeps none
+    steps[steps == 0] = 1.0  # an all-zero unit stays zero: avoid 0 / 0
     found: NDArray[np.float32] = (np.round(values / steps) * steps).astype(np.float32)
     return found
 
@@ -128,17 +127,17 @@ def _kernel(layer: Any) -> int | None:
         return 0
     if layer.weights and not isinstance(layer, layers.BatchNormalization | layers.Normalization | layers.PReLU):
         raise StageError(
-            f"layer '{layer.name}' ({type(layer).__name__}): int8 is for convolutions and dense layers; take "
+            f"layer '{layer.name}' ({type(layer).__name__}): int8 is for convolutions and dense layers; set "
             "precision: float16"
         )
     return None
 
 
 def _points(model: Any) -> list[Any]:
-    """Return the hidden layers of a functional model whose values a device would keep.
+    """Return the hidden layers of a functional model whose values a device would store.
 
-    Normalisation and activation are one computation with what stands before them, so that of a row of these only the last
-    counts; pooling, flattening and dropout pass on what was rounded before.
+    Normalisation and activation are fused with the preceding layer, so that only the last of such a chain counts;
+    pooling, flattening and dropout pass on rounded values.
     """
     layers = backend.keras().layers
     absorbed = (layers.BatchNormalization, layers.Activation, layers.ReLU, layers.LeakyReLU, layers.ELU, layers.PReLU)
@@ -152,7 +151,7 @@ def _only_feeds(layer: Any, kinds: tuple[Any, ...]) -> bool:
 
 
 def reach(model: Any, x: Images) -> Reach:
-    """Return the least and the largest value of every layer that is rounded, over all images (n, h, w, c)."""
+    """Return the smallest and the largest value of every rounded layer, over all images (n, h, w, c)."""
     points = _points(model)
     observed = backend.keras().Model(model.inputs[0], [layer.output for layer in points])
     low, high = compiled_programs.run_all(observed, _extremes, x)
@@ -161,7 +160,7 @@ def reach(model: Any, x: Images) -> Reach:
 
 
 def _extremes(call: Call, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the least and the largest value of each layer for each image, both (n, layers)."""
+    """Return the smallest and the largest value of each layer for each image, both (n, layers)."""
     ops, values = backend.keras().ops, call(x)
     flat = [ops.reshape(v, (ops.shape(x)[0], -1)) for v in (values if isinstance(values, list) else [values])]
     return ops.stack([ops.min(v, axis=1) for v in flat], axis=1), ops.stack([ops.max(v, axis=1) for v in flat], axis=1)

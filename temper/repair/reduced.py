@@ -1,4 +1,4 @@
-"""Reduced models: small trainings on parts of the images, whose weights tell a model where to move."""
+"""Reduced models: short trainings on subsets of the images, whose weights guide the adaptation of a model."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ Weights = NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True)
 class Reducing(Component):
-    """What the reduced models of a repair depend on."""
+    """The parameters that the reduced models of a repair depend on."""
 
-    model: Annotated[Ref[Classifier], "the first version, which stays as it is"]
+    model: Annotated[Ref[Classifier], "the first version, which is unchanged"]
     data: Annotated[Ref[Examples] | None, "images to learn from; default: the training part of the data set"] = None
     reduced: Annotated[int, "reduced models, each trained on a part of the images", Range(ge=1)] = 20
     subset: Annotated[float, "share of the images that each reduced model is trained on", Range(gt=0, le=1)] = 0.2
@@ -38,7 +38,7 @@ class Reducing(Component):
 
 
 class ReducedModels(Artefact):
-    """Models of one architecture, by their weights: float32 (models, weights), what can be trained and then what cannot."""
+    """Models of one architecture, as weights float32 (models, weights), trainable ones before the others."""
 
     kind: ClassVar[str] = "reduced_models"
 
@@ -97,7 +97,7 @@ class ReducedTraining(Preparation, Reducing):
 
 
 def answers(model: Any, reduced: ReducedModels, images: Examples) -> NDArray[np.bool_]:
-    """Return which of the reduced models, of the model's architecture, is right on which image, bool (models, images)."""
+    """Return which reduced model, of the model's architecture, is right on which image, bool (models, images)."""
     copy = training.copied(model, 0, weights=False)
     found = []
     for weights in reduced.weights:
@@ -107,7 +107,7 @@ def answers(model: Any, reduced: ReducedModels, images: Examples) -> NDArray[np.
 
 
 def side_by_side(model: Any) -> Weights:
-    """Return all weights of a Keras model in one row: what can be trained, and then what cannot."""
+    """Return all weights of a Keras model as one vector: trainable ones before the others."""
     weights = (*model.trainable_weights, *model.non_trainable_weights)
     return np.concatenate([np.asarray(variable, np.float32).ravel() for variable in weights])
 

@@ -21,7 +21,7 @@ class SupplementaryTraining(FurtherTraining):
     """Further training on the images that the data set held out for validation when the first version was trained.
 
     A data set with ``validation: 0.2`` gives the first version 80 % of its training images and the second the other 20 %,
-    both with every class in proportion and no image in common.
+    both with every class in proportion and disjoint.
 
     Source: You, Wang, Chen, Liu and Li (2023), Regression Fuzzing for Deep Learning Systems, scenario SUPPLY, whose shares
     these are and whose released models tell the optimiser; epochs and batch are Temper's own.
@@ -32,7 +32,7 @@ class SupplementaryTraining(FurtherTraining):
 
     data: Annotated[
         Ref[Examples] | None,
-        "the new images; default: the validation part of the model's data set, which it has not seen",
+        "the new images; default: the validation part of the model's data set, which is unseen",
     ] = None
     epochs: Annotated[int, "passes over the new images", Range(ge=1)] = 5
     learning_rate: Annotated[float, "step size of the optimiser", Range(gt=0)] = 1e-2
@@ -43,15 +43,15 @@ class SupplementaryTraining(FurtherTraining):
 
     def check(self) -> Iterator[tuple[str, str]]:
         if self.data is not None and self.data.part == "test":
-            yield "data", "a model that has learnt the test images cannot be judged by them; take another part"
+            yield "data", "a model trained on the test images cannot be evaluated on them; use another part"
 
     def produce(self, run: Run) -> Retrained:
         assert self.data is not None  # the graph fills in the model's data set
         images = run[self.data]
         if not len(images):
             raise StageError(
-                f"data: {self.data} has no image that the model has not seen; give its data set a validation part "
-                "(validation: 0.2), or name other images"
+                f"data: {self.data} has no unseen image for the model; give its data set a validation part "
+                "(validation: 0.2), or set other images"
             )
         model = training.copied(run[self.model].model, run.framework_seed(), weights=True)
         self.train_further(model, images, run, run.checkpoint)

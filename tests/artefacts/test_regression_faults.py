@@ -52,5 +52,5 @@ def test_a_trace_names_the_operators_in_their_order() -> None:
 
 
 def test_columns_of_another_length_are_refused() -> None:
-    with pytest.raises(ValueError, match="v2: expected 3 rows as there are faults, received 2"):
+    with pytest.raises(ValueError, match="v2: expected 3 rows, one per fault, received 2"):
         faults(v2=np.array([0, 3]))

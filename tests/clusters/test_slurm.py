@@ -279,7 +279,7 @@ def test_jobs_that_never_become_workers_end_the_run(
     assert "Go on with: python runner.py" in said
     assert "Traceback" not in said
     if line.startswith("setup"):
-        assert re.search(r"job \d+ ended before a worker came of it: .*; its log is \S+/temper-\d+\.log", said), said
+        assert re.search(r"job \d+ exited before its worker connected: .*; see its log \S+/temper-\d+\.log", said), said
         assert "no such module" in said
     assert (tmp_path / "outputs" / "chain" / "shade.csv").exists()
     box.wait(lambda: not box.said(["squeue", "-h"]).strip(), 30, "the end of the jobs")

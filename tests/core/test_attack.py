@@ -40,7 +40,7 @@ class Strange(Attack):
 def test_pixels_that_are_no_numbers_are_refused() -> None:
     victim, _ = linear()
     x = np.zeros((3, 4, 4, 1), np.float32)
-    with pytest.raises(ValueError, match="received other ones in 1 images"):
+    with pytest.raises(ValueError, match="received nan or inf in 1 images"):
         Strange(model=Ref("m")).craft(victim, x, np.zeros(3, np.int64), np.random.default_rng(0))
 
 

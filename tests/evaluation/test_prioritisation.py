@@ -113,7 +113,7 @@ def test_inputs_by_score_with_equals_by_chance() -> None:
     found = [orders(by_score, scored, [0, 1, 1, 0], [0, 0, 1, 1], seed) for seed in range(20)]
     assert {tuple(made.order.tolist()) for made in found} == {(1, 0, 3, 2), (1, 3, 0, 2)}
     assert found[0].faults.tolist() == [False, True, False, True]
-    assert found[0].remarks == ("few values", "50% of the inputs share their score with others: in random order")
+    assert found[0].remarks == ("few values", "50% of the inputs have tied scores, in random order")
 
 
 def test_inputs_by_what_they_add_to_coverage() -> None:

@@ -108,5 +108,5 @@ def test_every_pair_is_a_cell_or_each_with_its_own() -> None:
     assert [cell.about() for cell in own] == [{"examples": "held"}, {"examples": "clean"}]
     assert [cell.repaired for cell in own] == [(AFTER,), (OTHER,)]
     (fault,) = RepairEffect(**fields | {"examples": (HELD,)}, pairing="position").check()
-    assert fault == ("pairing", "position takes as many repaired models as sets, received 2 and 1")
+    assert fault == ("pairing", "position needs as many repaired models as sets, received 2 and 1")
     assert measured(pairing="position")["change"].note == "before -> after"

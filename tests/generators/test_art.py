@@ -71,7 +71,7 @@ def test_good_parameters_have_no_faults() -> None:
     ("attack", "params", "field", "message"),
     [
         ("SquareAttak", {}, "attack", "ART has no evasion attack SquareAttak; did you mean 'SquareAttack'?"),
-        ("DPatch", {}, "attack", "DPatch needs an object detector or tracker; what works: AutoAttack, "),
+        ("DPatch", {}, "attack", "DPatch needs an object detector or tracker; supported: AutoAttack, "),
         ("DeepFool", {"max_iters": 3}, "params", "DeepFool: no parameter max_iters; did you mean 'max_iter'?"),
         ("DeepFool", {"max_iter": 0.5}, "params", "DeepFool: expected max_iter to be int, received 0.5"),
         ("DeepFool", {"max_iter": True}, "params", "DeepFool: expected max_iter to be int, received True"),
@@ -88,14 +88,14 @@ def test_good_parameters_have_no_faults() -> None:
             "UniversalPerturbation",
             {},
             "params",
-            "received 10; write 8/255 for 8, which is ART's default; state eps in params",
+            "received 10; write 8/255 for 8, which is ART's default; set eps in params",
         ),
         ("BasicIterativeMethod", {"eps": 0.1, "eps_step": 2}, "params", "eps_step: expected at most 2 x eps = 0.2"),
         (
             "AutoProjectedGradientDescent",
             {"eps": 0.03},
             "params",
-            "received 0.1, which is ART's default; state eps_step",
+            "received 0.1, which is ART's default; set eps_step",
         ),
         ("FastGradientMethod", {"eps": 0.03, "minimal": True}, "params", "eps_step: expected at most 2 x eps"),
         ("ProjectedGradientDescent", {"norm": 3}, "params", "norm: expected one of inf, 2, 1, received 3"),
@@ -106,7 +106,7 @@ def test_good_parameters_have_no_faults() -> None:
         ("CarliniL2Method", {"batch_size": 0}, "params", "batch_size: expected at least 1, received 0"),
         ("ZooAttack", {"batch_size": 4}, "params", "batch_size: expected 1, received 4"),
         ("SaliencyMapMethod", {"theta": 25}, "params", "theta: expected at least -1 and at most 1, received 25"),
-        ("SaliencyMapMethod", {"theta": 0}, "params", "theta: expected another number than 0"),
+        ("SaliencyMapMethod", {"theta": 0}, "params", "theta: expected a number other than 0"),
         ("SimBA", {"epsilon": 25}, "params", "epsilon: expected more than 0 and at most 1, received 25"),
         ("BoundaryAttack", {"delta": 3}, "params", "delta: expected more than 0 and at most 1, received 3"),
         ("CarliniL2Method", {"initial_const": -1}, "params", "initial_const: expected more than 0, received -1"),
@@ -132,7 +132,7 @@ def test_faults(attack: str, params: dict[str, Plain], field: str, message: str)
 def test_only_attacks_with_targets_take_any() -> None:
     assert list(Art(model=MODEL, attack="SaliencyMapMethod", targets="random").check()) == []
     ((field, message),) = Art(model=MODEL, attack="DeepFool", targets="random").check()
-    assert (field, message) == ("targets", "DeepFool moves away from a label and has no targets; leave `targets` out")
+    assert (field, message) == ("targets", "DeepFool moves away from a label and has no targets; remove `targets`")
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def test_adversarial_images_win_over_clean_ones(tmp_path: Path) -> None:
         ({"x": X, "y": Y[:5]}, r"expected 'y' to be \(6,\), like 'x', received \(5,\)"),
         ({"x": X, "index": Y[:, None, None]}, r"expected 'index' to be \(6,\)"),
         ({"x": np.array(3.0)}, r"expected 'x' to be \(n, h, w, c\), received \(\)"),
-        ({"x": np.array([None])}, "Python objects in x.npy, which are never loaded"),
+        ({"x": np.array([None])}, "Python objects in x.npy, which Temper never loads"),
     ],
 )
 def test_faults_seen_before_running(tmp_path: Path, arrays: dict[str, np.ndarray], message: str) -> None:
@@ -75,7 +75,7 @@ def test_faults_seen_before_running(tmp_path: Path, arrays: dict[str, np.ndarray
     [
         ({"x": X[:4]}, "4 images for 6 in `data`; add an 'index' array"),
         ({"x": X[:2], "index": np.array([0, 6])}, "'index': image 6 is not among the 6 images"),
-        ({"x": X[:2], "index": np.array([0.0, 1.0])}, "expected 'index' to hold whole numbers"),
+        ({"x": X[:2], "index": np.array([0.0, 1.0])}, "expected 'index' to hold integers"),
         ({"x": X, "y": (Y + 1) % 3}, "6 of 6 labels in 'y' differ"),
         ({"x": X.reshape(6, 1, 4, 4)}, r"expected images \(4, 4, 1\) as in `data`, received \(1, 4, 4\)"),
         ({"x": X * 2}, r"expected \[0, 1\], received"),

@@ -14,10 +14,10 @@ from temper.nn.inspection.activations import Activations
 
 @dataclass(frozen=True, kw_only=True)
 class NBC(Crossed):
-    """Neuron boundary coverage: the share of the units' bounds that some input's value lies beyond.
+    """Neuron boundary coverage: the share of the units' bounds that some input exceeds.
 
-    NBC(T) = (|{n : exists x in T, phi_n(x) > high_n}| + |{n : exists x in T, phi_n(x) < low_n}|) / (2 |N|), with the bounds
-    within which training images keep phi_n.
+    NBC(T) = (|{n : exists x in T, phi_n(x) > high_n}| + |{n : exists x in T, phi_n(x) < low_n}|) / (2 |N|), with the
+    bounds of phi_n on the training images.
 
     Source: Ma et al. (2018), DeepGauge: Multi-Granularity Testing Criteria for Deep Learning Systems, sec. 3.
     """
@@ -37,7 +37,7 @@ class NBC(Crossed):
 
 @dataclass(frozen=True, kw_only=True)
 class SNAC(Crossed):
-    """Strong neuron activation coverage: the share of units that some input drives above what training images do.
+    """Strong neuron activation coverage: the share of units that some input drives above their training maximum.
 
     SNAC(T) = |{n : exists x in T, phi_n(x) > high_n}| / |N|.
 

@@ -1,4 +1,4 @@
-"""Between which bounds training images keep each unit's value."""
+"""The bounds of each unit's value on the training images."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ Values = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class Bounded(Criterion):
-    """A criterion of the bounds between which training images keep each unit's value."""
+    """A criterion based on the bounds of each unit's value on the training images."""
 
     sigma: Annotated[
         float,
-        "by how many standard deviations of the training images' values each bound is moved outwards",
+        "number of standard deviations of the training images' values by which each bound is widened",
         Range(ge=0),
     ] = 0.0
 
     def profile(self, material: ReferenceData) -> dict[str, NDArray[Any]]:
         if not len(material.activations):
-            raise StageError(f"{self.tag}: expected training images to take the bounds of, received none")
+            raise StageError(f"{self.tag}: expected training images to compute bounds from, received none")
         material = material.finite()
         seen = material.activations
         columns = seen.units(self.counted(seen))
         low, high = (np.full(len(columns), end) for end in (np.inf, -np.inf))
         total, squares = np.zeros(len(columns)), np.zeros(len(columns))
-        middle = seen.means[0, columns].astype(np.float64)  # against cancellation in the sum of squares
+        middle = seen.means[0, columns].astype(np.float64)  # centring avoids cancellation in the sum of squares
         for block in seen.blocks():
             values = block.means[:, columns].astype(np.float64)
             low, high = np.minimum(low, values.min(axis=0)), np.maximum(high, values.max(axis=0))
@@ -47,15 +47,15 @@ class Bounded(Criterion):
 
 @dataclass(frozen=True, kw_only=True)
 class Crossed(Bounded):
-    """A criterion of which inputs drive units beyond these bounds."""
+    """A criterion of the units that inputs drive beyond these bounds."""
 
     tolerance: Annotated[
         float,
-        "share of a unit's range by which a value must be beyond a bound; with 1e-6, a softmax unit at 1 that rounding moves is not",
+        "share of a unit's range by which a value must exceed a bound; with 1e-6, rounding of a softmax unit at 1 does not count",
         Range(ge=0),
     ] = 0.0
 
     def beyond(self, profile: Arrays, values: Values) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Return which values (n, units) lie below their unit's lower bound, and which above its upper one, bool alike."""
+        """Return which values (n, units) are below their unit's lower bound, and which above the upper, both bool."""
         slack = self.tolerance * (profile["high"] - profile["low"])
         return values < profile["low"] - slack, values > profile["high"] + slack

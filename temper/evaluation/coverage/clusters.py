@@ -1,4 +1,4 @@
-"""Clusters of a unit's values: the best partition of numbers on a line, exactly, and how many clusters they have."""
+"""Clusters of a unit's values: the exact optimal 1-D partition, and the number of clusters."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 _FEWEST = 10
-"""Values below which there is one cluster."""
+"""Number of values below which there is one cluster."""
 _DECIMALS = 2
-"""Of the centres in DeepImportance's code."""
+"""Decimals of the centres in DeepImportance's code."""
 
 
 def centroids(values: NDArray[np.floating[Any]], most: int) -> Floats:
     """Return the centres of the clusters of values (n,), ascending, float64; none for no values.
 
-    Values of exactly 0, a unit that is off, are a cluster of their own. The others have the 2 to ``most`` clusters of least
-    squares whose mean silhouette is largest, the fewest of equals; fewer than ten values have one.
+    Values of exactly 0, an inactive unit, form a separate cluster. The others get the 2 to ``most`` least-squares
+    clusters with the largest mean silhouette, the fewest of ties; fewer than ten values have one.
     """
     on = values[values != 0].astype(np.float64)
     off = np.zeros(int(len(on) < len(values)))
@@ -27,9 +27,9 @@ def centroids(values: NDArray[np.floating[Any]], most: int) -> Floats:
 
 
 def published(values: NDArray[np.floating[Any]], most: int, is_map: bool) -> Floats:
-    """Return the same as DeepImportance's code has them: to two decimals, each once, and without a cluster for 0.
+    """Return the centres as in DeepImportance's code: to two decimals, unique, and without a cluster for 0.
 
-    Values of exactly 0 are left out, unless they are means of a feature map. Fewer than ten values have one cluster, at 0.
+    Values of exactly 0 are excluded, unless they are means of a feature map. Fewer than ten values have one cluster, at 0.
     """
     counted = values if is_map else values[values != 0]
     if len(counted) < _FEWEST:
@@ -39,7 +39,7 @@ def published(values: NDArray[np.floating[Any]], most: int, is_map: bool) -> Flo
 
 
 def nearest(values: NDArray[np.floating[Any]], centres: Floats) -> Ints:
-    """Return the nearest of ascending centres for each value, the lower of two equally near, int64."""
+    """Return the nearest of ascending centres for each value, the lower one in a tie, int64."""
     return np.searchsorted((centres[1:] + centres[:-1]) / 2, values).astype(np.int64)
 
 
@@ -54,10 +54,10 @@ def _of_active(values: Floats, most: int) -> Floats:
 
 
 class Line:
-    """Numbers on a line, ascending and each once, with how often each occurs."""
+    """Distinct numbers, ascending, with their counts."""
 
     def __init__(self, x: Floats, counts: Ints) -> None:
-        self._middle = float((x * counts).sum() / counts.sum())  # against cancellation
+        self._middle = float((x * counts).sum() / counts.sum())  # centring avoids cancellation
         self._x, self._counts = x - self._middle, counts.astype(np.float64)
         self._weight, self._sum = (
             np.concatenate([[0.0], np.cumsum(part)]) for part in (self._counts, self._counts * self._x)
@@ -79,7 +79,7 @@ class Line:
         starts: list[Ints] = []
         less, found = self._less(np.zeros(n + 1, np.int64), np.arange(n + 1)), []
         for k in range(2, most + 1):
-            # Of the most clusters, only the partition of all numbers is asked for.
+            # For the largest number of clusters, only the partition of all numbers is needed.
             more, start = self._one_more(less, k) if k < most else self._best(less, last, last * 0 + k - 1, last - 1)
             found.append(np.array([0, *_followed(starts, int(start[-1])), n]))
             starts.append(start)
@@ -91,7 +91,7 @@ class Line:
 
         Source: Rousseeuw (1987), Silhouettes: A graphical aid to the interpretation and validation of cluster analysis.
         """
-        # On a line, the nearest other cluster is one of the two beside, and all of it lies on one side.
+        # In one dimension, the nearest other cluster is one of the two neighbours, entirely on one side.
         means = self.means(ends) - self._middle
         total = 0.0
         for c in range(len(ends) - 1):
@@ -105,7 +105,7 @@ class Line:
         return total / float(self._weight[-1])
 
     def _distances(self, start: int, end: int) -> Floats:
-        """Return the summed distance of each number of a cluster from all of it."""
+        """Return the summed distance of each number of a cluster to all its numbers."""
         x, weight, total = self._x[start:end], self._weight[start : end + 1], self._sum[start : end + 1]
         left = x * (weight[:-1] - weight[0]) - (total[:-1] - total[0])
         right = (total[-1] - total[:-1]) - x * (weight[-1] - weight[:-1])
@@ -113,13 +113,13 @@ class Line:
         return distances
 
     def _less(self, start: Ints, end: Ints) -> Floats:
-        """Return by how much less the sums of squares within [start, end) are about their means than about 0; 0 for nothing."""
+        """Return how much the sum of squares of [start, end) decreases about its mean instead of 0; 0 if empty."""
         weight, total = self._weight[end] - self._weight[start], self._sum[end] - self._sum[start]
         less: Floats = total**2 / np.maximum(weight, 1)
         return less
 
     def _one_more(self, less: Floats, k: int) -> tuple[Floats, Ints]:
-        """Return, for each end, the most that k clusters up to there take off the sum of squares, and where the last starts.
+        """Return, for each end, the largest decrease by k clusters up to it, and where the last cluster starts.
 
         ``less`` is the same of k - 1 clusters.
         """
@@ -142,7 +142,7 @@ class Line:
         lengths = high - low + 1
         first = np.cumsum(lengths) - lengths
         start = np.arange(lengths.sum()) - np.repeat(first - low, lengths)
-        # Of few long ranges, as of many short ones: each number is looked up once for its range.
+        # Works on flat arrays, for few long ranges and many short ones alike.
         total = np.repeat(self._sum[ends], lengths) - self._sum[start]
         weight = np.repeat(self._weight[ends], lengths) - self._weight[start]
         found = total * total
@@ -156,7 +156,7 @@ class Line:
 
 
 def _followed(starts: list[Ints], end: int) -> list[int]:
-    """Return the starts of the clusters but the first that end with one at ``end``."""
+    """Return the starts of all clusters but the first, traced back from the one that ends at ``end``."""
     ends = [end]
     for start in reversed(starts):
         ends.append(int(start[ends[-1]]))

@@ -1,4 +1,4 @@
-"""Combinations of clusters: which of its typical values each of some units has for an input, all at once."""
+"""Combinations of clusters: the joint assignment of some units' values to clusters for an input."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from temper.nn.inspection.activations import Activations
 from temper.nn.inspection.units import UnitLayer
 
 Quantiser = Callable[[str, NDArray[Any]], Floats]
-"""Leads from a layer's name and the values of one of its units, (n,), to the centres of their clusters, ascending."""
+"""Maps a layer's name and the values of one of its units, (n,), to the centres of their clusters, ascending."""
 Centres = Annotated[
     Literal["own", "published"],
-    "own: values of exactly 0, a unit that is off, are a cluster of their own; published: as in DeepImportance's code, zeros of "
-    "dense layers are left out and then nearest to another cluster, centres have two decimals, and fewer than ten values "
+    "own: values of exactly 0, an inactive unit, form a separate cluster; published: as in DeepImportance's code, zeros of "
+    "dense layers are excluded and then nearest to another cluster, centres have two decimals, and fewer than ten values "
     "have one centre, 0",
 ]
 _MOST = 2**24
-"""Combinations that are kept count of; nobody has tests for more."""
+"""Maximum number of combinations to count; no test set covers more."""
 
 
 def quantiser(kind: Literal["own", "published"], most: int, layers: Iterable[UnitLayer]) -> Quantiser:
-    """Return what makes clusters of values, at most so many besides 0; ``layers`` say which units are feature maps."""
+    """Return a function that clusters values, with at most ``most`` besides 0; ``layers`` mark feature maps."""
     maps = {layer.name for layer in layers if layer.is_map}
     if kind == "own":
         return lambda layer, values: centroids(values, most)
@@ -39,7 +39,7 @@ def quantiser(kind: Literal["own", "published"], most: int, layers: Iterable[Uni
 def learn(seen: Activations, groups: Mapping[str, NDArray[np.int64]], quantise: Quantiser) -> dict[str, NDArray[Any]]:
     """Return the clusters of the values of chosen units, as a profile of arrays.
 
-    ``groups`` are the chosen units of each layer, by their place in it.
+    ``groups`` are the chosen units of each layer, by their position in it.
 
     Raises:
         StageError: no unit is chosen.
@@ -47,7 +47,7 @@ def learn(seen: Activations, groups: Mapping[str, NDArray[np.int64]], quantise: 
     chosen = [(i, name, part.start + unit) for i, (name, units) in enumerate(groups.items())
               for part in seen.columns([name]) for unit in units]  # fmt: skip
     if not chosen:
-        raise StageError("expected units to combine, received none; look at other layers")
+        raise StageError("expected units to combine, received none; use other layers")
     found = [quantise(name, np.asarray(seen.means[:, column])) for _, name, column in chosen]
     table = np.full((len(found), max(map(len, found))), np.nan)
     for row, centres in zip(table, found, strict=True):
@@ -59,10 +59,10 @@ def learn(seen: Activations, groups: Mapping[str, NDArray[np.int64]], quantise: 
 def coverage(profile: Arrays, view: Callable[[Activations], Activations] = lambda seen: seen) -> CellCoverage:
     """Return the coverage of the combinations of each group's clusters, of no input yet.
 
-    ``view`` leads from the activations of inputs to those whose units were chosen.
+    ``view`` maps the activations of inputs to those whose units were chosen.
 
     Raises:
-        StageError: there are more combinations than can be kept count of.
+        StageError: there are too many combinations to count.
     """
     group, columns = np.asarray(profile["group"]), np.asarray(profile["columns"])
     centres: list[Floats] = [row[~np.isnan(row)] for row in np.asarray(profile["centroids"])]

@@ -21,25 +21,24 @@ from temper.nn.inspection.units import Probe
 
 @dataclass(frozen=True, kw_only=True)
 class IDC(Criterion):
-    """Importance-driven coverage: the share of the combinations of what a layer's most important units do.
+    """Importance-driven coverage: the share of covered cluster combinations of a layer's most important units.
 
-    IDC(T) = |{combinations that some x in T is nearest to}| / prod_n |Psi_n| over the m units n of a layer with the largest
-    relevance (LRP-0, from the predicted class), summed over the training images that are classified correctly; Psi_n are
-    the clusters of the unit's values for these images, their number the one with the best silhouette. Several layers
-    are counted side by side.
+    IDC(T) = |{combinations that some x in T is nearest to}| / prod_n |Psi_n| over the m units n of a layer with the
+    largest relevance (LRP-0, from the predicted class), summed over the training images that are classified correctly;
+    Psi_n are the clusters of the unit's values for these images, their number the one with the best silhouette. Several
+    layers are counted separately.
 
-    Source: Gerasimou, Eniser, Sen and Cakan (2020), Importance-Driven Deep Learning System Testing, sec. 3.
-    Differs: by default a unit that is off is a cluster of its own; clusters are of least squares, found exactly; equal centres
-    count once.
+    Source: Gerasimou, Eniser, Sen and Cakan (2020), Importance-Driven Deep Learning System Testing, sec. 3. Differs: by
+    default inactive units form a separate cluster; least-squares clusters are found exactly; equal centres count once.
     """
 
     tag = "idc"
 
-    layers: Annotated[
-        tuple[str, ...] | None, "names of the layers, with weights of their own; default: the last hidden one of these"
-    ] = None
+    layers: Annotated[tuple[str, ...] | None, "names of layers with weights; default: the last hidden one of these"] = (
+        None
+    )
     m: Annotated[int, "important units of each layer; the combinations grow exponentially with it", Range(ge=1)] = 6
-    clusters: Annotated[int, "most clusters of a unit's values, besides 0", Range(ge=2)] = 4
+    clusters: Annotated[int, "maximum number of clusters of a unit's values, besides 0", Range(ge=2)] = 4
     centres: Centres = "own"
 
     def profile(self, material: ReferenceData) -> dict[str, NDArray[Any]]:
@@ -56,13 +55,13 @@ class IDC(Criterion):
         return {**combinations.learn(seen.take(right), groups, quantise), "left_out": np.array(material.left_out)}
 
     def _relevance(self, material: ReferenceData, right: NDArray[np.bool_]) -> dict[str, NDArray[np.float64]]:
-        """Return the summed relevance of the units of each layer that counts."""
+        """Return the summed relevance of the units of each counted layer."""
         layers = Probe(material.classifier.model).layers
         known = [layer.name for layer in layers]
         wanted = self.layers or known[-1:]
         for name in wanted:
             if name not in known:
-                hint = did_you_mean(name, known) or f"; there is {', '.join(known)}"
+                hint = did_you_mean(name, known) or f"; expected one of {', '.join(known)}"
                 raise StageError(f"idc: no hidden layer with weights is called '{name}'{hint}")
         counted = [layer for layer in layers if layer.name in wanted]
         ends = np.cumsum([layer.units for layer in counted])

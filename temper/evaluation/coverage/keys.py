@@ -1,4 +1,4 @@
-"""Keys: patterns as 64-bit numbers, so that sets of them are arrays."""
+"""Keys: patterns hashed to 64-bit numbers, so that sets of them are arrays."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ Keys = NDArray[np.uint64]
 
 
 def draw_keys(*shape: int) -> Keys:
-    """Return the same random numbers always.
+    """Return random numbers that are always the same.
 
-    The combinations of two different patterns are equal with a probability of 2^-64 or thereabouts.
+    The keys of two different patterns are equal with a probability of about 2^-64.
     """
     return np.random.default_rng(0).integers(0, 2**64, shape, np.uint64, endpoint=False)

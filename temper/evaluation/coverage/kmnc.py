@@ -16,11 +16,11 @@ from temper.nn.inspection.activations import Activations
 
 @dataclass(frozen=True, kw_only=True)
 class KMNC(Bounded):
-    """k-multisection neuron coverage: the share of the sections of the units' ranges in which some input's value lies.
+    """k-multisection neuron coverage: the share of the sections of the units' ranges that inputs hit.
 
-    KMNC(T) = sum_n |{i : exists x in T, phi_n(x) in section i}| / (k |N|), with k equal sections of the interval in which
-    training images keep phi_n; values outside count nowhere. Units that training images hold constant have no sections,
-    are left out, and are reported.
+    KMNC(T) = sum_n |{i : exists x in T, phi_n(x) in section i}| / (k |N|), with k equal sections of the range of phi_n
+    on the training images; values outside do not count. Units that are constant on the training images have no
+    sections, are excluded, and are reported.
 
     Source: Ma et al. (2018), DeepGauge: Multi-Granularity Testing Criteria for Deep Learning Systems, sec. 3.
     """
@@ -36,13 +36,13 @@ class KMNC(Bounded):
 
         def hits(seen: Activations) -> Counts:
             values = seen.means[:, units]
-            # Divided last, so that a value on the bound of two sections is in the upper one: 49 * (2 / 98) is below 1.
+            # Divide last, so that a value on the bound of two sections is in the upper one: 49 * (2 / 98) is below 1.
             section = ((values - low) * self.k / (high - low)).astype(np.int64)
             inside = (values >= low) & (values <= high)
             # The upper bound is in the last section.
             return np.where(inside, first + np.minimum(section, self.k - 1), NOTHING)
 
         constant = len(profile["low"]) - len(varied)
-        out = f"{constant} of {len(profile['low'])} units left out, which training images hold constant"
+        out = f"{constant} of {len(profile['low'])} units excluded, which are constant on the training images"
         said = (*([out] if constant else []), *remarks(profile))
         return CellCoverage(len(units) * self.k, hits, remarks=said)

@@ -25,12 +25,12 @@ _PREFERRED = 0.3
 
 @dataclass(frozen=True, kw_only=True)
 class KNW(Criterion):
-    """Transfer knowledge coverage: the share of the combinations of what units do that behave alike on unseen domains.
+    """Transfer knowledge coverage: the share of covered cluster combinations of units that generalise across domains.
 
-    TKC(T) = sum_l |{combinations of layer l that some x in T is nearest to}| / sum_l prod_n |Psi_n| over the transfer knowledge
-    units n of each layer: those whose values for the training images and for images of another domain, which the model
-    was not made for, are the least apart in Hellinger distance. Psi_n are the clusters of the unit's values for the training
-    images, as of ``idc``. Combinations grow exponentially with ``max_units``.
+    TKC(T) = sum_l |{combinations of layer l that some x in T is nearest to}| / sum_l prod_n |Psi_n| over the transfer
+    knowledge units n of each layer: those with the smallest Hellinger distance between their values for the training
+    images and for images of another, unseen domain. Psi_n are the clusters of the unit's values for the training
+    images, as for ``idc``. Combinations grow exponentially with ``max_units``.
 
     Source: Missaoui, Gerasimou and Matragkas (2024), DeepKnowledge: Generalisation-Driven Deep Learning Testing.
     Differs: by default the distance is between the distributions of values. The published code compares image number r of one
@@ -42,20 +42,20 @@ class KNW(Criterion):
 
     layers: Annotated[tuple[str, ...] | None, "names of the layers whose units count; default: the hidden ones"] = None
     zero_shot: Annotated[
-        Ref[Examples] | None, "images of another domain; default: the training images, changed as `transform` says"
+        Ref[Examples] | None, "images of another domain; default: the training images, changed by `transform`"
     ] = None
     transform: Annotated[
-        Literal["invert", "rotate"], "what makes training images strange: black for white, or upside down"
+        Literal["invert", "rotate"], "transform of the training images into another domain: inverted, or upside down"
     ] = "invert"
     distance: Annotated[
         Literal["histogram", "indexed"], "Hellinger distance of the values' histograms, or of values image by image"
     ] = "histogram"
     kind: Annotated[
         Literal["least", "top", "preferred", "gained"],
-        "which units: the least distant, the most, the least distant between `hd_min` and `hd_max`, or the least distant "
+        "selected units: the least distant, the most distant, the least distant between `hd_min` and `hd_max`, or the least distant "
         "among those more active in the other domain",
     ] = "least"
-    hd_min: Annotated[float, "least distance of a preferred unit", Range(ge=0, le=1)] = 0.0
+    hd_min: Annotated[float, "smallest distance of a preferred unit", Range(ge=0, le=1)] = 0.0
     hd_max: Annotated[
         float | None,
         "largest distance of a preferred unit; default: that of the least distant 30 % of its layer",
@@ -63,19 +63,19 @@ class KNW(Criterion):
     ] = None
     unit: Annotated[
         Literal["map", "position"],
-        "a feature map is one unit, by its mean, or each of its positions is one, as in published code; "
+        "a feature map is one unit, by its mean, or each of its positions is one, as in the published code; "
         "the values of all positions are then kept on disk",
     ] = "map"
-    max_units: Annotated[int, "units of each layer", Range(ge=1)] = 6
+    max_units: Annotated[int, "maximum number of units of each layer", Range(ge=1)] = 6
     min_inputs: Annotated[int, "images of each domain that must activate a unit", Range(ge=1)] = 10
-    clusters: Annotated[int, "most clusters of a unit's values, besides 0", Range(ge=2)] = 4
+    clusters: Annotated[int, "maximum number of clusters of a unit's values, besides 0", Range(ge=2)] = 4
     centres: Centres = "own"
 
     def check(self) -> Iterator[tuple[str, str]]:
         if self.kind != "preferred":
             for name in ("hd_min", "hd_max"):
                 if getattr(self, name) != getattr(KNW, name):
-                    yield name, f"only units of kind 'preferred' have bounds, received kind '{self.kind}'"
+                    yield name, f"it applies to units of kind 'preferred' only, received kind '{self.kind}'"
         elif self.hd_max is not None and self.hd_max < self.hd_min:
             yield "hd_max", f"expected at least hd_min, {self.hd_min:g}, received {self.hd_max:g}"
 
@@ -91,7 +91,7 @@ class KNW(Criterion):
         if not any(map(len, groups.values())):
             raise StageError(
                 f"knw: expected units of kind '{self.kind}' that {self.min_inputs} images of either domain activate, received none; "
-                "look at more images, lower `min_inputs`, or choose another kind"
+                "use more images, lower `min_inputs`, or set another kind"
             )
         quantise = quantiser(self.centres, self.clusters, material.activations.layers)
         return {**combinations.learn(known, groups, quantise), "left_out": np.array(material.left_out)}
@@ -104,7 +104,7 @@ class KNW(Criterion):
         return observe(material.classifier, np.ascontiguousarray(changed), positions=self.positions)
 
     def _view(self, seen: Activations) -> Activations:
-        """Return the activations of the units that may be chosen."""
+        """Return the activations of the candidate units."""
         return seen.by_position() if self.positions else seen
 
     def _measured(self, known: Activations, strange: Activations) -> Iterator[tuple[str, Measured]]:

@@ -17,8 +17,8 @@ from temper.nn.inspection.activations import Activations
 class NC(Criterion):
     """Neuron coverage: the share of units that some input drives above a threshold.
 
-    NC(T) = |{n : exists x in T, s_n(x) > t}| / |N|, where s_n(x) = (phi_n(x) - min) / (max - min) with the least and the
-    largest value that any position of n's layer has for x; 0 where they are equal. A feature map counts with its mean.
+    NC(T) = |{n : exists x in T, s_n(x) > t}| / |N|, where s_n(x) = (phi_n(x) - min) / (max - min) with the smallest and
+    the largest value at any position of n's layer for x; 0 where they are equal. A feature map counts by its mean.
 
     Source: Pei, Cao, Yang and Jana (2017), DeepXplore: Automated Whitebox Testing of Deep Learning Systems, sec. 4.1; scaled
     as by its authors.

@@ -1,4 +1,4 @@
-"""The signs that inputs give the units of two adjacent layers, and which pairs of units they cover."""
+"""The signs of the units of two adjacent layers for inputs, and the pairs of units that they cover."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from temper.nn.adequacy.reference_data import Arrays
 Bools = NDArray[np.bool_]
 Times = NDArray[np.int32]
 Table = tuple[Keys, Times, Times]
-"""Keys, and when each unit of the second layer was first seen positive and first seen negative with them."""
+"""Keys, and the time when each unit of the second layer was first positive and first negative with them."""
 SEEN, NEVER = np.int32(-1), np.int32(2**31 - 1)
-"""Stand for when something happened: before all inputs, and not at all."""
+"""Times of an event before all inputs, and of one that never happened."""
 _TOGETHER = 2**21
-"""Signs of the second layer that are looked at together."""
+"""Number of second-layer signs processed at once."""
 
 
 class Signs:
-    """What signs of two adjacent layers were seen together, and the pairs (i, j) of their units that this covers.
+    """The joint signs of two adjacent layers so far, and the pairs (i, j) of units that they cover.
 
-    The first layer's signs are a key: the exclusive or of a random number for each positive unit. Two signs that differ
-    in unit i alone so have keys that differ by i's number, and all pairs of such neighbours are found by looking keys up in
-    a sorted table, without comparing inputs two by two. A key has for each unit of the second layer whether it was seen
-    positive, and whether it was seen negative, with these signs of the first.
+    The first layer's signs are a key: the exclusive or of a random number for each positive unit. Signs that differ in
+    unit i alone have keys that differ by i's number, so all such neighbours are found by lookup in a sorted table,
+    without comparing all pairs of inputs. For each key the table has whether each unit of the second layer was
+    positive, and whether it was negative, with these signs of the first.
 
     ``covered`` is bool (units of the first layer, units of the second).
 
@@ -44,7 +44,7 @@ class Signs:
         self.covered = np.zeros((len(self._numbers), width), np.bool_)
 
     def gain(self, signs: Bools) -> Counts:
-        """Return how many pairs each input alone would cover more, int64 (n,)."""
+        """Return the number of additional pairs that each input alone would cover, int64 (n,)."""
         keys, second = self._keys_of(signs), signs[:, self._second]
         gains = np.zeros(len(keys), np.int64)
         for i, rows, places in self._neighbours(keys, self._keys):
@@ -55,20 +55,20 @@ class Signs:
         return gains
 
     def times(self, signs: Bools) -> Times:
-        """Return which of the inputs, one after the other, would cover each pair first, shaped like ``covered``."""
+        """Return the first of the inputs, in order, that would cover each pair, shaped like ``covered``."""
         return self._times(self._joined(self._events(signs)))
 
     def update(self, signs: Bools) -> None:
-        """Count inputs as seen."""
+        """Add the signs of inputs."""
         self._take(self._joined(self._events(signs)))
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Return what was seen."""
+        """Return the state."""
         packed = {"positive": self._positive, "negative": self._negative, "covered": self.covered}
         return {"keys": self._keys, **{name: np.packbits(array, axis=1) for name, array in packed.items()}}
 
     def restore(self, state: Arrays) -> None:
-        """Take what another has seen."""
+        """Restore the state of another."""
         self._keys = np.array(state["keys"])
         self._positive, self._negative, self.covered = (
             np.unpackbits(state[name], axis=1, count=self.covered.shape[1]).astype(np.bool_)
@@ -76,23 +76,23 @@ class Signs:
         )
 
     def merge(self, state: Arrays) -> None:
-        """Count as seen what another has seen."""
+        """Add the signs of another."""
         other = Signs(self._first, self._second)
         other.restore(state)
         self.covered |= other.covered
         self._take(self._joined(other._memory()))
 
     def _events(self, signs: Bools) -> Table:
-        """Return inputs as a table, each at the time of its place."""
+        """Return inputs as a table, each at the time of its position."""
         second, now = signs[:, self._second], np.arange(len(signs), dtype=np.int32)[:, None]
         return self._keys_of(signs), np.where(second, now, NEVER), np.where(second, NEVER, now)
 
     def _memory(self) -> Table:
-        """Return what was seen as a table."""
+        """Return the signs so far as a table."""
         return self._keys, np.where(self._positive, SEEN, NEVER), np.where(self._negative, SEEN, NEVER)
 
     def _joined(self, events: Table) -> Table:
-        """Return what was seen together with more, each key once."""
+        """Return the merged table of the signs so far and further ones, each key once."""
         memory = self._memory()
         keys = np.concatenate([memory[0], events[0]])
         positive, negative = (np.concatenate([memory[i], events[i]]) for i in (1, 2))
@@ -107,7 +107,7 @@ class Signs:
         keys, positive, negative = table
         first = np.where(self.covered, SEEN, NEVER)
         for i, rows, places in self._neighbours(keys, keys):
-            once = rows < places  # each of two neighbours finds the other
+            once = rows < places  # count once: each of two neighbours finds the other
             for part in _parts(int(once.sum()), first.shape[1]):
                 one, two = rows[once][part], places[once][part]
                 either = np.maximum(positive[one], negative[two]), np.maximum(negative[one], positive[two])
@@ -125,7 +125,7 @@ class Signs:
         return keys
 
     def _neighbours(self, keys: Keys, table: Keys) -> Iterator[tuple[int, Counts, Counts]]:
-        """Yield for each unit i of the first layer which keys have a neighbour in a sorted table by i, and where."""
+        """Yield for each unit i of the first layer the keys with a neighbour by i in a sorted table, and its row."""
         for i, number in enumerate(self._numbers if len(table) else ()):
             wanted = keys ^ number
             places = np.searchsorted(table, wanted)
@@ -134,7 +134,7 @@ class Signs:
 
 
 def _parts(n: int, width: int) -> Iterator[slice]:
-    """Yield slices of n rows, so few at a time that their values fit into memory."""
+    """Yield slices of n rows, small enough for their values to fit into memory."""
     size = max(1, _TOGETHER // width)
     for start in range(0, n, size):
         yield slice(start, start + size)

@@ -18,7 +18,7 @@ from temper.nn.inspection.activations import Activations
 
 @dataclass(frozen=True, kw_only=True)
 class SSC(Criterion):
-    """Sign-sign cover: the share of pairs of units in adjacent layers of which one is seen to decide the other's sign.
+    """Sign-sign cover: the share of pairs of units in adjacent layers where one is shown to decide the other's sign.
 
     The pair (i, j), i in a layer and j in the next, is covered by two inputs for which the signs of i and of j differ
     while those of all other units of i's layer are equal. Layers are the hidden ones and the logits; the sign is that
@@ -32,7 +32,7 @@ class SSC(Criterion):
 
     sign: Annotated[
         Literal["any", "mean"],
-        "a feature map is positive if it is at any position, or if its mean is; any is nearly always positive",
+        "a feature map is positive if any position is, or if its mean is; any is nearly always positive",
     ] = "any"
 
     def counted(self, seen: Activations) -> tuple[str, ...]:
@@ -50,7 +50,7 @@ class SSC(Criterion):
 
 
 class _SignCoverage(Coverage):
-    """Pairs of adjacent layers, each with the signs seen in it."""
+    """Pairs of adjacent layers, each with its signs so far."""
 
     def __init__(self, criterion: SSC, columns: list[slice]) -> None:
         self._criterion = criterion

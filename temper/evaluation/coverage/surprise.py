@@ -1,4 +1,4 @@
-"""Surprise coverage (LSC, DSC): how evenly inputs are spread over degrees of surprise."""
+"""Surprise coverage (LSC, DSC): the spread of inputs over levels of surprise."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class SurpriseCriterion(Criterion):
         return self.judging(profile)(seen, np.full(len(seen), NOT_LEARNT))
 
     def judging(self, profile: Arrays) -> Callable[[Activations, NDArray[np.int64]], Scores]:
-        """Return what gives the surprise of inputs, set by set, of which the second argument says who is a training image."""
+        """Return a function from inputs to their surprise; its second argument marks training images."""
         score, judge = self.score, self.score.judge(profile)
         return lambda seen, own: judge.scores(score.traces(seen), seen.predicted, own)
 
@@ -67,8 +67,8 @@ class SurpriseCriterion(Criterion):
 
         def hits(seen: Activations) -> Counts:
             values = surprise(seen, np.full(len(seen), NOT_LEARNT))
-            inside = (values > lower) & (values <= upper)  # nan is not
-            # Divided last, so that a value on the bound of two buckets is in the lower one.
+            inside = (values > lower) & (values <= upper)  # False for nan
+            # Divide last, so that a value on the bound of two buckets is in the lower one.
             place = (np.where(inside, values, upper) - lower) * self.buckets / (upper - lower)
             bucket = np.clip(np.ceil(place).astype(np.int64) - 1, 0, self.buckets - 1)
             return np.where(inside, bucket, NOTHING)[:, None]
@@ -106,7 +106,8 @@ class _SurpriseCoverage(CellCoverage):
 class LSC(SurpriseCriterion):
     """Likelihood-based surprise coverage: the share of buckets of surprise by likelihood (``lsa``) that some input hits.
 
-    Published tables take the least surprise of the very inputs judged for ``lower``, so that more inputs may cover less.
+    Published tables use the smallest surprise of the evaluated inputs themselves for ``lower``, so that more inputs may
+    cover less.
 
     Source: Kim, Feldt and Yoo (2019), Guiding Deep Learning System Testing Using Surprise Adequacy, on surprise coverage.
     """
@@ -114,11 +115,11 @@ class LSC(SurpriseCriterion):
     tag = "lsc"
 
     lower: Annotated[
-        float | None, "surprise up to which nothing counts, in nats; default: the least of a training image"
+        float | None, "surprise up to which nothing counts, in nats; default: the smallest of a training image"
     ] = None
     upper: Annotated[float, "surprise above which nothing counts, in nats"] = 2000.0
     mask: Annotated[
-        Mask, "as of `lsa`; union: all classes are judged by the same units, so that their surprises are comparable"
+        Mask, "as for `lsa`; union: all classes use the same units, so that their surprises are comparable"
     ] = "union"
     singular: Singular = "lift"
 
@@ -132,7 +133,7 @@ class LSC(SurpriseCriterion):
             return learnt
         least = np.nanmin([np.inf, *self._least(learnt, material.activations)])
         if not np.isfinite(least):
-            raise StageError("lsc: no training image has a surprise to start the buckets from; state `lower`")
+            raise StageError("lsc: no training image has a surprise to start the buckets from; set `lower`")
         return {**learnt, "least": np.array(least)}
 
     def _least(self, learnt: Arrays, seen: Activations) -> Iterator[float]:

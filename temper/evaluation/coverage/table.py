@@ -1,4 +1,4 @@
-"""How much sets of inputs cover of models, by any criteria."""
+"""The coverage of models by sets of inputs, for any criteria."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from temper.core.display_names import display_name
 from temper.core.families import Evaluation
 from temper.core.run import Run
 from temper.core.stage import Preparation
-from temper.evaluation.judged_examples import Protocol, judged
+from temper.evaluation.evaluated_examples import Protocol, evaluated
 from temper.nn.adequacy.coverage import Coverage, Criterion
 from temper.nn.inspection.activations import Activations
 from temper.nn.preparations.activation_readout import ActivationReadout
@@ -23,11 +23,12 @@ from temper.nn.preparations.training_profile import CriterionProfile
 
 @dataclass(frozen=True, kw_only=True)
 class CoverageTable(Evaluation):
-    """How much of each model a set of examples covers, by test adequacy criteria.
+    """The coverage of each model by each set of examples, for test adequacy criteria.
 
-    With ``base``, what its images and the examples cover together, and in ``added`` what of it the examples alone bring.
-    A note says how many things are covered, of how many, and what a criterion left out. High coverage says that inputs
-    differ from each other and from the training images, not that they are good tests: look at a set of noise beside.
+    With ``base``, the joint coverage of its images and the examples, and in ``added`` the part contributed by the
+    examples. A note states how many items are covered, of how many, and what a criterion excluded. High coverage means
+    that inputs differ from each other and from the training images, not that they are good tests: compare with a set of
+    noise.
 
     Source: Pei, Cao, Yang and Jana (2017), DeepXplore; the tables of Gerasimou, Eniser, Sen and Cakan (2020),
     Importance-Driven Deep Learning System Testing.
@@ -40,22 +41,22 @@ class CoverageTable(Evaluation):
     columns = ("examples",)
     figure = "bars"
 
-    models: Annotated[tuple[Ref[Classifier], ...], "the models, rows of their own"]
+    models: Annotated[tuple[Ref[Classifier], ...], "the models, in separate rows"]
     examples: Annotated[tuple[Ref[Examples], ...], "the sets of examples, one column each"]
     criteria: Annotated[tuple[Criterion, ...], "the criteria, one row each for every model"]
     data: Annotated[
         Ref[Examples] | None,
-        "the images that criteria learn from; default: the training images of the model's data set",
+        "the images that criteria are fitted on; default: the training images of the model's data set",
     ] = None
-    base: Annotated[Ref[Examples] | None, "images whose coverage is there before; default: none"] = None
+    base: Annotated[Ref[Examples] | None, "images that are already covered; default: none"] = None
     protocol: Annotated[
-        Protocol, "transfer: examples made on the generator's own model; white_box: made anew against each model"
+        Protocol, "transfer: examples generated on the generator's own model; white_box: generated against each model"
     ] = "white_box"
 
     def check(self) -> Iterator[tuple[str, str]]:
         names = [display_name(criterion) for criterion in self.criteria]
         for name in dict.fromkeys(name for name in names if names.count(name) > 1):
-            yield "criteria", f"'{name}' is there twice; give each its own parameters, or leave one out"
+            yield "criteria", f"'{name}' occurs twice; give each different parameters, or remove one"
 
     def part_of(self, field_name: str) -> Part | Literal["definition"]:
         return "train" if field_name == "data" else "test"
@@ -63,7 +64,7 @@ class CoverageTable(Evaluation):
     def expand(self) -> Iterator[Self]:
         for model in self.models:
             for ref in self.examples:
-                yield dataclasses.replace(self, models=(model,), examples=(judged(ref, model, self.protocol),))
+                yield dataclasses.replace(self, models=(model,), examples=(evaluated(ref, model, self.protocol),))
 
     def about(self) -> dict[str, str]:
         return {"model": self.models[0].stage, "examples": self.examples[0].label}

@@ -19,16 +19,16 @@ from temper.nn.inspection.activations import Activations
 class TKNC(Criterion):
     """Top-k neuron coverage: the share of units that are among the k most active of their layer for some input.
 
-    TKNC(T) = |union over x in T and layers l of top_k(x, l)| / |N|; of equally active units the first count. It soon
-    reaches all units and then tells inputs no longer apart. Reported besides: the patterns (TKNP), as many as there are
-    different sequences of the layers' most active units.
+    TKNC(T) = |union over x in T and layers l of top_k(x, l)| / |N|; of ties the first count. It soon reaches all units
+    and then no longer discriminates between inputs. It also reports the number of patterns (TKNP): distinct sequences
+    of the layers' most active units.
 
     Source: Ma et al. (2018), DeepGauge: Multi-Granularity Testing Criteria for Deep Learning Systems, sec. 3.
     """
 
     tag = "tknc"
 
-    k: Annotated[int, "most active units of each layer", Range(ge=1)] = 3
+    k: Annotated[int, "number of most active units of each layer", Range(ge=1)] = 3
 
     def coverage(self, profile: Arrays, like: Activations) -> CellCoverage:
         columns = like.columns(self.counted(like))
@@ -42,7 +42,7 @@ class TKNC(Criterion):
 
 
 class _TopCoverage(CellCoverage):
-    """Coverage of cells that also counts the different sequences of cells that inputs hit."""
+    """Coverage of cells that also counts the distinct sequences of cells that inputs hit."""
 
     _patterns: Keys = np.zeros(0, np.uint64)
 

@@ -1,4 +1,4 @@
-"""How far apart a layer's units are on images of two domains: the Hellinger distance of what they do."""
+"""The Hellinger distance between the activations of a layer's units on images of two domains."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from temper.nn.inspection.activations import Activations
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 Measured = tuple[Floats, Counts, Counts]
-"""The units' distances in [0, 1], and how many images of the first and of the second domain activate each."""
+"""The units' distances in [0, 1], and the number of images of the first and second domain that activate each."""
 BINS = 32
 _SMOOTHING = 1e-6
 _TOGETHER = 32
 
 
 def of_histograms(one: Activations, two: Activations, place: int) -> Measured:
-    """Return the distance of the units' values in two domains; active is who is above 0.
+    """Return the distance of the units' values in two domains; units above 0 are active.
 
-    HD = sqrt(1 - sum_b sqrt(p_b q_b)) over bins that hold equal shares of all values.
+    HD = sqrt(1 - sum_b sqrt(p_b q_b)) over bins with equal shares of all values.
     """
     (columns,) = one.columns([one.layers[place].name])
     pairs = zip(_units(one, columns), _units(two, columns), strict=True)
@@ -31,7 +31,7 @@ def of_histograms(one: Activations, two: Activations, place: int) -> Measured:
 
 
 def _units(seen: Activations, columns: slice) -> Iterator[NDArray[np.float32]]:
-    """Yield each unit's values (n,), a few units at once: they lie side by side on disk."""
+    """Yield each unit's values (n,), read a few units at once since these are adjacent on disk."""
     for start in range(columns.start, columns.stop, _TOGETHER):
         yield from np.ascontiguousarray(seen.means[:, start : min(start + _TOGETHER, columns.stop)].T)
 
@@ -46,7 +46,7 @@ def hellinger(one: NDArray[np.float32], two: NDArray[np.float32]) -> float:
 def _shares(ascending: NDArray[np.float32], edges: NDArray[np.floating]) -> Floats:
     """Return the share of values in each bin, smoothed.
 
-    A value on an edge is in the bin below it: 0, of a unit that is off, is never in one with what is active.
+    A value on an edge is in the bin below it: 0, of an inactive unit, never shares a bin with active values.
     """
     up_to = np.searchsorted(ascending, edges, side="right")
     counts = np.diff(up_to, prepend=0, append=len(ascending)) + _SMOOTHING
@@ -54,7 +54,7 @@ def _shares(ascending: NDArray[np.float32], edges: NDArray[np.floating]) -> Floa
 
 
 def of_indices(one: Activations, two: Activations, place: int) -> Measured:
-    """Return the distance as DeepKnowledge's code computes it; active is who is the most active of the layer.
+    """Return the distance as in DeepKnowledge's code; the most active unit of the layer is active.
 
     HD = sqrt(1 - sum_r sqrt(p_r q_r)) / |R|, where p_r is the unit's share in the sum of its values that image number r of the
     first domain has, q_r likewise, and R are the numbers of the images of either.

@@ -1,4 +1,4 @@
-"""Scores that guidance must beat: how flat a layer's activations are, and chance."""
+"""Control scores that guidance must beat: the flatness of a layer's activations, and chance."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ class NeuronCoverageScore(Score):
     """Neuron coverage of a single input: the share of a layer's units that are above a threshold.
 
     s_j = (a_j - low) / (high - low) for the units j of a layer, low and high over all its values for this input, and
-    score = |{j : s_j > threshold}| / units; a layer of equal values has none. A map counts with its spatial mean. This says how
-    even the activations are, not what the input would add to a test set, and takes few values, so that most inputs are equals.
+    score = |{j : s_j > threshold}| / units; a layer of equal values has none. A map counts by its spatial mean. This
+    measures how even the activations are, not what the input would add to a test set, and has few distinct values, so
+    that most inputs tie.
 
     Source: Pei, Cao, Yang and Jana (2017), DeepXplore, section 4.1, applied to one input as in guided retraining.
     """
@@ -35,7 +36,7 @@ class NeuronCoverageScore(Score):
     def values(self, learnt: Arrays, seen: Activations, own: NDArray[np.int64], rng: np.random.Generator) -> Scores:
         layers = self.layers or seen.last_hidden
         share: Scores = (scaled_by_layer(seen, layers) > self.threshold).mean(axis=1)
-        # The comparison of what is no number is false, which must not read as a low score.
+        # Comparisons with nan are false, which must not become a low score.
         share[~np.isfinite(seen.means[:, seen.units(layers)]).all(axis=1)] = np.nan
         return share
 

@@ -1,4 +1,4 @@
-"""What scores say of sets of inputs, and whether they tell perturbed ones from clean ones."""
+"""Summaries of scores on sets of inputs, and how well they separate perturbed from clean inputs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from temper.core.families import Evaluation
 from temper.core.run import Run
 from temper.core.significance_tests import vargha_delaney
 from temper.core.stage import Preparation
-from temper.evaluation.judged_examples import Protocol, judged
+from temper.evaluation.evaluated_examples import Protocol, evaluated
 from temper.nn.adequacy.score import Score
 from temper.nn.adequacy.score_order import InputScores
 from temper.nn.preparations.input_scores import InputScoring
@@ -26,11 +26,11 @@ from temper.nn.preparations.input_scores import InputScoring
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreSummary(Evaluation):
-    """The mean and the median of scores on each set of inputs, and how well they tell it from clean ones.
+    """The mean and the median of scores on each set of inputs, and how well they separate it from clean ones.
 
-    ``auc_roc`` is the chance that an input of the set scores higher than a clean one, equals counting half: 0.5 is a guess, and
-    below it the clean ones score higher. ``judged`` is the share of inputs that have a score; all other figures are of these. The
-    scores of each input are kept, and drawn in the report.
+    ``auc_roc`` is the probability that an input of the set scores higher than a clean one, ties counted half: 0.5 is
+    chance, and below it the clean ones score higher. ``judged`` is the share of inputs that have a score; all other
+    figures are over these. The scores of each input are stored, and plotted in the report.
 
     Source: Kim, Feldt and Yoo (2019), Guiding Deep Learning System Testing Using Surprise Adequacy, research questions 1 and 2;
     Hanley and McNeil (1982), The Meaning and Use of the Area under a Receiver Operating Characteristic (ROC) Curve.
@@ -42,16 +42,18 @@ class ScoreSummary(Evaluation):
     rows = ("model", "examples", "group")
     columns = ("metric",)
 
-    models: Annotated[tuple[Ref[Classifier], ...], "the models to look into"]
+    models: Annotated[tuple[Ref[Classifier], ...], "the models to inspect"]
     examples: Annotated[tuple[Ref[Examples], ...], "data sets and generators whose images are scored"]
     scores: Annotated[tuple[Score, ...], "the scores, in the group column"]
-    clean: Annotated[Ref[Examples] | None, "the images that each set is to be told from; default: no auc_roc"] = None
-    data: Annotated[Ref[Examples] | None, "the images that scores learn of; default: the model's training images"] = (
+    clean: Annotated[Ref[Examples] | None, "the clean images that each set is compared with; default: no auc_roc"] = (
         None
     )
+    data: Annotated[
+        Ref[Examples] | None, "the images that scores are fitted on; default: the model's training images"
+    ] = None
     protocol: Annotated[
         Protocol,
-        "transfer: examples made on the generator's own model; white_box: made anew against each model",
+        "transfer: examples generated on the generator's own model; white_box: generated against each model",
     ] = "white_box"
 
     @property
@@ -64,7 +66,7 @@ class ScoreSummary(Evaluation):
     def expand(self) -> Iterator[Self]:
         for model in self.models:
             for ref in self.examples:
-                examples = (judged(ref, model, self.protocol),)
+                examples = (evaluated(ref, model, self.protocol),)
                 for score in self.scores:
                     yield dataclasses.replace(self, models=(model,), examples=examples, scores=(score,))
 

@@ -1,4 +1,4 @@
-"""Scores of an input by how unsure the model is of it, from its logits alone."""
+"""Scores of an input by the model's uncertainty, from its logits alone."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Float = NDArray[np.float64]
 
 
 class _Chances:
-    """The class probabilities of n inputs, in float64, exact where the model is all but certain too.
+    """The class probabilities of n inputs, in float64, accurate even where the model is almost certain.
 
     The probability of the class with the largest logit is 1 / (1 + rest), that of each other class odds / (1 + rest):
-    what is left to the others, however little, is never taken as the difference of two large numbers.
+    the remainder for the others, however small, is never computed as a difference of two large numbers.
     """
 
     def __init__(self, seen: Activations) -> None:
@@ -33,7 +33,7 @@ class _Chances:
 
 @dataclass(frozen=True, kw_only=True)
 class DeepGini(Score):
-    """DeepGini: the chance that two draws from the class probabilities differ, 1 - sum_k p_k^2.
+    """DeepGini: the probability that two draws from the class probabilities differ, 1 - sum_k p_k^2.
 
     Source: Feng et al. (2020), DeepGini: Prioritizing Massive Tests to Enhance the Robustness of Deep Neural Networks, eq. 1.
     """
@@ -59,7 +59,7 @@ class Entropy(Score):
     def values(self, learnt: Arrays, seen: Activations, own: NDArray[np.int64], rng: np.random.Generator) -> Scores:
         chances = _Chances(seen)
         total = np.log1p(chances.rest)
-        # A class without probability has no part, though its logarithm is infinite.
+        # A class of probability 0 contributes 0, though its logarithm is infinite.
         behind = np.where(chances.others > 0, chances.behind, 0.0)
         nats = total / (1 + chances.rest) + (chances.others * (total[:, None] - behind)).sum(axis=1)
         bits: Scores = nats / np.log(2)
@@ -68,7 +68,7 @@ class Entropy(Score):
 
 @dataclass(frozen=True, kw_only=True)
 class Margin(Score):
-    """How near the second class comes to the first, 1 - (p_first - p_second).
+    """Closeness of the second class to the first, 1 - (p_first - p_second).
 
     Source: Scheffer, Decomain and Wrobel (2001), Active Hidden Markov Models for Information Extraction.
     """
@@ -83,7 +83,7 @@ class Margin(Score):
 
 @dataclass(frozen=True, kw_only=True)
 class LeastConfidence(Score):
-    """What the predicted class leaves to the others, 1 - max_k p_k.
+    """Probability of all classes but the predicted one, 1 - max_k p_k.
 
     Source: Lewis and Gale (1994), A Sequential Algorithm for Training Text Classifiers; Hendrycks and Gimpel (2017), A
     Baseline for Detecting Misclassified and Out-of-Distribution Examples in Neural Networks.

@@ -1,4 +1,4 @@
-"""Surprise by likelihood: how dense the training images of the class lie where an input is."""
+"""Surprise by likelihood: the density of the class's training images at an input."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from temper.nn.adequacy.reference_data import Arrays
 from temper.nn.adequacy.score import Scores
 
 ROWS, COLUMNS = 256, 1024
-"""Kernels held at once."""
+"""Number of kernels held at once."""
 FAINT = -600.0
-"""The exponent below which a kernel is close to the least of numbers, or below it."""
+"""The exponent below which a kernel is near or below the smallest float."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LSA(SpreadScore):
     """Likelihood-based surprise adequacy, -ln of a kernel density estimate in nats.
 
-    LSA(x) = -ln( 1/n sum_i N(a(x); a(x_i), s^2 C) ) over the n training images that get the same prediction; C is the
-    covariance of their d traces' units, s = n^(-1 / (d + 4)) Scott's factor. A training image's own kernel is left out of its
-    density. A density belongs to the units it is taken over: with ``mask: per_class`` these differ from class to class. No score
-    where a class has fewer than two training images.
+    LSA(x) = -ln( 1/n sum_i N(a(x); a(x_i), s^2 C) ) over the n training images with the same prediction; C is the
+    covariance of their d traces' units, s = n^(-1 / (d + 4)) Scott's factor. A training image's own kernel is excluded
+    from its density. A density depends on the units it is computed over: with ``mask: per_class`` these differ by
+    class. There is no score if a class has fewer than two training images.
 
     Source: Kim, Feldt and Yoo (2019), Guiding Deep Learning System Testing Using Surprise Adequacy, eq. 2 and 3, whose code has
     ``mask: union``, ``self_match: include`` and ``singular: published``; Scott (1992), Multivariate Density Estimation.
@@ -34,16 +34,16 @@ class LSA(SpreadScore):
 
     tag = "lsa"
 
-    self_match: Annotated[Match, "whether a training image's own kernel is in its density, as in published code"] = (
-        "exclude"
-    )
+    self_match: Annotated[
+        Match, "whether a training image's own kernel is in its density, as in the published code"
+    ] = "exclude"
 
     def judge(self, learnt: Arrays) -> TraceJudge:
         return _Densities(learnt, self.self_match == "exclude")
 
 
 class _Densities(TraceJudge):
-    """Judges by density, from the kernels of the training images of each class it was asked of."""
+    """Scores by density, from the kernels of each class's training images, cached."""
 
     def __init__(self, learnt: Arrays, without_itself: bool) -> None:
         super().__init__(learnt)
@@ -67,21 +67,21 @@ class _Densities(TraceJudge):
 
 
 class Kernels:
-    """Gaussian kernels on n training images of one class, of Scott's width in the measure of their spread."""
+    """Gaussian kernels on n training images of one class, with Scott's width relative to their spread."""
 
     def __init__(self, spread: Spread, traces: Values) -> None:
         n, d = len(traces), spread.units
         self._spread, self._n, self._width = spread, n, n ** (-1 / (d + 4))
         self._volume = d * (np.log(2 * np.pi) / 2 + np.log(self._width)) + spread.volume
-        self._right = _beside(spread.white(traces, self._width), first=False)
+        self._right = _extended(spread.white(traces, self._width), first=False)
 
     def log_density(self, traces: Values, without: NDArray[np.int64]) -> Floats:
-        """Return ln of the mean kernel at each trace (m, units), one of them, ``without`` (m,), left out; -1 leaves out none."""
+        """Return ln of the mean kernel at traces (m, units), each without kernel ``without`` (m,); -1 excludes none."""
         logs = np.empty(len(traces))
         for start in range(0, len(traces), ROWS):
             rows = slice(start, start + ROWS)
             logs[rows] = self._log_sum(
-                _beside(self._spread.white(traces[rows], self._width), first=True), without[rows]
+                _extended(self._spread.white(traces[rows], self._width), first=True), without[rows]
             )
         return np.asarray(logs - np.log(self._n - (without >= 0)) - self._volume)
 
@@ -94,7 +94,7 @@ class Kernels:
             (hit,) = np.nonzero((at >= 0) & (at < exponents.shape[1]))
             exponents[hit, at[hit]] = -np.inf
             np.maximum(top, exponents.max(axis=1), out=top)
-            # Where even the largest kernel is too small a number, all are taken as multiples of it.
+            # Log-sum-exp: where even the largest kernel underflows, scale all by it.
             moved = np.where((top < FAINT) & np.isfinite(top), top, 0.0)
             if moved.any():
                 exponents -= moved[:, None]
@@ -104,11 +104,11 @@ class Kernels:
         return logs
 
 
-def _beside(points: Floats, *, first: bool) -> Floats:
-    """Return points p (m, d) with 1 and -|p|^2 / 2 beside them: of a first and a second one, the product is -|p - s|^2 / 2."""
+def _extended(points: Floats, *, first: bool) -> Floats:
+    """Return points p (m, d) extended by 1 and -|p|^2 / 2, so that products of two are -|p - s|^2 / 2."""
     half = -np.einsum("ij,ij->i", points, points) / 2
-    beside = np.empty((len(points), points.shape[1] + 2))
-    beside[:, :-2] = points
-    beside[:, -2 if first else -1] = half
-    beside[:, -1 if first else -2] = 1
-    return beside
+    extended = np.empty((len(points), points.shape[1] + 2))
+    extended[:, :-2] = points
+    extended[:, -2 if first else -1] = half
+    extended[:, -1 if first else -2] = 1
+    return extended

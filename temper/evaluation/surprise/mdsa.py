@@ -1,4 +1,4 @@
-"""Surprise by Mahalanobis distance: how far an input is from the middle of its class, in the class's own measure."""
+"""Surprise by Mahalanobis distance: the distance of an input from the mean of its class."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from temper.nn.adequacy.score import Scores
 class MDSA(SpreadScore):
     """Mahalanobis distance-based surprise adequacy, sqrt((a(x) - m)^T C^-1 (a(x) - m)).
 
-    m and C are the mean and the covariance of the traces of the training images that get the same prediction. A training image
-    is one of the many that make both, itself included. No score where a class has fewer than two training images.
+    m and C are the mean and the covariance of the traces of the training images with the same prediction. For a
+    training image, both include the image itself. There is no score if a class has fewer than two training images.
 
     Source: Kim, Ju, Feldt and Yoo (2020), Reducing DNN Labelling Cost using Surprise Adequacy: An Industrial Case Study for
     Autonomous Driving, section 2.
@@ -31,7 +31,7 @@ class MDSA(SpreadScore):
 
 
 class _FromMeans(TraceJudge):
-    """Judges by the distance from the class's mean."""
+    """Scores by the distance from the class's mean."""
 
     def __init__(self, learnt: Arrays) -> None:
         super().__init__(learnt)

@@ -1,4 +1,4 @@
-"""The nearest of many points: matrix products to find candidates, float64 differences to tell them apart."""
+"""Nearest-neighbour search: matrix products to find candidates, float64 differences to decide between them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ Points = NDArray[np.floating]
 Rows = NDArray[np.int64]
 
 ROWS, COLUMNS = 1024, 4096
-"""Distances held at once."""
+"""Number of distances held at once."""
 PAIRS = 2**20
-"""Candidates held at once, and told apart before there are more."""
+"""Number of candidates held at once, before they are compared."""
 NUMBERS = 2**22
-"""Coordinates held at once where candidates are told apart."""
-NOBODY = -1
+"""Number of coordinates held at once when candidates are compared."""
+NO_POINT = -1
 _UNIT = float(np.finfo(np.float32).eps)
 _FAR = 1e30
 _TINY = float(np.finfo(np.float32).tiny)
@@ -32,11 +32,11 @@ class Nearest:
 
 
 class Neighbours:
-    """Points (n, d) among which the nearest is looked for.
+    """Points (n, d) to search for the nearest.
 
-    Squared distances are first taken as |p|^2 - 2 q.p + |q|^2 in float32, as one matrix product for each block. What may be
-    nearest within the product's rounding error is then compared in float64, so that the nearest found is the nearest.
-    Memory is bounded by the blocks, whatever n.
+    Squared distances are first computed as |p|^2 - 2 q.p + |q|^2 in float32, with one matrix product per block. All
+    candidates within the product's rounding error are then compared in float64, so that the result is exact. Memory is
+    bounded by the blocks, whatever n.
 
     Raises:
         ValueError: a coordinate is not finite.
@@ -46,27 +46,27 @@ class Neighbours:
         if not np.isfinite(points).all():
             raise ValueError("neighbours: expected finite coordinates")
         self.points = points
-        # About their middle and of size one: small norms mean small rounding errors, and none overflows.
+        # Centred and scaled to size one: small norms have small rounding errors, and none overflows.
         self._middle = points.mean(axis=0, dtype=np.float64) if len(points) else np.zeros(points.shape[1])
         self._size = max(
             (float(np.abs(points[b] - self._middle).max(initial=0.0)) for b in _blocks(len(points))), default=0
         )
         self._size = self._size or 1.0
         self._scaled, self._norms = self._prepared(points)
-        # Bound on the relative error of a product of d + 1 numbers, each of them rounded once before.
+        # Bound on the relative error of a dot product of d + 1 numbers, each rounded once before.
         self._error = (points.shape[1] + 8) * _UNIT
         self._lower = self._norms * np.float32(1 - self._error)
 
     def nearest(self, queries: Points, among: Sequence[slice], without: Rows | None = None) -> Nearest:
-        """Return the nearest points of queries (m, d) in some ranges of rows; of equals the first.
+        """Return the nearest points of queries (m, d) in some ranges of rows; of ties the first.
 
-        ``without`` (m,) names a row that is not looked at for each query; ``NOBODY`` names none.
+        ``without`` (m,) is a row to skip for each query; ``NOBODY`` names none.
         """
         m = len(queries)
-        found = Nearest(np.full(m, NOBODY), np.full(m, np.inf))
+        found = Nearest(np.full(m, NO_POINT), np.full(m, np.inf))
         for block in _blocks(m, ROWS):
             scaled, norms = self._prepared(queries[block])
-            # Of a query too far away for float32, every point is a candidate.
+            # For a query too far away for float32, every point is a candidate.
             far = ~(norms < _FAR)
             scaled[far], norms[far] = 0.0, _FAR
             left = np.hstack([-2 * scaled, np.ones((len(scaled), 1), np.float32)])
@@ -77,7 +77,7 @@ class Neighbours:
         return found
 
     def _prepared(self, points: Points) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return points about the middle and of size one in float32, and their squared norms."""
+        """Return points centred and scaled to size one in float32, and their squared norms."""
         scaled = np.empty(points.shape, np.float32)
         with np.errstate(over="ignore"):
             for block in _blocks(len(points)):
@@ -99,15 +99,15 @@ class Neighbours:
 
         for block in (block for part in among for block in _blocks(part.stop, COLUMNS, part.start)):
             right = np.hstack([self._scaled[block], self._lower[block, None]])
-            below = left @ right.T  # at most the squared distance, less the query's own norm
+            below = left @ right.T  # lower bound on the squared distance, minus the query's own norm
             if barred is not None:
                 (hit,) = np.nonzero((barred >= block.start) & (barred < block.stop))
                 below[hit, barred[hit] - block.start] = np.inf
             at = below.argmin(axis=1)
-            # At least the squared distance of the point that seems the nearest: what is not above may be nearer.
+            # Upper bound on the squared distance of the apparently nearest point: points not above it may be nearer.
             slack = 2 * self._error * (norms + self._norms[block][at]) + _TINY
             least = np.minimum(least, np.take_along_axis(below, at[:, None], axis=1)[:, 0] + slack)
-            # Of a flat array this is ten times as fast.
+            # flatnonzero is ten times as fast as nonzero here.
             rows, places = np.divmod(np.flatnonzero(below <= least[:, None]), below.shape[1])
             bounds = below[rows, places]
             known = np.isfinite(bounds)
@@ -118,7 +118,7 @@ class Neighbours:
             yield possible()
 
     def _tell_apart(self, queries: Points, rows: Rows, columns: Rows, found: Nearest) -> None:
-        """Enter the nearest of the candidates, with its squared distance, where it is nearer than what was found."""
+        """Update the nearest points with candidates that are nearer, and their squared distances."""
         for block in _blocks(len(rows), max(1, NUMBERS // max(1, queries.shape[1]))):
             who, points = rows[block], columns[block]
             apart = queries[who].astype(np.float64) - self.points[points]

@@ -1,4 +1,4 @@
-"""How the traces of each class spread: the units that vary, their mean and covariance, and what makes them white."""
+"""The spread of each class's traces: the units that vary, their mean and covariance, and a whitening matrix."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from temper.nn.adequacy.reference_data import Arrays, ReferenceData
 
 Floats = NDArray[np.float64]
 LEAST = 2
-"""Images of a class that it takes to say how they spread."""
+"""Minimum number of images of a class to estimate their spread."""
 ROUNDING = 1e-13
-"""Eigenvalues below this share of the largest are rounding errors; activations are float32, their squares no better."""
+"""Eigenvalues below this share of the largest are rounding errors, since activations are float32."""
 FLOOR = 1e-6
 Singular = Annotated[
     Literal["lift", "published"],
-    "lift: a singular covariance is lifted to `floor`; published: it is kept as by SciPy's gaussian_kde, and so by SADL's code, whose "
-    "scores then rest on rounding errors, and one without a Cholesky factor is an error",
+    "lift: a singular covariance is lifted to `floor`; published: it is kept, as in SciPy's gaussian_kde and so in SADL's code, whose "
+    "scores then depend on rounding errors, and one without a Cholesky factor is an error",
 ]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpreadScore(TraceScore):
-    """A score that compares an input's trace with how those of its predicted class spread."""
+    """A score that compares an input's trace with the spread of those of its predicted class."""
 
-    var_threshold: Annotated[float, "variance below which a unit is left out", Range(ge=0)] = 1e-5
+    var_threshold: Annotated[float, "variance below which a unit is excluded", Range(ge=0)] = 1e-5
     mask: Annotated[
         Literal["per_class", "union"],
-        "per_class: each class leaves out the units that hardly vary in it; union: all leave out those of any class",
+        "per_class: each class excludes the units that hardly vary in it; union: all exclude those of any class",
     ] = "per_class"
     floor: Annotated[
         float,
-        "least eigenvalue of a class's covariance, as a share of their mean; lower ones are lifted to it (or to what rounding "
-        "leaves of the largest, if that is more), and with 0 a singular covariance is an error",
+        "smallest eigenvalue of a class's covariance, as a share of their mean; lower ones are lifted to it (or to the rounding error "
+        "of the largest, if that is more), and with 0 a singular covariance is an error",
         Range(ge=0, lt=1),
     ] = FLOOR
     singular: Singular = "lift"
@@ -48,7 +48,7 @@ class SpreadScore(TraceScore):
         if self.singular == "published" and self.floor != FLOOR:
             yield (
                 "floor",
-                f"nothing is lifted with singular: published, received {self.floor:g}; leave one of the two out",
+                f"singular: published lifts nothing, received {self.floor:g}; remove one of the two",
             )
 
     def fit(self, material: ReferenceData) -> Arrays:
@@ -74,7 +74,7 @@ class SpreadScore(TraceScore):
         if not kept.any():
             raise TooLittleLearnt(
                 f"{self.tag}: expected units whose variance is at least {self.var_threshold:g}, found none "
-                f"(mask: {self.mask}); lower var_threshold, or look at another layer"
+                f"(mask: {self.mask}); lower var_threshold, or use another layer"
             )
         for label in judged:
             (columns,) = np.nonzero(kept[label])
@@ -86,9 +86,9 @@ class SpreadScore(TraceScore):
         return {**learnt, "kept": kept, "means": means, "roots": roots, "volumes": volumes, "singular": singular}
 
     def _whitening(self, covariance: Floats, name: str) -> tuple[Floats, float, int]:
-        """Return W with W^T C W = 1 of a class's covariance C, ln(det C) / 2, and in how many directions C is singular.
+        """Return W with W^T C W = 1 of a covariance C, ln(det C) / 2, and the number of singular directions of C.
 
-        In these C is lifted before, unless it is kept as published.
+        C is lifted in these first, unless it is kept as published.
         """
         total = np.trace(covariance)
         share = self.floor * total / len(covariance)
@@ -100,9 +100,9 @@ class SpreadScore(TraceScore):
         if self.singular == "published":
             if (root := _inverse_root(covariance, least=0.0)) is not None:
                 return root, _half_log_determinant(root), low
-            raise self._is_singular(name, low, len(values), "published code ends here, too; take singular: lift")
+            raise self._is_singular(name, low, len(values), "the published code fails here, too; set singular: lift")
         if low and not self.floor:
-            raise self._is_singular(name, low, len(values), "give a floor above 0")
+            raise self._is_singular(name, low, len(values), "set a floor above 0")
         values = np.maximum(values, least)
         return vectors / np.sqrt(values), float(np.log(values).sum() / 2), low
 
@@ -122,19 +122,19 @@ class SpreadScore(TraceScore):
             yield f"classes in which no unit varies, so that they have no scores: {groups.listed(still)}"
         if out.any():
             number = f"{out.min()}" if out.min() == out.max() else f"{out.min()} to {out.max()}"
-            yield f"{number} of {units} units left out of each class: variance below {self.var_threshold:g}"
+            yield f"{number} of {units} units excluded from each class: variance below {self.var_threshold:g}"
         if len(flat := np.flatnonzero(learnt["singular"])):
             most = int(learnt["singular"].max())
             done = (
                 "lifted to the floor"
                 if self.singular == "lift"
-                else "kept as published, so that scores rest on rounding,"
+                else "kept as published, so that scores depend on rounding errors,"
             )
             yield f"classes with a singular covariance, {done} in at most {most} directions: {groups.listed(flat)}"
 
 
 class Spread:
-    """How one class spreads: traces made white by it have mean 0 and covariance 1.
+    """The spread of one class: whitened traces have mean 0 and covariance 1.
 
     ``units`` is the number of those that vary, ``volume`` half the logarithm of the covariance's determinant.
     """
@@ -147,7 +147,7 @@ class Spread:
         self.volume = float(learnt["volumes"][label])
 
     def white(self, traces: NDArray[np.float32], width: float = 1.0) -> Floats:
-        """Return traces (n, units of the layer) made white, in multiples of ``width``, float64 (n, units)."""
+        """Return whitened traces (n, units of the layer), in multiples of ``width``, float64 (n, units)."""
         own = traces if self.units == traces.shape[1] else traces[:, self._columns]
         made: Floats = (own - self._mean) @ (self._root / width)
         return made
@@ -161,9 +161,9 @@ def _moments(traces: NDArray[np.float32]) -> tuple[Floats, Floats]:
 
 
 def _inverse_root(covariance: Floats, least: float) -> Floats | None:
-    """Return W with W^T C W = 1 if C surely has no eigenvalue below ``least``; a tenth of the time of eigenvalues.
+    """Return W with W^T C W = 1 if C certainly has no eigenvalue below ``least``; ten times as fast as eigenvalues.
 
-    |W|^2 in the Frobenius norm is the trace of C^-1, and so at least the inverse of the least eigenvalue.
+    |W|^2 in the Frobenius norm is the trace of C^-1, and so at least the inverse of the smallest eigenvalue.
     """
     from scipy.linalg import lapack
 
@@ -176,5 +176,5 @@ def _inverse_root(covariance: Floats, least: float) -> Floats | None:
 
 
 def _half_log_determinant(root: Floats) -> float:
-    """Return ln(det C) / 2 of the covariance that a triangular root makes white."""
+    """Return ln(det C) / 2 of the covariance that a triangular root whitens."""
     return -float(np.log(np.diagonal(root)).sum())

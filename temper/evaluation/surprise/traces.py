@@ -1,4 +1,4 @@
-"""What surprise is measured by: the traces that training images leave in a layer, class by predicted class."""
+"""The basis of surprise: the traces of training images in a layer, by predicted class."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ Values = NDArray[np.float32]
 
 
 class TraceJudge(ABC):
-    """Judges inputs by what was learnt of training images, which it holds as it needs it, whatever it is asked how often."""
+    """Scores inputs against the fitted training images, with a cache that serves any number of calls."""
 
     def __init__(self, learnt: Arrays) -> None:
         self.groups = Groups(learnt)
 
     def scores(self, traces: Values, predicted: NDArray[np.int64], own: NDArray[np.int64]) -> Scores:
-        """Return the scores of n inputs by their traces (n, units), float64 (n,); nan where one cannot be judged.
+        """Return the scores of n inputs by their traces (n, units), float64 (n,); nan where one cannot be scored.
 
-        ``own`` (n,) says which training image each is, so that it is not compared with itself, or ``NOT_LEARNT``.
+        ``own`` (n,) has the position of each among the training images, so that it is not compared with itself, or
+        ``NOT_LEARNT``.
         """
         finite, places = np.isfinite(traces).all(axis=1), self.groups.places(own)
         scores = np.full(len(traces), np.nan)
@@ -42,7 +43,7 @@ class TraceJudge(ABC):
     def of_class(self, label: int, traces: Values, places: NDArray[np.int64]) -> Scores:
         """Return the scores of inputs of one predicted class.
 
-        Their traces are finite; ``places`` says where each is in ``groups.rows``, or -1.
+        Their traces are finite; ``places`` is the position of each in ``groups.rows``, or -1.
         """
 
 
@@ -64,7 +65,7 @@ class TraceScore(Score):
 
     @abstractmethod
     def judge(self, learnt: Arrays) -> TraceJudge:
-        """Return what judges any number of inputs, set by set."""
+        """Return a judge that scores any number of sets of inputs."""
 
     def values(self, learnt: Arrays, seen: Activations, own: NDArray[np.int64], rng: np.random.Generator) -> Scores:
         return self.judge(learnt).scores(self.traces(seen), seen.predicted, own)
@@ -73,13 +74,13 @@ class TraceScore(Score):
         """Return the traces of the training images and their predicted classes.
 
         Raises:
-            StageError: there is no training image whose trace is finite.
+            StageError: no training image has a finite trace.
         """
         seen = material.activations
         traces = self.traces(seen)
         if not np.isfinite(traces).all(axis=1).any():
             raise StageError(
-                f"{self.tag}: expected finite activations of the training images, received none; look at the model's weights"
+                f"{self.tag}: expected finite activations of the training images, received none; check the model's weights"
             )
         count = seen.logits.shape[1]
         names = [*material.class_names, *map(str, range(len(material.class_names), count))][:count]
@@ -87,12 +88,12 @@ class TraceScore(Score):
 
 
 class Groups:
-    """Training images by predicted class, those without a finite trace left out.
+    """Training images by predicted class, excluding those without a finite trace.
 
     Attributes:
-        rows: the training images, class after class, in each in their order.
-        slices: where each class, (classes,) of them, lies in ``rows``.
-        names: what the classes are called.
+        rows: the training images, class after class, each class in order.
+        slices: the slice of each class in ``rows``.
+        names: the names of the classes.
     """
 
     def __init__(self, learnt: Arrays) -> None:
@@ -107,8 +108,8 @@ class Groups:
         self._images = len(predicted)
 
     def places(self, own: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return where in ``rows`` each of some training images is; -1 where it is none, as ``own`` has it, or left out."""
-        places = np.full(self._images + 1, -1)  # the last one for those that are none
+        """Return the positions of training images in ``rows``; -1 for one that is none (see ``own``) or excluded."""
+        places = np.full(self._images + 1, -1)  # the last entry is for inputs that are no training images
         places[self.rows] = np.arange(len(self.rows))
         found: NDArray[np.int64] = places[own]
         return found
@@ -118,9 +119,9 @@ class Groups:
         return np.array([part.stop - part.start for part in self.slices])
 
     def remarks(self, least: int) -> Iterator[str]:
-        """Yield which images are left out, and which classes have fewer images than it takes to judge."""
+        """Yield notes on excluded images, and on classes with too few images to be scored."""
         if missing := self._images - len(self.rows):
-            yield f"{missing} training images without finite activations left out"
+            yield f"{missing} training images without finite activations excluded"
         if len(few := np.flatnonzero(self.sizes() < least)):
             number = "no training image" if least == 1 else f"fewer than {least} training images"
             yield f"classes predicted for {number}, so that they have no scores: {self.listed(few)}"

@@ -1,4 +1,4 @@
-"""Coverage: what a test adequacy criterion has seen of a model, what more inputs would add, and how criteria are declared."""
+"""Coverage criteria: what inputs have covered so far, what more inputs would add, and how criteria are declared."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from temper.nn.inspection.activations import Activations
 
 Counts = NDArray[np.int64]
 NOTHING = -1
-"""Stands where an input hits no cell."""
+"""Pads the rows of inputs that hit fewer cells."""
 
 
 class Coverage(ABC):
-    """What a criterion has seen so far. Its state are arrays, which save, load and merge.
+    """The coverage of a criterion so far. Its state is a set of arrays that can be saved, loaded and merged.
 
-    ``total`` is the number of things (cells, pairs) that could be covered; nothing that could never be counts.
+    ``total`` is the number of items (cells, pairs) that can be covered; items that no input can cover do not count.
     """
 
     total: int
@@ -31,31 +31,31 @@ class Coverage(ABC):
     @property
     @abstractmethod
     def covered(self) -> int:
-        """The number of things covered so far."""
+        """The number of items covered so far."""
 
     @property
     def value(self) -> float:
-        """The share covered so far, in [0, 1]; nan where nothing could be."""
+        """The share covered so far, in [0, 1]; nan if nothing can be covered."""
         return self.covered / self.total if self.total else float("nan")
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What else a reader of the value should know: how much was left out, say."""
+        """Notes on the value for its reader, such as how much was excluded."""
         return ()
 
     @abstractmethod
     def gain(self, seen: Activations) -> Counts:
-        """Return how much each input alone would add to what is covered, int64 (n,); the state stays."""
+        """Return how much each input alone would add to the coverage, int64 (n,); the state is unchanged."""
 
     @abstractmethod
     def sequential_gain(self, seen: Activations) -> Counts:
-        """Return how much each input would add after those before it, int64 (n,); the state stays."""
+        """Return how much each input would add after those before it, int64 (n,); the state is unchanged."""
 
     def additional_order(self, seen: Activations) -> Counts:
-        """Return the inputs in the order of what each adds to those before it, int64 (n,); the state stays.
+        """Return the inputs in greedy order of what each adds to those before it, int64 (n,); the state is unchanged.
 
-        Greedy: at each step the input that adds the most, the first of equals; once none adds anything, the rest in order.
-        Here every step judges all inputs anew.
+        Each step takes the input that adds the most, the first of ties; once none adds anything, the rest follow in
+        order. This implementation evaluates all inputs again at every step.
 
         Source: Rothermel et al. (2001), Prioritizing Test Cases for Regression Testing, additional coverage.
         """
@@ -72,7 +72,7 @@ class Coverage(ABC):
 
     @abstractmethod
     def update(self, seen: Activations) -> None:
-        """Count inputs as seen."""
+        """Count the items that inputs cover as covered."""
 
     @abstractmethod
     def state(self) -> dict[str, NDArray[Any]]:
@@ -80,19 +80,19 @@ class Coverage(ABC):
 
     @abstractmethod
     def restore(self, state: Arrays) -> Self:
-        """Take the state that another of the same profile had; return itself."""
+        """Restore the state of another with the same profile; return itself."""
 
     @abstractmethod
     def merge(self, state: Arrays) -> None:
-        """Count as seen what another of the same profile has seen."""
+        """Add the coverage of another with the same profile."""
 
 
 class CellCoverage(Coverage):
     """Coverage of cells: each input hits some of them, whatever other inputs do.
 
-    ``hits`` leads from activations of n inputs to the cells they hit, int64 (n, m): below ``cells``, none twice in a
-    row, filled up with ``NOTHING``; it is asked of inputs with finite activations only, the others hit nothing and are
-    counted. ``impossible`` is the number of cells that no input can hit, which do not count.
+    ``hits`` maps activations of n inputs to the cells they hit, int64 (n, m): below ``cells``, none twice in a row,
+    padded with ``NOTHING``; it is called on inputs with finite activations only, the others hit nothing and are
+    counted. ``impossible`` is the number of cells that no input can hit, which are excluded from the total.
     """
 
     _unknown = 0
@@ -152,7 +152,7 @@ class CellCoverage(Coverage):
             self.count(self._hits(block if finite.all() else block.take(finite)))
 
     def count(self, hits: Counts) -> None:
-        """Count the cells that inputs hit as seen, int64 (n, m)."""
+        """Count the cells that inputs hit, int64 (n, m), as covered."""
         self._seen[hits[hits != NOTHING]] = True
 
     def state(self) -> dict[str, NDArray[Any]]:
@@ -181,7 +181,7 @@ class CellCoverage(Coverage):
         return new
 
     def _additions(self, seen: Activations) -> tuple[Counts, Counts]:
-        """Return every input and cell not yet covered that it hits, by input, int64 (k,) each."""
+        """Return all pairs of an input and an uncovered cell that it hits, ordered by input, int64 (k,) each."""
         rows, cells, start = [], [], 0
         for block in seen.blocks():
             hits = self._found(block)
@@ -198,7 +198,7 @@ class CellCoverage(Coverage):
 
 @dataclass(frozen=True, kw_only=True)
 class Criterion(Component):
-    """A test adequacy criterion: what it learns of the training images, and how it then counts what inputs cover."""
+    """A test adequacy criterion: what it learns from the training images, and what it counts as covered."""
 
     layers: Annotated[
         tuple[str, ...] | None, "names of the layers whose units count; default: the hidden ones and the softmax"
@@ -206,21 +206,21 @@ class Criterion(Component):
 
     @property
     def learns(self) -> bool:
-        """Whether the criterion learns of training images at all."""
+        """Whether the criterion learns from training images at all."""
         return type(self).profile is not Criterion.profile
 
     @property
     def positions(self) -> bool:
-        """Whether the criterion looks at every position of feature maps, which must then be kept with activations."""
+        """Whether the criterion reads every position of feature maps, which activations must then include."""
         return False
 
     def profile(self, material: ReferenceData) -> dict[str, NDArray[Any]]:
-        """Return what must be learnt of training images, as arrays; nothing by default."""
+        """Return what is learnt from training images, as arrays; nothing by default."""
         return {}
 
     @abstractmethod
     def coverage(self, profile: Arrays, like: Activations) -> Coverage:
-        """Return the coverage of no input yet; ``like`` are any activations of the model, for their layers."""
+        """Return empty coverage; ``like`` are any activations of the model, read for their layers."""
 
     def counted(self, seen: Activations) -> tuple[str, ...]:
         """Return the names of the layers whose units count."""
@@ -228,12 +228,12 @@ class Criterion(Component):
 
     @property
     def selective(self) -> bool:
-        """Whether the criterion watches a selection of the units that count."""
+        """Whether the criterion uses a selection of the units that count."""
         return type(self).units is not Criterion.units
 
     def units(self, profile: Arrays, like: Activations) -> NDArray[np.int64]:
-        """Return the units that the criterion watches, int64; by default all that count.
+        """Return the units that the criterion uses, int64; by default all that count.
 
-        They are columns of ``Activations.means``, or of ``Activations.positions`` if it looks at every position.
+        They are columns of ``Activations.means``, or of ``Activations.positions`` if it reads every position.
         """
         return like.units(self.counted(like))

@@ -1,4 +1,4 @@
-"""What coverage criteria and scores learn of a model before they judge inputs."""
+"""The reference data that coverage criteria and scores are fitted on."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ Arrays = Mapping[str, NDArray[Any]]
 class ReferenceData:
     """A model and its training images.
 
-    ``activations`` are the model's on ``examples``, row by row, ``left_out`` the number of images that are not among them;
-    ``observed`` gives the activations on another set that a criterion refers to.
+    ``activations`` are the model's on ``examples``, row by row, ``left_out`` the number of excluded images;
+    ``observed`` returns the activations on another set that a criterion refers to.
     """
 
     classifier: Classifier
@@ -34,21 +34,21 @@ class ReferenceData:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The names of the classes, by label, as the training images have them; empty where they have none."""
+        """The names of the classes in the training images, by label; empty if they have none."""
         return tuple(self.examples.info.get("class_names", ()))
 
     def finite(self) -> ReferenceData:
-        """Return the same without the training images whose activations are no finite numbers, counted in ``left_out``.
+        """Return a copy without the training images that have non-finite activations, counted in ``left_out``.
 
         Raises:
-            StageError: no training image is left.
+            StageError: no training image remains.
         """
         finite = self.activations.finite
         if finite.all():
             return self
         if not finite.any():
             raise StageError(
-                "expected finite activations of the training images, received none; look at the model's weights"
+                "expected finite activations of the training images, received none; check the model's weights"
             )
         rows = np.flatnonzero(finite)
         out = len(finite) - len(rows)
@@ -56,6 +56,6 @@ class ReferenceData:
 
 
 def remarks(learnt: Arrays) -> Iterator[str]:
-    """Yield how many training images were left out of what was learnt, told by its array ``left_out``."""
+    """Yield a note on how many training images were excluded, from the profile's array ``left_out``."""
     if out := int(learnt.get("left_out", 0)):
-        yield f"{out} training images without finite activations left out"
+        yield f"{out} training images without finite activations excluded"

@@ -1,4 +1,4 @@
-"""The family of scores: a number for each input that says how soon it is worth a label."""
+"""The family of scores, which rate how much each input is worth labelling."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from temper.nn.inspection.activations import Activations
 
 Scores = NDArray[np.float64]
 NOT_LEARNT = -1
-"""Says of an input that it is none of those the score learnt from."""
+"""Marks an input that is not among those the score was fitted on."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Score(Component):
-    """How much an input is worth a label, or a place in a training set: the higher, the sooner.
+    """How much an input is worth labelling or training on; higher comes first.
 
-    ``coarse`` says that many inputs share a value, so that their order is a matter of chance.
+    ``coarse`` means that many inputs share a value, so that their order is random.
     """
 
     coarse: ClassVar[bool] = False
@@ -34,27 +34,28 @@ class Score(Component):
 
     @property
     def learns(self) -> bool:
-        """Whether the score learns of training images at all."""
+        """Whether the score is fitted on training images at all."""
         return type(self).fit is not Score.fit
 
     def fit(self, material: ReferenceData) -> Arrays:
-        """Return what must be learnt of training images, as arrays; nothing by default."""
+        """Return what is learnt from training images, as arrays; nothing by default."""
         return {}
 
     @abstractmethod
     def values(self, learnt: Arrays, seen: Activations, own: NDArray[np.int64], rng: np.random.Generator) -> Scores:
-        """Return the scores of n inputs, float64 (n,), higher sooner; nan where an input cannot be judged.
+        """Return the scores of n inputs, float64 (n,), higher first; nan where an input cannot be scored.
 
-        ``own`` (n,) says which training image each input is, so that it is not compared with itself, or ``NOT_LEARNT``.
+        ``own`` (n,) has the position of each input among the training images, so that it is not compared with itself,
+        or ``NOT_LEARNT``.
         """
 
     def remarks(self, learnt: Arrays) -> Iterator[str]:
-        """Yield what a reader must know of what was learnt: classes that cannot be judged, say; nothing by default."""
+        """Yield notes on the fit for the reader, such as classes that cannot be scored; nothing by default."""
         yield from ()
 
 
 def descending(scores: Scores, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Return the inputs from the highest score to the lowest, int64 (n,); equals in random order, nan last."""
+    """Return the inputs from the highest score to the lowest, int64 (n,); ties in random order, nan last."""
     shuffled = rng.permutation(len(scores))
     order: NDArray[np.int64] = shuffled[np.argsort(-scores[shuffled], kind="stable")]
     return order

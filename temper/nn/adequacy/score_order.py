@@ -1,4 +1,4 @@
-"""The scores of a set of inputs, and an order of them with the faults it finds."""
+"""The scores of a set of inputs, and an order of inputs with the faults it finds."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from temper.nn.adequacy.score import Scores
 
 @dataclass(frozen=True, eq=False)
 class InputScores(Artefact):
-    """What a score says of n inputs.
+    """The scores of n inputs.
 
-    ``name`` is the score's; ``values`` float64 (n,), higher sooner, nan where an input cannot be judged; ``remarks``
-    are what a reader must know of them.
+    ``name`` is the score's; ``values`` float64 (n,), higher first, nan where an input cannot be scored; ``remarks``
+    are notes for the reader.
     """
 
     kind: ClassVar[str] = "scored"
@@ -41,8 +41,8 @@ class InputScores(Artefact):
 class FaultOrder(Artefact):
     """An order of n inputs, and which of them are faults.
 
-    ``name`` says by what they are ordered; ``order`` int64 (n,) has the inputs, the first to look at first; ``faults``
-    bool (n,) says of each input, not of each place, whether the model is wrong on it.
+    ``name`` is the criterion of the order; ``order`` int64 (n,) has the inputs, highest priority first; ``faults`` bool
+    (n,), indexed by input, not by rank, is whether the model is wrong on it.
     """
 
     kind: ClassVar[str] = "ordered"

@@ -1,8 +1,8 @@
 """Copies of Keras models and layers, with the state that Keras keeps outside of weights and configuration.
 
-``clone_model`` and ``from_config`` renew what a configuration says, ``set_weights`` what the weights say. Neither renews the
+``clone_model`` and ``from_config`` restore the configuration, ``set_weights`` the weights. Neither restores the
 vocabulary that a lookup layer was adapted to, what a normalisation layer derives from its weights, or whether a quantised
-layer was calibrated; and a layer that was quantised has its weights in another order than one that is built as such.
+layer was calibrated; and a layer quantised after building orders its weights differently from one built quantised.
 Every copy in Temper is made here.
 """
 
@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from temper.system import backend
 
 _CALIBRATED = ("is_gptq_calibrated", "is_awq_calibrated")
-"""Attributes that say whether a quantised layer computes with its integer weights."""
+"""Attributes that control whether a quantised layer computes with its integer weights."""
 
 
 def copied(model: Any) -> Any:
-    """Return a model of the same layers and weights that shares none; its random streams are new."""
+    """Return an independent copy of a model with the same layers and weights; its random streams are new."""
     copy = renewed(model)
     inherit(copy, model)
     return copy
@@ -37,12 +37,12 @@ def renewed(model: Any) -> Any:
 
 
 def restarted(model: Any) -> tuple[Any, tuple[str, ...]]:
-    """Return a model of the same layers to be trained from the beginning, and the layers that keep what they learnt.
+    """Return a model of the same layers to train from scratch, and the names of the layers that keep learnt weights.
 
-    What is trained gets new initial weights, and with it what moves along in training: the statistics of batch normalisation
-    and the vectors of spectral normalisation. What is not trained stays: the constants of a normalisation, layers that convert
-    the input, the weights of frozen and of quantised layers. Of these, the named ones differ from their initial values.
-    Initialisers forget their seeds, which would give the same weights at any seed of the experiment.
+    Trainable weights are initialised again, and so is the state updated in training: the statistics of batch normalisation
+    and the vectors of spectral normalisation. Everything else is kept: the constants of a normalisation, layers that
+    convert the input, the weights of frozen and of quantised layers. Of these, the layers whose values differ from their
+    initial ones are named. The seeds of initialisers are removed: they would give the same weights at any seed of the experiment.
     """
     layers = backend.keras().layers
     copy = backend.keras().models.clone_model(model, clone_function=_without_seeds, recursive=True)
@@ -62,7 +62,7 @@ def restarted(model: Any) -> tuple[Any, tuple[str, ...]]:
 
 
 def like(layer: Any, /, **changed: Any) -> Any:
-    """Return a layer of the same configuration but for the ``changed`` options, with weights of its own."""
+    """Return a layer of the same configuration except for the ``changed`` options, with its own weights."""
     if isinstance(layer, backend.keras().Model) and not changed:
         return renewed(layer)
     twin = type(layer).from_config({**layer.get_config(), **changed})
@@ -89,7 +89,7 @@ def _without_seeds(layer: Any) -> Any:
 
 
 def inherit(target: Any, source: Any) -> None:
-    """Give a layer or model the weights of another of its configuration, and what goes with them."""
+    """Copy the weights, and the state derived from them, between layers or models of one configuration."""
     for own, other in _layers(target, source):
         for variable, value in _weights(own, other):
             variable.assign(_read(value))
@@ -100,13 +100,13 @@ def inherit(target: Any, source: Any) -> None:
 
 
 def put(target: Any, weights: Sequence[NDArray[Any]]) -> None:
-    """Set the weights of a layer or model, and what its layers derive from them."""
+    """Set the weights of a layer or model, and the state its layers derive from them."""
     target.set_weights(weights)
     _finalise(target)
 
 
 def paired(target: Any, source: Any) -> Iterator[tuple[Any, Any]]:
-    """Yield each variable of a model and that of another of its configuration, states of random streams included."""
+    """Yield the pairs of variables of two models of one configuration, states of random streams included."""
     for own, other in _layers(target, source):
         yield from _weights(own, other)
         states = ([stream.state for stream in layer._seed_generators] for layer in (own, other))
@@ -114,9 +114,9 @@ def paired(target: Any, source: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def connected(model: Any, tensor: Any) -> Any:
-    """Return the output that a copy of a model with one input and one output gives for a symbolic tensor.
+    """Return the output of a copy of a model with one input and one output for a symbolic tensor.
 
-    Unlike calling the copy, this makes its layers those of the model around it.
+    Unlike calling the copy, this inlines its layers into the surrounding model.
     """
     keras = backend.keras()
     functional = keras.Model(model.inputs[0], model.outputs[0])
@@ -135,7 +135,7 @@ def connected(model: Any, tensor: Any) -> Any:
 
 
 def constants(model: Any) -> str:
-    """Return a digest of what a model's layers compute with that is neither a variable nor in the configuration."""
+    """Return a digest of the constants of a model's layers that are neither variables nor in the configuration."""
     found = hashlib.sha256()
     for number, layer in enumerate(flattened(model)):
         for name, value in _constants(layer):
@@ -163,7 +163,7 @@ def _layers(target: Any, source: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _weights(own: Any, other: Any) -> Iterator[tuple[Any, Any]]:
-    """Yield the weights that two layers have outside of the layers in them, those of one name together."""
+    """Yield the pairs of same-named weights that two layers hold outside of their nested layers."""
     mine, others = (layer._trainable_variables + layer._non_trainable_variables for layer in (own, other))
     by_name = {variable.name: variable for variable in others}
     if len(by_name) == len(others) and {variable.name for variable in mine} == set(by_name):
@@ -176,7 +176,7 @@ def _equal(one: Any, other: Any) -> bool:
 
 
 def _read(variable: Any) -> NDArray[Any]:
-    # JAX's arrays may be given up by whoever trains with them, so two models must not share one.
+    # Training on JAX may donate (invalidate) its arrays, so two models must not share one.
     return np.array(backend.keras().ops.convert_to_numpy(variable))
 
 

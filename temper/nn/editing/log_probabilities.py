@@ -1,6 +1,6 @@
-"""Logarithms of what a model computes from softmaxes: of averages, sums, products, reshaped and rescaled probabilities.
+"""Logarithms of combinations of softmaxes: of averages, sums, products, reshaped and rescaled probabilities.
 
-The logarithm is taken inside: a softmax becomes a log-softmax, a sum a log-sum-exp, a product a sum. So a probability that
+The logarithm is pushed inside: a softmax becomes a log-softmax, a sum a log-sum-exp, a product a sum. So a probability that
 float32 rounds to 0 or 1 keeps a finite logarithm with a gradient, and the largest stays the largest.
 """
 
@@ -34,7 +34,7 @@ _SELECTING = (
     "Stack",
     "Transpose",
 )
-"""Those whose outputs are among their inputs, each chosen by its place or its rank: they commute with the logarithm."""
+"""Operations that select inputs by position or rank, and so commute with the logarithm."""
 
 
 _LOW = -15.0
@@ -54,7 +54,7 @@ class Logarithm:
         self._twins: dict[int, Any] = {}
 
     def of(self, tensor: Tensor) -> Tensor | None:
-        """Return the logarithm of a tensor, or ``None`` where it is not made of softmaxes alone."""
+        """Return the logarithm of a tensor, or ``None`` where it is not a combination of softmaxes alone."""
         if id(tensor) not in self._known:
             self._known[id(tensor)] = self._taken(tensor)
         return self._known[id(tensor)]
@@ -85,7 +85,8 @@ class Logarithm:
                 return keras.ops.log_sigmoid(self.before_activation(operation, operands))
             case "softplus":
                 z = self.before_activation(operation, operands)
-                # Far below 0 the softplus is the exponential, which float32 rounds to 0.
+                # Far below 0 the softplus equals the exponential, which float32 rounds to 0; so its logarithm is the
+                # operand.
                 return keras.ops.where(z < _LOW, z, keras.ops.log(keras.ops.softplus(keras.ops.maximum(z, _LOW))))
             case "exponential":
                 return self.before_activation(operation, operands)
@@ -116,7 +117,7 @@ class Logarithm:
         return np.log(value) if value is not None and (value > 0).all() else None
 
     def _chosen(self, tensor: Tensor) -> Tensor | None:
-        """Return the logarithm of what an index takes out of a tensor."""
+        """Return the logarithm of the elements that an index selects from a tensor."""
         operation = tensor._keras_history.operation
         argument, index = operation._inbound_nodes[tensor._keras_history.node_index].arguments.args
         logs = self.of(argument)
@@ -145,7 +146,7 @@ class Logarithm:
 
 
 def _taken_from_1(operation: Any, operands: list[Any]) -> Tensor | None:
-    """Return p of an operation that computes 1 - p; ``None`` where it is another."""
+    """Return p of an operation that computes 1 - p; ``None`` for any other operation."""
     if type(operation).__name__ == "Rescaling":
         return operands[0] if np.all(np.equal(operation.scale, -1)) and np.all(np.equal(operation.offset, 1)) else None
     is_tensor = backend.keras().utils.is_keras_tensor
@@ -158,7 +159,7 @@ def _sum(operation: Any, logs: list[Any]) -> Tensor | None:
 
 def _average(operation: Any, logs: list[Any]) -> Tensor | None:
     if not isinstance(operation, backend.keras().layers.Layer):
-        return None  # The operation of that name may weigh what it averages.
+        return None  # numpy.average may weight its operands
     total = _sum(operation, logs)
     return None if total is None else total - log(len(logs))
 
@@ -179,7 +180,7 @@ def _reduced(logs: list[Any], function: Callable[[Any, Any], Tensor]) -> Tensor:
 
 
 def _smallest(operation: Any, logs: list[Any]) -> Tensor | None:
-    # An upper bound that only keeps probabilities away from 1 would hide the gradient there.
+    # An upper bound that only keeps probabilities away from 1 would zero the gradient there, so it is dropped.
     hiding = [
         isinstance(value, np.ndarray | np.generic) and bool((np.asarray(value) >= log(0.5)).all()) for value in logs
     ]

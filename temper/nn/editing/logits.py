@@ -1,4 +1,4 @@
-"""Makes Keras models end in logits: without the softmax at their end, or with the logarithm of the probabilities they give."""
+"""Converts Keras models to logits: without their final softmax, or with the logarithm of their probabilities."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from temper.nn.inspection.compiled_programs import Tensor
 from temper.system import backend
 
 FLOOR = 1.2e-38
-"""What a probability counts as that float32 cannot hold at full precision: its logarithm stays finite."""
+"""The lower bound of probabilities, the smallest normal float32, which keeps logarithms finite."""
 
 _SHAPED = ("Flatten", "Reshape")
 _RISING = ("Log", "Log1p", "LogSoftmax", "Softmax", "Sqrt")
 _EVEN = 2e-3
-"""By what share the sums of the outputs may differ from image to image, for probabilities in half precision too."""
+"""The relative tolerance for equal sums of outputs across images; allows for half precision."""
 _MANY = 10
-"""Images whose outputs tell probabilities by equal sums, whatever these come to."""
+"""Number of images on which equal sums of outputs, of any value, identify probabilities."""
 
 
 def free_name(wanted: str, taken: Collection[str]) -> str:
-    """Return a name for a layer of ours that no layer of the user's model has: ``wanted``, with ``_`` added as needed."""
+    """Return a layer name that is unused in the user's model: ``wanted``, with ``_`` appended as needed."""
     while wanted in taken:
         wanted += "_"
     return wanted
@@ -35,9 +35,9 @@ def free_name(wanted: str, taken: Collection[str]) -> str:
 def to_logits(model: Any) -> Any:
     """Return a model of the same predictions that ends in logits (n, classes).
 
-    A model that already does is returned as it is. A softmax at its end is left out, with the functions behind it that rise
-    with each probability, such as a logarithm or a positive factor. A combination of softmaxes, such as their average,
-    becomes its exact logarithm. All other layers are shared with ``model``.
+    A model that already does is returned unchanged. A final softmax is removed, with the functions behind it that
+    increase with each probability, such as a logarithm or a positive factor. A combination of softmaxes, such as their
+    average, becomes its exact logarithm. All other layers are shared with ``model``.
 
     Raises:
         StageError: the model has not exactly one output (n, classes), or ends in another activation than softmax.
@@ -50,16 +50,16 @@ def to_logits(model: Any) -> Any:
 
 
 def rescores(model: Any) -> bool:
-    """Return whether ``to_logits`` does more to a model than to leave out the one softmax that it ends in."""
+    """Return whether ``to_logits`` does more to a model than remove its one final softmax."""
     logits, plain = _logits(model)
     return logits is not None and not plain
 
 
 def reordered(model: Any, outputs: Sequence[int]) -> Any:
-    """Return a model that ends in logits with these outputs of a model, in this order.
+    """Return a model that ends in logits, with the selected outputs of a model in this order.
 
-    A dense layer at its end, which the model shares with nobody, gets its weights in the new order; behind any other layer
-    stands a dense one that only sorts.
+    A final dense layer that is used only once has its weights reordered; after any other layer comes a dense layer that
+    only permutes.
     """
     last, order = model.layers[-1], np.asarray(outputs)
     if isinstance(last, backend.keras().layers.Dense):
@@ -73,7 +73,7 @@ def reordered(model: Any, outputs: Sequence[int]) -> Any:
 
 
 def are_probabilities(outputs: Images) -> bool:
-    """Return whether outputs (n, classes) are probabilities up to a common factor: none negative, and all sums equal."""
+    """Return whether outputs (n, classes) are probabilities up to a common factor: non-negative with equal sums."""
     sums = outputs.sum(axis=1, dtype=np.float64)
     if not len(sums) or (outputs < 0).any() or (sums <= 0).any():
         return False
@@ -89,17 +89,17 @@ def are_shares(outputs: Images) -> bool:
 
 
 def logarithm_of(model: Any) -> Any:
-    """Return a model that gives the logarithms of another's outputs, which are probabilities; at least that of ``FLOOR``."""
+    """Return a model whose outputs are the logarithms of another's probabilities, at least that of ``FLOOR``."""
     ops = backend.keras().ops
     probabilities = ops.cast(model.outputs[0], "float32")
     return backend.keras().Model(model.inputs[0], ops.log(ops.maximum(probabilities, FLOOR)))
 
 
 def _logits(model: Any) -> tuple[Tensor | None, bool]:
-    """Return the tensor to end in, ``None`` where it is the output itself, and whether but one softmax is left out.
+    """Return the tensor of logits, ``None`` if it is the output itself, and whether only one softmax is removed.
 
     Raises:
-        StageError: the output is one of an activation other than softmax.
+        StageError: the output comes from an activation other than softmax.
     """
     output = model.outputs[0]
     _check_ending(output)
@@ -121,14 +121,14 @@ def _normalised(model: Any) -> bool:
     keras = backend.keras()
     shape = [side or 16 for side in model.inputs[0].shape[1:]]
     images = np.random.default_rng(0).random((_MANY, *shape), np.float32)
-    # A new model, for one that is being trained must not count this as a call of its own.
+    # A new model, since this call must not change the state of a model in training.
     outputs = keras.Model(model.inputs[0], model.outputs[0])(images, training=False)
     sums = np.asarray(keras.ops.convert_to_numpy(outputs), np.float64).sum(axis=1)
     return bool((np.abs(sums - 1) < _EVEN).all())
 
 
 def _chain(output: Tensor) -> list[Tensor]:
-    """Return a tensor, what it rises with, what that rises with, and so on."""
+    """Return a tensor, the tensor it is an increasing function of, the one that depends on, and so on."""
     chain, classes = [output], output.shape[-1]
     while (argument := _argument(chain[-1], classes)) is not None:
         chain.append(argument)
@@ -136,7 +136,7 @@ def _chain(output: Tensor) -> list[Tensor]:
 
 
 def _argument(tensor: Tensor, classes: int) -> Tensor | None:
-    """Return the tensor of which another is a function that leaves the largest of each image the largest."""
+    """Return the argument of an operation that preserves the largest output of each image."""
     operation, operands = made_by(tensor)
     kind = type(operation).__name__
     if not operands:
@@ -175,7 +175,7 @@ def _argument_beside_constant(kind: str, operands: list[Any], classes: int) -> T
 
 
 def _check_ending(tensor: Tensor) -> None:
-    """Refuse an activation other than softmax that nothing but a change of shape separates from the output."""
+    """Reject an activation other than softmax that feeds the output directly or through a reshape."""
     operation, operands = made_by(tensor)
     if isinstance(operation, backend.keras().Model):
         _check_ending(operation.outputs[0])
@@ -188,5 +188,5 @@ def _check_ending(tensor: Tensor) -> None:
 def _refusal(layer: str, name: str) -> str:
     return (
         f"layer '{layer}' ends the model in {name}; expected logits or softmax: a classifier of "
-        "single-label images has no other output, so train it with one of these"
+        "single-label images has no other output, so retrain it with one of these"
     )

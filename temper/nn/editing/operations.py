@@ -1,4 +1,4 @@
-"""What the layers and operations of a Keras model are, as far as its ending is concerned."""
+"""Classifies the layers and operations at the end of a Keras model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ UNCHANGED = (
     "SpatialDropout2D",
     "StopGradient",
 )
-"""Layers and operations that return what they are given when nothing is trained."""
+"""Layers and operations that are the identity in inference."""
 
 _ACTIVATIONS: Mapping[str, str] = {
     "ELU": "ELU",
@@ -43,18 +43,18 @@ _ACTIVATIONS: Mapping[str, str] = {
     "Sparsemax": "sparsemax",
     "Tanh": "tanh",
 }
-"""Layers and operations that are activations, and what they are called."""
+"""Layers and operations that are activations, with their names."""
 
 
 def made_by(tensor: Tensor) -> tuple[Any, list[Any]]:
-    """Return the layer or operation that makes a symbolic tensor, and its operands, tensors and constants, in order."""
+    """Return the layer or operation that produces a symbolic tensor, and its operands (tensors, constants) in order."""
     history = tensor._keras_history
     node = history.operation._inbound_nodes[history.node_index]
     return history.operation, backend.keras().tree.flatten(node.arguments.args)
 
 
 def activation(operation: Any) -> str:
-    """Return the name of the activation that a layer or operation ends in; ``linear`` where it has none."""
+    """Return the name of the activation that a layer or operation applies last; ``linear`` if it has none."""
     kind = type(operation).__name__
     if kind in _ACTIVATIONS:
         return _ACTIVATIONS[kind]
@@ -74,11 +74,11 @@ def fuses(operation: Any) -> bool:
 
 
 def changes_nothing(operation: Any) -> bool:
-    """Return whether an operation returns what it is given when nothing is trained."""
+    """Return whether an operation is the identity in inference."""
     kind = type(operation).__name__
     return kind in UNCHANGED or (kind == "Activation" and activation(operation) == "linear")
 
 
 def keeps_largest(clip: Any, classes: int) -> bool:
-    """Return whether a clipping of probabilities leaves the largest of each image the largest."""
+    """Return whether a clipping of probabilities preserves the largest of each image."""
     return bool(clip.x_min < 1 / classes and clip.x_max >= 0.5)

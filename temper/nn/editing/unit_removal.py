@@ -1,4 +1,4 @@
-"""Takes units (neurons, feature maps) out of a Keras model, and what reads them with them."""
+"""Removes units (neurons, feature maps) from a Keras model, with the weights that read them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from temper.system import backend
 
 Places = NDArray[np.int64]
 Kept = Places | None
-"""Which places of a tensor's last axis stay, in rising order; ``None``: all."""
+"""The positions of a tensor's last axis that are kept, in ascending order; ``None``: all."""
 
 _UNIT_BY_UNIT = (
     "Activation",
@@ -33,31 +33,32 @@ _UNIT_BY_UNIT = (
     "UpSampling2D",
     "ZeroPadding2D",
 )
-"""Layers without weights that treat each feature map or neuron by itself."""
+"""Layers without weights that process each feature map or neuron independently."""
 
 
 @dataclass(frozen=True)
 class _Cut:
-    """What stays of a layer: of its inputs, one for each tensor it is called on, and of its output."""
+    """The kept positions of a layer: of its inputs, one for each tensor it is called on, and of its output."""
 
     inputs: tuple[Kept, ...]
     output: Kept
 
 
 def without(model: Any, kept: Mapping[str, Places]) -> Any:
-    """Return a copy of a model that has of the named layers only the units at these places, in rising order.
+    """Return a copy of a model in which the named layers keep only the units at these positions, in ascending order.
 
-    What read the removed units loses the weights it had for them: the next convolution its kernels' slices, a dense layer
-    behind ``Flatten`` one row for each position of the map, batch normalisation its statistics. All other weights are the
-    model's, so that logits change by what the removed units added to them: not at all where they were always 0.
+    Layers that read the removed units lose the weights for them: the next convolution its kernels' slices, a dense
+    layer behind ``Flatten`` one row for each position of the map, batch normalisation its statistics. All other weights
+    are the model's, so that logits change by the contribution of the removed units: not at all where they were always
+    0.
 
     Raises:
-        StageError: the units cannot be removed (``obstacles``), or none would stay.
+        StageError: the units cannot be removed (``obstacles``), or none would remain.
     """
     functional = _functional(model)
     for name, places in kept.items():
         if not len(places):
-            raise StageError(f"layer '{name}': no unit would stay; keep at least one")
+            raise StageError(f"layer '{name}': no unit would remain; keep at least one")
     cuts = _cuts(functional, kept)
 
     def smaller(layer: Any) -> Any:
@@ -76,8 +77,8 @@ def without(model: Any, kept: Mapping[str, Places]) -> Any:
 def obstacles(model: Any) -> dict[str, str]:
     """Return for each convolution and dense layer of a model why its units cannot be removed; empty where they can.
 
-    They cannot where they are the logits, and where they meet the units of another layer one by one, as at the end of a
-    residual block: removing those of one layer alone would add up what does not belong together.
+    They cannot if they are the logits, or if they are combined element by element with the units of another layer, as at
+    the end of a residual block: removing those of one layer alone would misalign the operands.
     """
     functional = _functional(model)
     return {layer.name: _obstacle(functional, layer) for layer in functional.layers if _units(layer) is not None}
@@ -94,21 +95,21 @@ def _obstacle(functional: Any, layer: Any) -> str:
 
 
 def _functional(model: Any) -> Any:
-    """Return a copy whose layers are called once each, by this model alone."""
+    """Return a copy whose layers are called once each and shared with no other model."""
     return copied(backend.keras().Model(model.inputs[0], model.outputs[0]))
 
 
 def _units(layer: Any) -> int | None:
-    """Return how many units a layer with weights has of its own making, or ``None``."""
+    """Return the number of units that a layer with weights computes itself, or ``None``."""
     kind = type(layer).__name__
     return int(layer.output.shape[-1]) if kind in ("Conv2D", "Dense") else None
 
 
 def _cuts(functional: Any, kept: Mapping[str, Places]) -> dict[str, _Cut]:
-    """Return what stays of every layer when of some only these units do."""
+    """Return the kept positions of every layer when some layers keep only these units."""
     known = {layer.name for layer in functional.layers}
     if strange := [name for name in kept if name not in known]:
-        raise StageError(f"no layer is called '{strange[0]}'; there is {', '.join(sorted(known))}")
+        raise StageError(f"no layer is called '{strange[0]}'; expected one of {', '.join(sorted(known))}")
     cuts: dict[str, _Cut] = {}
     for layer in functional.operations:
         (node,) = layer._inbound_nodes
@@ -116,7 +117,7 @@ def _cuts(functional: Any, kept: Mapping[str, Places]) -> dict[str, _Cut]:
         cuts[layer.name] = _Cut(inputs, _output(layer, inputs, kept.get(layer.name)))
     last = functional.outputs[0]._keras_history.operation.name
     if cuts[last].output is not None:
-        raise StageError(f"its units become the logits of '{last}', of which each class needs its own")
+        raise StageError(f"its units become the logits of '{last}', of which each class needs one")
     return cuts
 
 
@@ -133,7 +134,7 @@ def _output(layer: Any, inputs: tuple[Kept, ...], wanted: Kept) -> Kept:
     if kind in _UNIT_BY_UNIT and getattr(layer, "activation", None) is not backend.keras().activations.softmax:
         return inputs[0]
     raise StageError(
-        f"its units meet those of other layers in '{layer.name}' ({kind}), one by one; they can be removed in front of "
+        f"its units are combined with those of other layers in '{layer.name}' ({kind}); they can be removed before "
         "convolutions, dense layers, normalisation and pooling only"
     )
 
@@ -178,7 +179,7 @@ _SHAPED: Mapping[str, Callable[[Any, tuple[Kept, ...]], Kept]] = {
 
 
 def _weights(layer: Any, cut: _Cut) -> Iterator[NDArray[Any]]:
-    """Yield what stays of a layer's weights: of kernels the inputs and the units, of all others the units."""
+    """Yield the kept slices of a layer's weights: of kernels by inputs and units, of all others by units."""
     read, own = (cut.inputs[0] if cut.inputs else None), _units(layer) is not None
     for weights in layer.get_weights():
         if own and weights.ndim > 1 and read is not None:

@@ -1,4 +1,4 @@
-"""Arrays in ``.npz`` and ``.npy`` files of others: what their headers say is held against the file before anything is read."""
+"""Untrusted arrays in ``.npz`` and ``.npy`` files: headers are checked against the file before values are read."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from temper.system.zip_member import member_fault
 
 _SUFFIX = ".npy"
 _MAX_AXES = 64
-"""As many as NumPy has."""
+"""The maximum number of axes, NumPy's own limit."""
 MAX_MEMBERS = 10_000
-"""Most arrays of a file."""
+"""The maximum number of arrays in a file."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """Shape and type of one array, and whether its first axis varies fastest, as its first bytes say."""
+    """Shape and type of one array, and whether its first axis varies fastest, read from its header."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -37,15 +37,16 @@ class Header:
 
 @dataclass(frozen=True)
 class ArrayFile:
-    """A file that NumPy wrote: the arrays of an ``.npz`` by name, or the one of an ``.npy``, whose name is empty."""
+    """A NumPy file: the arrays of an ``.npz`` by name, or the one of an ``.npy``, whose name is empty."""
 
     path: Path
 
     def headers(self, wanted: Collection[str] | None = None) -> dict[str, Header]:
-        """Return what each array is, or those of the names wanted that are there, without reading values.
+        """Return the headers of all arrays, or of those of the names wanted that exist, without reading values.
 
         Raises:
-            StageError: the file cannot be read, holds an array twice, Python objects, or less or more than it says.
+            StageError: the file cannot be read, holds an array twice or Python objects, or its size differs from the
+            headers.
         """
         with self._reading(), opened(self.path) as stream:
             if self.path.suffix == _SUFFIX:
@@ -63,10 +64,10 @@ class ArrayFile:
             return list(self._members(archive, None))
 
     def read(self, wanted: Collection[str]) -> dict[str, NDArray[Any]]:
-        """Return the arrays of the names wanted that are there.
+        """Return those arrays of the names wanted that exist.
 
         Raises:
-            StageError: as for ``headers``, or the values are damaged.
+            StageError: as for ``headers``, or the values are corrupted.
         """
         self.headers(wanted)
         with self._reading(), opened(self.path) as stream:
@@ -76,9 +77,9 @@ class ArrayFile:
                 return {name: _values(archive, info) for name, info in self._members(archive, wanted).items()}
 
     def first(self, name: str, size: int) -> tuple[NDArray[Any], bool]:
-        """Return the first items of an array of an ``.npz``, some ``size`` bytes of them, and whether these are all.
+        """Return the first items of an array of an ``.npz``, about ``size`` bytes, and whether these are all.
 
-        There are none where the first axis varies fastest, since the items do not come one by one then.
+        There are none where the first axis varies fastest, since items are not contiguous then.
 
         Raises:
             StageError: as for ``read``.
@@ -117,10 +118,10 @@ class ArrayFile:
             yield
         except (StageError, MemoryError):
             raise
-        except Exception as error:  # zipfile, its decompressors and NumPy raise whatever a damaged file leads them to
+        except Exception as error:  # zipfile, its decompressors and NumPy raise all kinds of errors on a corrupted file
             said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             raise StageError(
-                f"{self.path}: expected arrays written by NumPy, received {said}; fetch or write it again"
+                f"{self.path}: expected arrays written by NumPy, received {said}; download or write it again"
             ) from error
 
 
@@ -135,11 +136,11 @@ def _values(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
 
 
 def _judged(stream: Any, name: str, size: int) -> Header:
-    """Return a header that the size of its file bears out: NumPy reserves memory for what it says."""
+    """Return a header after checking it against the size of its file, since NumPy allocates memory for it."""
     header = _parsed(stream)
     where = f" in {name}" if name else ""
     if header.dtype.hasobject:
-        raise ValueError(f"Python objects{where}, which are never loaded")
+        raise ValueError(f"Python objects{where}, which Temper never loads")
     if len(header.shape) > _MAX_AXES or any(n < 0 for n in header.shape):
         raise ValueError(f"the shape {header.shape}{where}")
     stated, there = math.prod(header.shape) * header.dtype.itemsize, size - stream.tell()
@@ -154,6 +155,6 @@ def _parsed(stream: Any) -> Header:
     read = npy.read_array_header_1_0 if npy.read_magic(stream) == (1, 0) else npy.read_array_header_2_0
     try:
         shape, fortran, dtype = read(stream)
-    except (MemoryError, RecursionError):  # of Python's parser, for brackets that are nested too deeply
+    except (MemoryError, RecursionError):  # raised by Python's parser for deeply nested brackets
         raise ValueError("a header that is nested too deeply") from None
     return Header(tuple(shape), dtype, fortran)

@@ -1,4 +1,4 @@
-"""Opens image files of others: by their content, one of few formats, within limits, whatever their name says."""
+"""Opens untrusted image files: by content, not by name, in a few formats and within size limits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Format = Literal["PNG", "JPEG", "BMP", "PPM", "WEBP"]
 FORMATS: tuple[Format, ...] = ("PNG", "JPEG", "BMP", "PPM", "WEBP")
-"""As Pillow calls them. It knows some that start other programs (EPS) or open other files; these are never tried."""
+"""Pillow's names of formats. Those that start other programs (EPS) or open other files are never tried."""
 MAX_PIXELS = 2**26
 """Largest height times width: 8192 x 8192."""
 MAX_BYTES = 2**28
@@ -26,16 +26,16 @@ MAX_BYTES = 2**28
 def open_image(
     path: Path, what: str = "image", remedy: str = "replace or remove it", formats: tuple[Format, ...] = FORMATS
 ) -> Iterator[Image]:
-    """Open an image file; what goes wrong while its pixels are read within the block is told in the same way.
+    """Open an image file; errors while its pixels are read within the block are reported the same way.
 
     Args:
-        path: where it is.
-        what: what messages call it.
-        remedy: what messages advise where it is damaged.
-        formats: what its content may be.
+        path: the file.
+        what: its name in messages.
+        remedy: the advice in messages if it is corrupted.
+        formats: the formats its content may have.
 
     Raises:
-        StageError: it is no regular file, of another format, too large or damaged.
+        StageError: it is not a regular file, has another format, is too large or corrupted.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -50,19 +50,19 @@ def open_image(
             raise
         except UnidentifiedImageError:
             raise StageError(
-                f"{path}: the {what} is damaged (or its content is none of {', '.join(formats)}, whatever its name says); "
+                f"{path}: the {what} is corrupted (or its content is not {', '.join(formats)}, whatever its name); "
                 f"{remedy}"
             ) from None
         except Image.DecompressionBombError:
             raise StageError(f"{path}: expected at most {MAX_PIXELS:,} pixels; scale the {what} down") from None
-        except Exception as error:  # Pillow's decoders raise whatever a damaged file leads them to
+        except Exception as error:  # Pillow's decoders raise all kinds of errors on a corrupted file
             raise StageError(
-                f"{path}: the {what} is damaged ({str(error) or type(error).__name__}); {remedy}"
+                f"{path}: the {what} is corrupted ({str(error) or type(error).__name__}); {remedy}"
             ) from error
 
 
 def size_fault(height: int, width: int) -> str:
-    """Return what is wrong with the size of an image in pixels; empty where nothing is."""
+    """Return what is wrong with the size of an image in pixels; empty if nothing is."""
     if height < 1 or width < 1:
         return f"expected at least 1 x 1 pixels, received {height} x {width}"
     if height * width > MAX_PIXELS:

@@ -1,4 +1,4 @@
-"""Grey and resized images as OpenCV makes them of bytes: in whole numbers, bit for bit."""
+"""OpenCV's grey conversion and resizing of bytes, in integer arithmetic, bit for bit."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 Bytes = NDArray[np.uint8]
 
 _GREY_BITS = 15
-_GREY = np.array([9798, 19235, 3735], np.int32)  # of red, green and blue: ITU-R 601 luma in 2**-15
+_GREY = np.array([9798, 19235, 3735], np.int32)  # weights of red, green and blue: ITU-R 601 luma in units of 2**-15
 _TAP_BITS = 11
 
 
@@ -20,7 +20,7 @@ def to_bytes(x: NDArray[np.float32]) -> Bytes:
 
 
 def grey(x: Bytes, *, bgr: bool = False) -> Bytes:
-    """Return RGB images (..., 3) as (..., 1), as ``cvtColor`` does; with ``bgr`` red and blue change weights.
+    """Return RGB images (..., 3) as (..., 1), as ``cvtColor`` does; ``bgr`` swaps the weights of red and blue.
 
     Source: OpenCV 4 and 5, ``COLOR_RGB2GRAY`` and ``COLOR_BGR2GRAY`` of 8-bit images.
     """
@@ -31,7 +31,7 @@ def grey(x: Bytes, *, bgr: bool = False) -> Bytes:
 def resize(x: Bytes, size: int) -> Bytes:
     """Return images (n, h, w, c) scaled to (n, size, size, c), as ``resize`` with ``INTER_LINEAR`` does.
 
-    Each pixel comes of the four nearest, whatever the scale: images that shrink are not smoothed before.
+    Each pixel is interpolated from the four nearest at any scale: images that shrink are not smoothed first.
 
     Source: OpenCV 4 and 5, ``resize`` of 8-bit images.
     """
@@ -40,7 +40,7 @@ def resize(x: Bytes, size: int) -> Bytes:
     rows >>= 4
     upper, lower, low, high = _taps(x.shape[1], size)
     above, below = rows[:, upper] * low[:, None, None], rows[:, lower] * high[:, None, None]
-    # Each term is cut off on its own, as OpenCV's vector code does it.
+    # Each term is truncated on its own, as in OpenCV's vector code.
     return (((above >> 16) + (below >> 16) + 2) >> 2).astype(np.uint8)
 
 

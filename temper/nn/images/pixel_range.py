@@ -1,4 +1,4 @@
-"""What is wrong with the pixels of images: values that are not in [0, 1], or were scaled once too often or too seldom."""
+"""Checks the pixels of images: values outside [0, 1], or scaled once too often or not at all."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _OPAQUE = 255
 
 
 def pixel_fault(x: NDArray[Any], whole: bool = True) -> str:
-    """Return what is wrong with the pixels of images (n, ...), and what to write instead; empty where nothing is.
+    """Return what is wrong with the pixels of images (n, ...) and how to fix it; empty if nothing is.
 
-    Bytes are divided by 255 and floats taken as they are, so bytes of 0 and 1 only, and floats up to 1/255, are nearly black. That is
-    a fault of a ``whole`` set; single images may be dark.
+    Bytes are divided by 255 and floats used unchanged, so bytes of 0 and 1 only, and floats up to 1/255, are nearly black.
+    That is a problem of a ``whole`` set; single images may be dark.
     """
     if x.dtype != np.uint8 and not np.issubdtype(x.dtype, np.floating):
         return f"pixels: expected uint8 or float in [0, 1], received {x.dtype}; convert them"
@@ -23,7 +23,7 @@ def pixel_fault(x: NDArray[Any], whole: bool = True) -> str:
     low, high = float(x.min()), float(x.max())
     if not np.isfinite([low, high]).all():
         image = int((~np.isfinite(x)).reshape(len(x), -1).any(axis=1).argmax())
-        return f"pixels: expected [0, 1], received [{low:g}, {high:g}], first in image {image}; replace these pixels or leave the images out"
+        return f"pixels: expected [0, 1], received [{low:g}, {high:g}], first in image {image}; replace or remove these images"
     if x.dtype == np.uint8:
         if x.ndim == 4 and x.shape[-1] in (2, 4) and whole and bool((x[..., -1] == _OPAQUE).all()):
             return "pixels: the last channel is 255 everywhere, an opaque alpha; write x[..., :-1]"
@@ -34,12 +34,12 @@ def pixel_fault(x: NDArray[Any], whole: bool = True) -> str:
     elif 0 < high <= 1 / 255 and whole:
         return f"pixels: the largest is {high:g}, so all are nearly black; divide by 255 once only"
     if whole and len(x) > 1 and low == high:
-        return f"pixels: all of them are {low:g}, so no image differs from another; look at what wrote them"
+        return f"pixels: all of them are {low:g}, so all images are equal; check the program that wrote them"
     return ""
 
 
 def channels_seem_first(shape: tuple[int, ...]) -> bool:
-    """Whether images (height, width, channels) are rather (channels, height, width)."""
+    """Whether images (height, width, channels) appear to be (channels, height, width)."""
     if len(shape) != 3 or shape[0] not in (1, 3, 4):
         return False
     return shape[2] not in (1, 3, 4) or (shape[0] < shape[1] == shape[2] and shape[0] != 4)

@@ -1,4 +1,4 @@
-"""Images as every stage sees them: float32 (n, height, width, channels) in [0, 1], grey or resized where asked."""
+"""Images as every stage sees them: float32 (n, height, width, channels) in [0, 1], grey or resized on request."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ Shape = tuple[int, int, int]
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 """Weights of red, green and blue. Source: ITU-R Recommendation BT.601, section 2.5.1."""
-_CHUNK = 2048  # images converted at once: what lies between steps stays in the processor's cache
+_CHUNK = 2048  # images converted at once: intermediate results stay in the processor's cache
 
 
 class ImageSource(Protocol):
-    """Images that are read one at a time, of any sizes: what would not fit into memory, or is not all needed.
+    """Images of any sizes, read one at a time: they need not fit into memory, or are not all needed.
 
-    Masks may be such images too, of one channel, in which 0 is not the object.
+    Masks may be such images too, with one channel, in which 0 is the background.
     """
 
     def __len__(self) -> int:
-        """Return how many there are."""
+        """Return the number of images."""
 
     def read(self, row: int) -> NDArray[np.uint8]:
-        """Return one, (height, width, channels)."""
+        """Return one image, (height, width, channels)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """What is done to a data set's images: grey first, then the size.
+    """The preprocessing of a data set's images: grey conversion first, then resizing.
 
-    ``grey`` turns three channels into one, ``luma_bgr`` with the weights of red and blue exchanged; ``size`` is the new
-    height and width. With ``opencv`` both are done on bytes, as that library does them.
+    ``grey`` converts three channels into one, ``luma_bgr`` with the weights of red and blue swapped; ``size`` is the
+    new height and width. With ``opencv`` both are done on bytes, as that library does them.
     """
 
     grey: Grey | None = None
@@ -47,14 +47,14 @@ class Preprocessing:
     opencv: bool = False
 
     def shape(self, source: Shape) -> Shape:
-        """Return the shape that images of a shape get."""
+        """Return the output shape for images of a shape."""
         height, width, channels = source
         return self.size or height, self.size or width, 1 if self.grey else channels
 
     def images(self, x: NDArray[Any] | ImageSource, rows: NDArray[np.int64], source: Shape) -> Images:
         """Return the chosen images, in that order, as float32 (n, h, w, c) in [0, 1].
 
-        ``source`` is the shape of an image before; pictures may differ from it where they get one size.
+        ``source`` is the shape of an input image; images may differ from it where they are resized.
 
         Raises:
             ValueError: see ``apply``.
@@ -69,7 +69,7 @@ class Preprocessing:
         return out
 
     def masks(self, x: Masks | ImageSource, rows: NDArray[np.int64], source: Shape) -> Masks:
-        """Return the chosen masks, in that order, bool (n, h, w) of the images' size, each pixel's from its nearest."""
+        """Return the chosen masks, in that order, bool (n, h, w) of the images' size, by nearest neighbour."""
         if isinstance(x, np.ndarray):
             return nearest(x[rows], self.shape(source)[:2])
         out = np.empty((len(rows), *self.shape(source)[:2]), bool)
@@ -81,7 +81,8 @@ class Preprocessing:
         """Return images (n, h, w, c), uint8 or float in [0, 1], as float32 in [0, 1].
 
         Raises:
-            ValueError: the pixels are of another type or out of range, or ``grey`` meets other than 1 or 3 channels.
+            ValueError: the pixels are of another type or out of range, or ``grey`` receives images of other than 1 or 3
+            channels.
         """
         height, width, channels = x.shape[1:]
         if self.grey and channels not in (1, 3):
@@ -95,7 +96,7 @@ class Preprocessing:
             images = (images @ (LUMA if self.grey == "luma" else LUMA[::-1]))[..., None]
         if to_size:
             images = resize(images, to_size)
-        # Weights that add up to one do so only up to rounding.
+        # The weights sum to one only up to rounding.
         return np.clip(images, 0.0, 1.0)
 
     def _on_bytes(self, x: NDArray[Any], to_grey: bool, to_size: int | None) -> Images:
@@ -127,8 +128,8 @@ def resize(x: Images, size: int) -> Images:
 def scaled(x: Images, height: int, width: int) -> Images:
     """Return images (n, h, w, c) scaled to (n, height, width, c), bilinearly.
 
-    Where images shrink, the triangle grows with them, so every source pixel counts and fine patterns do not
-    alias; the weights are those of Pillow's ``BILINEAR``, without its rounding to bytes.
+    Where images shrink, the triangle widens accordingly, so every source pixel counts and fine patterns do not alias;
+    the weights are those of Pillow's ``BILINEAR``, without its rounding to bytes.
     """
     n, old_height, old_width, channels = x.shape
     rows = _triangle(old_height, height) @ x.reshape(n, old_height, old_width * channels)
@@ -137,7 +138,7 @@ def scaled(x: Images, height: int, width: int) -> Images:
 
 
 def nearest(masks: Masks, size: tuple[int, ...]) -> Masks:
-    """Return masks (n, h, w) scaled to (n, *size), each pixel as the one nearest to it was."""
+    """Return masks (n, h, w) scaled to (n, *size) by nearest neighbour."""
     rows, columns = (
         (2 * np.arange(new) + 1) * old // (2 * new) for new, old in zip(size, masks.shape[1:], strict=True)
     )
@@ -146,7 +147,7 @@ def nearest(masks: Masks, size: tuple[int, ...]) -> Masks:
 
 @cache
 def _triangle(source: int, target: int) -> NDArray[np.float32]:
-    """Return the weight of each source pixel in each target pixel, (target, source); rows add up to one."""
+    """Return the weight of each source pixel in each target pixel, (target, source); rows sum to one."""
     scale = source / target
     reach = max(scale, 1.0)
     centres = (np.arange(target)[:, None] + 0.5) * scale

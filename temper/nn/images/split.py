@@ -1,4 +1,4 @@
-"""Which images of a data set are for training, which for validation and which for the test."""
+"""Splits a data set into images for training, validation and test."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from temper.nn.images.stratified_sample import drawn, stratified
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """How images are parted; every choice is stratified and depends on ``seed`` alone.
+    """How images are split; every choice is stratified and depends on ``seed`` alone.
 
-    ``anew`` is how many images of training, validation and test are drawn from all there are; without it the parts
-    stay as they came, and ``validation`` is the share of the training images that is held out. ``train_size`` and
-    ``test_size`` are how many of a part are kept.
+    ``anew`` is the number of training, validation and test images sampled from all images; without it the original parts
+    are kept, and ``validation`` is the share of the training images held out. ``train_size`` and ``test_size`` are the
+    numbers of images of a part that are kept.
     """
 
     anew: tuple[int, ...] = ()
@@ -27,13 +27,13 @@ class Split:
     seed: int = 0
 
     def rows(self, y: Labels, train: Labels, test: Labels, groups: Labels | None = None) -> dict[Part, Labels]:
-        """Return the positions in ``y`` of the images of each part, in rising order.
+        """Return the positions in ``y`` of the images of each part, in ascending order.
 
-        ``train`` and ``test`` are the positions of the parts as they came. Images of one group stay in one part where
-        images are held out, so that sizes are then met nearly.
+        ``train`` and ``test`` are the positions of the original parts. Held-out images are chosen by whole groups, so
+        that sizes are then met only approximately.
 
         Raises:
-            ValueError: there are fewer images than asked for, or a part would be empty.
+            ValueError: there are fewer images than requested, or a part would be empty.
         """
         if self.anew:
             return self._anew(y, np.concatenate([train, test]), groups)
@@ -53,7 +53,7 @@ class Split:
 
     def _anew(self, y: Labels, rows: Labels, groups: Labels | None) -> dict[Part, Labels]:
         if sum(self.anew) > len(rows):
-            raise ValueError(f"resplit asks for {sum(self.anew)} images, but there are {len(rows)}; ask for fewer")
+            raise ValueError(f"resplit requests {sum(self.anew)} images, but there are {len(rows)}; request fewer")
         train_size, validation_size, test_size = self.anew
         rest, test = self._held_out("test", y, rows, test_size, groups)
         rest, validation = self._held_out("validation", y, rest, min(validation_size, len(rest)), groups)
@@ -65,7 +65,7 @@ class Split:
         }
 
     def _held_out(self, part: Part, y: Labels, rows: Labels, size: int, groups: Labels | None) -> tuple[Labels, Labels]:
-        """Return the rows that stay and those that are held out."""
+        """Return the rows that are kept and those that are held out."""
         places = drawn(y[rows], None if groups is None else groups[rows], size, self._rng(part))
         return np.delete(rows, places), rows[places]
 
@@ -74,7 +74,7 @@ class Split:
         if size is None:
             return rows
         if size > len(rows):
-            raise ValueError(f"{part}_size is {size}, but there are {len(rows)} images; ask for fewer")
+            raise ValueError(f"{part}_size is {size}, but there are {len(rows)} images; request fewer")
         return rows[stratified(y[rows], size, self._rng(part))]
 
     def _rng(self, part: Part) -> np.random.Generator:

@@ -1,4 +1,4 @@
-"""Choosing some of a data set so that every class keeps its share."""
+"""Stratified sampling: every class keeps its share."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from temper.core.artefacts import Labels
 
 
 def stratified(labels: Labels, size: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Return ``size`` positions in ``labels``, in rising order, with each class in proportion.
+    """Return ``size`` positions in ``labels``, in ascending order, with each class in proportion.
 
-    Every class gets the whole part of its quota ``size * count / n``; what is left goes one each to the classes
-    with the largest remainders, of equal ones to the smaller label.
+    Every class gets the integer part of its quota ``size * count / n``; the rest goes one each to the classes with the
+    largest remainders, with ties to the smaller label.
 
     Raises:
         ValueError: ``size`` is negative or larger than the number of labels.
@@ -22,7 +22,7 @@ def stratified(labels: Labels, size: int, rng: np.random.Generator) -> NDArray[n
     if size == len(labels):
         return np.arange(size)
     names, counts = np.unique(labels, return_counts=True)
-    # Whole numbers, so that equal remainders are equal.
+    # Integer arithmetic, so that equal remainders compare equal.
     quotas, remainders = np.divmod(size * counts.astype(np.int64), len(labels))
     quotas[np.argsort(-remainders, kind="stable")[: size - quotas.sum()]] += 1
     chosen = [
@@ -32,15 +32,15 @@ def stratified(labels: Labels, size: int, rng: np.random.Generator) -> NDArray[n
 
 
 def drawn(labels: Labels, groups: Labels | None, size: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Return ``size`` positions as ``stratified`` does, or, where there are groups, as ``grouped`` does."""
+    """Return ``size`` positions from ``stratified``, or from ``grouped`` if there are groups."""
     return stratified(labels, size, rng) if groups is None else grouped(labels, groups, size, rng)
 
 
 def grouped(labels: Labels, groups: Labels, size: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Return about ``size`` positions in ``labels``, in rising order: of each group all or none.
+    """Return about ``size`` positions in ``labels``, in ascending order: of each group all or none.
 
-    From every class come as many groups, drawn at random, as bring it nearest to its share. A class of several
-    groups gives at least one and keeps at least one; a class of one group keeps it.
+    Groups are sampled from every class until it is nearest to its share. A class of several groups contributes at least
+    one and keeps at least one; a class of one group keeps it.
 
     Raises:
         ValueError: ``size`` is negative or larger than the number of labels, or a group holds several classes.
@@ -54,7 +54,7 @@ def grouped(labels: Labels, groups: Labels, size: int, rng: np.random.Generator)
         own = labels == label
         names, counts = np.unique(groups[own], return_counts=True)
         if np.isin(names, groups[~own]).any():
-            raise ValueError(f"a group of class {label} holds other classes as well; expected one class to a group")
+            raise ValueError(f"a group of class {label} contains other classes as well; expected one class per group")
         order = rng.permutation(len(names))
         misses = np.abs(np.cumsum(counts[order]) - size * own.sum() / len(labels))
         taken = names[order[: 1 + np.argmin(misses[:-1])]] if len(names) > 1 else names[:0]

@@ -1,4 +1,4 @@
-"""What a model computes of images inside, reduced to a few numbers for each unit and layer."""
+"""The activations of a model on images, reduced to a few numbers for each unit and layer."""
 
 from __future__ import annotations
 
@@ -16,31 +16,29 @@ from temper.core.errors import StageError, did_you_mean
 from temper.nn.inspection.units import UnitLayer
 
 SOFTMAX = "softmax"
-"""The name of the layer of class probabilities, the last of all, unless a hidden layer of the model has it."""
+"""The name of the layer of class probabilities, the last one, unless a hidden layer has that name."""
 LOGITS = "logits"
-"""The name of the layer of logits where it has none of its own, or that of the probabilities."""
+"""The name of the layer of logits if it has none of its own, or has that of the probabilities."""
 BLOCK = 2**22
-"""Values of units that are looked at together."""
+"""Number of unit values processed at once."""
 _ARRAYS = ("means", "positive", "low", "high", "peak", "logits")
 
 
 @dataclass(frozen=True, eq=False)
 class Activations(Artefact):
-    """What a model computed of n images.
+    """The activations of a model on n images.
 
     A unit is a neuron or a feature map, its value the neuron's or the map's spatial mean, after the activation. Layers
-    are those that compute something of their own: with weights, pooling, separate activations; last come the logits and
+    are those that compute values of their own: with weights, pooling, separate activations; last come the logits and
     the class probabilities. No two have the same name. Arrays are read-only and memory-mapped.
 
     Attributes:
-        layers: the layers in the order of computation; units are counted through all of them.
-        means: float32 (n, units), the units' values.
-        positive: bool (n, units), whether the unit's value is above 0 at any position.
-        low, high: float32 (n, layers), the least and the largest value in the layer, every position counted.
-        peak: int32 (n, layers), the flat position (height, width, unit) of the largest value; the first of equals.
-        logits: float32 (n, classes).
-        positions: float32 (n, positions), every position's value (height, width, unit), layer after layer; ``None`` where
-            they were not kept.
+        layers: the layers in the order of computation; units are counted through all of them. means: float32 (n,
+        units), the units' values. positive: bool (n, units), whether the unit's value is above 0 at any position. low,
+        high: float32 (n, layers), the least and the largest value in the layer, every position counted. peak: int32 (n,
+        layers), the flat position (height, width, unit) of the largest value; the first of equals. logits: float32 (n,
+        classes). positions: float32 (n, positions), every position's value (height, width, unit), layer after layer;
+        ``None`` if they were not kept.
 
     Source: the reductions that ten coverage criteria and surprise adequacy take, as their papers define units.
     """
@@ -72,13 +70,13 @@ class Activations(Artefact):
 
     @property
     def finite(self) -> NDArray[np.bool_]:
-        """Of which images every unit's value is a finite number, bool (n,)."""
+        """The images for which every unit's value is finite, bool (n,)."""
         parts = [np.isfinite(block.means).all(axis=1) for block in self.blocks()]
         return np.concatenate(parts) if parts else np.zeros(0, np.bool_)
 
     @property
     def counted(self) -> tuple[str, ...]:
-        """The layers whose units coverage criteria count: all but the logits, which the probabilities stand for."""
+        """The layers whose units coverage criteria count: all but the logits, which the probabilities represent."""
         return (*(layer.name for layer in self.layers[:-2]), self.layers[-1].name)
 
     @property
@@ -101,13 +99,13 @@ class Activations(Artefact):
         known = [layer.name for layer in self.layers]
         for name in names:
             if name not in known:
-                hint = did_you_mean(name, known) or f"; there is {', '.join(known)}"
+                hint = did_you_mean(name, known) or f"; expected one of {', '.join(known)}"
                 raise StageError(f"no layer is called '{name}'{hint}")
         wanted = set(names)
         return [i for i, name in enumerate(known) if name in wanted]
 
     def columns(self, names: Iterable[str]) -> list[slice]:
-        """Return where the units of each of some layers are in ``means`` and ``positive``."""
+        """Return the columns of each of some layers in ``means`` and ``positive``."""
         ends = np.cumsum([layer.units for layer in self.layers])
         return [slice(int(ends[i] - self.layers[i].units), int(ends[i])) for i in self.places(names)]
 
@@ -117,40 +115,40 @@ class Activations(Artefact):
         return np.concatenate(parts) if parts else np.zeros(0, np.int64)
 
     def layer_starts(self, by_position: bool = False) -> NDArray[np.int64]:
-        """Return where each layer's units begin in ``means``, or its positions in ``positions``, and the end, (layers + 1,)."""
+        """Return the first column of each layer in ``means`` (or in ``positions``), and the end, (layers + 1,)."""
         sizes = [layer.positions if by_position else layer.units for layer in self.layers]
         return np.cumsum([0, *sizes], dtype=np.int64)
 
     def peaks(self, by_position: bool = False) -> NDArray[np.int64]:
-        """Return the unit of the largest value of each layer as a column of ``means``, or the position as one of ``positions``.
+        """Return the column of the largest value of each layer in ``means`` (or in ``positions``), int64 (n, layers).
 
-        int64 (n, layers). A layer without two different values has none: -1.
+        A layer without two different values has none: -1.
         """
         starts = self.layer_starts(by_position)
         places: NDArray[np.int64] = starts[:-1] + self.peak % np.diff(starts)
         return np.where(np.asarray(self.high) > np.asarray(self.low), places, -1)
 
     def take(self, rows: slice | NDArray[Any]) -> Activations:
-        """Return those of some images."""
+        """Return the activations of some images."""
         taken: dict[str, Any] = {name: getattr(self, name)[rows] for name in _ARRAYS}
         return Activations(self.layers, **taken, positions=None if self.positions is None else self.positions[rows])
 
     def blocks(self) -> Iterator[Activations]:
-        """Yield those of consecutive images, so few at a time that what is computed of them fits into memory."""
+        """Yield the activations in blocks of consecutive images, small enough for computations in memory."""
         widest = self.means if self.positions is None else self.positions
         rows = max(1, BLOCK // widest.shape[1])
         for start in range(0, len(self), rows):
             yield self.take(slice(start, start + rows))
 
     def by_position(self) -> Activations:
-        """Return them with every position of a feature map as a unit of its own.
+        """Return the activations with every position of a feature map as a separate unit.
 
         Raises:
             StageError: the positions were not kept.
         """
         if self.positions is None:
             raise StageError(
-                "expected the values of every position, received the means of feature maps; observe with positions"
+                "expected the values of every position, received means of feature maps; read out positions"
             )
         layers = tuple(UnitLayer(layer.name, layer.positions, 1, 1) for layer in self.layers)
         positive = np.greater(self.positions, 0, out=on_disk(self.positions.shape, np.bool_))
@@ -174,7 +172,7 @@ def joined(sets: Iterable[Activations]) -> Activations:
     """Return the activations of several sets of images under one model as those of one set, without positions.
 
     Raises:
-        ValueError: they are of different layers.
+        ValueError: their layers differ.
     """
     first, *others = sets
     if any(other.layers != first.layers for other in others):
@@ -184,7 +182,7 @@ def joined(sets: Iterable[Activations]) -> Activations:
 
 
 def on_disk(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-    """Return an array of zeros that lies in a nameless file, so that its size is no matter of memory."""
+    """Return an array of zeros mapped to an anonymous file, so that it need not fit into memory."""
     if 0 in shape:
         return np.zeros(shape, dtype)
     with TemporaryFile() as file:

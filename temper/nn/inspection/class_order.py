@@ -1,4 +1,4 @@
-"""Whether a classifier knows the classes of its data set at all, and whether it knows them in another order."""
+"""Whether a classifier is better than chance on its data set, and whether its classes are in another order."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from temper.core.classifier import Classifier
 from temper.core.confidence_intervals import wilson
 
 SAMPLE = 1000
-"""Images a classifier is asked about, or ``PER_CLASS`` for each class where that is more."""
+"""Number of images that a classifier is checked on, or ``PER_CLASS`` for each class if that is more."""
 PER_CLASS = 20
 _QUANTILE = 1.96
 ERROR = 0.01
-"""Probability of another order where there is none."""
+"""Error probability of reporting another order where there is none."""
 
 
 @dataclass(frozen=True)
 class Doubt:
-    """Why a classifier may not be one of these classes in this order.
+    """Why a classifier may not match these classes in this order.
 
-    ``hits`` of ``n`` images are right; always answering the most frequent class gives ``chance``, and no class more than
-    1 / classes. ``order`` has for each class the one whose output answers for it, ``hits_in_order`` is how many would then be right;
-    ``None`` where no other order explains the answers better.
+    ``hits`` of ``n`` images are right; always predicting the most frequent class gives ``chance``, at least 1 / classes.
+    ``order`` has for each class the one whose output represents it, ``hits_in_order`` is how many would then be right;
+    ``None`` if no other order explains the predictions better.
     """
 
     n: int
@@ -57,13 +57,13 @@ class Doubt:
 
 
 def doubt(y: Labels, predicted: Labels, classes: int) -> Doubt | None:
-    """Return what is doubtful of predictions (n,) for images with labels ``y`` (n,); ``None`` where nothing is.
+    """Return the doubt about predictions (n,) for images with labels ``y`` (n,); ``None`` if there is none.
 
-    The order is that of most right answers (an assignment problem on the confusion matrix). Classes that change
-    places among each other do so if images of each are taken for the other class more often than for their own, by a sign test on all of these
-    at ``ERROR``, corrected for the number of orders there are (Bonferroni).
-    A model on unevenly frequent classes need not beat their most frequent one where it is right on enough of each.
-    A sample so small that even all right answers would not be above chance says nothing.
+    The order is the one with the most hits (an assignment problem on the confusion matrix). Classes are exchanged if images
+    of each are predicted as the other class more often than as their own, by a sign test on all of these at ``ERROR``,
+    corrected for the number of possible orders (Bonferroni).
+    On imbalanced classes a model need not beat the most frequent one if it is right on enough of each.
+    A sample so small that even a perfect score would not be above chance is inconclusive.
 
     Source: Kuhn (1955), The Hungarian Method for the Assignment Problem.
     """
@@ -80,13 +80,13 @@ def doubt(y: Labels, predicted: Labels, classes: int) -> Doubt | None:
 
 
 def sample(examples: Examples, classes: int) -> Examples:
-    """Return so many of the examples as it takes to doubt a classifier, evenly spread."""
+    """Return as many evenly spaced examples as the check of a classifier needs."""
     n = min(len(examples), max(SAMPLE, PER_CLASS * classes))
     return examples.take(np.unique(np.linspace(0, len(examples) - 1, n).round().astype(np.int64)))
 
 
 def doubt_of(classifier: Classifier, examples: Examples) -> Doubt | None:
-    """Return what is doubtful of a classifier, judged by a sample of the images of its data set."""
+    """Return the doubt about a classifier, based on a sample of the images of its data set."""
     if not len(examples) or int(examples.y.max()) >= classifier.num_classes:
         return None
     drawn = sample(examples, classifier.num_classes)
@@ -94,14 +94,14 @@ def doubt_of(classifier: Classifier, examples: Examples) -> Doubt | None:
 
 
 def _discerns(confusion: NDArray[np.int64]) -> bool:
-    """Return whether the mean over the classes of the share of right answers is clearly above that of a guess, of any shares.
+    """Return whether the mean accuracy over the classes is clearly above that of a guess.
 
-    So may a model be that is right on fewer images than the most frequent class has, because it does not neglect the others.
+    A model that does not neglect rare classes may pass this while right on fewer images than the most frequent class has.
     """
     images = confusion.sum(axis=1)
     there = images > 0
     hits, n = confusion.diagonal()[there], images[there]
-    smoothed = (hits + 1) / (n + 2)  # a class of few images, all right, is not known exactly
+    smoothed = (hits + 1) / (n + 2)  # Laplace: a class of few images, all right, has an uncertain rate
     error = float(np.sqrt((smoothed * (1 - smoothed) / n).sum())) / len(n)
     return bool((hits / n).mean() - _QUANTILE * error > 1 / len(n))
 
@@ -110,7 +110,7 @@ def _order(confusion: NDArray[np.int64]) -> tuple[int, ...] | None:
     from scipy.optimize import linear_sum_assignment
 
     classes = len(confusion)
-    # Of equally good orders the one that moves the fewest classes.
+    # Among equally good orders, the one that moves the fewest classes.
     places = linear_sum_assignment(confusion + np.eye(classes) / (classes + 1), maximize=True)[1].tolist()
     order = list(range(classes))
     for cycle in _cycles(places):
@@ -121,7 +121,7 @@ def _order(confusion: NDArray[np.int64]) -> tuple[int, ...] | None:
 
 
 def _cycles(places: Sequence[int]) -> Iterator[list[int]]:
-    """Yield the classes that change places among each other."""
+    """Yield the groups of classes that are exchanged with each other."""
     left = {i for i, place in enumerate(places) if place != i}
     while left:
         cycle = [min(left)]
@@ -132,11 +132,11 @@ def _cycles(places: Sequence[int]) -> Iterator[list[int]]:
 
 
 def _is_certain(confusion: NDArray[np.int64], own: list[int], other: list[int]) -> bool:
-    """Whether images of each of some classes are taken for the other class more often than for their own, beyond chance."""
+    """Whether images of some classes are significantly more often predicted as the other class than as their own."""
     from scipy.stats import binom
 
     right, moved = confusion[own, own], confusion[own, other]
-    # A class without images has no say, and goes where there is room.
+    # A class without images has no evidence; it takes a free position.
     if (moved <= right)[confusion[own].any(axis=1)].any():
         return False
     choices = lgamma(len(confusion) + 1) - lgamma(len(confusion) - len(own) + 1) - log(len(own))

@@ -24,14 +24,14 @@ Call = Callable[[Tensor], Any]
 Body = Callable[..., tuple[Tensor, ...]]
 
 BATCH = 500
-"""Images in a batch where nobody said another number."""
+"""The default batch size."""
 _SMALLEST_BATCH = 16
 _SMALLEST_SHARE = 125
 _FEW_PASSES = 10
 _COMPILED_AT_ONCE = 64
 _NAMES = ("name", "keras_history", "input_layers", "output_layers")
 _UNNUMBERED = re.compile(r"_\d+$")
-"""What Keras adds to the name of a variable that was given none."""
+"""The suffix that Keras adds to default variable names."""
 
 
 def run(
@@ -46,11 +46,11 @@ def run(
     """Run ``body(call, *images, *shared, *static)`` on one batch as one compiled program.
 
     ``body`` is a module-level function written in ``keras.ops``; ``call`` maps image tensors to the model's output in
-    float32: logits, or the list of tensors that a model of several outputs gives (``temper.nn.inspection.units``).
-    ``images`` are arrays (n, ...) with n <= ``batch_size``, which every returned tensor must have as its first
-    axis too, image by image: a batch may be cut up. ``shared`` are numbers that may change without a new compilation;
-    ``static`` are part of the program. The weights are read at each call, so a model in training is attacked as it
-    stands. ``passes`` is how often the program sends an image through the model, which decides how much compiling pays.
+    float32: logits, or the list of tensors of a model with several outputs (``temper.nn.inspection.units``). ``images``
+    are arrays (n, ...) with n <= ``batch_size``; every returned tensor must have the same first axis, image by image,
+    since a batch may be split. ``shared`` are numbers that may change without a new compilation; ``static`` are part of
+    the program. The weights are read at each call, so a model in training is attacked in its current state. ``passes``
+    is how often the program runs the model on an image, which decides whether compiling pays off.
 
     Fewer images than ``batch_size`` are padded to one of a few shapes.
 
@@ -59,7 +59,7 @@ def run(
     """
     n = len(images[0])
     if n > batch_size:
-        raise ValueError(f"programs.run: expected at most {batch_size} images, received {n}")
+        raise ValueError(f"compiled_programs.run: expected at most {batch_size} images, received {n}")
     fused = _fuses(model, passes)
     program = _program(architecture(model), body, static, fused)
     numbers = [np.asarray(value, np.int32 if isinstance(value, int) else np.float32) for value in shared]
@@ -80,7 +80,7 @@ def run_all(model: Any, body: Body, *images: NDArray[Any]) -> Arrays:
 
 @dataclass(frozen=True)
 class Architecture:
-    """What a program depends on of a model: everything but the values of its variables; ``model`` is one that has it."""
+    """What a program depends on: a model without the values of its variables; ``model`` is an instance."""
 
     digest: str
     model: Any = field(compare=False)
@@ -90,9 +90,9 @@ _digests: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
 
 
 def architecture(model: Any) -> Architecture:
-    """Return what tells a Keras model from those of other layers, equal for models that differ in their variables only.
+    """Return a Keras model's architecture, equal for models that differ in the values of their variables only.
 
-    Constants that a layer keeps beside its variables, such as those of an adapted normalisation, must not change afterwards.
+    Constants that a layer holds besides its variables, such as those of an adapted normalisation, must not change later.
     """
     if model not in _digests:
         _digests[model] = _describe(model)
@@ -100,11 +100,11 @@ def architecture(model: Any) -> Architecture:
 
 
 def _describe(model: Any) -> str:
-    """Return a text that is equal for models of equal layers and constants, whatever names the layers bear."""
+    """Return a text that is equal for models of equal layers and constants, whatever the layers' names."""
     try:
         config = json.loads(model.to_json())
     except (NotImplementedError, TypeError, ValueError):
-        return uuid4().hex  # A user's layer that cannot tell its configuration shares a program with no other.
+        return uuid4().hex  # a custom layer without a configuration never shares a program
     names: dict[str, int] = {}
     variables = [(_UNNUMBERED.sub("", v.name), tuple(v.shape), str(v.dtype)) for v in model.variables]
     return json.dumps([_unnamed(config, names), variables, constants(model)])
@@ -171,17 +171,18 @@ def _compile(
     if fused:
         _start_xla()
     graph = tf.function(pure, autograph=False, jit_compile=fused)
-    # Tensors, not variables: TensorFlow takes milliseconds to tell whether a list of variables needs a new trace.
+    # Tensors, not variables: TensorFlow takes milliseconds to check whether a list of variables needs a new trace.
     return lambda model, arguments: graph([v.value.value() for v in model.variables], arguments)
 
 
 def _fuses(model: Any, passes: int) -> bool:
-    """Return whether a program of this model is one of small operations, to be fused by XLA and run once per thread.
+    """Return whether a program of this model consists of small operations, to be fused by XLA and run once per thread.
 
     On a CPU, XLA fuses the small operations of dense layers, which gives three times as many gradients per second as
-    TensorFlow's own. They are too small to be shared by threads, so each thread takes a part of the batch. For convolutions XLA replaces oneDNN, which gives a third, and parts change nothing
-    (measured: benchmarks/README.md). A kernel of rank 3 or more tells a convolution. Compiling takes TensorFlow about a
-    second, which a program of few passes does not win back.
+    TensorFlow's own kernels. They are too small to be split across threads, so each thread takes a part of the batch. For
+    convolutions XLA replaces oneDNN, which gives a third as many, and parts have no effect (measured:
+    benchmarks/README.md). A kernel of rank 3 or more identifies a convolution. Compiling takes TensorFlow about a second,
+    which a program of few passes does not recover.
     """
     if backend.name() == "torch" or backend.on_gpu() or any(len(v.shape) > 2 for v in model.variables):
         return False
@@ -189,7 +190,7 @@ def _fuses(model: Any, passes: int) -> bool:
 
 
 def _shares(n: int) -> int:
-    """Return into how many parts a batch of ``n`` images is cut, so that every thread has one."""
+    """Return the number of parts to split a batch of ``n`` images into, one per thread."""
     return max(1, min(threads.count(), n // _SMALLEST_SHARE))
 
 
@@ -200,7 +201,7 @@ def _pool() -> ThreadPoolExecutor:
 
 @cache
 def _start_xla() -> None:
-    """Start XLA, whose first use writes notes that obey no setting."""
+    """Start XLA, whose first use writes log lines that ignore every log setting."""
     import tensorflow as tf
 
     with backend.muted():

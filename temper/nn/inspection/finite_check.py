@@ -1,4 +1,4 @@
-"""Refuses what is not a finite number: in a model's weights, and in what it answers."""
+"""Rejects non-finite values in a model's weights and outputs."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ def check_weights(model: Any) -> None:
     """Check the weights of a Keras model.
 
     Raises:
-        StageError: some are not finite; the message names the first layer of such weights.
+        StageError: some are not finite; the message names the first such layer.
     """
     for layer in flattened(model):
         for variable in layer._trainable_variables + layer._non_trainable_variables:
             values = np.asarray(backend.keras().ops.convert_to_numpy(variable))
-            # Weights of 8 bits may be of a type that NumPy knows no finite numbers of.
+            # NumPy has no isfinite for some 8-bit types.
             strange = int((~np.isfinite(values.astype(np.float32))).sum())
             if strange:
                 raise StageError(
-                    f"layer '{layer.name}': {strange} of the {values.size} values of its weight '{variable.name}' are not "
-                    "finite (nan or inf), so what the model predicts means nothing; take a model whose training did not diverge"
+                    f"layer '{layer.name}': {strange} of {values.size} values of its weight '{variable.name}' are not "
+                    "finite (nan or inf), so its predictions mean nothing; use a model whose training did not diverge"
                 )
 
 
 def check_answers(answers: NDArray[Any], what: str = "the model's logits") -> None:
-    """Check what a model gives for images, an array (n, ...).
+    """Check a model's outputs for images, an array (n, ...).
 
     Raises:
-        StageError: it is not finite for some; the message has how many and the first.
+        StageError: some are not finite; the message has their number and the first.
     """
     strange = np.flatnonzero(~np.isfinite(answers).all(axis=tuple(range(1, answers.ndim))))
     if len(strange):
         first = ", ".join(f"{value:g}" for value in np.ravel(answers[strange[0]])[:4])
         raise StageError(
             f"{what} are not finite (nan or inf) for {len(strange)} of {len(answers)} images, the first at position "
-            f"{strange[0]} counted from 0 ({first}, ...), so it predicts no class for them; leave such images out, or repair the "
-            "model: a division by zero, a logarithm of 0 and half precision are common causes"
+            f"{strange[0]} counted from 0 ({first}, ...), so it predicts no class; remove these images, or repair the "
+            "model; common causes: a division by zero, a logarithm of 0, half precision"
         )

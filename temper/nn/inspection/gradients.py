@@ -1,4 +1,4 @@
-"""Gradients with respect to the images, inside a compiled program, and the loss that attacks climb."""
+"""Gradients with respect to the images, inside a compiled program, and the margin loss that attacks increase."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from temper.system import backend
 def value_and_gradient(function: Call, x: Tensor) -> tuple[Tensor, Tensor]:
     """Return ``function(x)`` (n,) and the gradient of its sum with respect to ``x`` (n, ...), inside a program.
 
-    Nothing but ``x`` is differentiated, so the weights' gradients, a third of a training step, are never computed. The gradient
-    is 0 where no operation between ``x`` and the value has one, as behind a rounding.
+    Only ``x`` is differentiated, so the gradients of the weights, a third of a training step, are never computed. The
+    gradient is 0 where no operation between ``x`` and the value has one, as after a rounding.
     """
     match backend.name():
         case "tensorflow":
@@ -51,6 +51,6 @@ def margin(logits: Tensor, y: Tensor) -> Tensor:
     """
     ops = backend.keras().ops
     chosen = ops.one_hot(y, logits.shape[-1], dtype=logits.dtype)
-    # Logits of any size: no number subtracted from them would be large enough.
+    # -inf, since logits may be of any size: no finite number is certain to be small enough.
     others = ops.where(chosen > 0, ops.full_like(logits, -np.inf), logits)
     return ops.logsumexp(others, axis=-1) - ops.sum(logits * chosen, axis=-1)

@@ -1,4 +1,4 @@
-"""What a classifier's decisions rest on, image by image: the relevance of pixels and of hidden units."""
+"""Layer-wise relevance propagation (LRP): the relevance of pixels and hidden units for each image's decision."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def pixel_relevance(
 ) -> Batches:
     """Yield batches of images, each as a slice of ``x`` and the relevance of its pixels, shaped like the images.
 
-    Relevance starts from one logit of each image: that of the class ``y``, or by default of the predicted class. Without a
-    rule it goes down by LRP-0.
+    Relevance starts from one logit of each image: that of the class ``y``, or by default of the predicted class.
+    Without a rule it is propagated by LRP-0.
     """
     return _batches(carrying(classifier.model, rule), _of_pixels, (), x, y)
 
@@ -40,8 +40,8 @@ def unit_batches(
 ) -> Batches:
     """Yield batches of images, each as a slice of ``x`` and the relevance of all hidden units, (k, units).
 
-    Units are those of ``temper.nn.inspection.units.Probe``, in its order, or only those of the ``layers`` with some names. A feature map
-    has the sum over its positions.
+    Units are those of ``temper.nn.inspection.units.Probe``, in its order, or only those of the named ``layers``. A
+    feature map gets the sum over its positions.
     """
     carrier = carrying_units(classifier.model, rule, layers)
     return _batches(carrier, _of_units, (carrier.inputs[1].shape[1],), x, y)
@@ -52,7 +52,7 @@ def unit_relevance(
 ) -> Scores:
     """Return the relevance of all hidden units for the decision on each image, float64 (n, units).
 
-    As ``unit_batches``, for as many images as memory holds.
+    As ``unit_batches``, for images whose relevance fits into memory.
     """
     return np.concatenate([found.astype(np.float64) for _, found in unit_batches(classifier, x, rule, y)])
 

@@ -1,9 +1,9 @@
 """Layer-wise relevance propagation as differentiation: networks whose derivatives carry relevance.
 
 In a network whose layers return their usual values but have other derivatives, the relevance of a tensor is the tensor
-times the gradient that arrives at it. So a rule only says what a layer's derivative is, and every backend's own
-differentiation, compiled like any other, carries the relevance down. The relevance of a unit is the derivative with respect
-to a factor of 1 on the unit's value, which is the same product, summed over the positions of a feature map.
+times the gradient that arrives at it. So a rule only defines a layer's derivative, and every backend's own
+differentiation, compiled like any other, propagates the relevance. The relevance of a unit is the derivative with
+respect to a factor of 1 on the unit's value, which is the same product, summed over the positions of a feature map.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from temper.nn.inspection.units import Probe, with_separate_activations
 from temper.system import backend
 
 _COPIED = "_carrying"
-"""Ends the names of copied layers: a rule's operations get names such as "add", which a stored model's layers may have."""
+"""The name suffix of copied layers: a rule's operations get names such as "add" that a stored layer may have."""
 
 
 class RelevanceRule(Component):
-    """How a layer with weights hands its relevance down."""
+    """How a layer with weights propagates relevance to its inputs."""
 
     @abstractmethod
     def carry(self, layer: Any, x: Tensor, z: Tensor) -> Tensor:
-        """Return the values ``z`` = ``layer(x)`` with the derivative by which relevance goes from ``z`` to ``x``."""
+        """Return the values ``z`` = ``layer(x)`` with the derivative that propagates relevance from ``z`` to ``x``."""
 
 
 def carrying(model: Any, rule: RelevanceRule | None) -> Any:
     """Return a model of the same outputs whose derivatives carry relevance: R(tensor) = tensor * gradient.
 
-    Layers with weights hand relevance down by the rule, or by LRP-0 if there is none; activations pass it on; max pooling
-    gives it to the largest value; average pooling, normalisation and sums share it by LRP-0. Dropout is off.
+    Layers with weights propagate relevance by the rule, or by LRP-0 if there is none; activations pass it through; max
+    pooling assigns it to the largest value; average pooling, normalisation and sums share it by LRP-0. Dropout is off.
 
     Raises:
         StageError: a layer with weights is neither dense nor convolutional nor a batch normalisation.
@@ -49,7 +49,7 @@ def carrying_units(model: Any, rule: RelevanceRule | None, names: Collection[str
     """Return a model as ``carrying`` does, from [images, a factor for each unit (n, units)] to logits.
 
     The factors multiply the units' values after their activation; units are those of ``temper.nn.inspection.units.Probe``, in its order,
-    or only those of the layers with some names. Where all factors are 1, the logits are the model's, and their gradient is
+    or only those of the named layers. Where all factors are 1, the logits are the model's, and their gradient is
     the units' relevance, for which nothing below the first of these layers is differentiated.
 
     Raises:
@@ -74,7 +74,7 @@ def carrying_units(model: Any, rule: RelevanceRule | None, names: Collection[str
                 return outputs * (factor if len(outputs.shape) == 2 else factor[:, None, None, :])
         return outputs
 
-    # What is copied must take the factors, too; that it returns them is forgotten.
+    # The model to copy must take the factors as input, so it returns them; that output is dropped.
     taken = keras.Input(factors.shape[1:])
     source = keras.Model([images, taken], [logits, taken])
     carrier = _copied(source, rule, [keras.Input(images.shape[1:]), factors], multiplied)
@@ -91,7 +91,7 @@ def carried(value: Tensor, *carriers: tuple[Tensor, Tensor]) -> Tensor:
 
 
 def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """Return the quotient, and 0 where the denominator is 0: there nobody has a share."""
+    """Return the quotient, and 0 where the denominator is 0: nothing has a share there."""
     ops = backend.keras().ops
     nothing = ops.equal(denominator, 0)
     return ops.where(nothing, 0.0, numerator / ops.where(nothing, 1.0, denominator))
@@ -103,7 +103,7 @@ def _copied(
     inputs: list[Tensor] | None = None,
     change: Callable[[Any, Tensor], Tensor] = lambda original, outputs: outputs,
 ) -> Any:
-    """Return a copy of an unfolded model that carries relevance, each layer's outputs changed by ``change``."""
+    """Return a copy of a model with separate activations that carries relevance; ``change`` maps layer outputs."""
 
     def call(layer: Any, *arguments: Any, **options: Any) -> Tensor:
         outputs = layer(*arguments, **options)
@@ -125,7 +125,7 @@ def _copy(layer: Any) -> Any:
     if layer.weights and not known:
         raise StageError(
             f"layer '{layer.name}' ({type(layer).__name__}): expected dense and convolutional layers and batch "
-            "normalisation; relevance has no rule for other layers with weights"
+            "normalisation; LRP has no rule for other layers with weights"
         )
     return like(layer, name=layer.name + _COPIED)
 
@@ -142,5 +142,5 @@ def _is_activation(layer: Any) -> bool:
 
 
 def _passed_on(x: Tensor, values: Tensor) -> Tensor:
-    """Return an activation's values with the derivative that leaves each unit its relevance: f(x) / x."""
+    """Return an activation's values with the derivative that preserves each unit's relevance: f(x) / x."""
     return carried(values, (x, ratio(values, x)))

@@ -1,4 +1,4 @@
-"""Looks inside a model: its units (neurons, feature maps) layer by layer, before and after their activation."""
+"""The units (neurons, feature maps) of a model, layer by layer, before and after their activation."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class UnitLayer:
 
 
 def with_separate_activations(model: Any) -> Any:
-    """Return a functional copy of a model as it is now, in which every activation is a layer of its own."""
+    """Return a functional copy of a model in its current state, in which every activation is a separate layer."""
     keras = backend.keras()
     taken = {layer.name for layer in model.layers}
 
@@ -49,7 +49,7 @@ def with_separate_activations(model: Any) -> Any:
 
     def call(layer: Any, *arguments: Any, **options: Any) -> Any:
         outputs = layer(*arguments, **options)
-        # A model may have operations that are no layers, such as the rounding of a quantised one.
+        # A model may contain operations that are not layers, such as the rounding of a quantised one.
         activation = _fused(model.get_layer(layer.name)) if isinstance(layer, keras.layers.Layer) else None
         if activation is None:
             return outputs
@@ -68,9 +68,9 @@ class Probe:
     """The hidden layers of a classifier and a model of their values.
 
     Attributes:
-        layers: the layers with weights but the last of them, which gives the logits, in the order of computation.
+        layers: all layers with weights except the last, which computes the logits, in the order of computation.
         model: a Keras model from images (n, h, w, c) to the values of every layer, each (n, units) or
-            (n, height, width, units), and last the logits (n, classes). ``programs.run`` takes it.
+            (n, height, width, units), and last the logits (n, classes), for ``compiled_programs.run``.
 
     Raises:
         StageError: the model has no hidden layer with weights.
@@ -93,7 +93,7 @@ class Probe:
 
 
 def unit_means(values: list[Tensor]) -> Tensor:
-    """Return the values of all units side by side, (n, all units): a feature map counts with its spatial mean."""
+    """Return the values of all units, concatenated, (n, all units): of a feature map its spatial mean."""
     ops = backend.keras().ops
     return ops.concatenate([v if len(v.shape) == 2 else ops.mean(v, axis=(1, 2)) for v in values], axis=1)
 
@@ -118,7 +118,7 @@ def _activated(layer: Any) -> Tensor:
 
 
 def _followers(layer: Any) -> Iterator[Any]:
-    """Yield what follows a layer until a layer has several followers; normalisation may stand before the activation."""
+    """Yield the layers after a layer up to a branch; normalisation may precede the activation."""
     while len(nodes := layer._outbound_nodes) == 1:
         layer = nodes[0].operation
         yield layer

@@ -1,4 +1,4 @@
-"""Observes what a model computes of images: one forward pass, which every criterion and score then reads."""
+"""Reads out a model's activations: one forward pass, shared by all criteria and scores."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from temper.system import backend
 
 @dataclass(frozen=True, kw_only=True)
 class ActivationReadout(Preparation):
-    """What a model computes of images, unit by unit.
+    """The activations of a model on images, unit by unit.
 
     Source: one pass in place of the several of each artefact; units as in DeepXplore, Pei et al. (2017), section 4.1.
     """
@@ -31,9 +31,9 @@ class ActivationReadout(Preparation):
     tag = "observation"
     produces = Activations
 
-    model: Annotated[Ref[Classifier], "the model to look into"]
+    model: Annotated[Ref[Classifier], "the model to inspect"]
     examples: Annotated[Ref[Examples], "the images"]
-    positions: Annotated[bool, "whether every position's value is kept: 4 bytes each, of every image"] = False
+    positions: Annotated[bool, "keep the value of every position: 4 bytes each, for every image"] = False
 
     @property
     def stochastic(self) -> bool:
@@ -52,12 +52,12 @@ def observe(
     *,
     positions: bool = False,
 ) -> Activations:
-    """Return what a classifier computes of images float32 (n, height, width, channels), in batches.
+    """Return a classifier's activations on images float32 (n, height, width, channels), computed in batches.
 
-    With ``positions``, every position's value is kept besides, on disk.
+    With ``positions``, every position's value is also kept, on disk.
 
     Raises:
-        StageError: the model is nested, so that its layers cannot be told, or logits are not finite.
+        StageError: the model is nested, so that its layers cannot be identified, or logits are not finite.
     """
     layers, model = _watched(classifier.model)
     n, units, classes = len(x), sum(layer.units for layer in layers), classifier.num_classes
@@ -78,10 +78,10 @@ def observe(
 
 
 def _watched(model: Any) -> tuple[tuple[UnitLayer, ...], Any]:
-    """Return the layers to observe, the logits and the probabilities last, and a model of all but the probabilities.
+    """Return the layers to read out, logits and probabilities last, and a model of all but the probabilities.
 
-    Hidden layers keep their names. Where the layer of the logits is called as the probabilities are, it was the softmax
-    that has been taken off, so that the name means the probabilities.
+    Hidden layers keep their names. A layer of logits with the name of the probabilities ended in the softmax that was
+    removed, so the name denotes the probabilities.
     """
     end = model.outputs[0]
     hidden = [layer for layer in model.layers if _computes(layer) and layer.output is not end]
@@ -96,7 +96,7 @@ def _watched(model: Any) -> tuple[tuple[UnitLayer, ...], Any]:
 
 
 def _computes(layer: Any) -> bool:
-    """Whether a layer computes something of its own, and does not only bring in, reshape, scale or drop values."""
+    """Whether a layer computes values of its own, rather than only inputs, reshapes, scales or drops them."""
     layers = backend.keras().layers
     passing = (
         layers.InputLayer, layers.Flatten, layers.Reshape, layers.Permute, layers.Rescaling, layers.Dropout,
@@ -114,7 +114,7 @@ def _reduced(call: Call, x: Tensor, positions: bool) -> tuple[Tensor, ...]:
     """Return the arrays of ``Activations`` in their order, for a batch."""
     ops = backend.keras().ops
     outputs = call(x)
-    *hidden, logits = outputs if isinstance(outputs, list) else [outputs]  # a model of one layer has one output
+    *hidden, logits = outputs if isinstance(outputs, list) else [outputs]  # Keras returns no list for one output
     layers = [*hidden, logits, ops.softmax(logits)]
     spatial = [tuple(range(1, len(layer.shape) - 1)) for layer in layers]
     flat = [ops.reshape(layer, (ops.shape(layer)[0], -1)) for layer in layers]

@@ -1,4 +1,4 @@
-"""Scores inputs, once for everything that orders, summarises or draws them."""
+"""Scores inputs, once for all stages that order, summarise or sample them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from temper.nn.preparations.training_profile import ScoreProfile
 
 @dataclass(frozen=True, kw_only=True)
 class InputScoring(Preparation):
-    """What a score says of inputs; where these are the training images, each is compared with the others only.
+    """The scores of inputs; each training image among them is compared with the others only.
 
     Source: the score's.
     """
@@ -33,7 +33,7 @@ class InputScoring(Preparation):
     produces = InputScores
     framework = False
 
-    model: Annotated[Ref[Classifier], "the model to look into"]
+    model: Annotated[Ref[Classifier], "the model to inspect"]
     data: Annotated[Ref[Examples], "the training images"]
     examples: Annotated[Ref[Examples], "the inputs to score"]
     score: Score

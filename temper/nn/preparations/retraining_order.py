@@ -1,4 +1,4 @@
-"""The order in which a score would have clean and adversarial images labelled or learnt."""
+"""The order in which a score selects clean and adversarial images for labelling or retraining."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _ARRAYS = ("scores", "rows", "adversarial")
 
 @dataclass(frozen=True, eq=False)
 class RetrainingOrder(Artefact):
-    """The order of n clean images followed by m adversarial ones, all counted through as rows 0 to n + m - 1.
+    """The order of n clean images followed by m adversarial ones, numbered as rows 0 to n + m - 1.
 
     Attributes:
-        scores: float64 (n + m,), the higher the sooner; nan where an image cannot be judged.
-        rows: int64 (n + m,), all rows, the first first.
-        adversarial: int64 (m,), the adversarial rows alone, the first first.
-        info: ``unjudged``, how many images have no score, and ``remarks`` of the score on what it learnt.
+        scores: float64 (n + m,), higher first; nan where an image cannot be scored.
+        rows: int64 (n + m,), all rows, in order.
+        adversarial: int64 (m,), the adversarial rows alone, in order.
+        info: ``unjudged``, the number of images without a score, and ``remarks`` of the score on its fit.
 
     Source: Durán et al. (2023), Guiding the retraining of convolutional neural networks against adversarial inputs.
     """
@@ -46,7 +46,7 @@ class RetrainingOrder(Artefact):
 
     @property
     def note(self) -> str:
-        """What a reader must know of the order; empty where there is nothing to say."""
+        """Notes on the order for the reader; empty if there are none."""
         unjudged = self.info["unjudged"]
         missing = [f"{unjudged} of {len(self.scores)} inputs have no score"] if unjudged else []
         return "; ".join([*missing, *self.info["remarks"]])
@@ -66,24 +66,21 @@ class RetrainingOrder(Artefact):
 class RetrainingOrdering(Preparation):
     """The order of clean training images and adversarial ones, by a score.
 
-    Every stage of equal fields has the same, seed by seed: shares and configurations differ by what they take of it.
+    Stages with equal fields share it, seed by seed: shares and configurations differ in what they take from it.
 
     Source: Durán, Martínez-Fernández, Felderer and Franch (2023), Guiding the retraining of convolutional neural
-    networks against adversarial inputs.
-    Differs: equal scores come in random order, and images without a score last; as_published: as reversing an
-    unstable sort leaves them, and first.
+    networks against adversarial inputs. Differs: ties are in random order, and images without a score last;
+    as_published: ties as in a reversed unstable sort, and images without a score first.
     """
 
     tag = "ordering"
     produces = RetrainingOrder
 
-    model: Annotated[Ref[Classifier], "the model whose view of the images is scored"]
-    data: Annotated[Ref[Examples], "the clean images, from which the score learns"]
+    model: Annotated[Ref[Classifier], "the model that the score is computed with"]
+    data: Annotated[Ref[Examples], "the clean images, on which the score is fitted"]
     examples: Annotated[tuple[Ref[Examples], ...], "the adversarial images"]
     order: Score
-    as_published: Annotated[bool, "equals as reversing an unstable sort leaves them, images without a score first"] = (
-        False
-    )
+    as_published: Annotated[bool, "ties as in a reversed unstable sort, images without a score first"] = False
 
     def stream(self, stage: str) -> str:
         return self.tag

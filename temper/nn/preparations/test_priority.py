@@ -1,4 +1,4 @@
-"""Orders inputs by what to look at first, once for the numbers and the pictures made of it."""
+"""Orders inputs by test priority, once for the metrics and the figures based on it."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class _Priority(Preparation):
-    """An order of inputs, and on which of them the model is wrong."""
+    """An order of inputs, with those the model misclassifies."""
 
     produces = FaultOrder
     framework = False
 
-    model: Annotated[Ref[Classifier], "the model to look into"]
+    model: Annotated[Ref[Classifier], "the model to inspect"]
     data: Annotated[Ref[Examples], "the training images"]
     examples: Annotated[Ref[Examples], "the inputs to order"]
 
@@ -52,26 +52,26 @@ class _Priority(Preparation):
 
     @property
     def positions(self) -> bool:
-        """Whether it takes every position of feature maps."""
+        """Whether it needs every position of feature maps."""
         return False
 
     @property
     @abstractmethod
     def name(self) -> str:
-        """What the order is called."""
+        """The name of the order."""
 
     @abstractmethod
     def before(self) -> Preparation | None:
-        """Return what is prepared as ``learnt``, if anything."""
+        """Return the preparation named ``learnt``, if any."""
 
     @abstractmethod
     def order(self, run: Run, seen: Activations) -> tuple[Rows, tuple[str, ...]]:
-        """Return the inputs in order, int64 (n,), and what a reader must know of it."""
+        """Return the inputs in order, int64 (n,), and notes for the reader."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScorePriority(_Priority):
-    """Inputs from the highest score to the lowest, equals in random order, those without a score last.
+    """Inputs from the highest score to the lowest, ties in random order, those without a score last.
 
     Source: the score's.
     """
@@ -98,7 +98,7 @@ class ScorePriority(_Priority):
 
 @dataclass(frozen=True, kw_only=True)
 class CoveragePriority(_Priority):
-    """Inputs in the order of what each adds to the coverage of those before it, starting from none.
+    """Inputs in greedy order of what each adds to the coverage of those before it, starting from none.
 
     Source: the criterion's; the order is that of temper.nn.adequacy.coverage.
     """
@@ -131,7 +131,7 @@ class CoveragePriority(_Priority):
 
 
 def _equals(values: Scores) -> tuple[str, ...]:
-    """Return how many inputs are in random order, if more than a few."""
+    """Return a note on the share of inputs in random order, if it is at least 1 %."""
     _, counts = np.unique(values[~np.isnan(values)], return_counts=True)
     share = counts[counts > 1].sum() / max(1, len(values))
-    return (f"{share:.0%} of the inputs share their score with others: in random order",) if share >= 0.01 else ()
+    return (f"{share:.0%} of the inputs have tied scores, in random order",) if share >= 0.01 else ()

@@ -1,4 +1,4 @@
-"""What criteria and scores learn of a model's training images."""
+"""What criteria and scores learn from a model's training images."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from temper.nn.preparations.activation_readout import ActivationReadout
 
 @dataclass(frozen=True, eq=False)
 class Profile(Artefact):
-    """What a criterion or a score learnt: arrays by name."""
+    """The arrays that a criterion or a score learnt, by name."""
 
     kind: ClassVar[str] = "profile"
 
@@ -41,11 +41,11 @@ class Profile(Artefact):
 
 @dataclass(frozen=True, kw_only=True)
 class _Learning(Preparation):
-    """Learning of training images, for whatever learns."""
+    """Fits a criterion or a score on training images."""
 
     produces = Profile
 
-    model: Annotated[Ref[Classifier], "the model to look into"]
+    model: Annotated[Ref[Classifier], "the model to inspect"]
     data: Annotated[Ref[Examples], "the training images"]
 
     @property
@@ -67,7 +67,7 @@ class _Learning(Preparation):
 
     @property
     def positions(self) -> bool:
-        """Whether it takes every position of feature maps."""
+        """Whether it needs every position of feature maps."""
         return False
 
     @abstractmethod
@@ -77,7 +77,7 @@ class _Learning(Preparation):
 
 @dataclass(frozen=True, kw_only=True)
 class CriterionProfile(_Learning):
-    """What a coverage criterion learns of training images.
+    """What a coverage criterion learns from training images.
 
     Source: the criterion's.
     """
@@ -96,7 +96,7 @@ class CriterionProfile(_Learning):
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreProfile(_Learning):
-    """What a score learns of training images.
+    """What a score learns from training images.
 
     Source: the score's.
     """

@@ -1,4 +1,4 @@
-"""Trainers: compiled training steps, kept for all models of one architecture that are trained alike."""
+"""Trainers: compiled training steps, cached for all models of one architecture with the same training settings."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _KEPT = 6
 
 
 class Trainer:
-    """A compiled copy of a model that any other model of its architecture is trained in.
+    """A compiled copy of a model in which any model of its architecture can be trained.
 
     Attributes:
         model: the Keras model.
-        epochs: what trains it.
+        epochs: the training loop.
     """
 
     def __init__(self, skeleton: Any, compiled: Callable[[Any], Any]) -> None:
@@ -36,9 +36,9 @@ class Trainer:
 
     @contextmanager
     def holding(self, model: Any) -> Iterator[Self]:
-        """Yield the trainer, as if it were made for ``model``, which has what it learnt afterwards.
+        """Yield the trainer as if it were built for ``model``, which receives the learnt values on exit.
 
-        Every variable crosses, not the weights alone: the states of dropout's random streams are among them.
+        Every variable is copied, not only the weights: the states of dropout's random streams are among them.
         """
         for variable, value in zip(self.model.optimizer.variables, self._start, strict=True):
             variable.assign(value)
@@ -48,10 +48,10 @@ class Trainer:
 
 
 def trainer(model: Any, compiled: Callable[[Any], Any], key: tuple[Any, ...]) -> Trainer:
-    """Return a trainer for a model; ``compiled(copy)`` makes it of a copy of the model.
+    """Return a trainer for a model; ``compiled(copy)`` builds it from a copy of the model.
 
-    It is made once for models of one architecture and one ``key``, which must tell apart what ``compiled`` may return. With
-    TensorFlow only: elsewhere a first ``fit`` draws random numbers that later ones do not, so each model has its own.
+    It is built once per architecture and ``key``, which must identify the result of ``compiled``. With TensorFlow only:
+    on other backends a first ``fit`` draws random numbers that later ones do not, so each model has its own.
     """
     if backend.name() != "tensorflow":
         return Trainer(copies.copied(model), compiled)
@@ -59,7 +59,7 @@ def trainer(model: Any, compiled: Callable[[Any], Any], key: tuple[Any, ...]) ->
 
 
 class _Recipe:
-    """How a trainer is compiled, equal to any other of its key."""
+    """How a trainer is compiled; equal to any other with its key."""
 
     def __init__(self, compiled: Callable[[Any], Any], key: tuple[Any, ...]) -> None:
         self.compiled, self.key = compiled, key

@@ -1,4 +1,4 @@
-"""Epochs: passes of a compiled Keras model over images, each in an order of its own, that go on where a kill ended them."""
+"""Training epochs of a compiled Keras model, each in its own order, which resume after a kill."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from temper.nn.training.training_state import TrainingState
 from temper.system import backend
 
 STEPS_AT_ONCE = 64
-"""Optimiser steps per call into the framework. Against one step per call, a dense network trains 2.5 times as fast."""
+"""Optimiser steps per call into the framework: a dense network trains 2.5 times as fast as with one per call."""
 ON_DEVICE = 2**31
-"""Bytes of the largest set that is held on the device; larger ones are copied there batch by batch."""
+"""Size in bytes of the largest set that is held on the device; larger ones are copied there batch by batch."""
 
 Arrays = Sequence[NDArray[Any]]
 Rows = NDArray[np.int64]
 
 
 class Epochs:
-    """Trains a compiled Keras model, for any number of trainings one after another.
+    """Trains a compiled Keras model, any number of times in sequence.
 
     Keras' own ``fit`` on TensorFlow (3.15 on 2.21), once seeded, shuffles into the same order at every epoch, so that the same
-    images share a batch all along. Here the order of an epoch is drawn from the seed and the epoch's number.
+    images always share a batch. Here the order of an epoch is drawn from the seed and the epoch's number.
     """
 
     def __init__(self, model: Any) -> None:
@@ -46,11 +46,11 @@ class Epochs:
     ) -> list[float]:
         """Train on inputs and targets, arrays (n, ...), one for each of the model's; return the mean loss of each epoch.
 
-        ``report(epoch, loss)`` is called after each epoch, counted from 0, and may raise. What is learnt does not depend on
-        whether the training was interrupted and went on from the checkpoint.
+        ``report(epoch, loss)`` is called after each epoch, counted from 0, and may raise. The result does not depend on
+        whether the training was interrupted and resumed from the checkpoint.
 
         Raises:
-            Stopped: the process was asked to stop; the checkpoint has what is needed to go on.
+            Stopped: the process was asked to stop; the checkpoint holds the state to resume from.
         """
         state = TrainingState(self._model, checkpoint)
         losses, done = state.restore()
@@ -68,7 +68,7 @@ class Epochs:
         return losses
 
     def _steps(self, x: Arrays, y: Arrays, batch_size: int, seed: int) -> Callable[[Rows, int, int], Iterator[int]]:
-        """Return what trains on the images of an order from a place on, and yields places at which it can be interrupted."""
+        """Return a generator that trains on images in order from a position and yields where it may stop."""
         if self._program is None:
             prepare(self._model, x, y)
             return lambda order, done, epoch: self._fit(x, y, batch_size, order, epoch, seed)
@@ -91,7 +91,7 @@ class Epochs:
             yield start + len(rows)
 
     def _fit(self, x: Arrays, y: Arrays, batch_size: int, order: Rows, epoch: int, seed: int) -> Iterator[int]:
-        # Dropout on torch draws from its global stream.
+        # Dropout on torch draws from torch's global random stream.
         backend.seed((seed + epoch) % 2**31)
         shuffled, _ = _taken(x, y, order)
         self._model.fit(
@@ -101,7 +101,7 @@ class Epochs:
 
 
 def prepare(model: Any, x: Arrays, y: Arrays) -> None:
-    """Have a compiled Keras model build what it does at its first call where it draws random numbers for that: on torch."""
+    """Build the parts of a compiled Keras model that would draw random numbers at its first call, as on torch."""
     if backend.name() == "torch":
         model.test_on_batch(*(_as_keras_takes([array[:1] for array in arrays]) for arrays in (x, y)))
 
@@ -122,7 +122,7 @@ def _program(model: Any) -> Any:
 
 
 def _taken(x: Arrays, y: Arrays, rows: Rows) -> tuple[Any, Rows]:
-    """Return some rows of the data, and where they are in what is returned."""
+    """Return some rows of the data, and their positions in the returned data."""
     return [_as_keras_takes([array[rows] for array in arrays]) for arrays in (x, y)], np.arange(len(rows))
 
 

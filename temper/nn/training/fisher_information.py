@@ -1,4 +1,4 @@
-"""The Fisher information of weights: how much each matters to what a model says of images."""
+"""The Fisher information of weights: how much each affects a model's predictions."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from temper.nn.inspection.compiled_programs import Tensor
 from temper.system import backend
 
 Chunk = tuple[Tensor, Tensor, Tensor, Tensor]
-"""Images (k, h, w, c), their rivals (k, classes), a label of each (k,) and how much its square counts (k,)."""
+"""Images (k, h, w, c), their rivals (k, classes), a label of each (k,) and the weight of its square (k,)."""
 Add = Callable[[list[Tensor], Chunk], list[Tensor]]
 
 _GRADIENTS_AT_ONCE = 2**24
-"""Numbers that the gradients of a chunk may have, of every image its own."""
+"""Maximum size of the per-image gradients of a chunk, in numbers."""
 _LARGEST_CHUNK = 64
 _NO_RIVAL = -1e9
-"""Stands in for the logit of a class that does not compete."""
+"""Replaces the logit of a class that does not compete."""
 
 
 def diagonal_fisher(
@@ -71,7 +71,7 @@ def _log_probability(logits: Tensor, among: Tensor, label: Tensor) -> Tensor:
 
 
 def _add(model: Any) -> Add:
-    """Return a function that adds sum_j weight_j (d ln p_j / dw)^2 over a chunk to the totals of all weights."""
+    """Return a function that adds sum_j weight_j (d ln p_j / dw)^2 of a chunk to the totals of all weights."""
     match backend.name():
         case "tensorflow":
             return _add_in_tensorflow(model)

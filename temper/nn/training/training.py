@@ -38,11 +38,12 @@ def fit(
 ) -> list[float]:
     """Train a model in place on images (n, h, w, c) and labels (n,); return the mean cross-entropy of each epoch.
 
-    On a CPU the same seed gives the same weights, whether or not the training was interrupted and went on from the checkpoint.
+    On a CPU the same seed gives the same weights, whether or not the training was interrupted and resumed from the
+    checkpoint.
 
     Raises:
         StageError: the loss is no longer finite.
-        Stopped: the process was asked to stop; the checkpoint has what is needed to go on.
+        Stopped: the process was asked to stop; the checkpoint holds the state to resume from.
     """
     steps = _steps_of_keras(len(x), batch_size)
 
@@ -73,11 +74,11 @@ def fit_pairs(
 ) -> list[float]:
     """Train a model in place with Adam on ratio * CE(f(clean), y) + (1 - ratio) * CE(f(adversarial), y).
 
-    The images, both (n, h, w, c), belong together by position. Returns the mean loss of each epoch.
+    The images, both (n, h, w, c), are paired by position. Returns the mean loss of each epoch.
 
     Raises:
         StageError: the loss is no longer finite.
-        Stopped: the process was asked to stop; the checkpoint has what is needed to go on.
+        Stopped: the process was asked to stop; the checkpoint holds the state to resume from.
     """
     steps = _steps_of_keras(len(y), batch_size)
 
@@ -110,14 +111,14 @@ def fit_on_the_fly(
 ) -> list[float]:
     """Train a model in place with Adam, a share of each batch replaced by ``perturb(images, labels, attack_rng)``.
 
-    ``perturb`` is called before each step, so it attacks the model as it stands; ceil(share * batch) images,
-    drawn anew each time, are given to it. Returns the mean cross-entropy of each epoch.
+    ``perturb`` is called before each step, so it attacks the model in its current state; it receives ceil(share *
+    batch) images, sampled again each time. Returns the mean cross-entropy of each epoch.
 
     Raises:
         StageError: the loss is no longer finite.
-        Stopped: the process was asked to stop; the checkpoint has what is needed to go on.
+        Stopped: the process was asked to stop; the checkpoint holds the state to resume from.
     """
-    # The attack looks at the model as it stands, so it is trained in no copy; the wrapper keeps the optimiser out of it.
+    # The attack reads the model's current weights, so no copy is trained; the wrapper keeps the optimiser out of it.
     wrapper = backend.keras().Model(model.inputs[0], model.outputs[0])
     _compile(wrapper, new_optimizer("adam", learning_rate), steps=1)
     wrapper.optimizer.build(wrapper.trainable_variables)
@@ -125,7 +126,7 @@ def fit_on_the_fly(
     state, report = TrainingState(wrapper, checkpoint, rng, attack_rng), _watched(epochs, progress)
     losses, _ = state.restore()
     for epoch in range(len(losses), epochs):
-        # Dropout on torch draws from its global stream.
+        # Dropout on torch draws from torch's global random stream.
         backend.seed(int(rng.integers(2**31)))
         order = rng.permutation(len(x))
         total = 0.0
@@ -143,16 +144,16 @@ def fit_on_the_fly(
 
 
 def copied(model: Any, seed: int, *, weights: bool, remark: Callable[[str], None] = lambda sentence: None) -> Any:
-    """Return a model of the same layers that shares none with the given one: with its weights, or with new initial ones.
+    """Return an independent model of the same layers, with the same weights or newly initialised.
 
-    New weights are for what learns (``copies.restarted``); ``remark`` is told which layers keep what they learnt.
+    Only trainable weights are initialised (``copies.restarted``); ``remark`` receives a note on layers that keep theirs.
 
     Raises:
-        StageError: nothing of the model learns.
+        StageError: the model has no trainable layer.
     """
     if not model.trainable_variables:
         raise StageError(
-            "all layers of the model are frozen (trainable: false), so that training changes nothing; save it with layers that learn"
+            "all layers of the model are frozen (trainable: false), so it cannot be trained; save it with trainable layers"
         )
     backend.seed(seed)
     if weights:
@@ -160,17 +161,17 @@ def copied(model: Any, seed: int, *, weights: bool, remark: Callable[[str], None
     copy, keeping = copies.restarted(model)
     if keeping:
         remark(
-            f"trained from new initial weights but for {', '.join(keeping)}: what does not learn, such as a frozen layer, "
-            "keeps what it had learnt before."
+            f"trained from new initial weights except {', '.join(keeping)}: non-trainable layers, such as frozen ones, "
+            "keep their weights."
         )
     return copy
 
 
 def steps_per_call(n: int, batch_size: int) -> int:
-    """Return how many optimiser steps are made in one call into the framework."""
+    """Return the number of optimiser steps per call into the framework."""
     if backend.name() == "torch":
-        return 1  # Keras refuses more: torch runs each step as it comes
-    # A power of two: sets of many sizes are trained by few programs.
+        return 1  # Keras accepts only 1 on torch, which runs eagerly
+    # A power of two, so that sets of many sizes share a few programs.
     batches = max(1, math.ceil(n / batch_size))
     return min(STEPS_AT_ONCE, 1 << (batches.bit_length() - 1))
 
@@ -202,12 +203,12 @@ def _compile(model: Any, optimizer: Any, *, steps: int, loss_weights: list[float
 
 
 def _steps_of_keras(n: int, batch_size: int) -> int:
-    # On TensorFlow, ``Epochs`` has a program of its own, which is the same for sets of any size.
+    # On TensorFlow, ``Epochs`` has its own program, which is the same for sets of any size.
     return 1 if backend.name() == "tensorflow" else steps_per_call(n, batch_size)
 
 
 def _watched(epochs: int, progress: Progress | None) -> Callable[[int, float], None]:
-    """Return what is told the loss of each epoch: it ends a training that diverges, and tells how far it is."""
+    """Return a callback for the loss of each epoch, which stops a diverging training and reports the progress."""
 
     def report(epoch: int, loss: float) -> None:
         finite(loss, epoch)
@@ -221,7 +222,7 @@ def finite(loss: float, epoch: int) -> float:
     """Return the loss of an epoch, counted from 0.
 
     Raises:
-        StageError: it is no number.
+        StageError: it is not finite.
     """
     if not math.isfinite(loss):
         raise StageError(f"training diverged: the loss of epoch {epoch + 1} is {loss}; lower learning_rate")

@@ -1,4 +1,4 @@
-"""The state of a Keras model in training: what it needs to go on after a kill as if there had been none."""
+"""The state of a Keras model in training, saved so that a kill does not change the result."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from temper.system import backend
 class TrainingState:
     """A compiled Keras model in training and its checkpoint.
 
-    Saved are all variables, the states of dropout's random streams among them, the optimiser's moments and its number of steps,
-    the running mean of the loss, random streams of NumPy if there are any, and how far the training has come.
+    It saves all variables, including the states of dropout's random streams, the optimiser's moments and its number of
+    steps, the running mean of the loss, NumPy's random streams if there are any, and the progress of the training.
     """
 
     def __init__(self, model: Any, checkpoint: Checkpoint | None, *streams: np.random.Generator) -> None:
-        """Take the model, what keeps its state, and the random streams that the training draws from."""
+        """Take the model, its checkpoint, and the random streams that the training draws from."""
         self._model, self._checkpoint, self._streams = model, checkpoint or Checkpoint(), streams
 
     @property
@@ -29,7 +29,7 @@ class TrainingState:
         return self._checkpoint.due
 
     def save(self, losses: list[float], done: int) -> None:
-        """Keep the state after some epochs, of the losses given, and ``done`` images of the next.
+        """Save the state after some epochs, with the losses given, and ``done`` images of the next.
 
         Raises:
             Stopped: the process has been asked to stop.
@@ -38,7 +38,7 @@ class TrainingState:
         self._checkpoint.save(values(self._variables), {"losses": losses, "done": done, "streams": streams})
 
     def restore(self) -> tuple[list[float], int]:
-        """Put the model where it was saved last; return the losses of whole epochs and the images done of the next."""
+        """Restore the last saved state; return the losses of completed epochs and the images done of the next."""
         saved = self._checkpoint.load()
         if saved is None:
             return [], 0
@@ -55,12 +55,12 @@ class TrainingState:
 
 
 def values(variables: Sequence[Any]) -> dict[str, NDArray[Any]]:
-    """Return the values of Keras variables as a checkpoint takes them, by their positions."""
+    """Return the values of Keras variables for a checkpoint, by position."""
     read = backend.keras().ops.convert_to_numpy
     return {str(number): np.array(read(variable)) for number, variable in enumerate(variables)}
 
 
 def assign(variables: Sequence[Any], arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Give Keras variables the values that ``values`` returned of them, or of others of their shapes."""
+    """Assign to Keras variables values that ``values`` returned for them or for others of the same shapes."""
     for number, variable in enumerate(variables):
         variable.assign(arrays[str(number)])

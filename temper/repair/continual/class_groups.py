@@ -1,4 +1,4 @@
-"""What class- and task-incremental repairs share: the classes come in groups, one after another."""
+"""The base of class- and task-incremental repairs, which learn classes in sequential groups."""
 
 from __future__ import annotations
 
@@ -26,23 +26,26 @@ class StepwiseRepair(ContinualRepair):
 
     produces: ClassVar[type[Incremental]] = Incremental
     task_given: ClassVar[bool]
-    """Whether an image comes with its task, so that only the classes of that compete."""
+    """Whether an image comes with its task, so that only its classes compete."""
 
     examples: Annotated[
         tuple[Ref[Examples], ...],
-        "corner cases, learnt with the class they are of: generators, of which the validation part is taken; may be none",
+        "corner cases, learnt with their class: generators, of which the validation part is used; may be empty",
     ] = ()
     tasks: Annotated[
-        int, "groups of the classes, as equal as can be, in ascending order of the classes", Range(ge=1)
+        int, "number of groups of classes, as equal as possible, in ascending order of the classes", Range(ge=1)
     ] = 5
     schedule: Annotated[
-        Literal["sequential", "joint"], "the groups one after another, or all at once: the best that can be hoped for"
+        Literal["sequential", "joint"], "the groups in sequence, or all at once, which is the upper bound"
     ] = "sequential"
     start: Annotated[
-        Literal["continued", "fresh"], "the trunk: the model's own, or of new initial weights; the head is always new"
+        Literal["continued", "fresh"],
+        "weights of the trunk: the model's own, or new initial ones; the head is always new",
     ] = "continued"
     freeze_trunk_after: Annotated[
-        int | None, "steps after which only the head learns, whatever `freeze` says; default: none", Range(ge=1)
+        int | None,
+        "number of steps after which only the head learns, whatever `freeze` is; default: never",
+        Range(ge=1),
     ] = None
     learning_rate: Annotated[float, "step size of the optimiser", Range(gt=0)] = 1e-3
 
@@ -75,7 +78,7 @@ class StepwiseRepair(ContinualRepair):
             if not np.isin(images.y, task).any():
                 assert self.data is not None  # the graph fills in the data set of the model
                 names = ", ".join(run.class_label(self.data, label).removeprefix("class ") for label in task)
-                raise StageError(f"data: none of the {len(images)} images is of the classes {names}, which are a task")
+                raise StageError(f"data: none of the {len(images)} images is of the classes {names}, which form a task")
         new = images.of(tuple(label for task in tasks[known:learnt] for label in task))
         rivals = self.rivals(tasks, learnt)
         learner.learn(new, rivals)
@@ -85,7 +88,7 @@ class StepwiseRepair(ContinualRepair):
         assert self.data is not None  # the graph fills in the model's data set
         data = run[self.data]
         images = Labelled(data.x, data.y)
-        return images.beside(corner_cases(run, self.examples)) if self.examples else images
+        return images.joined_with(corner_cases(run, self.examples)) if self.examples else images
 
     def _tasks(self, classes: int) -> Tasks:
         if self.tasks > classes:

@@ -1,4 +1,4 @@
-"""Continual repair: a model learns its corner cases without forgetting what it knew."""
+"""Continual repair: a model learns its corner cases without forgetting."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from temper.repair.continual.replay import Labelled
 
 @dataclass(frozen=True, kw_only=True)
 class Continual(ContinualRepair):
-    """Learning corner cases of the known classes: what a model learnt from first, then these beside what it remembers.
+    """Learning corner cases of the known classes, along with replayed images of the original training data.
 
-    L = the mean over a batch, half of it corner cases and half replayed images, of the cross-entropy, and what ``regulariser``
-    adds. The hold-out is the test part of the same generators, whose seeds are other images.
+    L = the mean over a batch, half of it corner cases and half replayed images, of the cross-entropy, plus the term of
+    ``regulariser``. The hold-out is the test part of the same generators, whose seeds are other images.
 
     Source: GenerativeRepair's CL; van de Ven, Tuytelaars and Tolias (2022), Three types of incremental learning, where it is
     domain-incremental; experience replay: Chaudhry et al. (2019), On Tiny Episodic Memories in Continual Learning.
@@ -32,9 +32,7 @@ class Continual(ContinualRepair):
     tag = "continual"
     produces = Retrained
 
-    examples: Annotated[
-        tuple[Ref[Examples], ...], "the corner cases: generators, of which the validation part is taken"
-    ]
+    examples: Annotated[tuple[Ref[Examples], ...], "the corner cases: generators, of which the validation part is used"]
     learning_rate: Annotated[
         float, "step size of the optimiser; 1e-3 costs accuracy on the original data", Range(gt=0)
     ] = 1e-4

@@ -1,4 +1,4 @@
-"""Which layers of a model learn: its head, its trunk, and what is frozen of them."""
+"""The trainable and frozen layers of a model: its head and its trunk."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ def weighted(model: Any) -> list[Any]:
 
 
 def head_of(model: Any) -> Any:
-    """Return the layer that gives the logits: dense, or a convolution with one map for each class.
+    """Return the layer that computes the logits: dense, or a convolution with one map for each class.
 
     Raises:
-        StageError: the last layer with weights has not weights of its own for each class.
+        StageError: the last layer with weights does not have separate weights for each class.
     """
     head, classes, layers = weighted(model)[-1], model.output_shape[-1], backend.keras().layers
     if not isinstance(head, layers.Dense | layers.Conv2D) or head.kernel.shape[-1] != classes:
         raise StageError(
             f"layer '{head.name}' is the model's last with weights; expected a dense layer of {classes} units or a convolution "
-            "of as many maps, one for each class, which can be learnt apart; repair this model with `continual`"
+            "of as many maps, one for each class, which can be trained separately; repair this model with `continual`"
         )
     return head
 
 
 def renew(head: Any, seed: int) -> None:
-    """Give a head new weights: Glorot's for the kernel, zero for the bias."""
+    """Initialise a head: Glorot's weights for the kernel, zero for the bias."""
     initializers = backend.keras().initializers
     head.kernel.assign(initializers.GlorotUniform(seed)(head.kernel.shape))
     if head.bias is not None:
@@ -39,14 +39,14 @@ def renew(head: Any, seed: int) -> None:
 
 
 def freeze(layers: Sequence[Any]) -> None:
-    """Keep layers from learning; their batch normalisation stays as it is too."""
+    """Freeze layers, including the statistics of batch normalisation."""
     for layer in layers:
         layer.trainable = False
 
 
 @contextmanager
 def as_before(model: Any) -> Iterator[None]:
-    """Let a model's layers learn afterwards as they did before."""
+    """Restore which of a model's layers are trainable on exit."""
     before = [(layer, layer.trainable) for layer in model.layers]
     yield
     for layer, trainable in before:

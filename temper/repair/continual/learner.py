@@ -1,4 +1,4 @@
-"""A model that learns one thing after another, with a memory of what was before."""
+"""A model that learns in sequential steps, with a memory of earlier ones."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from temper.repair.continual.replay import Labelled, Rows, balanced, epoch
 from temper.system import backend
 
 _PENALTY = "penalty"
-"""What the checkpoint calls the penalty of all steps so far."""
+"""The name of the penalty of all steps so far in the checkpoint."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How each step is learnt; ``steps`` is how many there will be, for the progress."""
+    """The training settings of each step; ``steps`` is their number, for the progress."""
 
     memory_per_class: int
     regulariser: Regulariser | None
@@ -40,14 +40,14 @@ class Settings:
 
 
 class Learner:
-    """A Keras model in training, with what it remembers.
+    """A Keras model in training, with its memory.
 
-    An interrupted run makes a new learner and repeats its calls: what is finished comes from the checkpoint, and a training that
-    was interrupted continues, to the same weights.
+    An interrupted run creates a new learner and repeats its calls: finished steps come from the checkpoint, and an
+    interrupted training resumes, to the same weights.
 
     Attributes:
-        model: the model, which is changed in place.
-        memory: the images that are replayed.
+        model: the model, modified in place.
+        memory: the images for replay.
     """
 
     def __init__(self, model: Any, settings: Settings, run: Run) -> None:
@@ -61,16 +61,16 @@ class Learner:
         self._kept = Steps(run.checkpoint)
 
     def remember(self, learnt: Labelled, rivals: Rivals) -> None:
-        """Keep what the settings say of images that the model knows by now, told from these rivals."""
+        """Store a memory of learnt images, with their rivals, as configured by the settings."""
         rows = balanced(learnt.y, self._settings.memory_per_class, self._run.rng(f"memory {self._step}"))
-        self.memory = self.memory.beside(learnt.take(rows))
+        self.memory = self.memory.joined_with(learnt.take(rows))
         self._learnt[learnt.y] = True
         self._known = rivals & self._learnt[:, None] & self._learnt[None, :]
         if self._settings.regulariser is not None:
             self._penalty = self._penalty_of(learnt, rivals, self._settings.regulariser)
 
     def _penalty_of(self, learnt: Labelled, rivals: Rivals, regulariser: Regulariser) -> Penalty | None:
-        """Return the penalty of all steps so far: the one that is kept, unless it is of an earlier step."""
+        """Return the penalty of all steps so far: the saved one, unless it is of an earlier step."""
         if (kept := self._kept.finished(_PENALTY)) is not None and kept[1]["step"] >= self._step:
             return Penalty.of(kept[0])
         found = regulariser.penalty(self.model, learnt, rivals, self._run.rng(f"fisher {self._step}"))
@@ -81,11 +81,11 @@ class Learner:
         return total
 
     def learn(self, new: Labelled, rivals: Rivals) -> None:
-        """Train on new images and on those in memory, each told from its rivals.
+        """Train on new images and on those in memory, each discriminated from its rivals.
 
         Raises:
             StageError: the loss is no longer finite.
-            Stopped: the process was asked to stop; the checkpoint has what is needed to continue.
+            Stopped: the process was asked to stop; the checkpoint holds the state to resume from.
         """
         name = str(self._step)
         if (kept := self._kept.finished(name)) is not None:
@@ -97,7 +97,7 @@ class Learner:
 
     def _train(self, new: Labelled, rivals: Rivals, checkpoint: Checkpoint) -> None:
         settings, distillation = self._settings, self._distillation()
-        both = new.beside(self.memory)
+        both = new.joined_with(self.memory)
         targets: dict[str, NDArray[Any]] = {LABELS: both.y}
         if distillation is not None:
             targets[BEFORE] = self._answers(both.x, distillation.temperature)
@@ -121,7 +121,7 @@ class Learner:
         self._run.images += sum(map(len, orders))
 
     def _watch(self, wrapper: Any, state: TrainingState, first: int, each: int) -> Any:
-        """Return a callback that counts the batches ``done`` from ``first`` on, ``each`` to an epoch, and pauses to save."""
+        """Return a callback that counts batches ``done`` from ``first`` on, ``each`` per epoch, and saves when due."""
         before, total = self._step * self._settings.epochs, self._settings.steps * self._settings.epochs
         run, seed = self._run, self._run.framework_seed() + self._step
 
@@ -130,7 +130,7 @@ class Learner:
 
             def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
                 if backend.name() == "torch":
-                    # Dropout on torch draws from its global stream.
+                    # Dropout on torch draws from torch's global random stream.
                     backend.seed((seed + first + batch) % 2**31)
 
             def on_train_batch_end(self, batch: int, logs: dict[str, float]) -> None:
@@ -147,7 +147,7 @@ class Learner:
         return regulariser.distillation if regulariser is not None and self._learnt.any() else None
 
     def _answers(self, x: Images, temperature: float) -> Images:
-        """Return the probabilities that the model as it is gives the classes it knows, (n, classes), group by group."""
+        """Return the current model's probabilities of the classes it knows, (n, classes), group by group."""
         logits = Classifier(self.model).logits(x) / np.float32(temperature)
         answers = np.zeros_like(logits)
         for group in np.unique(self._known[self._learnt], axis=0):
@@ -171,7 +171,7 @@ class Learner:
 
 
 def _batches(x: Images, targets: Mapping[str, NDArray[Any]], batches: Sequence[Rows]) -> Any:
-    """Return images and targets as Keras takes them, batch by batch, in this order."""
+    """Return images and targets in Keras's format, batch by batch, in this order."""
 
     class Batches(backend.keras().utils.PyDataset):  # type: ignore[misc]
         def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""What a continual learner minimises, as a Keras model around the one that learns."""
+"""The objective of a continual learner, as a Keras model around the one in training."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from temper.repair.continual.regularisers import Distillation, Penalty
 from temper.system import backend
 
 LABELS, BEFORE = "labels", "before"
-"""What the targets of an image are called: its label, and the probabilities that the model before gave it."""
+"""The names of an image's targets: its label, and its probabilities by the previous model."""
 
 _NO_RIVAL = -1e9
 
 
 def objective(inner: Any, penalised: bool, distillation: Distillation | None) -> Any:
-    """Return a Keras model that answers as ``inner`` does and whose loss is the objective of a step.
+    """Return a Keras model with the outputs of ``inner`` whose loss is the objective of a step.
 
     loss = mean_x [-ln softmax over the rivals of y (z)_y + weight T^2 KL(before || softmax of z / T, group by group)]
          + 1/2 sum_i curvature_i (w_i - centre_i)^2 + the losses of the model's own layers.
 
-    ``set_objective`` says which classes are rivals, which are known in which groups, and where the weights are held.
+    ``set_objective`` sets the rivals, the groups of known classes, and the centre of the weights.
     """
     return _model_class()(inner, penalised, distillation)
 
 
 def set_objective(wrapper: Any, inner: Any, rivals: Rivals, known: Rivals, penalty: Penalty | None) -> None:
-    """Set the numbers that a step's objective depends on; ``inner`` is the model the penalty was made for."""
+    """Set the values that a step's objective depends on; ``inner`` is the model of the penalty."""
     wrapper.rivals.assign(rivals.astype(np.float32))
     if wrapper.distillation is not None:
         wrapper.known.assign(known.astype(np.float32))
@@ -42,10 +42,10 @@ def set_objective(wrapper: Any, inner: Any, rivals: Rivals, known: Rivals, penal
 
 
 def group_log_softmax(logits: Tensor, groups: Tensor) -> Tensor:
-    """Return the logarithm of each class's probability among its group, (n, classes).
+    """Return the logarithm of each class's probability within its group, (n, classes).
 
-    ``groups`` is (classes, classes), row k positive where a class is in the group of k; what it is for a class without a
-    group is finite and says nothing.
+    ``groups`` is (classes, classes), row k positive where a class is in the group of k; the value for a class without a
+    group is finite and meaningless.
     """
     ops = backend.keras().ops
     among = ops.where(groups[None] > 0, logits[:, None, :], _NO_RIVAL)
@@ -53,16 +53,16 @@ def group_log_softmax(logits: Tensor, groups: Tensor) -> Tensor:
 
 
 def divergence(before: Tensor, logits: Tensor, groups: Tensor, temperature: float) -> Tensor:
-    """Return T^2 sum_k p_k (ln p_k - ln q_k) of each image (n,): p as it was before, q as ``logits`` have it at temperature T."""
+    """Return T^2 sum_k p_k (ln p_k - ln q_k) of images (n,): p of the previous model, q of ``logits`` at temperature T."""
     ops = backend.keras().ops
     after = group_log_softmax(logits / temperature, groups)
-    # Where p is 0, nothing is lost: 0 ln 0 = 0.
+    # 0 ln 0 = 0.
     lost = ops.where(before > 0, before * (ops.log(ops.maximum(before, 1e-30)) - after), 0.0)
     return temperature**2 * ops.sum(lost, axis=-1)
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, rivals: Tensor) -> Tensor:
-    """Return -ln of each image's probability of its label among the rivals of that, (n,); ``rivals`` as ``groups``."""
+    """Return -ln of the probability of each image's label among its rivals, (n,); ``rivals`` as ``groups``."""
     ops = backend.keras().ops
     own = ops.take(rivals, labels, axis=0)
     among = ops.where(own > 0, logits, _NO_RIVAL)

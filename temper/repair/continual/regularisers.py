@@ -1,4 +1,4 @@
-"""What keeps a model from forgetting what it learnt, beside the images it replays."""
+"""Regularisers, which protect a model against forgetting in addition to replay."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ Weights = tuple[NDArray[np.float32], ...]
 
 @dataclass(frozen=True, eq=False)
 class Penalty:
-    """A pull on weights: 1/2 sum_i curvature_i (w_i - centre_i)^2, both in the order of a model's ``weights``."""
+    """A quadratic penalty on weights: 1/2 sum_i curvature_i (w_i - centre_i)^2, in the order of ``weights``."""
 
     curvature: Weights
     centre: Weights
 
     def plus(self, other: Penalty) -> Penalty:
-        """Return the sum of two penalties, which is one, up to a constant: its centre is their weighted mean."""
+        """Return the sum of two penalties, again a penalty up to a constant: its centre is their weighted mean."""
         curvature, centre = [], []
         for a, m, b, n in zip(self.curvature, self.centre, other.curvature, other.centre, strict=True):
             both = a + b
-            # Where neither pulls, any centre will do.
+            # Where both curvatures are 0, any centre is valid.
             centre.append(np.divide(a * m + b * n, both, out=np.array(n), where=both > 0))
             curvature.append(both)
         return Penalty(tuple(curvature), tuple(centre))
@@ -42,51 +42,49 @@ class Penalty:
 
     @classmethod
     def of(cls, arrays: Mapping[str, NDArray[np.float32]]) -> Penalty:
-        """Return the penalty of its arrays."""
+        """Return the penalty from its arrays."""
         parts = (part_of(arrays, name) for name in ("curvature", "centre"))
         return cls(*(tuple(part[str(place)] for place in range(len(part))) for part in parts))
 
 
 @dataclass(frozen=True)
 class Distillation:
-    """How much the answers of the model before are worth, and the temperature they are compared at."""
+    """The weight of the previous model's outputs, and the temperature for comparing them."""
 
     weight: float
     temperature: float
 
 
 class Regulariser(Component):
-    """What is added to the loss so that a model keeps what it learnt before."""
+    """A loss term that protects a model against forgetting."""
 
     def penalty(self, model: Any, learnt: Labelled, rivals: Rivals, rng: np.random.Generator) -> Penalty | None:
-        """Return what it costs to move the weights of a Keras model that has just learnt these images."""
+        """Return the penalty for moving the weights of a Keras model that has just learnt these images."""
         return None
 
     @property
     def distillation(self) -> Distillation | None:
-        """How the model is held to its answers from before, if it is."""
+        """The distillation from the previous model, if any."""
         return None
 
 
 @dataclass(frozen=True, kw_only=True)
 class EWC(Regulariser):
-    """Elastic weight consolidation: each weight is held the tighter, the more it matters to what was learnt.
+    """Elastic weight consolidation: holds each weight more tightly, the more it matters to earlier tasks.
 
     L = CE + weight / 2 sum_t sum_i F_t,i (w_i - w_t,i)^2 over the earlier steps t, with the diagonal of the Fisher information
-    F_t of the images learnt then, at the weights w_t they left behind. A step's own training data are all that it needs.
+    F_t of the images of that step, at the weights w_t after it. It only needs each step's own training data.
 
     Source: Kirkpatrick et al. (2017), Overcoming catastrophic forgetting in neural networks, eq. 3.
     """
 
     tag = "ewc"
 
-    weight: Annotated[
-        float, "lambda: how much staying where it was is worth, against the mean cross-entropy", Range(ge=0)
-    ] = 1000.0
-    samples: Annotated[int, "images of each step that the Fisher information is the mean over", Range(ge=1)] = 200
+    weight: Annotated[float, "lambda: weight of the penalty relative to the mean cross-entropy", Range(ge=0)] = 1000.0
+    samples: Annotated[int, "number of images of each step for the mean Fisher information", Range(ge=1)] = 200
     labels: Annotated[
         Literal["all", "drawn"],
-        "of an image: every class by its probability, or one drawn so, which takes one gradient",
+        "per image: every class weighted by its probability, or one sampled class, which needs one gradient",
     ] = "all"
 
     def penalty(self, model: Any, learnt: Labelled, rivals: Rivals, rng: np.random.Generator) -> Penalty | None:
@@ -104,10 +102,10 @@ class EWC(Regulariser):
 
 @dataclass(frozen=True, kw_only=True)
 class LwF(Regulariser):
-    """Learning without forgetting: the model answers new images as it did before, on the classes it knew.
+    """Learning without forgetting: the model keeps its previous outputs for new images on the classes it knew.
 
-    L = CE + weight T^2 KL(softmax(z_before / T) || softmax(z / T)), over the logits z of the classes known, task by task where the
-    task is given. Needs no image of before; those that are replayed are held to the answers of before too.
+    L = CE + weight T^2 KL(softmax(z_before / T) || softmax(z / T)), over the logits z of the classes known, task by
+    task where the task is given. It needs no earlier images; replayed ones are held to the previous outputs too.
 
     Source: Li and Hoiem (2017), Learning without Forgetting, section 3; the factor T^2 of Hinton, Vinyals and Dean (2015), Distilling the
     Knowledge in a Neural Network, section 2.
@@ -115,8 +113,8 @@ class LwF(Regulariser):
 
     tag = "lwf"
 
-    weight: Annotated[float, "how much the answers of before are worth, against the cross-entropy", Range(ge=0)] = 1.0
-    temperature: Annotated[float, "T: what logits are divided by before they are compared", Range(gt=0)] = 2.0
+    weight: Annotated[float, "weight of the previous outputs relative to the cross-entropy", Range(ge=0)] = 1.0
+    temperature: Annotated[float, "T: divisor of the logits before they are compared", Range(gt=0)] = 2.0
 
     @property
     def distillation(self) -> Distillation | None:

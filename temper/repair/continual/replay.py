@@ -1,4 +1,4 @@
-"""What is replayed: a memory of earlier images, and the order in which old and new ones are seen."""
+"""Replay: a memory of earlier images, and the order in which old and new ones are seen."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class Labelled:
         """Return the images of some classes."""
         return self.take(np.flatnonzero(np.isin(self.y, classes)))
 
-    def beside(self, other: Labelled) -> Labelled:
+    def joined_with(self, other: Labelled) -> Labelled:
         """Return these images followed by others."""
         return Labelled(np.concatenate([self.x, other.x]), np.concatenate([self.y, other.y]))
 
 
 def balanced(y: Labels, per_class: int, rng: np.random.Generator) -> Rows:
-    """Return the rows of ``per_class`` images drawn from each class, ascending; all of a class that has fewer."""
+    """Return the rows of ``per_class`` images sampled from each class, ascending; all of a class with fewer."""
     of_each = [np.flatnonzero(y == label) for label in np.unique(y)]
     drawn = [rng.permutation(rows)[:per_class] for rows in of_each]
     return np.sort(np.concatenate([*drawn, np.empty(0, np.int64)]))
@@ -46,7 +46,7 @@ def epoch(new: int, old: int, batch_size: int, rng: np.random.Generator) -> Rows
     """Return the rows of an epoch over ``new`` images followed by ``old`` remembered ones, in the order they are seen.
 
     Every ``batch_size`` new ones are followed by as many old ones. The epoch is one pass over the larger of the two; the
-    smaller is begun anew, in another order, as often as that takes.
+    smaller is repeated, in another order each time.
     """
     if not old:
         return rng.permutation(new)

@@ -1,4 +1,4 @@
-"""Task-incremental repair: a model learns groups of classes one by one, and is told which group an image is of."""
+"""Task-incremental repair: a model learns groups of classes one by one, and each image comes with its group."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from temper.repair.continual.class_groups import StepwiseRepair
 
 @dataclass(frozen=True, kw_only=True)
 class TaskIncremental(StepwiseRepair):
-    """Learning groups of classes one by one on a shared trunk, each with a head of its own.
+    """Learning groups of classes one by one on a shared trunk, each with its own head.
 
-    The heads are columns of one layer: the softmax, in training and where the task is given, is over the classes of one task. With
-    ``freeze_trunk_after: 1`` later tasks change nothing that earlier ones rest on, so nothing is forgotten. Evaluations that do
-    not give the task take the largest of all logits.
+    The heads are columns of one layer: the softmax, in training and where the task is given, is over the classes of one
+    task. With ``freeze_trunk_after: 1`` later tasks change nothing that earlier ones depend on, so nothing is
+    forgotten. Evaluations without the task use the largest of all logits.
 
     Source: GenerativeRepair's CLTask; van de Ven, Tuytelaars and Tolias (2022), Three types of incremental learning:
     task-incremental.

@@ -68,7 +68,7 @@ def test_each_is_told_and_replaced_until_there_were_too_many(case: Case) -> None
     case.look("2")
     assert case.started.replaced == ["1", "2"]
     first, second = case.told.lines
-    assert first.startswith("job 1 ended before a worker came of it: ended with exit code 3; its log is ")
+    assert first.startswith("job 1 exited before its worker connected: ended with exit code 3; see its log ")
     assert first.count("no such module") == 10
     assert "first" not in first
     assert "no such module" not in second

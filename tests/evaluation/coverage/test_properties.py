@@ -92,7 +92,7 @@ def test_training_images_without_finite_activations_teach_nothing_and_are_told(c
         if name in expected:
             np.testing.assert_array_equal(profile[name], expected[name])
     said = criterion.coverage(profile, plain).remarks
-    assert "3 training images without finite activations left out" in said
+    assert "3 training images without finite activations excluded" in said
     assert not any("finite" in remark for remark in criterion.coverage(expected, plain).remarks)
 
 

@@ -45,7 +45,7 @@ def test_every_criterion_has_its_row() -> None:
     assert nc.value == pytest.approx(2 / 3)
     assert (nc.n, nc.note) == (2, "2 of 3")
     assert kmnc.value == 1.0
-    assert kmnc.note == "4 of 4; 1 of 3 units left out, which training images hold constant"
+    assert kmnc.note == "4 of 4; 1 of 3 units excluded, which are constant on the training images"
 
 
 def test_what_is_added_to_a_base() -> None:

@@ -49,7 +49,7 @@ def test_kmnc_parts_the_interval_and_keeps_both_ends() -> None:
     tests = activations([[0, 5, -1], [1, 5, 0], [4, 9, 1], [4.5, 0, 1.5], [-0.5, 5, -0.25]])
     assert coverage.gain(tests).tolist() == [2, 2, 2, 0, 1]
     assert hit(coverage, tests) == (7, 8)
-    assert coverage.remarks == ("1 of 3 units left out, which training images hold constant",)
+    assert coverage.remarks == ("1 of 3 units excluded, which are constant on the training images",)
 
 
 def test_kmnc_of_training_images_holds_their_bounds() -> None:

@@ -98,7 +98,7 @@ def test_traces_that_are_no_numbers_are_left_out_and_told() -> None:
     found = values(DSA(), train, seen([[2], [np.nan], [np.inf]], [0, 0, 1]))
     assert found[0] == pytest.approx(1 / 3)
     assert np.isnan(found[1:]).all()
-    assert "2 training images without finite activations left out" in remarks(DSA(), train)
+    assert "2 training images without finite activations excluded" in remarks(DSA(), train)
     own = values(DSA(), train, train, np.arange(5))
     assert np.isnan(own).tolist() == [False, False, True, True, True]
     with pytest.raises(StageError, match="finite activations"):

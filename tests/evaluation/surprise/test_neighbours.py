@@ -12,13 +12,13 @@ from hypothesis.extra.numpy import arrays
 from scipy.spatial.distance import cdist
 
 from temper.evaluation.surprise import neighbours
-from temper.evaluation.surprise.neighbours import NOBODY, Neighbours
+from temper.evaluation.surprise.neighbours import NO_POINT, Neighbours
 
 
 def tried(queries: Any, points: Any, without: Any = None) -> tuple[Any, Any]:
     distances = cdist(queries.astype(np.float64), points.astype(np.float64))
     if without is not None:
-        distances[without != NOBODY, without[without != NOBODY]] = np.inf
+        distances[without != NO_POINT, without[without != NO_POINT]] = np.inf
     return distances.argmin(axis=1), distances.min(axis=1)
 
 
@@ -68,10 +68,10 @@ def test_of_equals_the_first() -> None:
 
 def test_where_there_is_none_there_is_nobody() -> None:
     points = np.ones((2, 3), np.float32)
-    found = Neighbours(points).nearest(points, [slice(0, 1)], without=np.array([0, NOBODY]))
-    assert found.rows.tolist() == [NOBODY, 0]
+    found = Neighbours(points).nearest(points, [slice(0, 1)], without=np.array([0, NO_POINT]))
+    assert found.rows.tolist() == [NO_POINT, 0]
     assert found.distances.tolist() == [np.inf, 0.0]
-    assert Neighbours(points).nearest(points, []).rows.tolist() == [NOBODY, NOBODY]
+    assert Neighbours(points).nearest(points, []).rows.tolist() == [NO_POINT, NO_POINT]
     assert Neighbours(points).nearest(points[:0], [slice(0, 2)]).rows.tolist() == []
 
 

@@ -57,7 +57,7 @@ def test_an_image_no_rectangle_fits_into_is_refused() -> None:
     of = seeds(np.full((3, 4, 400), 0.5))
     made = RandomErasing(min_area=0.5, max_area=0.5, max_aspect=1).augment(of, bench())
     assert sorted(made.refused) == [0, 1, 2]
-    assert "ten tries" in made.refused[0]
+    assert "ten attempts" in made.refused[0]
     np.testing.assert_array_equal(made.x, of.x)
 
 

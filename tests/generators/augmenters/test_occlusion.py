@@ -114,11 +114,11 @@ def test_what_hides_a_thing_is_of_another_class() -> None:
 def test_what_cannot_be_hidden_is_refused_with_the_reason() -> None:
     train, augmenter = squares(classes=1), SyntheticOcclusion()
     made = augmenter.augment(seeds(train.x, train.y), at_work(augmenter, train))
-    assert set(made.refused.values()) == {"no thing of another class in the bank"}
+    assert set(made.refused.values()) == {"the bank has no cut-out of another class"}
     np.testing.assert_array_equal(made.x, train.x)
     small = SyntheticOcclusion(max_area=0.01, occluders=Shapes())
     made = small.augment(seeds(train.x, train.y), at_work(small, train))
-    assert set(made.refused.values()) <= {"no thing to lay over it fitted"}
+    assert set(made.refused.values()) <= {"no cut-out fitted"}
     assert len(made.refused) > N / 2
 
 
@@ -177,7 +177,7 @@ def test_files_fill_the_image_and_keep_their_transparency(tmp_path: Path, channe
 def test_what_is_wrong_with_files_is_said(tmp_path: Path) -> None:
     ((field, message),) = Files(folder=str(tmp_path)).check()
     assert field == "folder"
-    assert "holds no cut-out" in message
+    assert "contains no cut-out" in message
     lent, rng = bench(squares()), np.random.default_rng(0)
     rgba(tmp_path / "a.png", np.zeros((4, 4, 3), np.uint8))
     with pytest.raises(StageError, match="alpha channel, received mode RGB"):
@@ -186,7 +186,7 @@ def test_what_is_wrong_with_files_is_said(tmp_path: Path) -> None:
     with pytest.raises(StageError, match="transparent everywhere"):
         Files(folder=str(tmp_path)).cutouts(1, lent, rng)
     (tmp_path / "a.png").write_text("no image")
-    with pytest.raises(StageError, match="damaged"):
+    with pytest.raises(StageError, match="corrupted"):
         Files(folder=str(tmp_path)).cutouts(1, lent, rng)
 
 

@@ -200,7 +200,7 @@ def test_a_class_without_training_images_cannot_be_painted(data: Examples, train
     chosen: Seeds = replace(seeds(data, slice(2)), y=np.array([1, 9]))
     place = replace(trained, info=replace(trained.info, class_names=tuple("abcdefghij")))
     paint = Inpaint(backend=DDPM(**TINY), mask=Square(), label_policy="preserve")
-    with pytest.raises(StageError, match="class j cannot be painted, since the training images show none of it"):
+    with pytest.raises(StageError, match="class j cannot be painted, since no training image shows it"):
         paint.augment(chosen, place)
 
 

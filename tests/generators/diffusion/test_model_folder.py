@@ -47,9 +47,9 @@ def test_a_whole_folder_has_no_fault(tmp_path: Path, weights: str, variant: str 
 @pytest.mark.parametrize(
     ("weights", "variant", "field", "message"),
     [
-        (HALF, None, "variant", "has no plain weights, but those of fp16: set variant: fp16"),
+        (HALF, None, "variant", "has no plain weights, only those of fp16; set variant: fp16"),
         ("diffusion_pytorch_model.fp16-00001-of-00002.safetensors", None, "variant", "set variant: fp16"),
-        (HALF, "bf16", "variant", "no weights of variant bf16, but those of fp16"),
+        (HALF, "bf16", "variant", "no weights of variant bf16, only those of fp16"),
         ("diffusion_pytorch_model.bin", None, "folder", "no weights in the safetensors format"),
     ],
 )

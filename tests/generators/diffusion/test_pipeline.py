@@ -152,7 +152,7 @@ def test_a_model_for_images_will_do(tmp_path: Path) -> None:
     made = Inpaint(backend=painter(tmp_path / "images", strength=0.8), mask=Square()).augment(chosen, there)
     assert not made.refused
     (remark,) = there.run.remarks
-    assert "was trained to make whole images and is never shown the mask" in remark
+    assert "was trained to generate whole images and never gets the mask" in remark
 
 
 class Objecting:
@@ -176,12 +176,12 @@ def test_what_fails_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     paint = Inpaint(backend=painter(folder), mask=Square())
     monkeypatch.setattr("temper.generators.diffusion.pipeline.PretrainedPipeline.pipeline", lambda self: Objecting())
     refused = paint.augment(chosen, there).refused
-    assert refused == {1: "the safety checker objected", 2: "no numbers came out; use dtype: float32"}
+    assert refused == {1: "flagged by the safety checker", 2: "the output is not finite; use dtype: float32"}
     error = backend.torch().OutOfMemoryError("no room")
     monkeypatch.setattr(
         "temper.generators.diffusion.pipeline.PretrainedPipeline.pipeline", lambda self: Objecting(error)
     )
-    with pytest.raises(StageError, match="no GPU memory for 3 images of 32 x 32 pixels; lower batch_size or size"):
+    with pytest.raises(StageError, match="out of GPU memory for 3 images of 32 x 32 pixels; lower batch_size or size"):
         paint.augment(chosen, there)
 
 
@@ -194,13 +194,13 @@ def test_what_is_not_there_is_said(tmp_path: Path, folder: Path) -> None:
         return str(caught.value)
 
     unknown = fault(name="nobody/nothing")
-    assert "neither a folder nor among the models this machine has already, and offline is set" in unknown
+    assert "neither a folder nor a model already downloaded, and offline is set" in unknown
     assert f"hf download nobody/nothing --revision {COMMIT}" in unknown
     assert "HF_HUB_OFFLINE is set" in fault(name="nobody/nothing", offline=False)
     assert "a folder without a whole inpainting pipeline" in fault(name=str(tmp_path))
-    assert "has no variant fp16; leave variant out" in fault(name=str(folder), variant="fp16")
+    assert "has no variant fp16; remove variant" in fault(name=str(folder), variant="fp16")
     assert "float16 needs a GPU" in fault(name=str(folder), dtype="float16")
-    assert "there is no GPU here" in fault(name=str(folder), cpu_offload=True)
+    assert "no GPU is available" in fault(name=str(folder), cpu_offload=True)
     unsafe = tmp_path / "unsafe"
     shutil.copytree(folder, unsafe)
     weights = unsafe / "unet" / "diffusion_pytorch_model.safetensors"

@@ -108,14 +108,12 @@ def chosen_by(criterion: Any, learnt: Any, found: Activations) -> list[int]:
 
 def test_peak_seeds_take_a_criterion_that_selects_units() -> None:
     faults = dict(unguided(guidance=(NC(), KMNC()), seeds=PeakSeeds()).check())
-    assert faults["seeds"].startswith("peak seeds take a criterion that selects units (knw, idc), received nc, kmnc")
+    assert faults["seeds"].startswith("peak seeds need a criterion that selects units (knw, idc), received nc, kmnc")
     assert "seeds" not in dict(unguided(guidance=(NC(), IDC()), seeds=PeakSeeds()).check())
 
 
 def test_a_fuzzer_without_a_seed_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(NC, "units", lambda self, profile, like: np.zeros(0, np.int64))
     guided = unguided(guidance=(NC(threshold=0.5, layers=("mean",)),), seeds=PeakSeeds(), min_gain=1)
-    with pytest.raises(
-        StageError, match=r"none of the 2 images has a unit that the guidance watches .* take seeds random"
-    ):
+    with pytest.raises(StageError, match=r"none of the 2 images has a unit that the guidance selects .* use random"):
         fuzz(guided, grey(0.1, 0.9), brightness())

@@ -58,7 +58,7 @@ def test_lrp_wants_relevant_pixels_lowered_and_the_others_raised() -> None:
 def test_lrp_wants_a_relevance_and_other_pixels() -> None:
     with pytest.raises(StageError, match="fewer than the 4 values"):
         LRP(pixels=RANKING, k=4).constants(run(PIXELS), 0)
-    with pytest.raises(StageError, match="class 0, of which it had no image"):
+    with pytest.raises(StageError, match="class 0, since it had no image"):
         LRP(pixels=RANKING).constants(run(PixelRanking(np.full((1, 2, 2, 1), np.nan))), 0)
 
 
@@ -115,7 +115,7 @@ def test_suspiciousness_raises_the_suspicious_and_holds_the_others() -> None:
 
 
 def test_suspiciousness_needs_somebody_to_blame() -> None:
-    with pytest.raises(StageError, match="blames no unit for class 1"):
+    with pytest.raises(StageError, match="has no suspicious unit for class 1"):
         Suspiciousness(neurons=RANKING).constants(run(neurons()), 1)
     held = Suspiciousness(neurons=RANKING, unblamed="hold").constants(run(neurons()), 1)
     assert held

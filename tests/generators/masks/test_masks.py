@@ -161,7 +161,7 @@ def test_a_box_depends_on_its_own_seed_alone() -> None:
 def test_areas_in_the_wrong_order_are_a_fault() -> None:
     ((field, message),) = Box(min_area=0.5).check()
     assert field == "min_area"
-    assert "exchange" in message
+    assert "swap" in message
 
 
 @pytest.mark.parametrize(("size", "rows", "columns"), [((8, 8), (2, 6), (2, 6)), ((12, 6), (3, 9), (1, 4))])
@@ -173,7 +173,7 @@ def test_the_centre_is_a_quarter(size: tuple[int, int], rows: tuple[int, int], c
 
 def test_annotations_come_with_the_data() -> None:
     np.testing.assert_array_equal(one(Annotation(dilate=0), RING, masks=FULL[None]), FULL)
-    with pytest.raises(StageError, match="does not say where its objects are; use"):
+    with pytest.raises(StageError, match="has no object masks; use"):
         one(Annotation(), RING)
 
 
@@ -215,10 +215,10 @@ def test_what_is_wrong_with_files_is_said(tmp_path: Path) -> None:
     of = seeds(RING[None])
     with pytest.raises(StageError, match="black and white pixels only, received grey 127"):
         MaskFiles(test=str(tmp_path / "grey")).masks(of, bench())
-    with pytest.raises(StageError, match="no folder for the validation part; name one in `validation`"):
+    with pytest.raises(StageError, match="no folder for the validation part; set one in `validation`"):
         MaskFiles(test=str(tmp_path / "grey")).masks(of, bench(part="validation"))
     (tmp_path / "grey" / "0.png").write_text("no image")
-    with pytest.raises(StageError, match="damaged"):
+    with pytest.raises(StageError, match="corrupted"):
         MaskFiles(test=str(tmp_path / "grey")).masks(of, bench())
 
 

@@ -70,5 +70,5 @@ def test_what_is_no_model_is_said(folder: Path, tmp_path: Path) -> None:
     assert not list(CLIP(folder=str(folder)).check())
     (tmp_path / "config.json").write_text('{"model_type": "clip"}', encoding="utf-8")
     image = grey(0.2).x
-    with pytest.raises(StageError, match="holds no whole CLIP model"):
+    with pytest.raises(StageError, match="contains no complete CLIP model"):
         CLIP(folder=str(tmp_path)).values(Augmented(image, np.zeros(1, np.int64)), seeds(image), bench(*NAMES))

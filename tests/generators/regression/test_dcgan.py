@@ -65,7 +65,7 @@ def test_a_discriminator_that_lets_noise_pass_is_refused() -> None:
     fidelity = DCGAN()
     gate = fidelity.gate(run(dcgan=made(noise=REAL - 50, negatives=REAL - 9)))
     assert gate.network is not None
-    with pytest.raises(StageError, match=r"lets 100% of negatives pass beside real images, expected 5% at most; train"):
+    with pytest.raises(StageError, match=r"lets 100% of negatives pass as real images, expected 5% at most; train"):
         fidelity.gate(run(dcgan=made(noise=REAL - 50, negatives=REAL)))
     lenient = DCGAN(pass_corrupted=1)
     assert lenient.gate(run(**{"dcgan (pass_corrupted 1)": made(noise=REAL)})).network is not None
@@ -165,7 +165,7 @@ def test_a_fuzzer_asks_it_along_with_both_versions() -> None:
 def test_too_few_images_are_refused() -> None:
     x = squares(6)
     data = Examples(x=x, y=np.zeros(6, np.int64), index=np.arange(6))
-    with pytest.raises(StageError, match=re.escape("received 6; take more")):
+    with pytest.raises(StageError, match=re.escape("received 6; use more")):
         DiscriminatorTraining(data=TRAIN).produce(run(data=data))
 
 

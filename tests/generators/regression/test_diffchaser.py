@@ -10,7 +10,7 @@ import pytest
 
 from temper.generators.regression.diffchaser import DiffChaser, uncertainty
 from temper.generators.regression.drfuzz import DRFuzz
-from temper.generators.regression.fault_accounting import JudgedMutants, Mutants
+from temper.generators.regression.fault_accounting import MutantOutcomes, Mutants
 from temper.generators.regression.model_versions import CANDIDATE, FAULT, UNFAITHFUL, Answers
 from tests.generators.regression.toys import CLASSES, TOGETHER, content, fuzz, images, interrupted, roots, versions
 
@@ -80,7 +80,7 @@ def test_the_fittest_to_each_version_live_on_and_breed() -> None:
         assert mutants is not None
         sure, torn = [0.97, 0.01, 0.01, 0.01], [0.27, 0.25, 0.24, 0.24]
         answers = np.array([torn, sure], np.float32), np.array([sure, torn], np.float32)
-        strategy.learn(mutants, JudgedMutants(np.full(2, CANDIDATE, np.int8), _answers(*answers)), _nothing_found())
+        strategy.learn(mutants, MutantOutcomes(np.full(2, CANDIDATE, np.int8), _answers(*answers)), _nothing_found())
         arrays, _ = strategy.state()
         assert np.array_equal(arrays["individuals"][0, 2:], mutants.x)
     # A parent is the fittest to the old version, the other to the new: elites of the generation before, or these.
@@ -103,7 +103,7 @@ def test_the_turn_of_a_seed_ends_with_a_disagreement_or_of_age() -> None:
             kind[13] = FAULT
             p2[25] = [0.4, 0.6, 0, 0]  # of the third, but it does not count
             kind[25] = UNFAITHFUL
-        strategy.learn(mutants, JudgedMutants(kind, _answers(p1, p2)), _nothing_found())
+        strategy.learn(mutants, MutantOutcomes(kind, _answers(p1, p2)), _nothing_found())
     assert [turn[0] for turn in turns] == [turns[0][0]] * 3 + [turns[3][0]]
     assert turns[3][0] != turns[0][0]
     assert turns[1][1] != turns[0][1]
@@ -137,8 +137,8 @@ def _answers(p1: Any, p2: Any) -> Answers:
     return Answers(np.asarray(p1, np.float32), np.asarray(p2, np.float32), np.zeros(len(p1), np.float32))
 
 
-def _judged(mutants: Mutants, p: Any) -> JudgedMutants:
-    return JudgedMutants(np.full(len(mutants), CANDIDATE, np.int8), _answers(p, p))
+def _judged(mutants: Mutants, p: Any) -> MutantOutcomes:
+    return MutantOutcomes(np.full(len(mutants), CANDIDATE, np.int8), _answers(p, p))
 
 
 def _nothing_found() -> Any:

@@ -215,7 +215,7 @@ def test_a_fresh_start_resets_what_learns_and_keeps_what_does_not() -> None:
     said: list[str] = []
     fresh = copied(model, 7, weights=False, remark=said.append)
     (sentence,) = said
-    assert "but for frozen, frozen_norm, quantised:" in sentence
+    assert "except frozen, frozen_norm, quantised:" in sentence
     old, new = ({layer.name: layer for layer in copies.flattened(m)} for m in (model, fresh))
     for name in ("conversion", "constants", "frozen", "frozen_norm"):
         for before, after in zip(old[name].weights, new[name].weights, strict=True):

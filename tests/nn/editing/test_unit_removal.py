@@ -128,7 +128,7 @@ def test_of_a_residual_block_the_inner_convolution_can_be_pruned_and_the_others_
     assert list(found) == ["stem", "inner", "outer", "logits"]
     assert found["inner"] == ""
     for name in ("stem", "outer"):
-        assert found[name].startswith("its units meet those of other layers in 'add' (Add), one by one")
+        assert found[name].startswith("its units are combined with those of other layers in 'add' (Add)")
     assert "the logits" in found["logits"]
 
     kill(model, "inner", [0])
@@ -155,8 +155,8 @@ def test_branches_that_are_laid_side_by_side_keep_their_places() -> None:
 @pytest.mark.parametrize(
     ("kept", "message"),
     [
-        ({"first": np.array([], np.int64)}, "layer 'first': no unit would stay"),
-        ({"frist": np.array([0])}, "no layer is called 'frist'; there is "),
+        ({"first": np.array([], np.int64)}, "layer 'first': no unit would remain"),
+        ({"frist": np.array([0])}, "no layer is called 'frist'; expected one of "),
         ({"pool": np.array([0])}, r"layer 'pool' \(MaxPooling2D\) has no units"),
         ({"logits": np.array([0])}, "the logits of 'logits'"),
     ],

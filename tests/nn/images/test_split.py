@@ -34,7 +34,7 @@ def test_drawn_anew_some_may_be_left_out_and_parts_thinned():
 
 
 def test_more_than_there_are_cannot_be_drawn():
-    with pytest.raises(ValueError, match="resplit asks for 101 images, but there are 100; ask for fewer"):
+    with pytest.raises(ValueError, match="resplit requests 101 images, but there are 100; request fewer"):
         of(Split(anew=(50, 21, 30)))
 
 
@@ -73,7 +73,7 @@ def test_a_group_is_taken_whole_or_not_at_all(groups, data):
 
 
 def test_a_group_of_two_classes_is_an_error():
-    with pytest.raises(ValueError, match="a group of class 0 holds other classes as well"):
+    with pytest.raises(ValueError, match="a group of class 0 contains other classes as well"):
         grouped(np.array([0, 1, 1]), np.array([5, 5, 6]), 1, np.random.default_rng(0))
     with pytest.raises(ValueError, match="expected a size of 0 to 1, received 2"):
         grouped(np.array([0]), np.array([5]), 2, np.random.default_rng(0))

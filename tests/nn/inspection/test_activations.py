@@ -194,5 +194,5 @@ def test_every_position_may_be_a_unit(x: Any, outputs: list[Any], tmp_path: Path
         np.testing.assert_array_equal(units.positive, units.means > 0)
         best = flat[:, units.columns(["fused"])[0]].argmax(axis=1)
         np.testing.assert_array_equal(units.peak[:, 0], best)
-    with pytest.raises(StageError, match="observe with positions"):
+    with pytest.raises(StageError, match="read out positions"):
         plain.by_position()

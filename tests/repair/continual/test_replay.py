@@ -39,6 +39,6 @@ def test_without_a_memory_an_epoch_is_a_shuffle() -> None:
 def test_images_keep_their_labels() -> None:
     x = np.arange(6, dtype=np.float32).reshape(6, 1, 1, 1)
     images = Labelled(x, np.arange(6) % 3)
-    of = images.of((0, 2)).beside(images.of((1,)))
+    of = images.of((0, 2)).joined_with(images.of((1,)))
     assert of.x.ravel().tolist() == [0, 2, 3, 5, 1, 4]
     np.testing.assert_array_equal(of.x.ravel() % 3, of.y)

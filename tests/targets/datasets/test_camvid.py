@@ -77,7 +77,7 @@ def test_what_is_missing_is_said_before_anything_runs(root: Path) -> None:
     assert {field for field, _ in camvid(root, resize=None).check()} == {"resize"}
     ((field, message),) = camvid(root, test_folder="val").check()
     assert field == "test_folder"
-    assert "holds no image" in message
+    assert "contains no image" in message
     (root / "train" / "masks" / "A_002_mask.png").unlink()
     ((field, message),) = camvid(root).check()
     assert field == "train_folder"

@@ -153,10 +153,10 @@ def test_what_is_expected_where_is_said(official):
     (official / "GT-final_test.csv").unlink()
     ((field, message),) = faults(official)
     assert message.startswith("there is no GT-final_test.csv in ")
-    assert message.endswith("expected the labels of the test images, or give test_share")
+    assert message.endswith("expected the labels of the test images, or set test_share")
     shutil.rmtree(official / "GTSRB" / "Final_Test")
     ((field, message),) = faults(official)
-    assert message.endswith("holds neither GTSRB/Final_Test/Images nor test; expected one, or give test_share")
+    assert message.endswith("holds neither GTSRB/Final_Test/Images nor test; expected one, or set test_share")
     assert faults(official, test_share=0.3) == []
 
 
@@ -205,7 +205,7 @@ def test_labels_of_no_class_and_images_that_are_gone_stop_the_stage(official):
         ((("00000.ppm", 43), ("00001.ppm", 1), ("00002.ppm", 1)), "there is no class 43; expected 0 to 42"),
         ((("00000.ppm", 1), ("00001.ppm", 1)), "has no label for 1 images of"),
         (tuple((f"{i:05d}.ppm", 1) for i in range(4)), "has labels of 1 images that are not in"),
-        (tuple((f"{i % 3:05d}.ppm", 1) for i in range(4)), "'00000.ppm' is there twice"),
+        (tuple((f"{i % 3:05d}.ppm", 1) for i in range(4)), "'00000.ppm' occurs twice"),
     ],
 )
 def test_labels_that_do_not_match_the_images_are_faults(official, lines, said):

@@ -82,11 +82,11 @@ def test_missing_folders_are_faults(root, tmp_path):
     assert (field, "there is no folder" in message) == ("train_folder", True)
     ((field, message),) = faults(root, test_folder="val")
     assert field == "test_folder"
-    assert "expected one that holds a folder of images per class, or give test_share; " in message
+    assert "expected one with a folder of images per class, or set test_share; " in message
 
 
 def test_a_folder_without_classes_is_a_fault(root):
-    assert ("train_folder", f"{root / 'train' / 'cat'} holds no folder; expected one per class") in faults(
+    assert ("train_folder", f"{root / 'train' / 'cat'} contains no folder; expected one per class") in faults(
         root / "train", train_folder="cat", test_share=0.5
     )
 
@@ -101,7 +101,7 @@ def test_an_empty_class_is_a_fault(root):
     (root / "train" / "fox").mkdir()
     ((field, message),) = faults(root)
     assert field == "train_folder"
-    assert message.startswith(f"{root / 'train' / 'fox'} holds no image; expected files that end in .png, .jpg")
+    assert message.startswith(f"{root / 'train' / 'fox'} contains no image; expected files that end in .png, .jpg")
 
 
 def test_a_test_part_without_images_is_a_fault(root):
@@ -114,8 +114,8 @@ def test_a_damaged_image_is_named(root, content):
     path.write_bytes(path.read_bytes()[:60] if content == "cut" else content)
     ((field, message),) = faults(root)
     assert field == "root"
-    assert message.startswith(f"{path}: the image is damaged (")
-    with pytest.raises(StageError, match=r"00.png: the image is damaged \(.*\); replace or remove it"):
+    assert message.startswith(f"{path}: the image is corrupted (")
+    with pytest.raises(StageError, match=r"00.png: the image is corrupted \(.*\); replace or remove it"):
         produced(ImageFolder(root=str(root)))
 
 
@@ -128,7 +128,7 @@ def test_images_of_sixteen_bits_are_refused_by_name(root):
 
 def test_another_size_is_a_fault_where_it_is_seen_and_stops_the_stage(root):
     Image.fromarray(picture(0, 7, 7)).save(root / "train" / "dog" / "00.png")
-    message = f"{root / 'train' / 'dog' / '00.png'} is 7x7, the first image 5x6; give 'resize', or one size to all"
+    message = f"{root / 'train' / 'dog' / '00.png'} is 7x7, the first image 5x6; set 'resize', or convert all images to one size"
     assert faults(root) == [("resize", message)]
     with pytest.raises(StageError, match="is 7x7, the first image 5x6; give 'resize'"):
         produced(ImageFolder(root=str(root)))
@@ -146,8 +146,8 @@ def test_a_class_that_only_the_training_part_has_is_a_fault(root, emptied):
     Image.fromarray(picture(0)).save(root / "train" / "fox" / "0.png")
     found = faults(root)
     assert [field for field, _ in found] == ["test_folder", "test_folder"]
-    assert found[0][1].startswith(f"{folder} holds no image; expected files that end in .png")
-    assert found[0][1].endswith("; leave the class out with `classes`, or give test_share")
+    assert found[0][1].startswith(f"{folder} contains no image; expected files that end in .png")
+    assert found[0][1].endswith("; exclude the class with `classes`, or set test_share")
     (root / "test" / "fox").mkdir()
     Image.fromarray(picture(0)).save(root / "test" / "fox" / "0.png")
     assert faults(root, classes=(0, 2)) == []
@@ -195,7 +195,7 @@ def test_transparent_pixels_are_refused(root, mode):
     image.save(path)
     ((field, message),) = faults(root)
     assert (field, message) == (
-        "root", f"{path}: it has transparent pixels, and nothing says what is behind them; lay it over a colour"
+        "root", f"{path}: it has transparent pixels, whose background is undefined; flatten it onto a colour"
     )  # fmt: skip
 
 
@@ -261,7 +261,7 @@ def test_a_missing_folder_says_which_there_are(root):
     (root / "test").rename(root / "Valid")
     ((field, message),) = faults(root)
     assert field == "test_folder"
-    assert message.endswith(f"or give test_share; {root} holds Valid, train")
+    assert message.endswith(f"or set test_share; {root} holds Valid, train")
 
 
 def test_hidden_files_and_litter_are_no_images(root):

@@ -65,7 +65,7 @@ def test_images_are_prepared_one_by_one_as_opencv_does(root):
 
 def test_a_missing_class_and_a_missing_part_are_faults(root):
     shutil.rmtree(root / "seg_train" / "sea")
-    expected = f"{root / 'seg_train' / 'sea'} holds no image; expected the folders seg_train and seg_test"
+    expected = f"{root / 'seg_train' / 'sea'} contains no image; expected the folders seg_train and seg_test"
     assert list(Intel(root=str(root)).check()) == [("root", expected)]
     ((field, message),) = Intel(root=str(root / "none")).check()
     assert (field, "there is no folder" in message) == ("root", True)
@@ -74,7 +74,7 @@ def test_a_missing_class_and_a_missing_part_are_faults(root):
 def test_without_a_test_part_a_share_may_be_held_out(root):
     shutil.rmtree(root / "seg_test")
     ((_, message),) = Intel(root=str(root)).check()
-    assert message.endswith("expected the folders seg_train and seg_test, or give test_share")
+    assert message.endswith("expected the folders seg_train and seg_test, or set test_share")
     dataset = Intel(root=str(root), test_share=0.2)
     assert list(dataset.check()) == []
     assert np.bincount(produced(dataset).test.y).tolist() == [1] * 6

@@ -75,13 +75,13 @@ def test_a_failed_download_names_both_ways_out(keras):
     with pytest.raises(StageError) as caught:
         produced(MNIST())
     assert str(caught.value) == (
-        "mnist: Keras has no copy and could not download one (URL fetch failure); put mnist.npz into a folder and name "
+        "mnist: Keras has no copy and could not download one (URL fetch failure); put mnist.npz into a folder and set "
         "that in 'root' or in TEMPER_DATA, or run once with a connection"
     )
 
 
 def test_a_missing_file_is_a_fault_of_what_named_it(tmp_path, monkeypatch):
-    expected = f"there is no file {tmp_path / 'mnist.npz'}{{}}; expected a folder that holds mnist.npz"
+    expected = f"there is no file {tmp_path / 'mnist.npz'}{{}}; expected a folder with mnist.npz"
     assert list(MNIST(root=str(tmp_path)).check()) == [("root", expected.format(""))]
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
     assert list(MNIST().check()) == [("", expected.format(" (from TEMPER_DATA)"))]

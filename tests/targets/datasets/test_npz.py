@@ -138,14 +138,14 @@ def test_a_sound_data_set_has_no_fault(make):
         ({"classes": (0, 4)}, "classes", "there is no class 4; expected 0 to 3"),
         ({"classes": (-1,)}, "classes", "there is no class -1; expected 0 to 3"),
         ({"classes": (1, 1)}, "classes", r"a class is named twice in \[1, 1\]"),
-        ({"train_size": 101}, "train_size", "101 images are asked for; expected at most 100"),
-        ({"test_size": 41}, "test_size", "41 images are asked for; expected at most 40"),
-        ({"resplit": (100, 20, 21)}, "resplit", "141 images are asked for; expected at most 140"),
-        ({"resplit": (50, 20, 20), "train_size": 51}, "train_size", "51 images are asked for; expected at most 50"),
+        ({"train_size": 101}, "train_size", "101 images requested; expected at most 100"),
+        ({"test_size": 41}, "test_size", "41 images requested; expected at most 40"),
+        ({"resplit": (100, 20, 21)}, "resplit", "141 images requested; expected at most 140"),
+        ({"resplit": (50, 20, 20), "train_size": 51}, "train_size", "51 images requested; expected at most 50"),
         ({"resplit": (50, 20)}, "resplit", r"as in \[7000, 2000, 1000\]; received \[50, 20\]"),
         ({"resplit": (50, 20, 0)}, "resplit", r"received \[50, 20, 0\]"),
         ({"resplit": (50, 20, 20), "validation": 0.1}, "validation", "resplit says how large the validation part is"),
-        ({"opencv": True}, "opencv", "it changes nothing without `grey` or `resize`"),
+        ({"opencv": True}, "opencv", "it has no effect without `grey` or `resize`"),
         ({"class_names": ("a",)}, "class_names", "1 names for labels up to 3; expected a name for each"),
     ],
 )
@@ -166,14 +166,14 @@ def altered(**changes):
         (altered(x_test=None, y_test=None), "lacks x_test, y_test; expected x_train, y_train, x_test, y_test"),
         (altered(x_train=np.zeros((100, 6, 6), np.int32)), "x_train is int32 (100, 6, 6); expected uint8 or float"),
         (altered(x_train=np.zeros((100, 36), np.uint8)), "x_train is uint8 (100, 36); expected uint8 or float"),
-        (altered(y_train=np.zeros(99, np.int64)), "y_train is int64 (99,); expected whole numbers (100,)"),
-        (altered(y_train=np.zeros((100, 4))), "y_train is float64 (100, 4); expected whole numbers (100,)"),
+        (altered(y_train=np.zeros(99, np.int64)), "y_train is int64 (99,); expected integers (100,)"),
+        (altered(y_train=np.zeros((100, 4))), "y_train is float64 (100, 4); expected integers (100,)"),
         (altered(x_test=np.zeros((40, 5, 6), np.uint8)), "training images are (6, 6), test images (5, 6)"),
         (altered(y_test=np.array([None] * 40)), "Python objects in y_test.npy"),
         (altered(y_test=np.full(40, -1)), "the smallest label is -1; expected labels from 0"),
         (
             altered(x_test=np.zeros((0, 6, 6), np.uint8), y_test=np.zeros(0, np.int64)),
-            "x_test (0, 6, 6) holds no image; expected at least one",
+            "x_test (0, 6, 6) contains no image; expected at least one",
         ),
     ],
 )
@@ -204,17 +204,17 @@ BROKEN[7, 2, 2] = np.nan
 @pytest.mark.parametrize(
     ("contents", "said"),
     [
-        (altered(**FIRST), "x_train is (100, 3, 6, 5), whose channels seem to come first; write x.transpose(0, 2, 3, 1)"),
+        (altered(**FIRST), "x_train is (100, 3, 6, 5), which looks channels-first; write x.transpose(0, 2, 3, 1)"),
         (altered(**SQUARE), "x_train is (100, 1, 4, 4), whose channels seem to come first"),
-        (altered(y_test=one_hot(40)), "y_test is float64 (40, 4); expected whole numbers (40,); of one-hot labels write y.argmax"),
-        (altered(y_test=one_hot(40).astype(int)), "y_test is int64 (40, 4); expected whole numbers (40,); of one-hot labels"),
-        (altered(y_test=np.zeros(40)), "y_test is float64 (40,); expected whole numbers (40,); write y.astype(int)"),
-        (altered(y_test=np.zeros(40, bool)), "y_test is bool (40,); expected whole numbers (40,); write y.astype(int)"),
+        (altered(y_test=one_hot(40)), "y_test is float64 (40, 4); expected integers (40,); for one-hot labels write y.argmax"),
+        (altered(y_test=one_hot(40).astype(int)), "y_test is int64 (40, 4); expected integers (40,); for one-hot labels"),
+        (altered(y_test=np.zeros(40)), "y_test is float64 (40,); expected integers (40,); write y.astype(int)"),
+        (altered(y_test=np.zeros(40, bool)), "y_test is bool (40,); expected integers (40,); write y.astype(int)"),
         (altered(y_train=np.arange(100) % 4 + 1, y_test=np.arange(40) % 4 + 1), "the labels are 1 to 4; expected 0 to 3: write y - 1"),
         (altered(y_train=np.arange(100) % 4 * 2), "the labels are 6 numbers from 0 to 6, and none is 5; expected 0 to 5: write"),
         (altered(y_test=np.full(40, 10**6)), "the labels are 5 numbers from 0 to 1000000, and none is 4; expected 0 to 4: write"),
         (altered(y_test=np.full(40, 2**62)), f"the labels are 5 numbers from 0 to {2**62}"),
-        (altered(y_test=np.full(40, 4)), "no training image has label 4, which a test image has; give resplit"),
+        (altered(y_test=np.full(40, 4)), "no training image has label 4, which a test image has; set resplit"),
         (altered(x_train=pixels(100, 0, 255)), "x_train: pixels: expected [0, 1], received ["),
         (altered(x_test=pixels(40, -1, 1)), "; write (x + 1) / 2"),
         (altered(x_test=pixels(40, -2.1, 2.6)), "; undo the normalisation, such as a subtracted mean"),
@@ -256,7 +256,7 @@ def test_names_say_which_classes_there_are(make):
     gaps = altered(y_train=np.arange(100) % 4 * 2, y_test=np.arange(40) % 4 * 2)
     assert list(make(gaps, class_names=tuple("abcdefg")).check()) == []
     ((field, message),) = make(class_names=("a", "b", "a", "c")).check()
-    assert (field, message) == ("", "1 names stand for several classes, such as 'a'; give each class its own name")
+    assert (field, message) == ("", "1 names denote several classes, such as 'a'; give each class a unique name")
     from_one = altered(y_train=np.arange(100) % 4 + 1, y_test=np.arange(40) % 4 + 1)
     ((field, message),) = make(from_one, class_names=tuple("abcd")).check()
     assert "the labels are 1 to 4; expected 0 to 3: write y - 1" in message
@@ -378,7 +378,7 @@ def test_one_image_may_be_of_one_shade():
 def test_arrays_that_nobody_reads_are_told(make):
     contents = arrays(**SMALL)
     extra = {"x_val": contents["x_test"], "y_val": contents["y_test"], "about": np.array("mine")}
-    for found, told in ((contents | extra, "holds x_val, y_val, too"), (contents, "")):
+    for found, told in ((contents | extra, "also contains x_val, y_val"), (contents, "")):
         dataset, run = make(found), a_run()
         dataset.review(produced(dataset), run)
         assert told in " ".join(run.remarks)

@@ -61,7 +61,7 @@ def test_what_is_missing_is_said(root):
 def test_a_file_that_is_no_mat_of_these_versions_is_a_fault(root, content):
     (root / "train_32x32.mat").write_bytes(content)
     ((field, message),) = SVHN(root=str(root)).check()
-    assert (field, "train_32x32.mat: expected a sound .mat file of MATLAB 5 to 7" in message) == ("root", True)
+    assert (field, "train_32x32.mat: expected an intact .mat file of MATLAB 5 to 7" in message) == ("root", True)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_a_file_in_another_layout_is_a_fault_and_stops_the_stage(root, changes):
 
 def test_labels_beyond_ten_stop_the_stage(root):
     savemat(root / "test_32x32.mat", contents(20) | {"y": np.full((20, 1), 11, np.uint8)})
-    with pytest.raises(StageError, match="expected labels 1 to 10, received 11 to 11; fetch it again"):
+    with pytest.raises(StageError, match="expected labels 1 to 10, received 11 to 11; download it again"):
         produced(SVHN(root=str(root)))
 
 
@@ -86,7 +86,7 @@ def test_damage_behind_the_headers_is_found_when_the_file_is_read(root):
     content = bytearray((root / "train_32x32.mat").read_bytes())
     content[50_000:50_064] = bytes(byte ^ 255 for byte in content[50_000:50_064])
     (root / "train_32x32.mat").write_bytes(content)
-    with pytest.raises(StageError, match=r"train_32x32\.mat: expected a sound .mat file"):
+    with pytest.raises(StageError, match=r"train_32x32\.mat: expected an intact .mat file"):
         produced(SVHN(root=str(root)))
 
 

@@ -93,10 +93,10 @@ FIRST = raw("Dense", "d", units=3, batch_input_shape=[None, 2])
         (raw("Maxpooling2D", "l"), r"cannot rebuild a Maxpooling2D; did you mean 'MaxPooling2D'\?"),
         (
             raw("Dense", "l", units=3, activation="hard_sigmoid"),
-            "activation 'hard_sigmoid' is not known; expected linear",
+            "activation 'hard_sigmoid' is unknown; expected linear",
         ),
-        (raw("Dense", "l", units=3, activation={"class_name": "function"}), "activation .* is not known"),
-        (raw("Dense", "l", units=3, gain=2.0), "option gain=2.0 is not known; expected units"),
+        (raw("Dense", "l", units=3, activation={"class_name": "function"}), "activation .* is unknown"),
+        (raw("Dense", "l", units=3, gain=2.0), "option gain=2.0 is unknown; expected units"),
         (raw("Conv2D", "l", filters=1, kernel_size=3, data_format="channels_first"), "expected channels_last"),
         (raw("Convolution2D", "l", nb_filter=1, nb_row=1, nb_col=1, dim_ordering="th"), "expected channels_last"),
         (raw("BatchNormalization", "l", mode=1), "expected mode 0"),

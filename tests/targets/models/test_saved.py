@@ -272,7 +272,7 @@ def test_an_archive_has_its_own_architecture(tmp_path: Path) -> None:
     (tmp_path / "net.json").write_text(chain((6, 6, 1)).to_json())
     component = Saved(dataset=DATASET, path=str(path), architecture=str(tmp_path / "net.json"))
     assert [field for field, _ in component.check()] == ["architecture"]
-    with pytest.raises(StageError, match="leave it out"):
+    with pytest.raises(StageError, match="remove this one"):
         component.produce(run({DATASET: blank((6, 6, 1), 5)}))
 
 

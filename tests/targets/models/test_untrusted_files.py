@@ -250,7 +250,7 @@ def test_a_member_twice_is_refused(tmp_path: Path, name: str) -> None:
     path = archive(tmp_path / "m.keras")
     with zipfile.ZipFile(path, "a") as file:
         file.writestr(name, "x")
-    assert f"holds {name} twice" in said(path)
+    assert f"contains {name} twice" in said(path)
 
 
 NESTED = "[" * 100_000 + "]" * 100_000
@@ -263,9 +263,9 @@ NESTED = "[" * 100_000 + "]" * 100_000
         (of_keras("Dense") | {"config": None}, "layer 2 (Dense): expected its options as a mapping, received None"),
         ("eval", "layer 2: expected a mapping with a class_name, received 'eval'"),
         (None, "layer 2: expected a mapping with a class_name, received None"),
-        (of_keras("Dense", name="d", units={"a": 1}), "units: expected a whole number of at least 1, received {'a': 1}"),
-        (of_keras("Dense", name="d", units="many"), "units: expected a whole number of at least 1, received 'many'"),
-        (of_keras("Dense", name="d", units=-3), "units: expected a whole number of at least 1, received -3"),
+        (of_keras("Dense", name="d", units={"a": 1}), "units: expected an integer of at least 1, received {'a': 1}"),
+        (of_keras("Dense", name="d", units="many"), "units: expected an integer of at least 1, received 'many'"),
+        (of_keras("Dense", name="d", units=-3), "units: expected an integer of at least 1, received -3"),
         (of_keras("Dense", name={}, units=3), "expected its name as text, received {}"),
         (of_keras("Dense", name="d", units=10**11), "at least 100,000,000,000 weights, far more than the file"),
         (of_keras("Conv2D", name="c", filters=9, kernel_size=[10**6, 10**6]), "far more than the file"),
@@ -351,7 +351,7 @@ def test_a_parser_that_crashes_or_hangs_does_so_in_a_process_of_its_own(
     monkeypatch.setattr(untrusted_files, "_SECONDS", 1)
     monkeypatch.setattr(untrusted_files, "_SCRIPT", script)
     for path in (legacy(tmp_path / "m.h5", lambda _: None), archive(tmp_path / "m.keras")):
-        with pytest.raises(StageError, match=rf"{path.name}: {message}; the file is damaged"):
+        with pytest.raises(StageError, match=rf"{path.name}: {message}; the file is corrupted"):
             untrusted_files.hdf5(path).__enter__() if path.suffix == ".h5" else untrusted_files.archived_configuration(
                 path
             )
@@ -362,7 +362,7 @@ def test_a_parser_that_crashes_or_hangs_does_so_in_a_process_of_its_own(
     [
         ("import os, sys; sys.exit(os.getsid(0) != os.getpid())", ""),  # Ctrl-C for the runner does not reach it
         ("import os; print('x.h5: is wrong', end='')", "x.h5: is wrong"),
-        ("raise OSError('no')", "ended with code 1 (OSError: no); the file is damaged"),
+        ("raise OSError('no')", "exited with code 1 (OSError: no); the file is corrupted"),
     ],
 )
 def test_what_that_process_finds_is_told(

@@ -1,4 +1,4 @@
-"""What a model is judged on: examples as they are, or made anew against it."""
+"""The examples a model is evaluated on: as stored, or regenerated against it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ from temper.core.component import Ref
 Protocol = Literal["transfer", "white_box"]
 
 
-def judged(ref: Ref[Any], model: Ref[Classifier], protocol: Protocol) -> Ref[Any]:
-    """Return what a model is judged on: as it is, or (white box) made anew against it."""
+def evaluated(ref: Ref[Any], model: Ref[Classifier], protocol: Protocol) -> Ref[Any]:
+    """Return the examples a model is evaluated on: as stored, or (white box) regenerated against it."""
     return dataclasses.replace(ref, against=model.stage) if protocol == "white_box" else ref
