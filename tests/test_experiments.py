@@ -15,7 +15,7 @@ FOLDER = ROOT / "experiments"
 FILES = sorted(path for path in FOLDER.rglob("*") if path.suffix in (".yaml", ".yml", ".json"))
 
 
-_UNNAMED = "nothing says where the data are; name their folder, or set TEMPER_DATA"
+_UNNAMED = "no location of the data; set their folder, or TEMPER_DATA"
 WITHOUT_FILES = {
     **{f"guided_retraining_{name}{form}.yaml": _UNNAMED for name in ("gtsrb", "intel") for form in ("", "_short")},
     **{f"generative_repair_{name}.yaml": _UNNAMED for name in ("coco", "camvid_short")},

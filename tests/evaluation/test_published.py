@@ -72,7 +72,7 @@ def test_numbers_of_groups_are_left_out_and_noughts_and_differences_have_no_rati
 
 
 def test_several_lines_for_one_number_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(StageError, match="2 lines are of 'urf' of 'drfuzz'; choose one with `where`"):
+    with pytest.raises(StageError, match="2 lines match 'urf' of 'drfuzz'; select one with `where`"):
         measure(published(tmp_path, where={}), [row()])
 
 
@@ -82,7 +82,9 @@ def test_of_a_value_of_an_axis_that_was_not_published_there_are_our_numbers_alon
 
 
 def test_a_file_of_other_labels_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(StageError, match="no line has the labels of a number of 'counts'; say with `names`"):
+    with pytest.raises(
+        StageError, match="no line has the labels of a number of 'counts'; set their spelling in the file with `names`"
+    ):
         measure(published(tmp_path, names={}), [row("urf")])
 
 

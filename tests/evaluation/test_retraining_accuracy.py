@@ -77,7 +77,7 @@ def test_selection_reports_the_test_where_validation_is_best() -> None:
 
 @pytest.mark.parametrize("deciding", [rows("lsa", POINTS), rows("dsa", {0.1: 0.2}), rows("dsa", POINTS, "digits")])
 def test_selection_needs_the_same_points(deciding: list[MeasuredValue]) -> None:
-    with pytest.raises(StageError, match="has not the points of 'curve' for dsa on 'union'"):
+    with pytest.raises(StageError, match="lacks points of 'curve' for dsa on 'union'"):
         summed(rows("dsa", POINTS), deciding)
 
 
@@ -99,7 +99,7 @@ def test_a_metric_that_was_not_measured_is_an_error_that_smoke_runs_may_have() -
     [
         ({"metric": ("acuracy",), "share": (0.1, 1)}, "metric", "did you mean 'acuracy'"),
         ({"metric": ("accuracy",), "eps": (0.1, 1)}, "along", "do not vary over 'share'; there is eps"),
-        ({"metric": ("accuracy",), "share": ("a", "b")}, "along", "no axis of numbers"),
+        ({"metric": ("accuracy",), "share": ("a", "b")}, "along", "not a numeric axis"),
     ],
 )
 def test_what_cannot_be_a_curve_is_refused(columns: Any, field: str, message: str) -> None:

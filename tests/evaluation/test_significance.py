@@ -178,7 +178,7 @@ def test_undefined_numbers_are_no_numbers() -> None:
 
 
 def test_two_numbers_of_a_repetition_are_an_error() -> None:
-    with pytest.raises(StageError, match="gave 2 numbers where one is expected for each model and seed"):
+    with pytest.raises(StageError, match="gave 2 numbers, expected one for each model and seed"):
         compared([*TABLE, TABLE[0]])
 
 
@@ -210,8 +210,8 @@ def faults(**parameters: Any) -> list[tuple[str, str]]:
         ),
         ({"baseline": "mpl"}, "baseline", "'mpl' is no model of 'transfer'; did you mean 'mlp'?"),
         ({"over": "k"}, "over", "'k' is no column that varies in the results of 'transfer'; there is model, examples, eps, seed"),
-        ({"compare": "eps"}, "compare", "'transfer' has one eps only (8/255); there is nothing to compare"),
-        ({"compare": "seed"}, "compare", "'seed' cannot be both what is compared and what numbers the repetitions"),
+        ({"compare": "eps"}, "compare", "'transfer' has only one eps (8/255); expected at least two to compare"),
+        ({"compare": "seed"}, "compare", "'seed' cannot be both the compared column and that of the repetitions"),
     ],
 )  # fmt: skip
 def test_faults_are_found_before_anything_runs(parameters: dict[str, Any], field: str, message: str) -> None:

@@ -94,4 +94,4 @@ def test_each_generator_has_its_localiser() -> None:
     assert [str(cell.neurons[0]) for cell in shared.expand()] == ["n"] * 4
     wrong = SuspiciousActivations(**common, neurons=(Ref("n"), Ref("o"), Ref("p")))
     assert list(shared.check()) == []
-    assert list(wrong.check()) == [("neurons", "expected one localiser, or 2 as there are examples, received 3")]
+    assert list(wrong.check()) == [("neurons", "expected one localiser, or 2, one for each of `examples`, received 3")]

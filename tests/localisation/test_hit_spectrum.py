@@ -178,7 +178,9 @@ def test_random_units_come_from_the_layers_of_the_suspicious_ones_and_are_none_o
 
 
 def test_a_pool_that_is_too_small_is_said() -> None:
-    with pytest.raises(StageError, match=r"class 0: expected at least 2 units beside the 2 .* received 0; lower `top`"):
+    with pytest.raises(
+        StageError, match=r"class 0: expected at least 2 units besides the 2 .* received 0; lower `top`"
+    ):
         made(RandomNeurons(**COMMON, top=2), *by_hand())
 
 

@@ -115,7 +115,7 @@ def test_on_the_fly_takes_an_attack() -> None:
     class Other(Component):
         tag = "noise"
 
-    with pytest.raises(StageError, match=r"takes an attack on a model \(fgsm, pgd, .*received noise; use recipe: gf"):
+    with pytest.raises(StageError, match=r"needs an attack on a model \(fgsm, pgd, .*received noise; use recipe: gf"):
         component.produce(run(component, [Classifier(linear()), Other(), clean()]))
 
 

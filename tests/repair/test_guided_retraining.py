@@ -161,7 +161,7 @@ def test_orders_are_made_once_and_meet_in_one_training(graph: Callable[..., Task
 
 
 def test_a_share_of_the_images_needs_an_order(graph: Callable[..., TaskGraph]) -> None:
-    with pytest.raises(SpecError, match="say which images come first"):
+    with pytest.raises(SpecError, match="set the score that orders the images"):
         graph(EXPERIMENT.replace("order: {type: deepgini},", ""))
 
 

@@ -104,7 +104,10 @@ def test_fine_tuning_learns_and_the_first_version_stays() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"shares": {"conv3": 0.5}}, "shares: 'conv3' is none of the layers with units: conv1, conv2, dense, logits"),
+        (
+            {"shares": {"conv3": 0.5}},
+            "shares: no layer with units is called 'conv3'; expected one of conv1, conv2, dense, logits",
+        ),
         ({"shares": {"logits": 0.5}}, "shares: layer 'logits' cannot be pruned: .*the logits"),
         ({"share": 0.0}, "share: nothing would be pruned"),
     ],

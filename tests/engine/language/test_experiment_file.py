@@ -178,7 +178,7 @@ def test_paths_of_components_in_lists_start_at_the_file_at_any_depth(
     [
         ("none", "clip", "augmenter.of[1].of[1].occluders.folder", "there is no file or folder"),
         ("cut", "none", "realism[0].folder", "there is no file or folder"),
-        ("clip", "clip", "augmenter.of[1].of[1].occluders.folder", "holds no cut-out"),
+        ("clip", "clip", "augmenter.of[1].of[1].occluders.folder", "contains no cut-out"),
         ("cut", "cut", "realism[0].folder", "there is no config.json"),
         ("pipe", "clip", "augmenter.of[1].of[1].occluders.folder", "expected a file or folder, received a named pipe"),
     ],

@@ -239,7 +239,7 @@ def test_positions_as_published_are_known_by_being_the_most_active() -> None:
 
 def test_positions_of_a_network_are_observed_for_it(known: ReferenceData) -> None:
     criterion = KNW(unit="position", layers=("maps",), max_units=3)
-    with pytest.raises(StageError, match="observe with positions"):
+    with pytest.raises(StageError, match="read out positions"):
         criterion.profile(known)
     seen = observe(known.classifier, known.examples.x, positions=True)
     profile = criterion.profile(ReferenceData(known.classifier, known.examples, seen, known.observed))

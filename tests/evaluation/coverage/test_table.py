@@ -80,7 +80,7 @@ def test_positions_are_kept_for_the_criteria_that_look_at_them() -> None:
 
 def test_no_criterion_stands_twice() -> None:
     table = CoverageTable(models=(Ref("m"),), examples=(ref("e"),), criteria=(NC(), KMNC(), NC()))
-    assert list(table.check()) == [("criteria", "'nc' is there twice; give each its own parameters, or leave one out")]
+    assert list(table.check()) == [("criteria", "'nc' occurs twice; give each different parameters, or remove one")]
 
 
 EXPERIMENT = """

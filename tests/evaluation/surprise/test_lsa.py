@@ -108,8 +108,8 @@ def test_units_that_hardly_vary_are_left_out_class_by_class_or_for_all() -> None
     assert np.array_equal(found["per_class"][labels == 0], three[labels == 0])
     assert np.array_equal(found["per_class"][labels == 1], four[labels == 1])
     assert not np.allclose(three[labels == 1], four[labels == 1])
-    assert "0 to 1 of 4 units left out" in remarks(LSA(), train)
-    assert "1 of 4 units left out" in remarks(LSA(mask="union"), train)
+    assert "0 to 1 of 4 units excluded" in remarks(LSA(), train)
+    assert "1 of 4 units excluded" in remarks(LSA(mask="union"), train)
 
 
 @both
@@ -182,14 +182,16 @@ def test_as_published_a_softmax_has_scipys_scores() -> None:
         assert found[of_test == c] == pytest.approx(expected, abs=0.2)
         assert np.corrcoef(found[of_test == c], expected)[0, 1] > 0.9999
         assert np.abs(lifted[of_test == c] - expected).max() > 1
-    assert "kept as published, so that scores rest on rounding, in at most 1 directions: 0, 1" in remarks(
+    assert "kept as published, so that scores depend on rounding errors, in at most 1 directions: 0, 1" in remarks(
         score, seen(train, of_train)
     )
 
 
 def test_as_published_what_has_no_root_is_an_error() -> None:
     traces, labels = cloud(n=6, d=12, classes=1)
-    with pytest.raises(StageError, match=r"class 0 is singular \(7 of 12 directions\); published code ends here, too"):
+    with pytest.raises(
+        StageError, match=r"class 0 is singular \(7 of 12 directions\); the published code fails here, too"
+    ):
         remarks(LSA(singular="published"), seen(traces, labels))
 
 

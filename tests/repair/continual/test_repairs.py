@@ -217,7 +217,7 @@ def test_a_fresh_start_has_nothing_of_the_model(model: Classifier) -> None:
 @pytest.mark.parametrize(
     ("repair", "message"),
     [
-        (continual(freeze="first", freeze_layers=4), "the model has 4 layers with weights, and 4 do not learn"),
+        (continual(freeze="first", freeze_layers=4), "the model has 4 layers with weights, and 4 are frozen"),
         (
             ClassIncremental(model=MODEL, data=DATA, tasks=5),
             "tasks: expected at most 4, one for each class, received 5",
@@ -296,7 +296,7 @@ def test_corner_cases_are_the_validation_part_and_the_original_the_training_part
 
 @pytest.mark.parametrize(
     ("fields", "message"),
-    [("freeze: first", "say how many layers do not learn"), ("freeze_layers: 2", "only freeze: first counts layers")],
+    [("freeze: first", "requires the number of frozen layers"), ("freeze_layers: 2", "only freeze: first uses it")],
 )
 def test_freezing_is_said_in_full(graph: Callable[..., TaskGraph], fields: str, message: str) -> None:
     with pytest.raises(SpecError, match=message):

@@ -134,7 +134,7 @@ def test_the_papers_sizes_are_drawn_from_the_training_images_alone(official):
 
 def test_a_missing_folder_is_a_fault_of_what_named_it(tmp_path, monkeypatch):
     assert list(GTSRB().check()) == [
-        ("root", "nothing says where the data are; name their folder, or set TEMPER_DATA"),
+        ("root", "no location of the data; set their folder, or TEMPER_DATA"),
     ]
     assert list(GTSRB().files()) == []
     assert faults(tmp_path / "none") == [("root", f"there is no folder {tmp_path / 'none'}; expected that of gtsrb")]
@@ -163,12 +163,12 @@ def test_what_is_expected_where_is_said(official):
 @pytest.mark.parametrize("name", ["00043", "stop"])
 def test_a_folder_that_is_no_class_is_a_fault(plain, name):
     (plain / "train" / name).mkdir()
-    assert faults(plain) == [("root", f"{plain / 'train' / name} is no class; expected the folders 00000 to 00042")]
+    assert faults(plain) == [("root", f"{plain / 'train' / name} is not a class; expected the folders 00000 to 00042")]
 
 
 def test_images_without_tracks_are_split_one_by_one_or_not_at_all(plain):
     picture(path := plain / "train" / "00000" / "99.png", 1)
-    message = f"{path} does not begin with its track, as 00012_00029.ppm does; give split: images"
+    message = f"{path} does not start with its track, as in 00012_00029.ppm; set split: images"
     assert faults(plain) == [("split", message)]
     assert faults(plain, split="images") == []
 

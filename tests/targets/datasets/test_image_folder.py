@@ -105,7 +105,7 @@ def test_an_empty_class_is_a_fault(root):
 
 
 def test_a_test_part_without_images_is_a_fault(root):
-    assert ("test_share", "the test part has no image; expected some") in faults(root, test_share=0.01)
+    assert ("test_share", "the test part has no image; expected at least one") in faults(root, test_share=0.01)
 
 
 @pytest.mark.parametrize("content", [b"not a png", b"\x89PNG\r\n\x1a\n" + b"\0" * 40, "cut"])
@@ -205,7 +205,7 @@ def test_several_frames_are_refused(root):
     frames = [Image.fromarray(picture(i)) for i in range(2)]
     frames[0].save(path, save_all=True, append_images=frames[1:])
     ((_, message),) = faults(root)
-    assert message == f"{path}: expected one picture, received 2 frames; keep one of them"
+    assert message == f"{path}: expected a single image, received 2 frames; keep one of them"
 
 
 def test_pixels_of_zero_and_one_are_a_fault(root):
@@ -254,7 +254,7 @@ def test_images_that_viewers_turn_are_refused(root, orientation, refused):
     found = faults(root)
     assert len(found) == refused
     if refused:
-        assert found[0][1].startswith(f"{path}: viewers turn it (EXIF orientation {orientation})")
+        assert found[0][1].startswith(f"{path}: viewers rotate it (EXIF orientation {orientation})")
 
 
 def test_a_missing_folder_says_which_there_are(root):

@@ -83,7 +83,7 @@ def test_without_a_test_part_a_share_may_be_held_out(root):
 def test_another_class_is_a_fault(root):
     (root / "seg_test" / "desert").mkdir()
     ((field, message),) = Intel(root=str(root)).check()
-    assert (field, message.startswith(f"{root / 'seg_test' / 'desert'} is no class; expected buildings, ")) == (
+    assert (field, message.startswith(f"{root / 'seg_test' / 'desert'} is not a class; expected buildings, ")) == (
         "root",
         True,
     )

@@ -99,7 +99,7 @@ def test_both_parts_united_are_drawn_anew_with_one_index(make):
 def test_drawing_anew_counts_the_classes_that_are_kept(make):
     data = produced(make(classes=(2, 0), resplit=(40, 10, 20)))
     assert [np.bincount(data.part(name).y).tolist() for name in PARTS] == [[20, 20], [5, 5], [10, 10]]
-    with pytest.raises(StageError, match=r"npz \(classes \[2, 0\]\): resplit asks for 71 images, but there are 70"):
+    with pytest.raises(StageError, match=r"npz \(classes \[2, 0\]\): resplit requests 71 images, but there are 70"):
         produced(make(classes=(2, 0), resplit=(41, 10, 20)))
 
 
@@ -144,7 +144,11 @@ def test_a_sound_data_set_has_no_fault(make):
         ({"resplit": (50, 20, 20), "train_size": 51}, "train_size", "51 images requested; expected at most 50"),
         ({"resplit": (50, 20)}, "resplit", r"as in \[7000, 2000, 1000\]; received \[50, 20\]"),
         ({"resplit": (50, 20, 0)}, "resplit", r"received \[50, 20, 0\]"),
-        ({"resplit": (50, 20, 20), "validation": 0.1}, "validation", "resplit says how large the validation part is"),
+        (
+            {"resplit": (50, 20, 20), "validation": 0.1},
+            "validation",
+            "resplit already sets the size of the validation part",
+        ),
         ({"opencv": True}, "opencv", "it has no effect without `grey` or `resize`"),
         ({"class_names": ("a",)}, "class_names", "1 names for labels up to 3; expected a name for each"),
     ],
@@ -205,7 +209,7 @@ BROKEN[7, 2, 2] = np.nan
     ("contents", "said"),
     [
         (altered(**FIRST), "x_train is (100, 3, 6, 5), which looks channels-first; write x.transpose(0, 2, 3, 1)"),
-        (altered(**SQUARE), "x_train is (100, 1, 4, 4), whose channels seem to come first"),
+        (altered(**SQUARE), "x_train is (100, 1, 4, 4), which looks channels-first"),
         (altered(y_test=one_hot(40)), "y_test is float64 (40, 4); expected integers (40,); for one-hot labels write y.argmax"),
         (altered(y_test=one_hot(40).astype(int)), "y_test is int64 (40, 4); expected integers (40,); for one-hot labels"),
         (altered(y_test=np.zeros(40)), "y_test is float64 (40,); expected integers (40,); write y.astype(int)"),
@@ -306,7 +310,7 @@ def test_floats_beyond_one_stop_the_stage(make):
     [
         (
             {"classes": (0,), "train_size": 26},
-            r"train_size is 26, but there are 25 images; ask for fewer",
+            r"train_size is 26, but there are 25 images; request fewer",
         ),
         ({"train_size": 10, "validation": 0.01}, "validation=0.01 of 10 training images leaves a part empty"),
         ({"train_size": 10, "validation": 0.99}, "validation=0.99 of 10 training images leaves a part empty"),
@@ -357,7 +361,7 @@ def test_no_scaling_is_advised_for_pixels_that_are_no_numbers(value, low, high):
     x = np.zeros((3, 2, 2, 1))
     x[2, 1, 0, 0] = value
     fault = pixel_fault(x)
-    assert f"received [{low:g}, {high:g}], first in image 2; replace these pixels" in fault
+    assert f"received [{low:g}, {high:g}], first in image 2; replace or remove these" in fault
     assert "x.m" not in fault
 
 

@@ -173,7 +173,7 @@ def test_a_backend_beside_the_whole_model_counts_too(tmp_path: Path) -> None:
 def test_a_backend_that_only_the_architecture_states_is_asked_for(tmp_path: Path) -> None:
     config = sequential(CONV_1, LEAKY, raw("Flatten", "f"), DENSE_1) | {"backend": "theano"}
     path = write_legacy(tmp_path / "m.h5", WEIGHTS, config)
-    with pytest.raises(StageError, match="give the file the attribute `backend`"):
+    with pytest.raises(StageError, match="set the file's attribute `backend`"):
         ModelFile(path).load()
 
 

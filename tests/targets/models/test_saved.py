@@ -156,7 +156,7 @@ def test_a_model_of_any_image_size_takes_the_size_of_the_data(tmp_path: Path) ->
         ((6, 6, 3), 5, {}, "takes 6x6x1 images, but gets 6x6x3 images; set grey: luma"),
         ((6, 1, 6), 5, {}, "takes 6x6x1 images, but gets 6x1x6 images; set channels_first: true"),
         ((8, 8, 1), 5, {}, "takes 6x6x1 images, but gets 8x8x1 images; resize the data set"),
-        ((6, 6, 1), 5, {"grey": "luma"}, "expected images of 3 channels, received 1; leave `grey` out"),
+        ((6, 6, 1), 5, {"grey": "luma"}, "expected images of 3 channels, received 1; remove `grey`"),
         ((6, 6, 1), 7, {}, "the model has 5 outputs, but the data set 7 classes"),
     ],
 )
@@ -192,7 +192,7 @@ def with_layer(path: Path, **layer: Any) -> Path:
         ({"module": "keras.layers", "class_name": "TFSMLayer"}, "a TFSMLayer layer runs code"),
         (
             {"module": "os", "class_name": "system"},
-            "system of module 'os' is none of the layers and operations of Keras",
+            "system of module 'os' is not a supported layer or operation of Keras",
         ),
         ({"module": "keras.src.utils.file_utils", "class_name": "get_file"}, "get_file of module 'keras.src"),
         ({"module": "keras.src.ops.core", "class_name": "Map"}, "Map of module 'keras.src.ops.core'"),
@@ -353,8 +353,8 @@ def probabilities_of(name: str) -> Any:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("average", "ends in probabilities other than by one softmax"),
-        ("percentages", "ends in probabilities other than by one softmax"),
+        ("average", "ends in probabilities that are not one softmax"),
+        ("percentages", "ends in probabilities that are not one softmax"),
         ("windows", "gradients vanish where float32 rounds"),
         ("label noise", "gradients vanish where float32 rounds"),
     ],

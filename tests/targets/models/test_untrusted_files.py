@@ -342,7 +342,7 @@ def test_a_layer_that_makes_too_much_of_an_image_is_refused(tmp_path: Path) -> N
     ("script", "message"),
     [
         ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", r"HDF5 crashes on it \(signal 11\)"),
-        ("while True: pass", "HDF5 does not come to an end with it in 1 s"),
+        ("while True: pass", "HDF5 does not finish reading it in 1 s"),
     ],
 )
 def test_a_parser_that_crashes_or_hangs_does_so_in_a_process_of_its_own(
