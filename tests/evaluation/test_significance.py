@@ -183,7 +183,7 @@ def test_two_numbers_of_a_repetition_are_an_error() -> None:
 
 
 def test_a_metric_that_was_not_measured_is_an_error_that_smoke_runs_may_have() -> None:
-    with pytest.raises(TooLittleLearnt, match="'transfer' measured no 'loss' here"):
+    with pytest.raises(TooLittleLearnt, match="'transfer' measured no 'loss' in this task"):
         compared(TABLE, metric="loss")
 
 
@@ -202,14 +202,14 @@ def faults(**parameters: Any) -> list[tuple[str, str]]:
 @pytest.mark.parametrize(
     ("parameters", "field", "message"),
     [
-        ({"metric": "acuracy"}, "metric", "'acuracy' is no metric of 'transfer'; did you mean 'accuracy'?"),
+        ({"metric": "acuracy"}, "metric", "'acuracy' is not a metric of 'transfer'; did you mean 'accuracy'?"),
         (
             {"compare": "modle"},
             "compare",
-            "'modle' is no column that varies in the results of 'transfer'; did you mean 'model'?",
+            "'modle' is not a column that varies in the results of 'transfer'; did you mean 'model'?",
         ),
-        ({"baseline": "mpl"}, "baseline", "'mpl' is no model of 'transfer'; did you mean 'mlp'?"),
-        ({"over": "k"}, "over", "'k' is no column that varies in the results of 'transfer'; there is model, examples, eps, seed"),
+        ({"baseline": "mpl"}, "baseline", "'mpl' is not a model of 'transfer'; did you mean 'mlp'?"),
+        ({"over": "k"}, "over", "'k' is not a column that varies in the results of 'transfer'; expected one of model, examples, eps, seed"),
         ({"compare": "eps"}, "compare", "'transfer' has only one eps (8/255); expected at least two to compare"),
         ({"compare": "seed"}, "compare", "'seed' cannot be both the compared column and that of the repetitions"),
     ],

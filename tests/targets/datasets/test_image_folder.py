@@ -130,7 +130,7 @@ def test_another_size_is_a_fault_where_it_is_seen_and_stops_the_stage(root):
     Image.fromarray(picture(0, 7, 7)).save(root / "train" / "dog" / "00.png")
     message = f"{root / 'train' / 'dog' / '00.png'} is 7x7, the first image 5x6; set 'resize', or convert all images to one size"
     assert faults(root) == [("resize", message)]
-    with pytest.raises(StageError, match="is 7x7, the first image 5x6; give 'resize'"):
+    with pytest.raises(StageError, match="is 7x7, the first image 5x6; set 'resize'"):
         produced(ImageFolder(root=str(root)))
     assert faults(root, resize=5) == []
 

@@ -76,7 +76,7 @@ def test_a_failed_download_names_both_ways_out(keras):
         produced(MNIST())
     assert str(caught.value) == (
         "mnist: Keras has no copy and could not download one (URL fetch failure); put mnist.npz into a folder and set "
-        "that in 'root' or in TEMPER_DATA, or run once with a connection"
+        "it in 'root' or in TEMPER_DATA, or run once with a connection"
     )
 
 
@@ -91,7 +91,7 @@ def test_the_file_of_another_data_set_is_a_fault(tmp_path):
     save(tmp_path / "mnist.npz", arrays(shape=(32, 32, 3)))
     ((field, message),) = MNIST(root=str(tmp_path)).check()
     assert field == "root"
-    assert message.endswith("holds images (32, 32, 3); expected those of mnist, (28, 28, 1)")
+    assert message.endswith("contains images (32, 32, 3); expected those of mnist, (28, 28, 1)")
 
 
 def test_a_file_in_another_layout_is_a_fault_and_stops_the_stage(tmp_path):
