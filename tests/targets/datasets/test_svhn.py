@@ -72,7 +72,7 @@ def test_a_file_in_another_layout_is_a_fault_and_stops_the_stage(root, changes):
     savemat(root / "train_32x32.mat", contents(40) | changes)
     ((field, message),) = SVHN(root=str(root)).check()
     assert (field, "expected X (32, 32, 3, n) and y (n, 1)" in message) == ("root", True)
-    with pytest.raises(StageError, match=r"train_32x32\.mat holds"):
+    with pytest.raises(StageError, match=r"train_32x32\.mat contains"):
         produced(SVHN(root=str(root)))
 
 
