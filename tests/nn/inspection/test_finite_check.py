@@ -39,7 +39,7 @@ def test_a_weight_that_is_not_finite_is_named(value: float, place: str) -> None:
     values = np.array(backend.keras().ops.convert_to_numpy(variable))
     values.flat[1] = value
     variable.assign(values)
-    said = f"layer '{layer.name}': 1 of the {values.size} values of its weight '{name}' are not finite"
+    said = f"layer '{layer.name}': 1 of {values.size} values of its weight '{name}' are not finite"
     with pytest.raises(StageError, match=said):
         Classifier(model)
 

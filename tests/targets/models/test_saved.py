@@ -400,6 +400,6 @@ def test_a_file_of_weights_that_are_not_finite_is_refused(tmp_path: Path, suffix
     kernel[3, 2] = np.nan
     model.layers[1].set_weights([kernel, model.layers[1].get_weights()[1]])
     model.save(path := tmp_path / f"model{suffix}")
-    said = rf"model{suffix}: layer '{model.layers[1].name}': 1 of the 756 values of its weight 'kernel'"
+    said = rf"model{suffix}: layer '{model.layers[1].name}': 1 of 756 values of its weight 'kernel'"
     with pytest.raises(StageError, match=said):
         load(path, (6, 6, 3))
