@@ -8,9 +8,10 @@ import inspect
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from importlib.machinery import PathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 
@@ -20,10 +21,16 @@ from temper.core.errors import SpecError, SpecProblem, StageError
 from temper.core.stage import Stage
 from temper.engine.language.sections import SECTIONS
 from temper.system.files import regular
+from temper.system.former_names import former_imports
 from temper.system.installation import PACKAGE
 
 BUILT_IN = ("targets", "localisation", "generators", "repair", "evaluation", "clusters", "nn/preparations")
 """Folders of the package that hold components."""
+_NO_LINK = (
+    "expected a link to a folder, received a file, as git writes it where links are switched off; "
+    "run in the checkout: git config core.symlinks true && git checkout -- temper"
+)
+"""On Windows, links need the developer mode or an administrator."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +69,13 @@ def discover(folders: Iterable[Path] = ()) -> Catalogue:
     """Import every module of the built-in folders and of the users' ``folders`` and collect their components.
 
     Raises:
-        SpecError: a user's file cannot be imported, components are declared wrongly, or two of a family share a tag.
+        SpecError: a user's file cannot be imported, components are declared wrongly, or two of a family share a tag; a folder
+            of Temper's own is missing.
     """
     users = tuple(dict.fromkeys(Path(folder).resolve() for folder in folders))
     _check_names(users)
-    modules = [*_built_in(), *(module for folder in users for module in _from_folder(folder))]
+    names = [folder.name for folder in users]
+    modules = [*_built_in(), *(module for folder in users for module in _from_folder(folder, names))]
     leaves = [leaf for module in modules for leaf in _leaves(module)]
     if faults := list(_misdeclared(leaves)):
         raise SpecError(faults)
@@ -76,6 +85,8 @@ def discover(folders: Iterable[Path] = ()) -> Catalogue:
 
 def _built_in() -> Iterator[ModuleType]:
     for name in BUILT_IN:
+        if not (PACKAGE / name).is_dir():
+            raise SpecError.at(str(PACKAGE / name), 0, _NO_LINK)
         for path in sorted((PACKAGE / name).rglob("*.py")):
             relative = path.relative_to(PACKAGE).with_suffix("")
             if path.name != "__init__.py":
@@ -103,7 +114,7 @@ def _is_package_of_others(folder: Path) -> bool:
     return any({"site-packages", "dist-packages"} & {*Path(place).parts} for place in places)
 
 
-def _from_folder(folder: Path) -> Iterator[ModuleType]:
+def _from_folder(folder: Path, names: list[str]) -> Iterator[ModuleType]:
     if not folder.is_dir():
         raise SpecError(
             [SpecProblem("--components", 0, str(folder), "no such folder; name one that holds component files")]
@@ -112,22 +123,49 @@ def _from_folder(folder: Path) -> Iterator[ModuleType]:
         raise SpecError([SpecProblem("--components", 0, str(folder), "cannot be read; have its permissions changed")])
     if str(folder.parent) not in sys.path:
         sys.path.append(str(folder.parent))
-    for path in sorted(folder.rglob("*.py")):
+    paths = sorted(folder.rglob("*.py"))
+    for path in paths:
+        _check_file(path, folder, names)
+    _import_package(folder)
+    for path in paths:
         name = ".".join(path.relative_to(folder.parent).with_suffix("").parts)
         if path.name == "__init__.py":
             continue
-        try:
-            regular(path)
-        except StageError as error:
-            raise SpecError.at("--components", 0, str(error)) from None
         module = sys.modules.get(name)
         if module is None or module.__file__ != str(path):
             module = _import_file(name, path)
         yield module
 
 
+def _check_file(path: Path, folder: Path, names: list[str]) -> None:
+    try:
+        regular(path)
+    except StageError as error:
+        raise SpecError.at("--components", 0, str(error)) from None
+    with suppress(SyntaxError, ValueError):  # its import says so, with the line
+        if former := list(former_imports(path, names)):
+            where = ".".join(path.relative_to(folder.parent).with_suffix("").parts)
+            raise SpecError([SpecProblem(str(path), line, where, message) for line, message in former])
+
+
+def _import_package(folder: Path) -> None:
+    """Make a folder the package of its name, whatever else has that name on the search path, such as the checkout's ``tests``."""
+    name, init = folder.name, folder / "__init__.py"
+    if str(folder) in getattr(sys.modules.get(name), "__path__", ()):
+        return
+    for other in [other for other in sys.modules if other == name or other.startswith(f"{name}.")]:
+        del sys.modules[other]
+    if init.is_file():
+        _import_file(name, init)
+    else:
+        sys.modules[name] = package = ModuleType(name)
+        package.__path__ = [str(folder)]
+        package.__spec__ = ModuleSpec(name, None, is_package=True)
+
+
 def _import_file(name: str, path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, path)
+    inside = [str(path.parent)] if path.name == "__init__.py" else None
+    spec = importlib.util.spec_from_file_location(name, path, submodule_search_locations=inside)
     assert spec is not None
     assert spec.loader is not None
     module = sys.modules[name] = importlib.util.module_from_spec(spec)

@@ -166,8 +166,9 @@ def file_of(name: str) -> Path | None:
         inside = PACKAGE.joinpath(*parts[1:])
         files = (inside.with_suffix(".py"), inside / "__init__.py")
         return next((file for file in files if file.is_file()), None)
-    loaded = getattr(sys.modules.get(name), "__file__", None)
-    found = Path(loaded) if loaded else _searched(name)
+    loaded = sys.modules.get(name)
+    file = getattr(loaded, "__file__", None)
+    found = Path(file) if file else None if hasattr(loaded, "__path__") else _searched(name)
     return None if found is None or _installed(found) else found
 
 
@@ -175,6 +176,9 @@ def _searched(name: str) -> Path | None:
     """Return the file that would be imported under a name, as the search path is now."""
     path, origin = None, None
     for part in with_packages(name):
+        if part != name and (loaded := getattr(sys.modules.get(part), "__path__", None)) is not None:
+            path = loaded  # a user's folder may have the name of another package on the search path
+            continue
         try:
             spec = PathFinder.find_spec(part, path)
         except (ImportError, ValueError):

@@ -11,8 +11,11 @@ import pytest
 from temper.core.component import Component
 from temper.core.errors import SpecError
 from temper.core.families import Generator
+from temper.engine.language import discovery
 from temper.engine.language.discovery import Catalogue, discover
 from temper.engine.language.sections import SECTIONS
+from temper.engine.storage import source_code
+from tests.conftest import ROOT
 
 HEAD = """
 from __future__ import annotations
@@ -46,6 +49,7 @@ def folder(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Folder]:
     """Write a folder of a user's modules, forgotten after the test."""
     names: list[str] = []
     path, before = list(sys.path), set(sys.modules)
+    sys.path[:] = [place for place in path if Path(place) != ROOT / "tests"]  # has folders of these names, too
 
     def folder(name: str = "", **files: str) -> Path:
         place = tmp_path / (name or f"mine_{abs(hash(request.node.nodeid))}")
@@ -116,6 +120,92 @@ def test_a_file_that_cannot_be_imported_is_a_fault_at_its_line(folder: Folder, t
     assert message.startswith(f"{place}/broken.py:{line}: ")
     assert said in message
     assert f"{place.name}.broken" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        (
+            "from core.attack import Attack",
+            1,
+            "core.attack is now part of temper; write from temper.core.attack import Attack",
+        ),
+        (
+            "one = 1\nfrom core.threat import ThreatModel as T",
+            2,
+            "write from temper.core.threat_model import ThreatModel as T",
+        ),
+        (
+            "from core.faults import Fault, StageError, nearest",
+            1,
+            "write from temper.core.errors import SpecProblem, StageError, did_you_mean",
+        ),
+        ("from core import backend", 1, "write from temper.system import backend"),
+        (
+            "def f():\n    import core.batchwise",
+            2,
+            "core.batchwise is now part of temper; write import temper.core.resumable_batches",
+        ),
+        # In a checkout this one could be imported, a second time.
+        ("from generators.gradient import PGD", 1, "write from temper.generators.gradient import PGD"),
+        ("from targets.datasets.mnist import MNIST", 1, "write from temper.targets.datasets.mnist import MNIST"),
+        ("from evaluation.surprise.lsa import LSA", 1, "write from temper.evaluation.surprise.lsa import LSA"),
+        (
+            "from core.naming import no_such",
+            1,
+            "what has replaced no_such is in the table of folders in CONTRIBUTING.md",
+        ),
+    ],
+)
+def test_an_import_by_a_former_name_is_a_fault_that_says_what_to_write(
+    folder: Folder, text: str, line: int, said: str
+) -> None:
+    message = faults(folder(old=text))
+    assert f"/old.py:{line}: " in message
+    assert said in message
+
+
+def test_all_imports_by_former_names_are_named_at_once(folder: Folder) -> None:
+    message = faults(folder(old="from core.run import Run\nfrom core.families import Evaluation\n"))
+    assert "/old.py:1: " in message
+    assert "/old.py:2: " in message
+
+
+def test_an_import_that_is_tried_may_have_a_former_name(folder: Folder) -> None:
+    tried = "try:\n    from temper.core.run import Run\nexcept ImportError:\n    from core.run import Run\n"
+    assert discover([folder(both=tried)])
+
+
+@pytest.mark.parametrize("name", ["generators", "targets", "core", "benchmarks"])
+def test_a_folder_may_have_the_name_of_one_of_the_checkout(folder: Folder, name: str) -> None:
+    place = folder(name, a=f"from {name}.b import Mine\nfrom .sub.c import ONE", b=HEAD + BODY, sub__c="ONE = 1")
+    found = discover([place])
+    mine = found.of(SECTIONS["datasets"])["mine"]
+    assert Path(sys.modules[mine.__module__].__file__ or "") == place.resolve() / "b.py"
+    assert source_code.file_of(f"{name}.sub.c") == place.resolve() / "sub" / "c.py"
+    assert source_code.file_of(name) is None  # not the checkout's
+
+
+def test_another_folder_of_the_same_name_takes_nothing_from_the_first(folder: Folder) -> None:
+    text = HEAD + "from mine.b import ONE\n" + BODY.replace('"mine"', "ONE")
+    one = folder("one/mine", a=text, b='ONE = "first"')
+    two = folder("two/mine", a=text, b='ONE = "second"')
+    assert "first" in discover([one]).of(SECTIONS["datasets"])
+    assert "second" in discover([two]).of(SECTIONS["datasets"])
+
+
+def test_the_package_of_a_folder_is_run_first(folder: Folder) -> None:
+    place = folder("packaged", a=HEAD + "import packaged\n" + BODY.replace('"mine"', "packaged.NAME"))
+    (place / "__init__.py").write_text("NAME = 'mine'", encoding="utf-8")
+    assert "mine" in discover([place]).of(SECTIONS["datasets"])
+
+
+def test_links_that_git_wrote_as_text_are_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "targets").write_text("../targets", encoding="utf-8")
+    monkeypatch.setattr(discovery, "PACKAGE", tmp_path)
+    message = faults()
+    assert message.startswith(f"{tmp_path}/targets: expected a link to a folder, received a file")
+    assert "git config core.symlinks true" in message
 
 
 def test_a_folder_that_is_not_there_is_a_fault(tmp_path: Path) -> None:
