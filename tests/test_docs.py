@@ -25,6 +25,7 @@ from temper.engine.language import experiment_file, json_schema
 from temper.engine.language.build import build
 from temper.engine.language.discovery import Catalogue, discover
 from temper.system import backend
+from temper.system.former_names import FORMER_PACKAGES
 from tests.conftest import PLAIN, ROOT
 from tests.generators.benches import bench
 from tests.generators.benches import seeds as seeds_of
@@ -175,6 +176,78 @@ def test_links_lead_somewhere(page: Path) -> None:
         if heading:
             titles = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
             assert heading in {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}, target
+
+
+HISTORY = {"CHANGELOG.md", "0016-rooms-of-core.md"}
+"""Pages that name what was once, and say so."""
+TEXTS = [
+    path
+    for path in [*PAGES, ROOT / "benchmarks" / "README.md", *sorted((ROOT / "experiments").glob("*.yaml"))]
+    if path.name not in HISTORY
+]
+CODE = [
+    path
+    for place in ("temper", "generators", "targets", "tests", "benchmarks")
+    for path in sorted((ROOT / place).rglob("*.py"))
+]
+PATH = re.compile(r"`+(\w[\w-]*(?:/[\w.-]+)*/|(?:\w[\w-]*/)*[\w-]+\.(?:py|css|j2|toml)|(?:\w[\w-]*/)+\w+)`+")
+OURS = {path.name for path in [*ROOT.iterdir(), *(ROOT / "temper").iterdir()]} | set(FORMER_PACKAGES)
+"""What a path of ours begins with, or would have begun with before all was one package."""
+
+
+def gone(text: str, folder: Path) -> list[str]:
+    """Return the paths of ours that a text names in backticks and that neither the checkout nor a folder has."""
+    named = [path for path in PATH.findall(text) if path.partition("/")[0] in OURS or path.endswith(".py")]
+    invented = re.compile(r"outputs/|my_components/")
+    return [path for path in named if not invented.match(path) and not any((p / path).exists() for p in (ROOT, folder))]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("`temper/core/run.py`, `generators/`, `runner.py`", []),
+        ("see `core/attack.py` and `evaluation/`", ["core/attack.py", "evaluation/"]),
+        ("``temper/core/threat.py``; `dgn.py`", ["temper/core/threat.py", "dgn.py"]),
+        ("`tests/core/language/faults`", ["tests/core/language/faults"]),
+        ("`8/255`, `K/N`, `outputs/mine/`", []),
+    ],
+)
+def test_paths_that_are_gone_are_found(text: str, found: list[str]) -> None:
+    assert gone(text, ROOT / "docs") == found
+
+
+def test_every_path_that_is_named_exists() -> None:
+    lost = {
+        str(path.relative_to(ROOT)): found
+        for path in [*TEXTS, *CODE]
+        if path != Path(__file__) and (found := gone(path.read_text(encoding="utf-8"), path.parent))
+    }
+    assert lost == {}
+
+
+def defines(name: str) -> bool:
+    """Return whether a full name is a module or package of ours, or a name that stands in one; nothing is imported."""
+    parts = name.split(".")
+    for end in range(len(parts), 0, -1):
+        place = ROOT.joinpath(*parts[:end])
+        if (place / "__init__.py").exists():
+            return end == len(parts)
+        if place.with_suffix(".py").exists():
+            source = place.with_suffix(".py").read_text(encoding="utf-8")
+            return end == len(parts) or re.search(rf"\b{parts[end]}\b", source) is not None
+    return False
+
+
+def test_every_full_name_that_is_written_exists() -> None:
+    written = re.compile(r"(?<![\w.])temper(?:\.[A-Za-z_]\w*)+")
+    places: dict[str, Path] = {}
+    for path in [*TEXTS, *CODE]:
+        if not path.is_relative_to(ROOT / "tests"):
+            places |= dict.fromkeys(written.findall(path.read_text(encoding="utf-8")), path)
+    assert len(places) > 100
+    assert {name: path for name, path in places.items() if not defines(name)} == {}
+    assert not defines("temper.core.threat")
+    assert not defines("temper.core.attack.Attacks")
 
 
 def test_every_decision_is_in_the_list() -> None:
