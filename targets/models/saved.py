@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,39 +17,15 @@ from temper.core.data_info import DataInfo
 from temper.core.errors import StageError
 from temper.core.families import Target
 from temper.core.run import Run
-from temper.nn.editing.copies import connected
-from temper.nn.editing.logits import (
-    are_probabilities,
-    are_shares,
-    free_name,
-    logarithm_of,
-    reordered,
-    rescores,
-    to_logits,
-)
-from temper.nn.images.preprocessing import LUMA, Grey
+from temper.nn.editing.input_conventions import InputConventions, InputShape, agree, form
+from temper.nn.editing.logits import reordered
+from temper.nn.editing.model_endings import classifier_of
+from temper.nn.images.preprocessing import Grey
 from temper.nn.inspection.class_order import Doubt
-from temper.nn.inspection.finite_check import check_weights
-from temper.system import backend
-from temper.targets.models.keras_config import Shape
 from temper.targets.models.model_file import ModelFile
 
 _LOOKED_AT = 100
 """Number of images of each part whose outputs show whether a model returns probabilities."""
-_RESCORED = (
-    "the saved model ends in probabilities that are not one softmax. Their logarithms replace the logits: "
-    "predictions stay the same, and gradients do not vanish where a probability is nearly 1."
-)
-_ROUNDED = (
-    "the outputs of the saved model are probabilities of an unknown origin. Their logarithms replace the "
-    "logits: predictions stay the same, but gradients vanish where float32 rounds a probability to 0 or 1, so that gradient-based "
-    "attacks may look weaker than they are. Save the model with logits as output if you can."
-)
-_BOUNDED = (
-    "all outputs of the saved model are between 0 and 1, but their sum differs between images. They are used as "
-    "logits: predictions stay the same, but if they are probabilities or lengths, gradient-based attacks may look weaker than "
-    "they are. Save the model with logits as output if you can."
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,11 +80,11 @@ class Saved(Target):
         if self.grey and info.shape[2] != 3:
             yield "grey", f"expected images of 3 channels, received {info.shape[2]}; remove `grey`"
             return
-        given = self._shape(info.shape)
-        if not _agree(graph.input_shape, given):
+        given = self._conventions.given(info.shape)
+        if not agree(graph.input_shape, given):
             yield (
                 "dataset",
-                f"the model takes {_form(graph.input_shape)}, but gets {_form(given)}; {self._advice(graph.input_shape, info)}",
+                f"the model takes {form(graph.input_shape)}, but gets {form(given)}; {self._advice(graph.input_shape, info)}",
             )
         if self.classes and sorted(self.classes) != sorted(info.class_names):
             yield (
@@ -127,33 +102,21 @@ class Saved(Target):
         for _, message in self.fits(data.info):
             raise StageError(f"{self.path}: {message}")
         saved = self._file.load()
+        conventions = self._conventions
+
+        def fitted(logits: Any) -> Any:
+            model = conventions.in_front_of(logits, data.info.shape)
+            if model.output_shape[-1] != data.info.num_classes:
+                raise StageError(f"expected {data.info.num_classes} outputs, received {model.output_shape[-1]}")
+            return model
+
         try:
-            check_weights(saved)
-            logits = to_logits(saved)
-            model = self._behind_conventions(logits, data.info)
-            classifier = Classifier(model)
-            if classifier.num_classes != data.info.num_classes:
-                raise StageError(f"expected {data.info.num_classes} outputs, received {classifier.num_classes}")
-            if logits is saved:  # the inputs of a removed softmax are logits, whatever their values
-                classifier = self._of_logits(classifier, classifier.logits(_some(data)), run)
+            classifier = classifier_of(saved, fitted, _some(data), run.remark)
         except StageError as error:
             raise StageError(f"{self.path}: {error}") from None
-        if rescores(saved):
-            run.remark(_RESCORED)
-        return (
-            Classifier(reordered(classifier.model, self._outputs(data.info.class_names)))
-            if self.classes
-            else classifier
-        )
-
-    def _of_logits(self, classifier: Classifier, outputs: Images, run: Run) -> Classifier:
-        """Return a classifier of logits for one whose ``outputs`` (n, classes) may still be probabilities."""
-        if are_probabilities(outputs):
-            run.remark(_ROUNDED)
-            return Classifier(logarithm_of(classifier.model))
-        if are_shares(outputs):
-            run.remark(_BOUNDED)
-        return classifier
+        if not self.classes:
+            return classifier
+        return Classifier(reordered(classifier.model, self._outputs(data.info.class_names)))
 
     def advice(self, found: Doubt, names: Sequence[str]) -> str:
         if found.order is None:
@@ -170,50 +133,17 @@ class Saved(Target):
     def _file(self) -> ModelFile:
         return ModelFile(Path(self.path), Path(self.architecture) if self.architecture else None)
 
-    def _shape(self, image: tuple[int, int, int]) -> Shape:
-        """Return the shape of an image as passed to the model, before flattening."""
-        height, width, channels = image
-        channels = 1 if self.grey else channels
-        return (channels, height, width) if self.channels_first else (height, width, channels)
+    @property
+    def _conventions(self) -> InputConventions:
+        return InputConventions(self.scale, self.offset, self.grey, self.channels_first)
 
-    def _advice(self, wanted: Shape, info: DataInfo) -> str:
+    def _advice(self, wanted: InputShape, info: DataInfo) -> str:
         height, width, channels = info.shape
-        if not self.channels_first and _agree(wanted, (channels, height, width)):
+        if not self.channels_first and agree(wanted, (channels, height, width)):
             return "set channels_first: true"
-        if not self.grey and channels == 3 and _agree(wanted, (height, width, 1)):
+        if not self.grey and channels == 3 and agree(wanted, (height, width, 1)):
             return "set grey: luma here or of the data set"
         return "resize the data set, or use another model"
-
-    def _behind_conventions(self, model: Any, info: DataInfo) -> Any:
-        """Return the model preceded by the layers that convert an image (h, w, c) in [0, 1] to its input."""
-        keras = backend.keras()
-        taken = {layer.name for layer in model.layers}
-        inputs = keras.Input(info.shape, name=free_name("image", taken))
-        layers = list(self._conventions(model.input_shape[1:], lambda name: free_name(name, taken)))
-        if not layers and not any(side is None for side in model.input_shape[1:]):
-            return model
-        tensor = inputs
-        for layer in layers:
-            tensor = layer(tensor)
-        # Copies: a layer that is called twice has no unique output, which reading activations needs.
-        return keras.Model(inputs, connected(model, tensor))
-
-    def _conventions(self, wanted: Shape, name: Callable[[str], str]) -> Iterator[Any]:
-        keras = backend.keras()
-        if self.grey:
-            luma = LUMA if self.grey == "luma" else LUMA[::-1]
-            weights = keras.initializers.Constant(luma.reshape(1, 1, 3, 1).tolist())
-            yield keras.layers.Conv2D(
-                1, 1, use_bias=False, kernel_initializer=weights, trainable=False, name=name("input_grey")
-            )
-        if (self.scale, self.offset) != (1.0, 0.0):
-            yield keras.layers.Rescaling(self.scale, self.offset, name=name("input_scale"))
-        if self.channels_first:
-            yield keras.layers.Permute((3, 1, 2), name=name("input_channels_first"))
-        if len(wanted) == 1:
-            yield keras.layers.Flatten(name=name("input_flat"))
-        if len(wanted) == 2:
-            yield keras.layers.Reshape(wanted, name=name("input_without_channels"))
 
 
 def _some(data: Data) -> Images:
@@ -222,20 +152,8 @@ def _some(data: Data) -> Images:
     return np.concatenate([part[:: max(1, len(part) // _LOOKED_AT)][:_LOOKED_AT] for part in parts])
 
 
-def _agree(wanted: Shape, given: Shape) -> bool:
-    if len(wanted) == 1:
-        given = (math.prod(side or 0 for side in given),)
-    if len(wanted) == 2 and len(given) == 3 and 1 in given[::2]:
-        given = given[:2] if given[2] == 1 else given[1:]  # grey images without a channel axis
-    return len(wanted) == len(given) and all(a is None or a == b for a, b in zip(wanted, given, strict=True))
-
-
 def _difference(given: Sequence[str], names: Sequence[str]) -> str:
     """Return how a list of classes differs from those of the data set."""
     strange, missing = sorted(set(given) - set(names)), sorted(set(names) - set(given))
     said = [f"unknown {', '.join(strange)}"] * bool(strange) + [f"without {', '.join(missing)}"] * bool(missing)
-    return "; ".join(said) or "a duplicate"
-
-
-def _form(shape: Shape) -> str:
-    return "x".join("any" if side is None else str(side) for side in shape) + " images"
+    return "; ".join(said) or "one of them twice"

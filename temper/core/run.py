@@ -108,7 +108,7 @@ class Run:
         return self._load(ref)  # type: ignore[no-any-return]
 
     def cost(self, ref: Ref[Any]) -> Mapping[str, Any]:
-        """Return the cost of a reference's artefact: the fields of ``temper.engine.running.resource_usage.Cost``.
+        """Return the cost of a reference's artefact: the fields of ``temper.engine.running.resource_usage.ResourceUsage``.
 
         A stage with preparations adds ``preparation_seconds``.
         """

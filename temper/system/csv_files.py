@@ -116,6 +116,15 @@ def read(path: Path, columns: Mapping[str, Column], limit: int = LIMIT) -> Table
     return table
 
 
+def records(path: Path, limit: int = LIMIT) -> list[list[str]]:
+    """Return the cells of a file of ours of at most ``limit`` bytes as text, record by record.
+
+    Raises:
+        CsvFault: the file cannot be read.
+    """
+    return [list(map(_unescaped, cells)) for cells, _ in _Records(path, _decoded(path, limit), ",")]
+
+
 class _Records:
     """The records of a file that are not empty, each with the line it begins in."""
 

@@ -23,6 +23,7 @@ from temper.engine.language.build import (
     value_at,
 )
 from temper.engine.language.discovery import Catalogue
+from temper.engine.language.document import Document
 from temper.engine.language.experiment import SEED, Experiment, Point, StageSpec
 from temper.engine.language.extends import Layered
 from temper.engine.language.reference_checks import reference_faults
@@ -43,13 +44,14 @@ def load(
     seeds: Sequence[int] = (),
     smoke: bool = False,
     name: str = "",
+    document: Document | None = None,
 ) -> Experiment:
-    """Return the experiment a file describes, under another ``name`` if one is given.
+    """Return the experiment a file describes, under another ``name`` if one is given; ``document`` is the file if it is read.
 
     Raises:
         SpecError: with every fault of the file.
     """
-    layered = extends.load(path, sets, name)
+    layered = extends.load(path, sets, name, document)
     return _Reader(layered, path, catalogue).read(seeds, smoke)
 
 

@@ -88,8 +88,8 @@ class Layered:
         return self.origin_of(path).fault(path, message)
 
 
-def load(path: Path, sets: Sequence[str] = (), name: str = "") -> Layered:
-    """Compose an experiment from a file and ``sets`` of the form ``generate.pgd.eps=0.2``.
+def load(path: Path, sets: Sequence[str] = (), name: str = "", document: Document | None = None) -> Layered:
+    """Compose an experiment from a file, or its ``document``, and ``sets`` of the form ``generate.pgd.eps=0.2``.
 
     ``extends: other.yaml`` puts another file underneath, which may extend a third. Mappings merge; lists and
     scalars, ``null`` among them, replace; but ``null`` in the place of a stage or a table leaves it out. A mapping that states another ``type`` than the one underneath replaces
@@ -102,7 +102,7 @@ def load(path: Path, sets: Sequence[str] = (), name: str = "") -> Layered:
     """
     unread: list[tuple[KeyPath, SpecProblem]] = []
     try:
-        root = _load(path, (), unread)
+        root = _load(path, (), unread, document)
         for text in sets:
             root = _merge(root, _override(text, root))
         if name:
@@ -113,8 +113,10 @@ def load(path: Path, sets: Sequence[str] = (), name: str = "") -> Layered:
     return Layered(root, unread)
 
 
-def _load(path: Path, above: tuple[Path, ...], unread: list[tuple[KeyPath, SpecProblem]]) -> _Value:
-    document = read(path)
+def _load(
+    path: Path, above: tuple[Path, ...], unread: list[tuple[KeyPath, SpecProblem]], document: Document | None = None
+) -> _Value:
+    document = document or read(path)
     unread.extend(document.faults)
     top = _located(document, path.parent)
     extends = top.content.pop("extends", None)

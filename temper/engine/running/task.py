@@ -15,6 +15,7 @@ from temper.core.artefacts import Artefact, Data, Results
 from temper.core.checkpoint import Checkpoint
 from temper.core.classifier import Classifier
 from temper.core.component import Part, Ref
+from temper.core.errors import StageError
 from temper.core.run import DataOrigin, MeasuredValue, Run
 from temper.core.stage import Stage
 from temper.engine.language.build import build, plain
@@ -248,8 +249,7 @@ class _Loaded:
     def get(self, store: Store, fingerprint: str) -> Artefact:
         key = (store.root, fingerprint)
         if key not in self._artefacts:
-            kind = _kinds()[store_kind(store, fingerprint)]
-            artefact = store.load(fingerprint, kind)
+            artefact = store.load(fingerprint, kind_of_artefact(store, fingerprint))
             # Arrays stay on disk until they are touched; only what the framework holds counts.
             size = store.size(fingerprint) if isinstance(artefact, Classifier) else 0
             self._artefacts[key] = artefact, size
@@ -270,6 +270,19 @@ class _Loaded:
 _LOADED = _Loaded(budget=2**29, most=64)
 
 
+def kind_of_artefact(store: Store, fingerprint: str) -> type[Artefact]:
+    """Return the class of a stored artefact.
+
+    Raises:
+        Damaged: it is missing or unreadable.
+        StageError: the component that declares it is not there.
+    """
+    kind = store_kind(store, fingerprint)
+    if kind not in (known := _kinds()):
+        raise StageError(f"artefacts of kind '{kind}' are of a component that is not there; name its folder as components")
+    return known[kind]
+
+
 def store_kind(store: Store, fingerprint: str) -> str:
     """Return the kind of a stored artefact.
 
@@ -282,7 +295,6 @@ def store_kind(store: Store, fingerprint: str) -> str:
         raise Damaged(fingerprint, str(error)) from error
 
 
-@cache
 def _kinds() -> dict[str, type[Artefact]]:
     classes = reachable(Artefact.__subclasses__(), lambda cls: cls.__subclasses__())
     return {cls.kind: cls for cls in classes if "kind" in vars(cls)}

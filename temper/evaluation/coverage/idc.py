@@ -33,6 +33,7 @@ class IDC(Criterion):
     """
 
     tag = "idc"
+    reads_labels = True
 
     layers: Annotated[tuple[str, ...] | None, "names of layers with weights; default: the last hidden one of these"] = (
         None

@@ -6,7 +6,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -199,6 +199,9 @@ class CellCoverage(Coverage):
 @dataclass(frozen=True, kw_only=True)
 class Criterion(Component):
     """A test adequacy criterion: what it learns from the training images, and what it counts as covered."""
+
+    reads_labels: ClassVar[bool] = False
+    """Whether it needs to know of training images what they show."""
 
     layers: Annotated[
         tuple[str, ...] | None, "names of the layers whose units count; default: the hidden ones and the softmax"

@@ -385,7 +385,7 @@ def test_outputs_between_0_and_1_that_are_taken_for_logits_are_remarked_on(tmp_p
     surroundings = run({DATASET: several((6, 6, 3))})
     Saved(dataset=DATASET, path=str(path)).produce(surroundings)
     (said,) = surroundings.remarks
-    assert "all outputs of the saved model are between 0 and 1" in said
+    assert "all outputs of the model are between 0 and 1" in said
 
 
 def several(shape: tuple[int, int, int]) -> Data:

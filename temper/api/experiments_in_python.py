@@ -1,0 +1,193 @@
+"""Runs and plans experiments from Python: what the command line does, without a console."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from temper.api.in_memory import catalogue, plain
+from temper.api.process_state import adopt, demand_threads
+from temper.api.run_results import RunResults
+from temper.core.errors import SpecError, did_you_mean
+from temper.engine.command_line.describe import plan_lines
+from temper.engine.language import document, experiment_file
+from temper.engine.planning.plan import Plan
+from temper.engine.progress.terminal import Stream, Terminal
+from temper.engine.running import outputs_folder
+from temper.engine.running.engine import Unreachable
+from temper.engine.running.session import Options, Session
+from temper.engine.running.signals import stop_signals_handled
+from temper.engine.workers import worker_choice
+from temper.system import stop_request
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+GRACE = 20.0
+"""Grace period in seconds for saving a checkpoint after a stop signal."""
+_MAPPING = "experiment"
+"""What messages call an experiment that is no file."""
+_Names = str | Sequence[str]
+_File = str | Path | Mapping[str, Any]
+
+
+class RunPlan:
+    """What a run would do, task by task: ``print`` it, or read ``frame``."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """The tasks in order: ``stage``, ``task``, ``state`` (``cached``, ``run``, ``failed``, ``not needed``), ``reason``, ``seconds``."""
+        import pandas as pd
+
+        rows = [
+            (step.task.stage, step.task.label, step.state, step.reason, step.seconds)
+            for step in self._plan.steps.values()
+            if step.state != "left out"
+        ]
+        return pd.DataFrame(rows, columns=["stage", "task", "state", "reason", "seconds"])
+
+    def __str__(self) -> str:
+        return "\n".join(line.plain for line in plan_lines(self._plan))
+
+    __repr__ = __str__
+
+
+def run(
+    experiment: _File,
+    *,
+    set: Mapping[str, Any] | None = None,
+    seeds: Sequence[int] = (),
+    name: str = "",
+    jobs: int = 1,
+    outputs: str | Path = "outputs",
+    components: Sequence[str | Path] = (),
+    only: _Names = (),
+    force: _Names = (),
+    retry_failed: bool = False,
+    smoke: bool = False,
+    progress: bool = False,
+) -> RunResults:
+    """Run an experiment and return its results; what is in the store already is not computed again.
+
+    ``experiment`` is a YAML or JSON file, or a mapping of the same form with a ``name``. The other parameters are the options of the
+    command line: ``set={"generate.pgd.eps": 0.2}`` overrides values, ``only`` and ``force`` name stages. With ``jobs`` of 2 or more, workers
+    compute in processes of their own: a script must then call this below ``if __name__ == "__main__":``. Nothing is
+    printed unless ``progress`` is true. Stages that fail end no run; they are in ``failures`` of the results.
+
+    Raises:
+        SpecError: the experiment or a parameter is wrong; nothing has run.
+        KeyboardInterrupt: the run was interrupted; what was finished is kept.
+    """
+    session = _session(
+        experiment, set or {}, seeds, name, jobs, Path(outputs), components, only, force, retry_failed, smoke
+    )
+    if session.options.cluster is None:
+        demand_threads(session.experiment.threads)
+    # Signals reach the main thread alone.
+    is_main = threading.current_thread() is threading.main_thread()
+    with stop_signals_handled(GRACE) if is_main else nullcontext():
+        try:
+            session.run(session.plan(), _console(progress))
+        except Unreachable as wrong:
+            raise SpecError.at("temper.run", 0, str(wrong)) from None
+        if stop_request.requested():
+            raise KeyboardInterrupt
+    return RunResults(session.folder, session.store.root, components)
+
+
+def plan(
+    experiment: _File,
+    *,
+    set: Mapping[str, Any] | None = None,
+    seeds: Sequence[int] = (),
+    name: str = "",
+    outputs: str | Path = "outputs",
+    components: Sequence[str | Path] = (),
+    only: _Names = (),
+    force: _Names = (),
+    retry_failed: bool = False,
+    smoke: bool = False,
+) -> RunPlan:
+    """Return what ``run`` with the same arguments would do, and why; imports no framework and writes nothing to ``outputs``.
+
+    Raises:
+        SpecError: the experiment or a parameter is wrong.
+    """
+    session = _session(
+        experiment, set or {}, seeds, name, 1, Path(outputs), components, only, force, retry_failed, smoke
+    )
+    return RunPlan(session.plan())
+
+
+def _session(
+    experiment: _File,
+    sets: Mapping[str, Any],
+    seeds: Sequence[int],
+    name: str,
+    jobs: int,
+    outputs: Path,
+    components: Sequence[str | Path],
+    only: _Names,
+    force: _Names,
+    retry_failed: bool,
+    smoke: bool,
+) -> Session:
+    adopt("temper.run")
+    _demand_numbers(seeds, jobs)
+    outputs_folder.check(outputs)
+    found = catalogue(components)
+    cluster = worker_choice.chosen(argparse.Namespace(on=None, jobs=jobs, gpus=0), found)
+    overrides = [f"{key}={_json(f'set {key}', value)}" for key, value in sets.items()]
+    if isinstance(experiment, Mapping):
+        if not (name or experiment.get("name")):
+            raise SpecError.at(_MAPPING, 0, "expected a name, which is that of the results folder; state 'name'")
+        # Line numbers of the text that stands for a mapping mean nothing to its author.
+        text = document.parse(_json(_MAPPING, experiment), _MAPPING, is_json=True)
+        path = Path(_MAPPING)
+        try:
+            checked = experiment_file.load(path, found, overrides, seeds, smoke, name, text)
+        except SpecError as wrong:
+            raise SpecError(replace(p, line=0) if p.file == _MAPPING else p for p in wrong.faults) from None
+    else:
+        path = Path(experiment)
+        checked = experiment_file.load(path, found, overrides, seeds, smoke, name)
+    wanted = [(only,) if isinstance(only, str) else tuple(only), (force,) if isinstance(force, str) else tuple(force)]
+    for option, names in zip(("only", "force"), wanted, strict=True):
+        for stage in names:
+            if stage not in checked.stages:
+                hint = did_you_mean(stage, checked.stages) or f"; choose from {', '.join(checked.stages)}"
+                raise SpecError.at(option, 0, f"no stage is called '{stage}'{hint}")
+    if misfits := list(worker_choice.misfits([checked], [path], cluster)):
+        raise SpecError(misfits)
+    return Session(checked, outputs, Options(wanted[0], wanted[1], retry_failed, cluster))
+
+
+def _demand_numbers(seeds: Sequence[int], jobs: int) -> None:
+    if not isinstance(jobs, int) or isinstance(jobs, bool) or jobs < 1:
+        raise SpecError.at("jobs", 0, f"expected a whole number from 1, received {jobs!r}")
+    whole = [seed for seed in seeds if isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**63]
+    if len(whole) != len(seeds) or len({*whole}) != len(whole):
+        raise SpecError.at("seeds", 0, f"expected different whole numbers such as [1, 2, 3], received {seeds!r}")
+
+
+def _json(where: str, value: Any) -> str:
+    try:
+        return json.dumps(plain(value), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise SpecError.at(where, 0, f"expected plain values, as an experiment file holds them ({error})") from None
+
+
+def _console(shown: bool) -> Terminal:
+    return Terminal(Stream(sys.stderr if shown else io.StringIO()), quiet=not shown, soft_wrap=True)
