@@ -19,13 +19,14 @@ from tests.conftest import ROOT
 COMPONENTS = ("targets", "generators", "localisation", "repair", "evaluation", "clusters")
 """The rooms of components: they meet in the rooms below only."""
 LIBRARY = ("system", "core", "artefacts", "nn")
-ROOMS = (*LIBRARY, "engine", *COMPONENTS)
+ROOMS = (*LIBRARY, "engine", "api", *COMPONENTS)
 ALLOWED = {
     "system": {"system", "core"},
     "core": {"system", "core", "nn"},
     "artefacts": {"system", "core", "nn", "artefacts"},
     "nn": {*LIBRARY},
     "engine": {*LIBRARY, "engine"},
+    "api": {*LIBRARY, "engine", "api"},
     **{room: {*LIBRARY, room} for room in COMPONENTS},
 }
 """What the modules of each room import of Temper."""
@@ -88,11 +89,13 @@ def package(name: str) -> str:
     return name.partition(".")[0]
 
 
+DOOR = ROOT / "temper" / "__init__.py"
+"""What ``import temper`` imports."""
 EVERYWHERE = [ROOT / "runner.py", ROOT / "temper" / "__main__.py", *modules(*ROOMS)]
 BENCHMARKS = sorted((ROOT / "benchmarks").rglob("*.py"))
 
 
-@pytest.mark.parametrize("path", EVERYWHERE, ids=ids)
+@pytest.mark.parametrize("path", [DOOR, *EVERYWHERE], ids=ids)
 def test_imports_are_absolute_and_frameworks_wait_until_they_are_used(path: Path) -> None:
     found = list(imports(path))
     assert not (bad := [i for i in found if i.relative]), wrong(path, "imports are absolute", bad)
@@ -110,7 +113,12 @@ def test_a_room_imports_what_it_may(path: Path) -> None:
     assert not bad, wrong(path, f"{room} imports {', '.join(sorted(ALLOWED[room]))} only", bad)
 
 
-@pytest.mark.parametrize("path", modules(*LIBRARY, "engine"), ids=ids)
+def test_importing_temper_imports_the_standard_library_alone() -> None:
+    bad = [i for i in imports(DOOR) if i.at_once and package(i.name) not in sys.stdlib_module_names]
+    assert not bad, wrong(DOOR, "it imports what a name needs when that is used", bad)
+
+
+@pytest.mark.parametrize("path", modules(*LIBRARY, "engine", "api"), ids=ids)
 def test_the_library_and_the_engine_import_few_packages_at_once(path: Path) -> None:
     known = sys.stdlib_module_names | AT_ONCE | {"temper"}
     bad = [i for i in imports(path) if i.at_once and package(i.name) not in known]

@@ -40,7 +40,8 @@ from temper.engine.language.json_schema import field_schema
 from temper.engine.language.sections import SECTIONS
 from temper.engine.language.smoke_run import TINY
 from temper.engine.planning.task_graph import Task, TaskGraph
-from temper.engine.running.task import TaskSpec, perform, store_kind
+from temper.engine.running.task import TaskSpec, perform
+from temper.engine.storage.artefact_kinds import store_kind
 from temper.engine.storage.digests import Digests
 from temper.engine.storage.store import Store
 from temper.system import backend

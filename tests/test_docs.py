@@ -305,6 +305,22 @@ def test_the_readme_fits_on_a_page_or_two() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
 
 
+def test_the_blocks_of_the_page_on_python_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = ROOT / "docs" / "python.md"
+    files(page, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    backend.keras()  # before the page imports Keras, so that the threads are those of all tests
+    names: dict[str, object] = {}
+    for text in blocks(page, "python"):
+        exec(compile(text, page.name, "exec"), names)
+    assert capsys.readouterr().out.count("never run") == 17
+    assert np.abs(names["x_adv"] - names["x"]).max() == pytest.approx(8 / 255, abs=1e-6)
+    assert 0 < names["share"] < 1
+    assert list(names["table"].index) == [0.1, 0.2]
+
+
 @pytest.fixture
 def own(tmp_path: Path) -> Path:
     """The folder with the files of the page on components."""

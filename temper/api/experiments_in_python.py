@@ -90,9 +90,11 @@ def run(
         SpecError: the experiment or a parameter is wrong; nothing has run.
         KeyboardInterrupt: the run was interrupted; what was finished is kept.
     """
-    session = _session(
-        experiment, set or {}, seeds, name, jobs, Path(outputs), components, only, force, retry_failed, smoke
-    )
+    adopt("temper.run")
+    _demand_whole("jobs", [jobs], 1)
+    workers = worker_choice.chosen(argparse.Namespace(on=None, jobs=jobs, gpus=0), catalogue(components))
+    options = Options(_names(only), _names(force), retry_failed, workers)
+    session = _session(experiment, set or {}, seeds, name, Path(outputs), components, smoke, options)
     if session.options.cluster is None:
         demand_threads(session.experiment.threads)
     # Signals reach the main thread alone.
@@ -125,9 +127,9 @@ def plan(
     Raises:
         SpecError: the experiment or a parameter is wrong.
     """
-    session = _session(
-        experiment, set or {}, seeds, name, 1, Path(outputs), components, only, force, retry_failed, smoke
-    )
+    adopt("temper.plan")
+    options = Options(_names(only), _names(force), retry_failed)
+    session = _session(experiment, set or {}, seeds, name, Path(outputs), components, smoke, options)
     return RunPlan(session.plan())
 
 
@@ -136,50 +138,45 @@ def _session(
     sets: Mapping[str, Any],
     seeds: Sequence[int],
     name: str,
-    jobs: int,
     outputs: Path,
     components: Sequence[str | Path],
-    only: _Names,
-    force: _Names,
-    retry_failed: bool,
     smoke: bool,
+    options: Options,
 ) -> Session:
-    adopt("temper.run")
-    _demand_numbers(seeds, jobs)
+    _demand_whole("seeds", seeds, 0)
     outputs_folder.check(outputs)
-    found = catalogue(components)
-    cluster = worker_choice.chosen(argparse.Namespace(on=None, jobs=jobs, gpus=0), found)
     overrides = [f"{key}={_json(f'set {key}', value)}" for key, value in sets.items()]
+    found = catalogue(components)
     if isinstance(experiment, Mapping):
         if not (name or experiment.get("name")):
             raise SpecError.at(_MAPPING, 0, "expected a name, which is that of the results folder; state 'name'")
-        # Line numbers of the text that stands for a mapping mean nothing to its author.
         text = document.parse(_json(_MAPPING, experiment), _MAPPING, is_json=True)
         path = Path(_MAPPING)
-        try:
-            checked = experiment_file.load(path, found, overrides, seeds, smoke, name, text)
-        except SpecError as wrong:
-            raise SpecError(replace(p, line=0) if p.file == _MAPPING else p for p in wrong.faults) from None
     else:
-        path = Path(experiment)
-        checked = experiment_file.load(path, found, overrides, seeds, smoke, name)
-    wanted = [(only,) if isinstance(only, str) else tuple(only), (force,) if isinstance(force, str) else tuple(force)]
-    for option, names in zip(("only", "force"), wanted, strict=True):
+        text, path = None, Path(experiment)
+    try:
+        checked = experiment_file.load(path, found, overrides, seeds, smoke, name, text)
+    except SpecError as wrong:
+        # Line numbers of the text that stands for a mapping mean nothing to its author.
+        raise SpecError(replace(p, line=0) if text and p.file == _MAPPING else p for p in wrong.faults) from None
+    for option, names in (("only", options.only), ("force", options.force)):
         for stage in names:
             if stage not in checked.stages:
                 hint = did_you_mean(stage, checked.stages) or f"; choose from {', '.join(checked.stages)}"
                 raise SpecError.at(option, 0, f"no stage is called '{stage}'{hint}")
-    if misfits := list(worker_choice.misfits([checked], [path], cluster)):
+    if misfits := list(worker_choice.misfits([checked], [path], options.cluster)):
         raise SpecError(misfits)
-    return Session(checked, outputs, Options(wanted[0], wanted[1], retry_failed, cluster))
+    return Session(checked, outputs, options)
 
 
-def _demand_numbers(seeds: Sequence[int], jobs: int) -> None:
-    if not isinstance(jobs, int) or isinstance(jobs, bool) or jobs < 1:
-        raise SpecError.at("jobs", 0, f"expected a whole number from 1, received {jobs!r}")
-    whole = [seed for seed in seeds if isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**63]
-    if len(whole) != len(seeds) or len({*whole}) != len(whole):
-        raise SpecError.at("seeds", 0, f"expected different whole numbers such as [1, 2, 3], received {seeds!r}")
+def _names(given: _Names) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given)
+
+
+def _demand_whole(where: str, given: Sequence[Any], least: int) -> None:
+    whole = {number for number in given if isinstance(number, int) and not isinstance(number, bool)}
+    if len(whole) != len(given) or not all(least <= number < 2**63 for number in whole):
+        raise SpecError.at(where, 0, f"expected different whole numbers from {least}, received {list(given)!r}")
 
 
 def _json(where: str, value: Any) -> str:

@@ -101,7 +101,7 @@ def test_a_remark_is_a_warning_of_the_caller(data: tuple[Any, Any]) -> None:
     blind.set_weights([np.zeros_like(w) for w in blind.get_weights()])
     with pytest.warns(UserWarning, match=r"^temper.attack\('fgsm'\): the gradient of model is exactly 0") as found:
         temper.attack("fgsm", blind, *data, eps=EPS)
-    assert found[0].filename == __file__
+    assert [w.filename for w in found if "gradient of model" in str(w.message)] == [__file__]
 
 
 def test_kmnc_counts_the_sections_that_values_lie_in(data: tuple[Any, Any]) -> None:
@@ -176,8 +176,14 @@ WRONG = {
     "a missing parameter": ({"eps": ...}, "'eps' is missing"),
     "a bound": ({"eps": -1}, "eps: -1 must be greater than 0"),
     "a radius in bytes": ({"eps": 8}, "eps: expected at most 1, the range of a pixel"),
-    "bytes": ({"x": np.zeros((2, 4, 4, 1), np.uint8)}, "x: expected pixels as floats .* received uint8; divide bytes by 255"),
-    "bytes as floats": ({"x": np.full((2, 4, 4, 1), 255.0)}, r"expected pixels in \[0, 1\], received \[255, 255\]; divide"),
+    "bytes": (
+        {"x": np.zeros((2, 4, 4, 1), np.uint8)},
+        "x: expected pixels as floats .* received uint8; divide bytes by 255",
+    ),
+    "bytes as floats": (
+        {"x": np.full((2, 4, 4, 1), 255.0)},
+        r"expected pixels in \[0, 1\], received \[255, 255\]; divide",
+    ),
     "nan": ({"x": np.full((2, 4, 4, 1), np.nan)}, r"expected pixels in \[0, 1\], received \[nan"),
     "no channels": ({"x": np.zeros((2, 4, 4))}, r"received \(2, 4, 4\); add the channel axis: x\[\.\.\., None\]"),
     "no images": ({"x": np.zeros((0, 4, 4, 1))}, r"received \(0, 4, 4, 1\)"),

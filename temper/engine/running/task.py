@@ -15,7 +15,6 @@ from temper.core.artefacts import Artefact, Data, Results
 from temper.core.checkpoint import Checkpoint
 from temper.core.classifier import Classifier
 from temper.core.component import Part, Ref
-from temper.core.errors import StageError
 from temper.core.run import DataOrigin, MeasuredValue, Run
 from temper.core.stage import Stage
 from temper.engine.language.build import build, plain
@@ -27,13 +26,13 @@ from temper.engine.running import code_drift
 from temper.engine.running.out_of_memory import changes, ran_out
 from temper.engine.running.resource_usage import Meter, RunningCost
 from temper.engine.running.signals import interrupts_repeated
+from temper.engine.storage.artefact_kinds import kind_of_artefact
 from temper.engine.storage.attempt_log import AttemptLog, StageDied
 from temper.engine.storage.provenance import versions
 from temper.engine.storage.store import CHECKPOINTS, Damaged, Store
 from temper.system import backend, threads
 from temper.system.files import is_full
 from temper.system.stop_request import Stopped
-from temper.system.traversal import reachable
 
 Status = Literal["done", "failed", "damaged", "stopped", "full"]
 Report = Callable[[str, int, int, str], None]
@@ -268,36 +267,6 @@ class _Loaded:
 
 
 _LOADED = _Loaded(budget=2**29, most=64)
-
-
-def kind_of_artefact(store: Store, fingerprint: str) -> type[Artefact]:
-    """Return the class of a stored artefact.
-
-    Raises:
-        Damaged: it is missing or unreadable.
-        StageError: the component that declares it is not there.
-    """
-    kind = store_kind(store, fingerprint)
-    if kind not in (known := _kinds()):
-        raise StageError(f"artefacts of kind '{kind}' are of a component that is not there; name its folder as components")
-    return known[kind]
-
-
-def store_kind(store: Store, fingerprint: str) -> str:
-    """Return the kind of a stored artefact.
-
-    Raises:
-        Damaged: it is missing or unreadable.
-    """
-    try:
-        return str(store.meta(fingerprint)["kind"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise Damaged(fingerprint, str(error)) from error
-
-
-def _kinds() -> dict[str, type[Artefact]]:
-    classes = reachable(Artefact.__subclasses__(), lambda cls: cls.__subclasses__())
-    return {cls.kind: cls for cls in classes if "kind" in vars(cls)}
 
 
 def _one_line(text: str) -> str:
