@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from temper.api.in_memory import catalogue, plain
-from temper.api.process_state import adopt, demand_threads
+from temper.api.process_state import adopt_backend, adopt_threads, demand_threads
 from temper.api.run_results import RunResults
 from temper.core.errors import SpecError, did_you_mean
 from temper.engine.command_line.describe import plan_lines
@@ -90,12 +90,12 @@ def run(
         SpecError: the experiment or a parameter is wrong; nothing has run.
         KeyboardInterrupt: the run was interrupted; what was finished is kept.
     """
-    adopt("temper.run")
     _demand_whole("jobs", [jobs], 1)
     workers = worker_choice.chosen(argparse.Namespace(on=None, jobs=jobs, gpus=0), catalogue(components))
     options = Options(_names(only), _names(force), retry_failed, workers)
     session = _session(experiment, set or {}, seeds, name, Path(outputs), components, smoke, options)
     if session.options.cluster is None:
+        adopt_threads(session.experiment.threads)
         demand_threads(session.experiment.threads)
     # Signals reach the main thread alone.
     is_main = threading.current_thread() is threading.main_thread()
@@ -105,6 +105,7 @@ def run(
         except Unreachable as wrong:
             raise SpecError.at("temper.run", 0, str(wrong)) from None
         if stop_request.requested():
+            stop_request.withdraw()  # what this process calls next is not meant
             raise KeyboardInterrupt
     return RunResults(session.folder, session.store.root, components)
 
@@ -127,7 +128,6 @@ def plan(
     Raises:
         SpecError: the experiment or a parameter is wrong.
     """
-    adopt("temper.plan")
     options = Options(_names(only), _names(force), retry_failed)
     session = _session(experiment, set or {}, seeds, name, Path(outputs), components, smoke, options)
     return RunPlan(session.plan())
@@ -143,6 +143,7 @@ def _session(
     smoke: bool,
     options: Options,
 ) -> Session:
+    adopt_backend("temper")
     _demand_whole("seeds", seeds, 0)
     outputs_folder.check(outputs)
     overrides = [f"{key}={_json(f'set {key}', value)}" for key, value in sets.items()]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from temper.api import given_arrays, in_memory
 from temper.api.in_memory import InMemory
-from temper.api.process_state import adopt
+from temper.api.process_state import adopt_backend, adopt_threads
 from temper.core.artefacts import Examples, Images
 from temper.core.attack import Attack
 from temper.core.classifier import Classifier
@@ -61,7 +61,8 @@ def attack(
         StageError: the attack cannot be carried out on this model.
     """
     where = f"temper.attack('{name}')"
-    adopt(where)
+    adopt_backend(where)
+    adopt_threads()
     found = in_memory.catalogue(components)
     named, given = in_memory.references(where, Attack, name, parameters, found)
     built: Attack = in_memory.component(where, Attack, name, {**named, "model": _MODEL, "data": _DATA}, found)
@@ -100,7 +101,8 @@ def coverage(
         StageError: the criterion cannot judge this model.
     """
     where = f"temper.coverage('{name}')"
-    adopt(where)
+    adopt_backend(where)
+    adopt_threads()
     found = in_memory.catalogue(components)
     named, given = in_memory.references(where, Criterion, name, parameters, found)
     criterion: Criterion = in_memory.component(where, Criterion, name, named, found)
@@ -162,7 +164,8 @@ def scores(
         StageError: the score cannot judge this model.
     """
     where = f"temper.scores('{name}')"
-    adopt(where)
+    adopt_backend(where)
+    adopt_threads()
     found = in_memory.catalogue(components)
     named, given = in_memory.references(where, Score, name, parameters, found)
     score: Score = in_memory.component(where, Score, name, named, found)

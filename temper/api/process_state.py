@@ -13,11 +13,11 @@ _FOREIGN: set[str] = set()
 """Frameworks that the user started with other threads than Temper's, which they keep."""
 
 
-def adopt(where: str, number: int = threads.DEFAULT) -> None:
-    """Take over the backend of a Keras that is loaded already, and compute on so many threads where that can still be had.
+def adopt_backend(where: str) -> None:
+    """Take over the backend of a Keras that is loaded already.
 
     Raises:
-        SpecError: Keras runs on a backend that cannot take gradients of its models.
+        SpecError: it is one that cannot take gradients of Keras models.
     """
     if "keras" in sys.modules:  # it may have been chosen by keras.json
         os.environ["KERAS_BACKEND"] = sys.modules["keras"].config.backend()
@@ -25,6 +25,10 @@ def adopt(where: str, number: int = threads.DEFAULT) -> None:
         backend.name()
     except ValueError as wrong:
         raise SpecError.at(where, 0, str(wrong)) from None
+
+
+def adopt_threads(number: int = threads.DEFAULT) -> None:
+    """Have a TensorFlow that is loaded already compute on so many threads, where that can still be had."""
     tensorflow = sys.modules.get("tensorflow")
     if tensorflow is None or threads.fixed() is not None or os.environ.get(_TENSORFLOW_THREADS) == str(number):
         return

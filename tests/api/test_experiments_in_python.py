@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,8 @@ import yaml
 import temper
 from temper.artefacts.rankings import NeuronRanking
 from temper.core.artefacts import Data, Examples
+from temper.engine.running.session import Session
+from temper.system import stop_request
 from tests.conftest import PARTS, PLAIN, ROOT, tables
 
 TABLES = """
@@ -66,6 +71,26 @@ def test_a_run_writes_what_the_command_line_writes_and_prints_nothing(
     assert run(done[0])[0] == 0
     assert tables(found.folder) == tables(tmp_path / "outputs" / "plain")
     assert found.failures == []
+
+
+def test_a_run_in_another_thread_is_the_same(done: tuple[Path, Path], tmp_path: Path) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(temper.run, done[0], outputs=tmp_path, components=[PARTS], only="grey").result()
+    assert len(found.load("grey").test) == 6
+
+
+def test_a_run_that_was_asked_to_stop_ends_as_an_interrupt(
+    done: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(session: Session, *_: Any) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Session, "run", stop)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        temper.run(done[0], outputs=tmp_path, components=[PARTS])
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert not stop_request.requested()
 
 
 def test_progress_is_told_on_standard_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
