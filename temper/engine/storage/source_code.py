@@ -10,11 +10,9 @@ from collections.abc import Iterator
 from functools import lru_cache
 from importlib.machinery import PathFinder
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from temper.system.installation import PACKAGE
-
-Node = TypeVar("Node", ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 PLUMBING = (
     "temper.core.checkpoint",
@@ -72,19 +70,17 @@ def is_plumbing(module: str) -> bool:
 class _Essence(ast.NodeTransformer):
     """Takes out of a module what no result depends on."""
 
-    def visit_Module(self, node: ast.Module) -> ast.Module:
-        return self._without_docstring(node)
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        node.body = [part for part in node.body if not _only_tells(part)]
+        return self.generic_visit(node)
 
-    def visit_ClassDef(self, node: ast.ClassDef) -> ast.ClassDef:
-        kept = [part for part in node.body if not _only_tells(part)]
-        node.body = kept or [ast.Pass()]
-        return self._without_docstring(node)
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        """Remove docstrings, and the strings that describe constants."""
+        is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return None if is_text else self.generic_visit(node)
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
-        return self._without_docstring(node)
-
-    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AsyncFunctionDef:
-        return self._without_docstring(node)
+    def visit_Pass(self, node: ast.Pass) -> None:
+        """Remove what stands where a docstring could."""
 
     def visit_If(self, node: ast.If) -> ast.AST:
         self.generic_visit(node)
@@ -101,12 +97,6 @@ class _Essence(ast.NodeTransformer):
         if ast.unparse(node.value) in ("Annotated", "typing.Annotated") and isinstance(node.slice, ast.Tuple):
             kind, *about = node.slice.elts
             node.slice.elts = [kind, *(part for part in about if not isinstance(part, ast.Constant | ast.JoinedStr))]
-        return node
-
-    def _without_docstring(self, node: Node) -> Node:
-        if ast.get_docstring(node, clean=False) is not None:
-            node.body = node.body[1:] or [ast.Pass()]
-        self.generic_visit(node)
         return node
 
 

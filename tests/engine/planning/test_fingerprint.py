@@ -266,10 +266,12 @@ CHECK = "    def check(self) -> Iterator[tuple[str, str]]:\n        yield from (
     [
         ('"what to measure"', '"what to measure"', '"what is measured"'),
         ("    def measure", "    def measure", f"{CHECK}    def measure"),
+        ("    def measure", '    """One."""\n\n    def measure', "    def measure"),
+        ("@dataclass", '_ONE = 1\n"""The first."""\n\n\n@dataclass', "_ONE = 1\n\n\n@dataclass"),
         ("        yield Row", RAISES.format(words="'one'"), RAISES.format(words="'two' 'three'")),
         ("        yield Row", RAISES.format(words="f'is {run}'"), RAISES.format(words="f'was {run}'")),
     ],
-    ids=["description", "check", "exception", "formatted exception"],
+    ids=["description", "check", "docstring", "text below a constant", "exception", "formatted exception"],
 )
 def test_words_do_not_count(user: Path, fingerprint: Callable[[], str], place: str, one: str, other: str) -> None:
     edit(user / "mine.py", place, one)
