@@ -106,8 +106,8 @@ def activations(traces: Floats, labels: NDArray[np.int64]) -> Activations:
 
 def material(data: BenchmarkData) -> ReferenceData:
     """Return the training images as what scores and criteria learn of."""
-    nothing = cast(Any, SimpleNamespace())
-    return ReferenceData(nothing, nothing, activations(data.train, data.train_labels), cast(Any, None))
+    unnamed = cast(Any, SimpleNamespace(info={}))  # what is benchmarked asks for the classes' names at most
+    return ReferenceData(unnamed, unnamed, activations(data.train, data.train_labels), cast(Any, None))
 
 
 def temper(score: Score) -> Callable[[BenchmarkData], Any]:

@@ -70,13 +70,15 @@ if not hasattr(Session.plan, "__wrapped__"):
         for name in names:
             timed(cls, name, phase)
 """
+FEWEST = 20
+"""Stages of the smallest run: one of shifts at each of ten points, and their means."""
 CLUSTER = 'type: slurm\nworkers: 2\ncores: 1\nmemory: 1GB\nwalltime: "00:20:00"\ninterface: lo\n'
 PHASES = ("plan", "claim", "attempt", "publish", "settle", "report")
 
 
 def experiment(stages: int) -> str:
     """Return an experiment of so many works: half of them images, half of them means, and the data."""
-    names = [f"lighter_{i}" for i in range(stages // 20)]
+    names = [f"lighter_{i}" for i in range(stages // FEWEST)]
     shifts = {
         name: f"{{type: shift, data: grey, noise: {{type: fixed, by: $by}}, seconds: {i * 1e-9}}}"
         for i, name in enumerate(names)
@@ -136,9 +138,11 @@ def read(folder: Path) -> tuple[dict[str, list[float]], float]:
 def main() -> None:
     """Measure every mode and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--stages", type=int, default=1000, help="stages of a run")
+    parser.add_argument("--stages", type=int, default=1000, help=f"stages of a run, at least {FEWEST}")
     parser.add_argument("--modes", default="alone,workers,shards,slurm", help="which to measure")
     chosen = parser.parse_args()
+    if chosen.stages < FEWEST:
+        parser.error(f"--stages: expected at least {FEWEST}, received {chosen.stages}")
     print("| ms a stage, processor (clock) |", " | ".join(PHASES), "| turnaround | whole run, s |")
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
