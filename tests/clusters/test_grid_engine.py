@@ -90,7 +90,7 @@ def test_jobs_that_are_deleted_keep_what_they_did(
     SlurmBox.wait(lambda: long_ones_run(tmp_path), 90, "the long stages")
     time.sleep(2)
     box.call(["qdel", *box.jobs()])
-    assert "interrupted; it has kept what it had done" in end(process, tmp_path / ODD, alone)
+    assert "interrupted; its checkpoint is saved" in end(process, tmp_path / ODD, alone)
     assert max(first_steps(tmp_path)) > 3, first_steps(tmp_path)
 
 

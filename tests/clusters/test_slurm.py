@@ -166,7 +166,7 @@ def test_jobs_that_are_cancelled_keep_what_they_did(
     time.sleep(2)
     box.call(["scancel", *box.jobs()])
     said = end(process, tmp_path / "outputs", alone)
-    assert "interrupted; it has kept what it had done" in said
+    assert "interrupted; its checkpoint is saved" in said
     assert max(first_steps(tmp_path)) > 3, first_steps(tmp_path)
 
 
@@ -333,7 +333,7 @@ def test_the_walltime_runs_out(
         box.wait(lambda folder=folder: "stuck hang" in counted(folder), 90, "the stage that comes to no end")
     free.touch()
     said = end(process, jobs / "outputs", alone, seconds=600)
-    assert "interrupted; it has kept what it had done" in said
+    assert "interrupted; its checkpoint is saved" in said
     assert "JobState=TIMEOUT" in box.said(["scontrol", "show", "jobs"])
     box.wait(lambda: not box.said(["squeue", "-h"]).strip(), 240, "the end of the array")
     assert tables(shards / "outputs" / "chain") == alone

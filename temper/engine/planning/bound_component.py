@@ -1,4 +1,4 @@
-"""A component with explicit references, and all of its works that is the same at every point of the axes."""
+"""A component with explicit references, and everything about its tasks that is the same at every point of the axes."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from temper.engine.storage.digests import Digests
 from temper.system import backend
 
 CELL = "#"
-"""Stands between a reference and the number of one of the cells it gathers; no name in a file has it."""
+"""Separates a reference from the number of a cell it gathers; no name in a file may contain it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """What a reference of a work leads to: an artefact, or one part of a data set, or a component as it stands.
+    """What a reference of a task resolves to: an artefact, a part of a data set, or a component as it is declared.
 
-    A reference to an evaluation leads to one of these for each cell, with the cell's ``point``. Of images ``origin`` is the
-    data set, or its part, that they were taken from or made of, and ``perturbed`` whether they were made; ``classes`` are the names
-    of the classes of these images, or of those a model was made for.
+    A reference to an evaluation resolves to one input per cell, with the cell's ``point``. For images, ``origin`` is
+    the data set (or its part) they come from, and ``perturbed`` states whether they were generated; ``classes`` are the
+    names of the classes of these images, or of those a model is built for.
     """
 
     fingerprint: str = ""
@@ -43,15 +43,15 @@ class Input:
 
 
 def is_cell_of(key: str, ref: Ref[Any]) -> bool:
-    """Whether an input of a work is a cell of the evaluation that a reference gathers."""
+    """Whether an input of a task is a cell of the evaluation that a reference gathers."""
     return key.startswith(f"{ref}{CELL}")
 
 
 class BoundComponent:
     """A component whose references are explicit, as a stage (or a preparation of it, by ``name``) computes it.
 
-    One experiment has few of these and many works, so what does not depend on the point is found out here, once.
-    ``given`` is the component as it was bound, ``component`` the one that is computed for it, on so many ``threads``.
+    An experiment has few bound components and many tasks, so what does not depend on the point is computed here, once.
+    ``given`` is the component as it was bound, ``component`` its equivalent that runs, on ``threads`` threads.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class BoundComponent:
 
     @cached_property
     def preparations(self) -> Mapping[str, BoundComponent]:
-        """What must be learnt before the work, by name."""
+        """What must be fitted before the task runs, by name."""
         return self._preparations(self.component)
 
     @cached_property
@@ -88,8 +88,8 @@ class BoundComponent:
         return sorted({self._digests.code(type(part).__module__) for part in self.component.with_nested()})
 
     def ingredients(self, inputs: Mapping[str, Input], seed: int) -> dict[str, Any]:
-        """Return what a work of the component depends on, as plain values."""
-        # An evaluation's rows name what they are about, so the names are part of what it returns.
+        """Return what a task of the component depends on, as plain values."""
+        # An evaluation's rows name their subjects, so the names are part of the result.
         is_named = isinstance(self.component, Evaluation)
 
         def identity(ref: Ref[Any]) -> dict[str, Any]:
@@ -100,7 +100,7 @@ class BoundComponent:
             found = inputs[key]
             return {"ref": key if is_named else None, "is": found.definition or [found.fingerprint, found.part]}
 
-        # What counts is the content of a file, not where it lies.
+        # The content of a file counts, not its path, so that moving the file recomputes nothing.
         values = plain(self.component, identity, paths=False)
         sources = isinstance(self.component, Evaluation) and self.component.names_sources
         return {
@@ -117,7 +117,7 @@ class BoundComponent:
         }
 
     def label(self, point: Mapping[str, Plain]) -> str:
-        """Return how people are told of the work at a point."""
+        """Return the label of the task at a point, as users see it."""
         return " ".join([self._stem, *(f"{axis}={show_value(value)}" for axis, value in point.items())])
 
     @cached_property
@@ -148,7 +148,7 @@ class BoundComponent:
         if not isinstance(self.component, Evaluation | Preparation):
             return text
         nested = [part for part in self.component.with_nested() if part is not self.component]
-        # One nested component may be all that tells a work from its neighbours.
+        # A single nested component may be all that distinguishes a task from its neighbours.
         about = [
             *(ref.stage for ref in self.references if not ref.clean),
             *(display_name(p) for p in nested if len(nested) == 1),

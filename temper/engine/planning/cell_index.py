@@ -1,4 +1,4 @@
-"""The cells of an evaluation, by where on the axes they are."""
+"""The cells of an evaluation, by their point on the axes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from temper.engine.language.experiment import Point
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One cell of an evaluation: which work holds its rows, and what the rows are about."""
+    """One cell of an evaluation: which task holds its rows, and what the rows are about."""
 
     stage: str
     point: Point
@@ -20,9 +20,9 @@ class Result:
 
 
 class CellIndex:
-    """The cells of an evaluation, found by where on the axes they are without a look at each.
+    """The cells of an evaluation, found by their point on the axes without scanning all of them.
 
-    A cell that does not depend on an axis stands for all its values.
+    A cell that does not depend on an axis represents all its values.
     """
 
     def __init__(self, cells: Iterable[Result]) -> None:

@@ -1,4 +1,4 @@
-"""What is remembered of earlier runs: what each artefact was made of, how long stages took, which failed."""
+"""What is recorded of earlier runs: the ingredients of each artefact, the duration of stages, the failures."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ LAST = "last_run.json"
 
 
 class Timings:
-    """How long stages took: one line a stage, only ever appended to, so that many runners may share it.
+    """How long stages took: one line per stage in an append-only file, so that many runners can share it.
 
-    Stages have the same labels in a smoke run but take seconds, so the two kinds of run are estimated apart.
+    A smoke run uses the same labels but takes seconds, so the two kinds of run are estimated separately.
     """
 
     def __init__(self, root: Path, *, smoke: bool) -> None:
@@ -36,10 +36,10 @@ class Timings:
                 self._by_label.setdefault(entry["label"], []).append(entry["seconds"])
                 self._by_type.setdefault(entry["type"], []).append(entry["seconds"])
             except (ValueError, KeyError, TypeError):
-                continue  # a line torn by a kill
+                continue  # a line truncated when a runner was killed
 
     def add(self, task: Task, seconds: float) -> None:
-        """Write down how long a work took."""
+        """Record how long a task took."""
         entry = {"label": task.label, "type": task.component.tag, "seconds": round(seconds, 3), "smoke": self._smoke}
         self._path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
@@ -49,19 +49,19 @@ class Timings:
             os.close(descriptor)
 
     def estimate(self, task: Task) -> float | None:
-        """Return the seconds a work may take, from works of its label or else of its type; ``None`` if unknown."""
+        """Return the estimated seconds of a task, from tasks of its label or else of its type; ``None`` if unknown."""
         past = self._by_label.get(task.label) or self._by_type.get(task.component.tag)
         return median(past[-5:]) if past else None
 
 
 class Failures:
-    """The artefacts that could not be made, remembered until their stage changes or is asked for again."""
+    """The artefacts that failed, remembered until their stage changes or a retry is requested."""
 
     def __init__(self, root: Path) -> None:
         self._folder = root / ".failed"
 
     def get(self, fingerprint: str) -> dict[str, Any] | None:
-        """Return what is known of an artefact's failure."""
+        """Return the record of an artefact's failure; ``None`` if there is none."""
         try:
             return read_json(self._folder / f"{fingerprint}.json")  # type: ignore[no-any-return]
         except (OSError, ValueError):
@@ -72,13 +72,13 @@ class Failures:
         return {path.stem for path in self._folder.glob("*.json")}
 
     def among(self, fingerprints: Iterable[str]) -> dict[str, dict[str, Any]]:
-        """Return what is known of those of many artefacts that failed; one look at the folder tells which did not."""
+        """Return the failure records among many artefacts; listing the folder once rules out most of them."""
         failed = self.fingerprints()
         found = ((fingerprint, self.get(fingerprint)) for fingerprint in fingerprints if fingerprint in failed)
         return {fingerprint: record for fingerprint, record in found if record is not None}
 
     def add(self, task: Task, cause: str, log: str, cost: Mapping[str, Any], host: str) -> dict[str, Any]:
-        """Write a failure on a host down, its log beside it, and return the record."""
+        """Record a failure on a host, store its log next to the record, and return the record."""
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / f"{task.fingerprint}.log"
         path.write_bytes(utf8(log or cause))
@@ -103,10 +103,10 @@ class Failures:
 
 
 def write_last_run(folder: Path, tasks: Iterable[Task]) -> None:
-    """Write down what every work of a run is made of: for the next plan's reasons, and for ``--gc``.
+    """Record the ingredients of every task of a run, for the next plan's reasons and for ``--gc``.
 
-    One JSON object, a line for each work, which is written and read one at a time however many there are. What stands there
-    already is left, as it is when many runners begin with the same works.
+    The file is one JSON object with a line per task, so that any number of tasks can be written and read one by one.
+    A file with the same tasks is left alone, as many runners may start the same run.
     """
     tasks = list(tasks)
     there: list[str] = []
@@ -123,10 +123,10 @@ def last_run(folder: Path) -> Mapping[str, Any]:
 
 
 def referred(folder: Path) -> Iterator[str]:
-    """Yield the fingerprint of every work of the last run, of those of one label too.
+    """Yield the fingerprint of every task of the last run, including tasks that share a label.
 
     Raises:
-        ValueError: there is a file, but it is not whole.
+        ValueError: there is a file, but it is truncated.
     """
     for _, entry in _entries(folder / LAST):
         found = _FINGERPRINT.match(entry)
@@ -147,7 +147,7 @@ def _lines(tasks: Iterable[Task]) -> Iterator[str]:
 
 
 def _entries(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield (label, entry as JSON text) for every work that a file of the last run names."""
+    """Yield (label, entry as JSON text) for every task in the file of a last run."""
     try:
         with path.open(encoding="utf-8") as stream:
             is_by_line, line = stream.readline() == "{\n", stream.readline()
@@ -157,21 +157,21 @@ def _entries(path: Path) -> Iterator[tuple[str, str]]:
                     yield label, line[end + 2 :].rstrip(",\n")
                     line = stream.readline()
                 return
-        # Of an earlier version, which wrote a work in many lines; or of no works at all.
+        # Written by an earlier version, with several lines per task; or without any task.
         found = read_json(path)
     except (FileNotFoundError, NotADirectoryError):
         return
     if not isinstance(found, dict):
-        raise ValueError(f"{path} holds no works")
+        raise ValueError(f"{path} holds no tasks")
     yield from ((label, json.dumps(entry)) for label, entry in found.items())
 
 
 class _LastRun(Mapping[str, Any]):
-    """The works of the last run by label, read as text and understood as they are asked for."""
+    """The tasks of the last run by label, read as text and parsed on access."""
 
     def __init__(self, path: Path) -> None:
         self._entries: dict[str, str] = {}
-        with suppress(OSError, ValueError):  # reasons are told no more, which costs nothing else
+        with suppress(OSError, ValueError):  # without the file a plan gives no reasons, which is harmless
             self._entries = dict(_entries(path))
 
     def __getitem__(self, label: str) -> Any:

@@ -1,4 +1,4 @@
-"""What an input leads to, and what is known of where it comes from."""
+"""What an input resolves to, and what is known of its origin."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from temper.core.families import Generator, Localiser, Repair, Target
 from temper.engine.planning.bound_component import BoundComponent, Input
 
 _MADE_OF: Mapping[type, str] = {Generator: "data", Localiser: "model", Target: "dataset", Repair: "model"}
-"""The field that says what an artefact of a family is made of, as far as images and classes go."""
+"""The field that names what an artefact of a family is made from, for the origin of its images and classes."""
 
 
-def lead(
+def input_for(
     bound: BoundComponent, inputs: Mapping[str, Input], fingerprint: str, part: Part | None, names: Sequence[str]
 ) -> Input:
-    """Return the input that leads to the artefact of a component; ``names`` are the classes' where it is a data set."""
+    """Return the input that resolves to a component's artefact; ``names`` are the class names of a data set."""
     component: Any = bound.component
     if isinstance(component, Dataset):
         return Input(fingerprint, part, origin=Ref(bound.stage, part).label, classes=names)

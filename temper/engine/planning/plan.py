@@ -1,4 +1,4 @@
-"""The plan of a run: for each work, whether it is there already or must be made, and why."""
+"""The plan of a run: for each task, whether its artefact exists or must be computed, and why."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ State = Literal["cached", "run", "failed", "not needed", "left out"]
 
 @dataclass(frozen=True)
 class Step:
-    """One work of a plan; ``seconds`` is an estimate from past runs."""
+    """One task of a plan; ``seconds`` is an estimate from past runs."""
 
     task: Task
     state: State
@@ -29,7 +29,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """The steps of a run in an order in which each finds what it needs."""
+    """The steps of a run, each after the steps it needs."""
 
     steps: Mapping[str, Step]
     forced: frozenset[str] = field(default=frozenset())
@@ -79,11 +79,11 @@ def make(
 
 
 def _wanted(graph: TaskGraph, mode: Mode, only: Collection[str]) -> list[str]:
-    """Return the works that are asked for."""
+    """Return the tasks that are requested."""
     if only:
         return [f for f, task in graph.tasks.items() if task.stage in only]
     if mode == "only_attack":
-        # The generated data themselves are asked for, even where only a repaired model would have read them.
+        # Generated data are requested themselves, even where only a repaired model would read them.
         made = [f for f, task in graph.tasks.items() if task.section == "generate" and not task.repaired]
         return [*made, *(f for f in graph.roots if not graph.tasks[f].repaired)]
     return graph.roots
@@ -94,7 +94,7 @@ def _reach(graph: TaskGraph, wanted: Collection[str]) -> set[str]:
 
 
 def _needed(graph: TaskGraph, wanted: Collection[str], present: Collection[str]) -> set[str]:
-    """Return the works that must be made: what is asked for and not there, and what these in turn lack."""
+    """Return the tasks that must run: requested tasks without an artefact, and what these in turn lack."""
 
     def missing(fingerprints: Iterable[str]) -> list[str]:
         return [fingerprint for fingerprint in fingerprints if fingerprint not in present]
@@ -138,7 +138,7 @@ def few(texts: Sequence[str]) -> str:
 
 
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any], digests: Digests) -> Iterator[str]:
-    """Yield what differs between what an artefact was made of and what it is to be made of."""
+    """Yield the differences between the ingredients of the stored artefact and those planned now."""
     yield from _differences(before["component"], now["component"], "")
     if before["code"] != now["code"]:
         modules = digests.changed_modules(before["code"], now["code"])

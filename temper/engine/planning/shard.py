@@ -1,4 +1,4 @@
-"""Shards: runners that share one experiment through the store, without one that leads them."""
+"""Shards: runners that share one experiment through the store, without a coordinator."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from temper.engine.planning.task_graph import Task
 class Shard:
     """The ``number``-th of ``count`` runners, from 1.
 
-    Every shard would make the whole experiment; each begins with works of its own, and does what no other one is doing or has
-    done. So any of them may die, or be missing.
+    Each shard plans the whole experiment, starts with tasks of its own and skips what another shard is doing or has
+    done, so any shard may die or be missing.
     """
 
     number: int
@@ -21,10 +21,10 @@ class Shard:
 
     @classmethod
     def parse(cls, text: str) -> Shard:
-        """Return the shard that ``2/8`` stands for.
+        """Return the shard that ``2/8`` represents.
 
         Raises:
-            ValueError: it stands for none.
+            ValueError: the text is not a shard.
         """
         number, _, count = text.partition("/")
         if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
@@ -32,7 +32,7 @@ class Shard:
         return cls(int(number), int(count))
 
     def order(self, tasks: Iterable[Task]) -> list[Task]:
-        """Return works with the shard's own first; among these, and among the others, in the order given."""
+        """Return tasks with the shard's own first; otherwise in the given order."""
         return sorted(tasks, key=lambda task: int(task.fingerprint, 16) % self.count != self.number - 1)
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""Turns a checked experiment into the works to be done: one for each stage, part, cell and point of the axes."""
+"""Expands a checked experiment into tasks: one for each stage, part, cell and point of the axes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from temper.engine.language.experiment import SEED, Experiment, Point
 from temper.engine.language.reference_defaults import Binding
 from temper.engine.planning.bound_component import CELL, BoundComponent, Input
 from temper.engine.planning.cell_index import CellIndex, Result
-from temper.engine.planning.input_origin import lead
+from temper.engine.planning.input_origin import input_for
 from temper.engine.storage.digests import Digests, of_value
 from temper.engine.storage.store import Store
 from temper.system.traversal import reachable
@@ -26,10 +26,10 @@ from temper.system.traversal import reachable
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Task:
-    """One artefact to be made.
+    """One artefact to compute.
 
-    ``bound`` is what all works of the component share; ``section`` is the stage's, also of what it prepares; ``inputs`` lead
-    from each reference, as text, to what it stands for; ``point`` are the values of the axes the artefact depends on.
+    ``bound`` is what all tasks of the component share; ``section`` is the stage's, also for what it prepares;
+    ``inputs`` map each reference, as text, to what it resolves to; ``point`` holds the values of the axes it depends on.
     """
 
     bound: BoundComponent
@@ -47,40 +47,40 @@ class Task:
 
     @property
     def label(self) -> str:
-        """How people are told of it."""
+        """Its name as users see it."""
         return self.bound.label(self.point)
 
     @property
     def component(self) -> Stage:
-        """The component that makes it."""
+        """The component that computes it."""
         return self.bound.component
 
     @property
     def part(self) -> Part | None:
-        """The part that is asked of a generator."""
+        """The part requested of a generator."""
         return self.bound.part
 
     def is_there(self, store: Store) -> bool:
         """Return whether its artefact is in the store.
 
-        Rows are read by nobody but the report, which could not have them made again: so they are looked at here.
+        Rows are verified here: only the report reads them, and it cannot have damaged ones recomputed.
         """
         has = store.is_sound if self.section == "evaluate" else store.has
         return has(self.fingerprint)
 
     @property
     def ingredients(self) -> Mapping[str, Any]:
-        """What the fingerprint is the digest of."""
+        """What the fingerprint is a digest of."""
         return self.bound.ingredients(self.inputs, self.seed)
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """The fingerprints of the works this one reads."""
+        """The fingerprints of the tasks this one reads."""
         return tuple(dict.fromkeys(i.fingerprint for i in self.inputs.values() if i.fingerprint))
 
 
 class TaskGraph:
-    """The works of an experiment by fingerprint, each after what it needs, and the cells of its evaluations."""
+    """The tasks of an experiment by fingerprint, each after its inputs, and the cells of its evaluations."""
 
     def __init__(self, experiment: Experiment, digests: Digests) -> None:
         self._experiment, self.digests = experiment, digests
@@ -89,8 +89,8 @@ class TaskGraph:
         self._bounds: dict[tuple[Any, ...], BoundComponent] = {}
         self._memo: dict[tuple[Any, ...], str] = {}
         self._axes: dict[tuple[str, str | None], tuple[str, ...]] = {}
-        self._leads: dict[tuple[str, Part | None], Input] = {}
-        self._kept: list[Stage] = []  # an id is a component's as long as it lives
+        self._inputs_by_artefact: dict[tuple[str, Part | None], Input] = {}
+        self._kept: list[Stage] = []  # ids are keys, and an id is unique only while its component lives
         self.tasks: dict[str, Task] = {}
         self._cells: dict[str, list[Result]] = {}
         self._indexed: dict[str, CellIndex] = {}
@@ -100,7 +100,7 @@ class TaskGraph:
             if issubclass(spec.cls, Evaluation):
                 self.roots.extend(cell.fingerprint for cell in self._evaluation(name))
             elif name not in read:
-                # Nothing reads it, so it is wanted for itself.
+                # Nothing reads it, so it is an output of its own.
                 for point in experiment.points(experiment.axes_of(name)):
                     part: Part | None = "test" if issubclass(spec.cls, Generator) else None
                     self.roots.append(self._task(Ref(name, part), point))
@@ -108,20 +108,20 @@ class TaskGraph:
         self.results = [cell for name in experiment.stages for cell in self._cells.get(name, ())]
 
     def dependents(self, fingerprint: str) -> list[str]:
-        """Return the works that need a work, or another that does, each after what it needs."""
+        """Return the tasks that need a task, directly or not, each after what it needs."""
         found = set(reachable([fingerprint], self._readers.__getitem__)) - {fingerprint}
         return sorted(found, key=self._places.__getitem__)
 
     @property
     def bounds(self) -> Collection[BoundComponent]:
-        """The components behind the works and behind what they read, each once."""
+        """The components behind the tasks and behind what they read, each once."""
         found = {id(bound): bound for bound in self._bounds.values()}
         found |= {id(task.bound): task.bound for task in self.tasks.values()}
         return found.values()
 
     @cached_property
     def _readers(self) -> Mapping[str, list[str]]:
-        """The works that read a work, by its fingerprint."""
+        """The tasks that read a task, by its fingerprint."""
         readers: defaultdict[str, list[str]] = defaultdict(list)
         for fingerprint, task in self.tasks.items():
             for need in task.needs:
@@ -133,7 +133,7 @@ class TaskGraph:
         return {fingerprint: place for place, fingerprint in enumerate(self.tasks)}
 
     def _evaluation(self, name: str) -> list[Result]:
-        """Return the cells of an evaluation; one that gathers may ask for them before their turn in the file."""
+        """Return the cells of an evaluation; one that gathers may need them before their turn in the file."""
         if name not in self._cells:
             self._cells[name] = list(self._expanded(name))
         return self._cells[name]
@@ -149,13 +149,13 @@ class TaskGraph:
                 for point in self._experiment.points(own | self._experiment.axes_read(cell), outer):
                     bound = self._bound(name, cell, None, None, point)
                     fingerprint = self._add(bound, point)
-                    # What an axis names may stand in the list already: the same rows twice would meet in one cell.
+                    # The list may already contain the value of an axis: duplicate rows would collide in one cell.
                     if (key := (*point.items(), fingerprint)) not in seen:
                         seen.add(key)
                         yield Result(name, point, about, fingerprint)
 
     def _task(self, ref: Ref[Any], point: Point) -> str:
-        """Return the fingerprint of the work behind a bound reference at a point."""
+        """Return the fingerprint of the task behind a bound reference at a point."""
         point = self._own_point(ref, point)
         part = ref.part if issubclass(self._experiment.stages[ref.stage].cls, Generator) else None
         key = (ref.stage, part, ref.against, *point.items())
@@ -174,7 +174,7 @@ class TaskGraph:
     def _bound(
         self, stage: str, component: Stage, part: Part | None, against: str | None, point: Point
     ) -> BoundComponent:
-        """Return a component with explicit references; which these are depends on few axes, if on any."""
+        """Return a component with explicit references; these depend on few axes, if any."""
         naming = (point.get(axis) for axis in self._experiment.naming_axes)
         key = (stage, id(component), part, against, *naming)
         if key not in self._bounds:
@@ -186,7 +186,7 @@ class TaskGraph:
         return self._bounds[key]
 
     def _own_point(self, ref: Ref[Any], point: Point) -> Point:
-        """Return a point on those axes only that the stage behind a bound reference varies over."""
+        """Return a point restricted to the axes that the stage behind a bound reference varies over."""
         key = (ref.stage, ref.against)
         if key not in self._axes:
             axes = self._experiment.axes_of(ref.stage)
@@ -196,7 +196,7 @@ class TaskGraph:
         return {axis: point[axis] for axis in self._axes[key] if axis in point}
 
     def _add(self, bound: BoundComponent, point: Point) -> str:
-        """Add the work of a component at a point; return its fingerprint."""
+        """Add the task of a component at a point; return its fingerprint."""
         inputs = dict(self._inputs(bound, point))
         for name, preparation in bound.preparations.items():
             inputs[str(prepared(name))] = self._to(self._add(preparation, point))
@@ -216,12 +216,12 @@ class TaskGraph:
         return fingerprint
 
     def _to(self, fingerprint: str, part: Part | None = None) -> Input:
-        """Return the input that leads to an artefact, the same one for all that read it."""
-        if (fingerprint, part) not in self._leads:
+        """Return the input that resolves to an artefact, shared by all tasks that read it."""
+        if (fingerprint, part) not in self._inputs_by_artefact:
             task = self.tasks[fingerprint]
             names = self._experiment.info(task.stage, task.point).class_names if task.section == "datasets" else ()
-            self._leads[fingerprint, part] = lead(task.bound, task.inputs, fingerprint, part, names)
-        return self._leads[fingerprint, part]
+            self._inputs_by_artefact[fingerprint, part] = input_for(task.bound, task.inputs, fingerprint, part, names)
+        return self._inputs_by_artefact[fingerprint, part]
 
     def _inputs(self, bound: BoundComponent, point: Point) -> Iterator[tuple[str, Input]]:
         for key, ref in zip(bound.keys, bound.references, strict=True):

@@ -16,9 +16,9 @@ BAR = 10
 """Columns of a bar."""
 
 
-def drawn(sight: StatusView, now: float) -> RenderableType:
-    """Return what a terminal shows of a run: a line for each worker, as far as there is room, and one for the whole."""
-    if not sight.total:
+def drawn(snapshot: StatusView, now: float) -> RenderableType:
+    """Return what a terminal shows of a run: one line per worker, as far as there is room, and one for the whole."""
+    if not snapshot.total:
         return Text()
     table = Table.grid(padding=(0, 2, 0, 0), expand=True)
     table.add_column(no_wrap=True, overflow="ellipsis", max_width=28, style="cyan")
@@ -26,27 +26,27 @@ def drawn(sight: StatusView, now: float) -> RenderableType:
     table.add_column(width=BAR)
     for justify in ("left", "right", "left"):
         table.add_column(no_wrap=True, justify=justify)
-    for row in sight.rows:
+    for row in snapshot.rows:
         table.add_row(*_cells(row, now))
     parts: list[RenderableType] = [table]
-    if sight.hidden:
-        parts.append(Text(f"and {sight.hidden:,} more", style="dim"))
-    parts.append(_whole(sight))
+    if snapshot.hidden:
+        parts.append(Text(f"and {snapshot.hidden:,} more", style="dim"))
+    parts.append(_total_line(snapshot))
     return Group(*parts)
 
 
-def summary(sight: StatusView) -> str:
-    """Return in a line how far a run is, and when it will be done."""
-    said = [f"{sight.ended:,} of {sight.total:,} done"]
-    if sight.running:
-        said.append(f"{sight.running:,} under way on {sight.workers:,} worker{'s' * (sight.workers > 1)}")
-    if sight.waiting:
-        said.append(f"{sight.waiting:,} waiting")
-    if sight.failed:
-        said.append(f"{sight.failed:,} failed or skipped")
-    if sight.left is not None:
-        said.append(f"about {duration(sight.left)} left{_at(sight.left)}")
-    return ", ".join(said)
+def summary(snapshot: StatusView) -> str:
+    """Return one line that says how far a run is, and when it will be done."""
+    parts = [f"{snapshot.ended:,} of {snapshot.total:,} done"]
+    if snapshot.running:
+        parts.append(f"{snapshot.running:,} under way on {snapshot.workers:,} worker{'s' * (snapshot.workers > 1)}")
+    if snapshot.waiting:
+        parts.append(f"{snapshot.waiting:,} waiting")
+    if snapshot.failed:
+        parts.append(f"{snapshot.failed:,} failed or skipped")
+    if snapshot.left is not None:
+        parts.append(f"about {duration(snapshot.left)} left{_end_time(snapshot.left)}")
+    return ", ".join(parts)
 
 
 def _cells(row: RunningTask, now: float) -> tuple[RenderableType, ...]:
@@ -61,14 +61,16 @@ def _cells(row: RunningTask, now: float) -> tuple[RenderableType, ...]:
     )
 
 
-def _whole(sight: StatusView) -> RenderableType:
+def _total_line(snapshot: StatusView) -> RenderableType:
     line = Table.grid(padding=(0, 2, 0, 0))
-    line.add_row(ProgressBar(total=sight.total, completed=sight.ended, width=BAR), Text(summary(sight), style="bold"))
+    line.add_row(
+        ProgressBar(total=snapshot.total, completed=snapshot.ended, width=BAR), Text(summary(snapshot), style="bold")
+    )
     return line
 
 
-def _at(seconds: float) -> str:
-    """Return when that will be, for what takes long enough that one goes away meanwhile."""
+def _end_time(seconds: float) -> str:
+    """Return the time of day it will end, if that is far enough away for the user to leave meanwhile."""
     if seconds < 120:
         return ""
     now, then = time.localtime(), time.localtime(time.time() + seconds)

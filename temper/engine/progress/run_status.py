@@ -1,4 +1,4 @@
-"""What a run has under way, what is left of it, and when that will be done: plain values, without a terminal."""
+"""What a run has in progress, what is left, and when it will be done: plain values, without a terminal."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from temper.engine.progress.time_left import RunningEstimate, TimeLeft
 
 @dataclass(frozen=True)
 class RunningTask:
-    """One work under way: on which worker, since when and how far; ``where`` is empty until a worker has begun it.
+    """One running task: on which worker, since when and how far; ``where`` is empty until a worker starts it.
 
-    ``seen`` is when progress was first reported and how far it was then: a work that goes on from a checkpoint does not
-    begin at zero.
+    ``seen`` is the time and value of the first progress report: a resumed task does not start at zero.
     """
 
     label: str
@@ -28,11 +27,11 @@ class RunningTask:
     seen: tuple[float, int] | None = None
 
     def passed(self, now: float) -> float:
-        """Return the seconds since it was begun."""
+        """Return the seconds since it started."""
         return max(0.0, now - self.since)
 
     def left(self, now: float) -> float | None:
-        """Return the seconds it may take yet, by the speed it has had; ``None`` if unknown."""
+        """Return the estimated seconds remaining, by its speed so far; ``None`` if unknown."""
         if self.seen is None or self.done <= self.seen[1]:
             return None
         return max(0.0, (now - self.seen[0]) * (self.total - self.done) / (self.done - self.seen[1]))
@@ -40,7 +39,7 @@ class RunningTask:
 
 @dataclass(frozen=True)
 class StatusView:
-    """What is to be seen at a moment: the works under way for longest, how many more there are, and the whole."""
+    """A snapshot: the longest-running tasks, how many more there are, and the totals."""
 
     rows: tuple[RunningTask, ...]
     hidden: int
@@ -53,12 +52,12 @@ class StatusView:
 
     @property
     def waiting(self) -> int:
-        """How many works no worker has begun."""
+        """How many submitted tasks no worker has started."""
         return self.total - self.ended - self.running
 
 
 class RunStatus:
-    """The works of a run; any thread may ask and tell."""
+    """The state of a run's tasks; thread-safe."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
@@ -72,14 +71,14 @@ class RunStatus:
         self.total = self.ended = self.failed = 0
 
     def begin(self, tasks: Iterable[Task], estimates: Mapping[str, float | None], workers: int) -> None:
-        """Take down all there is to do, with the seconds that works may take as far as they are known."""
+        """Record all tasks to run, with their estimated seconds where known."""
         with self._lock:
             self._estimates, self._workers = estimates, workers
             for task in tasks:
                 self.add(task)
 
     def add(self, task: Task) -> None:
-        """Take down a work that is to be done, for the first time or again."""
+        """Record a task to run, for the first time or again."""
         with self._lock:
             if task.fingerprint in self._left:
                 return
@@ -87,13 +86,13 @@ class RunStatus:
             self._count(task.fingerprint, task.component.tag, 1)
 
     def start(self, task: Task) -> None:
-        """Take down that a work was handed over."""
+        """Record that a task was submitted."""
         with self._lock:
             self._rows[task.fingerprint] = RunningTask(task.label, self.clock())
             self._began = self.clock() if self._began is None else self._began
 
     def began(self, fingerprint: str, where: str) -> str | None:
-        """Take down which worker makes a work, from now on; return its label, ``None`` if it is under way no more."""
+        """Record which worker runs a task from now on; return its label, ``None`` if it is no longer in progress."""
         with self._lock:
             row = self._rows.get(fingerprint)
             if row is None:
@@ -102,14 +101,14 @@ class RunStatus:
             return row.label
 
     def report(self, fingerprint: str, done: int, total: int, unit: str) -> None:
-        """Take down how far a work is."""
+        """Record the progress of a task."""
         with self._lock:
             if row := self._rows.get(fingerprint):
                 seen = row.seen or (self.clock(), done)
                 self._rows[fingerprint] = replace(row, done=done, total=total, unit=unit, seen=seen)
 
     def end(self, task: Task, failed: bool = False) -> float | None:
-        """Take down that a work is done, or never will be; return the seconds it took if it was begun here."""
+        """Record that a task is done, or never will be; return the seconds it took if it started in this run."""
         with self._lock:
             took = self.stop(task)
             if task.fingerprint in self._left:
@@ -121,13 +120,13 @@ class RunStatus:
             return took
 
     def stop(self, task: Task) -> float | None:
-        """Take down that a work is under way no more; return the seconds it was."""
+        """Record that a task is no longer in progress; return the seconds it ran."""
         with self._lock:
             row = self._rows.pop(task.fingerprint, None)
             return None if row is None else row.passed(self.clock())
 
-    def sight(self, most: int) -> StatusView:
-        """Return what is to be seen now, with so many works at most, those that began first."""
+    def snapshot(self, most: int) -> StatusView:
+        """Return a snapshot with at most ``most`` running tasks, those that started first."""
         with self._lock:
             rows = sorted(self._rows.values(), key=lambda row: (not row.where, row.since))
             begun = [row.where for row in rows if row.where]
@@ -143,7 +142,7 @@ class RunStatus:
             )
 
     def left(self) -> float | None:
-        """Return the seconds until all is done; ``None`` while too little is known of the works that are left."""
+        """Return the estimated seconds until the run is done; ``None`` while too few tasks have an estimate."""
         with self._lock:
             now = self.clock()
             begun = {fingerprint: row for fingerprint, row in self._rows.items() if row.where}
@@ -158,7 +157,7 @@ class RunStatus:
             return max([seconds / self._pace(rows, now), *(row.left or 0.0 for row in rows)])
 
     def _pace(self, rows: Sequence[RunningEstimate], now: float) -> float:
-        """Return the seconds of work that are done in a second: by what was done so far, within what the workers could do."""
+        """Return the task seconds completed per second: as measured so far, within the limits of the workers."""
         shares = max(1, min(len(rows) or self._workers, len(self._left)))
         if self._began is None or now <= self._began:
             return shares
@@ -166,7 +165,7 @@ class RunStatus:
         return min(max(seen, shares / 2), shares)
 
     def _count(self, fingerprint: str, tag: str, change: int) -> None:
-        """Count a work among those that are left, or no more."""
+        """Add a task to those that are left, or remove it."""
         if change > 0:
             self._left[fingerprint] = tag
         else:

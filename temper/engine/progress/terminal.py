@@ -1,4 +1,4 @@
-"""The terminal: what a user is shown holds no control characters of the user's files, and a stream that is gone ends no run."""
+"""The terminal: output contains no control characters from users' files, and a lost stream never ends a run."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from rich.text import Text
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _PLAIN = str.maketrans({"→": "->", "±": "+/-", "–": "-", "…": "...", "≥": ">=", "≤": "<=", "∞": "inf"})
 _GONE = (errno.EPIPE, errno.EIO)
-"""What writing to a pipe that nobody reads any more, or to a terminal that was closed, fails with."""
+"""Errors of writing to a pipe that nobody reads any more, or to a closed terminal."""
 
 
 def visible(text: str) -> str:
-    r"""Return a text with characters that steer a terminal written out: an escape character as ``\x1b``."""
+    r"""Return a text with terminal control characters escaped: an escape character as ``\x1b``."""
     return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 class Stream:
-    """A standard stream that takes whatever is written to it; ``lost`` says why the rest went nowhere, if it did.
+    """A standard stream that accepts any text; ``lost`` gives the reason why output was discarded, if it was.
 
-    A stream that is closed, and a pipe that nobody reads any more, lose nothing that anybody wants to see.
+    A closed stream, or a pipe that nobody reads any more, does not count as lost output.
     """
 
     def __init__(self, stream: IO[str] | None) -> None:
@@ -38,14 +38,14 @@ class Stream:
         self.encoding = getattr(stream, "encoding", None) or "utf-8"
 
     def write(self, text: str) -> int:
-        """Write text; what the encoding does not have is written plainly, or as an escape."""
+        """Write text; characters missing from the encoding are written as plain substitutes or escapes."""
         if not self._has(text):
             text = text.translate(_PLAIN).encode(self.encoding, "backslashreplace").decode(self.encoding)
         self._try(lambda stream: stream.write(text))
         return len(text)
 
     def write_path_bytes(self, text: str) -> None:
-        """Write text that names files, with the very bytes of the names, whatever the stream's encoding."""
+        """Write text that names files with the exact bytes of the names, whatever the stream's encoding."""
 
         def write(stream: Any) -> None:
             stream.flush()
@@ -83,7 +83,7 @@ class Stream:
 
     def _give_up(self, stream: IO[str]) -> None:
         self._stream = None
-        # What the stream still holds must go somewhere when the interpreter ends.
+        # The interpreter flushes the stream's buffer at exit, which would fail.
         with suppress(OSError, ValueError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, stream.fileno())
@@ -91,14 +91,14 @@ class Stream:
 
 
 class Terminal(Console):
-    """A console that shows text as it is: no markup, and control characters written out."""
+    """A console that shows text as it is: no markup, and control characters escaped."""
 
     def __init__(self, stream: Stream, **options: Any) -> None:
         super().__init__(file=stream, markup=False, highlight=False, emoji=False, **options)  # type: ignore[arg-type]
         self.stream = stream
 
     def render_str(self, text: str, **options: Any) -> Text:
-        return super().render_str(visible(text), **options)  # before its width is measured
+        return super().render_str(visible(text), **options)  # escaped before its width is measured
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):
@@ -106,7 +106,7 @@ class Terminal(Console):
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser of a command line whose messages are shown as everything else is, and that takes no shortened options."""
+    """A command-line parser that escapes control characters in its messages and accepts no abbreviated options."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, **options)
@@ -118,7 +118,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def occupy_closed_streams() -> None:
-    """Open what stands for a closed standard stream, so that no file of ours takes its number and gets what others print."""
+    """Open the null device for each closed standard stream, so that no file of ours gets its number and its output."""
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(number)

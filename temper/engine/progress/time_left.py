@@ -1,4 +1,4 @@
-"""How long a run may take yet: what past runs took, by the scale that this one shows."""
+"""The estimated time remaining of a run: durations of past runs, scaled by what this run measures."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 SMALL = 0.1
-"""Seconds that are added to what was expected and what was taken, so that works of milliseconds do not set the scale."""
+"""Seconds added to expected and measured durations, so that tasks of milliseconds do not determine the scale."""
 MOST_UNKNOWN = 0.2
-"""The share of the works left of which nothing may be known; where it is larger, nothing is said."""
+"""The largest share of remaining tasks without an estimate; above it no estimate is shown."""
 OVERRUN = 0.2
-"""The least share of the time a work has taken that it is taken to last yet."""
+"""A running task is assumed to need at least this share of its elapsed time yet."""
 
 
 @dataclass
 class _Type:
-    """The works of one type: those left, with and without an estimate, and those of this run that ended."""
+    """The tasks of one type: those left, with and without an estimate, and those that ended in this run."""
 
     expected: float = 0.0
     known: int = 0
@@ -29,7 +29,7 @@ class _Type:
 
 @dataclass(frozen=True)
 class RunningEstimate:
-    """A work under way: its type, the seconds it has had, and those it may take yet by its own report, if it makes one."""
+    """A running task: its type, its elapsed seconds, and the seconds left by its own progress, if it reports any."""
 
     tag: str
     expected: float | None
@@ -39,12 +39,12 @@ class RunningEstimate:
 
 @dataclass
 class TimeLeft:
-    """The works that are left, by type; the estimates are those of earlier runs."""
+    """The tasks that are left, by type; the estimates come from earlier runs."""
 
     _types: dict[str, _Type] = field(default_factory=dict)
 
     def add(self, tag: str, expected: float | None, change: int = 1) -> None:
-        """Count a work among those that are left; with a ``change`` of -1, no more."""
+        """Add a task to those that are left; a ``change`` of -1 removes it."""
         kind = self._types.setdefault(tag, _Type())
         if expected is None:
             kind.unknown += change
@@ -53,7 +53,7 @@ class TimeLeft:
             kind.expected += change * expected
 
     def ended(self, tag: str, expected: float | None, seconds: float) -> None:
-        """Take down how long a work took in this run."""
+        """Record how long a task took in this run."""
         kind = self._types.setdefault(tag, _Type())
         kind.ended += 1
         kind.took += seconds
@@ -64,14 +64,14 @@ class TimeLeft:
 
     @property
     def worked(self) -> float:
-        """Seconds that the works which ended took together."""
+        """Total seconds of the tasks that ended."""
         return sum(kind.took for kind in self._types.values())
 
     def seconds(self, running: Iterable[RunningEstimate]) -> float | None:
-        """Return the seconds of work that are left; ``None`` while little is known of them.
+        """Return the task seconds that are left; ``None`` while too little is known of them.
 
-        A type's estimates are scaled by what its works of this run took, or by what all took where none of its own has ended.
-        A work of which earlier runs tell nothing is taken to be as long as those of its type.
+        A type's estimates are scaled by its tasks of this run, or by all tasks where none of its own has ended. A task
+        without an estimate is assumed to take as long as the others of its type.
         """
         running = list(running)
         evidence = {tag: self._evidence(tag, running) for tag in self._types}
@@ -80,7 +80,7 @@ class TimeLeft:
         scales, means = dict[str, float](), dict[str, float | None]()
         for tag, kind in self._types.items():
             took, expected = evidence[tag]
-            # Works that are late say how long they take at least.
+            # Overdue tasks give a lower bound on the scale.
             scales[tag] = (
                 _scale(took, expected) if kind.ended_known else max(common, _scale(took, expected) if expected else 0.0)
             )
@@ -94,7 +94,7 @@ class TimeLeft:
         return max(0.0, whole + sum(_correction(task, scales[task.tag], means[task.tag]) for task in running))
 
     def _evidence(self, tag: str, running: Iterable[RunningEstimate]) -> tuple[float, float]:
-        """Return what works of a type took that had an estimate, and what was expected: those that ended, or are late."""
+        """Return measured and expected seconds over a type's tasks with an estimate that ended or are overdue."""
         kind = self._types[tag]
         took, expected = kind.took_known, kind.ended_expected
         for task in running:
@@ -108,14 +108,14 @@ def _scale(took: float, expected: float) -> float:
 
 
 def _mean(kind: _Type, scale: float) -> float | None:
-    """Return the seconds of a work of a type without an estimate of its own; ``None`` if nothing tells."""
+    """Return the mean seconds of a type's tasks without an estimate of their own; ``None`` if unknown."""
     if kind.ended:
         return kind.took / kind.ended
     return scale * kind.expected / kind.known if kind.known else None
 
 
 def _correction(task: RunningEstimate, scale: float, mean: float | None) -> float:
-    """Return by how much what is left of a work under way differs from the whole it was counted with."""
+    """Return the difference between what is left of a running task and the full duration it was counted with."""
     whole = (mean or 0.0) if task.expected is None else scale * task.expected
     left = max(whole - task.passed, OVERRUN * task.passed) if task.left is None else task.left
     return left - whole

@@ -72,11 +72,11 @@ def test_works_under_way_are_told_oldest_first_and_no_more_than_asked(
         clock.now += 1
         board.start(task)
         board.began(task.fingerprint, f"n{number}:1")
-    sight = board.sight(3)
-    assert [row.where for row in sight.rows] == ["n0:1", "n1:1", "n2:1"]
-    assert [row.passed(clock.now) for row in sight.rows] == [6, 5, 4]
-    assert (sight.hidden, sight.running, sight.workers, sight.total, sight.waiting) == (5, 7, 7, 17, 10)
-    assert board.sight(20).rows[-1].where == ""
+    snapshot = board.snapshot(3)
+    assert [row.where for row in snapshot.rows] == ["n0:1", "n1:1", "n2:1"]
+    assert [row.passed(clock.now) for row in snapshot.rows] == [6, 5, 4]
+    assert (snapshot.hidden, snapshot.running, snapshot.workers, snapshot.total, snapshot.waiting) == (5, 7, 7, 17, 10)
+    assert board.snapshot(20).rows[-1].where == ""
 
 
 def test_a_row_counts_from_where_it_went_on(board: RunStatus, tasks: list[Task], clock: Clock) -> None:
@@ -84,10 +84,10 @@ def test_a_row_counts_from_where_it_went_on(board: RunStatus, tasks: list[Task],
     begin(board, [task])
     board.report(task.fingerprint, 60, 100, "steps")
     clock.now += 10
-    (row,) = board.sight(1).rows
+    (row,) = board.snapshot(1).rows
     assert row.left(clock.now) is None
     board.report(task.fingerprint, 80, 100, "steps")
-    (row,) = board.sight(1).rows
+    (row,) = board.snapshot(1).rows
     assert row.left(clock.now) == 10
     assert (row.done, row.total, row.unit) == (80, 100, "steps")
 
@@ -134,10 +134,10 @@ def test_a_failure_ends_and_an_interruption_does_not(board: RunStatus, tasks: li
     begin(board, tasks[:2])
     board.end(tasks[0], failed=True)
     board.stop(tasks[1])
-    sight = board.sight(5)
-    assert (sight.ended, sight.failed, sight.running, sight.waiting) == (1, 1, 0, 16)
+    snapshot = board.snapshot(5)
+    assert (snapshot.ended, snapshot.failed, snapshot.running, snapshot.waiting) == (1, 1, 0, 16)
     board.add(tasks[0])
-    assert (board.total, board.sight(5).waiting) == (18, 17)
+    assert (board.total, board.snapshot(5).waiting) == (18, 17)
     board.add(tasks[0])
     assert board.total == 18
 
@@ -145,12 +145,12 @@ def test_a_failure_ends_and_an_interruption_does_not(board: RunStatus, tasks: li
 def test_what_comes_late_of_a_worker_does_no_harm(board: RunStatus, tasks: list[Task]) -> None:
     assert board.began(tasks[0].fingerprint, "n1:1") is None
     board.report(tasks[0].fingerprint, 1, 2, "steps")
-    assert board.sight(5).rows == ()
+    assert board.snapshot(5).rows == ()
 
 
 def text(board: RunStatus, clock: Clock, most: int) -> list[str]:
     console = Console(file=io.StringIO(), width=100, force_terminal=False)
-    console.print(drawn(board.sight(most), clock.now))
+    console.print(drawn(board.snapshot(most), clock.now))
     return str(console.file.getvalue()).splitlines()  # type: ignore[attr-defined]
 
 
@@ -172,8 +172,8 @@ def test_a_terminal_shows_a_line_for_each_worker_and_one_for_the_whole(
 def test_a_summary_says_when_it_will_be_done(tasks: list[Task], clock: Clock) -> None:
     board = RunStatus(clock)
     board.begin(tasks, {task.fingerprint: 400.0 for task in tasks}, workers=1)
-    assert ", about 1 h 53 min left, " in summary(board.sight(1))
-    assert " at " in summary(board.sight(1))
+    assert ", about 1 h 53 min left, " in summary(board.snapshot(1))
+    assert " at " in summary(board.snapshot(1))
 
 
 def test_without_a_terminal_many_works_are_told_in_few_lines(
