@@ -78,7 +78,7 @@ class Significance(Evaluation):
         if len(levels) == 1:
             yield "compare", f"'{self.of}' has only one {self.compare} ({levels[0]}); expected at least two to compare"
         if levels and self.baseline is not None and self.baseline not in levels:
-            yield "baseline", _unknown(self.baseline, levels, f"{self.compare} of", self.of)
+            yield "baseline", _unknown(self.baseline, levels, f"value of {self.compare} in", self.of)
 
     def measure(self, run: Run) -> Iterable[Row]:
         rows = [m for m in run.gather(self.of) if m.row.metric == self.metric]

@@ -110,9 +110,9 @@ def test_its_columns_are_those_it_does_not_gather(experiment: Callable[..., Expe
         ("of: shade", "of: one", "expected a stage that gives results, but 'one' (generate) gives examples"),
         ("of: shade", "of: better", "the stages need each other in a circle (better -> better); break it"),
         ("of: shade", "of: shade.test", "'shade' has no parts; write shade"),
-        ("metric: shade", "metric: shadow", "evaluate.better.metric: 'shadow' is no metric of 'shade'; did you mean 'shade'?"),
-        ("baseline: two", "baseline: tow", "evaluate.better.baseline: 'tow' is no examples of 'shade'; did you mean 'two'?"),
-        ("compare: examples", "compare: example", "evaluate.better.compare: 'example' is no column"),
+        ("metric: shade", "metric: shadow", "evaluate.better.metric: 'shadow' is not a metric of 'shade'; did you mean 'shade'?"),
+        ("baseline: two", "baseline: tow", "evaluate.better.baseline: 'tow' is not a value of examples in 'shade'; did you mean 'two'?"),
+        ("compare: examples", "compare: example", "evaluate.better.compare: 'example' is not a column"),
         ("examples: [one, two]", "examples: [better]", "expected a stage that gives examples, but 'better' (evaluate) gives results"),
     ],
 )  # fmt: skip
