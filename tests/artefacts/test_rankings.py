@@ -36,7 +36,7 @@ def test_the_first_units_of_each_class() -> None:
     assert [two.units_of(label).tolist() for label in (0, 1)] == [[1, 4], []]
     np.testing.assert_array_equal(two.scores, ranking().scores)
     np.testing.assert_array_equal(ranking().first(None).selected, ranking().selected)
-    with pytest.raises(StageError, match=r"at least 4 units .* received 3; raise the localiser's `top`"):
+    with pytest.raises(StageError, match=r"at least 4 suspicious units .* received 3; raise the localiser's `top`"):
         ranking().first(4)
     nobody = replace(ranking(), selected=np.zeros((2, 0), np.int64))
     assert nobody.first(4).units_of(0).tolist() == []

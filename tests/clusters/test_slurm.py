@@ -17,7 +17,7 @@ import pytest
 
 from tests.clusters.grid_box import GridBox
 from tests.clusters.slurm_box import SlurmBox, missing, slurm_box
-from tests.conftest import PARTS, start, tables
+from tests.conftest import PARTS, ROOT, start, tables
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(missing()), reason=missing())]
 
@@ -276,7 +276,7 @@ def test_jobs_that_never_become_workers_end_the_run(
     assert process.returncode == 4, said
     assert said.count(told) >= 3, said
     assert "3 jobs in a row" in said
-    assert "Go on with: python runner.py" in said
+    assert f"Go on with: python {ROOT / 'runner.py'}" in said
     assert "Traceback" not in said
     if line.startswith("setup"):
         assert re.search(r"job \d+ exited before its worker connected: .*; see its log \S+/temper-\d+\.log", said), said

@@ -208,7 +208,7 @@ def faults(**parameters: Any) -> list[tuple[str, str]]:
             "compare",
             "'modle' is not a column that varies in the results of 'transfer'; did you mean 'model'?",
         ),
-        ({"baseline": "mpl"}, "baseline", "'mpl' is not a model of 'transfer'; did you mean 'mlp'?"),
+        ({"baseline": "mpl"}, "baseline", "'mpl' is not a value of model in 'transfer'; did you mean 'mlp'?"),
         ({"over": "k"}, "over", "'k' is not a column that varies in the results of 'transfer'; expected one of model, examples, eps, seed"),
         ({"compare": "eps"}, "compare", "'transfer' has only one eps (8/255); expected at least two to compare"),
         ({"compare": "seed"}, "compare", "'seed' cannot be both the compared column and that of the repetitions"),

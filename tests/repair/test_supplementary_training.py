@@ -42,7 +42,7 @@ def test_the_second_version_learns_from_the_first_ones_weights_which_stay() -> N
 def test_a_data_set_that_holds_nothing_out_is_an_error_that_says_what_to_do() -> None:
     component = supply()
     nothing = examples().take(np.arange(0))
-    with pytest.raises(StageError, match=r"data\.validation has no image .* \(validation: 0\.2\)"):
+    with pytest.raises(StageError, match=r"data\.validation has no unseen image .* \(validation: 0\.2\)"):
         component.produce(run(component, {MODEL: Classifier(small_model()), HELD_OUT: nothing}))
 
 

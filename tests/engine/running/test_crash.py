@@ -120,7 +120,7 @@ def test_a_signal_stops_cleanly_and_says_how_to_resume(chain: Path, tmp_path: Pa
     process.send_signal(number)
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 130, said
-    assert f"Go on with: python runner.py {chain}" in said
+    assert f"Go on with: python {ROOT / 'runner.py'} {chain}" in said
     assert "Traceback" not in said
     assert (tmp_path / "outputs" / "chain" / "shade.csv").exists()
     assert "0 failed" in finish(chain, tmp_path / "outputs")

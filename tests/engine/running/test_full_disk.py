@@ -13,7 +13,7 @@ import pytest
 from temper.core.checkpoint import Checkpoint
 from temper.engine.storage.leases import Leases
 from temper.system.files import NoRoom, is_full
-from tests.conftest import PARTS, start, tables
+from tests.conftest import PARTS, ROOT, start, tables
 
 Write = Callable[..., Path]
 Disk = Callable[[str], Path]
@@ -90,7 +90,7 @@ def test_the_same_command_goes_on_when_there_is_room(
             assert code == 3, said
             assert "the disk is full, or a quota used up (" in said
             assert f"Make room for {tmp_path}/disk/outputs" in said.replace("\n", "")
-            assert "Go on with: python runner.py" in said
+            assert f"Go on with: python {ROOT / 'runner.py'}" in said
     assert ends.count(3) >= len(sizes) / 2, ends
     code, said = run(file, disk("64m") / "outputs", "--jobs", jobs)
     assert code == 0, said

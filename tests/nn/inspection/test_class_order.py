@@ -169,7 +169,7 @@ def test_a_saved_model_with_its_classes_in_another_order(
     warned = (
         "warning: as_saved: right on 0.00% of 60 images, which is not clearly above a guess (33.33%); with its classes in "
         "another order it would be right on 100.00%: it takes images of red for two, 2, two, 2 for 3, 3 for red. If it was trained "
-        'with them in another order, set that order for the target, as in classes: ["3", "red", "two, 2"].'
+        'with another class order, set that order for the target, as in classes: ["3", "red", "two, 2"].'
     )
     assert warned in said
     assert said.count("warning:") == 1
