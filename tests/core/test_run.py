@@ -161,7 +161,7 @@ def test_a_damaged_artefact_is_noticed_and_made_again(run: Run, write: Write, tm
     process = start(write(PLAIN), "--force", "shade", "--components", PARTS, "--outputs", tmp_path / "outputs")
     said, _ = process.communicate(timeout=120)
     assert process.returncode == 0, said
-    assert "changed since it was written; it is made again" in said
+    assert "changed since it was written; it is recomputed" in said
     assert (tmp_path / "outputs" / "plain" / "results.csv").read_bytes() == expected
 
 

@@ -29,7 +29,7 @@ class Task:
     """One artefact to compute.
 
     ``bound`` is what all tasks of the component share; ``section`` is the stage's, also for what it prepares;
-    ``inputs`` map each reference, as text, to what it resolves to; ``point`` holds the values of the axes it depends on.
+    ``inputs`` map each reference, as text, to what it resolves to; ``point`` holds its values of the axes.
     """
 
     bound: BoundComponent

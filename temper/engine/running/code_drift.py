@@ -1,4 +1,4 @@
-"""Code that changes while a run goes on: what is made with it is not what its fingerprint says."""
+"""Source code that changes during a run: an artefact computed with it does not match its fingerprint."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from temper.engine.storage import source_code
 from temper.engine.storage.digests import Digests
 
 _EXPECTED: dict[str, str] = {}
-"""Digests of the modules that this process has yet to import, or has imported in another state, as the runner planned with them."""
+"""Digests the runner planned with, of modules that this process has not imported yet or imported in another state."""
 
 
 def expect(modules: Mapping[str, str]) -> None:
-    """Take note of the digests of modules as a run begins; modules that are imported already stay as they were loaded."""
+    """Store the digests of modules as a run begins; modules that are already imported stay as they were loaded."""
     _EXPECTED.update((name, digest) for name, digest in modules.items() if name not in sys.modules)
 
 
 def refuse_changed_code(component: Component) -> None:
-    """Raise that a component was computed with a module that was first imported after somebody had changed it.
+    """Raise an error if a component was computed with a module that changed before it was first imported.
 
     Raises:
         StageError: it was.
@@ -44,6 +44,6 @@ def _was_imported_as_expected(name: str) -> bool:
     with suppress(OSError, SyntaxError):
         path = source_code.file_of(name)
         if path is None or source_code.parse(path, name)["digest"] == _EXPECTED[name]:
-            del _EXPECTED[name]  # whatever becomes of the file now changes nothing in this process
+            del _EXPECTED[name]  # loaded: later changes to the file do not affect this process
             return True
     return False

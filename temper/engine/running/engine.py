@@ -1,4 +1,4 @@
-"""Engines: what carries a task to a process. The runner keeps the graph; an engine only runs what it is given."""
+"""Engines: they carry tasks to processes. The runner keeps the graph; an engine runs what it is given."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ class Unreachable(Exception):
 
 
 class NoWorkers(Exception):
-    """No worker does the work of a run any more; the message says why."""
+    """No worker is left for the run; the message says why."""
 
 
 class Watcher(Protocol):
-    """Who is told how works go."""
+    """Receives the progress of tasks."""
 
     def say(self, text: str) -> None:
-        """Tell the user something."""
+        """Show the user a message."""
 
     def began(self, fingerprint: str, where: str) -> None:
-        """Show which worker makes an artefact."""
+        """Show which worker computes an artefact."""
 
     def report(self, fingerprint: str, done: int, total: int, unit: str) -> None:
-        """Show how far a work is."""
+        """Show the progress of a task."""
 
 
 class Engine(Protocol):
@@ -39,17 +39,17 @@ class Engine(Protocol):
     slots: int
 
     def submit(self, task: TaskSpec) -> None:
-        """Take a task on."""
+        """Queue a task."""
 
     def next(self, timeout: float) -> TaskOutcome | None:
         """Return the outcome of a task that has ended, or ``None`` after ``timeout`` seconds without one."""
 
     def close(self) -> None:
-        """Give everything back; tasks that still run are ended."""
+        """Release all resources; tasks that still run are ended."""
 
 
 class InProcess:
-    """Runs one task after another in the runner's own process: nothing to start, and a debugger works."""
+    """Runs one task after another in the runner's own process: no start-up, and a debugger works."""
 
     slots = 1
 
@@ -73,5 +73,5 @@ class InProcess:
 
 
 def here() -> str:
-    """Return what this process is called where people are told which worker does what."""
+    """Return the name of this process where users see which worker runs which task."""
     return f"{socket.gethostname().partition('.')[0]}:{os.getpid()}"

@@ -1,4 +1,4 @@
-"""Carries a plan out: hands ready works to the engine, and goes on when one fails."""
+"""Executes a plan: submits ready tasks to the engine, and continues when one fails."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ from temper.system import stop_request
 from temper.system.files import NoRoom
 
 MAX_DAMAGES = 2
-"""How often an artefact that is damaged is made again within one run; a disk that spoils everything must not hold it."""
+"""How often a damaged artefact is recomputed within one run; a failing disk must not keep the run in a loop."""
 POLL = 0.2
-"""Seconds for which the engine is listened to before the agenda is looked at again."""
+"""Seconds to wait for the engine before the ready queue is checked again."""
 MAX_UNSEEN = 3
-"""How often a work may be said to be done without an artefact in the store."""
+"""How often a task may be reported done without an artefact in the store."""
 UNSEEN = 5.0
-"""Seconds until the store is looked at again for such an artefact."""
+"""Seconds until the store is checked again for such an artefact."""
 ELSEWHERE = 1.0
-"""Seconds until the next look at what another runner is making."""
+"""Seconds until a task that another runner computes is checked again."""
 
 
 @dataclass
 class Tally:
-    """How the works of a run ended, by fingerprint: the cause of each failure, and whose failure skipped a work."""
+    """How the tasks of a run ended, by fingerprint: the cause of each failure, and whose failure skipped a task."""
 
     made: set[str] = field(default_factory=set)
     failed: dict[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -62,7 +62,7 @@ class Execution:
         engine: Engine,
         progress: Progress,
         catalogue: Catalogue,
-        less: OutOfMemoryRetry,
+        retry_settings: OutOfMemoryRetry,
         shard: Shard | None = None,
     ) -> None:
         self._graph, self._plan, self._store = graph, plan, store
@@ -75,19 +75,19 @@ class Execution:
         self._queue = ReadyQueue(shard.order(self._tasks) if shard else self._tasks)
         self._damages: Counter[str] = Counter()
         self._unseen: Counter[str] = Counter()
-        self._less, self._reduced = less, dict[str, list[Stage]]()
+        self._retry_settings, self._reduced = retry_settings, dict[str, list[Stage]]()
         self.tally = Tally()
 
     def run(self) -> Tally:
-        """Make everything the plan says, and return how it ended; a request to stop leaves the rest.
+        """Compute everything the plan says, and return how it ended; a stop request leaves the rest.
 
         Raises:
             NoRoom: the disk is full.
-            NoWorkers: there are none, or what they say they have made is not there.
+            NoWorkers: there are none, or artefacts they report as done are missing.
         """
         estimates = {f: s.seconds for f, s in self._plan.steps.items()}
         self._progress.begin(self._tasks, estimates, self._engine.slots)
-        self._try_again()
+        self._forget_failures()
         for step in self._plan.having("failed"):
             record = self._failures.get(step.task.fingerprint) or {"label": step.task.label, "cause": step.reason}
             self._fail(step.task, record, known=True)
@@ -101,21 +101,21 @@ class Execution:
                 elif not self._queue.waits:
                     break
                 else:
-                    self._waiting.tell(self._progress.say)
+                    self._waiting.report(self._progress.say)
                     time.sleep(POLL)
         finally:
             self._leases.close()
         return self.tally
 
-    def _try_again(self) -> None:
-        """Forget that works failed which are to be made now, and whom they killed."""
+    def _forget_failures(self) -> None:
+        """Forget earlier failures and worker deaths of the tasks that run now."""
         again = self._failures.fingerprints() & {task.fingerprint for task in self._tasks}
         self._failures.forget(again)
         for fingerprint in again:
             AttemptLog(self._store.root, fingerprint, SHARDS).forget()
 
     def _submit_ready(self) -> None:
-        """Hand over what can begin; what another runner is making is looked at again later."""
+        """Submit the tasks that can start; those that another runner computes are checked again later."""
         while self._running < self._engine.slots and (task := self._queue.take()) is not None:
             fingerprint = task.fingerprint
             if not self._leases.acquire(fingerprint):
@@ -123,18 +123,18 @@ class Execution:
                 self._queue.give_back(fingerprint, delay=ELSEWHERE)
                 continue
             self._waiting.discard(task)
-            if self._made_meanwhile(task):
+            if self._computed_meanwhile(task):
                 self._leases.release(fingerprint)
                 self._close(task)
             elif (record := self._failures.get(fingerprint)) is not None:
                 self._leases.release(fingerprint)
-                self._fail(task, record)  # another runner has tried it since this one began
+                self._fail(task, record)  # another runner has tried it since this run began
             else:
                 self._begin(task)
 
     def _begin(self, task: Task) -> None:
         if self._store.folder(task.fingerprint).exists():
-            self._store.drop(task.fingerprint)  # forced, or not what was written
+            self._store.drop(task.fingerprint)  # forced, or damaged
         self._progress.start(task)
         reduced = self._reduced.get(task.fingerprint)
         self._engine.submit(TaskSpec.of(task, self._run, self._catalogue, reduced[-1] if reduced else None))
@@ -143,20 +143,18 @@ class Execution:
     def _running(self) -> int:
         return self._queue.out
 
-    def _made_meanwhile(self, task: Task) -> bool:
+    def _computed_meanwhile(self, task: Task) -> bool:
         return task.fingerprint not in self._plan.forced and task.is_there(self._store)
 
     def _settle(self, outcome: TaskOutcome) -> None:
         task = self._queue[outcome.fingerprint]
         self._leases.release(outcome.fingerprint)
         match outcome.status:
-            case "done" if not self._arrived(task.fingerprint):
-                self._look_again(task, outcome)
+            case "done" if not self._is_stored(task.fingerprint):
+                self._recheck(task, outcome)
             case "done" if changed := task.bound.changed_file():
                 self._store.drop(task.fingerprint)
-                cause = (
-                    f"{changed} changed while this run went on; the artefact is not kept: run the same command again"
-                )
+                cause = f"{changed} changed during this run; the artefact is not kept: run the same command again"
                 self._fail(task, self._failures.add(task, cause, cause, outcome.cost, outcome.host))
             case "done":
                 self._timings.add(task, float(outcome.cost.get("seconds", 0.0)))
@@ -168,52 +166,52 @@ class Execution:
                 self._progress.stop(task)
                 self._queue.give_back(task.fingerprint)
             case "damaged" if self._damages[outcome.damaged] < MAX_DAMAGES:
-                # Its maker goes back into the plan, and the work that found the damage waits for it.
+                # The damaged task runs again, and the task that found the damage waits for it.
                 self._damages[outcome.damaged] += 1
-                self._progress.say(f"{outcome.cause}; it is made again")
+                self._progress.say(f"{outcome.cause}; it is recomputed")
                 self._reopen(outcome.damaged)
                 self._queue.give_back(task.fingerprint)
-            case "failed" if outcome.out_of_memory and self._retry_with_less(task):
+            case "failed" if outcome.out_of_memory and self._retry_reduced(task):
                 self._queue.give_back(task.fingerprint)
             case _:
                 cause = outcome.cause
                 if tried := self._reduced.get(task.fingerprint):
-                    cause += f"; the last try was with {in_words(changes(task.component, tried[-1]))}"
+                    cause += f"; the last attempt used {in_words(changes(task.component, tried[-1]))}"
                 self._fail(task, self._failures.add(task, cause, outcome.log, outcome.cost, outcome.host))
 
-    def _arrived(self, fingerprint: str) -> bool:
-        """Return whether an artefact that a worker has made is in the store."""
+    def _is_stored(self, fingerprint: str) -> bool:
+        """Return whether an artefact that a worker has computed is in the store."""
         if self._store.has(fingerprint):
             return True
-        # A network file system remembers for a while what was not there, until the folder is opened again.
+        # A network file system caches that a file is missing, until the folder is opened again.
         with suppress(OSError), os.scandir(self._store.root):
             pass
         return self._store.has(fingerprint)
 
-    def _look_again(self, task: Task, outcome: TaskOutcome) -> None:
-        """Leave a work that is said to be done and is not in the store until later, when it is made again unless it is there then.
+    def _recheck(self, task: Task, outcome: TaskOutcome) -> None:
+        """Postpone a task that is reported done but is not in the store; it runs again unless it is there by then.
 
         Raises:
-            NoWorkers: it was so ``MAX_UNSEEN`` times.
+            NoWorkers: this happened ``MAX_UNSEEN`` times.
         """
         self._unseen[task.fingerprint] += 1
-        told = f"a worker on {outcome.host} says it is done, but its artefact is not in {self._store.root.resolve()}"
+        report = f"a worker on {outcome.host} reports it done, but its artefact is not in {self._store.root.resolve()}"
         if self._unseen[task.fingerprint] == MAX_UNSEEN:
-            raise NoWorkers(f"{task.label}: {MAX_UNSEEN} times {told}; see what the workers have at that place")
-        self._progress.retry(task, f"is not made: {told}")
+            raise NoWorkers(f"{task.label}: {MAX_UNSEEN} times {report}; check that path on the workers")
+        self._progress.retry(task, f"is not done: {report}")
         self._queue.give_back(task.fingerprint, delay=UNSEEN)
 
-    def _retry_with_less(self, task: Task) -> bool:
-        """Return whether a work whose memory ran out is to be tried again, with less."""
+    def _retry_reduced(self, task: Task) -> bool:
+        """Return whether a task that ran out of memory can be retried with reduced settings."""
         tried = self._reduced.setdefault(task.fingerprint, [])
         before = tried[-1] if tried else task.component
-        after = self._less.of(before, task.stage)
+        after = self._retry_settings.of(before, task.stage)
         if after is before or len(tried) == MAX_TRIES:
             return False
         tried.append(after)
-        AttemptLog(self._store.root, task.fingerprint, self._run).forget()  # what it died of with more
-        Checkpoint(self._store.root / CHECKPOINTS / task.fingerprint).drop()  # one artefact is made with one setting
-        self._progress.retry(task, f"out of memory; tried again with {in_words(changes(task.component, after))}")
+        AttemptLog(self._store.root, task.fingerprint, self._run).forget()  # deaths with the larger settings
+        Checkpoint(self._store.root / CHECKPOINTS / task.fingerprint).drop()  # an artefact has one setting throughout
+        self._progress.retry(task, f"out of memory; retried with {in_words(changes(task.component, after))}")
         return True
 
     def _reopen(self, fingerprint: str) -> None:

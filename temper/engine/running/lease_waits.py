@@ -1,4 +1,4 @@
-"""What a runner waits for that another one is making, told once for each artefact."""
+"""What a runner waits for because another one computes it, reported once for each artefact."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from temper.engine.planning.task_graph import Task
 from temper.engine.storage.leases import Leases
 
 MOST = 5
-"""Artefacts of which a run tells that it waits for them."""
+"""Awaited artefacts that a run reports at most."""
 
 
 class LeaseWaits:
-    """The works that another runner holds the leases of."""
+    """The tasks whose leases another runner holds."""
 
     def __init__(self, leases: Leases) -> None:
         self._leases = leases
         self._held: dict[str, Task] = {}
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
     def add(self, task: Task) -> None:
-        """Take down that another runner is making a work."""
+        """Record that another runner computes a task."""
         self._held[task.fingerprint] = task
 
     def discard(self, task: Task) -> None:
-        """Take down that nobody else is making a work any more."""
+        """Record that no other runner computes a task any more."""
         self._held.pop(task.fingerprint, None)
 
-    def tell(self, say: Callable[[str], None]) -> None:
-        """Say what is waited for and who holds it since when: for a runner that has nothing else to do."""
+    def report(self, say: Callable[[str], None]) -> None:
+        """Report what is awaited and who has held it since when, for a runner that has nothing else to do."""
         for fingerprint, task in self._held.items():
-            if len(self._told) == MOST:
+            if len(self._reported) == MOST:
                 return
-            if fingerprint not in self._told and (holder := self._leases.holder(fingerprint)):
-                self._told.add(fingerprint)
-                say(f"waiting for {task.label}: {holder} is making it")
+            if fingerprint not in self._reported and (holder := self._leases.holder(fingerprint)):
+                self._reported.add(fingerprint)
+                say(f"waiting for {task.label}: {holder} is computing it")

@@ -1,4 +1,4 @@
-"""Want of memory: how it shows, and what a stage is tried again with."""
+"""Out of memory: how it is detected, and the reduced settings of a retry."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from temper.core.component import Component, Field, fields_of
 from temper.core.errors import causes
 
 MAX_TRIES = 3
-"""How often a stage is tried again with less within one run."""
+"""How often a stage is retried with reduced settings within one run."""
 _NAMES = {"ResourceExhaustedError", "OutOfMemoryError"}
-"""What TensorFlow and PyTorch call it."""
+"""Names of the exceptions of TensorFlow and PyTorch."""
 _WORDS = ("RESOURCE_EXHAUSTED", "out of memory", "can't allocate memory")
-"""What JAX, and PyTorch without a GPU, say in a ``RuntimeError``."""
+"""What JAX, and PyTorch without a GPU, report in a ``RuntimeError``."""
 
 C = TypeVar("C", bound=Component)
 
 
 def ran_out(error: BaseException | None) -> bool:
-    """Return whether an exception, or one that led to it, says that memory ran out, of the machine or of a GPU."""
+    """Return whether an exception, or one that caused it, reports that the machine or a GPU is out of memory."""
     return any(
         isinstance(cause, MemoryError)
         or not _NAMES.isdisjoint(cls.__name__ for cls in type(cause).__mro__)
@@ -32,25 +32,25 @@ def ran_out(error: BaseException | None) -> bool:
 
 @dataclass(frozen=True)
 class OutOfMemoryRetry:
-    """What may be divided, and by how much, when memory runs out.
+    """Which fields are divided, and by how much, when a stage runs out of memory.
 
-    ``divisors`` are by field, for every stage in which the field is only how much is worked on at once, or by ``stage.field``,
+    ``divisors`` are keyed by field, for every stage in which the field is only a chunk size, or by ``stage.field``,
     whatever the field means there.
     """
 
     divisors: Mapping[str, int]
 
     def of(self, component: C, stage: str) -> C:
-        """Return a stage's component that needs less; the same one if there is nothing to be had."""
+        """Return a stage's component with reduced settings; the same one if nothing can be reduced."""
         changes = {}
         for field in fields_of(type(component)):
             value = getattr(component, field.name)
-            less = self._less(field, value, stage)
-            if less != value:
-                changes[field.name] = less
+            reduced = self._reduced(field, value, stage)
+            if reduced != value:
+                changes[field.name] = reduced
         return replace(component, **changes) if changes else component  # type: ignore[type-var]
 
-    def _less(self, field: Field, value: Any, stage: str) -> Any:
+    def _reduced(self, field: Field, value: Any, stage: str) -> Any:
         if isinstance(value, Component):
             return self.of(value, stage)
         if isinstance(value, tuple):
@@ -73,7 +73,7 @@ DEPENDS = "and its results depend on it"
 def changes(before: Component, after: Component, place: str = "") -> dict[str, list[int | str]]:
     """Return the numbers in which two forms of a component differ, each as before and after, by dotted path.
 
-    ``DEPENDS`` follows where the artefact depends on a number that is only how much is worked on at once.
+    ``DEPENDS`` follows where the artefact depends on a number that is only a chunk size.
     """
     found: dict[str, list[int | str]] = {}
     for field in fields_of(type(before)):
@@ -94,7 +94,7 @@ def _pairs(before: Any, after: Any, path: str) -> Iterator[tuple[str, Any, Any]]
 
 
 def in_words(changed: Mapping[str, Any]) -> str:
-    """Return what was changed: ``batch_size 250 instead of 500``."""
+    """Return the changes as text: ``batch_size 250 instead of 500``."""
     return ", ".join(
         " ".join([f"{name} {now} instead of {was}", *notes]) for name, (was, now, *notes) in changed.items()
     )

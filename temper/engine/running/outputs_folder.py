@@ -1,4 +1,4 @@
-"""The folder that results and the store go to: whether it can be used, before any work."""
+"""The outputs folder: whether it can be used, checked before any task runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _OPTION = "--outputs"
 
 
 def check(outputs: Path) -> None:
-    """Raise what is wrong with a folder for results that is to be looked into; one that is not there is made later.
+    """Raise an error if an outputs folder cannot be read; a missing one is created later.
 
     Raises:
         SpecError: it cannot be a folder.
@@ -21,7 +21,7 @@ def check(outputs: Path) -> None:
         raise SpecError.at(_OPTION, 0, f"{str(outputs)!r} has control characters in it; name another folder")
     nearest = _nearest(outputs)
     if not nearest.is_dir():
-        raise SpecError.at(_OPTION, 0, f"{nearest} is no folder; name a folder for results")
+        raise SpecError.at(_OPTION, 0, f"{nearest} is not a folder; name a results folder")
     if not os.access(nearest, os.R_OK | os.X_OK):
         raise SpecError.at(
             _OPTION, 0, f"{nearest} cannot be read; name another folder, or have its permissions changed"
@@ -29,7 +29,7 @@ def check(outputs: Path) -> None:
 
 
 def demand_writable(folder: Path) -> None:
-    """Raise that nothing can be written to a folder, which may be still to be made.
+    """Raise an error if a folder, which may not exist yet, cannot be written to.
 
     Raises:
         SpecError: it cannot.
@@ -40,13 +40,13 @@ def demand_writable(folder: Path) -> None:
 
 
 def is_writable(folder: Path) -> bool:
-    """Return whether files can be made in a folder, or the folder itself."""
+    """Return whether files can be created in a folder, or the folder itself."""
     nearest = _nearest(folder)
     return nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
 
 
 def _nearest(path: Path) -> Path:
-    """Return a path, or the nearest one above it that is there."""
+    """Return a path, or its nearest ancestor that exists."""
     for place in (path, *path.absolute().parents):
         if os.path.lexists(place):
             return place

@@ -1,4 +1,4 @@
-"""The agenda of a run: what is left to do, and which of it can begin."""
+"""The ready queue of a run: which tasks are left, and which of them can start."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from temper.engine.planning.task_graph import Task
 
 
 class ReadyQueue:
-    """Works that are left, each given out once all it needs is done, the first in the plan first.
+    """The tasks that are left, each taken once all its inputs are done, in the order of the plan.
 
-    Every step costs time that grows with the works it touches, not with those that are left.
+    The cost of a step grows with the tasks it touches, not with those that are left.
     """
 
     def __init__(self, tasks: Iterable[Task], clock: Callable[[], float] = time.monotonic) -> None:
@@ -42,16 +42,16 @@ class ReadyQueue:
 
     @property
     def waits(self) -> bool:
-        """Whether a work can begin, now or later, without another one being done first."""
+        """Whether a task can start, now or later, without another one being done first."""
         return bool(self._ready or self._later)
 
     @property
     def out(self) -> int:
-        """How many works are given out."""
+        """How many tasks are taken and not yet returned."""
         return len(self._out)
 
     def take(self) -> Task | None:
-        """Give out the first work that can begin, if there is one."""
+        """Take the first task that can start, if there is one."""
         now = self._clock()
         while self._later and self._later[0][0] <= now:
             self._offer(heapq.heappop(self._later)[1])
@@ -63,7 +63,7 @@ class ReadyQueue:
         return None
 
     def give_back(self, fingerprint: str, delay: float = 0.0) -> None:
-        """Take back a work that was not done; it is offered again after so many seconds."""
+        """Return a task that was not done; it can be taken again after ``delay`` seconds."""
         self._out.discard(fingerprint)
         if delay:
             heapq.heappush(self._later, (self._clock() + delay, fingerprint))
@@ -71,19 +71,19 @@ class ReadyQueue:
             self._offer(fingerprint)
 
     def done(self, fingerprint: str) -> None:
-        """Strike a work off; what waited for it alone can begin."""
+        """Remove a finished task; tasks that waited only for it can start."""
         self.drop(fingerprint)
         for reader in self._readers[fingerprint]:
             self._missing[reader].discard(fingerprint)
             self._offer(reader)
 
     def drop(self, fingerprint: str) -> None:
-        """Strike a work off that will not be done; what waits for it goes on waiting."""
+        """Remove a task that will not be done; its dependents keep waiting."""
         self._left.pop(fingerprint, None)
         self._out.discard(fingerprint)
 
     def add(self, task: Task) -> None:
-        """Enter a work that has to be done again; what needs it waits for it."""
+        """Add a task that has to run again; its dependents wait for it."""
         if task.fingerprint in self._left:
             return
         self._left[task.fingerprint] = task

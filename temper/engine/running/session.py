@@ -45,7 +45,7 @@ FAILURE = ("stage", "label", "cause", "host", "seconds", "peak_memory", "log")
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line asks of a run."""
+    """The command-line options of a run."""
 
     only: Names[str] = ()
     force: Names[str] = ()
@@ -56,7 +56,7 @@ class Options:
 
 @dataclass
 class Session:
-    """An experiment with its graph, its store and its folder of results."""
+    """An experiment with its graph, its store and its results folder."""
 
     experiment: Experiment
     root: Path
@@ -87,7 +87,7 @@ class Session:
         )
 
     def replaced(self) -> str:
-        """Return in a line which settings differ from those of the results that are in the folder; empty: none, or there are none."""
+        """Return in one line how the settings differ from those of the results in the folder; empty: no difference."""
         text = resolved(self.experiment)
         try:
             before, now = settings_in(self.folder), dict(flat(yaml.safe_load(text)))
@@ -96,11 +96,11 @@ class Session:
         return few(list(settings_changed(before, now)))
 
     def run(self, plan: Plan, console: Console) -> Tally:
-        """Carry a plan out and write the report, of a run that is interrupted too.
+        """Execute a plan and write the report, also of an interrupted run.
 
         Raises:
-            SpecError: a package that a task needs is not installed; or there is something to write, and the folder of
-                results or the store cannot be written to.
+            SpecError: a package that a task needs is not installed; or there is something to write, and the results folder or
+                the store cannot be written to.
         """
         if lacking := list(missing_packages.problems(plan, self.experiment)):
             raise SpecError(lacking)
@@ -138,7 +138,7 @@ class Session:
     def export(self, folder: Path) -> Iterator[Path | Damaged]:
         """Write every generated set that is finished (of the stages in ``only``, if any) as .npz.
 
-        Yields the path of each, or the damage of one that is not what was written.
+        Yields the path of each, or the damage of one that is corrupted.
         """
         from temper.engine.report.drawing import file_names
 
@@ -164,7 +164,7 @@ class Session:
     def report(
         self, console: Console, seconds: float | None = None, log: Callable[[str], None] = lambda text: None
     ) -> None:
-        """Write the results the store has now, unless the folder already shows exactly these; ``log`` takes the warnings.
+        """Write the results in the store, unless the folder already shows exactly these; ``log`` receives the warnings.
 
         Raises:
             SpecError: the folder cannot be written to.
@@ -192,9 +192,9 @@ class Session:
             results.write("failures.csv", csv_files.encoded([FAILURE, *rows]))
         results.finish(key)
         for name, free in results.moved:
-            told = f"{self.folder / name} was changed or put there by somebody, and a report needs its name; it is now {free}"
-            console.print(told, style="yellow", soft_wrap=True)
-            log(told)
+            notice = f"{self.folder / name} was changed or added by hand, and a report needs its name; it is now {free}"
+            console.print(notice, style="yellow", soft_wrap=True)
+            log(notice)
         for warning in (*summary.warnings, *summary.faults):
             console.print(f"warning: {warning}", style="yellow", markup=False, highlight=False, soft_wrap=True)
             log(f"warning: {warning}")
@@ -216,7 +216,7 @@ class Session:
         }
 
     def _report_key(self) -> str:
-        """Return a digest of all the report shows: the results there are, the failures, the tables, our own code."""
+        """Return a digest of everything the report shows: the results, the failures, the tables, our own code."""
         present, failed = self.store.present(self.graph.tasks), Failures(self.store.root).among(self.graph.tasks)
         pages = sorted((PACKAGE / "engine" / "report").glob("page.*"))
         shown = {

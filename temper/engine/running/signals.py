@@ -1,4 +1,4 @@
-"""Signals: what asks a run to stop, and what ends it at once."""
+"""Signals: those that request a stop, and those that end a run at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from types import FrameType
 from temper.engine.storage.attempt_log import mark_preempted
 from temper.system import stop_request
 
-_WARNINGS = ("SIGTERM", "SIGHUP", "SIGUSR1")  # Windows has one of them
+_STOP_SIGNALS = ("SIGTERM", "SIGHUP", "SIGUSR1")  # Windows has one of them
 _NOW = 130
 
 
@@ -23,7 +23,7 @@ class _Interrupts:
     def __init__(self, every: float) -> None:
         self._number, self._is_over, self._every = 0, False, every
         self._came, self._ended = threading.Event(), threading.Event()
-        # Not started by the handler: a second signal would break off the start.
+        # Not started in the handler: a second signal would interrupt the start.
         self._repeater = threading.Thread(target=self._repeat, daemon=True)
         self._repeater.start()
 
@@ -36,7 +36,7 @@ class _Interrupts:
         raise KeyboardInterrupt
 
     def end(self) -> None:
-        self._is_over = True  # first, as no signal can come in between
+        self._is_over = True  # first: no signal can arrive in between
         self._ended.set()
         self._came.set()
         self._repeater.join()
@@ -73,15 +73,15 @@ def stop_signals_handled(grace: float) -> Iterator[None]:
         timer.start()
 
     stop_request.withdraw()
-    numbers = [getattr(signal, name) for name in _WARNINGS if hasattr(signal, name)]
-    heeded = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
-    before = [signal.signal(number, handle) for number in heeded]
+    numbers = [getattr(signal, name) for name in _STOP_SIGNALS if hasattr(signal, name)]
+    handled = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
+    before = [signal.signal(number, handle) for number in handled]
     try:
         yield
     finally:
         for timer in timers:
             timer.cancel()
-        for number, handler in zip(heeded, before, strict=True):
+        for number, handler in zip(handled, before, strict=True):
             signal.signal(number, handler)
 
 
@@ -95,16 +95,16 @@ def _send(number: int) -> None:
 
 @contextmanager
 def interrupts_repeated(every: float = 1.0) -> Iterator[None]:
-    """Raise the ``KeyboardInterrupt`` of a signal again each ``every`` seconds until the block is left.
+    """Repeat the ``KeyboardInterrupt`` of a signal each ``every`` seconds until the block is left.
 
     Native code (XLA's garbage collection, TensorFlow's Python functions) discards one that is raised while it calls
-    back into Python. In threads other than the main one, which signals never reach, this does nothing.
+    back into Python. In threads other than the main one, which never receive signals, this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     before, interrupts = signal.getsignal(signal.SIGINT), _Interrupts(every)
-    handled = before is signal.default_int_handler  # neither ignored nor somebody else's
+    handled = before is signal.default_int_handler  # neither ignored nor replaced by the embedding program
     _BLOCKS.append(interrupts)
     if handled:
         signal.signal(signal.SIGINT, interrupts.handle)
@@ -118,21 +118,21 @@ def interrupts_repeated(every: float = 1.0) -> Iterator[None]:
 
 
 def exit_on_interrupt() -> None:
-    """From now on, when all that is kept is kept, Ctrl-C ends the process without another word."""
+    """From now on, when everything is saved, let Ctrl-C end the process silently."""
     if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
         signal.signal(signal.SIGINT, lambda number, frame: os._exit(_NOW))
 
 
 def shield_resource_tracker() -> None:
-    """Start the process that tracks what Python's processes share so that a closing terminal does not end it.
+    """Start Python's resource tracker so that a closing terminal does not end it.
 
-    Python spares it Ctrl-C and SIGTERM only; without it the processes that end print tracebacks.
+    Python shields it from Ctrl-C and SIGTERM only; without the tracker, ending processes print tracebacks.
     """
     from multiprocessing import resource_tracker
 
     if not hasattr(signal, "SIGHUP"):
         return
-    # It inherits the mask; here what came meanwhile is taken up at the end of the block.
+    # The tracker inherits the mask; signals that arrive here meanwhile are delivered at the end of the block.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
     try:
         resource_tracker.ensure_running()

@@ -1,4 +1,4 @@
-"""One piece of work as plain values, and how any process that sees the store performs it."""
+"""One task as plain values, and how any process that sees the store performs it."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ Report = Callable[[str, int, int, str], None]
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """A work as plain values: what crosses from the runner to a worker, never the user's file.
+    """A task as plain values: what crosses from the runner to a worker, never the user's file.
 
-    ``reduced`` are the numbers of the component that are less than the file says, each as it was and is, as ``memory.changes`` has them.
+    ``reduced`` are the numbers below the file's, each before and after, as ``out_of_memory.changes`` returns them.
     """
 
     run: str
@@ -60,8 +60,8 @@ class TaskSpec:
     reduced: Mapping[str, Sequence[int | str]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, task: Task, run: str, catalogue: Catalogue, less: Stage | None = None) -> TaskSpec:
-        """Return the task of a work, with its component or with one that needs less memory."""
+    def of(cls, task: Task, run: str, catalogue: Catalogue, smaller: Stage | None = None) -> TaskSpec:
+        """Return the spec of a task, with its component or with one that needs less memory."""
         return cls(
             run=run,
             fingerprint=task.fingerprint,
@@ -69,13 +69,13 @@ class TaskSpec:
             stage=task.stage,
             section=task.section,
             family=task.component.section,
-            component=plain(less or task.component),
+            component=plain(smaller or task.component),
             part=task.part,
             seed=task.seed,
             inputs={ref: asdict(found) for ref, found in task.inputs.items()},
             folders=tuple(map(str, catalogue.folders)),
             threads=task.bound.threads,
-            reduced=changes(task.component, less) if less else {},
+            reduced=changes(task.component, smaller) if smaller else {},
         )
 
 
@@ -83,9 +83,9 @@ class TaskSpec:
 class TaskOutcome:
     """How a task ended.
 
-    ``cause`` is one line; ``log`` the whole story; ``damaged`` the input that must be remade; ``deaths`` what the ledger has of
-    the workers that died of the task; ``out_of_memory`` whether it may do with less.
-    A ``full`` disk is no fault of the stage, which is to be tried again when there is room.
+    ``cause`` is one line; ``log`` the full traceback; ``damaged`` the input that must be recomputed; ``deaths`` the
+    attempt log's records of the workers that died of the task; ``out_of_memory`` whether reduced settings may help.
+    A ``full`` disk is no failure of the stage, which can be retried when there is space.
     """
 
     fingerprint: str
@@ -100,7 +100,7 @@ class TaskOutcome:
 
     @classmethod
     def of_deaths(cls, fingerprint: str, death: StageDied) -> TaskOutcome:
-        """Return the outcome of a task that its workers died of."""
+        """Return the outcome of a task that killed its workers."""
         return cls(
             fingerprint,
             "failed",
@@ -113,15 +113,15 @@ class TaskOutcome:
 
 
 def perform(task: TaskSpec, root: Path, report: Report) -> TaskOutcome:
-    """Make the artefact of a task and put it in the store; every failure comes back as an outcome."""
-    store, ledger, meter = Store(root), AttemptLog(root, task.fingerprint, task.run), Meter()
+    """Compute the artefact of a task and put it in the store; every failure is returned as an outcome."""
+    store, attempts, meter = Store(root), AttemptLog(root, task.fingerprint, task.run), Meter()
     checkpoint = Checkpoint(root / CHECKPOINTS / task.fingerprint)
     try:
         component = component_of(task.family, task.component, task.folders)
         threads.use(task.threads)
         if component.framework:
             backend.keras()
-        with ledger.attempt(meter.memory()) as attempt, meter.watching(attempt.note_memory):
+        with attempts.attempt(meter.memory()) as attempt, meter.watching(attempt.note_memory):
             run = _run(task, component.stream(task.stage), store, report, checkpoint)
             checkpoint.carried = RunningCost(meter, run)
             with interrupts_repeated():
@@ -135,12 +135,12 @@ def perform(task: TaskSpec, root: Path, report: Report) -> TaskOutcome:
         return TaskOutcome(task.fingerprint, "damaged", str(damage), damaged=damage.fingerprint)
     except StageDied as death:
         return TaskOutcome.of_deaths(task.fingerprint, death)
-    except Exception as error:  # noqa: BLE001 - whatever a component raises costs its own stage only
+    except Exception as error:  # noqa: BLE001 - an error in a component fails its own stage only
         if is_full(error):
             return TaskOutcome(task.fingerprint, "full", _one_line(f"{task.label}: {error}"))
-        checkpoint.drop()  # what led here would lead here again
-        short = ran_out(error)
-        if short:
+        checkpoint.drop()  # resuming from it would fail again
+        is_out_of_memory = ran_out(error)
+        if is_out_of_memory:
             _LOADED.forget()
         cause = "out of memory" if isinstance(error, MemoryError) else f"{type(error).__name__}: {error}"
         return TaskOutcome(
@@ -149,7 +149,7 @@ def perform(task: TaskSpec, root: Path, report: Report) -> TaskOutcome:
             _one_line(cause),
             traceback.format_exc(),
             cost=meter.as_dict(),
-            out_of_memory=short,
+            out_of_memory=is_out_of_memory,
         )
     meta: dict[str, Any] = {
         "stage": task.stage,
@@ -170,16 +170,16 @@ def perform(task: TaskSpec, root: Path, report: Report) -> TaskOutcome:
             return TaskOutcome(task.fingerprint, "full", _one_line(f"the artefact of {task.label}: {error}"))
         if not isinstance(error, OSError):
             raise
-        cause = f"the artefact could not be written ({error.strerror or error}); the store is as it was"
+        cause = f"the artefact could not be written ({error.strerror or error}); the store is unchanged"
         return TaskOutcome(task.fingerprint, "failed", cause, traceback.format_exc(), cost=meter.as_dict())
     checkpoint.drop()
-    ledger.forget()
+    attempts.forget()
     return TaskOutcome(task.fingerprint, "done", cost=meter.as_dict())
 
 
 @cache
 def catalogue(folders: tuple[str, ...]) -> Catalogue:
-    """Return the components there are, with those in the users' ``folders``.
+    """Return the available components, including those in the users' ``folders``.
 
     Raises:
         SpecError: they cannot be loaded.
@@ -229,7 +229,7 @@ def _run(task: TaskSpec, stream: str, store: Store, report: Report, checkpoint: 
 
 
 def _preparations(store: Store, meta: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Return what is known of all preparations of an artefact, those of preparations included, each once."""
+    """Return the metadata of all preparations of an artefact, nested ones included, each once."""
     found: dict[str, Mapping[str, Any]] = {}
     for fingerprint in meta.get("prepared", ()):
         found[fingerprint] = store.meta(fingerprint)
@@ -238,7 +238,7 @@ def _preparations(store: Store, meta: Mapping[str, Any]) -> dict[str, Mapping[st
 
 
 class _Loaded:
-    """The artefacts a process read last, so that stages in a row share a model and what was compiled for it."""
+    """The artefacts a process read last, so that consecutive stages share a model and what was compiled for it."""
 
     def __init__(self, budget: int, most: int) -> None:
         """Hold models of ``budget`` bytes, and ``most`` artefacts: each set of examples keeps a file open."""
@@ -258,7 +258,7 @@ class _Loaded:
         return self._artefacts[key][0]
 
     def forget(self) -> None:
-        """Let go of all of them."""
+        """Release all of them."""
         self._artefacts.clear()
 
     def _too_many(self) -> bool:

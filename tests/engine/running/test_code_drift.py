@@ -89,7 +89,7 @@ def values(tmp_path: Path) -> list[float]:
 
 @pytest.mark.parametrize(
     ("which", "told"),
-    [("helper", "changed after this run had begun"), ("number", "number.txt changed while this run went on")],
+    [("helper", "changed after this run had begun"), ("number", "number.txt changed during this run")],
 )
 def test_what_changed_meanwhile_is_not_kept_under_what_it_was(
     which: str, told: str, user: Path, run: Run, write: Write, tmp_path: Path

@@ -34,10 +34,10 @@ def test_each_artefact_is_told_of_once_and_few_of_many(other: Leases) -> None:
         other.acquire(f"{number}")
         waiting.add(task(f"{number}"))
     waiting.discard(task("0"))
-    waiting.tell(said.append)
-    waiting.tell(said.append)
+    waiting.report(said.append)
+    waiting.report(said.append)
     assert len(said) == MOST
-    assert said[0] == f"waiting for label of 1: {other.holder('1')} is making it"
+    assert said[0] == f"waiting for label of 1: {other.holder('1')} is computing it"
     assert " since " in said[0]
 
 
@@ -45,7 +45,7 @@ def test_nothing_is_told_of_a_lease_that_is_given_back(other: Leases) -> None:
     said: list[str] = []
     waiting = LeaseWaits(other)
     waiting.add(task("a"))
-    waiting.tell(said.append)
+    waiting.report(said.append)
     assert said == []
 
 
@@ -61,13 +61,13 @@ def test_a_run_says_what_it_waits_for_and_goes_on(
     (held,) = (f for f, task in graph(PLAIN).tasks.items() if task.stage == "grey")
     assert other.acquire(held)
     holder = other.holder(held)
-    tell = LeaseWaits.tell
+    tell = LeaseWaits.report
 
     def told(self: LeaseWaits, say: Callable[[str], None]) -> None:
         tell(self, say)
         other.release(held)
 
-    monkeypatch.setattr(LeaseWaits, "tell", told)
+    monkeypatch.setattr(LeaseWaits, "report", told)
     code, said = run(write(PLAIN))
     assert code == 0, said
-    assert said.count(f"waiting for grey: {holder} is making it") == 1
+    assert said.count(f"waiting for grey: {holder} is computing it") == 1

@@ -98,7 +98,7 @@ def test_a_stage_is_tried_again_with_less_and_the_report_says_so(run: Run, write
     file = write(HUNGRY.replace("ROOM", "300") + "on_out_of_memory: {batch_size: /2}\n")
     code, said = run(file)
     assert code == 0, said
-    assert "light.test out of memory; tried again with batch_size 50 instead of 100" in said
+    assert "light.test out of memory; retried with batch_size 50 instead of 100" in said
     assert "warning: light.test: memory ran out, and it was made with batch_size 25 instead of 100." in said
     assert shades(tmp_path) == whole
     results = tmp_path / "outputs" / "hungry"
@@ -122,7 +122,7 @@ def test_it_is_not_tried_for_ever(run: Run, write: Write, tmp_path: Path) -> Non
     assert said.count("light.test out of memory; tried again") == 3
     with (tmp_path / "outputs" / "hungry" / "failures.csv").open(encoding="utf-8-sig") as stream:
         (failure,) = csv.DictReader(stream)
-    assert failure["cause"] == "out of memory; the last try was with batch_size 12 instead of 100"
+    assert failure["cause"] == "out of memory; the last attempt used batch_size 12 instead of 100"
 
 
 def test_nothing_is_tried_again_unless_the_file_says_so(run: Run, write: Write) -> None:

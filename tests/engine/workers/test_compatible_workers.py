@@ -197,7 +197,7 @@ def test_what_is_not_in_the_store_is_not_made(run: Run, write: Write, monkeypatc
     assert code == 4, said
     assert tried == ["grey"] * MAX_UNSEEN
     assert (
-        said.count("grey is not made: a worker on far says it is done, but its artefact is not in ") == MAX_UNSEEN - 1
+        said.count("grey is not done: a worker on far reports it done, but its artefact is not in ") == MAX_UNSEEN - 1
     )
     assert " made" not in said.replace("not made", "")
 
