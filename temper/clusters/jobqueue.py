@@ -29,7 +29,7 @@ _ARRAY_JOB = """\
 
 {prologue}
 cd {folder}
-# A warning is passed on, so that the stage in hand keeps what it has done; a shard that has something left runs again.
+# Signals are passed on, so that the running stage saves a checkpoint; an unfinished shard runs again.
 {command} --shard "{shard}" &
 shard=$!
 trap 'kill -TERM $shard 2>/dev/null' TERM USR1 USR2 XCPU
@@ -42,11 +42,12 @@ exit $code
 
 @dataclass(frozen=True, kw_only=True)
 class JobQueue(Cluster):
-    """One job for each worker, submitted while there is work for it and ended when there is none.
+    """One job per worker, submitted while there are tasks for it and ended when there are none.
 
-    ``queue_class`` is the class of dask-jobqueue for the batch system, ``submit`` the program that submits jobs, ``id`` the variable
-    with a job's name for itself. ``alone`` are directives of a job that is no array; ``array`` is the directive that makes an array of jobs, ``index`` the variable that counts them from 1, ``again`` the shell command with which
-    one that was interrupted asks to be run again.
+    ``queue_class`` is the class of dask-jobqueue for the batch system, ``submit`` its program that submits jobs, ``id`` the
+    variable with a job's own id. ``alone`` are directives of a job that is no array; ``array`` is the directive of an array
+    job, ``index`` the variable that counts its jobs from 1, ``again`` the shell command by which an interrupted one requests
+    another run.
     """
 
     queue_class: ClassVar[str]
@@ -62,7 +63,7 @@ class JobQueue(Cluster):
     settings: ClassVar = {"distributed.scheduler.unknown-task-duration": "1h"}
 
     memory: Annotated[str, "memory of a worker: 16GB"]
-    walltime: Annotated[str, "longest life of a worker, as HH:MM:SS; a stage may take longer if it keeps checkpoints"]
+    walltime: Annotated[str, "longest life of a worker, as HH:MM:SS; a stage may take longer if it saves checkpoints"]
     cores: Annotated[
         int, "processors of a worker; a stage computes on `threads` of the experiment file", Range(ge=1)
     ] = 1
@@ -71,7 +72,7 @@ class JobQueue(Cluster):
     interface: Annotated[str | None, "network interface by which workers reach the runner: ib0"] = None
     setup: Annotated[tuple[str, ...], "shell lines before a worker starts: module load cuda"] = ()
     options: Annotated[tuple[str, ...], "further options of the batch system, as they stand in a job script"] = ()
-    tls: Annotated[bool, "encrypt, and let nobody else in: without it whoever reaches the port runs code"] = True
+    tls: Annotated[bool, "encrypt and authenticate: without it whoever reaches the port runs code"] = True
 
     def check(self) -> Iterator[tuple[str, str]]:
         if not self.seconds:
@@ -82,10 +83,10 @@ class JobQueue(Cluster):
         for field in fields(self):
             value = getattr(self, field.name)
             for text in value if isinstance(value, tuple) else ():
-                # A job script has one directive to a line, and a line that is none is run.
+                # A job script has one directive per line, and the shell runs any other line.
                 if not text.isprintable():
                     yield field.name, f"expected one line of printable characters, received {text!r}"
-            # Of a name that is several words the batch system would take the others for options, and the shell for commands.
+            # The batch system would take further words for options, and the shell for commands.
             if isinstance(value, str) and not (value.isprintable() and re.fullmatch(_WORD, value)):
                 yield field.name, f"expected one word without quotes, as `options` may have, received {value!r}"
 
@@ -101,7 +102,7 @@ class JobQueue(Cluster):
             return f"interface: there is no '{self.interface}' on this machine; it has {', '.join(sorted(present))}"
         return ""
 
-    def start(self, premises: WorkerEnv) -> Any:
+    def start(self, env: WorkerEnv) -> Any:
         import dask_jobqueue
         from distributed.security import Security
 
@@ -109,30 +110,30 @@ class JobQueue(Cluster):
         job["job_extra_directives"] += self.alone
         queue = getattr(dask_jobqueue, self.queue_class)
         cluster = queue(
-            job_cls=_job_class(queue.job_cls, str(premises.folder)),
+            job_cls=_job_class(queue.job_cls, str(env.folder)),
             scheduler_cls=dask_without_http.Scheduler,
             worker_extra_args=["--worker-class", dask_without_http.WORKER],
-            # A nanny would kill its worker eight seconds after a warning, whatever the batch system allows.
+            # A nanny would kill its worker eight seconds after a preemption signal, whatever the batch system allows.
             nanny=False,
-            # Warnings are sent to the job's first process, which must be the worker and not a shell.
-            python=f"exec {shlex.quote(premises.python)}",
+            # The signals go to the job's first process, which must be the worker and not a shell.
+            python=f"exec {shlex.quote(env.python)}",
             interface=self.interface,
-            local_directory=str(premises.folder),
+            local_directory=str(env.folder),
             security=Security.temporary() if self.tls else None,
             protocol="tls" if self.tls else "tcp",
-            shared_temp_directory=str(premises.folder),
+            shared_temp_directory=str(env.folder),
             scheduler_options={"dashboard": False},
             silence_logs="critical",
             death_timeout=60,
-            **self._common(premises),
+            **self._common(env),
             **job,
         )
         cluster.adapt(minimum=0, maximum=self.workers, interval="2s")
-        cluster.folder_of_logs = _logs(premises)
+        cluster.folder_of_logs = _logs(env)
         return cluster
 
     def failed_starts(self, started: Any, joined: Collection[str]) -> Sequence[FailedJob]:
-        # Of a job that is being replaced or given up the specification is gone before the job.
+        # The spec of a job that is being replaced or given up is removed before the job.
         jobs = {name: job for name, job in dict(started.workers).items() if name in started.worker_spec}
         refused = [FailedJob(name, job.key, "", job.refusal, "") for name, job in jobs.items() if job.refusal]
         open_ = {job.job_id: (name, job) for name, job in jobs.items() if job.job_id and job.job_id not in joined}
@@ -141,7 +142,7 @@ class JobQueue(Cluster):
         return [*refused, *(self._failed(name, job.job_id, logs) for id_, (name, job) in open_.items() if id_ in ended)]
 
     def _failed(self, name: str, job: str, logs: Path) -> FailedJob:
-        end = self.fate({"job": job}).end or "nobody knows how"
+        end = self.worker_exit({"job": job}).end or "nobody knows how"
         return FailedJob(name, job, job, end, str(logs / _log(job)))
 
     def replace(self, started: Any, failed: FailedJob) -> None:
@@ -151,54 +152,54 @@ class JobQueue(Cluster):
             if (job := started.workers.pop(failed.name, None)) is not None:
                 job.status = Status.closed
 
-        # What is specified and not there is submitted at the next look of Dask's.
+        # Dask submits a job for a spec without one at its next check.
         started.loop.add_callback(give_up)
 
     def ended(self, jobs: Collection[str]) -> set[str]:
-        """Return which of some jobs have ended for certain; none where the batch system is not asked."""
+        """Return which of some jobs have certainly ended; none where the batch system cannot be queried."""
         return set()
 
-    def array_job(self, command: Sequence[str], premises: WorkerEnv) -> str:
+    def array_job(self, command: Sequence[str], env: WorkerEnv) -> str:
         import dask_jobqueue
 
         queue = getattr(dask_jobqueue, self.queue_class)
-        job = queue.job_cls(scheduler="tcp://none", name="temper", **self._common(premises), **self._job())
+        job = queue.job_cls(scheduler="tcp://none", name="temper", **self._common(env), **self._job())
         return _ARRAY_JOB.format(
             header=job.job_header,
             array=self.array.format(count=self.workers),
-            prologue="\n".join(self._prologue(premises, f"${{{self.id}}}-${{{self.index}}}")),
+            prologue="\n".join(self._prologue(env, f"${{{self.id}}}-${{{self.index}}}")),
             folder=shlex.quote(str(Path.cwd())),
-            command=shlex.join([premises.python, *command]),
+            command=shlex.join([env.python, *command]),
             shard=f"${{{self.index}}}/{self.workers}",
             again=self.again,
         )
 
-    def _common(self, premises: WorkerEnv) -> dict[str, Any]:
-        logs = _logs(premises)
+    def _common(self, env: WorkerEnv) -> dict[str, Any]:
+        logs = _logs(env)
         logs.mkdir(parents=True, exist_ok=True)
         return {
             "cores": 1,
             "processes": 1,
             "memory": self.memory,
             "job_name": "temper",
-            "job_script_prologue": self._prologue(premises, f"${{{self.id}}}"),
+            "job_script_prologue": self._prologue(env, f"${{{self.id}}}"),
         }
 
-    def _prologue(self, premises: WorkerEnv, name: str) -> list[str]:
-        """Return the shell lines that begin every job; ``name`` tells its log from those of others, as a shell has it."""
-        exports = [f"export {name}={shlex.quote(value)}" for name, value in premises.environment.items()]
-        log = f'{shlex.quote(str(_logs(premises)))}/"{_log(name)}"'
-        # The shell writes the log, since batch systems differ in what a directive may say of a path with a space.
+    def _prologue(self, env: WorkerEnv, name: str) -> list[str]:
+        """Return the shell lines that begin every job; ``name`` makes its log's name unique, with shell variables."""
+        exports = [f"export {name}={shlex.quote(value)}" for name, value in env.environment.items()]
+        log = f'{shlex.quote(str(_logs(env)))}/"{_log(name)}"'
+        # The shell opens the log, since batch systems differ in how a directive may write a path with a space.
         return [*exports, f'export {LOG}={log} {JOB}="${{{self.id}}}"', f'exec >>"${{{LOG}}}" 2>&1', *self.setup]
 
     def _job(self) -> dict[str, Any]:
-        """Return what the class of dask-jobqueue is told of a job beside what all batch systems have in common."""
+        """Return the arguments of the dask-jobqueue class other than those that all batch systems share."""
         job = self.job()
         return {**job, "job_extra_directives": [*job["job_extra_directives"], "-o /dev/null", "-e /dev/null"]}
 
     @abstractmethod
     def job(self) -> dict[str, Any]:
-        """Return what that class is told of a job beside what all batch systems have in common."""
+        """Return the arguments of that class which only this batch system has."""
 
     @property
     def seconds(self) -> int:
@@ -209,15 +210,15 @@ class JobQueue(Cluster):
 
     @property
     def clock(self) -> str:
-        """The walltime as HH:MM:SS, for systems that know no days."""
+        """The walltime as HH:MM:SS, for batch systems without days."""
         return f"{self.seconds // 3600:02d}:{self.seconds // 60 % 60:02d}:{self.seconds % 60:02d}"
 
 
 def _job_class(base: type, folder: str) -> type:
-    """Return a class of jobs of dask-jobqueue that quote paths and remember why the batch system did not take them.
+    """Return a dask-jobqueue job class that quotes paths and remembers why the batch system refused a job.
 
-    ``folder`` is the one that holds all files that a job's command names. A job's status says how it ended, which dask-jobqueue leaves
-    out: Dask does not close a cluster whose jobs have neither failed nor closed.
+    ``folder`` holds all files that a job's command names. A job's status says how it ended, which dask-jobqueue does not
+    set: Dask does not close a cluster whose jobs have neither failed nor closed.
     """
     from distributed import Status
 
@@ -249,6 +250,6 @@ def _log(name: str) -> str:
     return f"temper-{name}.log"
 
 
-def _logs(premises: WorkerEnv) -> Path:
-    """Return the folder of what jobs say."""
-    return premises.folder / "jobs"
+def _logs(env: WorkerEnv) -> Path:
+    """Return the folder of the logs of jobs."""
+    return env.folder / "jobs"

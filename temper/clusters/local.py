@@ -20,20 +20,20 @@ from temper.core.cluster import LOGS, Cluster, WorkerEnv, WorkerExit, exit_in_wo
 from temper.core.component import Range
 
 _PATIENCE = 2.0
-"""Seconds within which the end of a process is known to its nanny."""
+"""Seconds within which a nanny learns of its worker's end."""
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 _GPU = r"\d+|(GPU|MIG)-[\w/-]+"
-"""The number of a GPU, or the name of one or of a part of one."""
+"""The number or the name of a GPU, or the name of a part of one."""
 _EXITS: dict[int, int] = {}
-"""The exit codes of the workers that this process has had, by process id."""
+"""The exit codes of this process's workers, by process id."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Local(Cluster):
     """Worker processes on this machine, each replaced when it dies.
 
-    Each computes on as many threads as the experiment file says. With ``gpus``, every worker sees one of them, the first worker the first;
-    more workers than GPUs share them, and leave each other the memory they do not use.
+    Each computes on as many threads as the experiment file says. With ``gpus``, every worker sees one GPU, the first
+    worker the first; more workers than GPUs share them, and none reserves memory that it does not use.
 
     Source: Dask's SpecCluster, with a nanny for each worker.
     """
@@ -49,13 +49,13 @@ class Local(Cluster):
         if visible is not None and self.gpus > len(visible):
             yield "gpus", f"expected at most the {len(visible)} that {_VISIBLE} names, received {self.gpus}"
 
-    def start(self, premises: WorkerEnv) -> Any:
+    def start(self, env: WorkerEnv) -> Any:
         from distributed import SpecCluster
         from distributed.security import Security
 
-        # Whoever reaches the port of a scheduler runs code on its workers: on this machine, every other user would.
+        # Whoever reaches a scheduler's port runs code on its workers: without TLS, every other user of this machine could.
         guarded = {"protocol": "tls", "security": Security.temporary(), "host": "127.0.0.1"}
-        folder = str(premises.folder)
+        folder = str(env.folder)
         nanny = _nanny()
         workers = {
             number: {
@@ -63,7 +63,7 @@ class Local(Cluster):
                 "options": {
                     "nthreads": 1,
                     "memory_limit": 0,
-                    "env": {**premises.environment, **self._share(number), LOGS: _logs()},
+                    "env": {**env.environment, **self._share(number), LOGS: _logs()},
                     "local_directory": folder,
                     "silence_logs": logging.CRITICAL,
                     "worker_class": dask_without_http.Worker,
@@ -76,7 +76,7 @@ class Local(Cluster):
         security = guarded["security"]
         return SpecCluster(workers=workers, scheduler=scheduler, security=security, silence_logs=logging.CRITICAL)
 
-    def fate(self, worker: Mapping[str, Any]) -> WorkerExit:
+    def worker_exit(self, worker: Mapping[str, Any]) -> WorkerExit:
         pid, deadline = int(worker["pid"]), time.monotonic() + _PATIENCE
         while pid not in _EXITS and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -95,7 +95,7 @@ class Local(Cluster):
 def _visible() -> list[str] | None:
     """Return the GPUs that the runner may use, by number or name; ``None`` if nothing limits them.
 
-    Source: CUDA, which sees those before the first that is none, such as -1.
+    Source: CUDA, which uses those before the first invalid one, such as -1.
     """
     named = os.environ.get(_VISIBLE)
     if named is None:
@@ -105,17 +105,17 @@ def _visible() -> list[str] | None:
 
 @cache
 def _logs() -> str:
-    """Return the folder in which the workers of this process keep their logs as long as it lives."""
+    """Return the folder of the logs of this process's workers, which exists as long as the process lives."""
     folder = tempfile.mkdtemp(prefix="temper-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 
 
 def _nanny() -> type:
-    """Return Dask's nanny, which here remembers how its workers ended."""
+    """Return Dask's nanny, extended to record how its workers ended."""
     from distributed import Nanny
 
-    class Witness(Nanny):  # type: ignore[misc]
+    class RecordingNanny(Nanny):  # type: ignore[misc]
         _watched: int | None = None
 
         async def instantiate(self) -> Any:
@@ -129,4 +129,4 @@ def _nanny() -> type:
                 _EXITS[self._watched] = exitcode
             super()._on_worker_exit_sync(exitcode)
 
-    return Witness
+    return RecordingNanny

@@ -27,7 +27,7 @@ class LSF(JobQueue):
 
     queue: Annotated[str | None, "queue; default: the site's"] = None
     grace: Annotated[
-        int, "minutes before the end of the walltime at which a stage is told to keep what it has", Range(ge=1)
+        int, "grace period for saving a checkpoint, in minutes before the end of the walltime", Range(ge=1)
     ] = 2
 
     def check(self) -> Iterator[tuple[str, str]]:

@@ -10,7 +10,7 @@ from temper.clusters.jobqueue import JobQueue
 
 @dataclass(frozen=True, kw_only=True)
 class PBS(JobQueue):
-    """Workers as jobs of PBS Pro or OpenPBS, which warns them as long before the end as the site has set.
+    """Workers as jobs of PBS Pro or OpenPBS; the site sets how long before the end it sends a signal.
 
     Source: dask-jobqueue's PBSCluster.
     """

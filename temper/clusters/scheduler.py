@@ -1,4 +1,4 @@
-"""A Dask scheduler that runs already."""
+"""A running Dask scheduler."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _TLS = ("tls_ca", "tls_cert", "tls_key")
 
 @dataclass(frozen=True, kw_only=True)
 class Scheduler(Cluster):
-    """A Dask scheduler that runs already, by its address or by the file it has written; its workers are the site's own.
+    """A running Dask scheduler, by its address or by the file it has written; its workers belong to the site.
 
-    They must be started with one thread each (``dask worker --nthreads 1``), in an environment like the runner's, and see the
-    store at the same place; one that does not takes no part in the run. The scheduler stays when the run ends.
+    They must be started with one thread each (``dask worker --nthreads 1``), in an environment like the runner's, and see
+    the store at the same path; one that does not cannot join the run. The scheduler stays when the run ends.
 
     Source: Dask's client.
     """
@@ -43,7 +43,7 @@ class Scheduler(Cluster):
     tls_key: Annotated[str | None, "private key of that certificate", File()] = None
     trusted: Annotated[
         bool,
-        "nobody else is on the network, for tcp:// to other hosts: who reaches the scheduler runs code on its workers",
+        "nobody else is on the network, for tcp:// to other hosts: whoever reaches the scheduler runs code on its workers",
     ] = False
 
     def check(self) -> Iterator[tuple[str, str]]:
@@ -80,7 +80,7 @@ class Scheduler(Cluster):
             yield (
                 "trusted",
                 (
-                    f"{kind}://{host} is neither encrypted nor on this machine, and who reaches it runs code; use tls://, or write "
+                    f"{kind}://{host} is neither encrypted nor on this machine, and whoever reaches it runs code; use tls://, or write "
                     "`trusted: true` if nobody else is on that network"
                 ),
             )
@@ -93,7 +93,7 @@ class Scheduler(Cluster):
             yield "tls_ca", f"expected certificates in PEM, received {error}"
             return
         try:
-            # OpenSSL would ask the terminal for a pass phrase, and Dask again wherever it connects.
+            # OpenSSL would prompt for a pass phrase, and Dask again wherever it connects.
             context.load_cert_chain(self.tls_cert, self.tls_key, password=lambda: "")
         except OSError as error:
             yield (
@@ -109,7 +109,7 @@ class Scheduler(Cluster):
             text = json.loads(read_bytes(Path(self.file), _MAX_BYTES))["address"]
         return urlsplit(str(text))
 
-    def start(self, premises: WorkerEnv) -> Any:
+    def start(self, env: WorkerEnv) -> Any:
         from distributed.security import Security
 
         place = {"address": self._place.geturl()}

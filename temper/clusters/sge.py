@@ -44,9 +44,9 @@ class SGE(JobQueue):
         }
 
     def _memory_of_a_slot(self) -> str:
-        """Return the memory to ask for, which Grid Engine counts for each slot, that is each processor."""
+        """Return the memory to request, which Grid Engine counts for each slot, that is each processor."""
         found = re.fullmatch(MEMORY, self.memory)
-        assert found is not None  # said by check()
+        assert found is not None  # checked by check()
         number, unit = found.groups()
         share = float(number) / self.cores
         if share.is_integer() or unit == "K":

@@ -15,7 +15,7 @@ from temper.core.cluster import WorkerExit, exit_in_words
 from temper.core.component import Range
 
 _PATIENCE = 10.0
-"""Seconds within which Slurm knows how a job ended."""
+"""Seconds within which Slurm records how a job ended."""
 _ENDED = [
     "BOOT_FAIL",
     "CANCELLED",
@@ -44,7 +44,7 @@ class Slurm(JobQueue):
     queue_class = "SLURMCluster"
     id = "SLURM_JOB_ID"
     submit = "sbatch"
-    # A worker that is put back into the queue would come to a runner that has replaced it.
+    # A requeued worker would connect to a runner that has already replaced it.
     alone = ("--no-requeue",)
     array = "#SBATCH --array=1-{count}\n#SBATCH --requeue"
     index = "SLURM_ARRAY_TASK_ID"
@@ -52,7 +52,7 @@ class Slurm(JobQueue):
 
     partition: Annotated[str | None, "partition; default: the site's"] = None
     grace: Annotated[
-        int, "seconds before the end of the walltime at which a stage is told to keep what it has", Range(ge=10)
+        int, "grace period for saving a checkpoint, in seconds before the end of the walltime", Range(ge=10)
     ] = 120
 
     def check(self) -> Iterator[tuple[str, str]]:
@@ -60,7 +60,7 @@ class Slurm(JobQueue):
         if 0 < self.seconds <= self.grace:
             yield "grace", f"{self.grace} s leave nothing of a walltime of {self.walltime}"
 
-    def fate(self, worker: Mapping[str, Any]) -> WorkerExit:
+    def worker_exit(self, worker: Mapping[str, Any]) -> WorkerExit:
         if not worker.get("job"):
             return WorkerExit()
         deadline = time.monotonic() + _PATIENCE
@@ -85,8 +85,8 @@ class Slurm(JobQueue):
 
 
 def _states() -> dict[str, str]:
-    """Return what Slurm says of the state of each job of this user, those that ended of late with them; nothing if it cannot be asked."""
-    # Defaults of the user's may hide jobs.
+    """Return the state that Slurm reports for each job of this user, recently ended ones included; empty if it cannot be queried."""
+    # The user's default options of squeue may hide jobs.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SQUEUE_")}
     command = ["squeue", "--all", "--noheader", "--states=all", f"--user={os.getuid()}", "--format=%i %T"]
     try:
@@ -97,7 +97,7 @@ def _states() -> dict[str, str]:
 
 
 def _fate(job: str) -> WorkerExit | None:
-    """Return what Slurm says of a job that has ended, nothing where it knows no such job, ``None`` while it ends."""
+    """Return Slurm's report of how a job ended, empty for an unknown job, ``None`` while it ends."""
     try:
         asked = subprocess.run(
             ["scontrol", "show", "job", "--oneliner", job],
@@ -114,7 +114,7 @@ def _fate(job: str) -> WorkerExit | None:
     state = said["JobState"]
     if state in ("RUNNING", "COMPLETING"):
         return None
-    if state == "OUT_OF_MEMORY":  # with a number in the place of the signal that is none
+    if state == "OUT_OF_MEMORY":  # its signal number means nothing
         return WorkerExit(f"killed for its memory, the job {state}", out_of_memory=True)
     code, _, number = said["ExitCode"].partition(":")
     return WorkerExit(f"{exit_in_words(-int(number) if int(number) else int(code))}, the job {state}")

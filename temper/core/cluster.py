@@ -101,11 +101,11 @@ class Cluster(Component):
         """Return why workers cannot be started from here and what to do; empty if they can."""
         return ""
 
-    def array_job(self, command: Sequence[str], premises: WorkerEnv) -> str | None:
+    def array_job(self, command: Sequence[str], env: WorkerEnv) -> str | None:
         """Return a script that submits ``workers`` shards of a command as one job, or ``None`` if there is no batch system."""
         return None
 
-    def fate(self, worker: Mapping[str, Any]) -> WorkerExit:
+    def worker_exit(self, worker: Mapping[str, Any]) -> WorkerExit:
         """Return how a worker's process ended.
 
         ``worker`` is its entry in the attempt log: ``host``, ``pid`` and, in a batch system, ``job``.
@@ -120,5 +120,5 @@ class Cluster(Component):
         """Submit a replacement for a failed job."""
 
     @abstractmethod
-    def start(self, premises: WorkerEnv) -> Any:
+    def start(self, env: WorkerEnv) -> Any:
         """Return what Dask's client connects to: a started cluster, a scheduler's address or a way to find it."""

@@ -1,4 +1,4 @@
-"""The one door to the frameworks: which backend, its seed, its devices."""
+"""The only access to the frameworks: the backend, its seed, its devices."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def name() -> str:
     """Return the Keras backend in use (``KERAS_BACKEND``, by default tensorflow) without importing it.
 
     Raises:
-        ValueError: the environment names a backend that cannot take gradients of a Keras model.
+        ValueError: the environment names a backend that cannot compute gradients of a Keras model.
     """
     chosen = os.environ.get("KERAS_BACKEND", "tensorflow")
     if chosen not in BACKENDS:
@@ -32,19 +32,19 @@ def keras() -> Any:
     """Return the keras module on the chosen backend, imported on the first call."""
     os.environ["KERAS_BACKEND"] = name()
     threads.fix()
-    # A framework that reserves the whole GPU at import leaves nothing to a second worker, or to torch beside it.
+    # A framework that reserves the whole GPU at import leaves nothing for a second worker, or for torch in this process.
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     with muted():
         import keras as module
 
-        # As experiments mean them, whatever the user's keras.json says.
+        # Set as experiments assume them, whatever the user's keras.json says.
         module.config.set_floatx("float32")
         module.config.set_epsilon(1e-7)
         module.config.set_image_data_format("channels_last")
         if name() == "tensorflow":
             on_gpu()
-            # A program for each model and batch shape is meant; TensorFlow takes it for retracing by mistake.
+            # One program per model and batch shape is intended; TensorFlow warns of it as retracing.
             logging.getLogger("tensorflow").setLevel(logging.ERROR)
         elif name() == "torch":
             torch()
@@ -72,8 +72,8 @@ def on_gpu() -> bool:
 @cache
 def torch() -> Any:
     """Return the torch module, imported on the first call, which computes on as many threads as ``threads`` says."""
-    # A thread that spins while it waits takes the core from the one it waits for, where others work beside; it must be
-    # said before OpenMP is loaded.
+    # A thread that spins while it waits takes a core from the thread it waits for, on a shared machine; the setting
+    # must precede the loading of OpenMP.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import torch as module
 
@@ -89,9 +89,9 @@ def torch_device() -> str:
 
 @contextmanager
 def muted() -> Iterator[None]:
-    """Send file descriptor 2 nowhere: TensorFlow's start-up notes obey no setting (2.21 ignores TF_CPP_MIN_LOG_LEVEL).
+    """Redirect file descriptor 2 to nowhere: TensorFlow's start-up notes ignore TF_CPP_MIN_LOG_LEVEL (2.21).
 
-    Python's exceptions, failed imports among them, are raised past this and so are not lost.
+    Python's exceptions, failed imports among them, propagate as usual and are not lost.
     """
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)

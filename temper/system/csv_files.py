@@ -1,4 +1,4 @@
-"""CSV files: the one writer, whose cells no spreadsheet executes, and the one reader, which guesses no types."""
+"""CSV files: one writer, whose cells no spreadsheet executes, and one reader, which guesses no types."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from temper.system.files import read_bytes, utf8
 Cell = str | int | float | bool | None
 Kind = Literal["text", "int", "float", "bool"]
 LIMIT = 2**24
-"""Bytes of the largest file of others that is read; its rows take up to a hundred times as many."""
+"""Size limit in bytes of foreign files; their rows take up to a hundred times as many."""
 OWN_LIMIT = 2**30
-"""Bytes of the largest file of Temper's own."""
+"""Size limit in bytes of Temper's own files."""
 SEPARATORS = (",", ";", "\t")
-"""What separates cells: the comma, and what spreadsheets write where the comma is the decimal mark, or as text."""
+"""Cell separators: the comma, and those of spreadsheets where the comma is the decimal mark, or in text exports."""
 _NUMBER = r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?|[-+]?(inf|nan|∞)"
 _FIGURE = re.compile(rf"({_NUMBER})( ± \S+| \[[^\s,]+, [^\s,]+\])?( \(\d+ of \d+ seeds\))?")
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
@@ -35,7 +35,7 @@ _WRITTEN_AS = {
 
 
 class CsvFault(StageError):
-    """A CSV file cannot be read; ``line`` counts from 1 and is 0 where the fault is in no line."""
+    """A CSV file cannot be read; ``line`` counts from 1 and is 0 where no line is at fault."""
 
     def __init__(self, path: Path, line: int, message: str) -> None:
         self.path, self.line, self.message = path, line, message
@@ -62,10 +62,10 @@ class Table:
 def text(rows: Iterable[Sequence[Cell]]) -> str:
     """Return rows as CSV: numbers such that reading them gives the same bits, ``None`` and nan as empty cells.
 
-    Text that a spreadsheet would take for a formula gets an apostrophe before it, which ``read`` takes off.
+    Text that a spreadsheet would take for a formula gets an apostrophe in front, which ``read`` removes.
     """
     lines: list[str] = []
-    # csv quotes the characters of the line's end; so a cell with a carriage return is quoted, too.
+    # csv quotes the characters of the line terminator; so a cell with a carriage return is quoted, too.
     writer = csv.writer(_Sink(lines.append), lineterminator="\r\n")
     for row in rows:
         writer.writerow([_written(cell) for cell in row])
@@ -75,20 +75,20 @@ def text(rows: Iterable[Sequence[Cell]]) -> str:
 def encoded(rows: Iterable[Sequence[Cell]]) -> bytes:
     """Return the content of a CSV file in UTF-8.
 
-    It begins with a byte order mark where it has characters beyond ASCII: without the mark Excel reads ``±`` as ``Â±``; pandas
-    takes it off.
+    It begins with a byte order mark if it has characters beyond ASCII: without the mark Excel reads ``±`` as ``Â±``;
+    pandas removes it.
     """
     content = text(rows)
     return content.encode("ascii") if content.isascii() else codecs.BOM_UTF8 + utf8(content)
 
 
 def read(path: Path, columns: Mapping[str, Column], limit: int = LIMIT) -> Table:
-    """Return a file of at most ``limit`` bytes that has at least the ``columns``; any others hold text.
+    """Read a file of at most ``limit`` bytes that has at least the ``columns``; any others hold text.
 
     UTF-8 is read with and without a byte order mark, with commas, semicolons or tabs between cells.
 
     Raises:
-        CsvFault: the file cannot be read, lacks a column or has one twice, or a cell holds something else.
+        CsvFault: the file cannot be read, lacks or repeats a column, or a cell has the wrong type.
     """
     content = _decoded(path, limit)
     separator = _separator(path, content, columns)
@@ -126,7 +126,7 @@ def records(path: Path, limit: int = LIMIT) -> list[list[str]]:
 
 
 class _Records:
-    """The records of a file that are not empty, each with the line it begins in."""
+    """The non-empty records of a file, each with the line it begins in."""
 
     def __init__(self, path: Path, content: str, separator: str) -> None:
         self._path = path
@@ -180,13 +180,13 @@ def _decoded(path: Path, limit: int) -> str:
 
 
 def _separator(path: Path, content: str, columns: Mapping[str, Column]) -> str:
-    """Return what separates the cells: that with which the first record has most of the columns, a comma if in doubt."""
+    """Return the separator that gives the first record most of the columns, a comma if in doubt."""
 
     def known(separator: str) -> int:
         try:
             names, _ = next(_Records(path, content, separator), ([], 0))
         except CsvFault:
-            return -1  # a quoted name beside another separator
+            return -1  # a quoted name next to another separator
         return len(set(columns) & set(map(_unescaped, names)))
 
     return max(SEPARATORS, key=known)

@@ -1,4 +1,4 @@
-"""Files that are replaced as a whole, and files of others that are read within limits."""
+"""Files: atomic replacement of ours, and limits on reading those of others."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from temper.core.errors import StageError, causes
 
 _FULL = {errno.ENOSPC, errno.EDQUOT} if hasattr(errno, "EDQUOT") else {errno.ENOSPC}  # Windows knows no quotas
 _WORDS = re.compile(r"No space left on device|Disk quota exceeded|^\d+ requested and \d+ written$")
-"""What HDF5, Dask and NumPy say where they lose the error's number."""
+"""What HDF5, Dask and NumPy report where they lose the error's number."""
 
 
 class NoRoom(Exception):
-    """A disk is full, or a quota used up; the message says what could not be written."""
+    """A disk is full, or a quota is used up; the message names what could not be written."""
 
 
 def is_full(error: BaseException | None) -> bool:
-    """Return whether an exception, or one that led to it, says that a disk is full or a quota used up."""
+    """Return whether an exception, or one that caused it, says that a disk is full or a quota used up."""
     return any(
         isinstance(cause, NoRoom)
         or (isinstance(cause, OSError) and cause.errno in _FULL)
@@ -34,14 +34,14 @@ def is_full(error: BaseException | None) -> bool:
 
 
 def unusable(error: BaseException) -> str | None:
-    """Return what is wrong with a file or folder that cannot be read or written, and what to do; ``None``: the error is another one."""
+    """Return why a file or folder cannot be read or written, and what to do; ``None``: the error is of another kind."""
     for cause in causes(error):
         if isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE):
             return f"too many files are open ({cause}); raise the limit: ulimit -n 1024"
     if isinstance(error, OSError) and error.errno == errno.EFBIG:
         return f"a file grows larger than files may ({error}); raise the limit: ulimit -f unlimited"
     if isinstance(error, OSError) and error.filename is not None:
-        # What was to be replaced says more than what was to replace it.
+        # The file to be replaced says more to the user than the temporary one.
         path = error.filename2 or error.filename
         what_to_do = _WHAT_TO_DO.get(error.errno or 0, "make it readable and writable, or name another place")
         return f"{path}: {error.strerror}; {what_to_do}"
@@ -57,7 +57,7 @@ _WHAT_TO_DO = {
 
 
 def open_files_allowed() -> int | None:
-    """Return how many files this process may have open at once; ``None`` where nothing says so."""
+    """Return how many files this process may have open at once; ``None`` where the system has no such limit."""
     try:
         import resource
     except ImportError:  # Windows
@@ -66,15 +66,15 @@ def open_files_allowed() -> int | None:
 
 
 def temporary_name(path: Path) -> Path:
-    """Return a name in the same folder that no other process on any host uses, for what is to replace a file."""
+    """Return a name in the same folder that no other process on any host uses, for the replacement of a file."""
     return path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield where to write what replaces a file at the end of the block.
+    """Yield the path to write to; it replaces the file at the end of the block.
 
-    A reader sees the old file or the new one, never a part; a block that fails, on a full disk say, leaves the old one.
+    A reader sees the old file or the new one, never a part; a block that fails, as on a full disk, leaves the old one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_name(path)
@@ -86,12 +86,12 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def utf8(text: str) -> bytes:
-    r"""Return a text in UTF-8; bytes of file names that are none, which Python has as surrogates, are written out: ``\udcff``."""
+    r"""Return a text in UTF-8; undecodable bytes of file names (surrogates in Python) are escaped: ``\udcff``."""
     return text.encode("utf-8", "backslashreplace")
 
 
 def replace_file(path: Path, data: bytes | str) -> None:
-    """Write a file as a whole (``replacing``)."""
+    """Replace a file atomically (``replacing``)."""
     with replacing(path) as temporary:
         temporary.write_bytes(utf8(data) if isinstance(data, str) else data)
 
@@ -110,7 +110,7 @@ _KINDS = (
 
 
 def kind_of(path: Path) -> str:
-    """Return what is at a path, links followed, where it is neither file nor folder; empty otherwise."""
+    """Return what is at a path, links followed, if it is neither file nor folder; empty otherwise."""
     try:
         mode = os.stat(path).st_mode  # noqa: PTH116 - Path.stat says the same, and names too long raise here alike
     except (OSError, ValueError):
@@ -119,14 +119,14 @@ def kind_of(path: Path) -> str:
 
 
 def regular(path: Path, limit: int | None = None) -> Path:
-    """Return the path of a regular file, links followed, without opening it: a pipe would wait, a device never end.
+    """Check that a path is a regular file, links followed, without opening it: a pipe would block, a device never end.
 
     Args:
         path: where it is.
         limit: its largest size in bytes.
 
     Raises:
-        StageError: there is no file, something else than a file, or one above the limit.
+        StageError: there is no file, something other than a file, or one above the limit.
     """
     try:
         status = os.stat(path)  # noqa: PTH116
@@ -145,7 +145,7 @@ def opened(path: Path, limit: int | None = None) -> Iterator[BufferedReader]:
     """
     regular(path, limit)
     try:
-        # The file may have been replaced by a pipe since: without O_NONBLOCK, opening that would wait for a writer.
+        # A pipe may have replaced the file since: without O_NONBLOCK, opening it would wait for a writer.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except OSError as error:
         raise StageError(f"{path}: cannot be read: {error.strerror}") from None
@@ -161,7 +161,7 @@ def read_bytes(path: Path, limit: int) -> bytes:
         StageError: as for ``opened``.
     """
     with opened(path, limit) as stream:
-        # As much is reserved as is asked for.
+        # read() reserves as much as it is asked for.
         content = stream.read(min(limit, os.fstat(stream.fileno()).st_size) + 1)
     if len(content) > limit:  # it has grown since it was opened
         raise StageError(f"{path}: {_too_large(len(content), limit)}")
@@ -174,7 +174,7 @@ def unpacked_at_most(packed: int) -> int:
 
 
 def unpacks_to_too_much(packed: int, unpacked: int) -> str:
-    """Return what is wrong with a file of ``packed`` bytes that holds ``unpacked``; empty where nothing is."""
+    """Return why a file of ``packed`` bytes that unpacks to ``unpacked`` bytes is refused; empty if it is not."""
     allowed = unpacked_at_most(packed)
     if unpacked <= allowed:
         return ""

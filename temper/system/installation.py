@@ -10,7 +10,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[1]
 """The folder of the package ``temper``."""
 IMPORT_FOLDER = PACKAGE.parent
-"""What ``sys.path`` must hold for ``import temper``."""
+"""What ``sys.path`` must contain for ``import temper``."""
 CHECKOUT = IMPORT_FOLDER if (IMPORT_FOLDER / "runner.py").is_file() else None
 """The folder of ``runner.py``; ``None`` where Temper is installed."""
 

@@ -1,4 +1,4 @@
-"""Processes: whether one that wrote a record still runs."""
+"""Processes: whether the one that wrote a record still runs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import psutil
 
 
 def is_alive(pid: int, started: float) -> bool:
-    """Return whether the process that had a number since ``started`` (seconds since the epoch) runs; numbers are reused."""
+    """Return whether the process with this number and start time (seconds since the epoch) runs; numbers are reused."""
     try:
         return abs(psutil.Process(pid).create_time() - started) < 1.0
     except psutil.NoSuchProcess:

@@ -1,4 +1,4 @@
-"""A request to stop, made of a whole process: work that keeps checkpoints saves what it has and ends."""
+"""A request to stop a whole process: stages that keep checkpoints save one and end."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ _REQUESTED = threading.Event()
 
 
 class Stopped(Exception):
-    """A work has saved what it has and ended before its end, since it was asked to."""
+    """A task saved a checkpoint and ended early, as requested."""
 
 
 def request() -> None:
-    """Ask the works of this process to stop where they can go on later."""
+    """Request that the tasks of this process stop where they can resume later."""
     _REQUESTED.set()
 
 
 def requested() -> bool:
-    """Return whether the works of this process should stop."""
+    """Return whether the tasks of this process should stop."""
     return _REQUESTED.is_set()
 
 
 def withdraw() -> None:
-    """Take the request back."""
+    """Withdraw the request."""
     _REQUESTED.clear()

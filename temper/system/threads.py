@@ -14,7 +14,7 @@ _VARIABLES = (
     "TF_NUM_INTEROP_THREADS",
     "NPROC",  # JAX
 )
-"""What libraries ask when they are loaded."""
+"""The variables that libraries read when they are loaded."""
 _STATE: dict[str, int] = {}
 _NOW, _FRAMEWORK = "now", "framework"
 
@@ -30,7 +30,7 @@ def fixed() -> int | None:
 
 
 def use(number: int) -> None:
-    """Compute on so many threads from now on, whatever the environment says.
+    """Compute on ``number`` threads from now on, whatever the environment says.
 
     Raises:
         RuntimeError: the framework of this process was started with another number, which it keeps.
@@ -45,12 +45,12 @@ def use(number: int) -> None:
         os.environ[variable] = str(number)
     from threadpoolctl import threadpool_limits
 
-    threadpool_limits(number)  # libraries that were loaded before
+    threadpool_limits(number)  # for libraries that are already loaded
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(number)
 
 
 def fix() -> None:
-    """Settle the number for as long as the process lives: a framework is about to be loaded, which asks once."""
+    """Fix the number for the life of the process: a framework is about to be loaded, which reads it only once."""
     use(count())
     _STATE[_FRAMEWORK] = count()

@@ -1,4 +1,4 @@
-"""Traversal of graphs that are given by a function from a node to its neighbours."""
+"""Traversal of graphs given by a function from a node to its neighbours."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Node = TypeVar("Node")
 
 
 def reachable(starts: Iterable[Node], neighbours: Callable[[Node], Iterable[Node]]) -> Iterator[Node]:
-    """Yield every node that can be reached, the starting nodes included, each once and before its neighbours are asked for."""
+    """Yield every reachable node, the starting nodes included, each once and before its neighbours are computed."""
     found, pending = set[Node](), list(starts)
     while pending:
         node = pending.pop()

@@ -1,4 +1,4 @@
-"""What is wrong with a member of a zip archive of others before it is unpacked."""
+"""Why a member of a foreign zip archive must not be unpacked."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import zipfile
 
 _ENCRYPTED = 1
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-"""Those whose unpacking stops where it is told to; of bzip2 and LZMA Python unpacks all it has read, whatever that takes."""
+"""Methods whose unpacking can be limited; for bzip2 and LZMA Python unpacks all it has read, however large."""
 
 
 def member_fault(info: zipfile.ZipInfo) -> str:
-    """Return why a member is not unpacked; empty where nothing is wrong with it."""
+    """Return why a member is not unpacked; empty if it is accepted."""
     if info.flag_bits & _ENCRYPTED:
         return f"{info.filename[:80]!r} is encrypted"
     if info.compress_type not in _METHODS:

@@ -443,7 +443,7 @@ def test_what_slurm_says_of_a_job_that_ended(
     scontrol.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     slurm = Slurm(workers=1, memory="1GB", walltime="01:00:00")
-    assert slurm.fate({"job": "7"}) == fate
+    assert slurm.worker_exit({"job": "7"}) == fate
 
 
 def test_a_scheduler_that_does_not_answer_is_told(run: Run, write: Write) -> None:

@@ -241,7 +241,7 @@ def test_a_stage_that_slurm_kills_for_its_memory_is_tried_again_with_less(
     said, _ = process.communicate(timeout=240)
     assert process.returncode == 0, said
     assert "light.test out of memory; retried with batch_size 50 instead of 100" in said
-    assert "light.test: memory ran out, and it was made with batch_size 50 instead of 100" in said
+    assert "light.test: out of memory, so it ran with batch_size 50 instead of 100" in said
 
 
 @pytest.mark.long

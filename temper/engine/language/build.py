@@ -1,4 +1,4 @@
-"""Builds components from the plain values of an experiment file, and turns them back into plain values."""
+"""Builds components from the plain values of an experiment file, and converts them back to plain values."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def axes_in(value: Any) -> Iterator[str]:
 
 
 def substitute(value: Any, point: Mapping[str, Plain]) -> Any:
-    """Return plain values with every ``$name`` replaced by the axis's value at a point; others are left."""
+    """Return plain values with every ``$name`` replaced by the axis's value at a point; others are kept."""
     if isinstance(value, str):
         return point.get(value[1:], value) if re.match(AXIS, value) else value
     if isinstance(value, Mapping):
@@ -45,7 +45,7 @@ def substitute(value: Any, point: Mapping[str, Plain]) -> Any:
 
 
 def value_at(value: Any, place: KeyPath) -> Any:
-    """Return the part of plain values at a path, or its nearest ancestor that is there."""
+    """Return the part of plain values at a path, or its nearest ancestor that exists."""
     for key in place:
         inside = key in value if isinstance(value, Mapping) else isinstance(value, list) and key in range(len(value))
         if not inside:
@@ -55,14 +55,14 @@ def value_at(value: Any, place: KeyPath) -> Any:
 
 
 def at(point: Mapping[str, Plain], value: Any = None) -> str:
-    """Return the end of a message on a value: at which point of the axes, of those it uses if it uses any."""
+    """Return the end of a message on a value: its point on the axes, limited to those it uses if it uses any."""
     used = set(axes_in(value)) or set(point)
     values = ", ".join(f"{axis} = {value}" for axis, value in point.items() if axis in used)
     return f" (at {values})" if values else ""
 
 
 def number(text: str) -> float | None:
-    """Return the value of a fraction such as ``8/255``, or ``None`` if the text is none."""
+    """Return the value of a fraction such as ``8/255``, or ``None`` if the text is not a fraction."""
     if not re.match(FRACTION, text):
         return None
     above, below = (Fraction(part.strip().rstrip(".")) for part in text.split("/"))
@@ -70,7 +70,7 @@ def number(text: str) -> float | None:
 
 
 def normalise(raw: Any, cls: type[Component], catalogue: Catalogue) -> Any:
-    """Return plain values with fractions turned into numbers wherever the component expects a number."""
+    """Return plain values with fractions converted to numbers wherever the component expects a number."""
     if not isinstance(raw, Mapping):
         return raw
     fields = {field.name: field for field in fields_of(cls)}
@@ -97,7 +97,7 @@ def _normalise(value: Any, kind: Kind, catalogue: Catalogue) -> Any:
 
 
 def map_files(raw: Any, cls: type[Component], catalogue: Catalogue, change: Callable[[KeyPath, str], str]) -> Any:
-    """Return plain values with each path of a file replaced by ``change(place, path)``, in components at any depth too."""
+    """Return plain values with each path of a file replaced by ``change(place, path)``, in nested components too."""
     if not isinstance(raw, Mapping):
         return raw
 
@@ -123,7 +123,7 @@ def map_files(raw: Any, cls: type[Component], catalogue: Catalogue, change: Call
 
 
 def completed(raw: Raw, cls: type[Component], catalogue: Catalogue) -> dict[str, Any]:
-    """Return plain values with every default written out, inside nested components too; ``$name`` stays."""
+    """Return plain values with every default filled in, inside nested components too; ``$name`` stays."""
     values: dict[str, Any] = {"type": cls.tag}
     for field in fields_of(cls):
         if field.name in raw:
@@ -145,7 +145,7 @@ def _completed(value: Any, kind: Kind, catalogue: Catalogue) -> Any:
 
 
 def fraction(value: Any) -> Any:
-    """Return a plain value, or the number it stands for if it is the text of a fraction."""
+    """Return a plain value, or its number if it is the text of a fraction."""
     found = number(value) if isinstance(value, str) else None
     return value if found is None else found
 
@@ -183,9 +183,9 @@ def _value(value: Any, kind: Kind, catalogue: Catalogue) -> Any:
 
 
 def plain(component: Component, show: Callable[[Ref[Any]], Any] = str, paths: bool = True) -> dict[str, Any]:
-    """Return a component as plain JSON values with every default written out, and references as ``show`` gives them.
+    """Return a component as plain JSON values with every default filled in, and references as ``show`` returns them.
 
-    Without ``paths``, the places of files are left out.
+    Without ``paths``, the paths of files are omitted.
     """
     values: dict[str, Any] = {"type": component.tag}
     for field in fields_of(type(component)):
@@ -227,7 +227,7 @@ def changed(component: C, **values: Any) -> C:
 def expand_path(text: str, folder: Path) -> tuple[str, str]:
     """Return an absolute path, and the name of an environment variable that is not set (or "").
 
-    ``~`` and ``${NAME}`` are expanded; a relative path starts at the folder of the file that states it.
+    ``~`` and ``${NAME}`` are expanded; a relative path starts at the folder of the file that contains it.
     """
     expanded = os.path.expandvars(os.path.expanduser(text))  # noqa: PTH111 - together with expandvars
     unset = re.search(r"\$\{(\w+)\}", expanded)
@@ -235,7 +235,7 @@ def expand_path(text: str, folder: Path) -> tuple[str, str]:
 
 
 def located(text: str, folder: Path) -> tuple[str, str]:
-    """Return the absolute path of a file or folder that a file names, and what is wrong with it (or "")."""
+    """Return the absolute path of a file or folder named in a file, and what is wrong with it (or "")."""
     full, unset = expand_path(text, folder)
     if unset:
         return full, f"the environment variable {unset} is not set; set it, or write the path out"

@@ -13,10 +13,10 @@ from temper.engine.language.schema_validation import Validator
 
 
 def load(path: Path, catalogue: Catalogue) -> Cluster:
-    """Return the cluster a YAML or JSON file describes; it may extend another, as experiments do.
+    """Return the cluster that a YAML or JSON file describes; it may extend another, as experiments do.
 
     Raises:
-        SpecError: with every fault of the file.
+        SpecError: with every problem of the file.
     """
     layered = extends.load(path)
     faults: list[SpecProblem] = [fault for _, fault in layered.unread]
@@ -33,7 +33,7 @@ def load(path: Path, catalogue: Catalogue) -> Cluster:
         return full
 
     raw = map_files(raw, leaf, catalogue, settled)
-    if faults:  # what is no file must not be read
+    if faults:  # anything but a regular file must not be read
         raise SpecError(faults)
     cluster = build(leaf, raw, catalogue)
     assert isinstance(cluster, Cluster)

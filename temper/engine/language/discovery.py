@@ -35,7 +35,7 @@ _NO_LINK = (
 
 @dataclass(frozen=True)
 class Catalogue:
-    """The components that exist, and the users' folders that were searched besides the built-in ones."""
+    """The available components, and the users' folders that were searched besides the built-in ones."""
 
     leaves: tuple[type[Component], ...]
     folders: tuple[Path, ...] = ()
@@ -48,7 +48,7 @@ class Catalogue:
 
     @cache  # noqa: B019
     def families(self) -> tuple[type[Component], ...]:
-        """Return the sections' families, then every family some component nests, each once."""
+        """Return the sections' families, then every family a component nests, each once."""
         found: dict[type[Component], None] = dict.fromkeys([*SECTIONS.values(), Cluster])
         for leaf in self.leaves:
             for field in fields_of(leaf):
@@ -61,7 +61,7 @@ class Catalogue:
         return tuple(found)
 
     def stage(self, tag: str) -> list[type[Stage]]:
-        """Return every stage's component of that tag, whatever its family."""
+        """Return every stage's component of a tag, whatever its family."""
         return [leaf for leaf in self.leaves if leaf.tag == tag and issubclass(leaf, Stage)]
 
 
@@ -98,7 +98,7 @@ def _check_names(folders: tuple[Path, ...]) -> None:
     for folder in folders:
         message = ""
         if _is_package_of_others(folder):
-            message = f"{folder.name} is the name of a Python package that is installed; rename yours"
+            message = f"{folder.name} is the name of an installed Python package; rename yours"
         elif names.count(folder.name) > 1:
             message = f"two folders are called {folder.name}; rename one"
         if message:
@@ -106,7 +106,7 @@ def _check_names(folders: tuple[Path, ...]) -> None:
 
 
 def _is_package_of_others(folder: Path) -> bool:
-    """Return whether modules of a folder would have the names of others, as ``numpy.linalg``: the folder's is their package's."""
+    """Return whether modules of a folder belong to an installed package, as those of ``numpy.linalg`` do."""
     if folder.name in sys.stdlib_module_names or folder.name == PACKAGE.name:
         return True
     spec = PathFinder.find_spec(folder.name)
@@ -120,7 +120,7 @@ def _from_folder(folder: Path, names: list[str]) -> Iterator[ModuleType]:
             [SpecProblem("--components", 0, str(folder), "no such folder; name one that holds component files")]
         )
     if not os.access(folder, os.R_OK | os.X_OK):
-        raise SpecError([SpecProblem("--components", 0, str(folder), "cannot be read; have its permissions changed")])
+        raise SpecError([SpecProblem("--components", 0, str(folder), "cannot be read; change its permissions")])
     if str(folder.parent) not in sys.path:
         sys.path.append(str(folder.parent))
     paths = sorted(folder.rglob("*.py"))
@@ -209,12 +209,12 @@ def _misdeclared(leaves: Iterable[type[Component]]) -> Iterator[SpecProblem]:
 def _declaration_fault(leaf: type[Component]) -> str:
     if inspect.isabstract(leaf):
         return f"has a tag but does not implement {', '.join(sorted(leaf.__abstractmethods__))}"
-    parameters = vars(leaf).get("__dataclass_params__")  # its own: a family's would be found by inheritance
+    parameters = vars(leaf).get("__dataclass_params__")  # its own, not one inherited from its family
     if parameters is None or not parameters.frozen:
         return "must be decorated with @dataclass(frozen=True, kw_only=True)"
     try:
         fields_of(leaf)
-    except (TypeError, NameError) as error:  # NameError: an annotation names what is not imported
+    except (TypeError, NameError) as error:  # NameError: an annotation uses a name that is not imported
         return str(error)
     return ""
 

@@ -1,4 +1,4 @@
-"""Reading an experiment file: plain values and the line each is written in, with the traps of YAML closed."""
+"""Reads an experiment file into plain values and the line of each, without the pitfalls of YAML."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ STANDARD_INPUT = Path("<stdin>")
 class Document:
     """A file as read: ``data`` holds plain mappings, lists and scalars, ``text`` the source.
 
-    ``faults`` are values that could not be read, each with its path; the data lack them, or hold null in their place.
+    ``faults`` are values that could not be read, each with its path; the data omit them, or hold null in their place.
     """
 
     file: str
@@ -50,7 +50,7 @@ class Document:
     faults: tuple[tuple[KeyPath, SpecProblem], ...] = ()
 
     def line_of(self, path: KeyPath) -> int:
-        """Return the line of a key or list item, or of the nearest ancestor that is written in the file."""
+        """Return the line of a key or list item, or of its nearest ancestor that is written in the file."""
         while path and path not in self.lines:
             path = path[:-1]
         return self.lines.get(path, 1)
@@ -63,11 +63,11 @@ class Document:
 def read(path: Path) -> Document:
     """Read an experiment file in YAML (``.yaml``, ``.yml``) or JSON (``.json``).
 
-    Single values that cannot be read, and keys that are repeated or no text, are the document's ``faults``, so that
-    the rest of the file can be judged with them.
+    Single values that cannot be read, and keys that are repeated or not text, are the document's ``faults``, so that the
+    rest of the file can be checked as well.
 
     Raises:
-        SpecError: the file cannot be read, is larger than ``MAX_BYTES``, is no YAML or JSON, or is not one mapping.
+        SpecError: the file cannot be read, is larger than ``MAX_BYTES``, is not YAML or JSON, or is not one mapping.
     """
     file = str(path)
     if path != STANDARD_INPUT and path.suffix not in (".yaml", ".yml", ".json"):
@@ -123,7 +123,7 @@ def _parse(text: str, file: str, is_json: bool) -> Document:
 
 
 class _Builder:
-    """Turns nodes into plain values, noting lines and faults."""
+    """Converts nodes into plain values, recording lines and problems."""
 
     def __init__(self, file: str) -> None:
         self.file = file
@@ -218,7 +218,7 @@ class _Builder:
         if tag == BOOL:
             return value.lower() == "true"
         if tag == INT:
-            # Sixty-four bits, as numpy and every framework have; the length spares int() what it refuses.
+            # 64 bits, as in numpy and every framework; the length check spares int() numbers it refuses.
             if len(value) > 40 or not -(2**63) <= int(value) < 2**63:
                 return self._fault(node, path, f"the number {shown} is too large; expected at most 64 bits")
             return int(value)
@@ -244,6 +244,6 @@ class _Builder:
 
     def _tally(self, node: yaml.Node, path: KeyPath) -> None:
         self._count += 1
-        if self._count > MAX_VALUES:  # a few lines of nested aliases can stand for billions of values
+        if self._count > MAX_VALUES:  # a few lines of nested aliases can expand to billions of values
             self._fault(node, path[:1], f"more than {MAX_VALUES} values with all aliases written out; use fewer")
             raise SpecError(fault for _, fault in self.faults)

@@ -1,4 +1,4 @@
-"""A checked experiment: what a file says, with references, axes and defaults settled."""
+"""A checked experiment: the contents of a file, with references, axes and defaults resolved."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class StageSpec:
 
     @property
     def section(self) -> str:
-        """The section the stage stands in."""
+        """The section the stage is in."""
         return self.cls.section
 
     @cached_property
@@ -48,8 +48,8 @@ class StageSpec:
 class Experiment:
     """A checked experiment file.
 
-    ``on_out_of_memory`` are the divisors of what is tried again with less, by ``field`` or ``stage.field``;
-    ``threads`` is how many threads each stage computes on.
+    ``on_out_of_memory`` are the divisors of out-of-memory retries, by ``field`` or ``stage.field``; ``threads`` is how many
+    threads each stage computes on.
     """
 
     name: str
@@ -76,7 +76,7 @@ class Experiment:
         return tuple(axis for axis in (*self.axes, SEED) if axis in axes)
 
     def points(self, axes: frozenset[str], fixed: Point = MappingProxyType({})) -> Iterator[dict[str, Plain]]:
-        """Yield every combination of the axes' values, in the order of the file; the ``fixed`` axes have the values given."""
+        """Yield every combination of the axes' values, in the order of the file; ``fixed`` axes have the given values."""
         ordered = self.in_order(axes)
         for values in itertools.product(*((fixed[axis],) if axis in fixed else self.values(axis) for axis in ordered)):
             yield dict(zip(ordered, values, strict=True))
@@ -106,7 +106,7 @@ class Experiment:
         return dataset.info()
 
     def info(self, name: str, point: Point) -> DataInfo:
-        """Return what is known of a data set at a point, asked once: a data set may have to list all its files."""
+        """Return the metadata of a data set at a point, computed once: a data set may have to list all its files."""
         return self._info(name, self._own(name, point))
 
     def _own(self, name: str, point: Point) -> tuple[tuple[str, Plain], ...]:
@@ -127,7 +127,7 @@ class Experiment:
         return frozenset(found)
 
     def axes_read(self, component: Stage) -> frozenset[str]:
-        """Return the axes a component varies over by what it reads: those of its inputs but the ones it gathers."""
+        """Return the axes a component varies over through its inputs, without those it gathers."""
         found = {SEED} if component.stochastic else set()
         for ref in component.references():
             axes = self.axes_of(ref.stage) | (self.axes_of(ref.against) if ref.against else frozenset())
@@ -137,16 +137,16 @@ class Experiment:
         return frozenset(found)
 
     def is_gathered(self, ref: Ref[Any]) -> bool:
-        """Whether a reference leads to an evaluation: to the rows of all its cells rather than to one artefact."""
+        """Whether a reference resolves to an evaluation: to the rows of all its cells rather than to one artefact."""
         return issubclass(self.stages[ref.stage].cls, Evaluation)
 
     def implied(self, component: Stage, point: Point) -> Iterator[Ref[Any]]:
-        """Yield the data a component works on where the file does not say: its model's data set."""
+        """Yield the data a component uses where the file does not say: its model's data set."""
         if getattr(component, "data", self) is None:
             yield Ref(self.dataset_of(component, point))
 
     def dataset_of(self, component: Stage, point: Point) -> str:
-        """Return the name of the data set a component's model was made for, at a point of the axes."""
+        """Return the name of the data set a component's model was built for, at a point of the axes."""
         ref = getattr(component, "dataset", None) or getattr(component, "model", None)
         ref = ref or next(iter(getattr(component, "models", ())), None)
         if not isinstance(ref, Ref):

@@ -1,4 +1,4 @@
-"""Reads an experiment file into a checked experiment, or reports every fault of it at once."""
+"""Reads an experiment file into a checked experiment, or reports all its problems at once."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from temper.system.threads import DEFAULT
 
 RESERVED = ("experiment", "stage", "model", "examples", "group", "metric", "value", "n", "lower", "upper", "unit",
             "higher_is_better", "note", "reason")  # fmt: skip
-"""Columns of results and of what is missing among them, which no axis may be called."""
+"""Columns of results and of missing results; no axis may have such a name."""
 
 
 def load(
@@ -49,7 +49,7 @@ def load(
     """Return the experiment a file describes, under another ``name`` if one is given; ``document`` is the file if it is read.
 
     Raises:
-        SpecError: with every fault of the file.
+        SpecError: with every problem of the file.
     """
     layered = extends.load(path, sets, name, document)
     return _Reader(layered, path, catalogue).read(seeds, smoke)
@@ -65,7 +65,7 @@ class _Reader:
         self.unread = {path for path, _ in layered.unread}
 
     def report(self, path: KeyPath, message: str) -> None:
-        if path not in self.unread:  # what is there instead of a value that could not be read is not the user's
+        if path not in self.unread:  # the placeholder of an unreadable value is not the user's
             self.faults.append(self.layered.fault(path, message))
         if len(path) > 1 and path[0] in SECTIONS:
             self.broken.add(str(path[1]))
@@ -82,7 +82,7 @@ class _Reader:
         for name, spec in specs.items():
             if message := task_limit.own_fault(spec, axes, len(seeds or self._seeds())):
                 self.report((spec.section, name), message)
-                raise SpecError(self.faults)  # what follows looks at each point
+                raise SpecError(self.faults)  # the following checks visit each point
         self._instances(specs, axes)
         sound = {name: spec for name, spec in specs.items() if name not in self.broken}
         experiment = self._experiment(sound, axes, tuple(seeds) or tuple(self._seeds()))
@@ -107,7 +107,7 @@ class _Reader:
         return shrink(experiment) if smoke else experiment
 
     def _stages(self) -> Iterator[tuple[str, StageSpec]]:
-        """Yield every stage whose type is known, with fractions and paths settled."""
+        """Yield every stage whose type is known, with fractions and paths resolved."""
         homes: dict[str, str] = {}
         for section, family in SECTIONS.items():
             stages = self.data.get(section, {})
@@ -176,7 +176,7 @@ class _Reader:
         return axes
 
     def _instances(self, specs: Mapping[str, StageSpec], axes: Mapping[str, tuple[Any, ...]]) -> None:
-        """Check every stage at every point of its axes, and with the component's own checks."""
+        """Check every stage at every point of its axes, also with the component's own checks."""
         for name, spec in specs.items():
             if name in self.broken:
                 continue
@@ -190,7 +190,7 @@ class _Reader:
                         self.report((spec.section, name, *place), message)
 
     def _instance(self, spec: StageSpec, point: Mapping[str, Any], sound: bool) -> Iterator[tuple[KeyPath, str]]:
-        """Yield the faults of a stage at a point; its schema has none where it is known to be ``sound``."""
+        """Yield the problems of a stage at a point; ``sound`` states that its schema has found none."""
         findings = [] if sound else self._misshapen(spec, point)
         for place, message in findings:
             yield place, message + at(point, value_at(spec.raw, place))
@@ -200,7 +200,7 @@ class _Reader:
                     yield ((*place, field) if field else place), message + at(point)
 
     def _misshapen(self, spec: StageSpec, point: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
-        """Return what the schema says of a stage at a point of axes; without these the whole file's has said it."""
+        """Return the schema's problems of a stage at a point of axes; without axes the check of the file reports them."""
         return list(self.validator.component(SECTIONS[spec.section], self._raw(spec, point))) if point else []
 
     def _raw(self, spec: StageSpec, point: Mapping[str, Any]) -> Any:
@@ -210,7 +210,7 @@ class _Reader:
     def _name(self) -> str:
         """The experiment's name: the file's own unless it states one."""
         stated = self.layered.origin_of(("name",))
-        # A file that extends another one does not take its name, which would mix their results.
+        # A file that extends another does not inherit its name, which would mix their results.
         own_name = (stated.file == str(self.path) or not stated.line) and self.data.get("name")
         return str(own_name or self.path.stem)
 
@@ -233,10 +233,10 @@ class _Reader:
 
 
 def _showing_each_value(spec: StageSpec, points: Sequence[Point]) -> Iterator[Point]:
-    """Yield so many of a stage's points that each value of an axis is among them.
+    """Yield enough of a stage's points that each value of an axis is among them.
 
-    A schema looks at one value at a time, but compares the items of a list: where these vary over several axes, all points
-    are needed.
+    A schema checks one value at a time, but compares the items of a list: where these vary over several axes, all
+    points are needed.
     """
     seen: set[tuple[str, str]] = set()
     together = _has_axes_in_one_list(spec.raw)

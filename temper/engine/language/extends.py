@@ -1,4 +1,4 @@
-"""Composing an experiment: a file, the files it extends, and ``--set`` overrides, with the origin of every value."""
+"""Composes an experiment: a file, the files it extends, and ``--set`` overrides, with the origin of every value."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from temper.engine.language.document import Document, parse, read
 
 _SET, _NAME = "--set", "--name"
 MAX_LAYERS = 50
-"""Files of which one may extend the next."""
+"""How many files may extend one another."""
 ENTRY = 1
-"""How deep the stages and tables stand in a file, which a layer may leave out."""
+"""The depth of stages and tables in a file; a layer may remove these."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class ValueOrigin:
         return f"{self.file}:{self.line}" if self.line else f"{self.file} {self.text}"
 
     def fault(self, path: KeyPath, message: str) -> SpecProblem:
-        """Return a fault of the value at ``path``, which was stated here."""
+        """Return a problem of the value at ``path``, located at this origin."""
         if self.line:
             return SpecProblem(self.file, self.line, dotted(path), message)
         named = self.text.partition("=")[0].strip() == dotted(path)
@@ -44,7 +44,7 @@ class ValueOrigin:
 
 @dataclass(frozen=True)
 class _Value:
-    """A plain value of which every part knows where it was stated."""
+    """A plain value of which every part knows its origin."""
 
     content: Any  # dict[str, _Value] | list[_Value] | a scalar
     origin: ValueOrigin
@@ -63,7 +63,7 @@ class _Value:
 
 
 class Layered:
-    """An experiment composed of its layers, as plain ``data``; ``unread`` are the faults of the files' own values."""
+    """An experiment composed of its layers, as plain ``data``; ``unread`` are the problems of the files' own values."""
 
     def __init__(self, root: _Value, unread: Sequence[tuple[KeyPath, SpecProblem]]) -> None:
         self._root = root
@@ -71,7 +71,7 @@ class Layered:
         self.data: dict[str, Any] = root.plain()
 
     def origin_of(self, path: KeyPath) -> ValueOrigin:
-        """Return where a value was stated; for one that was not, where its nearest ancestor was."""
+        """Return the origin of a value; of one without, that of its nearest ancestor."""
         value = self._root
         for key in path:
             if (child := value.child(key)) is None:
@@ -84,21 +84,20 @@ class Layered:
         return self.origin_of(path).folder
 
     def fault(self, path: KeyPath, message: str) -> SpecProblem:
-        """Return a fault of the value at ``path``, placed where that was stated."""
+        """Return a problem of the value at ``path``, located at its origin."""
         return self.origin_of(path).fault(path, message)
 
 
 def load(path: Path, sets: Sequence[str] = (), name: str = "", document: Document | None = None) -> Layered:
     """Compose an experiment from a file, or its ``document``, and ``sets`` of the form ``generate.pgd.eps=0.2``.
 
-    ``extends: other.yaml`` puts another file underneath, which may extend a third. Mappings merge; lists and
-    scalars, ``null`` among them, replace; but ``null`` in the place of a stage or a table leaves it out. A mapping that states another ``type`` than the one underneath replaces
-    it whole, because the parameters of one type mean nothing to another. Overrides follow the same rules, in
-    their order. ``name``, if it is not empty, replaces the experiment's.
+    ``extends: other.yaml`` puts another file underneath, which may extend a third. Mappings merge; lists and scalars,
+    ``null`` included, replace; but ``null`` in the place of a stage or a table removes it. A mapping with another ``type``
+    than the one underneath replaces it as a whole, because the parameters of one type mean nothing to another. Overrides
+    follow the same rules, in their order. ``name``, if it is not empty, replaces the experiment's.
 
     Raises:
-        SpecError: a file is missing or no YAML or JSON, files extend each other in a circle, or an override is
-            malformed.
+        SpecError: a file is missing or not YAML or JSON, files extend each other in a circle, or an override is malformed.
     """
     unread: list[tuple[KeyPath, SpecProblem]] = []
     try:
@@ -178,7 +177,7 @@ def _other_type(base: _Value, over: _Value) -> bool:
 
 
 def _override(text: str, root: _Value) -> _Value:
-    """Return a ``--set`` argument as the layer it stands for."""
+    """Return a ``--set`` argument as a layer."""
     name, equals, written = text.partition("=")
     keys = name.strip().split(".")
     origin = ValueOrigin(_SET, 0, text, Path())

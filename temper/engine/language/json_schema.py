@@ -34,7 +34,7 @@ def schemas(catalogue: Catalogue) -> dict[str, Schema]:
 
 
 def write(catalogue: Catalogue, folder: Path) -> list[Path]:
-    """Write the schemas into a folder, remove those of families that are gone, and return the paths written."""
+    """Write the schemas into a folder, remove those of families that no longer exist, and return the paths written."""
     folder.mkdir(parents=True, exist_ok=True)
     documents = schemas(catalogue)
     for stale in folder.glob("*.schema.json"):
@@ -46,7 +46,7 @@ def write(catalogue: Catalogue, folder: Path) -> list[Path]:
 
 
 def render(document: Schema) -> str:
-    """Return a schema as it stands in its file."""
+    """Return a schema as the text of its file."""
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 

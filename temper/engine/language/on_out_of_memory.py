@@ -1,4 +1,4 @@
-"""``on_out_of_memory:`` of an experiment file: what a stage whose memory ran out is tried again with."""
+"""``on_out_of_memory:`` of an experiment file: the reduced settings with which a stage out of memory is retried."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ KEY = "on_out_of_memory"
 
 
 def divisors(data: Mapping[str, Any]) -> dict[str, int]:
-    """Return the divisors by key, of data that fit the schema."""
+    """Return the divisors by key, of data that satisfy the schema."""
     return {name: int(value.removeprefix("/")) for name, value in data.get(KEY, {}).items()}
 
 
 def faults(experiment: Experiment, data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
-    """Yield (path, message) for every key that stands for nothing in the experiment."""
+    """Yield (path, message) for every key that matches nothing in the experiment."""
     for key in data.get(KEY, {}):
         stage, _, name = key.rpartition(".")
         if stage and stage not in experiment.stages:
@@ -32,7 +32,7 @@ def faults(experiment: Experiment, data: Mapping[str, Any]) -> Iterator[tuple[Ke
 
 
 def _numbers(experiment: Experiment, stage: str) -> Iterator[Field]:
-    """Yield the fields of a stage, and of what is nested in it or prepares it, that hold whole numbers."""
+    """Yield the fields with whole numbers of a stage, of its nested components and of what prepares it."""
     for component in experiment.components(stage):
         for whole in (component, *component.preparations().values()):
             for part in whole.with_nested():

@@ -1,4 +1,4 @@
-"""Checks what a schema cannot say: that references lead somewhere, to the right kind, and that the data fit."""
+"""Checks that no schema can express: references resolve, to the right kind, and the data fit."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ Finding = tuple[str, KeyPath, str]
 
 
 def reference_faults(experiment: Experiment, known: Mapping[str, StageSpec]) -> Iterator[Finding]:
-    """Yield (stage, path within the stage, message) for every fault of the references of sound stages.
+    """Yield (stage, path within the stage, message) for every problem of the references of sound stages.
 
-    ``known`` are all stages of the file, those with faults of their own included, to which a reference is no fault.
+    ``known`` are all stages of the file, including those with problems of their own: a reference to these is valid.
     """
     bad: set[str] = set()
     for finding in _dangling(experiment, known):
@@ -44,7 +44,7 @@ def reference_faults(experiment: Experiment, known: Mapping[str, StageSpec]) -> 
 
 
 def typed(component: Component) -> Iterator[tuple[KeyPath, Ref[Any], type]]:
-    """Yield (path, reference, type of artefact wanted) for every reference of a component."""
+    """Yield (path, reference, expected type of artefact) for every reference of a component."""
     for field in fields_of(type(component)):
         yield from _typed(getattr(component, field.name), field.kind, (field.name,))
 
@@ -63,7 +63,7 @@ def _typed(value: Any, kind: Kind, place: KeyPath) -> Iterator[tuple[KeyPath, Re
 
 
 def _dangling(experiment: Experiment, known: Mapping[str, StageSpec]) -> Iterator[Finding]:
-    """Check the references as they are written, those of stages with other faults included."""
+    """Check the references as they are written, also of stages with other problems."""
     for name, spec in known.items():
         said = set()
         for point in experiment.points(spec.own_axes & {*experiment.axes, SEED}):
@@ -76,7 +76,7 @@ def _dangling(experiment: Experiment, known: Mapping[str, StageSpec]) -> Iterato
 
 
 def _written(raw: Any, cls: type[Component], catalogue: Catalogue) -> Iterator[tuple[KeyPath, str, type]]:
-    """Yield (path, text, type of artefact wanted) for every well-formed reference in plain values."""
+    """Yield (path, text, expected type of artefact) for every well-formed reference in plain values."""
     for field in fields_of(cls) if isinstance(raw, Mapping) and raw else ():
         if field.name in raw:
             yield from _written_in(raw[field.name], field.kind, (field.name,), catalogue)
@@ -122,7 +122,7 @@ def _fits(spec: StageSpec, wanted: type) -> bool:
     produces = getattr(spec.cls, "produces", None)
     if produces is None:  # a stage of unknown type, reported elsewhere
         return True
-    if issubclass(produces, Results):  # rows are read as such only, not as any artefact
+    if issubclass(produces, Results):  # rows are no substitute for another artefact
         return issubclass(Results, wanted) and wanted is not Artefact
     return issubclass(produces, wanted) or (wanted is Examples and produces is Data)
 
@@ -165,9 +165,9 @@ def _unsound(experiment: Experiment, bad: set[str]) -> set[str]:
 
 
 def _misfits(experiment: Experiment, unsound: set[str]) -> Iterator[Finding]:
-    """Yield where images or classes do not fit: a model and its data set, or the stages one stage brings together."""
+    """Yield mismatches of images or classes: of a model and its data set, or between the inputs of one stage."""
     if not experiment.seeds:
-        return  # a fault reported elsewhere, which leaves nothing to look at
+        return  # a problem reported elsewhere leaves nothing to check
     for name in experiment.stages:
         if name not in unsound:
             found = (
@@ -188,7 +188,7 @@ def _misfits_at(experiment: Experiment, name: str, point: Point) -> Iterator[tup
         for nested in component.with_nested():
             prefix = "" if nested is component else f"{nested.tag}: "
             yield from (("" if prefix else field, prefix + message) for field, message in nested.fits(info))
-    # An evaluation brings together what one of its cells reads; one misfit tells enough of it.
+    # Each cell of an evaluation reads all its inputs; one mismatch is enough to report.
     for cell in component.expand() if isinstance(component, Evaluation) else (component,):
         for (first, one), (other, two) in itertools.pairwise(_infos(experiment, cell, point).items()):
             if (one.shape, one.num_classes) != (two.shape, two.num_classes):
@@ -197,7 +197,7 @@ def _misfits_at(experiment: Experiment, name: str, point: Point) -> Iterator[tup
 
 
 def _infos(experiment: Experiment, component: Stage, point: Point) -> dict[str, DataInfo]:
-    """Return what is known of the data behind each stage a component reads."""
+    """Return the metadata of the data behind each stage a component reads."""
     found = {}
     for ref in component.references():
         if experiment.is_gathered(ref):  # rows, of whatever images
@@ -208,7 +208,7 @@ def _infos(experiment: Experiment, component: Stage, point: Point) -> dict[str, 
 
 
 def data_behind(experiment: Experiment, stage: str, point: Point) -> str | None:
-    """Return the data set that a stage's images, or those its model was made for, come from."""
+    """Return the data set that a stage's images come from, or that its model was built for."""
     component = experiment.component(stage, point)
     if isinstance(component, Dataset):
         return stage

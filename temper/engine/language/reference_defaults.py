@@ -1,4 +1,4 @@
-"""Makes every reference of a component explicit: the part it means, and the model it is turned against."""
+"""Makes every reference of a component explicit: its part, and the model that replaces another in it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Binding:
         self._experiment = experiment
 
     def bind(self, component: Stage, part: Part | None, against: str | None, point: Point) -> Stage:
-        """Return a component with every reference made explicit: its part, and the model it is turned against."""
+        """Return a component with every reference made explicit: its part, and the model that replaces another in it."""
         model = getattr(component, "model", None)
         own = model.stage if isinstance(model, Ref) else None
         for ref in self._experiment.implied(component, point):
@@ -37,7 +37,7 @@ class Binding:
                 meant = component.part_of(field)
                 if meant == "definition":
                     return dataclasses.replace(ref, definition=True)
-                # A generator reads the part of its data that it is asked to make.
+                # A generator reads the part of its data that is requested of it.
                 ref = dataclasses.replace(ref, part=part if part and field == "data" else meant)
             return ref
 
@@ -54,7 +54,7 @@ class Binding:
             if self._model_of(ref.stage, point) == own:
                 return dataclasses.replace(ref, against=against)
         if ref.against and self._model_of(ref.stage, point) in (None, ref.against):
-            # Made without a model, or against this very one: there is nothing to make anew.
+            # Computed without a model, or from this very one: nothing to recompute.
             return dataclasses.replace(ref, against=None)
         return ref
 

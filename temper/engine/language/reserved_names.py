@@ -1,4 +1,4 @@
-"""Names and values that a file may not choose, because results could not be told apart or would overwrite each other."""
+"""Names and values that a file may not use, because results would be ambiguous or overwrite each other."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from temper.engine.language.sections import SECTIONS
 from temper.engine.language.smoke_run import SUFFIX
 
 FILES = ("classes", "expected", "failures", "results")
-"""What CSV files beside the tables are called, without their ending."""
+"""The names of CSV files other than those of tables, without their ending."""
 LONGEST = 100
-"""Letters of a name: files are called after it, with more behind it, and file systems take 255 bytes."""
+"""Maximum length of a name: file names extend it, and file systems allow 255 bytes."""
 DEVICES = frozenset(["con", "prn", "aux", "nul", *(f"{port}{i}" for port in ("com", "lpt") for i in range(1, 10))])
-"""What Windows takes for a device, whatever ending is behind it."""
+"""Names that Windows takes for devices, whatever their ending."""
 _FOLDER = re.compile(FOLDER)
 
 
 def faults(data: Mapping[str, Any], name: str) -> Iterator[tuple[KeyPath, str]]:
-    """Yield (path, message) for names of the experiment, of axes, stages and tables that are taken, or that no file can have.
+    """Yield (path, message) for names of the experiment, of axes, stages and tables that are taken or invalid as file names.
 
-    ``name`` is the experiment's, which is its file's where it states none.
+    ``name`` is the experiment's, by default that of its file.
     """
     if name != data.get("name") and not _FOLDER.search(name):
         yield ("name",), f"a folder of results cannot be called {show(name)} like the file; state another 'name'"
@@ -43,7 +43,7 @@ def faults(data: Mapping[str, Any], name: str) -> Iterator[tuple[KeyPath, str]]:
             yield from (((section, entry), message) for message in _unfit(entry))
             if section not in ("evaluate", "tables"):
                 continue
-            # Some file systems take capital letters for small ones.
+            # Some file systems ignore the case of letters.
             small = entry.lower()
             if small in FILES:
                 yield (section, entry), f"the results have a file {small}.csv; choose another name"
@@ -56,25 +56,25 @@ def faults(data: Mapping[str, Any], name: str) -> Iterator[tuple[KeyPath, str]]:
 
 
 def _unfit(name: str) -> Iterator[str]:
-    """Yield what keeps a file from being called so."""
+    """Yield the reasons why a name is no valid file name."""
     if len(name) > LONGEST:
         yield f"the name has {len(name)} letters; at most {LONGEST} are allowed, since files are called after it"
     if name.partition(".")[0].lower() in DEVICES:
         yield f"'{name}' is a device on Windows, where no file can be called so; choose another name"
-    if name.endswith("\n"):  # what `$` in a pattern lets pass
+    if name.endswith("\n"):  # `$` in a pattern matches before it
         yield "the name ends in a line break; take it out"
 
 
 def twin(value: Any, others: Sequence[Any]) -> Any:
-    """Return which of the other values of an axis is the same as one but written differently; ``None``: none is.
+    """Return which other value of an axis is the same as one but written differently; ``None``: none is.
 
     Values are the same if they are equal, as 1/2 and 0.5, 1 and true, or have the same label, as 0.1 and "0.1".
     """
     if isinstance(value, list | Mapping):
-        return None  # the schema says so
+        return None  # reported by the schema
     for other in others:
         if isinstance(other, list | Mapping) or (value == other and isinstance(value, bool) == isinstance(other, bool)):
-            continue  # what is written alike is a fault of the schema
+            continue  # identical values are reported by the schema
         one, two = fraction(value), fraction(other)
         if one == two or _shown(one) == _shown(two):
             return other

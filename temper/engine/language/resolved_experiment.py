@@ -1,4 +1,4 @@
-"""The experiment as it is run: one file, every default written out."""
+"""The experiment as it runs: one file, every default filled in."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def unsuited(experiment: Experiment) -> Iterator[tuple[KeyPath, str]]:
 
 
 def repeated(experiment: Experiment) -> Iterator[tuple[KeyPath, str]]:
-    """Yield (path, message) for every list of an evaluation that names something twice, wherever on the axes it is."""
+    """Yield (path, message) for every list of an evaluation with a duplicate, at any point of the axes."""
     for name, spec in experiment.stages.items():
         if issubclass(spec.cls, Evaluation):
             at_points = [dict.fromkeys(_twice(component)) for component in experiment.components(name)]
@@ -82,7 +82,7 @@ def _has_repeated_cells(evaluation: Evaluation) -> bool:
 
 
 def _repeated_items(evaluation: Evaluation) -> Iterator[tuple[str, str]]:
-    """Yield (field, what stands there twice) for the lists of an evaluation."""
+    """Yield (field, duplicate) for the lists of an evaluation."""
     for field in fields_of(type(evaluation)):
         items = getattr(evaluation, field.name) if field.kind.name == "many" else ()
         whole = [_with_parts(item, evaluation) for item in items]

@@ -1,4 +1,4 @@
-"""Checks plain values against the schemas and says what is wrong in the user's words."""
+"""Checks plain values against the schemas and explains problems in the user's terms."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ class Validator:
         return Registry().with_resources(resources)
 
     def experiment(self, data: Any) -> Iterator[Finding]:
-        """Yield every fault of a whole file as (path, message)."""
+        """Yield every problem of a whole file as (path, message)."""
         yield from self._check("experiment.schema.json", data)
 
     def component(self, family: type[Component], data: Any) -> Iterator[Finding]:
-        """Yield every fault of one component as (path within it, message)."""
+        """Yield every problem of one component as (path within it, message)."""
         yield from self._check(file_name(family), data)
 
     def _check(self, name: str, data: Any) -> Iterator[Finding]:
@@ -117,7 +117,7 @@ def show(value: Any) -> str:
 
 
 def is_axis(value: Any) -> bool:
-    """Return whether a plain value stands for an axis."""
+    """Return whether a plain value names an axis."""
     return isinstance(value, str) and re.match(AXIS, value) is not None
 
 

@@ -10,4 +10,4 @@ SECTIONS: dict[str, type[Stage]] = {
     family.section: family for family in (Dataset, Target, Localiser, Generator, Repair, Evaluation)
 }
 FAMILIES: dict[str, type[Stage]] = SECTIONS | {Preparation.section: Preparation}
-"""Every family whose members do work: those that stand in a file, and what these prepare."""
+"""Every family whose members run as tasks: those of a file's sections, and those of preparations."""

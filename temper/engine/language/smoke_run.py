@@ -1,4 +1,4 @@
-"""The smoke run: the same experiment on tiny data with few steps, under a name of its own."""
+"""The smoke run: the same experiment on tiny data with few steps, under its own name."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ TINY: Mapping[str, int] = {
     "train_size": 200, "test_size": 50, "epochs": 1, "max_iter": 2, "num_random_init": 1, "train_steps": 20, "steps": 4,
     "iterations": 1, "seed_count": 20, "mutants": 500, "reduced": 3, "reduced_epochs": 1, "binary_search_steps": 1, "samples": 20,
 }  # fmt: skip
-"""The largest value each of these parameters has in a smoke run, wherever it occurs: as a field or in a mapping of values."""
+"""The largest value of each of these parameters in a smoke run, wherever it occurs: as a field or in a mapping."""
 LARGEST_SIDE = 96
-"""Pixels that images are scaled to at most, if the file scales them and all that read them take ones so small."""
+"""Side in pixels that images are scaled down to, if the file scales them and all their readers accept that size."""
 SUFFIX = ".smoke"
-"""What the name of a smoke run ends in."""
+"""The suffix of a smoke run's name."""
 
 
 def shrink(experiment: Experiment) -> Experiment:
     """Return an experiment that touches every stage in seconds.
 
-    Its parameters are part of every fingerprint and its name differs, so its artefacts and tables never mix with
-    those of the real run. Published numbers are not expected of it.
+    Its parameters are part of every fingerprint and its name differs, so its artefacts and tables never mix with those of
+    the real run. Published numbers are not expected of it.
     """
     return _on_smaller_images(
         replace(
@@ -44,7 +44,7 @@ def shrink(experiment: Experiment) -> Experiment:
 
 
 def _on_smaller_images(experiment: Experiment) -> Experiment:
-    """Return the experiment on images of ``LARGEST_SIDE``, or the experiment itself where something does not take these."""
+    """Return the experiment on images of ``LARGEST_SIDE``, or the unchanged experiment if a stage does not accept these."""
     scaled = {
         name: replace(spec, raw={**spec.raw, "resize": LARGEST_SIDE})
         for name, spec in experiment.stages.items()
@@ -58,14 +58,14 @@ def _tiny(spec: StageSpec, experiment: Experiment) -> dict[str, Any]:
     limits = dict(TINY)
     component = next(experiment.components(spec.name))
     if isinstance(component, Dataset):
-        # A data set may have fewer images than that; one of unknown size keeps what its file says.
+        # A data set may have fewer images than that; one of unknown size keeps the file's values.
         sizes = component.sizes() or (0, 0)
         limits |= {name: min(limits[name], size) for name, size in zip(("train_size", "test_size"), sizes, strict=True)}
     return _cut(component, spec.raw, limits)
 
 
 def _cut(component: Component, raw: Mapping[str, Any], limits: Mapping[str, int]) -> dict[str, Any]:
-    """Return a component's values in a file, none of its parameters and of those nested in it above its limit."""
+    """Return a component's values in a file, with its parameters and nested ones reduced to their limits."""
     instead = component.for_smoke()
     if type(instead) is not type(component):
         return plain(instead)
@@ -86,7 +86,7 @@ def _cut(component: Component, raw: Mapping[str, Any], limits: Mapping[str, int]
 
 
 def _lowered(values: Mapping[str, Any], limits: Mapping[str, int]) -> dict[str, Any]:
-    """Return plain values by name, none of the numbers above its limit."""
+    """Return plain values by name, with numbers reduced to their limits."""
     return {
         name: min(value, limits[name]) if isinstance(value, int) and name in limits else value
         for name, value in values.items()

@@ -22,7 +22,7 @@ def default_tables(experiment: Experiment) -> dict[str, TableSpec]:
 def all_tables(experiment: Experiment, data: Mapping[str, Any]) -> tuple[TableSpec, ...]:
     """Return the tables of the evaluations and those a file declares, given its valid plain values.
 
-    An evaluation's own table is left out where a declared one repeats it and nothing expected names it.
+    An evaluation's own table is omitted where a declared one repeats it and no expected value names it.
     """
     declared = {name: _declared(experiment, name, raw) for name, raw in data.get("tables", {}).items()}
     repeated = {_layout(table) for table in declared.values()}
@@ -44,7 +44,7 @@ def expected_values(raw: list[Mapping[str, Any]]) -> tuple[ExpectedSpec, ...]:
 
 
 def faults(experiment: Experiment, data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
-    """Yield (path, message) for every fault of ``tables:`` and ``expected:`` that no schema can find."""
+    """Yield (path, message) for every problem of ``tables:`` and ``expected:`` that no schema can find."""
     evaluations = _evaluations(experiment)
     sound = default_tables(experiment)
     for name, raw in (data.get("tables") or {}).items():
@@ -71,9 +71,9 @@ def _default(experiment: Experiment, name: str) -> TableSpec:
     assert issubclass(cls, Evaluation)
     known = varies(experiment, name)
     axes = tuple(column for column in known if column in experiment.axes)
-    # What is empty everywhere needs no place, unless it were all there is.
+    # A level that is empty everywhere needs no place, unless it is the only one.
     labels = tuple(level for level in cls.rows if level in known or level not in LABELS) or cls.rows
-    # Axes go where the examples are, since it is mostly these that are swept; failing that, to the rows.
+    # Axes go with the examples, since these are swept most often; failing that, to the rows.
     rows, columns = (labels, cls.columns + axes) if "examples" in cls.columns else (labels + axes, cls.columns)
     metric = None if "metric" in rows + columns else cls.metrics[0]
     return TableSpec(name=name, source=name, rows=rows, columns=columns, metric=metric, figure=cls.figure)
@@ -101,7 +101,7 @@ def _many(value: str | list[str]) -> tuple[str, ...]:
 
 
 def _label(value: Any) -> Any:
-    """Return a label with a fraction turned into the number it stands for on an axis."""
+    """Return a label with a fraction converted to the number it represents on an axis."""
     if isinstance(value, Mapping):
         return {key: _label(item) for key, item in value.items()}
     return fraction(value)

@@ -1,4 +1,4 @@
-"""How many tasks an experiment makes, counted before any of them is thought of: axes multiply."""
+"""The number of tasks of an experiment, counted before any is created: axes multiply."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from temper.core.families import Evaluation
 from temper.engine.language.experiment import SEED, Experiment, StageSpec
 
 MAX_TASKS = 500_000
-"""Most tasks of one experiment; to plan so many takes about a minute and a gigabyte."""
+"""Task limit of one experiment; planning so many takes about a minute and a gigabyte."""
 _ADVICE = "take fewer values or seeds, or several files"
 
 
 def own_fault(spec: StageSpec, axes: Mapping[str, tuple[Any, ...]], seeds: int) -> str:
-    """Return what is wrong with how many points a stage's own axes have; empty where nothing is."""
+    """Return the problem with the number of points on a stage's own axes; empty if there is none."""
     lengths = {axis: seeds if axis == SEED else len(axes.get(axis, "1")) for axis in sorted(spec.own_axes)}
     count = math.prod(lengths.values())
     if count <= MAX_TASKS:
@@ -26,9 +26,9 @@ def own_fault(spec: StageSpec, axes: Mapping[str, tuple[Any, ...]], seeds: int) 
 
 
 def fault(experiment: Experiment, stages: Iterable[str]) -> tuple[str, KeyPath, str] | None:
-    """Return (stage, path, message) where stages without a fault of their own make too many tasks together.
+    """Return (stage, path, message) where stages without a problem of their own have too many tasks together.
 
-    The stage is the one with the most. A generator counts once, whatever parts of it are asked for.
+    The stage is the one with the most. A generator counts once, whatever parts of it are requested.
     """
     counts = {name: _tasks(experiment, name) for name in stages}
     if (total := sum(counts.values())) <= MAX_TASKS:

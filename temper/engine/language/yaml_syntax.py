@@ -1,4 +1,4 @@
-"""The syntax of YAML and JSON: text to nodes that know their line, with the traps of YAML's scalar types closed."""
+"""The syntax of YAML and JSON: text to nodes with lines, without the pitfalls of YAML's scalar types."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ PATTERNS = {
     MERGE: re.compile(r"<<\Z"),
 }
 MAX_VALUES = 100_000
-"""Most values and keys of a file, counted as they are written, and again with all aliases written out."""
+"""Limit on the values and keys of a file, counted as written, and again with all aliases expanded."""
 LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # as PyYAML counts lines
 _JSON_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+')
 
 
 class _Loader(yaml.SafeLoader):
-    """Composes nodes with the scalar types above, at most so many; it never constructs a value."""
+    """Composes nodes with the scalar types above, up to the limit; it never constructs a value."""
 
     def __init__(self, text: str, file: str) -> None:
         super().__init__(text)
@@ -51,7 +51,7 @@ for _tag, _pattern in PATTERNS.items():
 
 
 def compose_yaml(text: str, file: str) -> yaml.Node | None:
-    """Return the one YAML document in ``text``, or nothing where there is none.
+    """Return the one YAML document in ``text``, or nothing if there is none.
 
     Raises:
         SpecError: the text is not YAML, or holds several documents.
@@ -89,7 +89,7 @@ def _advice(error: yaml.MarkedYAMLError) -> str:
 
 
 def compose_json(text: str, file: str) -> yaml.Node | None:
-    """Return the one JSON value in ``text`` as a YAML node, or nothing where there is none.
+    """Return the one JSON value in ``text`` as a YAML node, or nothing if there is none.
 
     Raises:
         SpecError: the text is not JSON.
@@ -97,7 +97,7 @@ def compose_json(text: str, file: str) -> yaml.Node | None:
     if not text.strip(" \t\r\n"):
         return None
     try:
-        # Syntax only. Numbers stay text, because a long one makes int() raise; the builder judges them.
+        # Syntax only. Numbers stay text, because int() refuses a long one; the builder checks them.
         json.loads(text, parse_int=str, parse_float=str, parse_constant=str)
     except json.JSONDecodeError as error:
         raise SpecError.at(file, error.lineno, f"not valid JSON: {error.msg} (column {error.colno})") from None
@@ -134,6 +134,6 @@ def _json_node(tokens: Iterator[tuple[str, yaml.Mark]]) -> yaml.Node | None:
             return yaml.ScalarNode(BOOL, token, mark, mark)
         case "n":
             return yaml.ScalarNode(NULL, token, mark, mark)
-        case _:  # NaN and Infinity come here too, and are refused as numbers
+        case _:  # NaN and Infinity reach this case, too, and are refused as numbers
             tag = INT if PATTERNS[INT].match(token) else FLOAT
             return yaml.ScalarNode(tag, token, mark, mark)

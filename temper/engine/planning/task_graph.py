@@ -65,7 +65,7 @@ class Task:
 
         Rows are verified here: only the report reads them, and it cannot have damaged ones recomputed.
         """
-        has = store.is_sound if self.section == "evaluate" else store.has
+        has = store.is_intact if self.section == "evaluate" else store.has
         return has(self.fingerprint)
 
     @property

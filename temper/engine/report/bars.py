@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _BAR = 0.16
-"""Inches that a bar is high."""
+"""Height of a bar in inches."""
 _LINE, _LINES = 30, 4
-"""Characters of a row's name on one line, and lines at most: a list of layers must not take the bars' room."""
+"""Characters per line of a row's name, and its most lines: a list of layers must not take the bars' space."""
 
 
 def bars(figure: Figure, matrix: Matrix) -> None:
@@ -50,7 +50,7 @@ def bars(figure: Figure, matrix: Matrix) -> None:
 
 
 def _folded(name: str) -> str:
-    """Return a row's name on several lines, cut short where these are not enough."""
-    # Names join the members of a list with +, where no line would break.
+    """Return a row's name on several lines, truncated where these are not enough."""
+    # Names join the members of a list with +, where textwrap does not break lines.
     lines = wrap(name.replace("+", "+ "), _LINE, max_lines=_LINES, placeholder=" …")
     return "\n".join(line.replace("+ ", "+") for line in lines)

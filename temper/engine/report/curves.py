@@ -24,8 +24,8 @@ Curve = tuple[str, str, list[tuple[float, Cell]]]
 def curves_along(matrix: Matrix, side: str, depth: int) -> list[Curve]:
     """Return (panel, line, points) along a numeric level of one side of the table; empty where none varies.
 
-    Panels are the other labels of that side, lines those of the other side; but metrics, which may have no scale in
-    common, always have panels of their own. Where no line has two different points there is no panel.
+    Panels are the other labels of that side, lines those of the other side; but metrics, whose scales may differ, always
+    have their own panels. Where no line has two different points there is no panel.
     """
     along, across = (matrix.rows, matrix.columns) if side == "rows" else (matrix.columns, matrix.rows)
     levels, others = matrix.spec.rows, matrix.spec.columns
@@ -52,12 +52,12 @@ def curves_along(matrix: Matrix, side: str, depth: int) -> list[Curve]:
 
 
 def _place(matrix: Matrix, pair: tuple[Key, Key], axis: Any) -> float | None:
-    """Return where a cell stands on its curve; a cell that no place is known of stands on none."""
+    """Return the position of a cell on its curve; ``None`` if it is unknown."""
     return float(axis) if matrix.places is None else matrix.places.get(pair)
 
 
 def lines(figure: Figure, matrix: Matrix, level: str, curves: Sequence[Curve]) -> None:
-    """Draw curves, one panel beside the other; bands are one standard deviation over the seeds to either side."""
+    """Draw curves in panels side by side; bands are one standard deviation over the seeds to either side."""
     panels = list(dict.fromkeys(panel for panel, _, _ in curves))
     names = list(dict.fromkeys(line for _, line, _ in curves))
     across = min(len(panels), 4)
@@ -87,7 +87,7 @@ def lines(figure: Figure, matrix: Matrix, level: str, curves: Sequence[Curve]) -
         shown = [cell for panel, _, points in curves if panel == panels[at] for _, cell in points]
         if all(cell.unit == "proportion" for cell in shown):
             top = shown[0].scale(matrix.spec.percent)
-            # Many near points are told apart only if they have the height to themselves.
+            # Many close points are distinguishable only at the full height.
             axes.set_ylim(*((-0.03 * top, 1.03 * top) if on_axis else _range(shown, top)))
         if at % across == 0 and alike:
             axes.set_ylabel(matrix.quantity)

@@ -1,4 +1,4 @@
-"""What there is to look at besides tables: each picture with its file name and what it shows."""
+"""The pictures of a report other than those of tables, each with its file name and caption."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from temper.engine.report.localisation_maps import layer_figure, relevance_figur
 from temper.engine.report.score_plots import correlation_figure, fault_figure, histogram_figure
 
 LONGEST = 180
-"""Letters of a file's name, to which an ending and more are added; file systems take 255 bytes."""
+"""Length limit of a file name, to which an ending and more are added; file systems allow 255 bytes."""
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """A picture as PNG, its file's name without ending, and its caption."""
+    """A picture as PNG, its file name without ending, and its caption."""
 
     name: str
     png: bytes
@@ -38,7 +38,7 @@ class Drawn:
 
 
 def draw(picture: Picture) -> Drawn:
-    """Return a picture as it is shown."""
+    """Return a picture as drawn for the report."""
     kind, png, caption = _drawn(picture)
     return Drawn(f"{kind}_{file_name(picture.name)}", png, f"{picture.name}{caption}")
 
@@ -81,7 +81,7 @@ def file_name(name: str) -> str:
 
 
 def file_names(names: Iterable[str]) -> list[str]:
-    """Return ``file_name`` of each name, with a number behind it where it is that of one before, but for capital letters."""
+    """Return ``file_name`` of each name, numbered if it equals an earlier one, ignoring case."""
     found: list[str] = []
     taken: set[str] = set()
     for name in map(file_name, names):

@@ -1,4 +1,4 @@
-"""Where figures are drawn: one style, and PNG files that are the same for the same numbers."""
+"""How figures are drawn: one style, and PNG files that are identical for identical numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, FAINT = "#1d2530", "#6b7580"
-# Okabe and Ito (2008): told apart by colour-blind readers, and by marker in grey print.
+# Okabe and Ito (2008): distinguishable by colour-blind readers, and by marker in grey print.
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8c6d1f")
 MARKERS = "osD^vP*X"
 DASHES = ("-", "--", ":", "-.")
@@ -35,7 +35,7 @@ _MARK: ContextVar[str] = ContextVar("mark", default="")
 
 @contextmanager
 def marked(mark: str) -> Iterator[None]:
-    """Write a mark across all that is drawn in the block; nothing if it is empty."""
+    """Draw a watermark across every figure of the block; none if it is empty."""
     before = _MARK.set(mark)
     try:
         yield
@@ -64,6 +64,6 @@ def drawn(draw: Callable[[Figure], None]) -> bytes:
                 "zorder": 1000,
             }
             figure.text(0.5, 0.5, mark, ha="center", va="center", **style)
-        # No version in the file: the same numbers give the same bytes.
+        # Without matplotlib's version in the metadata the same numbers give the same bytes.
         figure.savefig(buffer, format="png", dpi=DPI, bbox_inches="tight", pad_inches=0.08, metadata={"Software": None})
     return buffer.getvalue()

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _UPRIGHT = 9
-"""Letters of the longest label that stands upright above a column of a heat map."""
+"""Length of the longest label that stands upright above a column of a heat map."""
 
 
 def table_figures(matrix: Matrix) -> dict[str, Callable[[], bytes]]:
-    """Return what draws the figures of a table as PNG, by name: a heat map, bars or a radar, and curves along each numeric axis."""
+    """Return the functions that draw a table's figures as PNG, by name: a heat map, bars or a radar, and curves by axis."""
     figures: dict[str, Callable[[], bytes]] = {}
     if _on_one_scale(matrix):
         draw = {"heatmap": _heatmap, "bars": bars, "radar": radar}[matrix.spec.figure]
@@ -39,17 +39,17 @@ def table_figures(matrix: Matrix) -> dict[str, Callable[[], bytes]]:
 
 
 def _on_one_scale(matrix: Matrix) -> bool:
-    """Whether there is a table to be drawn, all of its numbers on one scale."""
+    """Whether the table can be drawn, with all numbers on one scale."""
     if len(matrix.measured) < 2:
         return False
     if matrix.spec.figure == "radar":
-        # Before and after are two metrics, and are meant to be seen on one scale.
+        # Before and after are two metrics to be compared on one scale.
         return len(matrix.columns) >= LEAST_SPOKES and len({cell.unit for cell in matrix.measured}) == 1
     return len({(cell.metric, cell.unit) for cell in matrix.measured}) == 1 and not _of_several_scores(matrix)
 
 
 def _of_several_scores(matrix: Matrix) -> bool:
-    """Whether the numbers are scores of different kinds, which have no scale in common."""
+    """Whether the numbers are scores of different kinds, which have no common scale."""
     sides = ((matrix.spec.rows, matrix.rows), (matrix.spec.columns, matrix.columns))
     kinds = {key[levels.index("group")] for levels, keys in sides if "group" in levels for key in keys}
     return matrix.measured[0].unit == "score" and len(kinds) > 1
@@ -93,7 +93,7 @@ def _column_headings(axes: Axes, matrix: Matrix) -> None:
     inner = matrix.column_labels(depths - 1)
     longest = max(map(len, inner))
     slanted = longest > _UPRIGHT
-    # Half of a slanted label's length stands upright; about five points a letter.
+    # Half of a slanted label's length is vertical; about five points per letter.
     height = 18 if not slanted else 14 + round(2.5 * longest)
     axes.xaxis.tick_top()
     axes.set_xticks(range(columns), inner, rotation=30 if slanted else 0, ha="left" if slanted else "center")

@@ -23,7 +23,7 @@ Box = tuple[float, float, int, int]  # left, top, width and height
 
 
 def grid_figure(grid: ImageGrid) -> bytes:
-    """Return clean, perturbed and difference images above each other as PNG.
+    """Return clean, perturbed and difference images in rows as PNG.
 
     Raises:
         ValueError: the images are neither grey nor in colour.
@@ -33,7 +33,7 @@ def grid_figure(grid: ImageGrid) -> bytes:
 
 
 def class_figure(grid: ClassGrid) -> bytes:
-    """Return a row for each class as PNG: its images on the left, what was made of them on the right.
+    """Return a row for each class as PNG: its images on the left, those generated from them on the right.
 
     Raises:
         ValueError: the images are neither grey nor in colour.
@@ -75,7 +75,7 @@ def _images(figure: Figure, grid: ImageGrid) -> None:
 def _classes(figure: Figure, grid: ClassGrid) -> None:
     rows = min(len(grid.classes), MAX_CLASSES)
     across = max([1, *(len(images) for images in grid.clean[:rows])])
-    # One picture of all of them: a figure of a hundred axes takes seconds.
+    # One picture for all images: a figure of a hundred axes takes seconds.
     height, width = next(images.shape[1:3] for images in grid.clean if len(images))
     gap = max(1, round(0.09 * width))
     wide, high, middle = width + gap, height + gap, across * (width + gap) + 3 * gap
@@ -105,13 +105,13 @@ def _classes(figure: Figure, grid: ClassGrid) -> None:
 
 
 def _short(name: Any) -> str:
-    """Return the name of a class so short that it fits an image."""
+    """Return the name of a class, shortened to fit an image."""
     text = str(name)
     return text if len(text) <= MAX_LETTERS else text[: MAX_LETTERS - 1] + "…"
 
 
 def _show(axes: Axes, image: Any, shades: str = "gray") -> None:
-    """Show an image (h, w, c) in [0, 1] in a thin frame; one of a single channel in shades."""
+    """Show an image (h, w, c) in [0, 1] in a thin frame; a single channel is shown in grey."""
     grey = image.shape[-1] == 1
     axes.imshow(
         image[..., 0] if grey else image, vmin=0, vmax=1, interpolation="nearest", cmap=shades if grey else None

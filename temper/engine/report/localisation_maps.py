@@ -1,4 +1,4 @@
-"""Pictures of what localisation finds: relevance of pixels, and suspicious units layer by layer, class by class."""
+"""Pictures of localisation results: relevance of pixels, and suspicious units by layer and class."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WRAP = 64  # units in one line of a layer map; a layer of more goes on in the next
+WRAP = 64  # units per line of a layer map; larger layers continue on the next line
 EMPTY = "#eceff1"
 NAME_SIZE, TITLE_SIZE = 6, 8.5  # points
 WIDTH, COLUMN = 10.0, 4.2  # inches, at most: all maps side by side, one of several
 UNIT = (0.1, 0.16)  # inches: the least size of a unit for maps to stand side by side, its greatest size
 TITLE, GAP = 0.2, 0.22  # inches: above a map, between maps
 SCALE = (0.14, 0.9, 2.5)  # inches: the colour scale's width, its least and greatest height
-OUTLIER = 3.0  # a largest score so many times the 99th percentile does not set the scale
+OUTLIER = 3.0  # a largest score above this multiple of the 99th percentile does not set the scale
 
 
 def relevance_figure(found: RelevanceMap) -> bytes:
@@ -63,7 +63,7 @@ def _layers(figure: Figure, found: LayerMap) -> None:
     lines = _lines(found)
     units = min(WRAP, max(units for _, units in found.layers))
     titles = [_title(found, label) for label in range(count)]
-    # All in inches, so that names and the scale have their room whatever the number of units.
+    # All in inches, so that names and the scale keep their space whatever the number of units.
     unit = min(UNIT[1], (COLUMN if units * UNIT[0] <= COLUMN else WIDTH) / units)
     names = max(_inches(name, NAME_SIZE) for name, _ in found.layers) + 0.1
     wide = max(unit * units, *(_inches(title, TITLE_SIZE, "bold") for title in titles))
@@ -98,7 +98,7 @@ def _units(
     image: NDArray[Any] = np.full((len(lines), width), np.nan)
     for line, (start, units) in enumerate(lines):
         image[line, :units] = np.clip(scores[start : start + units], *scale.get_clim())
-    # Below, what there is; above, what is known of it. Lines that are not full end in white.
+    # Below, the units that exist; above, those with known scores. Incomplete lines end in white.
     below = np.ma.masked_less(np.arange(width) < np.array([[units] for _, units in lines]), 1)
     axes.imshow(below, cmap=ListedColormap([EMPTY]), aspect="auto", interpolation="nearest")
     axes.imshow(np.ma.masked_invalid(image), cmap=scale.cmap, norm=scale.norm, aspect="auto", interpolation="nearest")
@@ -120,7 +120,7 @@ def _title(found: LayerMap, label: int) -> str:
 
 
 def _inches(text: str, size: float, weight: str = "normal") -> float:
-    """Return how wide a text is drawn."""
+    """Return the width of a text in inches."""
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import TextPath
 
@@ -137,9 +137,9 @@ def _lines(found: LayerMap) -> list[tuple[int, int]]:
 
 
 def _scale(scores: NDArray[Any]) -> tuple[float, float]:
-    """Return the ends of the colour scale, about zero if any score is negative.
+    """Return the ends of the colour scale, symmetric about zero if any score is negative.
 
-    An infinite or outlying score takes the colour of the end that it lies beyond.
+    An infinite or outlying score takes the colour of the end that it exceeds.
     """
     known = scores[np.isfinite(scores)]
     signed = bool((known < 0).any())

@@ -27,7 +27,7 @@ Figures = Mapping[str, bytes]
 
 @dataclass(frozen=True, kw_only=True)
 class Content:
-    """What the page shows; figures are PNGs by file name, those of a table under its name."""
+    """The content of the page; figures are PNGs by file name, those of a table under its name."""
 
     experiment: ReportedExperiment
     matrices: Sequence[Matrix]
@@ -64,7 +64,7 @@ def page(content: Content) -> str:
         "scores": [_picture(drawn.name, drawn.png, drawn.caption) for drawn in content.scores],
         "failures": _records(experiment.failures),
         "costs": _records(_by_stage(experiment.costs)),
-        "works": _records([_readable(row) for row in experiment.costs]),
+        "tasks": _records([_readable(row) for row in experiment.costs]),
         "provenance": _flat(experiment.provenance),
         "listings": [(name, _flat(value)) for name, value in experiment.provenance.items() if _is_listing(value)],
     }
@@ -92,7 +92,7 @@ def _facts(experiment: ReportedExperiment) -> list[tuple[str, str]]:
 
 
 def _tiles(content: Content) -> list[dict[str, str]]:
-    """Return the summary: one figure each for reproduction, holes, failures and warnings."""
+    """Return the summary tiles: reproduction, holes, failures and warnings."""
     tiles = []
     if content.outcomes:
         good = sum(o.verdict == "reproduced" for o in content.outcomes)
@@ -211,7 +211,7 @@ def _strip(outcome: ExpectedOutcome) -> dict[str, Any] | None:
 
 
 def _records(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """Return rows of plain values as a table: names, which of them hold numbers, texts."""
+    """Return rows of plain values as a table: names, which columns are numeric, texts."""
     if not rows:
         return None
     names = list(dict.fromkeys(name for row in rows for name in row))
@@ -229,7 +229,7 @@ def _by_stage(tasks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return the cost of each stage over all its axis values and seeds: sums, and the highest peak of memory."""
     stages: dict[str, dict[str, Any]] = {}
     for task in tasks:
-        stage = str(task["stage"]).partition(" ")[0]  # a label goes on with its place on the axes
+        stage = str(task["stage"]).partition(" ")[0]  # a label continues with its point on the axes
         total = stages.setdefault(stage, {"stage": stage, "runs": 0})
         total["runs"] += 1
         for name, value in task.items():
@@ -248,7 +248,7 @@ def _readable(task: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_listing(value: object) -> bool:
-    """Whether a part of the provenance is too long to be read among the rest."""
+    """Whether a part of the provenance is too long to show among the rest."""
     return isinstance(value, Mapping) and len(value) > 20
 
 
@@ -277,7 +277,7 @@ def _plain(value: object) -> str:
 
 
 def _picture(name: str, data: bytes, caption: str) -> dict[str, Any]:
-    # The width stands in the PNG's first chunk.
+    # A PNG's first chunk holds its width.
     (width,) = struct.unpack(">I", data[16:20])
     return {
         "name": name,

@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LEAST_SPOKES = 3
-"""Columns that a polygon takes."""
+"""The least number of columns that form a polygon."""
 
 
 def radar(figure: Figure, matrix: Matrix) -> None:
-    """Draw a table whose numbers are of one unit; a cell without a number breaks its polygon open.
+    """Draw a table whose numbers are of one unit; a cell without a number leaves a gap in its polygon.
 
-    Spokes begin at 0 in the middle; those of proportions end at all. Bands are one standard deviation over the seeds to either side.
+    Spokes start at 0 in the middle; those of proportions end at the whole. Bands are one standard deviation over the
+    seeds to either side.
     """
     figure.set_size_inches(5.2, 4.2)
     axes: Any = figure.add_subplot(projection="polar")
@@ -54,7 +55,7 @@ def _spokes(axes: Any, matrix: Matrix, angles: Any) -> None:
     names = [" · ".join(filter(None, column)) for column in zip(*map(matrix.column_labels, depths), strict=True)]
     axes.set_xticks(angles, names)
     for angle, text in zip(angles, axes.get_xticklabels(), strict=True):
-        # Names stand beside the circle, not in it.
+        # Names are placed next to the circle, not in it.
         side = np.sin(angle)
         text.set_horizontalalignment("center" if abs(side) < 1e-6 else "left" if side > 0 else "right")
     axes.set_rlabel_position(180 / len(angles))

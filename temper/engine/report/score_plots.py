@@ -1,4 +1,4 @@
-"""Pictures of scores: how they are distributed over sets, how they agree, and how soon their orders find faults."""
+"""Pictures of scores: their distributions over sets, their agreement, and how soon their orders find faults."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BINS = (10, 40)  # at least and at most, by how many inputs the smallest set has
+BINS = (10, 40)  # at least and at most, by the number of inputs of the smallest set
 TAILS = (0.5, 99.5)  # percentiles; what lies beyond is counted in the outermost bins
 WIDE = 1e3  # positive scores that spread over more than this factor are counted on a logarithmic scale
 DECADES = 9.0  # of a logarithmic scale at most
@@ -71,7 +71,7 @@ def _histograms(figure: Figure, found: ScoreHistograms) -> None:
 
 
 def _is_wide(sets: Sequence[NDArray[Any]]) -> bool:
-    """Return whether scores spread over orders of magnitude, as those of a sure model do: one bin would hold them all."""
+    """Return whether scores spread over orders of magnitude, as a confident model's do: one bin would hold them all."""
     values = np.concatenate(sets)
     if not len(values) or values.min() < 0:
         return False
@@ -80,7 +80,7 @@ def _is_wide(sets: Sequence[NDArray[Any]]) -> bool:
 
 
 def _edges(sets: Sequence[NDArray[Any]], *, logarithmic: bool) -> NDArray[Any]:
-    """Return the edges of the bins that all sets are counted in."""
+    """Return the bin edges that all sets share."""
     values = np.concatenate(sets)
     if logarithmic:
         values = np.log10(values[values > 0])

@@ -1,4 +1,4 @@
-"""Signs that an attack was weaker than it claims to be, and works that are not what the file says."""
+"""Warnings about attacks that were weaker than they claim to be, and tasks that differ from what the file says."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ Rows = Sequence[Mapping[str, Any]]
 def warnings(results: Rows, experiment: ReportedExperiment) -> list[str]:
     """Return one sentence for every attack that looks too weak, and for every work that is doubtful.
 
-    An attack does worse where it should do better, or has no gradient; a work was made with less, is damaged, or its stage
-    remarks on it.
+    A weak attack does worse where it should do better, or has no gradient; a doubtful task ran with reduced settings, is
+    damaged, or its stage remarks on it.
 
     Source: Carlini et al. (2019), On Evaluating Adversarial Robustness, sections 4 and 5.
     """
     found = [
-        f"{task}: memory ran out, and it was made with {what}. Where there is more memory, --force makes it as the file says."
+        f"{task}: out of memory, so it ran with {what}. Where there is more memory, --force recomputes it as the file says."
         for task, what in experiment.reduced.items()
     ]
     found += [
-        f"{task}: what is stored is not what was written, and is not shown; --force makes it anew."
+        f"{task}: the stored artefact is corrupted, and is not shown; --force recomputes it."
         for task in experiment.damaged
     ]
     found += experiment.remarks
@@ -57,7 +57,7 @@ def _weaker(results: Rows, axis: str, parameter: str, experiment: ReportedExperi
     sentences = []
     for key, rows in groups.items():
         model, examples = key[2:4]
-        # Another value of the axis is another model there, which may well be the more robust one.
+        # A different axis value there is a different model, which may well be more robust.
         if axis in experiment.model_axes.get(str(model), ()):
             continue
         points = _points(rows, axis)

@@ -24,7 +24,7 @@ def check(outputs: Path) -> None:
         raise SpecError.at(_OPTION, 0, f"{nearest} is not a folder; name a results folder")
     if not os.access(nearest, os.R_OK | os.X_OK):
         raise SpecError.at(
-            _OPTION, 0, f"{nearest} cannot be read; name another folder, or have its permissions changed"
+            _OPTION, 0, f"{nearest} cannot be read; name another folder, or change its permissions"
         )
 
 
@@ -35,7 +35,7 @@ def demand_writable(folder: Path) -> None:
         SpecError: it cannot.
     """
     if not is_writable(folder):
-        message = f"{_nearest(folder)} cannot be written to; name another folder, or have its permissions changed"
+        message = f"{_nearest(folder)} cannot be written to; name another folder, or change its permissions"
         raise SpecError.at(_OPTION, 0, message)
 
 

@@ -68,7 +68,7 @@ class Session:
         self.digests = Digests(self.store.root / "digests.json")
         self.graph = TaskGraph(self.experiment, self.digests)
         self.digests.code("temper.engine.running.session", plumbing=True)
-        self.digests.remember()
+        self.digests.save_cache()
 
     def plan(self) -> Plan:
         """Return what a run would do.

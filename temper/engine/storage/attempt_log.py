@@ -1,4 +1,4 @@
-"""The attempt ledger: which attempts at a stage ended, and which took their worker process with them."""
+"""The attempt log: which attempts at a stage ended, and which took their worker process with them."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from temper.system.processes import is_alive
 MAX_DEATHS = 2
 """Worker deaths within one run after which a stage is given up."""
 MAX_EVICTIONS = 5
-"""Workers taken away by their batch system within one run after which a stage is given up."""
+"""Workers preempted by their batch system within one run after which a stage is given up."""
 SHARDS = "shards"
-"""The run that all shards of a store are: a stage that kills them one by one is in none of them twice."""
+"""The run id that all shards of a store share: a stage that kills them one by one fails in none of them twice."""
 LAST_LINES = 40
 
 _OPEN: set[Attempt] = set()
-"""The attempts under way in this process."""
+"""The attempts in progress in this process."""
 
 
 def mark_preempted() -> None:
-    """Write down that this process was warned of its end, so that its death is not blamed on what it is doing."""
+    """Record that this process received a preemption signal, so that its death is not attributed to the running stage."""
     for attempt in tuple(_OPEN):
         attempt.preempted()
 
@@ -40,19 +40,19 @@ def mark_preempted() -> None:
 class StageDied(Exception):
     """A stage's worker process died too often.
 
-    ``records`` are the attempts that took their worker with them, the first first; in each, ``end`` says how the process came to
-    its end, once somebody knows. ``peak_memory`` is the most memory one was seen to use, in bytes; ``log`` tells of each attempt
-    where and how it ended, with the last lines that its worker wrote, if they were kept.
+    ``records`` are the attempts that took their worker with them, the oldest first; in each, ``end`` says how the process
+    ended, if known. ``peak_memory`` is the highest memory observed, in bytes; ``log`` reports where and how each attempt
+    ended, with the last lines that its worker wrote, if they were kept.
     """
 
     def __init__(self, records: Sequence[Mapping[str, Any]]) -> None:
         self.records = sorted(records, key=lambda record: float(record.get("started", 0)))
         self.peak_memory = max(int(record["peak_memory"]) for record in records)
-        self.log = "\n".join(map(_story, self.records))
+        self.log = "\n".join(map(_description, self.records))
         self.host = ", ".join(dict.fromkeys(str(record["host"]) for record in self.records))
         if all(record.get("warned") for record in records):
             super().__init__(
-                f"its batch system ended {len(records)} workers before the stage was done or could keep what it had; give "
+                f"its batch system ended {len(records)} workers before the stage was done or could save a checkpoint; give "
                 "workers a longer walltime"
             )
             return
@@ -63,11 +63,11 @@ class StageDied(Exception):
 
 
 class AttemptLog:
-    """The attempts at one artefact in one run, each a file that is there from its start to its end.
+    """The attempts at one artefact in one run, each a file that exists from its start to its end.
 
-    A worker that dies leaves its file behind; the next attempt sees it. Files of other runs say nothing: a runner
-    that was killed as a whole must not put the blame on the stage it was at. Shards are one run (``SHARDS``), since each is a
-    runner and a worker at once.
+    A worker that dies leaves its file behind; the next attempt sees it. Files of other runs do not count: a runner that
+    was killed as a whole must not fail the stage it was at. Shards are one run (``SHARDS``), since each is a runner and a
+    worker at once.
     """
 
     def __init__(self, root: Path, fingerprint: str, run: str) -> None:
@@ -75,16 +75,16 @@ class AttemptLog:
 
     @contextmanager
     def attempt(self, memory: int = 0) -> Iterator[Attempt]:
-        """Record an attempt for the duration of the block; ``memory`` is what the process uses before it, in bytes.
+        """Record an attempt for the duration of the block; ``memory`` is the resident memory before it, in bytes.
 
         Raises:
             StageDied: too many attempts of this run took their worker with them.
         """
         dead = [record for record in self._records() if not _alive(record)]
         for preempted, most in ((False, MAX_DEATHS), (True, MAX_EVICTIONS)):
-            blamed = [record for record in dead if bool(record.get("warned")) == preempted]
-            if len(blamed) >= most:
-                raise StageDied(blamed)
+            counted = [record for record in dead if bool(record.get("warned")) == preempted]
+            if len(counted) >= most:
+                raise StageDied(counted)
         attempt = Attempt(self._folder / f"{uuid.uuid4().hex}.json", memory)
         _OPEN.add(attempt)
         try:
@@ -103,7 +103,7 @@ class AttemptLog:
             try:
                 yield json.loads(path.read_text(encoding="utf-8"))
             except (OSError, ValueError):
-                continue  # ended meanwhile, or torn: an attempt that wrote nothing whole can be blamed for nothing
+                continue  # ended meanwhile, or truncated: an incomplete record counts for nothing
 
 
 class Attempt:
@@ -125,22 +125,22 @@ class Attempt:
         self._write()
 
     def note_memory(self, peak: int) -> None:
-        """Write down the peak memory so far, in bytes, whenever it has grown by a tenth."""
+        """Record the peak memory so far, in bytes, whenever it has grown by a tenth."""
         if peak > 1.1 * self._record["peak_memory"]:
             self._record["peak_memory"] = peak
             self._update()
 
     def preempted(self) -> None:
-        """Write down that the process was told of its end."""
+        """Record that the process received a preemption signal."""
         self._record["warned"] = True
         self._update()
 
     def end(self) -> None:
-        """Take the record away: the process survived the attempt."""
+        """Remove the record: the process survived the attempt."""
         self._path.unlink(missing_ok=True)
 
     def _update(self) -> None:
-        """Write the record anew; on a full disk the one there is stays, and whoever writes an artefact will say so."""
+        """Rewrite the record; on a full disk the old one stays, and writing the artefact will report the disk."""
         with suppress(OSError):
             self._write()
 
@@ -148,7 +148,7 @@ class Attempt:
         replace_file(self._path, json.dumps(self._record))
 
 
-def _story(record: Mapping[str, Any]) -> str:
+def _description(record: Mapping[str, Any]) -> str:
     """Return what is known of an attempt that took its worker with it."""
     known = [f"process {record['pid']} on {record['host']}"]
     if record.get("job"):
@@ -157,12 +157,12 @@ def _story(record: Mapping[str, Any]) -> str:
         known.append(f"began {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(record['started']))}")
     if record["peak_memory"]:
         known.append(f"last seen using {record['peak_memory'] / 2**20:,.0f} MiB")
-    known.append(record.get("end") or "nobody saw how it ended")
+    known.append(record.get("end") or "how it ended is unknown")
     return "\n".join([", ".join(known), *last_lines(record.get("log") or "", LAST_LINES)])
 
 
 def last_lines(log: str, count: int) -> list[str]:
-    """Return so many lines from a log's end, below one that names it; none if it is empty or cannot be read."""
+    """Return the last ``count`` lines of a log under a line that names it; none if it is empty or unreadable."""
     try:
         lines = Path(log).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

@@ -23,30 +23,30 @@ def of_value(value: Any) -> str:
 
 
 class Digests:
-    """Digests of files and of modules, remembered between runs by each file's size and times of change.
+    """Digests of files and of modules, cached between runs by each file's size and times of change.
 
-    The memory only saves reading a file again: what enters a fingerprint is always the content. It carries a digest of its own,
-    since one wrong byte of it would be another fingerprint of all that is there.
+    The cache only saves reading a file again: a fingerprint always depends on the content. The cache carries a digest of
+    its own, since one corrupted byte would change the fingerprints of all artefacts.
     """
 
-    def __init__(self, memory: Path) -> None:
-        self._memory = memory
+    def __init__(self, cache: Path) -> None:
+        self._cache = cache
         self._known: dict[str, Any] = {}
         self._changed = False
         self._code: dict[tuple[str, bool], str] = {}
         self._files: dict[str, Path | None] = {}
         self._sources: dict[str, dict[str, Any]] = {}
-        # Without a memory, or with a damaged one, everything is read once more.
+        # Without a cache, or with a damaged one, every file is read again.
         with suppress(OSError, ValueError):
-            kept = json.loads(memory.read_text(encoding="utf-8"))
-            if isinstance(kept, dict) and kept.get("check") == of_value(kept.get("known")):
-                self._known = kept["known"]
+            stored = json.loads(cache.read_text(encoding="utf-8"))
+            if isinstance(stored, dict) and stored.get("check") == of_value(stored.get("known")):
+                self._known = stored["known"]
 
-    def remember(self) -> None:
-        """Write the memory, if anything was learnt and the folder can be written to."""
+    def save_cache(self) -> None:
+        """Write the cache, if it has changed and the folder is writable."""
         if self._changed:
             try:
-                replace_file(self._memory, json.dumps({"check": of_value(self._known), "known": self._known}))
+                replace_file(self._cache, json.dumps({"check": of_value(self._known), "known": self._known}))
             except OSError as error:
                 if is_full(error):
                     raise
@@ -55,22 +55,22 @@ class Digests:
     def content(self, path: Path) -> str:
         """Return the digest of a file, or of every file below a folder with its relative path.
 
-        Links to files and folders count as what they lead to. What systems and tools leave behind in folders and hidden
-        files do not count (``temper.system.hidden_files``). What is neither file nor folder, such as a pipe, counts as what it is: who reads
-        the folder may fail of it.
+        Links count as their targets. Hidden files and those that systems and tools leave behind in folders do not count
+        (``temper.system.hidden_files``). Anything that is neither file nor folder, such as a pipe, counts by its kind; reading
+        the folder may fail on it.
         """
         if path.is_dir():
             files = sorted(_files(path))
             return of_value([
                 [str(file.relative_to(path)), self.content(file) if file.is_file() else kind_of(file)] for file in files
             ])  # fmt: skip
-        return str(self._remembered(f"file:{path}", path, _sha256))
+        return str(self._cached(f"file:{path}", path, _sha256))
 
     def code(self, module: str, plumbing: bool = False) -> str:
         """Return the digest of a module and of every module it imports, directly or not: the project's and its users'.
 
-        What cannot change a result does not count: ``temper.engine.storage.source_code`` says what that is. With ``plumbing``, the
-        modules count that carry, store and show results.
+        Code that cannot change a result does not count; see ``temper.engine.storage.source_code``. With ``plumbing``, the
+        modules that carry, store and show results count too.
         """
         key = (module, plumbing)
         if key not in self._code:
@@ -82,11 +82,11 @@ class Digests:
         return self._code[key]
 
     def module(self, name: str) -> str:
-        """Return the digest of one module's code, as it was when it was first asked for; nothing for a library or no module."""
+        """Return the digest of one module's code as of its first request; empty for a library or no module."""
         return "" if self._file_of(name) is None else str(self._source(name)["digest"])
 
     def closure(self, module: str, plumbing: bool = False) -> set[str]:
-        """Return a module and all that it imports, directly or not; of the plumbing only where it is asked for."""
+        """Return a module and all it imports, directly or not; modules of the plumbing only on request."""
         found = {name for name in source_code.with_packages(module) if self._file_of(name) is not None}
         left = sorted(found)
         while left:
@@ -99,7 +99,7 @@ class Digests:
         return found
 
     def changed_modules(self, before: Sequence[str], now: Sequence[str]) -> list[str]:
-        """Return the modules in which the code behind some digests differs, as far as the memory knows the earlier ones."""
+        """Return the modules whose code differs between two lists of digests, as far as the cache knows the earlier ones."""
         old, new = self._modules(before), self._modules(now)
         return sorted(name for name in {**old, **new} if old.get(name) != new.get(name)) if old else []
 
@@ -121,13 +121,13 @@ class Digests:
         if module not in self._sources:
             path = self._file_of(module)
             assert path is not None, module
-            read = self._remembered(f"module:{module}:{path}", path, lambda path: source_code.parse(path, module))
+            read = self._cached(f"module:{module}:{path}", path, lambda path: source_code.parse(path, module))
             self._sources[module] = dict(read)
         return self._sources[module]
 
-    def _remembered(self, key: str, path: Path, compute: Any) -> Any:
+    def _cached(self, key: str, path: Path, compute: Any) -> Any:
         status = path.stat()
-        # The time of the last change of the entry cannot be set back, as that of the content can be (touch -r, rsync, tar).
+        # A file's change time (ctime) cannot be set back, unlike its modification time (touch -r, rsync, tar).
         state = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
         known = self._known.get(key)
         if known is None or known[0] != state:
@@ -137,10 +137,10 @@ class Digests:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Yield what is below a folder and no folder, what is behind links too."""
+    """Yield every path below a folder that is not a folder, links followed."""
     for place, folders, files in os.walk(folder, followlinks=True):
         around = {Path(place).resolve(), *Path(place).resolve().parents}
-        # A link to a folder around it would lead in circles.
+        # A link to a parent folder would loop.
         folders[:] = [name for name in folders if counts(name) and not _leads_into((Path(place) / name), around)]
         yield from (Path(place) / name for name in files if counts(name))
 

@@ -1,4 +1,4 @@
-"""``--gc``: removes what no experiment's last run refers to."""
+"""``--gc``: removes artefacts that no experiment's last run refers to."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from temper.engine.storage.leases import LEASES, Leases
 from temper.engine.storage.store import CHECKPOINTS, STORE, Store
 
 GRACE = 24 * 3600.0
-"""Seconds for which an artefact is kept whatever refers to it: another runner may just have made it."""
+"""Seconds for which an unreferenced artefact is kept: another runner may have just computed it."""
 
 
 def sweep(outputs: Path) -> tuple[int, int]:
     """Remove stored artefacts, failures and leftovers that no experiment under ``outputs`` needs.
 
-    Every run writes down its works before it starts, so what a running experiment has made or will read is kept.
+    Every run records its tasks before it starts, so what a running experiment has computed or will read is kept.
 
     Returns:
         how many artefacts were removed, and the bytes they took.
 
     Raises:
-        SpecError: what an experiment needs cannot be read, so that it might be removed.
+        SpecError: an experiment's record cannot be read, so that artefacts it needs might be removed.
     """
     store = Store(outputs / STORE)
     kept = set(_referred(outputs))
@@ -35,7 +35,7 @@ def sweep(outputs: Path) -> tuple[int, int]:
             size += store.size(fingerprint)
             store.drop(fingerprint)
             removed += 1
-    # A run of days never touches again what its workers start with, nor the record of a long attempt.
+    # A run of days never touches again the files its workers start with, nor the record of a long attempt.
     unused = () if Leases.under_way(store.root / LEASES) else (".attempts", ".dask")
     for name in (".tmp", CHECKPOINTS, *unused):
         for leftover in (store.root / name).glob("*"):

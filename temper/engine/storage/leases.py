@@ -1,4 +1,4 @@
-"""Leases: which runner is making an artefact right now, so that no two make the same one."""
+"""Leases: which runner is computing an artefact, so that no two compute the same one."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ import psutil
 from temper.system.processes import is_alive
 
 BEAT = 5.0
-"""Seconds between two signs of life of a lease's owner."""
+"""Seconds between heartbeats of a lease's owner."""
 LEASES = ".leases"
 """The folder of leases in a store."""
 GRACE = 3600.0
-"""Seconds without a sign of life of any runner after which none is taken to be there, whatever clocks say."""
+"""Seconds without a heartbeat of any runner after which none is assumed to run, whatever the clocks say."""
 EXPIRY = 60.0
-"""Seconds without a sign of life after which a lease is void."""
+"""Seconds without a heartbeat after which a lease is void."""
 
 
 class Leases:
     """The leases of one runner in a folder shared with others.
 
-    A lease is a file made exclusively; its owner touches it every few seconds. One whose process is gone, or that
-    was not touched for a minute (since its owner is stopped, or out of reach), is void. A lease only saves work: should two
-    runners make the same artefact all the same, the store keeps one and both go on.
+    A lease is a file created exclusively; its owner touches it every few seconds. A lease is void when its process is gone,
+    or when it was not touched for a minute (its owner is stopped, or unreachable). Leases only save duplicate work: if two
+    runners compute the same artefact all the same, the store keeps one and both continue.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -50,17 +50,17 @@ class Leases:
 
     @staticmethod
     def under_way(folder: Path) -> bool:
-        """Return whether some runner may be making something: whether a lease was touched of late."""
+        """Return whether any runner may be computing something: whether a lease was touched recently."""
         now = time.time()
         return any(now - touched < GRACE for touched in _touched(folder))
 
     def acquire(self, fingerprint: str) -> bool:
-        """Return whether this runner may make the artefact; False while another one is making it."""
+        """Return whether this runner may compute the artefact; False while another one is computing it."""
         path = self._folder / fingerprint
         return self._create(path) or path in self._held or (self._void(path) and self._take_over(path))
 
     def release(self, fingerprint: str) -> None:
-        """Give a lease back."""
+        """Release a lease."""
         path = self._folder / fingerprint
         if path in self._held:
             self._held.discard(path)
@@ -68,7 +68,7 @@ class Leases:
                 path.unlink(missing_ok=True)
 
     def holder(self, fingerprint: str) -> str:
-        """Return who holds a lease and since when, in words; nothing if nobody does, or nobody knows."""
+        """Return who holds a lease and since when, as text; empty if nobody does or its owner is unknown."""
         try:
             owner = json.loads((self._folder / fingerprint).read_text(encoding="utf-8"))
             since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(owner["since"]))
@@ -77,7 +77,7 @@ class Leases:
             return ""
 
     def close(self) -> None:
-        """Give every lease back."""
+        """Release every lease."""
         self._stop.set()
         for path in list(self._held):
             self.release(path.name)
@@ -85,7 +85,7 @@ class Leases:
     def _beat(self) -> None:
         while not self._stop.wait(BEAT):
             for path in list(self._held):
-                # While this process was stopped, another may have taken the lease over.
+                # While this process was stopped, another may have taken over the lease.
                 if self._is_ours(path):
                     with suppress(FileNotFoundError):
                         os.utime(path)
@@ -107,7 +107,7 @@ class Leases:
         except FileExistsError:
             return False
         except OSError:
-            path.unlink(missing_ok=True)  # a full disk takes the name and not the content
+            path.unlink(missing_ok=True)  # on a full disk the file exists but its content is lost
             raise
         self._held.add(path)
         return True
@@ -125,11 +125,11 @@ class Leases:
         return self._is_silent(path, touched)
 
     def _is_silent(self, path: Path, touched: float) -> bool:
-        """Return whether the owner of a lease has shown no sign of life for ``EXPIRY`` seconds."""
+        """Return whether the owner of a lease has sent no heartbeat for ``EXPIRY`` seconds."""
         age = self._now() - touched
         if age >= -EXPIRY:
             return age > EXPIRY
-        # Dated ahead, by a clock that was wrong: what tells is whether the date changes while we watch.
+        # Its time lies in the future, set by a wrong clock: the lease is alive if the time changes while we watch.
         first = self._dated_ahead.setdefault((path, touched), time.monotonic())
         return time.monotonic() - first > EXPIRY
 
@@ -143,7 +143,7 @@ class Leases:
             probe.unlink(missing_ok=True)
 
     def _take_over(self, path: Path) -> bool:
-        """Put our own lease in the place of a void one, unless another runner is doing so."""
+        """Replace a void lease with our own, unless another runner is doing so."""
         guard = self._folder / f".void-{path.name}"
         try:
             guard.open("x").close()
@@ -151,7 +151,7 @@ class Leases:
             self._remove_expired(guard)
             return False
         try:
-            # Looked at again behind the guard: what was void a moment ago may be another runner's by now.
+            # Checked again under the guard: another runner may have taken the void lease by now.
             if not self._void(path):
                 return False
             path.unlink(missing_ok=True)
@@ -160,7 +160,7 @@ class Leases:
             guard.unlink(missing_ok=True)
 
     def _remove_expired(self, guard: Path) -> None:
-        """Remove a guard whose runner died in the moment it stood there."""
+        """Remove a guard whose runner died while holding it."""
         try:
             expired = self._now() - guard.stat().st_mtime > EXPIRY
         except FileNotFoundError:

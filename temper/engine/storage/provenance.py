@@ -1,4 +1,4 @@
-"""Where numbers come from: the code, the packages, the machine."""
+"""The provenance of numbers: the code, the packages, the machine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NUMERIC = (
     "NVIDIA_TF32_OVERRIDE", "OPENBLAS_CORETYPE", "TF_CUDNN_DETERMINISTIC", "TF_DETERMINISTIC_OPS", "TF_ENABLE_ONEDNN_OPTS",
     "TF_XLA_FLAGS", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "XLA_FLAGS",
 )  # fmt: skip
-"""Variables of the environment by which libraries compute otherwise: part of where numbers come from, as the machine is."""
+"""Environment variables that change how libraries compute: part of the provenance, as the machine is."""
 
 
 @cache
@@ -57,7 +57,7 @@ def code() -> dict[str, Any]:
 
 
 def machine() -> dict[str, Any]:
-    """Return what the run was made on."""
+    """Return a description of the machine that runs."""
     return {
         "system": platform.platform(),
         "processor": _processor(),
@@ -67,7 +67,7 @@ def machine() -> dict[str, Any]:
 
 
 def environment() -> dict[str, str]:
-    """Return the variables of the environment that are set and that numbers may depend on."""
+    """Return the environment variables that are set and may affect numbers."""
     return {name: os.environ[name] for name in NUMERIC if name in os.environ}
 
 

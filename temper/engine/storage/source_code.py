@@ -1,4 +1,4 @@
-"""What a module's source code says: the part of it that can change a result, and which modules it imports."""
+"""The part of a module's source code that can change a result, and the modules it imports."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PLUMBING = (
     "temper.engine",
     "temper.nn.inspection.class_order",
 )
-"""Modules, and packages with all that is in them, that carry, store and show what others compute: no number depends on them."""
+"""Modules, and packages with their contents, that carry, store and show what others compute: no number depends on them."""
 
 _MESSAGES_ONLY = {
     "check": "Iterator[tuple[str, str]]",
@@ -36,12 +36,12 @@ _MESSAGES_ONLY = {
     "suits": "Iterator[tuple[str, str]]",
     "review": "None",
 }
-"""Methods of components that only tell of parameters or artefacts, with what they return; a method of another class that is called so computes."""
+"""Methods that only describe parameters or artefacts of components, with what they return; elsewhere such methods count."""
 _IMPORTERS = ("importlib.import_module", "__import__", "builtins.__import__")
 
 
 def parse(path: Path, module: str) -> dict[str, Any]:
-    """Return the ``digest`` of a module's code and the names it ``imports``, those of libraries left out.
+    """Return the ``digest`` of a module's code and the names it ``imports``, without those of libraries.
 
     Comments, formatting, docstrings, the descriptions of parameters, the wording of exceptions and imports for type checkers do
     not count.
@@ -54,21 +54,21 @@ def parse(path: Path, module: str) -> dict[str, Any]:
     return {"digest": digest, "imports": list(imports)}
 
 
-@lru_cache(maxsize=1024)  # asked again by every session of a process, each of which has a memory of its own
+@lru_cache(maxsize=1024)  # every session of a process asks again, with a cache of digests of its own
 def _parsed(content: bytes, module: str, package: str) -> tuple[str, tuple[str, ...]]:
     tree = _Essence().visit(ast.parse(content))
     imports = {part for name in _imported(tree, package) if not _is_library(name) for part in with_packages(name)}
-    # What cannot be found now is kept: it may be found by a later run.
+    # Names that cannot be found now are kept: a later run may find them.
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), tuple(sorted(imports - {module}))
 
 
 def is_plumbing(module: str) -> bool:
-    """Return whether a module is left out of fingerprints."""
+    """Return whether a module is excluded from fingerprints."""
     return any(module == name or module.startswith(f"{name}.") for name in PLUMBING)
 
 
 class _Essence(ast.NodeTransformer):
-    """Takes out of a module what no result depends on."""
+    """Removes from a module's syntax tree what no result depends on."""
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
         node.body = [part for part in node.body if not _only_tells(part)]
@@ -108,7 +108,7 @@ def _only_tells(part: ast.stmt) -> bool:
 
 
 def _imported(tree: ast.Module, package: str) -> Iterator[str]:
-    """Yield the full names of what a module of a package imports anywhere: modules, and what may be a module or a name in one."""
+    """Yield the full names of what a module of a package imports anywhere: modules, or names that may be modules."""
     called = dict(_other_names(tree))
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -130,7 +130,7 @@ def _imported(tree: ast.Module, package: str) -> Iterator[str]:
 
 
 def _other_names(tree: ast.Module) -> Iterator[tuple[str, str]]:
-    """Yield the names a module gives to what it imports, each with the full name."""
+    """Yield the local names of a module's imports, each with the full name."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((alias.asname, alias.name) for alias in node.names if alias.asname)
@@ -139,13 +139,13 @@ def _other_names(tree: ast.Module) -> Iterator[tuple[str, str]]:
 
 
 def with_packages(name: str) -> Iterator[str]:
-    """Yield a module and the packages around it, whose ``__init__`` runs at its import."""
+    """Yield a module and its parent packages, whose ``__init__`` runs at its import."""
     parts = name.split(".")
     yield from (".".join(parts[:end]) for end in range(1, len(parts) + 1))
 
 
 def file_of(name: str) -> Path | None:
-    """Return the file of a module of the project or of its user, or ``None``: for libraries, and for what is no module.
+    """Return the file of a module of the project or of its user, or ``None`` for libraries and what is no module.
 
     Nothing is imported to find it.
     """
@@ -163,7 +163,7 @@ def file_of(name: str) -> Path | None:
 
 
 def _searched(name: str) -> Path | None:
-    """Return the file that would be imported under a name, as the search path is now."""
+    """Return the file that an import of a name would load, by the current search path."""
     path, origin = None, None
     for part in with_packages(name):
         if part != name and (loaded := getattr(sys.modules.get(part), "__path__", None)) is not None:

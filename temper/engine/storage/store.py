@@ -1,4 +1,4 @@
-"""The store: artefacts under their fingerprints, whole or not at all, checked when they are read."""
+"""The store: artefacts by fingerprint, written atomically and verified when they are read."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from temper.core.artefacts import Artefact, read_json, write_json
 A = TypeVar("A", bound=Artefact)
 META = "meta.json"
 STORE = ".store"
-"""The folder of the store among the results of all experiments."""
+"""The folder of the store in the outputs folder."""
 CHECKPOINTS = ".checkpoints"
-"""The folder of what interrupted works had done."""
-_GARBLED = (OSError, ValueError, KeyError, TypeError, AttributeError)  # what reading meta data out of garbage raises
+"""The folder of checkpoints of interrupted tasks."""
+_CORRUPTED = (OSError, ValueError, KeyError, TypeError, AttributeError)  # errors of parsing corrupted metadata
 
 
 class Damaged(Exception):
-    """A stored artefact is not what was written; ``fingerprint`` says which."""
+    """A stored artefact is missing or corrupted; ``fingerprint`` names it."""
 
     def __init__(self, fingerprint: str, what: str) -> None:
         super().__init__(f"stored artefact {fingerprint}: {what}")
@@ -32,8 +32,8 @@ class Damaged(Exception):
 class Store:
     """A folder of artefacts, shared by any number of runners.
 
-    An artefact is written under a temporary name and renamed, so that a kill at any moment leaves nothing or the
-    whole; ``meta.json`` lists its files with size and SHA-256.
+    An artefact is written under a temporary name and renamed, so that a kill at any moment leaves all of it or nothing;
+    ``meta.json`` lists its files with size and SHA-256.
     """
 
     def __init__(self, root: Path) -> None:
@@ -41,38 +41,38 @@ class Store:
         self._verified: set[str] = set()
 
     def folder(self, fingerprint: str) -> Path:
-        """Return where an artefact is kept."""
+        """Return the folder of an artefact."""
         return self.root / fingerprint
 
     def has(self, fingerprint: str) -> bool:
-        """Return whether an artefact is there with all its files at their full size."""
+        """Return whether an artefact exists with all its files at their full size."""
         try:
             meta = self.meta(fingerprint)
             folder = self.folder(fingerprint)
             return all((folder / name).stat().st_size == size for name, (size, _) in meta["files"].items())
-        except _GARBLED:
+        except _CORRUPTED:
             return False
 
     def present(self, fingerprints: Iterable[str]) -> set[str]:
-        """Return those of many artefacts that are there; one look at the store tells which are not."""
+        """Return those of many artefacts that exist; listing the store once rules out most of the others."""
         there = {path.name for path in self.root.iterdir()} if self.root.is_dir() else set()
         return {fingerprint for fingerprint in fingerprints if fingerprint in there and self.has(fingerprint)}
 
     def meta(self, fingerprint: str) -> dict[str, Any]:
-        """Return what was written down with an artefact."""
+        """Return the metadata of an artefact."""
         return read_json(self.folder(fingerprint) / META)  # type: ignore[no-any-return]
 
     def load(self, fingerprint: str, kind: type[A]) -> A:
         """Return an artefact, its content verified once per process.
 
         Raises:
-            Damaged: it is missing, or its content is not what was written.
+            Damaged: it is missing or corrupted.
         """
         self._verify(fingerprint)
         return kind.load(self.folder(fingerprint))
 
-    def is_sound(self, fingerprint: str) -> bool:
-        """Return whether an artefact is there with the content that was written; all of it is read, once per process."""
+    def is_intact(self, fingerprint: str) -> bool:
+        """Return whether an artefact is intact; all of it is read, once per process."""
         try:
             self._verify(fingerprint)
         except Damaged:
@@ -88,12 +88,12 @@ class Store:
             for name, (_, digest) in files.items():
                 if _sha256(folder / name) != digest:
                     raise Damaged(fingerprint, f"{name} has changed since it was written")
-        except _GARBLED as error:
+        except _CORRUPTED as error:
             raise Damaged(fingerprint, str(error)) from error
         self._verified.add(fingerprint)
 
     def publish(self, fingerprint: str, artefact: Artefact, meta: Mapping[str, Any]) -> None:
-        """Put an artefact in its place; if another runner was faster, keep that one's."""
+        """Move an artefact to its final folder; if another runner was faster, keep that one's."""
         temporary = self.root / ".tmp" / f"{fingerprint}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         temporary.mkdir(parents=True)
         try:
@@ -129,7 +129,7 @@ class Store:
             yield from (entry.name for entry in self.root.iterdir() if (entry / META).is_file())
 
     def size(self, fingerprint: str) -> int:
-        """Return the bytes an artefact takes."""
+        """Return the size of an artefact in bytes."""
         return sum(path.stat().st_size for path in _files(self.folder(fingerprint)))
 
 

@@ -1,4 +1,4 @@
-"""One cell of a table: the numbers behind it, summed up over seeds, and how they are written."""
+"""One cell of a table: its numbers, aggregated over seeds, and their formatting."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _UNIT_SYMBOLS = {"seconds": "s", "count": "", "proportion": ""}
 
 @dataclass(frozen=True)
 class Cell:
-    """The numbers of a cell in their own unit, and the reasons of those that do not exist.
+    """The numbers of a cell in their own unit, and the reasons for missing ones.
 
-    ``values`` has one number per run, ``bounds`` the interval of each, ``n`` the items each was measured on (0: it is quoted),
-    ``notes`` the remarks on them, each once. A run whose number is undefined has a reason in its place, unless all are.
+    ``values`` has one number per run, ``bounds`` the interval of each, ``n`` the items each was measured on (0: a quoted
+    number), ``notes`` the distinct remarks. A run without a number has a reason instead, unless no run has one.
     """
 
     metric: str = ""
@@ -36,7 +36,7 @@ class Cell:
 
     @classmethod
     def of(cls, rows: Sequence[Mapping[str, Any]], reasons: Sequence[str]) -> Cell:
-        """Return the cell of tidy rows that differ in nothing but the seed."""
+        """Return the cell of tidy rows that differ only in the seed."""
         if not rows:
             return cls(reasons=tuple(reasons) or (NOT_MEASURED,))
         defined = [row for row in rows if not isnan(float(row["value"]))]
@@ -60,7 +60,7 @@ class Cell:
 
     @property
     def hole(self) -> str:
-        """Why there is no number, each reason once; empty where there is one."""
+        """Why there is no number, each reason once; empty if there is one."""
         return "" if self.values else "; ".join(dict.fromkeys(self.reasons))
 
     @property
@@ -70,7 +70,7 @@ class Cell:
 
     @property
     def sd(self) -> float | None:
-        """Sample standard deviation over the runs; ``None`` for one run, and for a number that none of them measured, or that is undefined."""
+        """Sample standard deviation over the runs; ``None`` for one run, and for a quoted or undefined number."""
         if len(self.values) < 2 or not any(self.n) or isnan(self.mean):
             return None
         return stdev(self.values) if all(map(isfinite, self.values)) else float("nan")
@@ -79,8 +79,8 @@ class Cell:
     def interval(self) -> tuple[float, float] | None:
         """95 % interval: Student's t over the runs, or the one run's own; ``None`` where it has none.
 
-        Runs that happen to agree say nothing about other images, so the interval over several runs is nowhere
-        narrower than the mean of their own.
+        Runs that happen to agree say nothing about other images, so the interval over several runs is never narrower than
+        the mean of their own.
         """
         if len(self.values) == 1:
             return self.bounds[0]
@@ -92,15 +92,15 @@ class Cell:
         return (max(lower, 0.0), min(upper, 1.0)) if self.unit == "proportion" else (lower, upper)
 
     def scale(self, percent: bool) -> float:
-        """Return the factor from the cell's unit to the one it is shown in."""
+        """Return the factor from the cell's unit to the displayed one."""
         return 100.0 if percent and self.unit == "proportion" else 1.0
 
     def mean_text(self, percent: bool) -> str:
-        """Return the mean as shown."""
+        """Return the mean as displayed."""
         return number(self.mean, self._decimals(percent), self.scale(percent))
 
     def text(self, form: CellFormat, percent: bool) -> str:
-        """Return the cell as shown: numbers, or why there are none."""
+        """Return the cell as displayed: numbers, or why there are none."""
         if not self.values:
             return self.hole
         share = f" ({len(self.values)} of {len(self.values) + len(self.reasons)} seeds)" if self.reasons else ""
@@ -148,6 +148,6 @@ def span(counts: Sequence[int], comma: str = "") -> str:
 
 
 def with_unit(metric: str, unit: str, percent: bool) -> str:
-    """Return a metric with its unit in brackets, unless its name says it: ``accuracy (%)``, ``cpu_seconds``."""
+    """Return a metric with its unit in brackets, unless its name contains it: ``accuracy (%)``, ``cpu_seconds``."""
     shown = "%" if percent and unit == "proportion" else _UNIT_SYMBOLS.get(unit, unit)
     return f"{metric} ({shown})" if shown and unit not in metric else metric

@@ -19,7 +19,7 @@ ROUNDING = 1e-9  # 96.56 - 96.06 is a hair above 0.5 in binary
 
 @dataclass(frozen=True, kw_only=True)
 class ExpectedOutcome:
-    """One expected number beside ours, both in the units the table shows; ``reason`` says why ours is missing."""
+    """One expected number and ours, both in the table's displayed units; ``reason`` says why ours is missing."""
 
     spec: ExpectedSpec
     row: str
@@ -60,7 +60,7 @@ COLUMNS = (
 
 
 def compare(spec: ExpectedSpec, matrices: Mapping[str, Matrix]) -> ExpectedOutcome:
-    """Return an expected number beside the cell it names."""
+    """Return an expected number with the cell it names."""
     matrix = matrices.get(spec.table)
     if matrix is None:
         return ExpectedOutcome(
@@ -71,7 +71,7 @@ def compare(spec: ExpectedSpec, matrices: Mapping[str, Matrix]) -> ExpectedOutco
     found: list[Cell] = []
     for key in _matching(row, matrix.spec.rows, matrix.rows):
         for other in _matching(column, matrix.spec.columns, matrix.columns):
-            # One number that stands for every value of an axis is one match.
+            # One number that represents every value of an axis is one match.
             if (cell := matrix.cells[key, other]) not in found:
                 found.append(cell)
     if len(found) != 1:
@@ -91,7 +91,7 @@ def compare(spec: ExpectedSpec, matrices: Mapping[str, Matrix]) -> ExpectedOutco
 
 
 def verdict(outcomes: Sequence[ExpectedOutcome]) -> str:
-    """Return the verdict on all of them in a line; empty where nothing was expected."""
+    """Return a one-line summary of all outcomes; empty if nothing was expected."""
     if not outcomes:
         return ""
     counts = {name: sum(o.verdict == name for o in outcomes) for name in ("reproduced", "missed", "missing")}
@@ -121,7 +121,7 @@ def records(outcomes: Sequence[ExpectedOutcome]) -> list[list[str]]:
 
 
 def _matching(wanted: Labels, levels: Sequence[str], keys: Sequence[Key]) -> list[Key]:
-    # An empty label stands for every value of its axis.
+    # An empty label represents every value of its axis.
     return [
         key
         for key in keys

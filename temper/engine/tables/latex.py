@@ -1,4 +1,4 @@
-"""A table as LaTeX, to be read into a paper that loads booktabs."""
+"""A table as LaTeX, for a paper that loads booktabs."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ _SPECIAL = {
 
 
 def escape(text: str) -> str:
-    """Return text that LaTeX prints as it stands; line breaks become spaces."""
+    """Return text that LaTeX prints literally; line breaks become spaces."""
     return "".join(_SPECIAL.get(char, char) for char in text)
 
 
 def latex(matrix: Matrix) -> str:
-    """Return the table as a floating booktabs ``table`` whose caption says what the numbers are."""
+    """Return the table as a floating booktabs ``table`` whose caption describes the numbers."""
     spec = matrix.spec
     heads = len(spec.rows)
     lines = [
@@ -87,7 +87,7 @@ def _header(matrix: Matrix) -> list[str]:
 
 
 def _corner(matrix: Matrix, depth: int) -> list[str]:
-    """Return what stands above the row labels: their names on the last line, else the name of the column level."""
+    """Return the headings above the row labels: their names on the last line, else the name of the column level."""
     spec = matrix.spec
     if depth < len(spec.columns) - 1:
         return [""] * len(spec.rows)
@@ -103,7 +103,7 @@ def _spans(matrix: Matrix, depth: int) -> list[tuple[str, int]]:
 
 
 def _body(matrix: Matrix) -> list[tuple[list[str], list[str]]]:
-    """Return labels and cells of each row; a label equal to the one above it is left out."""
+    """Return labels and cells of each row; a label equal to the one above it is omitted."""
     best, body = matrix.best, []
     above: Key = ()
     for row in matrix.rows:

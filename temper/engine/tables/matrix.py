@@ -1,4 +1,4 @@
-"""A table before it is written: keys in file order and a cell for each pair of them."""
+"""A table before formatting: keys in file order and a cell for each pair of them."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ Key = tuple[Plain, ...]
 class Matrix:
     """A table: row and column keys (one label per level) in file order, and a cell for each pair of them.
 
-    ``places`` are where the cells stand on curves, if that is not their place on the axis. ``smoke`` says that the numbers only
-    show that the experiment runs.
+    ``places`` are the positions of the cells on curves, if other than on the axis. ``smoke`` marks numbers that only show that
+    the experiment runs.
     """
 
     spec: TableSpec
@@ -32,7 +32,7 @@ class Matrix:
     smoke: bool = False
 
     def text(self, row: Key, column: Key) -> str:
-        """Return a cell as shown."""
+        """Return a cell as displayed."""
         return self.cells[row, column].text(self.spec.cell, self.spec.percent)
 
     @property
@@ -42,25 +42,25 @@ class Matrix:
 
     @property
     def quantity(self) -> str:
-        """What the numbers are: metric and unit; empty where they are of several metrics."""
-        # Where several metrics meet, each carries its unit in its own label.
+        """Metric and unit of the numbers; empty if there are several metrics."""
+        # With several metrics, each label carries its own unit.
         metric = "" if "metric" in self.spec.levels else self.spec.metric or ""
         return "n" if self.spec.cell == "n" else self._metric(metric)
 
     @property
     def corner(self) -> str:
-        """What stands in the corner: metric, unit and protocol."""
+        """The corner heading: metric, unit and protocol."""
         mark = SMOKE if self.smoke else ""
         return ", ".join(filter(None, (mark, self.quantity, self.protocol)))
 
     @property
     def title(self) -> str:
-        """The caption's first words."""
+        """The beginning of the caption."""
         title = self.spec.caption or ": ".join(filter(None, (self.spec.name, self.quantity)))
         return f"{SMOKE}: {title}" if self.smoke else title
 
     def label(self, level: str, value: Plain) -> str:
-        """Return a row or column label as shown."""
+        """Return a row or column label as displayed."""
         if level == "group" and value == "":
             return "all"
         return self._metric(label(value)) if level == "metric" and self.spec.cell != "n" else label(value)
@@ -70,15 +70,15 @@ class Matrix:
         return with_unit(metric, units.pop(), self.spec.percent) if units else metric
 
     def row_labels(self, row: Key) -> list[str]:
-        """Return the labels of a row as shown, outermost first."""
+        """Return the labels of a row as displayed, outermost first."""
         return [self.label(level, value) for level, value in zip(self.spec.rows, row, strict=True)]
 
     def column_labels(self, depth: int) -> list[str]:
-        """Return the labels of all columns at one level as shown."""
+        """Return the labels of all columns at one level as displayed."""
         return [self.label(self.spec.columns[depth], column[depth]) for column in self.columns]
 
     def grid(self) -> list[list[str]]:
-        """Return the table as text: header rows, then body; the corner says what the numbers are."""
+        """Return the table as text: header rows, then body; the corner describes the numbers."""
         heads = len(self.spec.rows)
         header = [
             [name, *(self.spec.rows[1:] if depth == 0 else [""] * (heads - 1)), *self.column_labels(depth)]
@@ -88,13 +88,13 @@ class Matrix:
 
     @property
     def best(self) -> frozenset[tuple[Key, Key]]:
-        """The cells that are best in their column among those of the same metric, all of them where they tie."""
+        """The best cells of each column among those of the same metric, including ties."""
         if self.spec.best == "none":
             return frozenset()
         rivals: dict[tuple[Key, str], list[tuple[float, Key]]] = defaultdict(list)
         for (row, column), cell in self.cells.items():
             if cell.values and cell.higher_is_better is not None and cell.mean == cell.mean:
-                # As printed: numbers that look alike must not differ in weight.
+                # Compared as printed: numbers that look equal must not differ in weight.
                 shown = float(cell.mean_text(self.spec.percent).replace("∞", "inf"))
                 rivals[column, cell.metric].append((shown if cell.higher_is_better else -shown, row))
         return frozenset(
@@ -107,7 +107,7 @@ class Matrix:
 
     @property
     def statement(self) -> str:
-        """What a caption has to say beside the title: aggregate, seeds, n, fixed axes."""
+        """The caption after its title: aggregate, seeds, n, fixed axes."""
         parts = [self._aggregate()]
         if counts := [count for cell in self.measured for count in cell.n]:
             parts.append(f"n\u00a0=\u00a0{span(counts, ',')} per cell.")
@@ -139,12 +139,12 @@ class Matrix:
     @property
     def hole_notes(self) -> list[str]:
         """Where numbers are missing and why, one line per reason that does not fit into its cell."""
-        # Without a number and without a detail, the cell itself has said it all.
+        # Without a number and without a detail, the cell itself says everything.
         return self._placed(lambda cell: [r for r in cell.reasons if cell.values or ":" in r], self.spec.levels)
 
     @property
     def remarks(self) -> list[str]:
-        """The notes on numbers, and where they hold: one line for each note, whatever the metric."""
+        """The notes on numbers, and where they apply: one line for each note, whatever the metric."""
         return self._placed(lambda cell: cell.notes, [level for level in self.spec.levels if level != "metric"])
 
     def _placed(self, texts: Callable[[Cell], Iterable[str]], levels: Sequence[str]) -> list[str]:

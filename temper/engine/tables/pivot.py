@@ -1,4 +1,4 @@
-"""Tidy rows pivoted into a table: averaged over seeds, in file order, every hole with its reason."""
+"""Pivots tidy rows into a table: averaged over seeds, in file order, every hole with its reason."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from temper.engine.tables.matrix import Key, Matrix
 
 
 class TableError(ValueError):
-    """A table cannot be made out of the rows there are."""
+    """The rows do not form a table."""
 
 
 def build(
@@ -27,11 +27,11 @@ def build(
 ) -> Matrix:
     """Pivot the tidy rows of a table's stage.
 
-    An axis that a row does not depend on is empty there: the row stands for every value that other rows of the
-    same group take, or alone where none does. A hole stands for everything it leaves open.
+    An axis that a row does not depend on is empty there: the row represents every value that other rows of the same group
+    take, or stands alone if there are none. A hole represents every value of its empty axes.
 
     Raises:
-        TableError: several numbers of one run fall into one cell.
+        TableError: several numbers of one run belong to one cell.
     """
     rows = [
         row
@@ -82,7 +82,7 @@ def build(
 def _kept(spec: TableSpec, row: Mapping[str, Any], *, is_hole: bool) -> bool:
     for level in {*spec.where, "metric"}:
         allowed, value = spec.allowed(level), row.get(level)
-        # What does not depend on an axis is the same for the value that is asked for.
+        # A row that does not depend on an axis holds for the requested value, too.
         if allowed is not None and not missing(value) and value not in allowed:
             return False
     ungrouped = "group" not in spec.levels and "group" not in spec.where
@@ -107,7 +107,7 @@ class _Side:
                     self._by_group[group, level][value] = None
 
     def keys(self, row: Mapping[str, Any], open_levels: Sequence[str]) -> Iterator[Key]:
-        """Yield the keys of a row; an empty level that is open takes every value seen."""
+        """Yield the keys of a row; an empty, open level takes every value seen."""
         for group in product(*(self._choices(row, n, self._anywhere[n], open_levels) for n in self.names)):
             values = (self._choices(row, axis, self._by_group[group, axis], open_levels) for axis in self.axes)
             for point in product(*values):
@@ -143,7 +143,7 @@ def _ordered(
 
 
 def _absent(spec: TableSpec, rows: Sequence[Mapping[str, Any]], known: int, experiment: ReportedExperiment) -> int:
-    """Return in how many repetitions a cell has neither a number nor one of the ``known`` reasons for none."""
+    """Return how many repetitions of a cell have neither a number nor one of the ``known`` reasons for none."""
     if "seed" in spec.levels or any(missing(row["seed"]) for row in rows):
         return 0
     allowed = spec.allowed("seed")

@@ -1,4 +1,4 @@
-"""What is wrong with a table or an expected value, found before anything runs."""
+"""Problems of a table or an expected value, found before anything runs."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Varies = Mapping[str, Sequence[Plain]]
 
 
 def table_faults(spec: TableSpec, varies: Varies) -> list[str]:
-    """Return what keeps a table from being made, one sentence each.
+    """Return the problems that prevent a table, one sentence each.
 
-    ``varies`` maps each column of the evaluation's rows that is known to take values (``model``, ``examples``,
-    ``metric``, ``group``, every axis it depends on) to those values in order.
+    ``varies`` maps each column of the evaluation's rows that is known to take values (``model``, ``examples``, ``metric``,
+    ``group``, every axis it depends on) to those values in order.
     """
     known = tuple(dict.fromkeys((*varies, *LEVELS)))
     faults = [
@@ -43,14 +43,14 @@ def table_faults(spec: TableSpec, varies: Varies) -> list[str]:
         faults.append(f"against: '{spec.against}' is no metric of '{spec.source}'{_nearest(spec.against, metrics)}")
     if spokes := _too_few_spokes(spec, varies):
         faults.append(spokes)
-    # A level that is misspelt or forgotten lacks its place for that reason alone.
+    # A misspelt or missing side would make its levels appear unplaced as well.
     if set(spec.levels) - set(known) or _empty_sides(spec):
         return faults
     return faults + [fault for level in known if (fault := _unplaced(spec, level, varies.get(level, ())))]
 
 
 def _too_few_spokes(spec: TableSpec, varies: Varies) -> str:
-    """Return the fault of a radar that is known to have no polygon."""
+    """Return the problem of a radar that is known to have no polygon."""
     counts = [
         len(allowed) if (allowed := spec.allowed(level)) else len(varies.get(level, ())) for level in spec.columns
     ]
@@ -64,7 +64,7 @@ def _empty_sides(spec: TableSpec) -> list[str]:
 
 
 def _unplaced(spec: TableSpec, level: str, values: Sequence[Plain]) -> str | None:
-    """Return the fault of a level that several numbers of one cell would differ in."""
+    """Return the problem of a level in which several numbers of one cell would differ."""
     # Seeds are averaged, and without `group` the table shows the ungrouped numbers.
     if level in spec.levels or level in ("seed", "group"):
         return None
@@ -82,7 +82,7 @@ def _unplaced(spec: TableSpec, level: str, values: Sequence[Plain]) -> str | Non
 
 
 def expected_faults(spec: ExpectedSpec, tables: Mapping[str, TableSpec], varies: Varies) -> list[str]:
-    """Return what is wrong with an expected value; ``varies`` as for the table it names."""
+    """Return the problems of an expected value; ``varies`` as for the table it names."""
     if spec.table not in tables:
         return [f"table: there is no table '{spec.table}'{_nearest(spec.table, tuple(tables))}"]
     table = tables[spec.table]
@@ -101,12 +101,12 @@ def expected_faults(spec: ExpectedSpec, tables: Mapping[str, TableSpec], varies:
 
 
 def by_level(labels: Labels | Plain, levels: Sequence[str]) -> Labels:
-    """Return labels by level; a plain label is that of the outermost level."""
+    """Return labels by level; a plain label belongs to the outermost level."""
     return labels if isinstance(labels, Mapping) else {levels[0]: labels}
 
 
 def _is_among(value: Plain, values: Sequence[Plain]) -> bool:
-    """Whether a label is one of some, or one of these with something in brackets, which is known once it is measured."""
+    """Whether a label is among others, or equals one of these with a suffix in brackets, known only once measured."""
     return value in values or (isinstance(value, str) and value.partition(" (")[0] in values)
 
 

@@ -1,4 +1,4 @@
-"""What a worker must have in common with the runner before it makes anything for it."""
+"""What a worker must share with the runner before it computes anything for it."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from temper.engine.workers.worker_env import FOLDER
 from temper.system import backend, threads
 
 _SELF = "temper.engine.workers.compatibility"
-"""The module that imports all of Temper a worker runs, components aside."""
+"""The module that imports everything of Temper that a worker runs, components aside."""
 _MEMORY = "digests.json"
 _NAMED = 3
 """Differences that a message names."""
 _OWN: list[Digests] = []
-"""The digests of this process. A module counts as it was when it was first looked at, since that is what has been loaded."""
+"""The digests of this process. A module counts as of its first digest, since that is the code that was loaded."""
 _ONE_BY_ONE = threading.Lock()
-"""Several workers may live in one process, and Python parses no two sources at once (3.11)."""
+"""Several workers may live in one process, and Python 3.11 cannot parse two sources at once."""
 
 
 @dataclass(frozen=True)
 class WorkerRequirements:
     """What a run's results depend on apart from its tasks, as plain values.
 
-    ``token`` is the name of a file in the store that the runner writes and a worker must see; ``environment`` are the variables
-    by which libraries compute otherwise (``provenance.NUMERIC``); ``modules`` are the digests of all
-    code of Temper and of the users' that takes part, ``homes`` those of them that hold components; ``files`` are the components that read files, each with its section and the
-    digests of these files.
+    ``token`` names a file in the store that the runner writes and a worker must see; ``environment`` holds the variables
+    that change how libraries compute (``provenance.NUMERIC``); ``modules`` are the digests of all code of Temper and of
+    the users that the run uses, ``homes`` the modules among them that hold components; ``files`` are the components that
+    read files, each with its section and the digests of these files.
     """
 
     root: str
@@ -56,7 +56,7 @@ class WorkerRequirements:
 
     @classmethod
     def of(cls, graph: TaskGraph, folders: Sequence[Path], root: Path) -> WorkerRequirements:
-        """Return the terms of a run whose store is at ``root``."""
+        """Return the requirements of a run whose store is at ``root``."""
         homes = {type(part).__module__ for bound in graph.bounds for part in bound.component.with_nested()}
         modules = graph.digests.closure(_SELF, plumbing=True).union(*map(graph.digests.closure, homes))
         return cls(
@@ -80,18 +80,18 @@ class WorkerRequirements:
         return Path(self.root) / FOLDER / self.token
 
     def prove(self) -> None:
-        """Write the file by which workers see that they have the runner's store."""
+        """Write the file that shows workers that they share the runner's store."""
         self.proof.parent.mkdir(parents=True, exist_ok=True)
         self.proof.touch()
 
     def objection(self) -> str:
-        """Return why this process must make nothing for the run, with what to do about it; nothing if it may."""
+        """Return why this process must not compute for the run, with what to do about it; empty if it may."""
         try:
             with _ONE_BY_ONE:
                 if not (why := next(self._objections(), "")):
                     code_drift.expect(self.modules)
                 return why
-        except Exception as error:  # noqa: BLE001 - a process in which the check itself breaks is not fit either
+        except Exception as error:  # noqa: BLE001 - a process in which the check itself fails is unfit as well
             return f"it could not be checked: {type(error).__name__}: {error}"
 
     def _objections(self) -> Iterator[str]:
@@ -136,7 +136,7 @@ class WorkerRequirements:
 
 
 def _own_digests(root: Path) -> Digests:
-    """Return the digests of this process, in which all modules that are loaded have been looked at."""
+    """Return the digests of this process, computed for all modules that are loaded."""
     if not _OWN:
         _OWN.append(Digests(root / _MEMORY))
     for name, module in list(sys.modules.items()):
@@ -147,7 +147,7 @@ def _own_digests(root: Path) -> Digests:
 
 
 def _compared(found: Mapping[str, str]) -> dict[str, str]:
-    """Return versions without what tells builds of one version apart: Python's last number, CPU and GPU builds of torch."""
+    """Return versions without what distinguishes builds: Python's patch number, CPU and GPU builds of torch."""
     return {
         name: re.sub(r"\.\d+$", "", version) if name == "python" else version.partition("+")[0]
         for name, version in found.items()

@@ -1,4 +1,4 @@
-"""The engine for several workers, here or on a cluster: Dask, under our own rules of blame."""
+"""The engine for several workers, local or on a cluster: Dask, with our own accounting of worker deaths."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from temper.engine.workers.dask_messages import BEGAN, JOINED, PROGRESS, admissi
 from temper.engine.workers.failed_jobs import FailedJobs
 from temper.engine.workers.worker_env import worker_env
 
-MAX_HANDED_OUT = 3
-"""How often a task is handed to Dask whose result does not come back, before the run ends."""
+MAX_SUBMISSIONS = 3
+"""How often a task is submitted to Dask without a result before the run ends."""
 _SETTINGS = {
-    # A death is blamed by the ledger on disk, not on every task that was queued beside it.
+    # The attempt log on disk attributes a death to its stage; Dask would attribute it to every queued task.
     "distributed.scheduler.allowed-failures": 1000,
-    # A stage may keep Python from answering for long.
+    # A stage may block Python, and so Dask's heartbeat, for long.
     "distributed.scheduler.worker-ttl": None,
     "distributed.worker.daemon": False,
     "distributed.admin.system-monitor.gil.enabled": False,
@@ -39,15 +39,15 @@ _SETTINGS = {
 class DaskEngine:
     """Workers that import the framework once each.
 
-    Dask would blame a worker's death on every task queued there; so it is told to allow any number of deaths, and
-    the ledger on disk says which stage was being worked on. Results live in the store only: what a future says
-    is "it ended". One that ends otherwise is told with its reason and handed out again, ``MAX_HANDED_OUT`` times in all.
-    Only workers that agree with the terms of the run are given tasks.
+    Dask attributes a worker's death to every task queued there; so it is set to allow any number of deaths, and the attempt
+    log on disk says which stage was running. Results live in the store only: a future carries just the outcome. A task
+    that ends otherwise is reported with the reason and submitted again, ``MAX_SUBMISSIONS`` times in all.
+    Only workers that meet the requirements of the run receive tasks.
     """
 
     def __init__(self, terms: WorkerRequirements, cluster: Cluster, watcher: Watcher) -> None:
         import dask
-        import distributed  # noqa: F401 - its settings must be there before others are put over them for a while
+        import distributed  # noqa: F401 - defines its settings, which are then overridden temporarily
 
         for name in ("distributed", "distributed.nanny", "distributed.scheduler", "distributed.worker"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -58,7 +58,7 @@ class DaskEngine:
         self._perform = performer(terms.root, terms.token)
         self._tasks: dict[str, tuple[TaskSpec, Any]] = {}
         self._ended: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self._handed_out: Counter[str] = Counter()
+        self._submissions: Counter[str] = Counter()
         self._numbers = itertools.count(1)
         terms.prove()
         with dask.config.set({**_SETTINGS, **cluster.settings}):
@@ -75,7 +75,7 @@ class DaskEngine:
         """Return a client of the scheduler.
 
         Raises:
-            Unreachable: nobody answers there, or one whose Python cannot read what is sent.
+            Unreachable: nobody answers there, or a worker or scheduler has another Python version.
         """
         from distributed import Client
 
@@ -84,7 +84,7 @@ class DaskEngine:
         try:
             client = Client(**ways)
         except OSError as error:
-            raise Unreachable(f"no scheduler answers at {place}: {error}; start one, or mend the file") from error
+            raise Unreachable(f"no scheduler answers at {place}: {error}; start one, or correct the file") from error
         if others := _other_pythons(client):
             client.close(timeout=5)
             raise Unreachable(
@@ -94,8 +94,8 @@ class DaskEngine:
 
     def submit(self, task: TaskSpec) -> None:
         self._check_scheduler()
-        self._handed_out[task.fingerprint] += 1
-        # Never the key of an earlier try, whose result Dask may still hold.
+        self._submissions[task.fingerprint] += 1
+        # A new key: Dask may still hold the result of an earlier attempt.
         key = f"{task.fingerprint}-{self._terms.token}-{next(self._numbers)}"
         needs = {self._terms.token: 1}
         future = self._client.submit(self._perform, asdict(task), key=key, pure=False, resources=needs)
@@ -106,30 +106,26 @@ class DaskEngine:
         if not self._tasks:
             return None
         self._check_scheduler()
-        self._starts.look()
-        self._agreement.look()
+        self._starts.check()
+        self._agreement.check()
         try:
             key = self._ended.get(timeout=timeout)
         except queue.Empty:
             return None
         task, future = self._tasks.pop(key)
         if future.status == "finished":
-            del self._handed_out[task.fingerprint]
+            del self._submissions[task.fingerprint]
             return self._explained(TaskOutcome(**future.result()))
         self._check_scheduler()
-        cause, times = _cause(future), self._handed_out[task.fingerprint]
-        if times == MAX_HANDED_OUT:
-            raise NoWorkers(
-                f"{task.label} was handed out {times} times and no result came back, the last time: {cause}"
-            )
-        self._watcher.say(
-            f"{task.label}: {cause}; it is handed out again, for the {times + 1}. of {MAX_HANDED_OUT} times"
-        )
+        cause, times = _cause(future), self._submissions[task.fingerprint]
+        if times == MAX_SUBMISSIONS:
+            raise NoWorkers(f"{task.label} was submitted {times} times without a result, the last time: {cause}")
+        self._watcher.say(f"{task.label}: {cause}; submitting it again (attempt {times + 1} of {MAX_SUBMISSIONS})")
         self.submit(task)
         return None
 
     def _heard(self, hear: Callable[..., None], token: str, *what: Any) -> None:
-        """Pass on what a worker says; other runs may have the same scheduler."""
+        """Pass on a worker's message; other runs may share the scheduler."""
         if token == self._terms.token:
             hear(*what)
 
@@ -138,31 +134,31 @@ class DaskEngine:
         self._agreement.heard(address, where, objection)
 
     def _recall(self) -> None:
-        """Hear again who has joined: some may have spoken before the scheduler knew who listens."""
+        """Make workers repeat their answers: some may have sent them before the scheduler knew its listener."""
         for _, event in self._client.get_events(JOINED):
             self._heard(self._joined, *event)
 
     def _check_scheduler(self) -> None:
-        """Raise ``NoWorkers`` if the scheduler is there no more."""
+        """Raise ``NoWorkers`` if the scheduler is gone."""
         if self._client.status != "running":
             raise NoWorkers(
-                f"the connection to the scheduler ({self._client.scheduler.address}) is lost; see whether it still runs"
+                f"the connection to the scheduler ({self._client.scheduler.address}) is lost; check whether it still runs"
             )
 
     def _explained(self, outcome: TaskOutcome) -> TaskOutcome:
-        """Return an outcome with how the workers that died of it came to their end, as far as that can be known from here."""
+        """Return an outcome with how the workers that died of it ended, as far as that is known here."""
         if not outcome.deaths:
             return outcome
-        fates = [self._workers.fate(record) for record in outcome.deaths]
-        ended = [{**record, "end": fate.end} for record, fate in zip(outcome.deaths, fates, strict=True)]
-        told = TaskOutcome.of_deaths(outcome.fingerprint, StageDied(ended))
-        return replace(told, out_of_memory=any(fate.out_of_memory for fate in fates))
+        exits = [self._workers.worker_exit(record) for record in outcome.deaths]
+        ended = [{**record, "end": exit_.end} for record, exit_ in zip(outcome.deaths, exits, strict=True)]
+        explained = TaskOutcome.of_deaths(outcome.fingerprint, StageDied(ended))
+        return replace(explained, out_of_memory=any(exit_.out_of_memory for exit_ in exits))
 
     def close(self) -> None:
-        logging.disable(logging.CRITICAL)  # workers that are ended on purpose complain about it
+        logging.disable(logging.CRITICAL)  # workers that are ended on purpose log errors about it
         self._terms.proof.unlink(missing_ok=True)
         try:
-            with suppress(OSError, TimeoutError, ValueError):  # a scheduler that is gone keeps nothing
+            with suppress(OSError, TimeoutError, ValueError):  # a scheduler that is gone has nothing to close
                 if self._client.status == "running" and not hasattr(self._cluster, "close"):
                     self._client.unregister_worker_plugin(self._terms.token)
             self._client.close(timeout=5)
@@ -179,7 +175,7 @@ def _cause(future: Any) -> str:
         while error.__cause__ is not None:
             error = error.__cause__
         return " ".join(f"{type(error).__name__}: {error}".split())
-    return f"Dask says that it is {future.status}"
+    return f"Dask reports it as {future.status}"
 
 
 def _python() -> str:
@@ -187,7 +183,7 @@ def _python() -> str:
 
 
 def _other_pythons(client: Any) -> list[str]:
-    """Return which of a scheduler and its workers have another version of Python, which cannot read our functions."""
+    """Return which of a scheduler and its workers have another Python version, which cannot unpickle our functions."""
     found = client.get_versions()
     hosts = {"the scheduler": found["scheduler"], **{f"worker {name}": one for name, one in found["workers"].items()}}
     return [

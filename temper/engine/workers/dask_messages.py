@@ -1,7 +1,7 @@
-"""What crosses to Dask's scheduler and workers.
+"""Functions and messages that cross to Dask's scheduler and workers.
 
-All of it is defined inside functions, so that it is pickled by value and imports Temper only where it runs: a scheduler needs no
-Temper, and a worker without it can say so.
+All of it is defined inside functions, so that it is pickled by value and imports Temper only where it runs: a scheduler
+needs no Temper, and a worker without it can say so.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 JOINED, BEGAN, PROGRESS = "temper-joined", "temper-began", "temper-progress"
-"""The topics on which workers speak to runners. Each event is the token of the run and what belongs to the topic."""
+"""The topics on which workers report to runners. Each event carries the token of the run, then the topic's own values."""
 
 
 def admission(terms: Mapping[str, Any]) -> Any:
-    """Return the plugin by which every worker, now or later, says whether it agrees with the terms of a run.
+    """Return the plugin by which every worker, now or later, reports whether it meets the requirements of a run.
 
-    One that does offers a resource, which the tasks of the run ask for, named like the token of the terms. The event ``JOINED`` has its address, how people
-    are told of it, the job it lives in and its objection, if it has one.
+    A compatible worker offers a resource named after the token, which the tasks of the run request. The event ``JOINED``
+    carries its address, its name for users, the job it lives in and its objection, if it has one.
     """
     from distributed import WorkerPlugin
 
@@ -37,7 +37,7 @@ def admission(terms: Mapping[str, Any]) -> Any:
                 from temper.engine.workers.worker_log import keep_log
 
                 asked = WorkerRequirements(**terms)
-            except Exception as error:  # noqa: BLE001 - whatever is called core there is not this version of Temper
+            except Exception as error:  # noqa: BLE001 - a package called temper may be another version, or something else
                 why = f"it cannot import this version of Temper ({type(error).__name__}: {error}); start it with the project on PYTHONPATH"
             else:
                 keep_log()
@@ -48,7 +48,7 @@ def admission(terms: Mapping[str, Any]) -> Any:
             worker.log_event("temper-joined", (terms["token"], worker.address, where, job, why))
             if not why:
                 await worker.set_resources(**{terms["token"]: 1})
-                # Only a worker that starts to run is given what waits for one.
+                # Dask assigns waiting tasks only to a worker whose status changes to running.
                 worker.status = Status.paused
                 worker.status = Status.running
 

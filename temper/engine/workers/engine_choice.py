@@ -11,7 +11,7 @@ def engine(terms: WorkerRequirements, cluster: Cluster | None, watcher: Watcher)
     """Return the engine for the workers of a cluster, or for the runner's own process if there is none.
 
     Raises:
-        Unreachable: there is no scheduler of use where one was said to be.
+        Unreachable: there is no usable scheduler at the given address.
     """
     if cluster is None:
         return InProcess(terms, watcher)

@@ -1,4 +1,4 @@
-"""What a worker does when its batch system warns it: the stage keeps what it has, and the worker leaves."""
+"""How a worker reacts to a preemption signal of its batch system: the stage saves a checkpoint, and the worker leaves."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from temper.engine.storage.attempt_log import mark_preempted
 from temper.system import stop_request
 
 _SIGNALS = ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
-"""The warnings of batch systems: Slurm's TERM, Grid Engine's USR1 and USR2, the limit on processor time; and of a closed terminal."""
+"""Preemption signals: Slurm's TERM, Grid Engine's USR1 and USR2, the limit on processor time; also a closed terminal's."""
 
 
 def handle_preemption(worker: Any) -> None:
-    """Let a Dask worker that is told to end finish or interrupt its stage first; called in its event loop."""
+    """On a preemption signal, let a Dask worker finish or interrupt its stage first; called in its event loop."""
     if threading.current_thread() is not threading.main_thread():
-        return  # no signal comes to a worker in another thread of its process
+        return  # only the main thread receives signals
     stop_request.withdraw()
     loop = asyncio.get_running_loop()
     leaving: list[asyncio.Task[None]] = []
@@ -30,7 +30,7 @@ def handle_preemption(worker: Any) -> None:
             leaving.append(loop.create_task(_leave(worker)))
 
     for name in _SIGNALS:
-        # What the worker was started to ignore, as `nohup` has it, stays ignored.
+        # Signals ignored at the worker's start, as by `nohup`, stay ignored.
         if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) != signal.SIG_IGN:
             # In the place of Dask's own, which ends the worker at once.
             _handle(getattr(signal, name), preempted, loop)
@@ -46,8 +46,8 @@ def _handle(number: int, act: Callable[[], None], loop: asyncio.AbstractEventLoo
 async def _leave(worker: Any) -> None:
     from distributed import Status
 
-    worker.status = Status.paused  # nothing new is given to it
+    worker.status = Status.paused  # it receives no new tasks
     while worker.state.executing_count:
         await asyncio.sleep(0.1)
-    await asyncio.sleep(0.5)  # what the stage came to is still on its way to the scheduler
+    await asyncio.sleep(0.5)  # the outcome of the stage is still on its way to the scheduler
     await worker.close_gracefully()

@@ -1,4 +1,4 @@
-"""The workers that a command line asks for: where they live, whom they suit, and their job script."""
+"""The workers that a command line requests: where they live, which experiments they fit, and their job script."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from temper.system.installation import PACKAGE
 
 
 def chosen(options: argparse.Namespace, catalogue: Catalogue) -> Cluster | None:
-    """Return where the workers live; ``None``: there are none beside the runner itself."""
+    """Return where the workers live; ``None``: the runner is the only worker."""
     if options.on:
         path = _named_cluster(options.on)
         cluster = cluster_file.load(path, catalogue)
@@ -40,7 +40,7 @@ def chosen(options: argparse.Namespace, catalogue: Catalogue) -> Cluster | None:
 
 
 def misfits(experiments: Sequence[Experiment], files: Sequence[Path], cluster: Cluster | None) -> Iterator[SpecProblem]:
-    """Yield the faults of experiments whose threads the workers cannot have."""
+    """Yield a problem for each experiment whose threads the workers cannot provide."""
     for experiment, file in zip(experiments, files, strict=False):
         wanted = experiment.threads
         if cluster is None and wanted != experiments[0].threads:
@@ -56,7 +56,7 @@ def misfits(experiments: Sequence[Experiment], files: Sequence[Path], cluster: C
 
 
 def job_script(options: argparse.Namespace, catalogue: Catalogue) -> str:
-    """Return the array job of shards that a command line asks for.
+    """Return the array job of shards that a command line requests.
 
     Raises:
         SpecError: the cluster has no jobs, or its file is wrong.
@@ -72,6 +72,6 @@ def job_script(options: argparse.Namespace, catalogue: Catalogue) -> str:
 
 
 def _named_cluster(text: str) -> Path:
-    """Return the path of a cluster file; ``slurm`` is the one that is called so."""
+    """Return the path of a cluster file; ``slurm`` names the shipped one."""
     path = Path(text)
     return path if path.suffix or path.exists() else PACKAGE / "clusters" / f"{text}.yaml"

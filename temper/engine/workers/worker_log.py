@@ -1,4 +1,4 @@
-"""What a worker says, where no batch system writes it down."""
+"""A worker's output, where no batch system records it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from temper.core.cluster import LOG, LOGS
 
 
 def keep_log() -> None:
-    """Write where this process crashes, if it does; with ``TEMPER_LOGS``, that and all it says goes to a file there."""
+    """Write a traceback if this process crashes; with ``TEMPER_LOGS``, that and all its output go to a file there."""
     if folder := os.environ.get(LOGS):
         path = Path(folder) / f"{os.getpid()}.log"
         with path.open("ab") as log:

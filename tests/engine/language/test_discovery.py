@@ -229,7 +229,7 @@ def test_a_built_in_tag_is_taken(folder: Folder) -> None:
 @pytest.mark.parametrize("name", ["json", "numpy", "temper"])
 def test_a_folder_cannot_hide_a_package(folder: Folder, name: str) -> None:
     message = faults(folder(name, gradient=HEAD + BODY))
-    assert "is the name of a Python package that is installed; rename yours" in message
+    assert "is the name of an installed Python package; rename yours" in message
 
 
 def test_two_folders_cannot_have_one_name(folder: Folder) -> None:

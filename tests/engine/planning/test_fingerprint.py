@@ -145,7 +145,7 @@ def fingerprint(user: Path, tmp_path: Path) -> Callable[[], str]:
         path.write_text(dedent(USES), encoding="utf-8")
         catalogue = discover([Path(__file__).parents[2] / "parts", user])
         graph = TaskGraph(load(path, catalogue), digests := Digests(tmp_path / "digests.json"))
-        digests.remember()
+        digests.save_cache()
         (found,) = (task.fingerprint for task in graph.tasks.values() if task.stage == "mine")
         return found
 
@@ -434,7 +434,7 @@ def test_a_file_whose_time_is_set_back_is_read_again(tmp_path: Path) -> None:
     path.write_text("one", encoding="utf-8")
     digests = Digests(memory)
     before, status = digests.content(path), path.stat()
-    digests.remember()
+    digests.save_cache()
     time.sleep(0.05)  # file systems count time in steps
     with path.open("r+", encoding="utf-8") as stream:
         stream.write("two")
@@ -449,12 +449,12 @@ def test_a_changed_file_is_read_again_and_an_unchanged_one_is_not(
     path.write_text("one", encoding="utf-8")
     first = Digests(memory)
     before = first.content(path)
-    first.remember()
+    first.save_cache()
     path.write_text("two", encoding="utf-8")
     changed = Digests(memory)
     after = changed.content(path)
     assert after != before
-    changed.remember()
+    changed.save_cache()
     monkeypatch.setattr("temper.engine.storage.digests._sha256", lambda _: pytest.fail("it was read again"))
     assert Digests(memory).content(path) == after
 
@@ -467,5 +467,5 @@ def test_a_damaged_memory_only_costs_reading_again(tmp_path: Path, text: str) ->
     memory.write_text(text, encoding="utf-8")
     digests = Digests(memory)
     assert digests.content(path) == expected
-    digests.remember()
+    digests.save_cache()
     assert json.loads(memory.read_text(encoding="utf-8"))

@@ -99,7 +99,7 @@ def test_a_stage_is_tried_again_with_less_and_the_report_says_so(run: Run, write
     code, said = run(file)
     assert code == 0, said
     assert "light.test out of memory; retried with batch_size 50 instead of 100" in said
-    assert "warning: light.test: memory ran out, and it was made with batch_size 25 instead of 100." in said
+    assert "warning: light.test: out of memory, so it ran with batch_size 25 instead of 100." in said
     assert shades(tmp_path) == whole
     results = tmp_path / "outputs" / "hungry"
     provenance = json.loads((results / "provenance.json").read_text(encoding="utf-8"))

@@ -18,7 +18,7 @@ def test_it_is_read_only_as_it_was_written(tmp_path: Path, monkeypatch: pytest.M
     first = Digests(memory)
     digest = first.content(file)
     code = first.code("temper.engine.storage.digests")
-    first.remember()
+    first.save_cache()
 
     monkeypatch.setattr("temper.engine.storage.digests._sha256", lambda path: pytest.fail("it is remembered"))
     assert Digests(memory).content(file) == digest
@@ -36,11 +36,11 @@ def test_a_damaged_memory_is_none(change: Callable[[str], str], tmp_path: Path) 
     memory = tmp_path / "digests.json"
     whole = Digests(memory)
     code = whole.code("temper.engine.storage.store")
-    whole.remember()
+    whole.save_cache()
     memory.write_text(change(memory.read_text(encoding="utf-8")), encoding="utf-8")
     again = Digests(memory)
     assert again.code("temper.engine.storage.store") == code
-    again.remember()
+    again.save_cache()
     assert json.loads(memory.read_text(encoding="utf-8"))["known"]
 
 

@@ -21,7 +21,7 @@ from temper.engine.running.execution import MAX_UNSEEN
 from temper.engine.running.task import TaskOutcome, TaskSpec
 from temper.engine.workers.compatibility import WorkerRequirements
 from temper.engine.workers.compatible_workers import EVERY, CompatibleWorkers
-from temper.engine.workers.dask_engine import MAX_HANDED_OUT
+from temper.engine.workers.dask_engine import MAX_SUBMISSIONS
 from temper.engine.workers.dask_messages import JOINED
 from tests.conftest import PARTS, PLAIN, tables
 
@@ -112,7 +112,7 @@ def test_one_that_refuses_does_nothing_and_the_others_all(
     monkeypatch.setattr(task, "perform", performed)
     code, said = on(PLAIN)
     assert code == 0, said
-    assert said.count("takes no part in this run: it has other code") == 1
+    assert said.count("does not join this run: it has other code") == 1
     assert "10 made, 0 cached, 0 failed" in said
     joined = [event for _, event in scheduler.scheduler.get_events(JOINED)]
     agreed = {address for _, address, _, _, why in joined if not why}
@@ -145,7 +145,7 @@ def test_without_one_that_agrees_the_run_ends(
     monkeypatch.setattr(WorkerRequirements, "objection", lambda terms: "it has other code")
     code, said = on(PLAIN)
     assert code == 4, said
-    assert "no worker takes part in this run: it has other code. What was finished is kept. Go on with: " in said
+    assert "no worker can join this run: it has other code. What was finished is kept. Go on with: " in said
     assert "Traceback" not in said
     assert refusals(tmp_path) == []
     monkeypatch.undo()
@@ -163,11 +163,8 @@ def test_what_does_not_come_back_is_handed_out_so_often(
     monkeypatch.setattr(task, "perform", perform)
     code, said = on(TWO)
     assert code == 4, said
-    assert said.count("grey: OSError: odd things happen; it is handed out again") == MAX_HANDED_OUT - 1
-    assert (
-        f"grey was handed out {MAX_HANDED_OUT} times and no result came back, the last time: OSError: odd things"
-        in said
-    )
+    assert said.count("grey: OSError: odd things happen; submitting it again") == MAX_SUBMISSIONS - 1
+    assert f"grey was submitted {MAX_SUBMISSIONS} times without a result, the last time: OSError: odd things" in said
     assert "Traceback" not in said
 
 
@@ -293,4 +290,4 @@ def test_one_that_has_not_answered_may_agree() -> None:
     case.present = {"a": 1, "b": 1}
     case.agreement.heard("b", "n2:1", "it has other code")
     case.look()
-    assert case.lines == ["worker n2:1 takes no part in this run: it has other code"]
+    assert case.lines == ["worker n2:1 does not join this run: it has other code"]

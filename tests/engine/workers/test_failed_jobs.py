@@ -26,7 +26,7 @@ class Jobs(Cluster):
         started.failed.remove(failed)
         started.replaced.append(failed.job)
 
-    def start(self, premises: WorkerEnv) -> Any:
+    def start(self, env: WorkerEnv) -> Any:
         raise NotImplementedError
 
 
@@ -53,7 +53,7 @@ class Case:
     def look(self, *jobs: str) -> None:
         self.started.failed += [FailedJob("worker", job, job, "ended with exit code 3", str(self.log)) for job in jobs]
         self.now += EVERY
-        self.starts.look()
+        self.starts.check()
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_workers_that_live_go_on_without_more_jobs(case: Case) -> None:
         case.look(job)
     case.look()
     assert case.started.replaced == ["1", "2"]
-    assert sum("goes on with the workers it has" in line for line in case.told.lines) == 1
+    assert sum("continues with the workers it has" in line for line in case.told.lines) == 1
     assert sum(line.startswith("job 3 ") for line in case.told.lines) == 1
     case.starts.joined("4")
     case.look()
@@ -114,5 +114,5 @@ def test_workers_that_live_go_on_without_more_jobs(case: Case) -> None:
 def test_it_is_looked_now_and_then_only(case: Case) -> None:
     case.started.failed.append(FailedJob("worker", "1", "1", "ended", ""))
     case.now += EVERY / 2
-    case.starts.look()
+    case.starts.check()
     assert case.told.lines == []
