@@ -19,7 +19,7 @@ LEAST_SPOKES = 3
 def radar(figure: Figure, matrix: Matrix) -> None:
     """Draw a table whose numbers are of one unit; a cell without a number leaves a gap in its polygon.
 
-    Spokes start at 0 in the middle; those of proportions end at the whole. Bands are one standard deviation over the
+    Spokes start at 0 in the middle; those of proportions end at 100 %. Bands are one standard deviation over the
     seeds to either side.
     """
     figure.set_size_inches(5.2, 4.2)

@@ -47,7 +47,7 @@ def memory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in [*sys.modules, *digests.closure("temper.engine.workers.compatibility", plumbing=True)]:
         if name.partition(".")[0] == "temper":
             digests.module(name)
-    digests.remember()
+    digests.save_cache()
     return path
 
 

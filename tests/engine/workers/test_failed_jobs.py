@@ -72,7 +72,7 @@ def test_each_is_told_and_replaced_until_there_were_too_many(case: Case) -> None
     assert first.count("no such module") == 10
     assert "first" not in first
     assert "no such module" not in second
-    with pytest.raises(NoWorkers, match=r"3 jobs in a row ended before a worker came of one .*job 3 exited"):
+    with pytest.raises(NoWorkers, match=r"3 jobs in a row exited before a worker connected .*job 3 exited"):
         case.look("3")
 
 
