@@ -23,9 +23,7 @@ def check(outputs: Path) -> None:
     if not nearest.is_dir():
         raise SpecError.at(_OPTION, 0, f"{nearest} is not a folder; name a results folder")
     if not os.access(nearest, os.R_OK | os.X_OK):
-        raise SpecError.at(
-            _OPTION, 0, f"{nearest} cannot be read; name another folder, or change its permissions"
-        )
+        raise SpecError.at(_OPTION, 0, f"{nearest} cannot be read; name another folder, or change its permissions")
 
 
 def demand_writable(folder: Path) -> None:

@@ -72,7 +72,7 @@ def environment() -> dict[str, str]:
 
 
 def shared_environment() -> dict[str, str]:
-    """Return what of ``environment`` is the same for all workers of a run: each sees GPUs of its own."""
+    """Return the part of ``environment`` that all workers of a run share: each sees its own GPUs."""
     return {name: value for name, value in environment().items() if name != "CUDA_VISIBLE_DEVICES"}
 
 

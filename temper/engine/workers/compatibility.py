@@ -104,7 +104,7 @@ class WorkerRequirements:
         own_environment = shared_environment()
         names = sorted({*self.environment, *own_environment})
         if other := [name for name in names if self.environment.get(name) != own_environment.get(name)]:
-            yield f"its libraries compute otherwise than the runner's by {_few(other)}; set these environment variables alike"
+            yield f"its libraries compute differently from the runner's by {_few(other)}; set these environment variables alike"
         if (fixed := threads.fixed()) not in (None, self.threads):
             yield f"its framework was started with {fixed} threads, and this experiment computes on {self.threads}; restart it"
         yield from self._code()

@@ -77,9 +77,7 @@ def test_what_is_damaged_is_not_shown_and_is_told(
     (tmp_path / "outputs" / "plain" / ".report.json").unlink()
     code, said = run(path, "--tables")
     assert code == 0, said
-    assert (
-        "lighter.test by=0.1: the stored artefact is corrupted, and is not shown; --force recomputes it" in said
-    )
+    assert "lighter.test by=0.1: the stored artefact is corrupted, and is not shown; --force recomputes it" in said
     page = (tmp_path / "outputs" / "plain" / "report.html").read_text(encoding="utf-8")
     assert "examples_lighter.test-by-0.2" not in page
 
