@@ -111,7 +111,7 @@ def test_a_stage_is_tried_again_with_less_and_the_report_says_so(run: Run, write
 def test_a_named_stage_may_get_other_numbers(run: Run, write: Write, tmp_path: Path, jobs: str) -> None:
     code, said = run(write(HUNGRY.replace("ROOM", "500") + "on_out_of_memory: {light.width: /2}\n"), "--jobs", jobs)
     assert code == 0, said
-    assert "made with width 5 instead of 10" in said
+    assert "ran with width 5 instead of 10" in said
     assert run(write(HUNGRY.replace("ROOM", "500").replace("room", "width: 5, room")))[0] == 0
 
 
@@ -119,7 +119,7 @@ def test_it_is_not_tried_for_ever(run: Run, write: Write, tmp_path: Path) -> Non
     assert MAX_TRIES == 3
     code, said = run(write(HUNGRY.replace("ROOM", "100") + "on_out_of_memory: {batch_size: /2}\n"))
     assert code == 1
-    assert said.count("light.test out of memory; tried again") == 3
+    assert said.count("light.test out of memory; retried") == 3
     with (tmp_path / "outputs" / "hungry" / "failures.csv").open(encoding="utf-8-sig") as stream:
         (failure,) = csv.DictReader(stream)
     assert failure["cause"] == "out of memory; the last attempt used batch_size 12 instead of 100"
@@ -128,7 +128,7 @@ def test_it_is_not_tried_for_ever(run: Run, write: Write, tmp_path: Path) -> Non
 def test_nothing_is_tried_again_unless_the_file_says_so(run: Run, write: Write) -> None:
     code, said = run(write(HUNGRY.replace("ROOM", "300")))
     assert code == 1
-    assert "tried again" not in said
+    assert "retried" not in said
 
 
 @pytest.mark.parametrize(

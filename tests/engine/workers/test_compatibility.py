@@ -119,7 +119,9 @@ def test_another_environment(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")  # each worker's own
     assert terms.objection() == ""
     set_to(worker)
-    assert terms.objection().startswith("its libraries compute differently from the runner's by TF_ENABLE_ONEDNN_OPTS; ")
+    assert terms.objection().startswith(
+        "its libraries compute differently from the runner's by TF_ENABLE_ONEDNN_OPTS; "
+    )
 
 
 @pytest.mark.parametrize(
