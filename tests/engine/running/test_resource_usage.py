@@ -128,5 +128,5 @@ def test_with_less_memory_a_stage_starts_from_nothing(
     less = OutOfMemoryRetry({"walk.steps": 2})
     nobody: Any = None
     execution = Execution(tasks, plan, Store(tmp_path), nobody, quiet, catalogue, less)
-    assert execution._retry_with_less(walk)
+    assert execution._retry_reduced(walk)
     assert kept.load() is None

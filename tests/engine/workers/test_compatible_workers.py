@@ -203,13 +203,13 @@ def test_an_artefact_that_is_seen_late_is_not_made_again(
     run: Run, write: Write, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     seen: list[str] = []
-    real = execution.Execution._arrived
+    real = execution.Execution._is_stored
 
     def late(execution: execution.Execution, fingerprint: str) -> bool:
         seen.append(fingerprint)
         return seen.count(fingerprint) > 1 and real(execution, fingerprint)
 
-    monkeypatch.setattr(execution.Execution, "_arrived", late)
+    monkeypatch.setattr(execution.Execution, "_is_stored", late)
     monkeypatch.setattr(execution, "UNSEEN", 0.0)
     code, said = run(write(TWO))
     assert code == 0, said
@@ -258,9 +258,9 @@ class Case:
         client = SimpleNamespace(nthreads=lambda: self.present)
         self.agreement = CompatibleWorkers(started, client, watcher, lambda: None, lambda: self.now)  # type: ignore[arg-type]
 
-    def look(self) -> None:
+    def check(self) -> None:
         self.now += EVERY
-        self.agreement.look()
+        self.agreement.check()
 
 
 def test_jobs_that_are_still_to_come_are_waited_for() -> None:
@@ -268,10 +268,10 @@ def test_jobs_that_are_still_to_come_are_waited_for() -> None:
     case = Case(started)
     case.present = {"a": 1}
     case.agreement.heard("a", "n1:1", "it has other code")
-    case.look()
+    case.check()
     started.requested = {"1"}
     with pytest.raises(NoWorkers, match="it has other code"):
-        case.look()
+        case.check()
 
 
 def test_those_that_have_gone_agree_no_more() -> None:
@@ -279,15 +279,15 @@ def test_those_that_have_gone_agree_no_more() -> None:
     case.present = {"a": 1, "b": 1}
     case.agreement.heard("a", "n1:1", "")
     case.agreement.heard("b", "n2:1", "it has other code")
-    case.look()
+    case.check()
     case.present = {"b": 1}
     with pytest.raises(NoWorkers):
-        case.look()
+        case.check()
 
 
 def test_one_that_has_not_answered_may_agree() -> None:
     case = Case("tcp://host:1")
     case.present = {"a": 1, "b": 1}
     case.agreement.heard("b", "n2:1", "it has other code")
-    case.look()
+    case.check()
     assert case.lines == ["worker n2:1 does not join this run: it has other code"]
