@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from temper.api.in_memory import catalogue, plain
 from temper.api.process_state import adopt_backend, adopt_threads, demand_threads
 from temper.api.run_results import RunResults
-from temper.core.errors import SpecError, did_you_mean
+from temper.core.errors import SpecError
 from temper.engine.command_line.describe import plan_lines
 from temper.engine.language import document, experiment_file
 from temper.engine.planning.plan import Plan
@@ -161,10 +161,8 @@ def _session(
         # Line numbers of the text that stands for a mapping mean nothing to its author.
         raise SpecError(replace(p, line=0) if text and p.file == _MAPPING else p for p in wrong.faults) from None
     for option, names in (("only", options.only), ("force", options.force)):
-        for stage in names:
-            if stage not in checked.stages:
-                hint = did_you_mean(stage, checked.stages) or f"; choose from {', '.join(checked.stages)}"
-                raise SpecError.at(option, 0, f"no stage is called '{stage}'{hint}")
+        if unknown := list(checked.unknown_stages(names, option)):
+            raise SpecError(unknown)
     if misfits := list(worker_choice.misfits([checked], [path], options.cluster)):
         raise SpecError(misfits)
     return Session(checked, outputs, options)

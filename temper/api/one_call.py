@@ -61,14 +61,8 @@ def attack(
         StageError: the attack cannot be carried out on this model.
     """
     where = f"temper.attack('{name}')"
-    adopt_backend(where)
-    adopt_threads()
-    found = in_memory.catalogue(components)
-    named, given = in_memory.references(where, Attack, name, parameters, found)
-    built: Attack = in_memory.component(where, Attack, name, {**named, "model": _MODEL, "data": _DATA}, found)
-    images = given_arrays.images(f"{where}: x", x)
-    remarks: list[str] = []
-    classifier = given_arrays.classifier(f"{where}: model", model, images, remarks.append)
+    built, given = _component(where, Attack, name, parameters, components, model=_MODEL, data=_DATA)
+    images, classifier, remarks = _given(where, model, x)
     seeds = given_arrays.examples(where, (images, y), classifier.num_classes, labelled=True)
     _fit(where, built, seeds.shape, classifier.num_classes)
     with in_memory.reported(where, progress) as report:
@@ -101,15 +95,9 @@ def coverage(
         StageError: the criterion cannot judge this model.
     """
     where = f"temper.coverage('{name}')"
-    adopt_backend(where)
-    adopt_threads()
-    found = in_memory.catalogue(components)
-    named, given = in_memory.references(where, Criterion, name, parameters, found)
-    criterion: Criterion = in_memory.component(where, Criterion, name, named, found)
+    criterion, given = _component(where, Criterion, name, parameters, components)
     _demand_train(where, train, criterion.learns)
-    images = given_arrays.images(f"{where}: x", x)
-    remarks: list[str] = []
-    classifier = given_arrays.classifier(f"{where}: model", model, images, remarks.append)
+    images, classifier, remarks = _given(where, model, x)
     sets = {_SEEN: images, "base": base, _DATA: train}
     artefacts = _artefacts(where, given, classifier, images) | {
         key: given_arrays.examples(
@@ -164,15 +152,9 @@ def scores(
         StageError: the score cannot judge this model.
     """
     where = f"temper.scores('{name}')"
-    adopt_backend(where)
-    adopt_threads()
-    found = in_memory.catalogue(components)
-    named, given = in_memory.references(where, Score, name, parameters, found)
-    score: Score = in_memory.component(where, Score, name, named, found)
+    score, given = _component(where, Score, name, parameters, components)
     _demand_train(where, train, score.learns)
-    images = given_arrays.images(f"{where}: x", x)
-    remarks: list[str] = []
-    classifier = given_arrays.classifier(f"{where}: model", model, images, remarks.append)
+    images, classifier, remarks = _given(where, model, x)
     judged = given_arrays.examples(f"{where}: x", images, classifier.num_classes, labelled=False)
     artefacts = {_MODEL: classifier, _SEEN: judged, **_artefacts(where, given, classifier, images)}
     if train is not None:
@@ -184,6 +166,27 @@ def scores(
         made = memory.perform(InputScoring(model=Ref(_MODEL), data=Ref(_DATA), examples=examples, score=score))
     in_memory.warn([*remarks, *memory.remarks, *made.remarks], where)
     return np.array(made.values)
+
+
+def _component(
+    where: str, family: type[Component], name: str, parameters: Mapping[str, Any], folders: _Folders, **references: str
+) -> tuple[Any, dict[str, tuple[Any, Any]]]:
+    """Return a checked component, and what its own references stand for: values by name, with their types.
+
+    ``references`` are those that the call fills in. It comes first, as it takes over the backend of a framework that is loaded.
+    """
+    adopt_backend(where)
+    adopt_threads()
+    found = in_memory.catalogue(folders)
+    named, given = in_memory.references(where, family, name, parameters, found)
+    return in_memory.component(where, family, name, {**named, **references}, found), given
+
+
+def _given(where: str, model: Any, x: Any) -> tuple[Images, Classifier, list[str]]:
+    """Return images and a model as Temper's stages read them, with what is to be remarked on the model."""
+    images = given_arrays.images(f"{where}: x", x)
+    remarks: list[str] = []
+    return images, given_arrays.classifier(f"{where}: model", model, images, remarks.append), remarks
 
 
 def _artefacts(where: str, given: Mapping[str, tuple[Any, Any]], model: Classifier, x: Images) -> dict[str, Any]:

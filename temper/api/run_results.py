@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,10 +97,8 @@ class RunResults:
             raise SpecError.at(str(self.folder), 0, f"there is no table '{name}'{hint}")
         rows, columns = (list(specs[name][side]) for side in ("rows", "columns"))
         path = self._path(f"{name}.csv")
-        try:
+        with _damage_reported(path):
             records = csv_files.records(path, csv_files.OWN_LIMIT)
-        except CsvFault as fault:
-            raise SpecError.at(str(path), fault.line, f"{fault.message}; {_AGAIN}") from None
         heads, body = records[: len(columns)], records[len(columns) :]
         width = len(rows)
         if len(heads) < len(columns) or {len(record) for record in records} != {len(heads[0])}:
@@ -180,10 +179,8 @@ class RunResults:
 
     def _csv(self, name: str, columns: Mapping[str, Column]) -> csv_files.Table:
         path = self._path(name)
-        try:
+        with _damage_reported(path):
             return csv_files.read(path, columns, csv_files.OWN_LIMIT)
-        except CsvFault as fault:
-            raise SpecError.at(str(path), fault.line, f"{fault.message}; {_AGAIN}") from None
 
     def _path(self, name: str) -> Path:
         path = self.folder / name
@@ -211,6 +208,15 @@ def open_results(
         what = "holds no results.csv" if path.is_dir() else "is no folder"
         raise SpecError.at(str(path), 0, f"{what}{hint}")
     return RunResults(path, path.absolute().parent / STORE if store is None else Path(store), components)
+
+
+@contextmanager
+def _damage_reported(path: Path) -> Iterator[None]:
+    """Report the first fault of one of Temper's own CSV files, with its line and what to do."""
+    try:
+        yield
+    except CsvFault as fault:
+        raise SpecError.at(str(path), fault.line, f"{fault.message}; {_AGAIN}") from None
 
 
 def _index(labels: list[list[Any]], names: list[str]) -> pd.Index[Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from temper.core.cluster import Cluster
-from temper.core.errors import SpecError, SpecProblem, TooLittleLearnt, did_you_mean
+from temper.core.errors import SpecError, SpecProblem, TooLittleLearnt
 from temper.engine.command_line import shipped_experiments
 from temper.engine.command_line.describe import description, explanation, failure_lines, listing, plan_lines
 from temper.engine.command_line.options import parser
@@ -175,7 +175,8 @@ def _experiments(options: argparse.Namespace, catalogue: Catalogue, out: Termina
             experiment = experiment_file.load(
                 file, catalogue, options.set, options.seeds, options.smoke, options.name or ""
             )
-            _known_stages([*options.only, *options.force], experiment.stages)
+            if unknown := list(experiment.unknown_stages([*options.only, *options.force], "--only/--force")):
+                raise SpecError(unknown)
             sessions.append(Session(experiment, options.outputs, _options(options, cluster)))
             read.append(file)
         except SpecError as wrong:
@@ -265,22 +266,6 @@ def _namesakes(experiments: Sequence[Experiment], files: Sequence[Path]) -> Iter
 
 def _options(options: argparse.Namespace, cluster: Cluster | None) -> Options:
     return Options(options.only, options.force, options.retry_failed, cluster, options.shard)
-
-
-def _known_stages(named: Sequence[str], stages: object) -> None:
-    known = list(stages)  # type: ignore[call-overload]
-    faults = [
-        SpecProblem(
-            "--only/--force",
-            0,
-            "",
-            f"no stage is called '{name}'{did_you_mean(name, known) or '; there is ' + ', '.join(known)}",
-        )
-        for name in named
-        if name not in known
-    ]
-    if faults:
-        raise SpecError(faults)
 
 
 def _schema_folder(catalogue: Catalogue) -> Path:

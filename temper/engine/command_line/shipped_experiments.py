@@ -10,6 +10,7 @@ from temper.core.errors import SpecError, SpecProblem, did_you_mean
 from temper.engine.language import document
 from temper.system.files import replace_file
 from temper.system.installation import PACKAGE
+from temper.system.traversal import reachable
 
 FOLDER = PACKAGE / "experiments"
 _SCHEMAS = "$schema=../schemas/"
@@ -56,15 +57,12 @@ def _paths() -> dict[str, Path]:
 
 def _with_needs(path: Path) -> Iterator[Path]:
     """Yield an experiment's file, and each file next to it that it names, and so on."""
-    left, seen = [path], {path}
-    while left:
-        file = left.pop()
-        yield file
+
+    def named(file: Path) -> Iterator[Path]:
         texts = _texts(document.read(file).data) if file.suffix == ".yaml" else ()
-        for needed in (FOLDER / text for text in texts if text.endswith((".yaml", ".csv"))):
-            if needed.is_file() and needed not in seen:
-                seen.add(needed)
-                left.append(needed)
+        yield from (FOLDER / text for text in texts if text.endswith((".yaml", ".csv")) and (FOLDER / text).is_file())
+
+    return reachable([path], named)
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from types import MappingProxyType
@@ -12,7 +12,7 @@ from typing import Any, Literal
 from temper.core.component import Plain, Ref
 from temper.core.data_info import DataInfo
 from temper.core.dataset import Dataset
-from temper.core.errors import KeyPath, SpecProblem, dotted
+from temper.core.errors import KeyPath, SpecProblem, did_you_mean, dotted
 from temper.core.families import Evaluation
 from temper.core.report_spec import ExpectedSpec, TableSpec
 from temper.core.stage import Stage
@@ -112,6 +112,13 @@ class Experiment:
     def _own(self, name: str, point: Point) -> tuple[tuple[str, Plain], ...]:
         used = self.stages[name].own_axes
         return tuple((axis, value) for axis, value in point.items() if axis in used)
+
+    def unknown_stages(self, names: Iterable[str], option: str) -> Iterator[SpecProblem]:
+        """Yield a problem for each name given to an option of a run that is no stage's."""
+        for name in names:
+            if name not in self.stages:
+                hint = did_you_mean(name, self.stages) or f"; there is {', '.join(self.stages)}"
+                yield SpecProblem(option, 0, "", f"no stage is called '{name}'{hint}")
 
     def components(self, name: str) -> Iterator[Stage]:
         """Yield the stage's component at every point of its own axes."""
