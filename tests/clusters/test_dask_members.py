@@ -37,7 +37,7 @@ MEMBERS = [
     ("distributed.worker_state_machine:WorkerState", "executing_count"),
     ("distributed.worker:Worker", "close_gracefully"),
     ("distributed.core:Status", "paused"),
-    # temper/engine/workers/dask_messages.py: what a worker offers, after which it must start to run anew to be given what waits.
+    # temper/engine/workers/dask_messages.py: what a worker offers, after which it must restart to be given what waits.
     ("distributed.worker:Worker", "set_resources"),
     ("distributed.scheduler:SchedulerState", "bulk_schedule_unrunnable_after_adding_worker"),
     # temper/engine/workers/dask_engine.py: whether the scheduler is there; which Python it has.

@@ -127,9 +127,9 @@ def _defaulted(stage: dict[str, object], path: KeyPath, key: str, catalogue: Cat
 
 
 def plan_lines(plan: Plan, every: bool = False) -> Iterator[Text]:
-    """Yield the plan and a summary: a line for each work that matters, or for works of one stage and state where they are many.
+    """Yield the plan and a summary: a line for each task that matters, or for tasks of one stage and state where they are many.
 
-    With ``every``, each work has its line whatever their number.
+    With ``every``, each task has its line whatever their number.
     """
     steps = [step for step in plan.steps.values() if step.state != "left out"]
     if len(steps) <= MANY or every:
@@ -158,7 +158,7 @@ def _stage_lines(steps: Sequence[Step]) -> Iterator[Text]:
         seconds = [step.seconds for step in alike if step.seconds is not None]
         time = f"  about {duration(sum(seconds))}" if seconds else ""
         yield Text(f"{stage:{width}}  {len(alike):>9,} {state}{because}{time}", style=_STYLES[state])
-    yield Text(f"{len(steps):,} works; --plan-all names each, --only STAGE those of one stage", style="dim")
+    yield Text(f"{len(steps):,} tasks; --plan-all names each, --only STAGE those of one stage", style="dim")
 
 
 def _summary(plan: Plan) -> str:

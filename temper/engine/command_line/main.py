@@ -54,7 +54,7 @@ def program(arguments: Sequence[str]) -> int:
 def main(arguments: Sequence[str]) -> int:
     """Run the program and return its exit code.
 
-    0 done, 1 a stage failed, 2 the file is wrong, 3 a full disk, 4 no worker does the work, 130 interrupted.
+    0 done, 1 a stage failed, 2 the file is wrong, 3 a full disk, 4 no worker is available, 130 interrupted.
     """
     stdout = Stream(sys.stdout)
     out = Terminal(stdout, width=None if stdout.isatty() else 120)

@@ -22,8 +22,8 @@ def parser() -> argparse.ArgumentParser:
     command = Parser(
         prog=" ".join(installation.command()),
         description="Attacks, hardens and evaluates image classifiers as experiment files say.",
-        epilog="Exit codes: 0 done, 1 a stage failed, 2 the file is wrong, 3 the disk is full, 4 no worker does the "
-        "work, 130 interrupted (the same command resumes).",
+        epilog="Exit codes: 0 done, 1 a stage failed, 2 the file is wrong, 3 the disk is full, 4 no worker is "
+        "available, 130 interrupted (the same command resumes).",
     )
     command.add_argument(
         "files", nargs="*", type=_file, metavar="FILE", help="experiment files (YAML or JSON; -: standard input)"
@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--name", type=_text, metavar="NAME", help="call the experiment so, and its folder of results")
     run.add_argument("--only", type=_names, default=(), metavar="STAGE", help="only these stages and what they need")
     run.add_argument(
-        "--force", type=_names, default=(), metavar="STAGE", help="make these anew, and what depends on them"
+        "--force", type=_names, default=(), metavar="STAGE", help="recompute these and what depends on them"
     )
     run.add_argument("--retry-failed", action="store_true", help="try stages again that failed before")
     where = run.add_mutually_exclusive_group()
@@ -50,7 +50,11 @@ def parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--gpus", type=_positive, default=0, metavar="N", help="GPUs to share out among --jobs")
     run.add_argument(
-        "--grace", type=_seconds, default=20.0, metavar="S", help="seconds a stage has to keep what it did"
+        "--grace",
+        type=_seconds,
+        default=20.0,
+        metavar="S",
+        help="grace period for saving a checkpoint after a stop signal, in seconds",
     )
     run.add_argument("--smoke", action="store_true", help="run everything on tiny data, kept apart from real results")
     run.add_argument(
@@ -62,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
     look = command.add_argument_group("looking")
     look.add_argument("--plan", action="store_true", help="check the files, say what would run and why, and stop")
     look.add_argument(
-        "--plan-all", action="store_true", help="as --plan, with a line for each work even where they are many"
+        "--plan-all", action="store_true", help="as --plan, with a line for each task, however many there are"
     )
     look.add_argument("--explain", type=_text, metavar="KEY", help="say where a value comes from: generate.pgd.eps")
     look.add_argument("--tables", action="store_true", help="write the tables from what is finished so far")

@@ -88,7 +88,7 @@ class Collection:
                 yield record
 
     def _remarks(self) -> Iterator[str]:
-        """Yield what stages remark on their artefacts, each sentence once where all works of a stage say it."""
+        """Yield what stages remark on their artefacts, each sentence once where all tasks of a stage say it."""
         said: dict[tuple[str, str], list[str]] = {}
         tasks: Counter[str] = Counter()
         for task, meta in self._made:
@@ -162,7 +162,7 @@ class Collection:
 
     @cached_property
     def _made(self) -> list[tuple[Task, dict[str, Any]]]:
-        """The works that are there, of all but evaluations, with what was written down with their artefacts."""
+        """The tasks that are there, of all but evaluations, with what was written down with their artefacts."""
         wanted = [task for task in self._graph.tasks.values() if task.section != "evaluate"]
         present = self._store.present(task.fingerprint for task in wanted)
         return [(task, self._store.meta(task.fingerprint)) for task in wanted if task.fingerprint in present]

@@ -75,7 +75,7 @@ class ExamplePictures:
             )
 
     def _first(self, section: str) -> Iterator[Task]:
-        """Yield the finished works to show, of generators their test part."""
+        """Yield the finished tasks to show, of generators their test part."""
         shown: set[str] = set()
         for task in self._graph.tasks.values():
             key = task.label.partition(" ")[0]

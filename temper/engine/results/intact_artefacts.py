@@ -1,4 +1,4 @@
-"""What of an experiment's works can be shown: artefacts that are there and are what was written."""
+"""What of an experiment's tasks can be shown: artefacts that are there and are what was written."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class IntactArtefacts:
     """Artefacts of a store for what only shows them, and does without those that are missing or damaged.
 
     Attributes:
-        damaged: the labels of works whose artefacts were found damaged, each once.
+        damaged: the labels of tasks whose artefacts were found damaged, each once.
         left_out: sentences on what is not shown because gathering it failed.
     """
 
@@ -28,11 +28,11 @@ class IntactArtefacts:
         self.left_out: list[str] = []
 
     def has(self, task: Task) -> bool:
-        """Return whether a work is finished."""
+        """Return whether a task is finished."""
         return self._store.has(task.fingerprint)
 
     def load(self, task: Task, kind: type[A]) -> A | None:
-        """Return the artefact of a finished work; ``None`` if it is not there or damaged."""
+        """Return the artefact of a finished task; ``None`` if it is not there or damaged."""
         if not self.has(task):
             return None
         try:
@@ -43,7 +43,7 @@ class IntactArtefacts:
 
     @contextmanager
     def showing(self, what: str) -> Iterator[None]:
-        """Leave out what the block gathers of a work, or of a model, if it fails: no picture ends a run."""
+        """Leave out what the block gathers of a task, or of a model, if it fails: no picture ends a run."""
         try:
             yield
         except Exception as error:

@@ -339,7 +339,7 @@ def test_a_plan_of_many_works_is_told_by_stage(run: Run, write: Write, monkeypat
     assert code == 0
     for line in (
         "grey             1 cached", "lighter          2 run, because not finished", "random           2 run, because not finished",
-        "shade            5 run, because not finished", "10 works; --plan-all names each", "9 to run, 1 cached",
+        "shade            5 run, because not finished", "10 tasks; --plan-all names each", "9 to run, 1 cached",
     ):  # fmt: skip
         assert line in said
     code, said = run(write(PLAIN), "--plan-all")

@@ -1,7 +1,7 @@
 """Experiment files that are wrong: what is said of them, and that nothing but a ``SpecError`` comes of any file.
 
-``tests/engine/language/faults`` holds a file for each class of fault, with all that is said of it beside. After a change,
-``TEMPER_REWRITE=1 python -m pytest tests/engine/language/test_experiment_file.py`` writes the messages anew; read the difference.
+``tests/engine/language/faults`` holds a file for each class of fault, and next to it all messages about it. After a change,
+``TEMPER_REWRITE=1 python -m pytest tests/engine/language/test_experiment_file.py`` rewrites the messages; read the difference.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is told of a run: what is under way where, what is left and until when, in a bounded number of lines."""
+"""What is shown of a run: what is under way where, what is left and until when, in a bounded number of lines."""
 
 from __future__ import annotations
 
@@ -176,21 +176,21 @@ def test_a_summary_says_when_it_will_be_done(tasks: list[Task], clock: Clock) ->
     assert " at " in summary(board.snapshot(1))
 
 
-def test_without_a_terminal_many_works_are_told_in_few_lines(
+def test_without_a_terminal_many_tasks_are_reported_in_few_lines(
     tasks: list[Task], clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "RunStatus", lambda: RunStatus(clock))
     console = Console(file=io.StringIO(), width=200)
-    with Progress(console, tmp_path / "log.txt") as told:
-        told.begin(tasks, {}, 8)
+    with Progress(console, tmp_path / "log.txt") as shown:
+        shown.begin(tasks, {}, 8)
         for number, task in enumerate(of(tasks, "one")):
-            told.start(task)
-            told.began(task.fingerprint, f"n{number}:1")
+            shown.start(task)
+            shown.began(task.fingerprint, f"n{number}:1")
         for _ in range(50):
             clock.now += 1
             for task in of(tasks, "one"):
-                told.report(task.fingerprint, int(clock.now - 1000), 100, "images")
-            told.look()
+                shown.report(task.fingerprint, int(clock.now - 1000), 100, "images")
+            shown.look()
     lines = str(console.file.getvalue()).splitlines()  # type: ignore[attr-defined]
     assert len(lines) == 2 * (progress.LINES + 2)  # after 10 seconds, and after 20 more
     assert lines[-7].endswith("one.test seed=1 on n0:1: 30/100 images, for 30 s, about 1 min 10 s left")
@@ -199,65 +199,67 @@ def test_without_a_terminal_many_works_are_told_in_few_lines(
 
 
 @pytest.fixture
-def told(clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Progress]:
+def shown(clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Progress]:
     """What tells a stream without a terminal how a run goes; it looks when it is asked to."""
     monkeypatch.setattr(progress, "RunStatus", lambda: RunStatus(clock))
     monkeypatch.setattr(progress, "TICK", 1e6)
-    with Progress(Console(file=io.StringIO(), width=200), tmp_path / "log.txt") as told:
-        yield told
+    with Progress(Console(file=io.StringIO(), width=200), tmp_path / "log.txt") as shown:
+        yield shown
 
 
-def moments(told: Progress, clock: Clock, seconds: int) -> list[int]:
+def moments(shown: Progress, clock: Clock, seconds: int) -> list[int]:
     """Return after how many seconds something was said."""
-    said, start, stream = [], clock.now, told._console.file
+    said, start, stream = [], clock.now, shown._console.file
     for _ in range(seconds):
         clock.now += 1
         before = stream.getvalue()  # type: ignore[attr-defined]
-        told.look()
+        shown.look()
         if stream.getvalue() != before:  # type: ignore[attr-defined]
             said.append(int(clock.now - start))
     return said
 
 
-def test_a_stage_that_reports_nothing_is_told_of_all_the_same(told: Progress, tasks: list[Task], clock: Clock) -> None:
-    told.begin(tasks, {}, 1)
-    told.start(tasks[0])
-    told.began(tasks[0].fingerprint, "here")
-    assert moments(told, clock, 400) == [10, 30, 70, 130, 190, 250, 310, 370]
-    assert "grey on here, for 6 min 10 s" in (told._console.file.getvalue())  # type: ignore[attr-defined]
-    told.finish(tasks[0])
-    told.start(tasks[1])
-    told.began(tasks[1].fingerprint, "here")
-    assert moments(told, clock, 35) == [10, 30]  # the next one is told of as soon
+def test_a_stage_that_reports_nothing_is_reported_all_the_same(
+    shown: Progress, tasks: list[Task], clock: Clock
+) -> None:
+    shown.begin(tasks, {}, 1)
+    shown.start(tasks[0])
+    shown.began(tasks[0].fingerprint, "here")
+    assert moments(shown, clock, 400) == [10, 30, 70, 130, 190, 250, 310, 370]
+    assert "grey on here, for 6 min 10 s" in (shown._console.file.getvalue())  # type: ignore[attr-defined]
+    shown.finish(tasks[0])
+    shown.start(tasks[1])
+    shown.began(tasks[1].fingerprint, "here")
+    assert moments(shown, clock, 35) == [10, 30]  # the next one is reported as soon
 
 
-def test_one_that_begins_while_another_runs_is_told_of_soon(told: Progress, tasks: list[Task], clock: Clock) -> None:
-    told.begin(tasks, {}, 2)
+def test_one_that_begins_while_another_runs_is_reported_soon(shown: Progress, tasks: list[Task], clock: Clock) -> None:
+    shown.begin(tasks, {}, 2)
     for number, task in enumerate(tasks[:2]):
-        told.start(task)
-        told.began(task.fingerprint, f"n{number}")
-        said = moments(told, clock, 75)
+        shown.start(task)
+        shown.began(task.fingerprint, f"n{number}")
+        said = moments(shown, clock, 75)
         assert said[0] <= 2 * progress.FIRST
         assert max(after - before for before, after in pairwise([0, *said])) <= progress.LONGEST
 
 
-def test_works_that_no_worker_comes_for_are_told_of(told: Progress, tasks: list[Task], clock: Clock) -> None:
-    told.begin(tasks, {}, 2)
-    told.start(tasks[0])
-    assert moments(told, clock, 35) == [10, 30]
-    assert "0 of 17 done, 17 waiting" in told._console.file.getvalue()  # type: ignore[attr-defined]
+def test_tasks_that_no_worker_comes_for_are_reported(shown: Progress, tasks: list[Task], clock: Clock) -> None:
+    shown.begin(tasks, {}, 2)
+    shown.start(tasks[0])
+    assert moments(shown, clock, 35) == [10, 30]
+    assert "0 of 17 done, 17 waiting" in shown._console.file.getvalue()  # type: ignore[attr-defined]
 
 
-def test_a_stage_that_holds_the_main_thread_is_told_of(
+def test_a_stage_that_holds_the_main_thread_is_reported(
     tasks: list[Task], clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "RunStatus", lambda: RunStatus(clock))
     monkeypatch.setattr(progress, "TICK", 0.001)
     said = threading.Event()
-    with Progress(Console(file=io.StringIO(), width=200), tmp_path / "log.txt") as told:
-        monkeypatch.setattr(told, "say", lambda text: said.set())
-        told.begin(tasks, {}, 1)
-        told.start(tasks[0])
-        told.began(tasks[0].fingerprint, "here")
+    with Progress(Console(file=io.StringIO(), width=200), tmp_path / "log.txt") as shown:
+        monkeypatch.setattr(shown, "say", lambda text: said.set())
+        shown.begin(tasks, {}, 1)
+        shown.start(tasks[0])
+        shown.began(tasks[0].fingerprint, "here")
         clock.now += 11
         assert said.wait(60)

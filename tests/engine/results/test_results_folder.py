@@ -131,8 +131,8 @@ def test_a_run_leaves_a_users_files_alone(run: Run, write: Write, tmp_path: Path
         assert run(write(PLAIN.replace("[0.1, 0.2]", by)))[0] == 0
     assert (folder / "notes.md").read_text(encoding="utf-8") == "mine"
     (folder / "other.csv").write_text("mine", encoding="utf-8")
-    _, told = run(write(PLAIN.replace("  shade: {", "  other: {")))
-    assert "other.csv was changed or added by hand" in told
+    _, output = run(write(PLAIN.replace("  shade: {", "  other: {")))
+    assert "other.csv was changed or added by hand" in output
     assert text(folder / "other.csv.yours") == "mine"
     assert not (folder / "shade.csv").exists(), "a table that is no longer declared"
     assert (folder / "other.csv").exists()

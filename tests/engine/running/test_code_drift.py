@@ -88,17 +88,17 @@ def values(tmp_path: Path) -> list[float]:
 
 
 @pytest.mark.parametrize(
-    ("which", "told"),
+    ("which", "reported"),
     [("helper", "changed after this run had begun"), ("number", "number.txt changed during this run")],
 )
 def test_what_changed_meanwhile_is_not_kept_under_what_it_was(
-    which: str, told: str, user: Path, run: Run, write: Write, tmp_path: Path
+    which: str, reported: str, user: Path, run: Run, write: Write, tmp_path: Path
 ) -> None:
     number = tmp_path / "number.txt"
     edited = helper(user) if which == "helper" else number
     code, out = run(write(EXPERIMENT % (number, edited)), "--components", str(user))
     assert code == 1
-    assert told in out
+    assert reported in out
     assert "run the same command again" in out
     assert values(tmp_path) == []
     assert not any("mine" in path.read_text() for path in (tmp_path / "outputs" / ".store").glob("*/meta.json"))

@@ -63,11 +63,11 @@ def test_a_run_says_what_it_waits_for_and_goes_on(
     holder = other.holder(held)
     tell = LeaseWaits.report
 
-    def told(self: LeaseWaits, say: Callable[[str], None]) -> None:
+    def report(self: LeaseWaits, say: Callable[[str], None]) -> None:
         tell(self, say)
         other.release(held)
 
-    monkeypatch.setattr(LeaseWaits, "report", told)
+    monkeypatch.setattr(LeaseWaits, "report", report)
     code, said = run(write(PLAIN))
     assert code == 0, said
     assert said.count(f"waiting for grey: {holder} is computing it") == 1

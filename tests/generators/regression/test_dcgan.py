@@ -91,13 +91,13 @@ def test_fuzzers_of_equal_settings_share_one_training() -> None:
 
 def test_corruptions_keep_what_they_say() -> None:
     x = squares(20)
-    spoilt = gan.corruptions(x, np.random.default_rng(0))
-    assert set(spoilt) == {"noise", "shuffled pixels", "negatives"}
-    assert np.array_equal(spoilt["negatives"], 1 - x)
-    disorder = spoilt["shuffled pixels"]
+    corrupted = gan.corruptions(x, np.random.default_rng(0))
+    assert set(corrupted) == {"noise", "shuffled pixels", "negatives"}
+    assert np.array_equal(corrupted["negatives"], 1 - x)
+    disorder = corrupted["shuffled pixels"]
     assert np.array_equal(np.sort(disorder.reshape(20, -1)), np.sort(x.reshape(20, -1)))
     assert (disorder != x).any(axis=(1, 2, 3)).all()
-    assert all(values.dtype == np.float32 and values.shape == x.shape for values in spoilt.values())
+    assert all(values.dtype == np.float32 and values.shape == x.shape for values in corrupted.values())
 
 
 @pytest.mark.parametrize("shape", [(28, 28, 1), (32, 32, 3), (9, 13, 2)])

@@ -269,9 +269,9 @@ def of_image(**values: Any) -> Any:
 def test_an_unsound_annotation_is_told_with_file_and_number(root: Path, change: Any, message: str) -> None:
     """By the plan, and by the stage for files that are too large for the plan to read."""
     broken = pets(changed(root, change))
-    ((field, told),) = broken.check()
+    ((field, reported),) = broken.check()
     assert field == "root"
-    assert re.search(rf"instances_train2017.json: .*{message}", told)
+    assert re.search(rf"instances_train2017.json: .*{message}", reported)
     with pytest.raises(StageError, match=rf"instances_train2017.json: .*{message}"):
         broken.load()
 
@@ -283,10 +283,10 @@ def test_the_plan_reads_no_large_annotations(root: Path, monkeypatch: pytest.Mon
 
 def test_a_photograph_that_is_missing_is_told_by_the_plan(root: Path) -> None:
     (root / "train2017" / "000000000005.png").unlink()
-    ((field, told),) = pets(root).check()
+    ((field, reported),) = pets(root).check()
     assert field == "root"
-    assert "there is no photograph" in told
-    assert "000000000005.png" in told
+    assert "there is no photograph" in reported
+    assert "000000000005.png" in reported
 
 
 def test_what_is_left_out_may_be_unsound(root: Path) -> None:

@@ -382,8 +382,8 @@ def test_one_image_may_be_of_one_shade():
 def test_arrays_that_nobody_reads_are_told(make):
     contents = arrays(**SMALL)
     extra = {"x_val": contents["x_test"], "y_val": contents["y_test"], "about": np.array("mine")}
-    for found, told in ((contents | extra, "also contains x_val, y_val"), (contents, "")):
+    for found, warned in ((contents | extra, "also contains x_val, y_val"), (contents, "")):
         dataset, run = make(found), a_run()
         dataset.review(produced(dataset), run)
-        assert told in " ".join(run.remarks)
-        assert bool(run.remarks) == bool(told)
+        assert warned in " ".join(run.remarks)
+        assert bool(run.remarks) == bool(warned)
