@@ -14,8 +14,8 @@ from typing import TypeVar
 import pytest
 from hypothesis import settings
 
+from temper.engine.catalogue.discovery import Catalogue, discover
 from temper.engine.command_line.main import main
-from temper.engine.language.discovery import Catalogue, discover
 from temper.engine.language.experiment import Experiment
 from temper.engine.language.experiment_file import load
 from temper.engine.planning.task_graph import TaskGraph

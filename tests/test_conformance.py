@@ -33,11 +33,11 @@ from temper.core.dataset import Dataset
 from temper.core.families import Evaluation, Generator, Target
 from temper.core.stage import Preparation, Stage
 from temper.core.threat_model import ThreatModel
+from temper.engine.catalogue.discovery import discover
+from temper.engine.catalogue.json_schema import field_schema
+from temper.engine.catalogue.sections import SECTIONS
 from temper.engine.language.build import plain
-from temper.engine.language.discovery import discover
 from temper.engine.language.experiment_file import load
-from temper.engine.language.json_schema import field_schema
-from temper.engine.language.sections import SECTIONS
 from temper.engine.language.smoke_run import TINY
 from temper.engine.planning.task_graph import Task, TaskGraph
 from temper.engine.running.task import TaskSpec, perform

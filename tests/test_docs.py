@@ -20,11 +20,12 @@ from temper.core.dataset import Dataset
 from temper.core.errors import SpecError
 from temper.core.report_spec import ExpectedSpec
 from temper.core.stage import Preparation
+from temper.engine.catalogue import json_schema
+from temper.engine.catalogue.discovery import Catalogue, discover
 from temper.engine.command_line.main import DONE, main
 from temper.engine.command_line.options import parser
-from temper.engine.language import experiment_file, json_schema
+from temper.engine.language import experiment_file
 from temper.engine.language.build import build
-from temper.engine.language.discovery import Catalogue, discover
 from temper.system import backend
 from temper.system.former_names import FORMER_PACKAGES
 from tests.conftest import PLAIN, ROOT
@@ -270,7 +271,7 @@ def test_every_make_target_exists() -> None:
 
 @pytest.mark.parametrize("page", [p for p in PAGES if any(blocks(p, "yaml"))], ids=lambda page: page.stem)
 def test_yaml_blocks_are_yaml_and_whole_experiments_load(page: Path, tmp_path: Path) -> None:
-    from temper.engine.language.document import parse
+    from temper.engine.syntax.document import parse
 
     for text in blocks(page, "yaml"):
         parse(text, page.name)

@@ -19,13 +19,14 @@ from temper.api.process_state import adopt_backend, adopt_threads, demand_thread
 from temper.api.run_results import RunResults
 from temper.core.errors import SpecError
 from temper.engine.command_line.describe import plan_lines
-from temper.engine.language import document, experiment_file
+from temper.engine.language import experiment_file
 from temper.engine.planning.plan import Plan
 from temper.engine.progress.terminal import Stream, Terminal
 from temper.engine.running import outputs_folder
 from temper.engine.running.engine import Unreachable
 from temper.engine.running.session import Options, Session
 from temper.engine.running.signals import stop_signals_handled
+from temper.engine.syntax import document
 from temper.engine.workers import worker_choice
 from temper.system import stop_request
 

@@ -15,9 +15,9 @@ from temper.core.component import Component, Part, Ref, fields_of
 from temper.core.errors import KeyPath, SpecError, SpecProblem, did_you_mean, dotted
 from temper.core.run import Progress, Run
 from temper.core.stage import Stage
+from temper.engine.catalogue.discovery import Catalogue
+from temper.engine.catalogue.schema_validation import Validator
 from temper.engine.language.build import build, located, map_files, normalise
-from temper.engine.language.discovery import Catalogue
-from temper.engine.language.schema_validation import Validator
 from temper.engine.running.task import catalogue as catalogue_of
 
 Given = tuple[dict[str, Any], dict[str, tuple[Any, Any]]]

@@ -22,8 +22,8 @@ from temper.clusters.sge import SGE
 from temper.clusters.slurm import Slurm
 from temper.core.cluster import Cluster, WorkerEnv, WorkerExit
 from temper.core.errors import SpecError
-from temper.engine.language.cluster_file import load
-from temper.engine.language.discovery import Catalogue
+from temper.engine.catalogue.discovery import Catalogue
+from temper.engine.workers.cluster_file import load
 from temper.engine.workers.worker_env import worker_env
 from tests.conftest import ROOT
 

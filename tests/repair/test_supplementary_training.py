@@ -9,7 +9,7 @@ from temper.core.artefacts import Data, Examples
 from temper.core.classifier import Classifier
 from temper.core.component import Ref
 from temper.core.errors import StageError
-from temper.engine.language.discovery import discover
+from temper.engine.catalogue.discovery import discover
 from temper.engine.language.experiment_file import load
 from temper.engine.planning.task_graph import TaskGraph
 from temper.engine.storage.digests import Digests

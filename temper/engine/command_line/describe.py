@@ -12,13 +12,13 @@ from rich.text import Text
 
 from temper.core.component import Component, Field, fields_of, summary
 from temper.core.errors import KeyPath, SpecError, SpecProblem, did_you_mean
+from temper.engine.catalogue.discovery import Catalogue
+from temper.engine.catalogue.schema_validation import show
+from temper.engine.catalogue.sections import SECTIONS
 from temper.engine.language.build import plain
-from temper.engine.language.discovery import Catalogue
-from temper.engine.language.extends import Layered
-from temper.engine.language.schema_validation import show
-from temper.engine.language.sections import SECTIONS
 from temper.engine.planning.plan import Plan, State, Step
 from temper.engine.progress.duration import duration
+from temper.engine.syntax.extends import Layered
 
 MANY = 200
 """Works that a plan names one by one."""

@@ -11,12 +11,12 @@ from typing import Any
 
 from temper.core.cluster import Cluster
 from temper.core.errors import SpecError, SpecProblem, TooLittleLearnt
+from temper.engine.catalogue import json_schema
+from temper.engine.catalogue.discovery import Catalogue, discover
 from temper.engine.command_line import shipped_experiments
 from temper.engine.command_line.describe import description, explanation, failure_lines, listing, plan_lines
 from temper.engine.command_line.options import parser
-from temper.engine.language import experiment_file, extends, json_schema
-from temper.engine.language.discovery import Catalogue, discover
-from temper.engine.language.document import STANDARD_INPUT
+from temper.engine.language import experiment_file
 from temper.engine.language.experiment import Experiment
 from temper.engine.planning import missing_packages
 from temper.engine.progress.terminal import Stream, Terminal, occupy_closed_streams
@@ -26,6 +26,8 @@ from temper.engine.running.engine import NoWorkers, Unreachable
 from temper.engine.running.session import Options, Session
 from temper.engine.running.signals import exit_on_interrupt, stop_signals_handled
 from temper.engine.storage.store import Damaged
+from temper.engine.syntax import extends
+from temper.engine.syntax.document import STANDARD_INPUT
 from temper.engine.workers import worker_choice
 from temper.system import backend, installation, stop_request
 from temper.system.files import is_full, open_files_allowed, unusable

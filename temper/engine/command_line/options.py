@@ -6,9 +6,9 @@ import argparse
 from math import nan
 from pathlib import Path
 
-from temper.engine.language.document import STANDARD_INPUT
 from temper.engine.planning.shard import Shard
 from temper.engine.progress.terminal import Parser
+from temper.engine.syntax.document import STANDARD_INPUT
 from temper.system import installation
 
 LONGEST_GRACE = 7 * 86400.0

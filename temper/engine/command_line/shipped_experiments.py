@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from temper.core.errors import SpecError, SpecProblem, did_you_mean
-from temper.engine.language import document
+from temper.engine.syntax import document
 from temper.system.files import replace_file
 from temper.system.installation import PACKAGE
 from temper.system.traversal import reachable

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 from temper.core.component import Component, Kind, Plain, Ref, fields_of
 from temper.core.errors import KeyPath
-from temper.engine.language.discovery import Catalogue
-from temper.engine.language.json_schema import AXIS, FRACTION
+from temper.engine.catalogue.discovery import Catalogue
+from temper.engine.catalogue.json_schema import AXIS, FRACTION
 from temper.system.files import kind_of
 
 C = TypeVar("C", bound=Component)

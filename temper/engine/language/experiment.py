@@ -16,8 +16,8 @@ from temper.core.errors import KeyPath, SpecProblem, did_you_mean, dotted
 from temper.core.families import Evaluation
 from temper.core.report_spec import ExpectedSpec, TableSpec
 from temper.core.stage import Stage
+from temper.engine.catalogue.discovery import Catalogue
 from temper.engine.language.build import axes_in, build, substitute
-from temper.engine.language.discovery import Catalogue
 from temper.system.threads import DEFAULT
 
 Mode = Literal["both", "only_attack", "only_adv_training"]

@@ -10,7 +10,10 @@ from typing import Any
 from temper.core.component import Component
 from temper.core.errors import KeyPath, SpecError, SpecProblem, did_you_mean
 from temper.core.stage import Stage
-from temper.engine.language import extends, on_out_of_memory, reserved_names, result_columns, table_defaults, task_limit
+from temper.engine.catalogue.discovery import Catalogue
+from temper.engine.catalogue.schema_validation import Validator, is_axis, show
+from temper.engine.catalogue.sections import SECTIONS
+from temper.engine.language import on_out_of_memory, reserved_names, result_columns, table_defaults, task_limit
 from temper.engine.language.build import (
     at,
     axes_in,
@@ -22,14 +25,12 @@ from temper.engine.language.build import (
     substitute,
     value_at,
 )
-from temper.engine.language.discovery import Catalogue
-from temper.engine.language.document import Document
 from temper.engine.language.experiment import SEED, Experiment, Point, StageSpec
-from temper.engine.language.extends import Layered
 from temper.engine.language.reference_checks import reference_faults
-from temper.engine.language.schema_validation import Validator, is_axis, show
-from temper.engine.language.sections import SECTIONS
 from temper.engine.language.smoke_run import shrink
+from temper.engine.syntax import extends
+from temper.engine.syntax.document import Document
+from temper.engine.syntax.extends import Layered
 from temper.system.threads import DEFAULT
 
 RESERVED = ("experiment", "stage", "model", "examples", "group", "metric", "value", "n", "lower", "upper", "unit",

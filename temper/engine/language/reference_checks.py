@@ -14,11 +14,11 @@ from temper.core.dataset import Dataset
 from temper.core.errors import KeyPath, did_you_mean
 from temper.core.families import Evaluation, Generator, Target
 from temper.core.stage import Stage
+from temper.engine.catalogue.discovery import Catalogue
+from temper.engine.catalogue.json_schema import REFERENCE
 from temper.engine.language import task_limit
 from temper.engine.language.build import at, substitute, value_at
-from temper.engine.language.discovery import Catalogue
 from temper.engine.language.experiment import SEED, Experiment, Point, StageSpec
-from temper.engine.language.json_schema import REFERENCE
 
 Finding = tuple[str, KeyPath, str]
 

@@ -9,10 +9,10 @@ from typing import Any
 from temper.core.component import Plain
 from temper.core.display_names import label
 from temper.core.errors import KeyPath
+from temper.engine.catalogue.json_schema import FOLDER
+from temper.engine.catalogue.schema_validation import show
+from temper.engine.catalogue.sections import SECTIONS
 from temper.engine.language.build import fraction
-from temper.engine.language.json_schema import FOLDER
-from temper.engine.language.schema_validation import show
-from temper.engine.language.sections import SECTIONS
 from temper.engine.language.smoke_run import SUFFIX
 
 FILES = ("classes", "expected", "failures", "results")

@@ -7,10 +7,10 @@ from typing import Any
 import yaml
 
 from temper.core.component import Component
+from temper.engine.catalogue.sections import SECTIONS
 from temper.engine.language.build import completed, plain
 from temper.engine.language.experiment import Experiment
 from temper.engine.language.on_out_of_memory import KEY
-from temper.engine.language.sections import SECTIONS
 
 
 def resolved(experiment: Experiment) -> str:

@@ -15,10 +15,10 @@ from temper.core.run import prepared
 from temper.core.stage import Stage
 from temper.engine.language.build import plain
 from temper.engine.language.experiment import SEED, Experiment, Point
-from temper.engine.language.reference_defaults import Binding
 from temper.engine.planning.bound_component import CELL, BoundComponent, Input
 from temper.engine.planning.cell_index import CellIndex, Result
 from temper.engine.planning.input_origin import input_for
+from temper.engine.planning.reference_defaults import Binding
 from temper.engine.storage.digests import Digests, of_value
 from temper.engine.storage.store import Store
 from temper.system.traversal import reachable

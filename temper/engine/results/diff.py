@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from temper.core.errors import SpecError, SpecProblem
-from temper.engine.language import document
+from temper.engine.syntax import document
 from temper.system import csv_files
 from temper.system.csv_files import Column, CsvFault, Table
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from temper.core.checkpoint import Checkpoint
 from temper.core.stage import Stage
-from temper.engine.language.discovery import Catalogue
+from temper.engine.catalogue.discovery import Catalogue
 from temper.engine.planning.history import Failures, Timings
 from temper.engine.planning.plan import Plan
 from temper.engine.planning.shard import Shard

@@ -17,9 +17,9 @@ from temper.core.classifier import Classifier
 from temper.core.component import Part, Ref
 from temper.core.run import DataOrigin, MeasuredValue, Run
 from temper.core.stage import Stage
+from temper.engine.catalogue.discovery import Catalogue, discover
+from temper.engine.catalogue.sections import FAMILIES
 from temper.engine.language.build import build, plain
-from temper.engine.language.discovery import Catalogue, discover
-from temper.engine.language.sections import FAMILIES
 from temper.engine.planning.bound_component import Input, is_cell_of
 from temper.engine.planning.task_graph import Task
 from temper.engine.running import code_drift

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from temper.core.cluster import Cluster
 from temper.core.errors import SpecError, SpecProblem
-from temper.engine.language import cluster_file
-from temper.engine.language.discovery import Catalogue
+from temper.engine.catalogue.discovery import Catalogue
 from temper.engine.language.experiment import Experiment
 from temper.engine.storage.store import STORE
+from temper.engine.workers import cluster_file
 from temper.engine.workers.worker_env import worker_env
 from temper.system import packages
 from temper.system.installation import PACKAGE

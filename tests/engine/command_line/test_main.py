@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from temper.engine.catalogue.sections import SECTIONS
 from temper.engine.command_line.main import main
-from temper.engine.language.sections import SECTIONS
 from temper.system import installation
 from tests.conftest import PARTS, PLAIN, ROOT
 

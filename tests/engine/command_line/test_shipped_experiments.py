@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from temper.engine.catalogue.discovery import Catalogue
 from temper.engine.command_line.main import main
 from temper.engine.command_line.shipped_experiments import FOLDER, copy
 from temper.engine.language import experiment_file
-from temper.engine.language.discovery import Catalogue
 
 Run = Callable[..., tuple[int, str]]
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from temper.core.component import Ref
 from temper.core.families import Generator
+from temper.engine.catalogue.discovery import Catalogue
 from temper.engine.language.build import (
     at,
     axes_in,
@@ -24,7 +25,6 @@ from temper.engine.language.build import (
     substitute,
     value_at,
 )
-from temper.engine.language.discovery import Catalogue
 
 
 def generator(raw: dict[str, Any], catalogue: Catalogue) -> Any:

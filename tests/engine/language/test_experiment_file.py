@@ -20,8 +20,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from temper.core.errors import SpecError
+from temper.engine.catalogue.discovery import Catalogue
 from temper.engine.language import build
-from temper.engine.language.discovery import Catalogue
 from temper.engine.language.experiment_file import load
 from temper.engine.planning.task_graph import TaskGraph
 from temper.engine.storage.digests import Digests

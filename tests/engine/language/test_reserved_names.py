@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from temper.core.errors import SpecError
-from temper.engine.language.discovery import Catalogue
+from temper.engine.catalogue.discovery import Catalogue
 from temper.engine.language.experiment_file import load
 
 Write = Callable[..., Path]

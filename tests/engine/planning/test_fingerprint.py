@@ -16,8 +16,8 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from temper.engine.catalogue.discovery import Catalogue, discover
 from temper.engine.command_line.main import main
-from temper.engine.language.discovery import Catalogue, discover
 from temper.engine.language.experiment_file import load
 from temper.engine.planning.task_graph import TaskGraph
 from temper.engine.storage.digests import Digests, of_value

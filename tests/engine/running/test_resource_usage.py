@@ -12,7 +12,7 @@ import pytest
 from temper.core.artefacts import Examples
 from temper.core.checkpoint import Checkpoint
 from temper.core.run import Run
-from temper.engine.language.discovery import Catalogue
+from temper.engine.catalogue.discovery import Catalogue
 from temper.engine.planning.task_graph import Task, TaskGraph
 from temper.engine.running import resource_usage
 from temper.engine.running.out_of_memory import OutOfMemoryRetry

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from temper.engine.language.discovery import discover
+from temper.engine.catalogue.discovery import discover
 from temper.engine.language.experiment_file import load
 from temper.engine.planning.task_graph import TaskGraph
 from temper.engine.storage.digests import Digests

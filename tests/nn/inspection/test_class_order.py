@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from temper.core.report_spec import ClassGrid, ImageGrid
-from temper.engine.language.discovery import Catalogue
+from temper.engine.catalogue.discovery import Catalogue
 from temper.engine.language.experiment_file import load
 from temper.engine.planning.task_graph import TaskGraph
 from temper.engine.results.example_pictures import ExamplePictures

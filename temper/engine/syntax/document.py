@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from temper.core.errors import KeyPath, SpecError, SpecProblem, StageError, dotted
-from temper.engine.language.yaml_syntax import (
+from temper.engine.syntax.yaml_syntax import (
     BOOL,
     INT,
     LINE_BREAK,

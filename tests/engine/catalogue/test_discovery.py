@@ -11,9 +11,9 @@ import pytest
 from temper.core.component import Component
 from temper.core.errors import SpecError
 from temper.core.families import Generator
-from temper.engine.language import discovery
-from temper.engine.language.discovery import Catalogue, discover
-from temper.engine.language.sections import SECTIONS
+from temper.engine.catalogue import discovery
+from temper.engine.catalogue.discovery import Catalogue, discover
+from temper.engine.catalogue.sections import SECTIONS
 from temper.engine.storage import source_code
 from tests.conftest import ROOT
 

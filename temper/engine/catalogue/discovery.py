@@ -19,7 +19,7 @@ from temper.core.cluster import Cluster
 from temper.core.component import Component, fields_of
 from temper.core.errors import SpecError, SpecProblem, StageError
 from temper.core.stage import Stage
-from temper.engine.language.sections import SECTIONS
+from temper.engine.catalogue.sections import SECTIONS
 from temper.system.files import regular
 from temper.system.former_names import former_imports
 from temper.system.installation import PACKAGE

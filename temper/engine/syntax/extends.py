@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from temper.core.errors import KeyPath, SpecError, SpecProblem, dotted
-from temper.engine.language.document import Document, parse, read
+from temper.engine.syntax.document import Document, parse, read
 
 _SET, _NAME = "--set", "--name"
 MAX_LAYERS = 50

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from temper.core.errors import SpecError
-from temper.engine.language.document import parse
-from temper.engine.language.extends import Layered, load
+from temper.engine.syntax.document import parse
+from temper.engine.syntax.extends import Layered, load
 
 
 @pytest.fixture

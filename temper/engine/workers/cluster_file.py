@@ -6,10 +6,10 @@ from pathlib import Path
 
 from temper.core.cluster import Cluster
 from temper.core.errors import KeyPath, SpecError, SpecProblem
-from temper.engine.language import extends
+from temper.engine.catalogue.discovery import Catalogue
+from temper.engine.catalogue.schema_validation import Validator
 from temper.engine.language.build import build, located, map_files
-from temper.engine.language.discovery import Catalogue
-from temper.engine.language.schema_validation import Validator
+from temper.engine.syntax import extends
 
 
 def load(path: Path, catalogue: Catalogue) -> Cluster:

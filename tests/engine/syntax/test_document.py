@@ -10,8 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from temper.core.errors import SpecError, SpecProblem
-from temper.engine.language.document import MAX_BYTES, MAX_DEPTH, MAX_VALUES, Document, parse, read
-from temper.engine.language.yaml_syntax import LINE_BREAK
+from temper.engine.syntax.document import MAX_BYTES, MAX_DEPTH, MAX_VALUES, Document, parse, read
+from temper.engine.syntax.yaml_syntax import LINE_BREAK
 
 
 def faults(text: str, *, is_json: bool = False) -> list[str]:
@@ -330,8 +330,8 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path, name):
 )
 def test_values_are_counted_while_they_are_composed(monkeypatch, text, is_json):
     """Nodes take two hundred times the memory of their text."""
-    monkeypatch.setattr("temper.engine.language.yaml_syntax.MAX_VALUES", 50)
-    monkeypatch.setattr("temper.engine.language.document._Builder.build", lambda *_: pytest.fail("all was composed"))
+    monkeypatch.setattr("temper.engine.syntax.yaml_syntax.MAX_VALUES", 50)
+    monkeypatch.setattr("temper.engine.syntax.document._Builder.build", lambda *_: pytest.fail("all was composed"))
     with pytest.raises(SpecError, match="more than 50 values"):
         parse(text, "f", is_json=is_json)
 

@@ -12,8 +12,8 @@ from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
 from temper.core.component import fields_of
-from temper.engine.language.discovery import Catalogue, discover
-from temper.engine.language.json_schema import FRACTION, file_name, render, schemas, write
+from temper.engine.catalogue.discovery import Catalogue, discover
+from temper.engine.catalogue.json_schema import FRACTION, file_name, render, schemas, write
 from tests.conftest import PARTS, ROOT
 
 

@@ -14,8 +14,8 @@ from referencing.jsonschema import DRAFT202012
 
 from temper.core.component import Component
 from temper.core.errors import did_you_mean
-from temper.engine.language.discovery import Catalogue
-from temper.engine.language.json_schema import AXIS, file_name, schemas
+from temper.engine.catalogue.discovery import Catalogue
+from temper.engine.catalogue.json_schema import AXIS, file_name, schemas
 
 Path = tuple[str | int, ...]
 Finding = tuple[Path, str]

@@ -11,8 +11,8 @@ from typing import Any
 
 from temper.core.component import PARTS, Component, Field, Kind, fields_of, summary
 from temper.core.report_spec import Best, CellFormat, TableFigure
-from temper.engine.language.discovery import Catalogue
-from temper.engine.language.sections import SECTIONS
+from temper.engine.catalogue.discovery import Catalogue
+from temper.engine.catalogue.sections import SECTIONS
 from temper.system.threads import DEFAULT
 
 Schema = dict[str, Any]
