@@ -160,7 +160,7 @@ def _session(
         checked = experiment_file.load(path, found, overrides, seeds, smoke, name, text)
     except SpecError as wrong:
         # Line numbers of the text that stands for a mapping mean nothing to its author.
-        raise SpecError(replace(p, line=0) if text and p.file == _MAPPING else p for p in wrong.faults) from None
+        raise SpecError(replace(p, line=0) if text and p.file == _MAPPING else p for p in wrong.problems) from None
     for option, names in (("only", options.only), ("force", options.force)):
         if unknown := list(checked.unknown_stages(names, option)):
             raise SpecError(unknown)

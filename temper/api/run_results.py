@@ -15,7 +15,7 @@ from temper.core.artefacts import Artefact, read_json
 from temper.core.classifier import Classifier
 from temper.core.display_names import label
 from temper.core.errors import SpecError, did_you_mean
-from temper.engine.language.experiment import SEED
+from temper.engine.language.axis_points import SEED
 from temper.engine.running.session import FAILURE
 from temper.engine.storage.artefact_kinds import kind_of_artefact
 from temper.engine.storage.store import STORE, Damaged, Store

@@ -169,8 +169,8 @@ class Component(ABC):
 
     def references(self) -> Iterator[Ref[Any]]:
         """Yield every reference this component reads, those of nested components included."""
-        for f in dataclasses.fields(self):  # type: ignore[arg-type]
-            yield from _references(getattr(self, f.name))
+        for name in _fields_holding(type(self), "ref", "nested"):
+            yield from _references(getattr(self, name))
 
     def part_of(self, field_name: str) -> Part | Literal["definition"]:
         """Return the part that a bare reference in ``field_name`` denotes."""
@@ -182,12 +182,11 @@ class Component(ABC):
         By default the fields marked ``File``; their content enters the fingerprint, their path does not.
         """
         for component in self.with_nested():
-            for f in fields_of(type(component)):
-                value = getattr(component, f.name)
-                if f.is_file:
-                    yield from (
-                        Path(item) for item in (value if isinstance(value, tuple) else (value,)) if item is not None
-                    )
+            for name in _file_fields(type(component)):
+                value = getattr(component, name)
+                yield from (
+                    Path(item) for item in (value if isinstance(value, tuple) else (value,)) if item is not None
+                )
 
     def with_nested(self) -> Iterator[Component]:
         """Yield the component itself and every component nested in it."""
@@ -196,13 +195,13 @@ class Component(ABC):
     def with_places(self, place: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Component]]:
         """Yield the component itself and every component nested in it, each with its path below ``place``."""
         yield place, self
-        for f in dataclasses.fields(self):  # type: ignore[arg-type]
-            value = getattr(self, f.name)
-            if isinstance(value, Component):
-                yield from value.with_places((*place, f.name))
-            for i, item in enumerate(value if isinstance(value, tuple) else ()):
-                if isinstance(item, Component):
-                    yield from item.with_places((*place, f.name, i))
+        for name in _fields_holding(type(self), "nested"):
+            value = getattr(self, name)
+            if isinstance(value, tuple):
+                for i, item in enumerate(value):
+                    yield from item.with_places((*place, name, i))
+            elif value is not None:
+                yield from value.with_places((*place, name))
 
     def depends_on(self, name: str) -> bool:
         """Whether the artefact depends on a field marked ``AtOnce`` after all, by more than rounding."""
@@ -214,14 +213,34 @@ class Component(ABC):
         return True
 
 
-def _references(value: object) -> Iterator[Ref[Any]]:
+def _references(value: Ref[Any] | Component | tuple[Any, ...] | None) -> Iterator[Ref[Any]]:
     if isinstance(value, Ref):
         yield value
-    elif isinstance(value, Component):
-        yield from value.references()
     elif isinstance(value, tuple):
         for item in value:
             yield from _references(item)
+    elif value is not None:
+        yield from value.references()
+
+
+@cache
+def _fields_holding(cls: type[Component], *kinds: str) -> tuple[str, ...]:
+    """Return the names of the fields whose values, or the items of whose lists, are of some kinds."""
+    return tuple(name for name, kind in _innermost_kinds(cls).items() if kind.name in kinds)
+
+
+@cache
+def _innermost_kinds(cls: type[Component]) -> Mapping[str, Kind]:
+    hints = typing.get_type_hints(cls)
+    found = {f.name: kind_of(hints[f.name], f"{cls.__qualname__}.{f.name}") for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    while any(kind.item is not None for kind in found.values()):
+        found = {name: kind.item or kind for name, kind in found.items()}
+    return found
+
+
+@cache
+def _file_fields(cls: type[Component]) -> tuple[str, ...]:
+    return tuple(field.name for field in fields_of(cls) if field.is_file)
 
 
 @cache

@@ -28,11 +28,11 @@ class SpecProblem:
 
 
 class SpecError(Exception):
-    """The user's files or command line are wrong; ``faults`` holds every problem found, by file and line."""
+    """The user's files or command line are wrong; ``problems`` holds every problem found, by file and line."""
 
-    def __init__(self, faults: Iterable[SpecProblem]) -> None:
-        self.faults = tuple(sorted(faults, key=lambda fault: (fault.file, fault.line)))
-        super().__init__(self.faults)
+    def __init__(self, problems: Iterable[SpecProblem]) -> None:
+        self.problems = tuple(sorted(problems, key=lambda problem: (problem.file, problem.line)))
+        super().__init__(self.problems)
 
     @classmethod
     def at(cls, file: str, line: int, message: str) -> SpecError:
@@ -40,7 +40,7 @@ class SpecError(Exception):
         return cls([SpecProblem(file, line, "", message)])
 
     def __str__(self) -> str:
-        return "\n".join(map(str, self.faults))
+        return "\n".join(map(str, self.problems))
 
 
 class StageError(Exception):

@@ -14,13 +14,13 @@ def test_a_fault_without_line_or_path_leaves_them_out():
 
 def test_a_spec_error_lists_its_faults_by_file_and_line():
     error = SpecError([SpecProblem("b", 1, "", "x"), SpecProblem("a", 10, "", "y"), SpecProblem("a", 9, "", "z")])
-    assert [(fault.file, fault.line) for fault in error.faults] == [("a", 9), ("a", 10), ("b", 1)]
+    assert [(problem.file, problem.line) for problem in error.problems] == [("a", 9), ("a", 10), ("b", 1)]
     assert str(error) == "a:9: z\na:10: y\nb:1: x"
 
 
 def test_a_spec_error_crosses_processes():
     error = SpecError([SpecProblem("a", 1, "p", "m")])
-    assert pickle.loads(pickle.dumps(error)).faults == error.faults
+    assert pickle.loads(pickle.dumps(error)).problems == error.problems
 
 
 def test_dotted_shows_list_positions_in_brackets():

@@ -77,8 +77,8 @@ def discover(folders: Iterable[Path] = ()) -> Catalogue:
     names = [folder.name for folder in users]
     modules = [*_built_in(), *(module for folder in users for module in _from_folder(folder, names))]
     leaves = [leaf for module in modules for leaf in _leaves(module)]
-    if faults := list(_misdeclared(leaves)):
-        raise SpecError(faults)
+    if problems := list(_misdeclared(leaves)):
+        raise SpecError(problems)
     _unique_tags(leaves)
     return Catalogue(tuple(leaves), users)
 
@@ -202,11 +202,11 @@ def _leaves(module: ModuleType) -> Iterator[type[Component]]:
 
 def _misdeclared(leaves: Iterable[type[Component]]) -> Iterator[SpecProblem]:
     for leaf in leaves:
-        if message := _declaration_fault(leaf):
+        if message := _declaration_problem(leaf):
             yield SpecProblem(inspect.getfile(leaf), inspect.getsourcelines(leaf)[1], leaf.__name__, message)
 
 
-def _declaration_fault(leaf: type[Component]) -> str:
+def _declaration_problem(leaf: type[Component]) -> str:
     if inspect.isabstract(leaf):
         return f"has a tag but does not implement {', '.join(sorted(leaf.__abstractmethods__))}"
     parameters = vars(leaf).get("__dataclass_params__")  # its own, not one inherited from its family

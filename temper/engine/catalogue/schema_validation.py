@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
@@ -15,7 +14,7 @@ from referencing.jsonschema import DRAFT202012
 from temper.core.component import Component
 from temper.core.errors import did_you_mean
 from temper.engine.catalogue.discovery import Catalogue
-from temper.engine.catalogue.json_schema import AXIS, file_name, schemas
+from temper.engine.catalogue.json_schema import file_name, is_axis, schemas
 
 Path = tuple[str | int, ...]
 Finding = tuple[Path, str]
@@ -114,11 +113,6 @@ def show(value: Any) -> str:
     if isinstance(value, Mapping):
         text = "a mapping"
     return text if len(text) <= 60 else text[:57] + "..."
-
-
-def is_axis(value: Any) -> bool:
-    """Return whether a plain value names an axis."""
-    return isinstance(value, str) and re.match(AXIS, value) is not None
 
 
 def _wanted(rule: Mapping[str, Any]) -> str:

@@ -18,7 +18,7 @@ from temper.engine.catalogue.sections import SECTIONS
 from temper.engine.language.build import plain
 from temper.engine.planning.plan import Plan, State, Step
 from temper.engine.progress.duration import duration
-from temper.engine.syntax.extends import Layered
+from temper.engine.syntax.value_origin import Layered
 
 MANY = 200
 """Works that a plan names one by one."""
@@ -109,7 +109,7 @@ def explanation(layered: Layered, key: str, catalogue: Catalogue) -> str:
             return _defaulted(value, path, key, catalogue)
         else:
             known = [str(k) for k in value] if isinstance(value, dict) else []
-            raise SpecError([layered.fault(path[:i], f"there is no '{step}'{did_you_mean(str(step), known)}")])
+            raise SpecError([layered.problem(path[:i], f"there is no '{step}'{did_you_mean(str(step), known)}")])
     origin = layered.origin_of(path)
     shown = "a mapping" if isinstance(value, dict) else show(value)
     return f"{key} = {shown}\n  from {origin}" + (f"\n  {origin.text}" if origin.line else "")

@@ -77,9 +77,9 @@ def _guarded(options: argparse.Namespace, out: Terminal, err: Terminal) -> int:
         with stop_signals_handled(options.grace):
             return _act(options, out)
     except SpecError as wrong:
-        for fault in wrong.faults[:_TOLD]:
-            err.print(str(fault), style="red")
-        if (more := len(wrong.faults) - _TOLD) > 0:
+        for problem in wrong.problems[:_TOLD]:
+            err.print(str(problem), style="red")
+        if (more := len(wrong.problems) - _TOLD) > 0:
             err.print(f"and {more:,} more faults; mend these first", style="red")
         return WRONG
     except KeyboardInterrupt:
@@ -156,7 +156,7 @@ def _experiments(options: argparse.Namespace, catalogue: Catalogue, out: Termina
         for file in options.files:
             layered = extends.load(file, options.set)
             if layered.unread:
-                raise SpecError(fault for _, fault in layered.unread)
+                raise SpecError(problem for _, problem in layered.unread)
             out.print(explanation(layered, options.explain, catalogue))
         return DONE
     try:
@@ -182,7 +182,7 @@ def _experiments(options: argparse.Namespace, catalogue: Catalogue, out: Termina
             sessions.append(Session(experiment, options.outputs, _options(options, cluster)))
             read.append(file)
         except SpecError as wrong:
-            faults.extend(wrong.faults)
+            faults.extend(wrong.problems)
     faults.extend(_namesakes([session.experiment for session in sessions], read))
     faults.extend(worker_choice.misfits([session.experiment for session in sessions], read, cluster))
     if faults:

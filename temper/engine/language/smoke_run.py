@@ -10,7 +10,7 @@ from temper.core.component import Component, fields_of
 from temper.core.dataset import Dataset
 from temper.engine.language.build import plain
 from temper.engine.language.experiment import Experiment, StageSpec
-from temper.engine.language.reference_checks import reference_faults
+from temper.engine.language.reference_checks import reference_problems
 
 TINY: Mapping[str, int] = {
     "train_size": 200, "test_size": 50, "epochs": 1, "max_iter": 2, "num_random_init": 1, "train_steps": 20, "steps": 4,
@@ -51,7 +51,7 @@ def _on_smaller_images(experiment: Experiment) -> Experiment:
         if issubclass(spec.cls, Dataset) and isinstance(side := spec.raw.get("resize"), int) and side > LARGEST_SIDE
     }
     smaller = replace(experiment, stages={**experiment.stages, **scaled})
-    return experiment if any(reference_faults(smaller, known=smaller.stages)) else smaller
+    return experiment if any(reference_problems(smaller, known=smaller.stages)) else smaller
 
 
 def _tiny(spec: StageSpec, experiment: Experiment) -> dict[str, Any]:

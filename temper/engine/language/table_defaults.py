@@ -8,9 +8,9 @@ from typing import Any
 from temper.core.errors import KeyPath, did_you_mean
 from temper.core.families import Evaluation
 from temper.core.report_spec import ExpectedSpec, TableSpec
-from temper.engine.language.build import fraction
 from temper.engine.language.experiment import Experiment
 from temper.engine.language.result_columns import LABELS, varies
+from temper.engine.language.written_values import fraction
 from temper.engine.tables.table_check import expected_faults, table_faults
 
 
@@ -43,7 +43,7 @@ def expected_values(raw: list[Mapping[str, Any]]) -> tuple[ExpectedSpec, ...]:
     )
 
 
-def faults(experiment: Experiment, data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
+def problems(experiment: Experiment, data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
     """Yield (path, message) for every problem of ``tables:`` and ``expected:`` that no schema can find."""
     evaluations = _evaluations(experiment)
     sound = default_tables(experiment)

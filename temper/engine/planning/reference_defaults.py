@@ -10,9 +10,10 @@ from temper.core.component import Part, Ref
 from temper.core.dataset import Dataset
 from temper.core.families import Generator
 from temper.core.stage import Stage
-from temper.engine.language.build import changed, map_references
-from temper.engine.language.experiment import Experiment, Point
-from temper.engine.language.reference_checks import typed
+from temper.engine.language.axis_points import Point
+from temper.engine.language.build import map_references
+from temper.engine.language.experiment import Experiment
+from temper.engine.language.reference_checks import target_of, typed
 
 
 class Binding:
@@ -25,9 +26,11 @@ class Binding:
         """Return a component with every reference made explicit: its part, and the model that replaces another in it."""
         model = getattr(component, "model", None)
         own = model.stage if isinstance(model, Ref) else None
-        for ref in self._experiment.implied(component, point):
-            component = changed(component, data=ref)
         whole = {ref for _, ref, target in typed(component) if target is Data}
+        given: dict[str, Ref[Any]] = {}
+        if self._lacks_data(component):
+            given["data"] = Ref(self._experiment.dataset_of(component, point))
+            whole |= {given["data"]} if target_of(component, "data") is Data else set()
 
         def explicit(field: str, ref: Ref[Any]) -> Ref[Any]:
             is_whole = ref in whole
@@ -41,7 +44,12 @@ class Binding:
                 ref = dataclasses.replace(ref, part=part if part and field == "data" else meant)
             return ref
 
-        return map_references(component, explicit)  # type: ignore[no-any-return]
+        return map_references(component, explicit, **given)
+
+    @staticmethod
+    def _lacks_data(component: Stage) -> bool:
+        """Whether a component uses its model's data set, because the file names no data."""
+        return getattr(component, "data", component) is None
 
     def _turned(self, ref: Ref[Any], own: str | None, against: str | None, point: Point) -> Ref[Any]:
         """Return a reference of a component whose model is replaced: the new model, or what is derived from it."""

@@ -13,8 +13,9 @@ from temper.core.dataset import Dataset
 from temper.core.families import Evaluation, Generator, Repair
 from temper.core.run import prepared
 from temper.core.stage import Stage
+from temper.engine.language.axis_points import SEED, Point
 from temper.engine.language.build import plain
-from temper.engine.language.experiment import SEED, Experiment, Point
+from temper.engine.language.experiment import Experiment
 from temper.engine.planning.bound_component import CELL, BoundComponent, Input
 from temper.engine.planning.cell_index import CellIndex, Result
 from temper.engine.planning.input_origin import input_for

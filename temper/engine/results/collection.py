@@ -13,7 +13,7 @@ from temper.core.component import Plain
 from temper.core.dataset import Dataset
 from temper.core.families import Evaluation
 from temper.core.report_spec import ReportedExperiment
-from temper.engine.language.experiment import SEED
+from temper.engine.language.axis_points import SEED
 from temper.engine.language.experiment import Experiment as Checked
 from temper.engine.language.resolved_experiment import resolved
 from temper.engine.planning.cell_index import Result

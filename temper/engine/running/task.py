@@ -6,7 +6,7 @@ import socket
 import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +19,7 @@ from temper.core.run import DataOrigin, MeasuredValue, Run
 from temper.core.stage import Stage
 from temper.engine.catalogue.discovery import Catalogue, discover
 from temper.engine.catalogue.sections import FAMILIES
-from temper.engine.language.build import build, plain
+from temper.engine.language.build import build, plain_value
 from temper.engine.planning.bound_component import Input, is_cell_of
 from temper.engine.planning.task_graph import Task
 from temper.engine.running import code_drift
@@ -40,8 +40,9 @@ Report = Callable[[str, int, int, str], None]
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """A task as plain values: what crosses from the runner to a worker, never the user's file.
+    """A task as a process performs it, without the user's file: in the runner's process with the component that was planned.
 
+    ``message`` is what crosses to a worker. There, ``component`` holds plain values, and the worker builds it, once.
     ``reduced`` are the numbers below the file's, each before and after, as ``out_of_memory.changes`` returns them.
     """
 
@@ -51,10 +52,10 @@ class TaskSpec:
     stage: str
     section: str
     family: str
-    component: Mapping[str, Any]
+    component: Stage | Mapping[str, Any]
     part: Part | None
     seed: int
-    inputs: Mapping[str, Mapping[str, Any]]
+    inputs: Mapping[str, Input]
     folders: tuple[str, ...]
     threads: int
     reduced: Mapping[str, Sequence[int | str]] = field(default_factory=dict)
@@ -69,14 +70,25 @@ class TaskSpec:
             stage=task.stage,
             section=task.section,
             family=task.component.section,
-            component=plain(smaller or task.component),
+            component=smaller or task.component,
             part=task.part,
             seed=task.seed,
-            inputs={ref: asdict(found) for ref, found in task.inputs.items()},
+            inputs=task.inputs,
             folders=tuple(map(str, catalogue.folders)),
             threads=task.bound.threads,
             reduced=changes(task.component, smaller) if smaller else {},
         )
+
+    def message(self) -> dict[str, Any]:
+        """Return the task as plain values."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        inputs = {ref: asdict(found) for ref, found in self.inputs.items()}
+        return values | {"component": plain_value(self.component), "inputs": inputs}
+
+    @classmethod
+    def received(cls, message: Mapping[str, Any]) -> TaskSpec:
+        """Return the task of a message."""
+        return cls(**{**message, "inputs": {ref: Input(**values) for ref, values in message["inputs"].items()}})
 
 
 @dataclass(frozen=True)
@@ -117,7 +129,9 @@ def perform(task: TaskSpec, root: Path, report: Report) -> TaskOutcome:
     store, attempts, meter = Store(root), AttemptLog(root, task.fingerprint, task.run), Meter()
     checkpoint = Checkpoint(root / CHECKPOINTS / task.fingerprint)
     try:
-        component = component_of(task.family, task.component, task.folders)
+        component = task.component
+        if not isinstance(component, Stage):
+            component = component_of(task.family, component, task.folders)
         threads.use(task.threads)
         if component.framework:
             backend.keras()
@@ -154,7 +168,7 @@ def perform(task: TaskSpec, root: Path, report: Report) -> TaskOutcome:
     meta: dict[str, Any] = {
         "stage": task.stage,
         "label": task.label,
-        "type": task.component["type"],
+        "type": component.tag,
         "section": task.section,
     }
     if before := [found["fingerprint"] for ref, found in task.inputs.items() if Ref.parse(ref).prepared]:
@@ -196,7 +210,7 @@ def component_of(family: str, values: Mapping[str, Any], folders: tuple[str, ...
 
 
 def _run(task: TaskSpec, stream: str, store: Store, report: Report, checkpoint: Checkpoint) -> Run:
-    inputs = {ref: Input(**values) for ref, values in task.inputs.items()}
+    inputs = task.inputs
 
     def load(ref: Ref[Any]) -> Any:
         found = inputs[str(ref)]

@@ -40,14 +40,14 @@ STANDARD_INPUT = Path("<stdin>")
 class Document:
     """A file as read: ``data`` holds plain mappings, lists and scalars, ``text`` the source.
 
-    ``faults`` are values that could not be read, each with its path; the data omit them, or hold null in their place.
+    ``problems`` are values that could not be read, each with its path; the data omit them, or hold null in their place.
     """
 
     file: str
     text: str
     data: Any
     lines: Mapping[KeyPath, int]
-    faults: tuple[tuple[KeyPath, SpecProblem], ...] = ()
+    problems: tuple[tuple[KeyPath, SpecProblem], ...] = ()
 
     def line_of(self, path: KeyPath) -> int:
         """Return the line of a key or list item, or of its nearest ancestor that is written in the file."""
@@ -63,7 +63,7 @@ class Document:
 def read(path: Path) -> Document:
     """Read an experiment file in YAML (``.yaml``, ``.yml``) or JSON (``.json``).
 
-    Single values that cannot be read, and keys that are repeated or not text, are the document's ``faults``, so that the
+    Single values that cannot be read, and keys that are repeated or not text, are the document's ``problems``, so that the
     rest of the file can be checked as well.
 
     Raises:
@@ -81,8 +81,8 @@ def read(path: Path) -> Document:
         reason = str(error).removeprefix(f"{path}: ")
         raise SpecError.at(file, 0, f"{reason}; expected a YAML or JSON file") from None
     document = _parse(text, file, path.suffix == ".json" or (path == STANDARD_INPUT and text.lstrip().startswith("{")))
-    if not isinstance(document.data, dict) and document.faults:
-        raise SpecError(fault for _, fault in document.faults)
+    if not isinstance(document.data, dict) and document.problems:
+        raise SpecError(problem for _, problem in document.problems)
     if not isinstance(document.data, dict):
         kind = "list" if isinstance(document.data, list) else "single value"
         raise SpecError.at(file, 1, f"the file holds a {kind}; expected a mapping such as 'name: my-experiment'")
@@ -102,11 +102,11 @@ def parse(text: str, file: str, *, is_json: bool = False) -> Document:
     """Return the one YAML or JSON value in ``text``, which may be of any type.
 
     Raises:
-        SpecError: as for ``read``, or with the document's faults; they carry ``file``.
+        SpecError: as for ``read``, or with the document's problems; they carry ``file``.
     """
     document = _parse(text, file, is_json)
-    if document.faults:
-        raise SpecError(fault for _, fault in document.faults)
+    if document.problems:
+        raise SpecError(problem for _, problem in document.problems)
     return document
 
 
@@ -119,7 +119,7 @@ def _parse(text: str, file: str, is_json: bool) -> Document:
         data = builder.build(node, ())
     except RecursionError:
         raise SpecError.at(file, 0, f"values are nested too deeply; at most {MAX_DEPTH} levels are read") from None
-    return Document(file, text, data, builder.lines, builder.faults)
+    return Document(file, text, data, builder.lines, builder.problems)
 
 
 class _Builder:
@@ -128,22 +128,22 @@ class _Builder:
     def __init__(self, file: str) -> None:
         self.file = file
         self.lines: dict[KeyPath, int] = {(): 1}
-        self._faults: dict[tuple[int, str], tuple[KeyPath, SpecProblem]] = {}  # what an alias repeats is one fault
+        self._problems: dict[tuple[int, str], tuple[KeyPath, SpecProblem]] = {}  # what an alias repeats is one problem
         self._open: set[int] = set()
         self._count = 0
 
     @property
-    def faults(self) -> tuple[tuple[KeyPath, SpecProblem], ...]:
-        return tuple(self._faults.values())
+    def problems(self) -> tuple[tuple[KeyPath, SpecProblem], ...]:
+        return tuple(self._problems.values())
 
     def build(self, node: yaml.Node, path: KeyPath) -> Any:
         self._tally(node, path)
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, path)
         if len(path) >= MAX_DEPTH:
-            return self._fault(node, path[:1], f"values are nested more than {MAX_DEPTH} levels deep")
+            return self._problem(node, path[:1], f"values are nested more than {MAX_DEPTH} levels deep")
         if id(node) in self._open:
-            return self._fault(node, path, "an alias refers to the value it stands in; write the value out")
+            return self._problem(node, path, "an alias refers to the value it stands in; write the value out")
         self._open.add(id(node))
         try:
             return self._collection(node, path)
@@ -174,7 +174,7 @@ class _Builder:
                 continue
             elif key in own:
                 first = own[key][0].start_mark.line + 1
-                self._fault(key_node, (*path, key), f"repeated key; first written in line {first}, keep one of them")
+                self._problem(key_node, (*path, key), f"repeated key; first written in line {first}, keep one of them")
             else:
                 own[key] = key_node, value
         return merged | own
@@ -184,7 +184,7 @@ class _Builder:
         merged: dict[str, tuple[yaml.Node, yaml.Node]] = {}
         for source in sources:
             if not isinstance(source, yaml.MappingNode) or id(source) in self._open:
-                self._fault(
+                self._problem(
                     key_node, path, "'<<' merges something else; expected an alias of another mapping, or a list"
                 )
                 continue
@@ -195,10 +195,10 @@ class _Builder:
 
     def _key(self, node: yaml.Node, path: KeyPath) -> str | None:
         if not isinstance(node, yaml.ScalarNode):
-            self._fault(node, path, "a list or mapping is used as a key; expected text")
+            self._problem(node, path, "a list or mapping is used as a key; expected text")
             return None
         if node.tag != STR:
-            self._fault(node, path, f"the key '{node.value[:40]}' is not text; put it in quotes")
+            self._problem(node, path, f"the key '{node.value[:40]}' is not text; put it in quotes")
             return None
         return self._text(node, path)
 
@@ -212,7 +212,7 @@ class _Builder:
             return self._unknown_tag(node, path)
         shown = value if len(value) <= 40 else value[:37] + "..."
         if not PATTERNS[tag].match(value):
-            return self._fault(node, path, f"{shown} is not a finite {tag.removeprefix(PREFIX)}; write it plainly")
+            return self._problem(node, path, f"{shown} is not a finite {tag.removeprefix(PREFIX)}; write it plainly")
         if tag == NULL:
             return None
         if tag == BOOL:
@@ -220,10 +220,10 @@ class _Builder:
         if tag == INT:
             # 64 bits, as in numpy and every framework; the length check spares int() numbers it refuses.
             if len(value) > 40 or not -(2**63) <= int(value) < 2**63:
-                return self._fault(node, path, f"the number {shown} is too large; expected at most 64 bits")
+                return self._problem(node, path, f"the number {shown} is too large; expected at most 64 bits")
             return int(value)
         if not math.isfinite(float(value)):
-            return self._fault(node, path, f"the number {shown} is too large; expected at most 1.8e308")
+            return self._problem(node, path, f"the number {shown} is too large; expected at most 1.8e308")
         return float(value)
 
     def _text(self, node: yaml.ScalarNode, path: KeyPath) -> str | None:
@@ -231,19 +231,19 @@ class _Builder:
         bad = next((c for c in value if c == "\0" or "\ud800" <= c <= "\udfff"), None)
         if bad is None:
             return value
-        self._fault(node, path, f"the escaped character U+{ord(bad):04X} is no text; write the character itself")
+        self._problem(node, path, f"the escaped character U+{ord(bad):04X} is no text; write the character itself")
         return None
 
     def _unknown_tag(self, node: yaml.Node, path: KeyPath) -> None:
         tag = node.tag.replace(PREFIX, "!!")
-        self._fault(node, path, f"the tag {tag} is not allowed here; write a plain value")
+        self._problem(node, path, f"the tag {tag} is not allowed here; write a plain value")
 
-    def _fault(self, node: yaml.Node, path: KeyPath, message: str) -> None:
+    def _problem(self, node: yaml.Node, path: KeyPath, message: str) -> None:
         line = node.start_mark.line + 1
-        self._faults.setdefault((line, message), (path, SpecProblem(self.file, line, dotted(path), message)))
+        self._problems.setdefault((line, message), (path, SpecProblem(self.file, line, dotted(path), message)))
 
     def _tally(self, node: yaml.Node, path: KeyPath) -> None:
         self._count += 1
         if self._count > MAX_VALUES:  # a few lines of nested aliases can expand to billions of values
-            self._fault(node, path[:1], f"more than {MAX_VALUES} values with all aliases written out; use fewer")
-            raise SpecError(fault for _, fault in self.faults)
+            self._problem(node, path[:1], f"more than {MAX_VALUES} values with all aliases written out; use fewer")
+            raise SpecError(problem for _, problem in self.problems)

@@ -8,7 +8,8 @@ from temper.core.cluster import Cluster
 from temper.core.errors import KeyPath, SpecError, SpecProblem
 from temper.engine.catalogue.discovery import Catalogue
 from temper.engine.catalogue.schema_validation import Validator
-from temper.engine.language.build import build, located, map_files
+from temper.engine.language.build import build
+from temper.engine.language.written_values import converted, located
 from temper.engine.syntax import extends
 
 
@@ -19,25 +20,23 @@ def load(path: Path, catalogue: Catalogue) -> Cluster:
         SpecError: with every problem of the file.
     """
     layered = extends.load(path)
-    faults: list[SpecProblem] = [fault for _, fault in layered.unread]
-    raw = dict(layered.data)
-    faults.extend(layered.fault(place, message) for place, message in Validator(catalogue).component(Cluster, raw))
-    if faults:
-        raise SpecError(faults)
-    leaf = catalogue.of(Cluster)[raw["type"]]
+    problems: list[SpecProblem] = [problem for _, problem in layered.unread]
 
     def settled(place: KeyPath, text: str) -> str:
         full, message = located(text, layered.folder_of(place).resolve())
         if message:
-            faults.append(layered.fault(place, message))
+            problems.append(layered.problem(place, message))
         return full
 
-    raw = map_files(raw, leaf, catalogue, settled)
-    if faults:  # anything but a regular file must not be read
-        raise SpecError(faults)
+    leaf = catalogue.of(Cluster).get(str(layered.data.get("type")))
+    raw = converted(layered.data, leaf, catalogue, settled) if leaf else layered.data
+    problems.extend(layered.problem(place, message) for place, message in Validator(catalogue).component(Cluster, raw))
+    if problems:  # anything but a regular file must not be read
+        raise SpecError(problems)
+    assert leaf is not None
     cluster = build(leaf, raw, catalogue)
     assert isinstance(cluster, Cluster)
-    faults.extend(layered.fault((field,) if field else (), message) for field, message in cluster.check())
-    if faults:
-        raise SpecError(faults)
+    problems.extend(layered.problem((field,) if field else (), message) for field, message in cluster.check())
+    if problems:
+        raise SpecError(problems)
     return cluster

@@ -98,7 +98,7 @@ class DaskEngine:
         # A new key: Dask may still hold the result of an earlier attempt.
         key = f"{task.fingerprint}-{self._terms.token}-{next(self._numbers)}"
         needs = {self._terms.token: 1}
-        future = self._client.submit(self._perform, asdict(task), key=key, pure=False, resources=needs)
+        future = self._client.submit(self._perform, task.message(), key=key, pure=False, resources=needs)
         self._tasks[key] = (task, future)
         future.add_done_callback(lambda future: self._ended.put(future.key))
 

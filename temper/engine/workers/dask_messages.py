@@ -67,7 +67,7 @@ def performer(root: str, token: str) -> Callable[[Mapping[str, Any]], dict[str, 
         from temper.engine.running import task
         from temper.engine.running.engine import here
 
-        worker, given = get_worker(), task.TaskSpec(**values)
+        worker, given = get_worker(), task.TaskSpec.received(values)
         worker.log_event("temper-began", (token, given.fingerprint, here()))
 
         def report(*what: Any) -> None:

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from temper.core.errors import SpecError
 from temper.engine.catalogue.discovery import Catalogue
-from temper.engine.language import build
+from temper.engine.language.axis_points import value_at
 from temper.engine.language.experiment_file import load
 from temper.engine.planning.task_graph import TaskGraph
 from temper.engine.storage.digests import Digests
@@ -123,9 +123,9 @@ def test_more_tasks_than_can_be_planned_are_counted_and_refused(tmp_path: Path, 
     (tmp_path / "many.yaml").write_text(MANY % (", ".join(map(str, range(1000))), axes), encoding="utf-8")
     with pytest.raises(SpecError) as caught:
         load(tmp_path / "many.yaml", catalogue)
-    (fault,) = caught.value.faults
-    assert (fault.path, fault.line) == ("evaluate.shade", 12)
-    assert "192,216,241,802 tasks, 96,059,601,001 of them of this stage (99 of a x 99 of b x" in fault.message
+    (problem,) = caught.value.problems
+    assert (problem.path, problem.line) == ("evaluate.shade", 12)
+    assert "192,216,241,802 tasks, 96,059,601,001 of them of this stage (99 of a x 99 of b x" in problem.message
 
 
 def test_a_stage_of_too_many_points_is_not_looked_at_point_by_point(tmp_path: Path, catalogue: Catalogue) -> None:
@@ -195,9 +195,9 @@ def test_faults_of_components_in_lists_are_told_at_their_place(
     file.write_text(NESTED % (cut, clip), encoding="utf-8")
     with pytest.raises(SpecError) as caught:
         load(file, catalogue)
-    (fault,) = caught.value.faults
-    assert fault.path == f"generate.g.{place}"
-    assert message in fault.message
+    (problem,) = caught.value.problems
+    assert problem.path == f"generate.g.{place}"
+    assert message in problem.message
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -237,7 +237,7 @@ def damaged(draw: st.DrawFn) -> Any:
                 parent.insert(path[-1], draw(VALUES))
             case "move":
                 other = draw(st.sampled_from(list(places(data))))
-                parent[path[-1]] = copy.deepcopy(build.value_at(data, other))
+                parent[path[-1]] = copy.deepcopy(value_at(data, other))
         if not data:
             break
     return data
@@ -268,12 +268,12 @@ def test_the_sound_experiment_is_sound(folder: Path, catalogue: Catalogue) -> No
 @settings(max_examples=int(os.environ.get("TEMPER_FUZZ", "150")), deadline=None)
 @given(data=damaged())
 def test_a_damaged_experiment_is_loaded_or_has_faults(data: Any, folder: Path, catalogue: Catalogue) -> None:
-    graph, faults = None, ()
+    graph, problems = None, ()
     try:
         graph = loaded(data, folder, catalogue)
     except SpecError as wrong:
-        faults = wrong.faults
-    assert graph or (faults and all(fault.message for fault in faults))
+        problems = wrong.problems
+    assert graph or (problems and all(problem.message for problem in problems))
     # What loads can be planned: every work after those it needs.
     done: set[str] = set()
     for fingerprint, task in graph.tasks.items() if graph else ():

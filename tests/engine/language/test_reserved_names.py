@@ -23,7 +23,7 @@ def faults(path: Path, catalogue: Catalogue, **options: str) -> list[str]:
     try:
         load(path, catalogue, **options)  # type: ignore[arg-type]
     except SpecError as wrong:
-        return [str(fault).removeprefix(str(path)) for fault in wrong.faults]
+        return [str(problem).removeprefix(str(path)) for problem in wrong.problems]
     return []
 
 

@@ -14,10 +14,10 @@ from temper.engine.syntax.document import MAX_BYTES, MAX_DEPTH, MAX_VALUES, Docu
 from temper.engine.syntax.yaml_syntax import LINE_BREAK
 
 
-def faults(text: str, *, is_json: bool = False) -> list[str]:
+def problems(text: str, *, is_json: bool = False) -> list[str]:
     with pytest.raises(SpecError) as caught:
         parse(text, "f", is_json=is_json)
-    return [str(fault) for fault in caught.value.faults]
+    return [str(problem) for problem in caught.value.problems]
 
 
 def written(folder: Path, name: str, content: str | bytes) -> Path:
@@ -100,19 +100,19 @@ def test_repeated_keys_are_reported_at_once_and_name_the_first(is_json):
     text = '{"a": 1,\n"a": 2, "b": {"c": 1,\n"c": 2},\n"a": 3}'
     message = "repeated key; first written in line {}, keep one of them"
     expected = [f"f:2: a: {message.format(1)}", f"f:3: b.c: {message.format(2)}", f"f:4: a: {message.format(1)}"]
-    assert faults(text, is_json=is_json) == expected
+    assert problems(text, is_json=is_json) == expected
 
 
 @pytest.mark.parametrize("is_json", [False, True])
 @pytest.mark.parametrize("number", ["1e999", "-1e999", "9" * 30, "9" * 5000, "-" + "9" * 5000 + "e5000"])
-def test_numbers_no_computer_holds_are_faults(number, is_json):
-    (fault,) = faults(f'{{"a":\n {number}}}', is_json=is_json)
-    assert "is too large" in fault
+def test_numbers_no_computer_holds_are_problems(number, is_json):
+    (problem,) = problems(f'{{"a":\n {number}}}', is_json=is_json)
+    assert "is too large" in problem
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
 def test_json_numbers_are_finite(number):
-    assert faults(f'{{"a":\n{number}}}', is_json=True) == [f"f:2: a: {number} is not a finite float; write it plainly"]
+    assert problems(f'{{"a":\n{number}}}', is_json=True) == [f"f:2: a: {number} is not a finite float; write it plainly"]
 
 
 @pytest.mark.parametrize(
@@ -150,41 +150,41 @@ def test_json_numbers_are_finite(number):
     ],
 )
 def test_what_is_wrong_is_said_with_its_line(text, expected):
-    assert faults(text) == [expected]
+    assert problems(text) == [expected]
 
 
 def test_json_syntax_is_reported_with_line_and_column():
-    assert faults('{"a": 1,\n "b": }', is_json=True) == ["f:2: not valid JSON: Expecting value (column 7)"]
+    assert problems('{"a": 1,\n "b": }', is_json=True) == ["f:2: not valid JSON: Expecting value (column 7)"]
 
 
-def test_all_faults_of_a_file_are_reported_at_once():
-    assert len(faults("a: 1\na: 2\n3: x\nb: !foo y\nc: 1e999\n")) == 4
+def test_all_problems_of_a_file_are_reported_at_once():
+    assert len(problems("a: 1\na: 2\n3: x\nb: !foo y\nc: 1e999\n")) == 4
 
 
-def test_a_fault_behind_an_alias_is_reported_once():
-    assert len(faults("a: &a {x: !foo 1}\nb: *a\nc: {<<: *a}\n")) == 1
+def test_a_problem_behind_an_alias_is_reported_once():
+    assert len(problems("a: &a {x: !foo 1}\nb: *a\nc: {<<: *a}\n")) == 1
 
 
 def test_alias_bombs_are_stopped():
     bomb = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 30))
-    assert f"more than {MAX_VALUES} values" in faults(bomb)[0]
+    assert f"more than {MAX_VALUES} values" in problems(bomb)[0]
 
 
 def test_bombs_of_merge_keys_are_stopped():
     bomb = "a0: &a0 {x: 1}\n" + "".join(f"a{i}: &a{i} {{<<: [*a{i - 1}, *a{i - 1}]}}\n" for i in range(1, 60))
-    assert f"more than {MAX_VALUES} values" in faults(bomb)[0]
+    assert f"more than {MAX_VALUES} values" in problems(bomb)[0]
 
 
 @pytest.mark.parametrize("is_json", [False, True])
 @pytest.mark.parametrize("depth", [MAX_DEPTH + 1, 100_000])
-def test_deep_nesting_is_a_fault(depth, is_json):
-    (fault,) = faults("[" * depth + "]" * depth, is_json=is_json)
-    assert fault.startswith(("f:1: [0]: values are nested", "f: values are nested"))
+def test_deep_nesting_is_a_problem(depth, is_json):
+    (problem,) = problems("[" * depth + "]" * depth, is_json=is_json)
+    assert problem.startswith(("f:1: [0]: values are nested", "f: values are nested"))
 
 
-def test_deep_nesting_by_aliases_is_a_fault():
+def test_deep_nesting_by_aliases_is_a_problem():
     chain = "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}]\n" for i in range(1, 2 * MAX_DEPTH))
-    assert "levels deep" in faults(chain)[0]
+    assert "levels deep" in problems(chain)[0]
 
 
 def test_the_deepest_allowed_nesting_is_read():
@@ -212,7 +212,7 @@ def test_files_that_are_no_experiment(tmp_path, name, content, expected):
 
 
 @pytest.mark.parametrize("name", ["missing.yaml", "folder.yaml", "nul\0.yaml"])
-def test_what_cannot_be_opened_is_a_fault(tmp_path, name):
+def test_what_cannot_be_opened_is_a_problem(tmp_path, name):
     (tmp_path / "folder.yaml").mkdir()
     with pytest.raises(SpecError, match=r"cannot be read: |received a folder"):
         read(tmp_path / name)
@@ -241,11 +241,11 @@ VALUES = st.recursive(
 )
 
 
-def reads_or_faults(text: str, is_json: bool) -> None:
-    document, faults = outcome(lambda: parse(text, "f", is_json=is_json))
+def reads_or_problems(text: str, is_json: bool) -> None:
+    document, problems = outcome(lambda: parse(text, "f", is_json=is_json))
     if document is None:
-        assert faults
-        assert all(fault.message and 0 <= fault.line <= len(LINE_BREAK.findall(text)) + 1 for fault in faults)
+        assert problems
+        assert all(problem.message and 0 <= problem.line <= len(LINE_BREAK.findall(text)) + 1 for problem in problems)
     else:
         json.dumps(document.data, allow_nan=False).encode()
         assert all(1 <= line <= len(document.source_lines()) for line in document.lines.values())
@@ -255,7 +255,7 @@ def outcome(reading: Callable[[], Document]) -> tuple[Document | None, tuple[Spe
     try:
         return reading(), ()
     except SpecError as error:
-        return None, error.faults
+        return None, error.problems
 
 
 @given(st.text() | YAMLISH, st.booleans())
@@ -264,24 +264,24 @@ def outcome(reading: Callable[[], Document]) -> tuple[Document | None, tuple[Spe
 @example("a: !<!> b", False)
 @example("a: ! 5", False)
 @example("!", False)
-def test_any_text_is_read_or_is_a_fault(text, is_json):
-    reads_or_faults(text, is_json)
+def test_any_text_is_read_or_is_a_problem(text, is_json):
+    reads_or_problems(text, is_json)
 
 
 @given(content=st.binary())
-def test_any_bytes_are_read_or_are_a_fault(tmp_path_factory, content):
+def test_any_bytes_are_read_or_are_a_problem(tmp_path_factory, content):
     path = written(tmp_path_factory.mktemp("fuzz"), "a.yaml", content)
-    document, faults = outcome(lambda: read(path))
-    assert faults if document is None else isinstance(document.data, dict)
+    document, problems = outcome(lambda: read(path))
+    assert problems if document is None else isinstance(document.data, dict)
 
 
 @given(VALUES, st.data())
-def test_damaged_files_are_read_or_are_a_fault(value, data):
+def test_damaged_files_are_read_or_are_a_problem(value, data):
     is_json = data.draw(st.booleans())
     text = json.dumps(value, indent=1) if is_json else yaml.safe_dump(value, allow_unicode=True)
     start = data.draw(st.integers(0, len(text)))
     stop = data.draw(st.integers(start, min(len(text), start + 4)))
-    reads_or_faults(text[:start] + data.draw(YAMLISH.filter(lambda t: len(t) < 8)) + text[stop:], is_json)
+    reads_or_problems(text[:start] + data.draw(YAMLISH.filter(lambda t: len(t) < 8)) + text[stop:], is_json)
 
 
 @given(VALUES, st.sampled_from([None, 1, "\t"]), st.booleans())

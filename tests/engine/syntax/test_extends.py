@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from temper.core.errors import SpecError
 from temper.engine.syntax.document import parse
-from temper.engine.syntax.extends import Layered, load
+from temper.engine.syntax.extends import load
+from temper.engine.syntax.value_origin import Layered
 
 
 @pytest.fixture
@@ -26,10 +27,10 @@ def compose(*sets: str) -> Layered:
     return load(Path("e.yaml"), sets)
 
 
-def faults(*sets: str) -> list[str]:
+def problems(*sets: str) -> list[str]:
     with pytest.raises(SpecError) as caught:
         compose(*sets)
-    return [str(fault) for fault in caught.value.faults]
+    return [str(problem) for problem in caught.value.problems]
 
 
 BASE = "name: base\ngenerate:\n  pgd: {type: pgd, eps: 0.1, norm: 2}\naxes: {eps: [1, 2, 3]}\n"
@@ -115,13 +116,13 @@ def test_overrides_apply_in_their_order_and_keep_the_rest(files):
     assert compose("generate.pgd.type=fgsm", "generate.pgd.eps=2").data["generate"]["pgd"] == {"type": "fgsm", "eps": 2}
 
 
-def test_faults_of_overrides_name_the_argument(files):
+def test_problems_of_overrides_name_the_argument(files):
     files(e=BASE)
     layered = compose("generate.pgd.eps=x", "generate.fgsm={eps: x}")
-    assert str(layered.fault(("generate", "pgd", "eps"), "bad")) == "--set generate.pgd.eps=x: bad"
-    nested = layered.fault(("generate", "fgsm", "eps"), "bad")
+    assert str(layered.problem(("generate", "pgd", "eps"), "bad")) == "--set generate.pgd.eps=x: bad"
+    nested = layered.problem(("generate", "fgsm", "eps"), "bad")
     assert str(nested) == "--set generate.fgsm={eps: x}: generate.fgsm.eps: bad"
-    assert str(layered.fault(("generate", "pgd", "norm"), "bad")) == "e.yaml:3: generate.pgd.norm: bad"
+    assert str(layered.problem(("generate", "pgd", "norm"), "bad")) == "e.yaml:3: generate.pgd.norm: bad"
 
 
 @pytest.mark.parametrize(
@@ -141,54 +142,54 @@ def test_faults_of_overrides_name_the_argument(files):
 )
 def test_malformed_overrides(files, override, expected):
     files(e=BASE)
-    assert faults(override) == [f"--set {override}: {expected}"]
+    assert problems(override) == [f"--set {override}: {expected}"]
 
 
 def test_a_missing_base_is_reported_where_it_is_named(files):
     files(e="name: e\nextends: none.yaml\n")
     message = "there is no file none.yaml; expected a path relative to the file that extends it"
-    assert faults() == [f"e.yaml:2: extends: {message}"]
+    assert problems() == [f"e.yaml:2: extends: {message}"]
 
 
 def test_a_base_that_is_no_path_is_reported(files):
     files(e="extends: [a.yaml]\n")
-    assert faults() == ["e.yaml:1: extends: expected the path of one experiment file, as text"]
+    assert problems() == ["e.yaml:1: extends: expected the path of one experiment file, as text"]
 
 
 def test_circles_are_reported_with_their_files(files):
     files(e="extends: b.yaml\n", b="x: 1\nextends: c.yaml\n", c="extends: ./b.yaml\n")
     circle = "files extend each other in a circle (b.yaml -> c.yaml -> b.yaml); remove one 'extends'"
-    assert faults() == [f"c.yaml:1: extends: {circle}"]
+    assert problems() == [f"c.yaml:1: extends: {circle}"]
 
 
 def test_a_file_that_extends_itself_is_a_circle(files):
     files(e="extends: e.yaml\n")
-    assert "in a circle (e.yaml -> e.yaml)" in faults()[0]
+    assert "in a circle (e.yaml -> e.yaml)" in problems()[0]
 
 
-def test_faults_of_a_base_are_its_own(files):
+def test_problems_of_a_base_are_its_own(files):
     files(e="extends: b.yaml\n", b="x: 1\nx: 2\n")
-    assert [str(fault) for _, fault in compose().unread] == [
+    assert [str(problem) for _, problem in compose().unread] == [
         "b.yaml:2: x: repeated key; first written in line 1, keep one of them"
     ]
 
 
-def test_faults_of_values_and_of_what_is_extended_are_reported_together(files):
+def test_problems_of_values_and_of_what_is_extended_are_reported_together(files):
     files(e="x: 1\nx: 2\nextends: b.yaml\n")
-    assert faults() == [
+    assert problems() == [
         "e.yaml:2: x: repeated key; first written in line 1, keep one of them",
         "e.yaml:3: extends: there is no file b.yaml; expected a path relative to the file that extends it",
     ]
 
 
 @given(st.text(max_size=30) | st.text(st.sampled_from("ab.=[]{}:,$1'&*! "), max_size=20))
-def test_any_override_is_taken_or_is_a_fault(tmp_path_factory, override):
+def test_any_override_is_taken_or_is_a_problem(tmp_path_factory, override):
     path = tmp_path_factory.mktemp("fuzz") / "e.yaml"
     path.write_text("a: {b: [1]}\n", encoding="utf-8")
     try:
         stated_by = load(path, [override]).origin_of(tuple(override.partition("=")[0].strip().split(".")))
     except SpecError as error:
-        places = {fault.file for fault in error.faults}
+        places = {problem.file for problem in error.problems}
     else:
         places = {str(stated_by)}
     assert places == {f"--set {override}"}
