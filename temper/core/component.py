@@ -107,6 +107,11 @@ class Kind:
     item: Kind | None = None
     target: type | None = None
 
+    @property
+    def innermost(self) -> Kind:
+        """The kind of a single value: that of a list's items, or of what is optional."""
+        return self if self.item is None else self.item.innermost
+
     def __str__(self) -> str:
         match self.name:
             case "choice":
@@ -169,8 +174,13 @@ class Component(ABC):
 
     def references(self) -> Iterator[Ref[Any]]:
         """Yield every reference this component reads, those of nested components included."""
-        for name in _fields_holding(type(self), "ref", "nested"):
-            yield from _references(getattr(self, name))
+        for name in fields_holding(type(self), "ref", "nested"):
+            value = getattr(self, name)
+            for item in value if isinstance(value, tuple) else (value,):
+                if isinstance(item, Ref):
+                    yield item
+                elif item is not None:
+                    yield from item.references()
 
     def part_of(self, field_name: str) -> Part | Literal["definition"]:
         """Return the part that a bare reference in ``field_name`` denotes."""
@@ -182,11 +192,9 @@ class Component(ABC):
         By default the fields marked ``File``; their content enters the fingerprint, their path does not.
         """
         for component in self.with_nested():
-            for name in _file_fields(type(component)):
-                value = getattr(component, name)
-                yield from (
-                    Path(item) for item in (value if isinstance(value, tuple) else (value,)) if item is not None
-                )
+            for f in fields_of(type(component)):
+                if f.is_file and (value := getattr(component, f.name)) is not None:
+                    yield from map(Path, value if isinstance(value, tuple) else (value,))
 
     def with_nested(self) -> Iterator[Component]:
         """Yield the component itself and every component nested in it."""
@@ -195,7 +203,7 @@ class Component(ABC):
     def with_places(self, place: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Component]]:
         """Yield the component itself and every component nested in it, each with its path below ``place``."""
         yield place, self
-        for name in _fields_holding(type(self), "nested"):
+        for name in fields_holding(type(self), "nested"):
             value = getattr(self, name)
             if isinstance(value, tuple):
                 for i, item in enumerate(value):
@@ -213,34 +221,12 @@ class Component(ABC):
         return True
 
 
-def _references(value: Ref[Any] | Component | tuple[Any, ...] | None) -> Iterator[Ref[Any]]:
-    if isinstance(value, Ref):
-        yield value
-    elif isinstance(value, tuple):
-        for item in value:
-            yield from _references(item)
-    elif value is not None:
-        yield from value.references()
-
-
 @cache
-def _fields_holding(cls: type[Component], *kinds: str) -> tuple[str, ...]:
+def fields_holding(cls: type[Component], *kinds: str) -> tuple[str, ...]:
     """Return the names of the fields whose values, or the items of whose lists, are of some kinds."""
-    return tuple(name for name, kind in _innermost_kinds(cls).items() if kind.name in kinds)
-
-
-@cache
-def _innermost_kinds(cls: type[Component]) -> Mapping[str, Kind]:
     hints = typing.get_type_hints(cls)
-    found = {f.name: kind_of(hints[f.name], f"{cls.__qualname__}.{f.name}") for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    while any(kind.item is not None for kind in found.values()):
-        found = {name: kind.item or kind for name, kind in found.items()}
-    return found
-
-
-@cache
-def _file_fields(cls: type[Component]) -> tuple[str, ...]:
-    return tuple(field.name for field in fields_of(cls) if field.is_file)
+    names = (f.name for f in dataclasses.fields(cls))  # type: ignore[arg-type]
+    return tuple(name for name in names if kind_of(hints[name], f"{cls.__qualname__}.{name}").innermost.name in kinds)
 
 
 @cache

@@ -52,9 +52,7 @@ class Catalogue:
         found: dict[type[Component], None] = dict.fromkeys([*SECTIONS.values(), Cluster])
         for leaf in self.leaves:
             for field in fields_of(leaf):
-                kind = field.kind
-                while kind.item is not None:
-                    kind = kind.item
+                kind = field.kind.innermost
                 if kind.name == "nested":
                     assert kind.target is not None
                     found.setdefault(kind.target)

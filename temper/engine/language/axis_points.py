@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -18,14 +18,13 @@ SEED = "seed"
 
 def axis_places(value: Any, place: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
     """Yield (path, name of the axis) for every ``$name`` in plain values."""
-    if is_axis(value):
+    if isinstance(value, str) and is_axis(value):
         yield place, value[1:]
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
+    for key, item in (
+        value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    ):
+        if isinstance(item, str | Mapping | list):
             yield from axis_places(item, (*place, key))
-    elif isinstance(value, list):
-        for i, item in enumerate(value):
-            yield from axis_places(item, (*place, i))
 
 
 def axes_in(value: Any) -> list[str]:
@@ -50,24 +49,27 @@ def points(axes: Mapping[str, Sequence[Plain]], fixed: Point = MappingProxyType(
         yield dict(zip(axes, values, strict=True))
 
 
-def shows_new_values(value: Any, at: Sequence[Point]) -> Iterator[bool]:
-    """Yield for each point whether a schema has something new to check in plain values at that point.
+def shows_new_values(places: Iterable[tuple[KeyPath, str]], at: Iterable[Point]) -> Iterator[bool]:
+    """Yield for each point whether a schema has something new to check in values that use axes at ``places``.
 
     A schema checks one value at a time, so each value of an axis needs one point. But it compares the items of a list: where
     these vary over several axes, all points are needed.
     """
     seen: set[tuple[str, str]] = set()
-    together = _has_axes_in_one_list(value)
+    together = _are_in_one_list(places)
     for point in at:
         shown = {(axis, repr(item)) for axis, item in point.items()}
         yield together or not seen.issuperset(shown)
         seen |= shown
 
 
-def _has_axes_in_one_list(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return any(map(_has_axes_in_one_list, value.values()))
-    return isinstance(value, list) and (len(axes_in(value)) > 1 or any(map(_has_axes_in_one_list, value)))
+def _are_in_one_list(places: Iterable[tuple[KeyPath, str]]) -> bool:
+    lists: dict[KeyPath, set[str]] = {}
+    for place, axis in places:
+        for i, key in enumerate(place):
+            if isinstance(key, int):
+                lists.setdefault(place[:i], set()).add(axis)
+    return any(len(axes) > 1 for axes in lists.values())
 
 
 def value_at(value: Any, place: KeyPath) -> Any:

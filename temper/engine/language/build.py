@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from temper.core.component import Component, Kind, Ref, fields_of
+from temper.core.component import Component, Kind, Ref, fields_holding, fields_of
 from temper.engine.catalogue.discovery import Catalogue
 
 C = TypeVar("C", bound=Component)
@@ -72,7 +72,7 @@ def plain_value(value: Any, show: Show = str, paths: bool = True) -> Any:
 
 
 def map_references(component: C, change: Callable[[str, Ref[Any]], Ref[Any]], **given: Any) -> C:
-    """Return a component with every reference replaced by ``change(field_name, ref)``, after the fields ``given``.
+    """Return a component with every reference replaced by ``change(field_name, ref)``, after the references ``given``.
 
     References in lists and in nested components are replaced, too. A component without a difference is returned itself.
     """
@@ -85,9 +85,9 @@ def map_references(component: C, change: Callable[[str, Ref[Any]], Ref[Any]], **
         return map_references(value, change) if isinstance(value, Component) else value
 
     values = {}
-    for field in fields_of(type(component)):
-        before = getattr(component, field.name)
-        after = mapped(given.get(field.name, before), field.name)
+    for name in fields_holding(type(component), "ref", "nested"):
+        before = getattr(component, name)
+        after = mapped(given.get(name, before), name)
         if after is not before and after != before:
-            values[field.name] = after
+            values[name] = after
     return dataclasses.replace(component, **values) if values else component  # type: ignore[type-var]

@@ -16,7 +16,7 @@ from temper.core.families import Evaluation
 from temper.core.report_spec import ExpectedSpec, TableSpec
 from temper.core.stage import Stage
 from temper.engine.catalogue.discovery import Catalogue
-from temper.engine.language.axis_points import SEED, Point, axes_in, points, substitute
+from temper.engine.language.axis_points import SEED, Point, axis_places, points, substitute
 from temper.engine.language.build import build
 from temper.system.threads import DEFAULT
 
@@ -39,17 +39,22 @@ class StageSpec:
         return self.cls.section
 
     @cached_property
+    def axis_places(self) -> tuple[tuple[KeyPath, str], ...]:
+        """The path within the stage and the axis of each parameter that uses one."""
+        return tuple(axis_places(self.raw))
+
+    @cached_property
     def own_axes(self) -> frozenset[str]:
         """The axes the stage's own parameters use."""
         return frozenset(self._axes)
 
     @cached_property
     def _axes(self) -> tuple[str, ...]:
-        return tuple(axes_in(self.raw))
+        return tuple(dict.fromkeys(axis for _, axis in self.axis_places))
 
     def values(self, point: Point) -> Mapping[str, Any]:
         """Return the stage's plain values at a point."""
-        return substitute(self.raw, point) if self._axes else self.raw  # type: ignore[no-any-return]
+        return substitute(self.raw, point) if self._axes else self.raw
 
     def component(self, point: Point, values: Mapping[str, Any] | None = None) -> Stage:
         """Return the component at a point, built once, from its ``values`` there if the caller has them.
@@ -133,6 +138,11 @@ class Experiment:
         """Yield the stage's component at every point of its own axes."""
         for point in self.points(self.stages[name].own_axes):
             yield self.component(name, point)
+
+    @cache  # noqa: B019 - an experiment lives as long as the program
+    def reads(self, name: str) -> tuple[str, ...]:
+        """Return the stages that a stage reads at any point, each once."""
+        return tuple(dict.fromkeys(ref.stage for component in self.components(name) for ref in component.references()))
 
     @cache  # noqa: B019
     def axes_of(self, name: str) -> frozenset[str]:

@@ -80,7 +80,9 @@ class _Reader:
                 raise SpecError(self.problems)  # the following checks visit each point
         for name, place, message in stage_problems(experiment, self.validator, skip=frozenset(self.broken)):
             self.report((specs[name].section, name, *place), message)
-        no_scalars = {axis for axis, values in axes.items() if any(isinstance(value, list | Mapping) for value in values)}
+        no_scalars = {
+            axis for axis, values in axes.items() if any(isinstance(value, list | Mapping) for value in values)
+        }
         intact = {n: spec for n, spec in specs.items() if n not in self.broken and not spec.own_axes & no_scalars}
         experiment = replace(experiment, stages=intact)
         for name, place, message in reference_problems(experiment, known=specs):

@@ -66,10 +66,9 @@ def target_of(component: Component, field_name: str) -> type:
 
 
 def _target(kind: Kind) -> type:
-    while kind.item is not None:
-        kind = kind.item
-    assert kind.target is not None
-    return kind.target
+    target = kind.innermost.target
+    assert target is not None
+    return target
 
 
 def _dangling(experiment: Experiment, known: Mapping[str, StageSpec]) -> Iterator[Finding]:
@@ -146,9 +145,8 @@ def _cycles(experiment: Experiment) -> Iterator[Finding]:
             return
         if name in finished or name not in experiment.stages:
             return
-        for component in experiment.components(name):
-            for ref in component.references():
-                yield from walk(ref.stage, (*chain, name))
+        for other in experiment.reads(name):
+            yield from walk(other, (*chain, name))
         finished.add(name)
 
     for name in experiment.stages:
@@ -162,7 +160,7 @@ def _unsound(experiment: Experiment, bad: set[str]) -> set[str]:
     while changed:
         changed = False
         for name in set(experiment.stages) - unsound:
-            if any(ref.stage in unsound for c in experiment.components(name) for ref in c.references()):
+            if not unsound.isdisjoint(experiment.reads(name)):
                 unsound.add(name)
                 changed = True
     return unsound

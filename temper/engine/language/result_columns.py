@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
-from temper.core.component import Component, Plain, fields_of
+from temper.core.component import Component, Plain, Ref, fields_of
 from temper.core.display_names import display_name
 from temper.core.errors import KeyPath
 from temper.core.families import Evaluation
@@ -95,4 +96,8 @@ def _repeated_items(evaluation: Evaluation) -> Iterator[tuple[str, str]]:
 
 def _with_parts(cell: Evaluation, evaluation: Evaluation) -> Evaluation:
     """Return a cell with the part of every reference stated: `pgd` and `pgd.test` are the same examples."""
-    return map_references(cell, lambda field, ref: dataclasses.replace(ref, part=ref.part or evaluation.part_of(field)))
+
+    def stated(field: str, ref: Ref[Any]) -> Ref[Any]:
+        return dataclasses.replace(ref, part=ref.part or evaluation.part_of(field))  # type: ignore[arg-type] # or "definition"
+
+    return map_references(cell, stated)

@@ -28,7 +28,7 @@ def _problems(experiment: Experiment, spec: StageSpec, validator: Validator) -> 
     points = list(experiment.points(spec.own_axes))
     causes = AxisCauses(points)
     malformed: list[frozenset[tuple[str, str]]] = []
-    for point, is_new in zip(points, shows_new_values(spec.raw, points), strict=True):
+    for point, is_new in zip(points, shows_new_values(spec.axis_places, points), strict=True):
         shown = frozenset((axis, repr(value)) for axis, value in point.items())
         if any(bad <= shown for bad in malformed):
             continue

@@ -96,7 +96,7 @@ class TaskGraph:
         self._cells: dict[str, list[Result]] = {}
         self._indexed: dict[str, CellIndex] = {}
         self.roots: list[str] = []
-        read = {ref.stage for name in experiment.stages for c in experiment.components(name) for ref in c.references()}
+        read = {other for name in experiment.stages for other in experiment.reads(name)}
         for name, spec in experiment.stages.items():
             if issubclass(spec.cls, Evaluation):
                 self.roots.extend(cell.fingerprint for cell in self._evaluation(name))

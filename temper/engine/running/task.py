@@ -171,7 +171,7 @@ def perform(task: TaskSpec, root: Path, report: Report) -> TaskOutcome:
         "type": component.tag,
         "section": task.section,
     }
-    if before := [found["fingerprint"] for ref, found in task.inputs.items() if Ref.parse(ref).prepared]:
+    if before := [found.fingerprint for ref, found in task.inputs.items() if Ref.parse(ref).prepared]:
         meta["prepared"] = before
     if task.reduced:
         meta["reduced"] = task.reduced

@@ -56,7 +56,7 @@ def test_points_are_all_combinations_with_the_last_axis_fastest() -> None:
 )
 def test_a_schema_has_something_new_to_check_where_a_value_is_new(value: Any, new: list[bool]) -> None:
     at = list(points({"a": (1, True), "b": (0.1, 0.2)}))
-    assert list(shows_new_values(value, at)) == new
+    assert list(shows_new_values(axis_places(value), at)) == new
 
 
 @pytest.mark.parametrize(

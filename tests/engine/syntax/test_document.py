@@ -112,7 +112,9 @@ def test_numbers_no_computer_holds_are_problems(number, is_json):
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
 def test_json_numbers_are_finite(number):
-    assert problems(f'{{"a":\n{number}}}', is_json=True) == [f"f:2: a: {number} is not a finite float; write it plainly"]
+    assert problems(f'{{"a":\n{number}}}', is_json=True) == [
+        f"f:2: a: {number} is not a finite float; write it plainly"
+    ]
 
 
 @pytest.mark.parametrize(
