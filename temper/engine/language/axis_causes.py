@@ -49,11 +49,11 @@ class AxisCauses:
     def _changing(self, found: dict[_Key, tuple[Point, str]]) -> list[str]:
         """Return the axes along which a problem comes, goes or changes; of a single point, all its axes."""
         axes = list(self._points[0]) if self._points else []
-        said = [(point, found.get(_key(point), (point, ""))[1]) for point in self._points]
-        for axis in list(axes) if len(said) > 1 else ():
+        at_points = [(point, found.get(_key(point), (point, ""))[1]) for point in self._points]
+        for axis in list(axes) if len(at_points) > 1 else ():
             fewer = [other for other in axes if other != axis]
             messages: dict[_Key, str] = {}
-            if all(messages.setdefault(_key(point, fewer), message) == message for point, message in said):
+            if all(messages.setdefault(_key(point, fewer), message) == message for point, message in at_points):
                 axes = fewer
         return axes
 

@@ -25,7 +25,7 @@ Finding = tuple[str, KeyPath, str]
 
 
 def reference_problems(experiment: Experiment, known: Mapping[str, StageSpec]) -> Iterator[Finding]:
-    """Yield (stage, path within the stage, message) for every problem of the references of sound stages.
+    """Yield (stage, path within the stage, message) for every problem of the references of stages without other problems.
 
     ``known`` are all stages of the file, including those with problems of their own: a reference to these is valid.
     """
@@ -36,12 +36,12 @@ def reference_problems(experiment: Experiment, known: Mapping[str, StageSpec]) -
     for finding in _cycles(experiment):
         bad.add(finding[0])
         yield finding
-    unsound = _unsound(experiment, bad | (set(known) - set(experiment.stages)))
-    sound = [name for name in experiment.stages if name not in unsound]
-    if problem := task_limit.problem(experiment, sound):
+    affected = _affected(experiment, bad | (set(known) - set(experiment.stages)))
+    intact = [name for name in experiment.stages if name not in affected]
+    if problem := task_limit.problem(experiment, intact):
         yield problem
         return
-    yield from _misfits(experiment, unsound)
+    yield from _misfits(experiment, affected)
 
 
 def typed(component: Component) -> Iterator[tuple[KeyPath, Ref[Any], type]]:
@@ -153,27 +153,27 @@ def _cycles(experiment: Experiment) -> Iterator[Finding]:
         yield from walk(name, ())
 
 
-def _unsound(experiment: Experiment, bad: set[str]) -> set[str]:
+def _affected(experiment: Experiment, bad: set[str]) -> set[str]:
     """Return the bad stages and all that depend on them."""
-    unsound = set(bad)
+    affected = set(bad)
     changed = True
     while changed:
         changed = False
-        for name in set(experiment.stages) - unsound:
-            if not unsound.isdisjoint(experiment.reads(name)):
-                unsound.add(name)
+        for name in set(experiment.stages) - affected:
+            if not affected.isdisjoint(experiment.reads(name)):
+                affected.add(name)
                 changed = True
-    return unsound
+    return affected
 
 
-def _misfits(experiment: Experiment, unsound: set[str]) -> Iterator[Finding]:
+def _misfits(experiment: Experiment, affected: set[str]) -> Iterator[Finding]:
     """Yield mismatches of images or classes: of a model and its data set, or between the inputs of one stage."""
     if not experiment.seeds:
         return  # a problem reported elsewhere leaves nothing to check
     datasets = [spec for spec in experiment.stages.values() if issubclass(spec.cls, Dataset)]
     shaping = {*experiment.naming_axes, *(axis for spec in datasets for axis in spec.own_axes)}
     for name, spec in experiment.stages.items():
-        if name in unsound:
+        if name in affected:
             continue
         # Which data a stage works on, and how these look, depends on no other axes: one value of these is enough.
         axes = experiment.axes_of(name) - {SEED}

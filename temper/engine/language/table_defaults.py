@@ -46,7 +46,7 @@ def expected_values(raw: list[Mapping[str, Any]]) -> tuple[ExpectedSpec, ...]:
 def problems(experiment: Experiment, data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
     """Yield (path, message) for every problem of ``tables:`` and ``expected:`` that no schema can find."""
     evaluations = _evaluations(experiment)
-    sound = default_tables(experiment)
+    valid = default_tables(experiment)
     for name, raw in (data.get("tables") or {}).items():
         source = raw["from"]
         if source not in evaluations:
@@ -59,11 +59,11 @@ def problems(experiment: Experiment, data: Mapping[str, Any]) -> Iterator[tuple[
         found = table_faults(table, varies(experiment, source))
         yield from ((("tables", name), message) for message in found)
         if not found:
-            sound[name] = table
+            valid[name] = table
     for i, expected in enumerate(expected_values(data.get("expected") or [])):
-        if expected.table in sound or expected.table not in (data.get("tables") or {}):
-            column = varies(experiment, sound[expected.table].source) if expected.table in sound else {}
-            yield from ((("expected", i), message) for message in expected_faults(expected, sound, column))
+        if expected.table in valid or expected.table not in (data.get("tables") or {}):
+            column = varies(experiment, valid[expected.table].source) if expected.table in valid else {}
+            yield from ((("expected", i), message) for message in expected_faults(expected, valid, column))
 
 
 def _default(experiment: Experiment, name: str) -> TableSpec:

@@ -180,8 +180,10 @@ class TaskGraph:
         key = (stage, id(component), part, against, *naming)
         if key not in self._bounds:
             bound = self._binding.bind(component, part, against, point)
-            asked = self._experiment
-            found = BoundComponent(bound, stage, part, against, self.digests, asked.is_gathered, asked.threads)
+            experiment = self._experiment
+            found = BoundComponent(
+                bound, stage, part, against, self.digests, experiment.is_gathered, experiment.threads
+            )
             self._bounds[key] = found
             self._kept.append(component)
         return self._bounds[key]

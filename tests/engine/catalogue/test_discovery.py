@@ -66,7 +66,7 @@ def folder(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Folder]:
         del sys.modules[name]
 
 
-def faults(*folders: Path) -> str:
+def problems(*folders: Path) -> str:
     with pytest.raises(SpecError) as caught:
         discover(folders)
     return str(caught.value)
@@ -114,9 +114,11 @@ def test_nested_families_are_found_through_the_fields_that_hold_them(catalogue: 
         ("one = 1\n\none.two", 3, "cannot be imported: AttributeError: 'int' object has no attribute 'two'"),
     ],
 )
-def test_a_file_that_cannot_be_imported_is_a_fault_at_its_line(folder: Folder, text: str, line: int, said: str) -> None:
+def test_a_file_that_cannot_be_imported_is_a_problem_at_its_line(
+    folder: Folder, text: str, line: int, said: str
+) -> None:
     place = folder(broken=text)
-    message = faults(place)
+    message = problems(place)
     assert message.startswith(f"{place}/broken.py:{line}: ")
     assert said in message
     assert f"{place.name}.broken" not in sys.modules
@@ -157,16 +159,16 @@ def test_a_file_that_cannot_be_imported_is_a_fault_at_its_line(folder: Folder, t
         ),
     ],
 )
-def test_an_import_by_a_former_name_is_a_fault_that_says_what_to_write(
+def test_an_import_by_a_former_name_is_a_problem_that_states_what_to_write(
     folder: Folder, text: str, line: int, said: str
 ) -> None:
-    message = faults(folder(old=text))
+    message = problems(folder(old=text))
     assert f"/old.py:{line}: " in message
     assert said in message
 
 
 def test_all_imports_by_former_names_are_named_at_once(folder: Folder) -> None:
-    message = faults(folder(old="from core.run import Run\nfrom core.families import Evaluation\n"))
+    message = problems(folder(old="from core.run import Run\nfrom core.families import Evaluation\n"))
     assert "/old.py:1: " in message
     assert "/old.py:2: " in message
 
@@ -200,41 +202,41 @@ def test_the_package_of_a_folder_is_run_first(folder: Folder) -> None:
     assert "mine" in discover([place]).of(SECTIONS["datasets"])
 
 
-def test_links_that_git_wrote_as_text_are_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_links_that_git_wrote_as_text_are_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "targets").write_text("../targets", encoding="utf-8")
     monkeypatch.setattr(discovery, "PACKAGE", tmp_path)
-    message = faults()
+    message = problems()
     assert message.startswith(f"{tmp_path}/targets: expected a link to a folder, received a file")
     assert "git config core.symlinks true" in message
 
 
-def test_a_folder_that_is_not_there_is_a_fault(tmp_path: Path) -> None:
-    assert faults(tmp_path / "none") == (
+def test_a_folder_that_is_not_there_is_a_problem(tmp_path: Path) -> None:
+    assert problems(tmp_path / "none") == (
         f"--components: {tmp_path}/none: no such folder; name one that holds component files"
     )
 
 
 def test_two_components_of_a_family_cannot_share_a_tag(folder: Folder) -> None:
     place = folder(a=HEAD + BODY, b=HEAD + BODY.replace("Mine", "Yours"))
-    message = faults(place)
+    message = problems(place)
     assert message.startswith(f"{place}/b.py:")
     assert f"type 'mine' is already taken by {place.name}.a.Mine; choose another tag" in message
 
 
 def test_a_built_in_tag_is_taken(folder: Folder) -> None:
-    message = faults(folder(a=HEAD + BODY.replace('"mine"', '"mnist"')))
+    message = problems(folder(a=HEAD + BODY.replace('"mine"', '"mnist"')))
     assert "type 'mnist' is already taken by temper.targets.datasets.mnist." in message
 
 
 @pytest.mark.parametrize("name", ["json", "numpy", "temper"])
 def test_a_folder_cannot_hide_a_package(folder: Folder, name: str) -> None:
-    message = faults(folder(name, gradient=HEAD + BODY))
+    message = problems(folder(name, gradient=HEAD + BODY))
     assert "is the name of an installed Python package; rename yours" in message
 
 
 def test_two_folders_cannot_have_one_name(folder: Folder) -> None:
     one, two = folder("one/mine", a=HEAD + BODY), folder("two/mine", a=HEAD + BODY.replace('"mine"', '"other"'))
-    assert "two folders are called mine; rename one" in faults(one, two)
+    assert "two folders are called mine; rename one" in problems(one, two)
 
 
 @pytest.mark.parametrize(

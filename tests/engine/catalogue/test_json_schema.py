@@ -61,7 +61,7 @@ def test_every_reference_leads_to_a_schema(built_in: dict[str, Any]) -> None:
                 assert name in built_in
 
 
-def test_types_are_told_apart_by_an_if_chain_which_gives_exact_messages(built_in: dict[str, Any]) -> None:
+def test_types_are_distinguished_by_an_if_chain_which_gives_exact_messages(built_in: dict[str, Any]) -> None:
     assert not [
         part for document in built_in.values() for part in inside(document) if "oneOf" in part or "anyOf" in part
     ]

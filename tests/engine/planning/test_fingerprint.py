@@ -66,7 +66,7 @@ def written(data: Any, random: Any) -> str:
     text = yaml.safe_dump(data, sort_keys=False, default_flow_style=form, width=random.choice([20, 1000]))
     lines = text.splitlines()
     for _ in range(3 * (form is False)):
-        lines.insert(random.randrange(len(lines)), random.choice(["# said", "", "   # more"]))
+        lines.insert(random.randrange(len(lines)), random.choice(["# message", "", "   # more"]))
     return "\n".join(lines)
 
 

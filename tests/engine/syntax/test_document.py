@@ -151,7 +151,7 @@ def test_json_numbers_are_finite(number):
         ("a: *b", "f:1: not valid YAML: found undefined alias 'b'"),
     ],
 )
-def test_what_is_wrong_is_said_with_its_line(text, expected):
+def test_what_is_wrong_is_reported_with_its_line(text, expected):
     assert problems(text) == [expected]
 
 
