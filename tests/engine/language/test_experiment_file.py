@@ -1,7 +1,7 @@
 """Experiment files that are wrong: the messages about them, and that nothing but a ``SpecError`` comes of any file.
 
 ``tests/engine/language/problems`` holds a file for each kind of problem, and next to it all messages about it. After a change,
-``TEMPER_REWRITE=1 python -m pytest tests/engine/language/test_experiment_file.py`` rewrites the messages; read the difference.
+``REWRITE_MESSAGES=1 python -m pytest tests/engine/language/test_experiment_file.py`` rewrites the messages; read the difference.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from temper.engine.storage.digests import Digests
 
 PROBLEMS = Path(__file__).parent / "problems"
 FILES = sorted(path for path in PROBLEMS.iterdir() if path.suffix in (".yaml", ".json"))
-REWRITE = "TEMPER_REWRITE" in os.environ
+REWRITE = "REWRITE_MESSAGES" in os.environ  # the tests clear variables of Temper's own
 
 
 def messages_of(file: str, catalogue: Catalogue) -> str:
