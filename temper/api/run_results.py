@@ -17,7 +17,7 @@ from temper.core.display_names import label
 from temper.core.errors import SpecError, did_you_mean
 from temper.engine.language import document
 from temper.engine.language.experiment import SEED
-from temper.engine.running.session import FAILURE
+from temper.engine.running.session import FAILURE_COLUMNS
 from temper.engine.storage.artefact_kinds import kind_of_artefact
 from temper.engine.storage.store import STORE, Damaged, Store
 from temper.system import csv_files
@@ -121,7 +121,7 @@ class RunResults:
         """The stages that failed, each with ``stage``, ``label``, ``cause``, ``host``, ``seconds``, ``peak_memory`` and ``log``."""
         if not (self.folder / "failures.csv").is_file():
             return []
-        kinds = dict.fromkeys(FAILURE, _TEXT) | {"seconds": _NUMBER, "peak_memory": _NUMBER}
+        kinds = dict.fromkeys(FAILURE_COLUMNS, _TEXT) | {"seconds": _NUMBER, "peak_memory": _NUMBER}
         return self._csv("failures.csv", kinds).rows
 
     def load(self, stage: str, *, part: str | None = None, against: str | None = None, **axes: Any) -> Any:

@@ -63,33 +63,33 @@ def member(place: str) -> Any:
 
 
 @pytest.mark.parametrize("package", SEEN)
-def test_the_members_were_looked_at_in_this_version(package: str) -> None:
+def test_members_were_reviewed_for_the_installed_version(package: str) -> None:
     assert metadata.version(package) == SEEN[package], "look at each member here, then change SEEN"
 
 
 @pytest.mark.parametrize(("place", "name"), MEMBERS)
-def test_it_is_there(place: str, name: str) -> None:
+def test_member_exists(place: str, name: str) -> None:
     owner = member(place)
     assert hasattr(owner, name) or re.search(rf"self\.{name}\b", inspect.getsource(owner))
 
 
-def test_the_hook_of_a_nanny_is_called_with_an_exit_code() -> None:
+def test_nanny_hook_receives_an_exit_code() -> None:
     owner = member("distributed.nanny:Nanny")
     assert list(inspect.signature(owner._on_worker_exit_sync).parameters) == ["self", "exitcode"]
     assert "on_exit=self._on_worker_exit_sync" in inspect.getsource(owner)
 
 
-def test_a_worker_that_starts_to_run_is_given_what_waits() -> None:
+def test_worker_that_becomes_running_receives_queued_tasks() -> None:
     changed = inspect.getsource(member("distributed.scheduler:Scheduler").handle_worker_status_change)
     assert "bulk_schedule_unrunnable_after_adding_worker" in changed
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
-def test_it_is_a_setting(setting: str) -> None:
+def test_setting_exists(setting: str) -> None:
     assert dask.config.get(setting, "no such setting") != "no such setting"
 
 
-def test_the_settings_that_are_made_are_listed() -> None:
+def test_all_overridden_settings_are_listed() -> None:
     """In the code of clusters and of the runner."""
     made = set()
     for folder in ("clusters", "engine/workers", "engine/running"):
@@ -101,7 +101,7 @@ def test_the_settings_that_are_made_are_listed() -> None:
     assert made == set(SETTINGS)
 
 
-def test_no_other_private_member_is_called() -> None:
+def test_no_other_private_member_is_used() -> None:
     listed = {name for _, name in MEMBERS}
     for folder in ("clusters", "engine/workers", "engine/running"):
         for path in (PACKAGE / folder).glob("*.py"):

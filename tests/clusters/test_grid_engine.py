@@ -73,7 +73,7 @@ def end(process: subprocess.Popen[str], outputs: Path, alone: Mapping[str, bytes
     return said
 
 
-def test_a_run_whose_workers_are_killed(
+def test_run_survives_killed_workers(
     process: subprocess.Popen[str], box: GridBox, tmp_path: Path, alone: Mapping[str, bytes]
 ) -> None:
     SlurmBox.wait(lambda: long_ones_run(tmp_path), 90, "the long stages")
@@ -84,7 +84,7 @@ def test_a_run_whose_workers_are_killed(
     SlurmBox.wait(lambda: not box.jobs(), 60, "the end of the jobs")
 
 
-def test_jobs_that_are_deleted_keep_what_they_did(
+def test_deleted_jobs_save_checkpoints(
     process: subprocess.Popen[str], box: GridBox, tmp_path: Path, alone: Mapping[str, bytes]
 ) -> None:
     SlurmBox.wait(lambda: long_ones_run(tmp_path), 90, "the long stages")
@@ -94,7 +94,7 @@ def test_jobs_that_are_deleted_keep_what_they_did(
     assert max(first_steps(tmp_path)) > 3, first_steps(tmp_path)
 
 
-def test_an_array_of_shards(
+def test_array_job_of_shards(
     box: GridBox, file: Path, cluster: Path, tmp_path: Path, alone: Mapping[str, bytes]
 ) -> None:
     outputs = tmp_path / ODD

@@ -149,7 +149,7 @@ def first_steps(folder: Path) -> list[int]:
     return [int(line.split()[-1]) for line in counted(folder) if line.startswith("long ")]
 
 
-def test_a_run_on_slurm(
+def test_run_on_slurm(
     begin: Begin, box: SlurmBox, file: Path, cluster: Path, tmp_path: Path, alone: Mapping[str, bytes]
 ) -> None:
     outputs = tmp_path / ODD
@@ -158,7 +158,7 @@ def test_a_run_on_slurm(
     box.wait(lambda: not box.jobs(), 30, "the end of the jobs")
 
 
-def test_jobs_that_are_cancelled_keep_what_they_did(
+def test_cancelled_jobs_save_checkpoints(
     begin: Begin, box: SlurmBox, file: Path, cluster: Path, tmp_path: Path, alone: Mapping[str, bytes]
 ) -> None:
     process = begin(file, cluster, tmp_path / "outputs")
@@ -170,7 +170,7 @@ def test_jobs_that_are_cancelled_keep_what_they_did(
     assert max(first_steps(tmp_path)) > 3, first_steps(tmp_path)
 
 
-def test_workers_that_are_killed_cost_their_stage_only(
+def test_killed_worker_repeats_only_its_stage(
     begin: Begin, box: SlurmBox, file: Path, cluster: Path, tmp_path: Path, alone: Mapping[str, bytes]
 ) -> None:
     process = begin(file, cluster, tmp_path / "outputs")
@@ -183,7 +183,7 @@ def test_workers_that_are_killed_cost_their_stage_only(
 
 
 @pytest.mark.long
-def test_a_stage_that_kills_its_worker_is_told_of(
+def test_stage_that_kills_its_workers_is_reported(
     begin: Begin, box: SlurmBox, cluster: Path, write: Callable[..., Path], tmp_path: Path
 ) -> None:
     file = write("""
@@ -198,7 +198,7 @@ def test_a_stage_that_kills_its_worker_is_told_of(
     with (tmp_path / "outputs" / "poison" / "failures.csv").open(encoding="utf-8-sig") as stream:
         (failure,) = csv.DictReader(stream)
     assert (
-        "its worker process died 2 times (killed by SIGKILL, the job FAILED); it was last seen using"
+        "its worker process died 2 times (killed by SIGKILL, the job FAILED); its memory was last seen at"
         in failure["cause"]
     )
     log = Path(failure["log"]).read_text(encoding="utf-8")
@@ -212,7 +212,7 @@ def test_a_stage_that_kills_its_worker_is_told_of(
 
 
 @pytest.mark.long
-def test_a_stage_that_slurm_kills_for_its_memory_is_tried_again_with_less(
+def test_stage_killed_by_slurm_for_its_memory_is_retried_with_reduced_settings(
     begin: Begin,
     box: SlurmBox,
     cluster: Path,
@@ -240,12 +240,12 @@ def test_a_stage_that_slurm_kills_for_its_memory_is_tried_again_with_less(
     process = begin(file, cluster, tmp_path / "outputs")
     said, _ = process.communicate(timeout=240)
     assert process.returncode == 0, said
-    assert "light.test out of memory; retried with batch_size 50 instead of 100" in said
+    assert "light.test out of memory; retrying with batch_size 50 instead of 100" in said
     assert "light.test: out of memory, so it ran with batch_size 50 instead of 100" in said
 
 
 @pytest.mark.long
-def test_a_runner_that_is_killed_is_started_again(
+def test_killed_runner_can_be_restarted(
     begin: Begin, box: SlurmBox, file: Path, cluster: Path, tmp_path: Path, alone: Mapping[str, bytes]
 ) -> None:
     process = begin(file, cluster, tmp_path / "outputs")
@@ -266,7 +266,7 @@ def test_a_runner_that_is_killed_is_started_again(
     ],
     ids=["setup", "refused"],
 )
-def test_jobs_that_never_become_workers_end_the_run(
+def test_jobs_without_workers_end_the_run(
     begin: Begin, box: SlurmBox, write: Callable[..., Path], tmp_path: Path, line: str, told: str
 ) -> None:
     cluster = described(write, workers=2, walltime="00:10:00", grace=20)
@@ -276,7 +276,7 @@ def test_jobs_that_never_become_workers_end_the_run(
     assert process.returncode == 4, said
     assert said.count(told) >= 3, said
     assert "3 jobs in a row" in said
-    assert f"Go on with: python {ROOT / 'runner.py'}" in said
+    assert f"Resume with: python {ROOT / 'runner.py'}" in said
     assert "Traceback" not in said
     if line.startswith("setup"):
         assert re.search(r"job \d+ exited before its worker connected: .*; see its log \S+/temper-\d+\.log", said), said
@@ -286,7 +286,7 @@ def test_jobs_that_never_become_workers_end_the_run(
 
 
 @pytest.mark.long
-def test_jobs_that_wait_are_waited_for(
+def test_pending_jobs_are_waited_for(
     begin: Begin, box: SlurmBox, file: Path, cluster: Path, tmp_path: Path, alone: Mapping[str, bytes]
 ) -> None:
     box.call(["scontrol", "update", "PartitionName=main", "State=DOWN"])
@@ -300,7 +300,7 @@ def test_jobs_that_wait_are_waited_for(
     assert "ended before" not in end(process, tmp_path / "outputs", alone)
 
 
-def test_an_array_of_shards(
+def test_array_job_of_shards(
     box: SlurmBox, file: Path, cluster: Path, tmp_path: Path, alone: Mapping[str, bytes]
 ) -> None:
     outputs = tmp_path / ODD
@@ -314,7 +314,7 @@ def test_an_array_of_shards(
 
 
 @pytest.mark.long
-def test_the_walltime_runs_out(
+def test_walltime_limit_saves_checkpoints(
     begin: Begin, box: SlurmBox, write: Callable[..., Path], tmp_path: Path, alone: Mapping[str, bytes]
 ) -> None:
     """Of jobs under a runner and of an array of shards, side by side, since Slurm counts in minutes.

@@ -23,7 +23,7 @@ from temper.engine.language.sections import FAMILIES
 from temper.engine.planning.bound_component import Input, is_cell_of
 from temper.engine.planning.task_graph import Task
 from temper.engine.running import code_drift
-from temper.engine.running.out_of_memory import changes, ran_out
+from temper.engine.running.out_of_memory import changes, is_out_of_memory
 from temper.engine.running.resource_usage import Meter, RunningCost
 from temper.engine.running.signals import interrupts_repeated
 from temper.engine.storage.artefact_kinds import kind_of_artefact
@@ -40,9 +40,9 @@ Report = Callable[[str, int, int, str], None]
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """A task as plain values: what crosses from the runner to a worker, never the user's file.
+    """A task as plain values, as the runner sends it to a worker; it never refers to the user's file.
 
-    ``reduced`` are the numbers below the file's, each before and after, as ``out_of_memory.changes`` returns them.
+    ``reduced`` are the settings that an out-of-memory retry has reduced, as ``out_of_memory.changes`` returns them.
     """
 
     run: str
@@ -84,8 +84,8 @@ class TaskOutcome:
     """How a task ended.
 
     ``cause`` is one line; ``log`` the full traceback; ``damaged`` the input that must be recomputed; ``deaths`` the
-    attempt log's records of the workers that died of the task; ``out_of_memory`` whether reduced settings may help.
-    A ``full`` disk is no failure of the stage, which can be retried when there is space.
+    attempt log's records of the workers that the task killed; ``out_of_memory`` whether reduced settings may help.
+    ``full`` is a full disk: the stage has not failed, and can be retried when there is space.
     """
 
     fingerprint: str
@@ -139,8 +139,8 @@ def perform(task: TaskSpec, root: Path, report: Report) -> TaskOutcome:
         if is_full(error):
             return TaskOutcome(task.fingerprint, "full", _one_line(f"{task.label}: {error}"))
         checkpoint.drop()  # resuming from it would fail again
-        is_out_of_memory = ran_out(error)
-        if is_out_of_memory:
+        out_of_memory = is_out_of_memory(error)
+        if out_of_memory:
             _LOADED.forget()
         cause = "out of memory" if isinstance(error, MemoryError) else f"{type(error).__name__}: {error}"
         return TaskOutcome(
@@ -149,7 +149,7 @@ def perform(task: TaskSpec, root: Path, report: Report) -> TaskOutcome:
             _one_line(cause),
             traceback.format_exc(),
             cost=meter.as_dict(),
-            out_of_memory=is_out_of_memory,
+            out_of_memory=out_of_memory,
         )
     meta: dict[str, Any] = {
         "stage": task.stage,
@@ -238,18 +238,18 @@ def _preparations(store: Store, meta: Mapping[str, Any]) -> dict[str, Mapping[st
 
 
 class _Loaded:
-    """The artefacts a process read last, so that consecutive stages share a model and what was compiled for it."""
+    """A cache of the artefacts read last, so that consecutive stages share a model and its compiled programs."""
 
-    def __init__(self, budget: int, most: int) -> None:
-        """Hold models of ``budget`` bytes, and ``most`` artefacts: each set of examples keeps a file open."""
-        self._budget, self._most = budget, most
+    def __init__(self, max_bytes: int, max_artefacts: int) -> None:
+        """Limit the size of all models, and the number of artefacts: each set of examples keeps a file open."""
+        self._max_bytes, self._max_artefacts = max_bytes, max_artefacts
         self._artefacts: OrderedDict[tuple[Path, str], tuple[Artefact, int]] = OrderedDict()
 
     def get(self, store: Store, fingerprint: str) -> Artefact:
         key = (store.root, fingerprint)
         if key not in self._artefacts:
             artefact = store.load(fingerprint, kind_of_artefact(store, fingerprint))
-            # Arrays stay on disk until they are touched; only what the framework holds counts.
+            # Arrays stay on disk until they are read, so only models count.
             size = store.size(fingerprint) if isinstance(artefact, Classifier) else 0
             self._artefacts[key] = artefact, size
             while len(self._artefacts) > 1 and self._too_many():
@@ -258,15 +258,15 @@ class _Loaded:
         return self._artefacts[key][0]
 
     def forget(self) -> None:
-        """Release all of them."""
+        """Release all artefacts."""
         self._artefacts.clear()
 
     def _too_many(self) -> bool:
         size = sum(size for _, size in self._artefacts.values())
-        return len(self._artefacts) > self._most or size > self._budget
+        return len(self._artefacts) > self._max_artefacts or size > self._max_bytes
 
 
-_LOADED = _Loaded(budget=2**29, most=64)
+_LOADED = _Loaded(max_bytes=2**29, max_artefacts=64)
 
 
 def _one_line(text: str) -> str:

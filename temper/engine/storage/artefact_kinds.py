@@ -1,4 +1,4 @@
-"""Which class a stored artefact is of; those of components are known once these are imported."""
+"""Maps stored artefacts to their classes; a component's artefact class is known once the component is imported."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ def kind_of_artefact(store: Store, fingerprint: str) -> type[Artefact]:
 
     Raises:
         Damaged: it is missing or unreadable.
-        StageError: the component that declares it is not there.
+        StageError: the component that defines its class is not imported.
     """
     kind = store_kind(store, fingerprint)
     if kind not in (known := _kinds()):
         raise StageError(
-            f"artefacts of kind '{kind}' are of a component that is not there; name its folder as components"
+            f"no component defines artefacts of kind '{kind}'; name the folder of that component with --components"
         )
     return known[kind]
 

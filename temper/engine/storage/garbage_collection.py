@@ -13,19 +13,19 @@ from temper.engine.storage.leases import LEASES, Leases
 from temper.engine.storage.store import CHECKPOINTS, STORE, Store
 
 GRACE = 24 * 3600.0
-"""Seconds for which an unreferenced artefact is kept: another runner may have just computed it."""
+"""Age in seconds from which unreferenced artefacts are removed: another runner may just have computed a newer one."""
 
 
-def sweep(outputs: Path) -> tuple[int, int]:
-    """Remove stored artefacts, failures and leftovers that no experiment under ``outputs`` needs.
+def collect_garbage(outputs: Path) -> tuple[int, int]:
+    """Remove stored artefacts, failure records and temporary files that no experiment under ``outputs`` needs.
 
-    Every run records its tasks before it starts, so what a running experiment has computed or will read is kept.
+    Every run records its tasks before it starts, so the artefacts of running experiments are kept.
 
     Returns:
-        how many artefacts were removed, and the bytes they took.
+        the number of removed artefacts, and their size in bytes.
 
     Raises:
-        SpecError: an experiment's record cannot be read, so that artefacts it needs might be removed.
+        SpecError: an experiment's record is damaged, so that artefacts it needs might be removed.
     """
     store = Store(outputs / STORE)
     kept = set(_referred(outputs))
@@ -35,8 +35,8 @@ def sweep(outputs: Path) -> tuple[int, int]:
             size += store.size(fingerprint)
             store.drop(fingerprint)
             removed += 1
-    # A run of days never touches again the files its workers start with, nor the record of a long attempt.
-    unused = () if Leases.under_way(store.root / LEASES) else (".attempts", ".dask")
+    # A run of several days does not touch its workers' start files or the record of a long attempt again.
+    unused = () if Leases.any_active(store.root / LEASES) else (".attempts", ".dask")
     for name in (".tmp", CHECKPOINTS, *unused):
         for leftover in (store.root / name).glob("*"):
             if _old(leftover) and not (name == CHECKPOINTS and leftover.name in kept):
@@ -54,7 +54,7 @@ def _referred(outputs: Path) -> Iterator[str]:
         except ValueError:
             path, message = (
                 folder / LAST,
-                "is damaged, so what its experiment needs is unknown; run that again, or remove the file",
+                "is damaged, so the artefacts that its experiment needs are unknown; run the experiment again, or delete the file",
             )
             raise SpecError.at("--gc", 0, f"{path} {message}") from None
 

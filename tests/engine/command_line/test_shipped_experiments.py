@@ -15,7 +15,7 @@ from temper.engine.language.discovery import Catalogue
 Run = Callable[..., tuple[int, str]]
 
 
-def test_each_is_listed_with_what_it_is_about(run: Run) -> None:
+def test_each_is_listed_with_its_description(run: Run) -> None:
     code, said = run("--experiments")
     lines = said.splitlines()
     assert code == 0
@@ -25,9 +25,7 @@ def test_each_is_listed_with_what_it_is_about(run: Run) -> None:
     assert "FGSM and PGD against a small network" in quickstart
 
 
-def test_a_copy_is_checked_like_the_original(
-    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, catalogue: Catalogue
-) -> None:
+def test_copy_is_valid(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, catalogue: Catalogue) -> None:
     monkeypatch.chdir(tmp_path)
     assert run("--experiments", "quickstart") == (0, "copied to quickstart.yaml\n")
     copied = Path("quickstart.yaml")
@@ -36,7 +34,7 @@ def test_a_copy_is_checked_like_the_original(
     assert Path(schema).is_file()
 
 
-def test_what_it_extends_and_reads_is_copied_along(tmp_path: Path) -> None:
+def test_files_it_extends_and_reads_are_copied_too(tmp_path: Path) -> None:
     copied = {str(path.relative_to(tmp_path)) for path in copy("drfuzz_svhn_resnet18_short", tmp_path)}
     assert copied == {
         "drfuzz_svhn_resnet18_short.yaml", "drfuzz_svhn_resnet18.yaml", "drfuzz_cifar10_vgg16.yaml", "published/drfuzz_rq1.csv",
@@ -55,6 +53,6 @@ def test_nothing_is_overwritten(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
     assert changed.read_text(encoding="utf-8") == "name: mine\n"
 
 
-def test_a_name_that_is_mistyped(capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistyped_name_gets_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--experiments", "quikstart"]) == 2
-    assert "there is no experiment 'quikstart'; did you mean 'quickstart'?" in capsys.readouterr().err
+    assert "unknown experiment 'quikstart'; did you mean 'quickstart'?" in capsys.readouterr().err

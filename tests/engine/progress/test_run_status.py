@@ -13,7 +13,7 @@ from rich.console import Console
 
 from temper.engine.planning.task_graph import Task, TaskGraph
 from temper.engine.progress import progress
-from temper.engine.progress.live_view import drawn, summary
+from temper.engine.progress.live_view import live_view, summary
 from temper.engine.progress.progress import Progress
 from temper.engine.progress.run_status import RunStatus
 
@@ -63,9 +63,7 @@ def begin(board: RunStatus, tasks: list[Task]) -> None:
         board.began(task.fingerprint, f"n{number}:1")
 
 
-def test_works_under_way_are_told_oldest_first_and_no_more_than_asked(
-    board: RunStatus, tasks: list[Task], clock: Clock
-) -> None:
+def test_running_tasks_are_listed_oldest_first_up_to_a_limit(board: RunStatus, tasks: list[Task], clock: Clock) -> None:
     ones = of(tasks, "one")
     board.start(ones[7])  # handed over, and not yet on a worker
     for number, task in enumerate(ones[:7]):
@@ -74,12 +72,12 @@ def test_works_under_way_are_told_oldest_first_and_no_more_than_asked(
         board.began(task.fingerprint, f"n{number}:1")
     snapshot = board.snapshot(3)
     assert [row.where for row in snapshot.rows] == ["n0:1", "n1:1", "n2:1"]
-    assert [row.passed(clock.now) for row in snapshot.rows] == [6, 5, 4]
+    assert [row.elapsed(clock.now) for row in snapshot.rows] == [6, 5, 4]
     assert (snapshot.hidden, snapshot.running, snapshot.workers, snapshot.total, snapshot.waiting) == (5, 7, 7, 17, 10)
     assert board.snapshot(20).rows[-1].where == ""
 
 
-def test_a_row_counts_from_where_it_went_on(board: RunStatus, tasks: list[Task], clock: Clock) -> None:
+def test_resumed_task_is_estimated_from_its_first_report(board: RunStatus, tasks: list[Task], clock: Clock) -> None:
     task = tasks[-1]
     begin(board, [task])
     board.report(task.fingerprint, 60, 100, "steps")
@@ -92,9 +90,7 @@ def test_a_row_counts_from_where_it_went_on(board: RunStatus, tasks: list[Task],
     assert (row.done, row.total, row.unit) == (80, 100, "steps")
 
 
-def test_what_is_left_is_told_by_what_was_seen_of_the_same_type(
-    board: RunStatus, tasks: list[Task], clock: Clock
-) -> None:
+def test_time_left_is_estimated_from_tasks_of_the_same_type(board: RunStatus, tasks: list[Task], clock: Clock) -> None:
     grey, ones, twos = of(tasks, "grey"), of(tasks, "one"), of(tasks, "two")
     assert board.left() is None
     begin(board, grey)
@@ -113,7 +109,7 @@ def test_what_is_left_is_told_by_what_was_seen_of_the_same_type(
     assert board.left() == pytest.approx(6 * 6 + 6 * 3 + 0.2 * 3)
 
 
-def test_what_is_left_takes_no_less_than_the_longest_work(board: RunStatus, tasks: list[Task], clock: Clock) -> None:
+def test_time_left_is_at_least_that_of_the_longest_task(board: RunStatus, tasks: list[Task], clock: Clock) -> None:
     for task in tasks[:-1]:
         begin(board, [task])
         board.end(task)
@@ -130,7 +126,7 @@ def test_estimates_of_earlier_runs_come_first(tasks: list[Task], clock: Clock) -
     assert board.left() == 17 * 4 / 2
 
 
-def test_a_failure_ends_and_an_interruption_does_not(board: RunStatus, tasks: list[Task]) -> None:
+def test_failed_task_is_ended_and_interrupted_task_is_not(board: RunStatus, tasks: list[Task]) -> None:
     begin(board, tasks[:2])
     board.end(tasks[0], failed=True)
     board.stop(tasks[1])
@@ -142,7 +138,7 @@ def test_a_failure_ends_and_an_interruption_does_not(board: RunStatus, tasks: li
     assert board.total == 18
 
 
-def test_what_comes_late_of_a_worker_does_no_harm(board: RunStatus, tasks: list[Task]) -> None:
+def test_late_reports_of_a_worker_are_ignored(board: RunStatus, tasks: list[Task]) -> None:
     assert board.began(tasks[0].fingerprint, "n1:1") is None
     board.report(tasks[0].fingerprint, 1, 2, "steps")
     assert board.snapshot(5).rows == ()
@@ -150,13 +146,11 @@ def test_what_comes_late_of_a_worker_does_no_harm(board: RunStatus, tasks: list[
 
 def text(board: RunStatus, clock: Clock, most: int) -> list[str]:
     console = Console(file=io.StringIO(), width=100, force_terminal=False)
-    console.print(drawn(board.snapshot(most), clock.now))
+    console.print(live_view(board.snapshot(most), clock.now))
     return str(console.file.getvalue()).splitlines()  # type: ignore[attr-defined]
 
 
-def test_a_terminal_shows_a_line_for_each_worker_and_one_for_the_whole(
-    board: RunStatus, tasks: list[Task], clock: Clock
-) -> None:
+def test_terminal_shows_a_line_per_worker_and_a_total(board: RunStatus, tasks: list[Task], clock: Clock) -> None:
     begin(board, of(tasks, "one")[:6])
     clock.now += 65
     board.report(of(tasks, "one")[0].fingerprint, 5, 6, "images")
@@ -166,10 +160,10 @@ def test_a_terminal_shows_a_line_for_each_worker_and_one_for_the_whole(
     assert "5/6 images" in lines[0]
     assert "1 min 05 s" in lines[0]
     assert lines[3].strip() == "and 3 more"
-    assert "0 of 17 done, 6 under way on 6 workers, 11 waiting" in lines[4]
+    assert "0 of 17 done, 6 running on 6 workers, 11 waiting" in lines[4]
 
 
-def test_a_summary_says_when_it_will_be_done(tasks: list[Task], clock: Clock) -> None:
+def test_summary_contains_the_end_time(tasks: list[Task], clock: Clock) -> None:
     board = RunStatus(clock)
     board.begin(tasks, {task.fingerprint: 400.0 for task in tasks}, workers=1)
     assert ", about 1 h 53 min left, " in summary(board.snapshot(1))
@@ -190,19 +184,19 @@ def test_without_a_terminal_many_tasks_are_reported_in_few_lines(
             clock.now += 1
             for task in of(tasks, "one"):
                 shown.report(task.fingerprint, int(clock.now - 1000), 100, "images")
-            shown.look()
+            shown.report_running()
     lines = str(console.file.getvalue()).splitlines()  # type: ignore[attr-defined]
-    assert len(lines) == 2 * (progress.LINES + 2)  # after 10 seconds, and after 20 more
+    assert len(lines) == 2 * (progress.MAX_LINES + 2)  # after 10 seconds, and after 20 more
     assert lines[-7].endswith("one.test seed=1 on n0:1: 30/100 images, for 30 s, about 1 min 10 s left")
     assert lines[-2].endswith("and 3 more")
-    assert "0 of 17 done, 8 under way on 8 workers, 9 waiting" in lines[-1]
+    assert "0 of 17 done, 8 running on 8 workers, 9 waiting" in lines[-1]
 
 
 @pytest.fixture
 def shown(clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Progress]:
     """What tells a stream without a terminal how a run goes; it looks when it is asked to."""
     monkeypatch.setattr(progress, "RunStatus", lambda: RunStatus(clock))
-    monkeypatch.setattr(progress, "TICK", 1e6)
+    monkeypatch.setattr(progress, "CHECK_INTERVAL", 1e6)
     with Progress(Console(file=io.StringIO(), width=200), tmp_path / "log.txt") as shown:
         yield shown
 
@@ -213,15 +207,13 @@ def moments(shown: Progress, clock: Clock, seconds: int) -> list[int]:
     for _ in range(seconds):
         clock.now += 1
         before = stream.getvalue()  # type: ignore[attr-defined]
-        shown.look()
+        shown.report_running()
         if stream.getvalue() != before:  # type: ignore[attr-defined]
             said.append(int(clock.now - start))
     return said
 
 
-def test_a_stage_that_reports_nothing_is_reported_all_the_same(
-    shown: Progress, tasks: list[Task], clock: Clock
-) -> None:
+def test_stage_without_progress_reports_is_reported(shown: Progress, tasks: list[Task], clock: Clock) -> None:
     shown.begin(tasks, {}, 1)
     shown.start(tasks[0])
     shown.began(tasks[0].fingerprint, "here")
@@ -233,28 +225,28 @@ def test_a_stage_that_reports_nothing_is_reported_all_the_same(
     assert moments(shown, clock, 35) == [10, 30]  # the next one is reported as soon
 
 
-def test_one_that_begins_while_another_runs_is_reported_soon(shown: Progress, tasks: list[Task], clock: Clock) -> None:
+def test_task_that_starts_while_another_runs_is_reported_soon(shown: Progress, tasks: list[Task], clock: Clock) -> None:
     shown.begin(tasks, {}, 2)
     for number, task in enumerate(tasks[:2]):
         shown.start(task)
         shown.began(task.fingerprint, f"n{number}")
         said = moments(shown, clock, 75)
-        assert said[0] <= 2 * progress.FIRST
-        assert max(after - before for before, after in pairwise([0, *said])) <= progress.LONGEST
+        assert said[0] <= 2 * progress.FIRST_REPORT
+        assert max(after - before for before, after in pairwise([0, *said])) <= progress.MAX_INTERVAL
 
 
-def test_tasks_that_no_worker_comes_for_are_reported(shown: Progress, tasks: list[Task], clock: Clock) -> None:
+def test_tasks_without_a_worker_are_reported(shown: Progress, tasks: list[Task], clock: Clock) -> None:
     shown.begin(tasks, {}, 2)
     shown.start(tasks[0])
     assert moments(shown, clock, 35) == [10, 30]
     assert "0 of 17 done, 17 waiting" in shown._console.file.getvalue()  # type: ignore[attr-defined]
 
 
-def test_a_stage_that_holds_the_main_thread_is_reported(
+def test_stage_that_blocks_the_main_thread_is_reported(
     tasks: list[Task], clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "RunStatus", lambda: RunStatus(clock))
-    monkeypatch.setattr(progress, "TICK", 0.001)
+    monkeypatch.setattr(progress, "CHECK_INTERVAL", 0.001)
     said = threading.Event()
     with Progress(Console(file=io.StringIO(), width=200), tmp_path / "log.txt") as shown:
         monkeypatch.setattr(shown, "say", lambda text: said.set())

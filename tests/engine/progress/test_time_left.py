@@ -31,7 +31,7 @@ class Kind:
 
 
 def replay(kinds: list[Kind], workers: int = 1) -> list[tuple[float, float | None]]:
-    """Return (share of the run that has passed, estimate over truth) once a second of a run; ``None`` where nothing is said."""
+    """Return (share of the run that has elapsed, estimate over truth) once a second of a run; ``None`` where nothing is said."""
     clock = Clock()
     board = RunStatus(clock)
     tasks: list[Any] = [
@@ -42,7 +42,7 @@ def replay(kinds: list[Kind], workers: int = 1) -> list[tuple[float, float | Non
         for i in range(kind.count)
     ]
     board.begin(tasks, {task.fingerprint: task.kind.expected for task in tasks}, workers)
-    queue, running, seen = list(tasks), list[tuple[float, Any]](), list[tuple[float, float | None]]()
+    queue, running, first_report = list(tasks), list[tuple[float, Any]](), list[tuple[float, float | None]]()
     tick = 0.0
     while queue or running:
         while queue and len(running) < workers:
@@ -54,13 +54,13 @@ def replay(kinds: list[Kind], workers: int = 1) -> list[tuple[float, float | Non
         until, first = min(running, key=lambda entry: entry[0])
         while tick < until:
             clock.now = tick
-            seen.append((tick, board.left()))
+            first_report.append((tick, board.left()))
             tick += 1.0
         clock.now = until
         running.remove((until, first))
         board.end(first)
     end = clock.now
-    return [(now / end, None if left is None else left / (end - now)) for now, left in seen if end - now > 2]
+    return [(now / end, None if left is None else left / (end - now)) for now, left in first_report if end - now > 2]
 
 
 # Estimates are medians of earlier runs; "takes" is this run. Orders are those of an experiment file: data and models first.
@@ -85,19 +85,21 @@ ONE_TYPE_IS_NEW = [Kind("dense", 5, 20.0, 20.0), Kind("pgd", 20, 3.0, 3.0), Kind
         (SMOKE_AFTER_REAL, 4, 2.5), (REAL_AFTER_SMOKE, 4, 2.5),
     ],
 )  # fmt: skip
-def test_after_a_third_of_a_run_the_time_left_is_near_the_truth(kinds: list[Kind], workers: int, factor: float) -> None:
+def test_time_left_is_accurate_within_a_factor_of_two_after_a_third_of_a_run(
+    kinds: list[Kind], workers: int, factor: float
+) -> None:
     late = [ratio for share, ratio in replay(kinds, workers) if 1 / 3 <= share <= 0.85]
     assert late
     assert [ratio for ratio in late if ratio is None or not 1 / factor <= ratio <= factor] == []
 
 
-def test_nothing_is_said_when_most_that_is_left_is_new() -> None:
+def test_no_estimate_if_most_remaining_tasks_are_new() -> None:
     said = replay(ONE_TYPE_IS_NEW)
     assert all(ratio is not None and 0.5 <= ratio <= 2 for share, ratio in said if share < 0.6)
     assert [ratio for share, ratio in said if 0.75 <= share <= 0.9 and ratio is not None] == []
 
 
-def test_nothing_is_said_while_little_is_known() -> None:
+def test_no_estimate_while_little_is_known() -> None:
     # 49 works of milliseconds, then 54 of a type that no run has had: 51 seconds, of which the first know nothing.
     said = replay([Kind("quick", 49, None, 0.02), Kind("slow", 54, None, 0.94)])
     assert said[0][1] is None
@@ -106,7 +108,7 @@ def test_nothing_is_said_while_little_is_known() -> None:
     assert len(known) >= len(said) - 4
 
 
-def test_works_that_take_longer_than_expected_stretch_what_is_left() -> None:
+def test_overdue_tasks_increase_the_time_left() -> None:
     clock = Clock()
     board = RunStatus(clock)
     tasks: list[Any] = [

@@ -22,7 +22,7 @@ from tests.conftest import PLAIN
 SHOWN = PLAIN.replace("generate:", "localise:\n  blamed: {type: blame, data: grey}\ngenerate:")
 
 
-def test_a_run_shows_its_examples_and_whom_it_blames(
+def test_report_shows_examples_and_localisation(
     run: Callable[..., tuple[int, str]],
     write: Callable[..., Path],
     experiment: Callable[..., Experiment],
@@ -58,7 +58,7 @@ def test_a_run_shows_its_examples_and_whom_it_blames(
     assert grid.predicted == [[""] * 3] * 2
 
 
-def test_what_is_damaged_is_not_shown_and_is_told(
+def test_damaged_artefacts_are_skipped_and_reported(
     run: Callable[..., tuple[int, str]], write: Callable[..., Path], tmp_path: Path
 ) -> None:
     """One byte of an image has changed, which no reader of the tables looks at."""
@@ -77,7 +77,7 @@ def test_what_is_damaged_is_not_shown_and_is_told(
     (tmp_path / "outputs" / "plain" / ".report.json").unlink()
     code, said = run(path, "--tables")
     assert code == 0, said
-    assert "lighter.test by=0.1: the stored artefact is corrupted, and is not shown; --force recomputes it" in said
+    assert "lighter.test by=0.1: the stored artefact is corrupted and not shown; --force recomputes it" in said
     page = (tmp_path / "outputs" / "plain" / "report.html").read_text(encoding="utf-8")
     assert "examples_lighter.test-by-0.2" not in page
 
@@ -89,7 +89,7 @@ def test_what_is_damaged_is_not_shown_and_is_told(
         "temper.engine.results.example_pictures.ExamplePictures._class_names",
     ],
 )
-def test_what_cannot_be_gathered_is_left_out_and_told(
+def test_failing_pictures_are_skipped_and_reported(
     run: Callable[..., tuple[int, str]],
     write: Callable[..., Path],
     tmp_path: Path,
@@ -102,11 +102,11 @@ def test_what_cannot_be_gathered_is_left_out_and_told(
     monkeypatch.setattr(broken, fail)
     code, said = run(write(SHOWN))
     assert code == 0, said
-    assert "lighter.test by=0.1: its pictures are left out: class 7 of 2" in said
+    assert "lighter.test by=0.1: its pictures are skipped: class 7 of 2" in said
     assert (tmp_path / "outputs" / "plain" / "shade.csv").exists()
 
 
-def test_nothing_is_shown_of_what_is_not_finished(experiment: Callable[..., Experiment], tmp_path: Path) -> None:
+def test_unfinished_tasks_have_no_pictures(experiment: Callable[..., Experiment], tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     pictures = ExamplePictures(
         experiment(SHOWN), TaskGraph(experiment(SHOWN), Digests(tmp_path / "digests.json")), IntactArtefacts(store)
@@ -115,7 +115,7 @@ def test_nothing_is_shown_of_what_is_not_finished(experiment: Callable[..., Expe
     assert pictures.localisation() == []
 
 
-def test_classes_are_called_as_in_the_data_of_the_model(experiment: Callable[..., Experiment], tmp_path: Path) -> None:
+def test_classes_have_the_names_of_the_data_set(experiment: Callable[..., Experiment], tmp_path: Path) -> None:
     checked = experiment("""
         datasets: {grey: {type: plain}}
         targets: {mlp: {type: dense, dataset: grey}}

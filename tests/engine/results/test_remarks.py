@@ -17,7 +17,7 @@ evaluate: {shade: {type: shade, examples: [strange]}}
 """
 
 
-def test_a_remark_is_a_warning_of_every_report_that_shows_the_artefact(run: Run, write: Write, tmp_path: Path) -> None:
+def test_remark_is_a_warning_in_every_report_with_the_artefact(run: Run, write: Write, tmp_path: Path) -> None:
     for text in (ODD, ODD + "description: made before\n"):
         code, said = run(write(text))
         assert code == 0, said
@@ -26,9 +26,7 @@ def test_a_remark_is_a_warning_of_every_report_that_shows_the_artefact(run: Run,
     assert report.read_text(encoding="utf-8").count("strange: these images are odd.") == 1
 
 
-def test_what_depends_on_the_seed_names_its_artefact_and_smoke_runs_leave_out_what_needs_learning(
-    run: Run, write: Write
-) -> None:
+def test_seed_dependent_remark_names_its_task_and_smoke_runs_skip_training_remarks(run: Run, write: Write) -> None:
     code, said = run(write(ODD.replace("how: remark", "how: judged")))
     assert code == 0, said
     assert [line for line in said.splitlines() if line.startswith("warning:")] == [

@@ -89,9 +89,9 @@ def values(tmp_path: Path) -> list[float]:
 
 @pytest.mark.parametrize(
     ("which", "reported"),
-    [("helper", "changed after this run had begun"), ("number", "number.txt changed during this run")],
+    [("helper", "changed after this run began"), ("number", "number.txt changed during this run")],
 )
-def test_what_changed_meanwhile_is_not_kept_under_what_it_was(
+def test_artefact_of_changed_code_or_files_is_discarded(
     which: str, reported: str, user: Path, run: Run, write: Write, tmp_path: Path
 ) -> None:
     number = tmp_path / "number.txt"
@@ -107,12 +107,12 @@ def test_what_changed_meanwhile_is_not_kept_under_what_it_was(
     assert values(tmp_path) == [3.0]
 
 
-def test_other_stages_keep_what_they_made(user: Path, run: Run, write: Write, tmp_path: Path) -> None:
+def test_other_stages_keep_their_artefacts(user: Path, run: Run, write: Write, tmp_path: Path) -> None:
     out = run(write(EXPERIMENT % (tmp_path / "number.txt", helper(user))), "--components", str(user))[1]
-    assert "2 made, 0 cached, 1 failed" in out
+    assert "2 computed, 0 cached, 1 failed" in out
 
 
-def test_code_that_is_loaded_may_change(user: Path, run: Run, write: Write, tmp_path: Path) -> None:
+def test_loaded_code_may_change(user: Path, run: Run, write: Write, tmp_path: Path) -> None:
     """Its component's own module: what was loaded is what the fingerprint says."""
     code, _ = run(write(EXPERIMENT % (tmp_path / "number.txt", user / "mine.py")), "--components", str(user))
     assert code == 0

@@ -84,7 +84,7 @@ def test_kill_at_random_moments_then_resume(
 
 
 @pytest.mark.long
-def test_a_killed_training_ends_with_the_same_numbers(write: Write, tmp_path: Path) -> None:
+def test_killed_training_resumes_to_the_same_numbers(write: Write, tmp_path: Path) -> None:
     file = write(
         """
         name: chain
@@ -111,7 +111,7 @@ def test_a_killed_training_ends_with_the_same_numbers(write: Write, tmp_path: Pa
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_signal_stops_cleanly_and_says_how_to_resume(chain: Path, tmp_path: Path, number: signal.Signals) -> None:
+def test_signal_stops_cleanly_and_reports_how_to_resume(chain: Path, tmp_path: Path, number: signal.Signals) -> None:
     process = start(chain, *options(tmp_path / "outputs", "--set", "generate.d.seconds=30"))
     deadline = time.monotonic() + 240
     while not (tmp_path / "count").exists() or "d.test" not in (tmp_path / "count").read_text(encoding="utf-8"):
@@ -120,7 +120,7 @@ def test_a_signal_stops_cleanly_and_says_how_to_resume(chain: Path, tmp_path: Pa
     process.send_signal(number)
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 130, said
-    assert f"Go on with: python {ROOT / 'runner.py'} {chain}" in said
+    assert f"Resume with: python {ROOT / 'runner.py'} {chain}" in said
     assert "Traceback" not in said
     assert (tmp_path / "outputs" / "chain" / "shade.csv").exists()
     assert "0 failed" in finish(chain, tmp_path / "outputs")
@@ -128,9 +128,7 @@ def test_a_signal_stops_cleanly_and_says_how_to_resume(chain: Path, tmp_path: Pa
 
 @pytest.mark.slow
 @pytest.mark.parametrize("pause", [0.0, 0.1])
-def test_interrupts_one_after_another_end_the_run_without_a_traceback(
-    chain: Path, tmp_path: Path, pause: float
-) -> None:
+def test_repeated_interrupts_end_the_run_without_a_traceback(chain: Path, tmp_path: Path, pause: float) -> None:
     process = start(chain, *options(tmp_path / "outputs", "--set", "generate.d.seconds=30"))
     deadline = time.monotonic() + 240
     while not (tmp_path / "count").exists():
@@ -145,7 +143,7 @@ def test_interrupts_one_after_another_end_the_run_without_a_traceback(
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
-def test_two_runners_share_the_work(
+def test_two_runners_share_the_tasks(
     chain: Path, undisturbed: tuple[dict[str, bytes], float], tmp_path: Path, jobs: str
 ) -> None:
     runners = [start(chain, *options(tmp_path / "outputs", "--jobs", jobs)) for _ in range(2)]
@@ -157,7 +155,9 @@ def test_two_runners_share_the_work(
     assert tables(tmp_path / "outputs" / "chain") == undisturbed[0]
 
 
-def test_workers_make_the_same_tables(chain: Path, undisturbed: tuple[dict[str, bytes], float], tmp_path: Path) -> None:
+def test_workers_produce_the_same_tables(
+    chain: Path, undisturbed: tuple[dict[str, bytes], float], tmp_path: Path
+) -> None:
     finish(chain, tmp_path / "three", "--jobs", "3")
     assert tables(tmp_path / "three" / "chain") == undisturbed[0]
 
@@ -167,7 +167,7 @@ def failures(results: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def test_a_crash_in_native_code_says_where_it_was(write: Write, tmp_path: Path) -> None:
+def test_crash_in_native_code_is_reported_with_its_location(write: Write, tmp_path: Path) -> None:
     file = write(
         """
         name: crash
@@ -186,7 +186,7 @@ def test_a_crash_in_native_code_says_where_it_was(write: Write, tmp_path: Path) 
     assert "tests/parts/plain.py" in log
 
 
-def test_a_killed_worker_costs_its_own_stage_only(write: Write, tmp_path: Path) -> None:
+def test_killed_worker_repeats_only_its_stage(write: Write, tmp_path: Path) -> None:
     file = write(
         """
         name: poison
@@ -204,7 +204,7 @@ def test_a_killed_worker_costs_its_own_stage_only(write: Write, tmp_path: Path) 
     process = start(file, *options(tmp_path / "outputs", "--jobs", "2"))
     said, _ = process.communicate(timeout=300)
     assert process.returncode == 1, said
-    assert "its worker process died 2 times (killed by SIGKILL); it was last seen using " in said
+    assert "its worker process died 2 times (killed by SIGKILL); its memory was last seen at " in said
     assert "1 failed" in said
     (failure,) = failures(tmp_path / "outputs" / "poison")
     assert (failure["label"], failure["host"]) == ("poison.test", socket.gethostname())

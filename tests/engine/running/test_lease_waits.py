@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from temper.engine.running import execution
-from temper.engine.running.lease_waits import MOST, LeaseWaits
+from temper.engine.running.lease_waits import MAX_REPORTED, LeaseWaits
 from temper.engine.storage.leases import LEASES, Leases
 from tests.conftest import PLAIN
 
@@ -27,21 +27,21 @@ def task(name: str) -> Any:
     return SimpleNamespace(fingerprint=name, label=f"label of {name}")
 
 
-def test_each_artefact_is_told_of_once_and_few_of_many(other: Leases) -> None:
+def test_each_artefact_is_reported_once_up_to_a_limit(other: Leases) -> None:
     said: list[str] = []
     waiting = LeaseWaits(other)
-    for number in range(2 * MOST):
+    for number in range(2 * MAX_REPORTED):
         other.acquire(f"{number}")
         waiting.add(task(f"{number}"))
     waiting.discard(task("0"))
     waiting.report(said.append)
     waiting.report(said.append)
-    assert len(said) == MOST
+    assert len(said) == MAX_REPORTED
     assert said[0] == f"waiting for label of 1: {other.holder('1')} is computing it"
     assert " since " in said[0]
 
 
-def test_nothing_is_told_of_a_lease_that_is_given_back(other: Leases) -> None:
+def test_released_lease_is_not_reported(other: Leases) -> None:
     said: list[str] = []
     waiting = LeaseWaits(other)
     waiting.add(task("a"))
@@ -49,7 +49,7 @@ def test_nothing_is_told_of_a_lease_that_is_given_back(other: Leases) -> None:
     assert said == []
 
 
-def test_a_run_says_what_it_waits_for_and_goes_on(
+def test_run_reports_what_it_waits_for_and_continues(
     run: Callable[..., tuple[int, str]],
     write: Callable[..., Path],
     graph: Callable[..., Any],
@@ -57,7 +57,7 @@ def test_a_run_says_what_it_waits_for_and_goes_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(execution, "POLL", 0.01)
-    monkeypatch.setattr(execution, "ELSEWHERE", 0.01)
+    monkeypatch.setattr(execution, "LEASE_RECHECK", 0.01)
     (held,) = (f for f, task in graph(PLAIN).tasks.items() if task.stage == "grey")
     assert other.acquire(held)
     holder = other.holder(held)

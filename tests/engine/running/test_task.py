@@ -16,8 +16,8 @@ from temper.engine.storage.store import Store
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="which files a process maps is asked of Linux")
-def test_only_the_artefacts_read_last_keep_their_files_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(task, "_LOADED", task._Loaded(budget=2**20, most=3))
+def test_only_recently_read_artefacts_keep_files_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(task, "_LOADED", task._Loaded(max_bytes=2**20, max_artefacts=3))
     store = Store(tmp_path)
     names = [f"{i:024d}" for i in range(12)]
     for name in names:

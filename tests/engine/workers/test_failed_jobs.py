@@ -12,14 +12,14 @@ import pytest
 
 from temper.core.cluster import Cluster, FailedJob, WorkerEnv
 from temper.engine.running.engine import NoWorkers
-from temper.engine.workers.failed_jobs import EVERY, MIN_FAILURES, FailedJobs
+from temper.engine.workers.failed_jobs import CHECK_INTERVAL, MIN_FAILURES, FailedJobs
 
 
 @dataclass(frozen=True, kw_only=True)
 class Jobs(Cluster):
     """A cluster of which ``started.failed`` are the jobs that have failed."""
 
-    def failed_starts(self, started: Any, joined: Collection[str]) -> Sequence[FailedJob]:
+    def failed_jobs(self, started: Any, joined: Collection[str]) -> Sequence[FailedJob]:
         return [failed for failed in started.failed if failed.job not in joined]
 
     def replace(self, started: Any, failed: FailedJob) -> None:
@@ -52,7 +52,7 @@ class Case:
 
     def look(self, *jobs: str) -> None:
         self.started.failed += [FailedJob("worker", job, job, "ended with exit code 3", str(self.log)) for job in jobs]
-        self.now += EVERY
+        self.now += CHECK_INTERVAL
         self.starts.check()
 
 
@@ -63,7 +63,7 @@ def case(tmp_path: Path) -> Case:
     return Case(2, log)
 
 
-def test_each_is_told_and_replaced_until_there_were_too_many(case: Case) -> None:
+def test_failed_jobs_are_reported_and_replaced_up_to_a_limit(case: Case) -> None:
     case.look("1")
     case.look("2")
     assert case.started.replaced == ["1", "2"]
@@ -76,7 +76,7 @@ def test_each_is_told_and_replaced_until_there_were_too_many(case: Case) -> None
         case.look("3")
 
 
-def test_a_worker_between_them_begins_the_count_anew(case: Case) -> None:
+def test_connected_worker_resets_the_count(case: Case) -> None:
     for job in ("1", "2"):
         case.look(job)
     case.starts.joined("4")
@@ -85,20 +85,20 @@ def test_a_worker_between_them_begins_the_count_anew(case: Case) -> None:
     assert case.started.replaced == ["1", "2", "5", "6"]
 
 
-def test_a_job_whose_worker_came_did_not_fail(case: Case) -> None:
+def test_job_whose_worker_connected_did_not_fail(case: Case) -> None:
     case.starts.joined("1")
     case.look("1")
     assert case.told.lines == []
 
 
-def test_as_many_may_fail_as_there_are_workers(case: Case) -> None:
+def test_limit_is_the_number_of_workers(case: Case) -> None:
     many = Case(MIN_FAILURES + 2, case.log)
     many.look(*map(str, range(MIN_FAILURES + 1)))
     with pytest.raises(NoWorkers):
         many.look("last")
 
 
-def test_workers_that_live_go_on_without_more_jobs(case: Case) -> None:
+def test_remaining_workers_continue_without_new_jobs(case: Case) -> None:
     case.started.observed.add("alive")
     for job in ("1", "2", "3"):
         case.look(job)
@@ -111,8 +111,8 @@ def test_workers_that_live_go_on_without_more_jobs(case: Case) -> None:
     assert case.started.replaced == ["1", "2", "3"]
 
 
-def test_it_is_looked_now_and_then_only(case: Case) -> None:
+def test_jobs_are_checked_at_intervals(case: Case) -> None:
     case.started.failed.append(FailedJob("worker", "1", "1", "ended", ""))
-    case.now += EVERY / 2
+    case.now += CHECK_INTERVAL / 2
     case.starts.check()
     assert case.told.lines == []
