@@ -12,7 +12,7 @@ _GPU = r"\d+|(GPU|MIG)-[\w/-]+"
 
 
 def gpu_variables(worker: int, workers: int, gpus: int) -> dict[str, str]:
-    """Return the environment variables that assign a GPU to a worker, by its number from 0; with no ``gpus`` it sees all."""
+    """Return the environment variables that assign a GPU to worker number ``worker``; it sees all if ``gpus`` is 0."""
     variables: dict[str, str] = {}
     if gpus:
         variables[VISIBLE_DEVICES] = (visible_gpus() or list(map(str, range(gpus))))[worker % gpus]

@@ -22,6 +22,7 @@ _ONE_WORD = r"[^\s'\"`\\$;&|<>()#]+"
 _WALLTIME = r"(?:(\d+)-)?(\d{1,4}):([0-5]\d):([0-5]\d)"
 MEMORY = r"(\d+(?:\.\d+)?)([KMGT])i?B"
 
+# `wait` returns when a signal arrives, although the shard still runs: hence the loop. Exit code 130: interrupted.
 _ARRAY_JOB = """\
 #!/usr/bin/env bash
 {header}
@@ -44,10 +45,10 @@ exit $code
 class JobQueue(Cluster):
     """One job per worker, submitted while there are tasks for it and ended when there are none.
 
-    ``queue_class`` is the class of dask-jobqueue for the batch system, ``submit_command`` the program that submits jobs,
-    ``job_id_variable`` the environment variable that holds a job's id. ``single_job_directives`` are for jobs outside arrays;
-    ``array_directive`` declares an array job, ``array_index_variable`` numbers its jobs from 1, and ``requeue_command`` is the
-    shell command by which an interrupted one requeues itself.
+    ``queue_class`` is the class of dask-jobqueue for the batch system, ``submit_command`` the program that submits
+    jobs, ``job_id_variable`` the environment variable that holds a job's id. ``single_job_directives`` are for jobs
+    outside arrays; ``array_directive`` declares an array job, ``array_index_variable`` numbers its jobs from 1, and
+    ``requeue_command`` is the shell command by which an interrupted one requeues itself.
     """
 
     queue_class: ClassVar[str]
@@ -186,6 +187,7 @@ class JobQueue(Cluster):
         logs = _log_folder(env)
         logs.mkdir(parents=True, exist_ok=True)
         return {
+            # A worker computes one stage at a time, in a process of one thread for Dask.
             "cores": 1,
             "processes": 1,
             "memory": self.memory,
@@ -194,7 +196,7 @@ class JobQueue(Cluster):
         }
 
     def _prologue(self, env: WorkerEnv, name: str) -> list[str]:
-        """Return the first shell lines of every job; ``name`` makes the name of its log unique, with shell variables."""
+        """Return the first shell lines of every job; the shell variables in ``name`` make its log's name unique."""
         exports = [f"export {name}={shlex.quote(value)}" for name, value in env.environment.items()]
         log = f'{shlex.quote(str(_log_folder(env)))}/"{_log_name(name)}"'
         # The shell opens the log, since batch systems differ in how a directive may write a path with a space.
@@ -208,6 +210,7 @@ class JobQueue(Cluster):
     def _job_arguments(self) -> dict[str, Any]:
         """Return the arguments of the dask-jobqueue class other than those that all batch systems share."""
         job = self.job_arguments()
+        # The job's shell writes the log itself, see `_prologue`.
         return {**job, "job_extra_directives": [*job["job_extra_directives"], "-o /dev/null", "-e /dev/null"]}
 
     @abstractmethod
@@ -224,14 +227,15 @@ class JobQueue(Cluster):
     @property
     def walltime_hms(self) -> str:
         """The walltime as HH:MM:SS, for batch systems without days."""
-        return f"{self.walltime_seconds // 3600:02d}:{self.walltime_seconds // 60 % 60:02d}:{self.walltime_seconds % 60:02d}"
+        minutes, seconds = divmod(self.walltime_seconds, 60)
+        return f"{minutes // 60:02d}:{minutes % 60:02d}:{seconds:02d}"
 
 
 def _job_class(base: type, folder: str) -> type:
     """Return a dask-jobqueue job class that quotes paths and records why the batch system rejected a job.
 
-    ``folder`` holds all files that a job's command names. The class sets a job's status when it ends, which dask-jobqueue
-    does not: Dask closes a cluster only when its jobs have failed or closed.
+    ``folder`` holds all files that a job's command names. The class sets a job's status when it ends, which
+    dask-jobqueue does not: Dask closes a cluster only when its jobs have failed or closed.
     """
     from distributed import Status
 

@@ -28,7 +28,8 @@ class Local(Cluster):
     """Worker processes on this machine, each replaced when it dies.
 
     Each computes on the number of threads in the experiment file. With ``gpus``, every worker sees one GPU, the first
-    worker the first; if there are more workers than GPUs, they share them, and none reserves memory that it does not use.
+    worker the first; if there are more workers than GPUs, they share them, and none reserves memory that it does not
+    use.
 
     Source: Dask's SpecCluster, with a nanny for each worker.
     """
@@ -50,7 +51,7 @@ class Local(Cluster):
         from distributed import SpecCluster
         from distributed.security import Security
 
-        # Whoever reaches a scheduler's port can run code on its workers: without TLS, so could every user of this machine.
+        # Whoever reaches a scheduler's port can run code on its workers: without TLS, every user of this machine could.
         encrypted = {"protocol": "tls", "security": Security.temporary(), "host": "127.0.0.1"}
         folder = str(env.folder)
         nanny = _nanny()
@@ -59,7 +60,7 @@ class Local(Cluster):
                 "cls": nanny,
                 "options": {
                     "nthreads": 1,
-                    "memory_limit": 0,
+                    "memory_limit": 0,  # Dask would pause or kill a worker over the limit
                     "env": {**env.environment, **gpu_variables(number, self.workers, self.gpus), LOGS: _log_folder()},
                     "local_directory": folder,
                     "silence_logs": logging.CRITICAL,

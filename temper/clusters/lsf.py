@@ -23,7 +23,7 @@ class LSF(JobQueue):
     submit_command = "bsub"
     array_directive = '#BSUB -J "temper[1-{count}]"\n#BSUB -Q 130'
     array_index_variable = "LSB_JOBINDEX"
-    requeue_command = "exit 130"
+    requeue_command = "exit 130"  # -Q: a job with this exit code is requeued
 
     queue: Annotated[str | None, "queue; default: the site's"] = None
     grace: Annotated[

@@ -28,8 +28,8 @@ _TLS = ("tls_ca", "tls_cert", "tls_key")
 class Scheduler(Cluster):
     """A running Dask scheduler, by its address or by the file it has written; the site runs its workers.
 
-    They must be started with one thread each (``dask worker --nthreads 1``), in an environment like the runner's, and see
-    the store at the same path; a worker that does not cannot join the run. The scheduler outlives the run.
+    They must be started with one thread each (``dask worker --nthreads 1``), in an environment like the runner's, and
+    see the store at the same path; a worker that does not cannot join the run. The scheduler outlives the run.
 
     Source: Dask's client.
     """
@@ -80,8 +80,8 @@ class Scheduler(Cluster):
             yield (
                 "trusted",
                 (
-                    f"{kind}://{host} is neither encrypted nor on this machine, and whoever reaches it can run code; use tls://, or set "
-                    "`trusted: true` if that network is private"
+                    f"{kind}://{host} is neither encrypted nor on this machine, and whoever reaches it can run code; "
+                    "use tls://, or set `trusted: true` if that network is private"
                 ),
             )
 

@@ -23,7 +23,7 @@ class SGE(JobQueue):
     submit_command = "qsub"
     array_directive = "#$ -t 1-{count}"
     array_index_variable = "SGE_TASK_ID"
-    requeue_command = "exit 99"
+    requeue_command = "exit 99"  # the exit code with which a job asks to be requeued
 
     queue: Annotated[str | None, "queue; default: the site's"] = None
     parallel: Annotated[str, "parallel environment that allocates several processors of one host to a job"] = "smp"
@@ -32,6 +32,7 @@ class SGE(JobQueue):
         wanted = [f"h_vmem={self._memory_per_slot()}"]
         if self.gpus:
             wanted.append(f"gpu={self.gpus}")
+        # Grid Engine then sends USR1 or USR2 before it suspends or kills a job.
         directives = ["-notify", *self.options]
         if self.cores > 1:
             directives.append(f"-pe {self.parallel} {self.cores}")

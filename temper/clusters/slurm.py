@@ -72,6 +72,7 @@ class Slurm(JobQueue):
         return {job for job, state in _job_states().items() if job in jobs and state in _FINAL_STATES}
 
     def job_arguments(self) -> dict[str, Any]:
+        # B: Slurm signals the job's first process, which is the worker or forwards the signal to the shard.
         directives = [f"--signal=B:TERM@{self.grace}", *self.options]
         if self.gpus:
             directives.append(f"--gres=gpu:{self.gpus}")
@@ -85,7 +86,7 @@ class Slurm(JobQueue):
 
 
 def _job_states() -> dict[str, str]:
-    """Return the state that Slurm reports for each job of this user, also recently ended ones; empty if Slurm cannot be queried."""
+    """Return the states of this user's jobs, recently ended ones included; empty if Slurm cannot be queried."""
     # The user's default options of squeue may hide jobs.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SQUEUE_")}
     command = ["squeue", "--all", "--noheader", "--states=all", f"--user={os.getuid()}", "--format=%i %T"]
@@ -116,5 +117,6 @@ def _query_exit(job: str) -> WorkerExit | None:
         return None
     if state == "OUT_OF_MEMORY":  # Slurm reports no meaningful signal for it
         return WorkerExit(f"killed for its memory, the job {state}", out_of_memory=True)
+    # The exit code, and the number of the signal that ended the job.
     code, _, number = fields["ExitCode"].partition(":")
     return WorkerExit(f"{exit_in_words(-int(number) if int(number) else int(code))}, the job {state}")

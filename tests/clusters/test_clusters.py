@@ -1,4 +1,4 @@
-"""Cluster files: what is wrong in them is told at its line, and what workers and jobs are told is what they say."""
+"""Cluster files: problems are reported at their line, and workers and jobs are configured as the file says."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_every_cluster_type_has_a_shipped_file(catalogue: Catalogue) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected_text"),
     [
         ("type: slum", "cluster.yaml:1: type: unknown type 'slum'; did you mean 'slurm'?"),
         ("workers: 2", "'type' is missing; choose one of local, lsf, pbs, scheduler, sge, slurm"),
@@ -86,11 +86,11 @@ def test_every_cluster_type_has_a_shipped_file(catalogue: Catalogue) -> None:
         (f"{AT}tls://host:1\ntls_ca: cluster.yaml\ntls_cert: cluster.yaml\ntls_key: cluster.yaml", "tls_ca: expected certificates in PEM"),
     ],
 )  # fmt: skip
-def test_problems_are_reported_at_their_line(write: Write, catalogue: Catalogue, text: str, said: str) -> None:
+def test_problems_are_reported_at_their_line(write: Write, catalogue: Catalogue, text: str, expected_text: str) -> None:
     path = write(text.lstrip(), "cluster.yaml")
     with pytest.raises(SpecError) as caught:
         load(path, catalogue)
-    assert said.replace("cluster.yaml:6", "cluster.yaml:5").split(": ", 1)[-1] in str(caught.value)
+    assert expected_text.replace("cluster.yaml:6", "cluster.yaml:5").split(": ", 1)[-1] in str(caught.value)
     assert "cluster.yaml:" in str(caught.value)
 
 
@@ -127,9 +127,9 @@ def test_unusable_certificates_are_reported(
 
 
 def test_cluster_problems_are_reported_before_anything_runs(run: Run, write: Write) -> None:
-    code, said = run(write("name: a\ndatasets: {d: {type: plain}}"), "--on", write("type: slum", "cluster.yaml"))
+    code, output = run(write("name: a\ndatasets: {d: {type: plain}}"), "--on", write("type: slum", "cluster.yaml"))
     assert code == 2
-    assert "did you mean 'slurm'?" in said
+    assert "did you mean 'slurm'?" in output
 
 
 def test_jobs_and_cluster_options_are_mutually_exclusive(
@@ -141,9 +141,9 @@ def test_jobs_and_cluster_options_are_mutually_exclusive(
 
 
 def test_more_gpus_than_workers_are_rejected(run: Run, write: Write) -> None:
-    code, said = run(write("name: a\ndatasets: {d: {type: plain}}"), "--jobs", "2", "--gpus", "3")
+    code, output = run(write("name: a\ndatasets: {d: {type: plain}}"), "--jobs", "2", "--gpus", "3")
     assert code == 2
-    assert "--gpus: expected at most the 2 workers, received 3" in said
+    assert "--gpus: expected at most the 2 workers, received 3" in output
 
 
 def test_array_job_contains_the_settings_of_the_file(run: Run, write: Write, tmp_path: Path) -> None:
@@ -189,16 +189,16 @@ def test_walltime_is_converted_for_systems_without_days(run: Run, write: Write, 
 
 
 def test_no_job_script_for_an_invalid_experiment(run: Run, write: Write) -> None:
-    code, said = run(write("name: a\ndatasets: {d: {type: plane}}"), "--job-script", "slurm")
+    code, output = run(write("name: a\ndatasets: {d: {type: plane}}"), "--job-script", "slurm")
     assert code == 2
-    assert "did you mean 'plain'?" in said
-    assert "#SBATCH" not in said
+    assert "did you mean 'plain'?" in output
+    assert "#SBATCH" not in output
 
 
 def test_job_script_needs_a_batch_system(run: Run, write: Write) -> None:
-    code, said = run(write("name: a\ndatasets: {d: {type: plain}}"), "--job-script", "workstation")
+    code, output = run(write("name: a\ndatasets: {d: {type: plain}}"), "--job-script", "workstation")
     assert code == 2
-    assert "type 'local' is not a batch system; name the cluster file of one" in said
+    assert "type 'local' is not a batch system; name the cluster file of one" in output
 
 
 def test_gpus_are_assigned_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,9 +242,9 @@ def test_more_gpus_than_visible_are_rejected(
     visible: str, run: Run, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    code, said = run(write("name: a\ndatasets: {d: {type: plain}}"), "--jobs", "2", "--gpus", "2")
+    code, output = run(write("name: a\ndatasets: {d: {type: plain}}"), "--jobs", "2", "--gpus", "2")
     assert code == 2
-    assert "that CUDA_VISIBLE_DEVICES lists, received 2" in said
+    assert "that CUDA_VISIBLE_DEVICES lists, received 2" in output
 
 
 @pytest.mark.parametrize(
@@ -277,7 +277,7 @@ def test_only_shell_identifiers_are_exported_to_jobs(tmp_path: Path, monkeypatch
 def test_folder_with_spaces_and_quotes_is_quoted_in_jobs(
     system: str, catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No directive names it, and the shell reads it as it is, in the jobs of workers and of arrays."""
+    """No directive contains the folder, and the shell receives it unchanged, in jobs of workers and of arrays."""
     import dask_jobqueue
 
     folder = tmp_path / 'my results\' "here" $HOME' / ".dask"
@@ -299,13 +299,13 @@ def test_folder_with_spaces_and_quotes_is_quoted_in_jobs(
 
 
 def test_cluster_closes_after_failed_and_rejected_jobs(tmp_path: Path) -> None:
-    """Dask refuses to close a cluster while a job that it still knows is neither closed nor failed."""
+    """Dask does not close a cluster while one of its jobs is neither closed nor failed."""
     from dask_jobqueue import local
     from distributed import Status
     from tornado.ioloop import IOLoop
 
     class Job(_job_class(local.LocalJob, str(tmp_path))):  # type: ignore[misc]
-        """Stands in for a batch system that takes the first job and refuses all others."""
+        """Simulates a batch system that accepts the first job and rejects all others."""
 
         async def _submit_job(self, _script: str) -> str:
             if taken:
@@ -315,7 +315,7 @@ def test_cluster_closes_after_failed_and_rejected_jobs(tmp_path: Path) -> None:
 
         @classmethod
         async def _close_job(cls, job_id: str, cancel_command: str) -> None:
-            """Stop nothing."""
+            """Do nothing."""
 
     taken: list[Any] = []
 
@@ -341,7 +341,7 @@ def test_cluster_closes_after_failed_and_rejected_jobs(tmp_path: Path) -> None:
 
 
 def test_connections_need_tls_and_no_http_server_listens(tmp_path: Path) -> None:
-    """Of all ports that the scheduler and a worker open, none answers without the certificate of the run."""
+    """No port that the scheduler or a worker opens answers without the certificate of the run."""
     from distributed import Client
 
     before = {connection.laddr for connection in listening()}
@@ -366,15 +366,15 @@ def worker_environment() -> dict[str, str]:
 
 
 def listening() -> list[Any]:
-    """Return what this process and its children listen on."""
+    """Return the sockets on which this process and its children listen."""
     processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
     return [found for p in processes for found in p.net_connections("tcp") if found.status == psutil.CONN_LISTEN]
 
 
-def answer(port: int, said: bytes) -> bytes:
+def answer(port: int, output: bytes) -> bytes:
     with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
         connection.settimeout(1)
-        connection.sendall(said)
+        connection.sendall(output)
         try:
             return connection.recv(1000)
         except OSError:
@@ -390,7 +390,7 @@ def test_trusted_network_needs_no_encryption(end: str, write: Write, catalogue: 
 
 
 def test_scheduler_certificates_are_passed_to_dask(tmp_path: Path, write: Write, catalogue: Catalogue) -> None:
-    """The address comes from the file that the scheduler has written, and a client without them is not let in."""
+    """The address comes from the scheduler file, and a client without certificates is rejected."""
     from distributed import Client, LocalCluster
     from distributed.security import Security
 
@@ -414,22 +414,22 @@ def test_unknown_network_interface_is_reported(
     (tmp_path / "sbatch").touch(mode=0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     cluster = write(SLURM + "interface: ib99\n", "cluster.yaml")
-    code, said = run(write("name: a\ndatasets: {d: {type: plain}}"), "--on", cluster)
+    code, output = run(write("name: a\ndatasets: {d: {type: plain}}"), "--on", cluster)
     assert code == 2
-    assert "interface: 'ib99' is not on this machine; it has " in said
-    code, said = run(write("name: a\ndatasets: {d: {type: plain}}"), "--job-script", cluster)
-    assert code == 0  # shards reach nobody by it
+    assert "interface: 'ib99' is not on this machine; it has " in output
+    code, output = run(write("name: a\ndatasets: {d: {type: plain}}"), "--job-script", cluster)
+    assert code == 0  # shards use no network interface
 
 
 def test_missing_batch_system_is_reported(run: Run, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    code, said = run(write("name: a\ndatasets: {d: {type: plain}}"), "--on", "slurm")
+    code, output = run(write("name: a\ndatasets: {d: {type: plain}}"), "--on", "slurm")
     assert code == 2
-    assert "sbatch is not on this machine; start the run on a submit host" in said
+    assert "sbatch is not on this machine; start the run on a submit host" in output
 
 
 @pytest.mark.parametrize(
-    ("said", "fate"),
+    ("expected", "fate"),
     [
         ("JobState=FAILED ExitCode=0:9", WorkerExit("killed by SIGKILL, the job FAILED")),
         ("JobState=FAILED ExitCode=3:0", WorkerExit("ended with exit code 3, the job FAILED")),
@@ -438,10 +438,10 @@ def test_missing_batch_system_is_reported(run: Run, write: Write, monkeypatch: p
     ],
 )
 def test_slurm_report_of_an_ended_job_is_parsed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, fate: WorkerExit
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, expected: str, fate: WorkerExit
 ) -> None:
     scontrol = tmp_path / "scontrol"
-    scontrol.write_text(f'#!/bin/sh\necho "JobId=7 JobName=temper {said} Requeue=0"\n', encoding="utf-8")
+    scontrol.write_text(f'#!/bin/sh\necho "JobId=7 JobName=temper {expected} Requeue=0"\n', encoding="utf-8")
     scontrol.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     slurm = Slurm(workers=1, memory="1GB", walltime="01:00:00")
@@ -453,6 +453,6 @@ def test_unreachable_scheduler_is_reported(run: Run, write: Write) -> None:
 
     cluster = write("type: scheduler\nworkers: 1\naddress: tcp://127.0.0.1:9", "cluster.yaml")
     with dask.config.set({"distributed.comm.timeouts.connect": "1s"}):
-        code, said = run(write("name: a\ndatasets: {d: {type: plain}}"), "--on", cluster)
+        code, output = run(write("name: a\ndatasets: {d: {type: plain}}"), "--on", cluster)
     assert code == 2
-    assert "no scheduler answers at tcp://127.0.0.1:9" in said
+    assert "no scheduler answers at tcp://127.0.0.1:9" in output

@@ -94,9 +94,10 @@ def _run_guarded(options: argparse.Namespace, out: Terminal, err: Terminal) -> i
         return FAILED
     except Exception as error:
         if is_full(error):
-            text = f"the disk is full, or a quota is exceeded ({error}); finished tasks are saved. Free space for {options.outputs}"
+            text = f"the disk is full, or a quota is exceeded ({error}); finished tasks are saved."
             err.print(
-                f"{text}; --gc removes artefacts that no experiment needs. {_how_to_resume(options)}", style="red"
+                f"{text} Free space for {options.outputs}; --gc removes artefacts that no experiment needs. {_how_to_resume(options)}",
+                style="red",
             )
             return FULL
         if (message := unusable(error)) is None:
@@ -193,6 +194,7 @@ def _experiments(options: argparse.Namespace, catalogue: Catalogue, out: Termina
     if options.job_script:
         if STANDARD_INPUT in options.files:
             raise SpecError.at("--job-script", 0, "jobs cannot read standard input; use a file")
+        # File names may have bytes that the encoding of standard output lacks.
         out.stream.write_path_bytes(worker_choice.job_script(options, catalogue))
         return DONE
     if len(sessions) > 1 and not (options.tables or options.export or options.plan or options.plan_all):
@@ -238,15 +240,15 @@ def _experiment(session: Session, options: argparse.Namespace, out: Terminal) ->
         raise KeyboardInterrupt
     computed, cached = len(outcome.computed), len(plan.having("cached"))
     out.print(
-        f"{session.experiment.name}: {computed} computed, {cached} cached, {len(outcome.failed)} failed, {len(outcome.skipped)} skipped"
+        f"{session.experiment.name}: {computed} computed, {cached} cached, "
+        f"{len(outcome.failed)} failed, {len(outcome.skipped)} skipped"
     )
     for line in failure_lines([dict(record) for record in outcome.failed.values()]):
         out.print(line, style="red")
     out.print(f"tables: {session.folder}")
     undertrained = _undertrained(session.experiment, outcome.failed.values())
     if undertrained:
-        text = f"{undertrained} of these failures result from models that are hardly trained, which is expected in a smoke run"
-        out.print(text)
+        out.print(f"{undertrained} of these failures result from hardly trained models, as expected in a smoke run")
     return FAILED if len(outcome.failed) > undertrained else DONE
 
 
@@ -264,8 +266,8 @@ def _duplicate_names(experiments: Sequence[Experiment], files: Sequence[Path]) -
         other = first.setdefault(experiment.name.lower(), file)
         if other is not file:
             yield SpecProblem(
-                str(file), 0, "name", f"'{experiment.name}' is also the name of {other}, whose results would be replaced; give each "
-                "file a unique name"
+                str(file), 0, "name", f"'{experiment.name}' is also the name of {other}, whose results would be replaced; "
+                "give each file a unique name"
             )  # fmt: skip
 
 

@@ -157,7 +157,7 @@ class RunStatus:
             return max([seconds / self._throughput(rows, now), *(row.left or 0.0 for row in rows)])
 
     def _throughput(self, rows: Sequence[RunningEstimate], now: float) -> float:
-        """Return the task seconds completed per second: as measured, between half the number of workers and that number."""
+        """Return the task seconds completed per second: as measured, from half the number of workers to that number."""
         workers = max(1, min(len(rows) or self._workers, len(self._remaining)))
         if self._start_time is None or now <= self._start_time:
             return workers

@@ -118,7 +118,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def occupy_closed_streams() -> None:
-    """Open the null device for each closed standard stream, so that no other file gets its descriptor and its output."""
+    """Open the null device for each closed standard stream: no other file may get its descriptor and its output."""
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(number)

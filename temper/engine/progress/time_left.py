@@ -29,7 +29,7 @@ class _TypeStatistics:
 
 @dataclass(frozen=True)
 class RunningEstimate:
-    """A running task: its type, expected and elapsed seconds, and those remaining by its own progress, if it reports any."""
+    """A running task: its type, expected and elapsed seconds, and those remaining by its own progress, if known."""
 
     tag: str
     expected: float | None
@@ -70,8 +70,8 @@ class TimeLeft:
     def seconds(self, running: Iterable[RunningEstimate]) -> float | None:
         """Return the remaining task seconds; ``None`` while too many tasks have no estimate.
 
-        A type's estimates are scaled by its tasks that ended in this run, or by all tasks if none of its own has ended. A
-        task without an estimate is assumed to take as long as the others of its type.
+        A type's estimates are scaled by its tasks that ended in this run, or by all tasks if none of its own has ended.
+        A task without an estimate is assumed to take as long as the others of its type.
         """
         running = list(running)
         evidence = {tag: self._evidence(tag, running) for tag in self._types}

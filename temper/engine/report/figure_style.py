@@ -51,7 +51,7 @@ def draw_png(draw: Callable[[Figure], None]) -> bytes:
 
     buffer = BytesIO()
     with rc_context(_STYLE):
-        figure = Figure(facecolor="white")
+        figure = Figure(facecolor="white")  # not by pyplot, which keeps figures in a global list
         FigureCanvasAgg(figure)
         draw(figure)
         if mark := _WATERMARK.get():

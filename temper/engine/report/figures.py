@@ -25,7 +25,7 @@ _MAX_UNSLANTED = 9
 
 
 def table_figures(matrix: Matrix) -> dict[str, Callable[[], bytes]]:
-    """Return the functions that draw a table's figures as PNG, by name: a heat map, bars or a radar, and curves by axis."""
+    """Return the functions that draw a table's figures as PNG, by name: heat map, bars or radar, and curves by axis."""
     figures: dict[str, Callable[[], bytes]] = {}
     if _on_one_scale(matrix):
         draw = {"heatmap": _heatmap, "bars": bars, "radar": radar}[matrix.spec.figure]

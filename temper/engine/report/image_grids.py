@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MAX_IMAGES = 10
-MAX_LETTERS = 12
-_DRAWABLE = (1, 3)
+MAX_IMAGES = 10  # columns of a grid
+MAX_LETTERS = 12  # of a class name above an image
+_DRAWABLE = (1, 3)  # channels: grey and RGB
 EDGE = "#cfd6db"
 RIGHT, WRONG = "#1b6e3c", "#b3261e"
 Box = tuple[float, float, int, int]  # left, top, width and height

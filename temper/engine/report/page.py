@@ -45,6 +45,7 @@ def page(content: Content) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     experiment, outcomes = content.experiment, content.outcomes
+    # Names come from users' files, hence the escaping; a misspelt name in the template is an error.
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=False
     )
@@ -192,7 +193,7 @@ def _figure(value: float) -> str:
 
 
 def _strip(outcome: ExpectedOutcome) -> dict[str, Any] | None:
-    """Return the positions, in pixels, of our number, its interval and the tolerance, with the published number centred."""
+    """Return the pixel positions of our number, its interval and the tolerance; the published number is centred."""
     if outcome.difference is None or not isfinite(outcome.difference):
         return None
     centre, tolerance = outcome.spec.value, outcome.spec.tolerance

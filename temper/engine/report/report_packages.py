@@ -18,6 +18,6 @@ def can_write_page() -> bool:
 
 
 def missing_output() -> str:
-    """Return a sentence on the parts that cannot be written, and how to install the packages; empty if there are none."""
+    """Return which parts cannot be written, and how to install the packages; empty if all can."""
     parts = [part for present, part in ((can_draw(), "figures"), (can_write_page(), "report.html")) if not present]
     return f"no {' and no '.join(parts)} can be written: {packages.advice([FIGURES, PAGE])}" if parts else ""

@@ -71,7 +71,7 @@ def _histograms(figure: Figure, found: ScoreHistograms) -> None:
 
 
 def _is_wide(sets: Sequence[NDArray[Any]]) -> bool:
-    """Return whether scores spread over orders of magnitude, as a confident model's do: one linear bin would hold them all."""
+    """Return whether scores spread over orders of magnitude, so that one linear bin would hold nearly all of them."""
     values = np.concatenate(sets)
     if not len(values) or values.min() < 0:
         return False

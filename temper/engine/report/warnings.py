@@ -21,13 +21,14 @@ Rows = Sequence[Mapping[str, Any]]
 def warnings(results: Rows, experiment: ReportedExperiment) -> list[str]:
     """Return one sentence for every attack that looks too weak, and for every doubtful task.
 
-    A weak attack gets worse where it should get better, or has no gradient; a doubtful task ran with reduced settings, is
-    damaged, or has a remark of its stage.
+    A weak attack gets worse where it should get better, or has no gradient; a doubtful task ran with reduced settings,
+    is damaged, or has a remark of its stage.
 
     Source: Carlini et al. (2019), On Evaluating Adversarial Robustness, sections 4 and 5.
     """
     found = [
-        f"{task}: out of memory, so it ran with {what}. With more memory, --force recomputes it with the settings of the file."
+        f"{task}: out of memory, so it ran with {what}. "
+        "With more memory, --force recomputes it with the settings of the file."
         for task, what in experiment.reduced.items()
     ]
     found += [
@@ -41,7 +42,7 @@ def warnings(results: Rows, experiment: ReportedExperiment) -> list[str]:
 
 
 def _accuracy_rises(results: Rows, axis: str, parameter: str, experiment: ReportedExperiment) -> list[str]:
-    """Return a sentence for each attack under which accuracy rises, beyond its interval, as the attack gets stronger."""
+    """Return a sentence for each attack under which accuracy rises beyond its interval as the attack gets stronger."""
     # Ungrouped: among the accuracies of many classes, some rise by chance.
     accuracy = [
         row

@@ -150,7 +150,7 @@ class Collection:
             for parameter in STRENGTHS:
                 value = spec.raw.get(parameter)
                 if issubclass(spec.cls, Attack) and isinstance(value, str):
-                    yield value[1:], parameter
+                    yield value[1:], parameter  # without the $ of a reference to an axis
 
     def _costs(self) -> Iterator[dict[str, Any]]:
         for task, meta in self._finished:

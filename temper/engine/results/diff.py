@@ -91,7 +91,8 @@ def _numbers(before: Table, after: Table) -> Iterator[str]:
         elif labels not in old:
             yield f"{name}: missing → {_shown(new[labels]['value'])}"
         elif old[labels]["value"] != new[labels]["value"]:
-            yield f"{name}: {_shown(old[labels]['value'])} → {_shown(new[labels]['value'])}{_mark(old[labels], new[labels])}"
+            change = f"{_shown(old[labels]['value'])} → {_shown(new[labels]['value'])}"
+            yield f"{name}: {change}{_mark(old[labels], new[labels])}"
 
 
 def _labels(before: Table, after: Table) -> list[str]:

@@ -107,6 +107,7 @@ def _files(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_inside(name: str) -> bool:
+    # A damaged or foreign record must not remove files elsewhere.
     return not PurePosixPath(name).is_absolute() and ".." not in PurePosixPath(name).parts
 
 

@@ -35,8 +35,8 @@ def refuse_changed_code(component: Component) -> None:
     own_modules = {type(part).__module__ for part in component.with_nested()}
     if used := sorted(changed & set().union(*map(digests.closure, own_modules))):
         raise StageError(
-            f"{', '.join(used)} changed after this run began and before it was imported, so the artefact is discarded; run the "
-            "same command again"
+            f"{', '.join(used)} changed after this run began and before it was imported, so the artefact is discarded; "
+            "run the same command again"
         )
 
 

@@ -88,6 +88,7 @@ class Execution:
         estimates = {f: s.seconds for f, s in self._plan.steps.items()}
         self._progress.begin(self._tasks, estimates, self._engine.workers)
         self._forget_failures()
+        # Known failures are reported again, and their dependents skipped.
         for step in self._plan.having("failed"):
             record = self._failures.get(step.task.fingerprint) or {"label": step.task.label, "cause": step.reason}
             self._fail(step.task, record, known=True)
@@ -99,7 +100,7 @@ class Execution:
                     if outcome is not None:
                         self._handle_outcome(outcome)
                 elif not self._queue.can_progress:
-                    break
+                    break  # all remaining tasks depend on failed ones
                 else:
                     self._waiting.report(self._progress.say)
                     time.sleep(POLL)
@@ -219,6 +220,7 @@ class Execution:
         return True
 
     def _recompute(self, fingerprint: str) -> None:
+        """Queue a damaged task again, together with the inputs that are missing from the store."""
         self._store.drop(fingerprint)
         task = self._graph.tasks[fingerprint]
         self._queue.add(task)
@@ -237,6 +239,7 @@ class Execution:
         self._progress.fail(task, str(record["cause"]), known)
         for fingerprint in self._graph.dependents(task.fingerprint):
             step = self._plan.steps[fingerprint]
+            # Cached dependents stay valid.
             if step.state in ("run", "failed") and fingerprint not in self.outcome.failed:
                 self._queue.drop(fingerprint)
                 self.outcome.skipped.setdefault(fingerprint, task.label)

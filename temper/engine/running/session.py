@@ -99,17 +99,20 @@ class Session:
         """Execute a plan and write the report, also after an interruption.
 
         Raises:
-            SpecError: a package that a task needs is not installed; or there are results to write, and the results folder or
+            SpecError: a package that a task needs is not installed; or there are results to write, and the results
+            folder or
                 the store is not writable.
         """
-        if lacking := list(missing_packages.problems(plan, self.experiment)):
-            raise SpecError(lacking)
+        if problems := list(missing_packages.problems(plan, self.experiment)):
+            raise SpecError(problems)
         idle = not plan.having("run") and not plan.having("failed")
+        # Finished results can be shown without write permission.
         if idle and not outputs_folder.is_writable(self.folder):
             self.report(console)
             return RunOutcome()
         for folder in (self.folder, self.store.root):
             outputs_folder.check_writable(folder)
+        # Before anything is computed, so that --gc keeps it.
         write_last_run(self.folder, self.graph.tasks.values())
         started = time.time()
         outcome = RunOutcome()
@@ -164,7 +167,7 @@ class Session:
     def report(
         self, console: Console, seconds: float | None = None, log: Callable[[str], None] = lambda text: None
     ) -> None:
-        """Write the report of the results in the store, unless the folder already has it; ``log`` receives the warnings.
+        """Write the report of the results in the store, unless it is up to date; ``log`` receives the warnings.
 
         Raises:
             SpecError: the folder is not writable.
@@ -192,7 +195,8 @@ class Session:
             results.write("failures.csv", csv_files.encoded([FAILURE_COLUMNS, *rows]))
         results.finish(key)
         for name, free in results.renamed:
-            notice = f"{self.folder / name} was changed or added by hand, and the report needs its name; it is renamed to {free}"
+            path = self.folder / name
+            notice = f"{path} was changed or added by hand, and the report needs its name; it is renamed to {free}"
             console.print(notice, style="yellow", soft_wrap=True)
             log(notice)
         for warning in (*summary.warnings, *summary.table_errors):

@@ -13,7 +13,8 @@ from types import FrameType
 from temper.engine.storage.attempt_log import mark_preempted
 from temper.system import stop_request
 
-_STOP_SIGNALS = ("SIGTERM", "SIGHUP", "SIGUSR1")  # Windows has SIGTERM only
+_STOP_SIGNALS = ("SIGTERM", "SIGHUP", "SIGUSR1")
+"""Signals of batch systems and of a closing terminal; Windows has SIGTERM only."""
 _INTERRUPTED = 130
 """The exit code of an interrupted run."""
 

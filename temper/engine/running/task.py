@@ -118,7 +118,7 @@ def perform(task: TaskSpec, root: Path, report: Report) -> TaskOutcome:
     checkpoint = Checkpoint(root / CHECKPOINTS / task.fingerprint)
     try:
         component = component_of(task.family, task.component, task.folders)
-        threads.use(task.threads)
+        threads.use(task.threads)  # before the framework starts, which fixes the number
         if component.framework:
             backend.keras()
         with attempts.attempt(meter.memory()) as attempt, meter.watching(attempt.note_memory):
@@ -140,7 +140,7 @@ def perform(task: TaskSpec, root: Path, report: Report) -> TaskOutcome:
             return TaskOutcome(task.fingerprint, "full", _one_line(f"{task.label}: {error}"))
         checkpoint.drop()  # resuming from it would fail again
         out_of_memory = is_out_of_memory(error)
-        if out_of_memory:
+        if out_of_memory:  # cached models take the memory that the next attempt needs
             _LOADED.forget()
         cause = "out of memory" if isinstance(error, MemoryError) else f"{type(error).__name__}: {error}"
         return TaskOutcome(
@@ -172,6 +172,7 @@ def perform(task: TaskSpec, root: Path, report: Report) -> TaskOutcome:
             raise
         cause = f"the artefact could not be written ({error.strerror or error}); the store is unchanged"
         return TaskOutcome(task.fingerprint, "failed", cause, traceback.format_exc(), cost=meter.as_dict())
+    # Last: a kill before this line must leave the checkpoint.
     checkpoint.drop()
     attempts.forget()
     return TaskOutcome(task.fingerprint, "done", cost=meter.as_dict())

@@ -40,9 +40,9 @@ def mark_preempted() -> None:
 class StageDied(Exception):
     """A stage's worker process died too often.
 
-    ``records`` are the attempts that killed their worker, the oldest first; in each, ``end`` is how the process ended, if
-    known. ``peak_memory`` is the highest memory observed, in bytes; ``log`` reports where and how each attempt ended, with
-    the last lines of its worker's log, if there is one.
+    ``records`` are the attempts that killed their worker, the oldest first; in each, ``end`` is how the process ended,
+    if known. ``peak_memory`` is the highest memory observed, in bytes; ``log`` reports where and how each attempt
+    ended, with the last lines of its worker's log, if there is one.
     """
 
     def __init__(self, records: Sequence[Mapping[str, Any]]) -> None:
@@ -52,8 +52,8 @@ class StageDied(Exception):
         self.host = ", ".join(dict.fromkeys(str(record["host"]) for record in self.records))
         if all(record.get("preempted") for record in records):
             super().__init__(
-                f"its batch system preempted {len(records)} workers before the stage was done or saved a checkpoint; give "
-                "workers a longer walltime"
+                f"its batch system preempted {len(records)} workers before the stage was done or saved a checkpoint; "
+                "give workers a longer walltime"
             )
             return
         ends = dict.fromkeys(str(record["end"]) for record in self.records if record.get("end"))
@@ -66,8 +66,8 @@ class AttemptLog:
     """The attempts at one artefact in one run; each is a file that exists while the attempt runs.
 
     A worker that dies leaves its file behind, which the next attempt finds. Files of other runs do not count: killing a
-    whole runner must not fail the stage it was running. Shards count as one run (``SHARDS``), since each is both runner and
-    worker.
+    whole runner must not fail the stage it was running. Shards count as one run (``SHARDS``), since each is both runner
+    and worker.
     """
 
     def __init__(self, root: Path, fingerprint: str, run: str) -> None:

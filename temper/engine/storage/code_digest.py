@@ -43,8 +43,8 @@ _IMPORTERS = ("importlib.import_module", "__import__", "builtins.__import__")
 def digest_and_imports(path: Path, module: str) -> dict[str, Any]:
     """Return the ``digest`` of a module's code and the names it ``imports``, without those of libraries.
 
-    Comments, formatting, docstrings, the descriptions of parameters, the wording of exceptions and imports for type checkers do
-    not count.
+    Comments, formatting, docstrings, the descriptions of parameters, the wording of exceptions and imports for type
+    checkers do not count.
     """
     content = path.read_bytes()
     if path.suffix != ".py":  # compiled

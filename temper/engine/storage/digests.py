@@ -56,8 +56,8 @@ class Digests:
         """Return the digest of a file, or of every file below a folder with its relative path.
 
         Links count as their targets. Hidden files and files that systems and tools leave in folders do not count
-        (``temper.system.hidden_files``). Anything that is neither file nor folder, such as a pipe, counts by its kind; reading
-        the folder may fail on it.
+        (``temper.system.hidden_files``). Anything that is neither file nor folder, such as a pipe, counts by its kind;
+        reading the folder may fail on it.
         """
         if path.is_dir():
             files = sorted(_files(path))
@@ -67,10 +67,10 @@ class Digests:
         return str(self._cached(f"file:{path}", path, _sha256))
 
     def code(self, module: str, plumbing: bool = False) -> str:
-        """Return the digest of a module and of all modules of Temper and of users that it imports, directly or indirectly.
+        """Return the digest of a module and all it imports of Temper and of users, directly or indirectly.
 
-        Code that cannot change a result does not count; see ``temper.engine.storage.code_digest``. With ``plumbing``, the
-        modules that carry, store and show results count too.
+        Code that cannot change a result does not count; see ``temper.engine.storage.code_digest``. With ``plumbing``,
+        the modules that carry, store and show results count too.
         """
         key = (module, plumbing)
         if key not in self._code:
@@ -82,7 +82,7 @@ class Digests:
         return self._code[key]
 
     def module(self, name: str) -> str:
-        """Return the digest of one module's code when it was first requested; empty for a library or a name that is no module."""
+        """Return the digest of a module's code when first requested; empty for libraries and unknown names."""
         return "" if self._file_of(name) is None else str(self._source(name)["digest"])
 
     def closure(self, module: str, plumbing: bool = False) -> set[str]:
@@ -99,7 +99,7 @@ class Digests:
         return found
 
     def changed_modules(self, before: Sequence[str], now: Sequence[str]) -> list[str]:
-        """Return the modules whose code differs between two lists of digests; none if the earlier ones are not in the cache."""
+        """Return the modules whose code differs between two lists of digests; none if the earlier are not cached."""
         old, new = self._modules(before), self._modules(now)
         return sorted(name for name in {**old, **new} if old.get(name) != new.get(name)) if old else []
 

@@ -52,11 +52,10 @@ def _referred(outputs: Path) -> Iterator[str]:
         try:
             yield from referred(folder)
         except ValueError:
-            path, message = (
-                folder / LAST,
-                "is damaged, so the artefacts that its experiment needs are unknown; run the experiment again, or delete the file",
+            message = (
+                "is damaged, so the artefacts that its experiment needs are unknown; run it again, or delete the file"
             )
-            raise SpecError.at("--gc", 0, f"{path} {message}") from None
+            raise SpecError.at("--gc", 0, f"{folder / LAST} {message}") from None
 
 
 def _remove(path: Path) -> None:

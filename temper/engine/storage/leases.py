@@ -29,9 +29,9 @@ EXPIRY = 60.0
 class Leases:
     """The leases of one runner in a folder shared with others.
 
-    A lease is a file created exclusively; its owner touches it every few seconds. A lease is void when its process is gone,
-    or when it has not been touched for a minute (its owner is stopped or unreachable). Leases only save duplicate work: if
-    two runners do compute the same artefact, the store keeps one and both continue.
+    A lease is a file created exclusively; its owner touches it every few seconds. A lease is void when its process is
+    gone, or when it has not been touched for a minute (its owner is stopped or unreachable). Leases only save duplicate
+    work: if two runners do compute the same artefact, the store keeps one and both continue.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -64,7 +64,7 @@ class Leases:
         path = self._folder / fingerprint
         if path in self._held:
             self._held.discard(path)
-            if self._is_ours(path):
+            if self._is_ours(path):  # another runner may have taken it over
                 path.unlink(missing_ok=True)
 
     def holder(self, fingerprint: str) -> str:

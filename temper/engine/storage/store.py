@@ -33,8 +33,8 @@ class Damaged(Exception):
 class Store:
     """A folder of artefacts, shared by any number of runners.
 
-    An artefact is written under a temporary name and then renamed, so that a kill at any moment leaves all of it or nothing;
-    ``meta.json`` lists its files with size and SHA-256.
+    An artefact is written under a temporary name and then renamed, so that a kill at any moment leaves all of it or
+    nothing; ``meta.json`` lists its files with size and SHA-256.
     """
 
     def __init__(self, root: Path) -> None:
@@ -95,6 +95,7 @@ class Store:
 
     def publish(self, fingerprint: str, artefact: Artefact, meta: Mapping[str, Any]) -> None:
         """Move an artefact to its final folder; if another runner was faster, its artefact stays."""
+        # A unique name: several processes may publish the same artefact at once.
         temporary = self.root / ".tmp" / f"{fingerprint}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         temporary.mkdir(parents=True)
         try:
@@ -104,11 +105,11 @@ class Store:
             }
             write_json(temporary / META, {**meta, "kind": artefact.kind, "files": files})
             if self.folder(fingerprint).exists() and not self.has(fingerprint):
-                self.drop(fingerprint)
+                self.drop(fingerprint)  # damaged
             try:
                 temporary.rename(self.folder(fingerprint))
             except OSError:
-                if not self.has(fingerprint):
+                if not self.has(fingerprint):  # no other runner has published it meanwhile
                     raise
         finally:
             shutil.rmtree(temporary, ignore_errors=True)

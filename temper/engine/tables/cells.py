@@ -21,8 +21,8 @@ _UNIT_SYMBOLS = {"seconds": "s", "count": "", "proportion": ""}
 class Cell:
     """The numbers of a cell in their own unit, and the reasons for missing ones.
 
-    ``values`` has one number per run, ``bounds`` the interval of each, ``n`` the number of items it was measured on (0: a
-    quoted number), ``notes`` the distinct notes. A run without a number has a reason instead, unless no run has one.
+    ``values`` has one number per run, ``bounds`` the interval of each, ``n`` the number of items it was measured on (0:
+    a quoted number), ``notes`` the distinct notes. A run without a number has a reason instead, unless no run has one.
     """
 
     metric: str = ""
@@ -79,8 +79,8 @@ class Cell:
     def interval(self) -> tuple[float, float] | None:
         """95 % interval: Student's t over the runs, or the interval of a single run; ``None`` if it has none.
 
-        Runs that happen to agree say nothing about other images, so the interval over several runs is never narrower than
-        the mean of theirs.
+        Runs that happen to agree say nothing about other images, so the interval over several runs is never narrower
+        than the mean of theirs.
         """
         if len(self.values) == 1:
             return self.bounds[0]

@@ -19,8 +19,8 @@ Key = tuple[Plain, ...]
 class Matrix:
     """A table: row and column keys (one label per level) in file order, and a cell for each pair of them.
 
-    ``places`` are the positions of the cells on curves, if not those of the axis. ``smoke`` marks the numbers of a smoke
-    run.
+    ``places`` are the positions of the cells on curves, if not those of the axis. ``smoke`` marks the numbers of a
+    smoke run.
     """
 
     spec: TableSpec

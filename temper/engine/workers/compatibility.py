@@ -38,9 +38,9 @@ class WorkerRequirements:
     """Everything that a run's results depend on apart from its tasks, as plain values.
 
     ``token`` names a marker file in the store, which the runner writes and a worker must see; ``environment`` holds the
-    variables that change how libraries compute (``provenance.NUMERIC``); ``modules`` are the digests of all code of Temper
-    and of the user that the run uses, and ``component_modules`` those of them that define components; ``files`` are the
-    components that read files, each with its section and the digests of these files.
+    variables that change how libraries compute (``provenance.NUMERIC``); ``modules`` are the digests of all code of
+    Temper and of the user that the run uses, and ``component_modules`` those of them that define components; ``files``
+    are the components that read files, each with its section and the digests of these files.
     """
 
     root: str
@@ -98,7 +98,10 @@ class WorkerRequirements:
 
     def _incompatibilities(self) -> Iterator[str]:
         if not self.store_marker.is_file():
-            yield f"it cannot access the runner's store {self.root}; set `--outputs` to a folder that the runner and all workers share"
+            yield (
+                f"it cannot access the runner's store {self.root}; "
+                "set `--outputs` to a folder that the runner and all workers share"
+            )
         if differing := _differing(_comparable(self.versions), _comparable(versions())):
             yield f"its versions differ from the runner's: {differing}; install the same ones"
         if (own := backend.name()) != self.backend:
@@ -106,7 +109,10 @@ class WorkerRequirements:
         own_environment = shared_environment()
         names = sorted({*self.environment, *own_environment})
         if other := [name for name in names if self.environment.get(name) != own_environment.get(name)]:
-            yield f"its environment variables {_listed(other)}, which change numerical results, differ from the runner's; set them to the same values"
+            yield (
+                f"its environment variables {_listed(other)}, which change numerical results, differ from the "
+                "runner's; set them to the same values"
+            )
         if (fixed := threads.fixed()) not in (None, self.threads):
             yield f"its framework was started with {fixed} threads, but this experiment uses {self.threads}; restart it"
         yield from self._code()
@@ -133,7 +139,8 @@ class WorkerRequirements:
             if missing:
                 yield f"it lacks {_listed(missing)}, which '{values['type']}' reads"
             if [digests.content(path) for path in paths] != list(wanted):
-                yield f"the files that '{values['type']}' reads differ from the runner's: {_listed(list(map(str, paths)))}"
+                read = _listed(list(map(str, paths)))
+                yield f"the files that '{values['type']}' reads differ from the runner's: {read}"
 
 
 def _own_digests(root: Path) -> Digests:

@@ -26,7 +26,7 @@ class CompatibleWorkers:
         replay_answers: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Track the workers of a started cluster, or of a scheduler; ``replay_answers`` repeats the answers sent so far."""
+        """Track the workers of a started cluster or scheduler; ``replay_answers`` repeats the answers sent so far."""
         self._replay_answers = replay_answers
         self._started, self._client, self._watcher, self._clock = started, client, watcher, clock
         self._incompatibilities: dict[str, str] = {}

@@ -40,10 +40,10 @@ _SETTINGS = {
 class DaskEngine:
     """Workers that import the framework once each.
 
-    Dask attributes a worker's death to every task queued there; so it may count any number of deaths, and the attempt log
-    on disk says which stage was running. Artefacts are in the store only: a future carries just the outcome. A task without
-    an outcome is reported with the reason and submitted again, ``MAX_SUBMISSIONS`` times in all.
-    Only workers that meet the requirements of the run receive tasks.
+    Dask attributes a worker's death to every task queued there; so it may count any number of deaths, and the attempt
+    log on disk says which stage was running. Artefacts are in the store only: a future carries just the outcome. A task
+    without an outcome is reported with the reason and submitted again, ``MAX_SUBMISSIONS`` times in all. Only workers
+    that meet the requirements of the run receive tasks.
     """
 
     def __init__(self, requirements: WorkerRequirements, cluster: Cluster, watcher: Watcher) -> None:
@@ -99,9 +99,10 @@ class DaskEngine:
         self._submissions[task.fingerprint] += 1
         # A unique key: Dask may still hold the result of an earlier attempt.
         key = f"{task.fingerprint}-{self._requirements.token}-{next(self._numbers)}"
-        needs = {self._requirements.token: 1}
+        needs = {self._requirements.token: 1}  # a resource that only compatible workers offer
         future = self._client.submit(self._perform, asdict(task), key=key, pure=False, resources=needs)
         self._tasks[key] = (task, future)
+        # Called in a thread of Dask's, hence the queue.
         future.add_done_callback(lambda future: self._ended.put(future.key))
 
     def next(self, timeout: float) -> TaskOutcome | None:
@@ -161,6 +162,7 @@ class DaskEngine:
         self._requirements.store_marker.unlink(missing_ok=True)
         try:
             with suppress(OSError, TimeoutError, ValueError):  # the scheduler may be gone
+                # A scheduler outlives the run, and would pass the plugin on to new workers.
                 if self._client.status == "running" and not hasattr(self._started, "close"):
                     self._client.unregister_worker_plugin(self._requirements.token)
             self._client.close(timeout=5)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 JOINED, BEGAN, PROGRESS = "temper-joined", "temper-began", "temper-progress"
-"""The topics on which workers report to runners. Each event carries the run's token, followed by the values of the topic."""
+"""The topics on which workers report to runners. Each event carries the run's token, then the topic's values."""
 
 
 def compatibility_plugin(requirements: Mapping[str, Any]) -> Any:
@@ -37,8 +37,11 @@ def compatibility_plugin(requirements: Mapping[str, Any]) -> Any:
                 from temper.engine.workers.worker_log import redirect_output
 
                 required = WorkerRequirements(**requirements)
-            except Exception as error:  # noqa: BLE001 - a package named temper may be another version, or another project
-                why = f"it cannot import this version of Temper ({type(error).__name__}: {error}); add the project to its PYTHONPATH"
+            except Exception as error:  # noqa: BLE001 - temper may be another version or project
+                why = (
+                    f"it cannot import this version of Temper ({type(error).__name__}: {error}); "
+                    "add the project to its PYTHONPATH"
+                )
             else:
                 redirect_output()
                 handle_preemption(worker)

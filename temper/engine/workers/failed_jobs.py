@@ -1,4 +1,4 @@
-"""Jobs that exit before a worker connects: their environment is the cause, not a stage, and the next job would exit too."""
+"""Jobs that exit before a worker connects: the cause is their environment, and the next job would exit too."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _LINES = 10
 class FailedJobs:
     """The jobs of a cluster until their workers connect.
 
-    A job that exits before its worker connects is reported and replaced. After as many consecutive failures as there are
-    workers, no more jobs are submitted; the run ends once no worker is left. A pending job never counts as failed.
+    A job that exits before its worker connects is reported and replaced. After as many consecutive failures as there
+    are workers, no more jobs are submitted; the run ends once no worker is left. A pending job never counts as failed.
     """
 
     def __init__(
@@ -64,8 +64,8 @@ class FailedJobs:
             return
         if not self._started.observed:
             raise NoWorkers(
-                f"{self._consecutive} jobs in a row exited before a worker connected (the last: {failed}); correct the cluster "
-                "file, or the environment of its jobs"
+                f"{self._consecutive} jobs in a row exited before a worker connected (the last: {failed}); correct the "
+                "cluster file, or the environment of its jobs"
             )
         if self._consecutive == self._max_failures:
             self._watcher.say(

@@ -12,11 +12,11 @@ from temper.engine.storage.attempt_log import mark_preempted
 from temper.system import stop_request
 
 _SIGNALS = ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
-"""Preemption signals: Slurm's TERM, Grid Engine's USR1 and USR2, the CPU time limit's XCPU; HUP of a closed terminal."""
+"""Slurm's TERM, Grid Engine's USR1 and USR2, XCPU of the CPU time limit; also HUP of a closed terminal."""
 
 
 def handle_preemption(worker: Any) -> None:
-    """Let a Dask worker stop its stage at a checkpoint before it exits on a preemption signal; call it in its event loop."""
+    """On a preemption signal, stop the stage at a checkpoint and then the worker; call it in its event loop."""
     if threading.current_thread() is not threading.main_thread():
         return  # only the main thread receives signals
     stop_request.withdraw()

@@ -52,8 +52,8 @@ def thread_problems(
             )  # fmt: skip
         if cluster is not None and cluster.processors is not None and cluster.processors < wanted:
             yield SpecProblem(
-                str(file), 0, "threads", f"expected at most the {cluster.processors} cores of each job, received {wanted}; raise "
-                "`cores` in the cluster file"
+                str(file), 0, "threads", f"expected at most the {cluster.processors} cores of each job, received {wanted}; "
+                "raise `cores` in the cluster file"
             )  # fmt: skip
 
 
@@ -66,6 +66,7 @@ def job_script(options: argparse.Namespace, catalogue: Catalogue) -> str:
     cluster = cluster_file.load(_cluster_path(options.job_script), catalogue)
     arguments: list[str] = options.command
     position = next(i for i, argument in enumerate(arguments) if argument.startswith("--job-script"))
+    # The shards run the same command without this option.
     rest = arguments[:position] + arguments[position + 1 + (arguments[position] == "--job-script") :]
     script = cluster.array_job(["-m", "temper", *rest], worker_env(options.outputs / STORE))
     if script is None:

@@ -11,7 +11,7 @@ from temper.core.cluster import LOG, LOGS
 
 
 def redirect_output() -> None:
-    """Redirect this process's output to a file in ``TEMPER_LOGS``, if that is set; a crash writes a traceback in any case."""
+    """Redirect this process's output to a file in ``TEMPER_LOGS``, if set, and let crashes write a traceback."""
     if folder := os.environ.get(LOGS):
         path = Path(folder) / f"{os.getpid()}.log"
         with path.open("ab") as log:

@@ -1,4 +1,4 @@
-"""--experiments: what comes with Temper is listed, and copied with what it needs, over nothing."""
+"""--experiments: lists what comes with Temper, and copies it with its dependencies, without overwriting."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ Run = Callable[..., tuple[int, str]]
 
 
 def test_each_is_listed_with_its_description(run: Run) -> None:
-    code, said = run("--experiments")
-    lines = said.splitlines()
+    code, output = run("--experiments")
+    lines = output.splitlines()
     assert code == 0
     assert [line.split()[0] for line in lines] == sorted(path.stem for path in FOLDER.glob("*.yaml"))
     assert all(len(line.split()) > 3 for line in lines)
@@ -46,9 +46,9 @@ def test_nothing_is_overwritten(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
     monkeypatch.chdir(tmp_path)
     changed = tmp_path / "drfuzz_cifar10_vgg16.yaml"
     changed.write_text("name: mine\n", encoding="utf-8")
-    code, said = run("--experiments", "drfuzz_svhn_resnet18")
+    code, output = run("--experiments", "drfuzz_svhn_resnet18")
     assert code == 2
-    assert said.startswith("--experiments: drfuzz_cifar10_vgg16.yaml would be overwritten")
+    assert output.startswith("--experiments: drfuzz_cifar10_vgg16.yaml would be overwritten")
     assert [path.name for path in tmp_path.iterdir()] == [changed.name]
     assert changed.read_text(encoding="utf-8") == "name: mine\n"
 

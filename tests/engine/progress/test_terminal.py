@@ -1,4 +1,4 @@
-"""What is shown, and what becomes of a stream that is gone: no traceback, no control character, no markup."""
+"""Terminal output: no traceback for lost streams, no control characters, no markup."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from temper.engine.progress.terminal import Stream, Terminal, escaped
 
 
 class Broken(io.StringIO):
-    """A stream that cannot be written."""
+    """A stream that cannot be written to."""
 
     def __init__(self, number: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Pictures of what localisation finds and of examples class by class."""
+"""Pictures of localisation results, and of examples by class."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures: which are drawn, what they show, and that the same numbers give the same bytes."""
+"""Figures: which are drawn, what they show, and that equal numbers give equal bytes."""
 
 import subprocess
 import sys
@@ -151,7 +151,7 @@ def test_drawing_leaves_no_global_figure_behind() -> None:
 
 
 def against(spec: TableSpec) -> Matrix:
-    """Two models at three shares of an axis, of which each was trained on as many inputs as it says, and an original."""
+    """Two models at three values of an axis, each trained on the number of inputs that it reports, and an original."""
     rows = [
         row(
             model,

@@ -1,4 +1,4 @@
-"""The page: self-contained, well-formed, escaped, and saying what a reader has to know."""
+"""The page: self-contained, well-formed, escaped and complete."""
 
 import re
 from html.parser import HTMLParser
@@ -15,7 +15,7 @@ VOID = {"meta", "img", "br", "rect", "line", "circle"}
 
 
 class Reader(HTMLParser):
-    """Collects text and addresses, and fails on a tag that is closed out of order."""
+    """Collects text and addresses, and fails on a tag closed out of order."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The radar: its polygons are the numbers of the table, on spokes of one scale."""
+"""Radar charts: polygons show the numbers of the table, on spokes of one scale."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of scores: the same each time, what is missing left empty, and bins that hold every input."""
+"""Score plots: reproducible, empty where values are missing, and with bins that contain every input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signs of a weak attack."""
+"""Warnings about weak attacks."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""``--diff``: two runs that are the same differ in nothing, and damaged results are a fault at their line."""
+"""``--diff``: equal runs do not differ, and damaged results are reported at their line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Results = Callable[..., Path]
 
 @pytest.fixture
 def results(tmp_path: Path) -> Results:
-    """Write a folder of results and return it."""
+    """Write a results folder and return it."""
 
     def results(name: str, *rows: Sequence[csv_files.Cell], header: Sequence[str] = HEADER, resolved: str = "") -> Path:
         folder = tmp_path / name
@@ -64,7 +64,7 @@ def test_axis_of_only_one_run_is_a_label_if_it_has_several_values(results: Resul
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "expected_text"),
     [
         (b"", "results.csv: there is no column stage and no column metric"),
         (b"\n\n", "results.csv: there is no column stage"),
@@ -77,21 +77,23 @@ def test_axis_of_only_one_run_is_a_label_if_it_has_several_values(results: Resul
     ],
 )
 @pytest.mark.parametrize("first", [True, False])
-def test_damaged_results_are_reported_at_their_line(results: Results, content: bytes, said: str, first: bool) -> None:
+def test_damaged_results_are_reported_at_their_line(
+    results: Results, content: bytes, expected_text: str, first: bool
+) -> None:
     good, bad = results("good", row()), results("bad", row())
     (bad / "results.csv").write_bytes(content)
     with pytest.raises(SpecError) as error:
         list(diff(bad, good) if first else diff(good, bad))
-    assert said in str(error.value)
+    assert expected_text in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("resolved", "said"), [("a: [", "experiment.resolved.yaml:"), ("- 1", "the file holds a list")]
+    ("resolved", "expected"), [("a: [", "experiment.resolved.yaml:"), ("- 1", "the file holds a list")]
 )
-def test_damaged_settings_are_reported(results: Results, resolved: str, said: str) -> None:
+def test_damaged_settings_are_reported(results: Results, resolved: str, expected: str) -> None:
     with pytest.raises(SpecError) as error:
         list(diff(results("good", row()), results("bad", row(), resolved=resolved)))
-    assert said in str(error.value)
+    assert expected in str(error.value)
 
 
 @pytest.mark.parametrize("missing", ["results.csv", "experiment.resolved.yaml"])

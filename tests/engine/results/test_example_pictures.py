@@ -1,4 +1,4 @@
-"""What of a run is shown: examples of generators, and what localisation found."""
+"""Pictures of a run: examples of generators, and localisation results."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def test_report_shows_examples_and_localisation(
     experiment: Callable[..., Experiment],
     tmp_path: Path,
 ) -> None:
-    code, said = run(write(SHOWN))
-    assert code == 0, said
+    code, output = run(write(SHOWN))
+    assert code == 0, output
     figures = {path.stem for path in (tmp_path / "outputs" / "plain" / "figures").iterdir()}
     assert figures >= {
         "units_blamed", "examples_lighter.test-by-0.1", "classes_lighter.test-by-0.1", "classes_random.test-seed-1",
@@ -61,7 +61,7 @@ def test_report_shows_examples_and_localisation(
 def test_damaged_artefacts_are_skipped_and_reported(
     run: Callable[..., tuple[int, str]], write: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """One byte of an image has changed, which no reader of the tables looks at."""
+    """One byte of an image has changed, which tables do not depend on."""
     path = write(SHOWN)
     run(path)
     store = tmp_path / "outputs" / ".store"
@@ -75,9 +75,9 @@ def test_damaged_artefacts_are_skipped_and_reported(
     spoilt.chmod(0o644)
     spoilt.write_bytes(content)
     (tmp_path / "outputs" / "plain" / ".report.json").unlink()
-    code, said = run(path, "--tables")
-    assert code == 0, said
-    assert "lighter.test by=0.1: the stored artefact is corrupted and not shown; --force recomputes it" in said
+    code, output = run(path, "--tables")
+    assert code == 0, output
+    assert "lighter.test by=0.1: the stored artefact is corrupted and not shown; --force recomputes it" in output
     page = (tmp_path / "outputs" / "plain" / "report.html").read_text(encoding="utf-8")
     assert "examples_lighter.test-by-0.2" not in page
 
@@ -100,9 +100,9 @@ def test_failing_pictures_are_skipped_and_reported(
         raise IndexError("class 7 of 2")
 
     monkeypatch.setattr(broken, fail)
-    code, said = run(write(SHOWN))
-    assert code == 0, said
-    assert "lighter.test by=0.1: its pictures are skipped: class 7 of 2" in said
+    code, output = run(write(SHOWN))
+    assert code == 0, output
+    assert "lighter.test by=0.1: its pictures are skipped: class 7 of 2" in output
     assert (tmp_path / "outputs" / "plain" / "shade.csv").exists()
 
 

@@ -1,4 +1,4 @@
-"""Files: all of them, whole, and numbers that survive the way to disk and back."""
+"""Result files: complete, reproducible, and lossless for numbers."""
 
 from dataclasses import replace
 from io import StringIO
@@ -78,8 +78,10 @@ def test_images_that_cannot_be_drawn_are_skipped_and_reported(tmp_path: Path, ch
     )
     report = write_report(into(tmp_path), experiment, demo_rows(), demo_holes(), [TABLE])
 
-    told = f"a figure of many is skipped: expected images of 1 or 3 channels, received {channels}; they cannot be drawn"
-    assert [warning for warning in report.warnings if "skipped" in warning] == [told]
+    message = (
+        f"a figure of many is skipped: expected images of 1 or 3 channels, received {channels}; they cannot be drawn"
+    )
+    assert [warning for warning in report.warnings if "skipped" in warning] == [message]
     assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == [
         "examples_pgd-eps-0.1.png", "relevance_map.png", "table_2_by_eps.png", "table_2_heatmap.png",
     ]  # fmt: skip
@@ -95,9 +97,9 @@ def test_failing_figure_does_not_affect_others(
     monkeypatch.setattr(drawing, "grid_figure", fail)
     monkeypatch.setattr(figures, "_heatmap", fail)
     report = write_report(into(tmp_path), demo_experiment(), demo_rows(), demo_holes(), [TABLE])
-    said = str(error) or type(error).__name__
+    output = str(error) or type(error).__name__
     assert [warning for warning in report.warnings if "skipped" in warning] == [
-        f"a figure of table_2_heatmap is skipped: {said}", f"a figure of pgd, eps 0.1 is skipped: {said}"
+        f"a figure of table_2_heatmap is skipped: {output}", f"a figure of pgd, eps 0.1 is skipped: {output}"
     ]  # fmt: skip
     assert (tmp_path / "figures" / "table_2_by_eps.png").exists()
     assert "skipped" in (tmp_path / "report.html").read_text(encoding="utf-8")
@@ -215,7 +217,7 @@ def test_smoke_run_is_marked_in_every_publishable_file(tmp_path: Path) -> None:
 
 
 def reddened(picture: Path) -> int:
-    """Return how many pixels of a picture have the colour of the mark on white."""
+    """Return how many pixels of a picture have the colour of the watermark on white."""
     with Image.open(picture) as image:
         red, green, blue = np.asarray(image.convert("RGB"), np.int64).transpose(2, 0, 1)
     return int(((red > green + 60) & (abs(green - blue) < 8)).sum())

@@ -1,4 +1,4 @@
-"""What a report wrote is replaced and removed by the next; what a user put beside it stays."""
+"""Files of a report are replaced and removed by the next one; files of the user stay."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def text(path: Path) -> str:
 
 
 def test_report_replaces_no_user_file(tmp_path: Path) -> None:
-    """Put there under the name of a new table, or a table that the user edited; twice."""
+    """A user's file with the name of a new table, or a table that the user edited; twice."""
     report(tmp_path, "1", a="1", figures__c="3")
     for number, suffix in (("2", ""), ("3", "-2")):
         for name in ("a", "b", "figures/c"):

@@ -1,4 +1,4 @@
-"""Which scores and orders are shown, and how scores are correlated."""
+"""Which scores and orders are shown, and the correlation of scores."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ evaluate:
 
 
 def published(graph: TaskGraph, store: Store, kind: type[InputScoring] | type[ScorePriority]) -> list[Task]:
-    """Put made-up results of all works of a kind in the store: the first one's scores are 1, the second one's 2, ..."""
+    """Publish synthetic results of all tasks of a kind: the scores of the first are 1, of the second 2, ..."""
     tasks = [task for task in graph.tasks.values() if isinstance(task.component, kind)]
     for i, task in enumerate(tasks):
         name = task.component.score.tag  # type: ignore[attr-defined]

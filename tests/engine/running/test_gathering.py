@@ -1,4 +1,4 @@
-"""An evaluation that reads another's rows: which cells it gathers, what it varies over, and how it behaves in a run."""
+"""Evaluations that read the rows of others: the cells they gather, their axes, and their behaviour in a run."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_comparison_varies_over_the_axes_it_does_not_gather(graph: Callable[...,
     made = graph(COMPARED)
     assert [task.label for task in tasks(made, "better")] == ["better[shade] by=0.1", "better[shade] by=0.2"]
     for task in tasks(made, "better"):
-        # Two sets of examples, five seeds, each at its own place.
+        # Two sets of examples, five seeds, each at its own point.
         cells = [made.tasks[fingerprint] for fingerprint in task.needs]
         assert len(cells) == 10
         assert {cell.stage for cell in cells} == {"shade"}
@@ -141,12 +141,12 @@ def cells(tmp_path: Path, name: str) -> list[list[str]]:
 
 
 def test_run_reports_a_comparison(run: Run, write: Write, tmp_path: Path) -> None:
-    code, said = run(write(COMPARED))
-    assert code == 0, said
+    code, output = run(write(COMPARED))
+    assert code == 0, output
     rows = {(row["by"], row["metric"]): row for row in results(tmp_path)}
     assert {row["group"] for row in rows.values()} == {"one vs two"}
     assert {row["seed"] for row in rows.values()} == {""}
-    # One is drawn from [0, 1], two from a sixth of that.
+    # One is sampled from [0, 1], two from a sixth of that.
     assert float(rows["0.1", "a12"]["value"]) > 0.5
     assert rows["0.1", "a12"]["n"] == "10"
     assert rows["0.1", "p_wilcoxon"]["n"] == "5"
@@ -159,17 +159,17 @@ def test_run_reports_a_comparison(run: Run, write: Write, tmp_path: Path) -> Non
         "p_wilcoxon (probability)", "p_wilcoxon_holm (probability)",
     ]  # fmt: skip
     assert [row[:2] for row in body] == [["one vs two", "0.1"], ["one vs two", "0.2"]]
-    code, said = run(write(COMPARED))
-    assert "0 computed" in said
-    code, said = run(write(COMPARED.replace("[1, 2, 3, 4, 5]", "[1, 2, 3, 4, 5, 6]")), "--plan")
-    assert "of changed" in said
+    code, output = run(write(COMPARED))
+    assert "0 computed" in output
+    code, output = run(write(COMPARED.replace("[1, 2, 3, 4, 5]", "[1, 2, 3, 4, 5, 6]")), "--plan")
+    assert "of changed" in output
 
 
 def test_only_with_a_comparison_includes_the_gathered_stages(run: Run, write: Write) -> None:
-    code, said = run(write(COMPARED), "--only", "better")
-    assert code == 0, said
-    # Data, two values of by, ten drawn sets each of two generators and their cells, two comparisons.
-    assert f"{1 + 2 + 20 + 20 + 2} made" in said
+    code, output = run(write(COMPARED), "--only", "better")
+    assert code == 0, output
+    # Data, two values of by, ten sampled sets for each of two generators and their cells, two comparisons.
+    assert f"{1 + 2 + 20 + 20 + 2} made" in output
 
 
 def test_failed_cell_skips_only_the_comparisons_that_gather_it(run: Run, write: Write, tmp_path: Path) -> None:
@@ -177,12 +177,12 @@ def test_failed_cell_skips_only_the_comparisons_that_gather_it(run: Run, write: 
     bad = f"  bad: {{type: trouble, data: two, how: raise, unless: {well}}}\nevaluate:"
     text = COMPARED.replace("evaluate:", bad).replace("[one, two]", "[one, two, bad]")
     file = write(text)
-    code, said = run(file)
-    assert code == 1, said
+    code, output = run(file)
+    assert code == 1, output
     assert all(cell.startswith("skipped: bad.test by=") for row in cells(tmp_path, "better")[1:] for cell in row[2:])
     well.touch()
-    code, said = run(file, "--retry-failed")
-    assert code == 0, said
+    code, output = run(file, "--retry-failed")
+    assert code == 0, output
     assert {row["group"] for row in results(tmp_path)} == {"one vs two", "bad vs two"}
 
 
@@ -205,8 +205,8 @@ def test_only_attack_skips_stages_that_depend_on_a_repaired_model(graph: Callabl
 
 
 def test_smoke_run_compares_one_number_per_side_and_reports_it(run: Run, write: Write, tmp_path: Path) -> None:
-    code, said = run(write(COMPARED), "--smoke")
-    assert code == 0, said
+    code, output = run(write(COMPARED), "--smoke")
+    assert code == 0, output
     with (tmp_path / "outputs" / "compared.smoke" / "results.csv").open(encoding="utf-8-sig") as stream:
         notes = [row["note"] for row in csv.DictReader(stream) if row["metric"] == "a12"]
     assert notes

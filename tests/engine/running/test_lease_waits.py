@@ -1,4 +1,4 @@
-"""A runner that waits for what another one makes says so, once for each artefact."""
+"""A runner that waits for another one's artefact reports it once."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ def task(name: str) -> Any:
 
 
 def test_each_artefact_is_reported_once_up_to_a_limit(other: Leases) -> None:
-    said: list[str] = []
+    output: list[str] = []
     waiting = LeaseWaits(other)
     for number in range(2 * MAX_REPORTED):
         other.acquire(f"{number}")
         waiting.add(task(f"{number}"))
     waiting.discard(task("0"))
-    waiting.report(said.append)
-    waiting.report(said.append)
-    assert len(said) == MAX_REPORTED
-    assert said[0] == f"waiting for label of 1: {other.holder('1')} is computing it"
-    assert " since " in said[0]
+    waiting.report(output.append)
+    waiting.report(output.append)
+    assert len(output) == MAX_REPORTED
+    assert output[0] == f"waiting for label of 1: {other.holder('1')} is computing it"
+    assert " since " in output[0]
 
 
 def test_released_lease_is_not_reported(other: Leases) -> None:
-    said: list[str] = []
+    output: list[str] = []
     waiting = LeaseWaits(other)
     waiting.add(task("a"))
-    waiting.report(said.append)
-    assert said == []
+    waiting.report(output.append)
+    assert output == []
 
 
 def test_run_reports_what_it_waits_for_and_continues(
@@ -68,6 +68,6 @@ def test_run_reports_what_it_waits_for_and_continues(
         other.release(held)
 
     monkeypatch.setattr(LeaseWaits, "report", report)
-    code, said = run(write(PLAIN))
-    assert code == 0, said
-    assert said.count(f"waiting for grey: {holder} is computing it") == 1
+    code, output = run(write(PLAIN))
+    assert code == 0, output
+    assert output.count(f"waiting for grey: {holder} is computing it") == 1

@@ -1,4 +1,4 @@
-"""Stages whose memory runs out: how that shows, what they are tried again with, and that it is told."""
+"""Stages that run out of memory: detection, reduced settings of the retry, and the report."""
 
 from __future__ import annotations
 
@@ -96,10 +96,10 @@ def test_stage_is_retried_with_reduced_settings_and_the_report_warns(run: Run, w
     assert run(write(HUNGRY.replace("ROOM", "1000")))[0] == 0
     whole = shades(tmp_path)
     file = write(HUNGRY.replace("ROOM", "300") + "on_out_of_memory: {batch_size: /2}\n")
-    code, said = run(file)
-    assert code == 0, said
-    assert "light.test out of memory; retrying with batch_size 50 instead of 100" in said
-    assert "warning: light.test: out of memory, so it ran with batch_size 25 instead of 100." in said
+    code, output = run(file)
+    assert code == 0, output
+    assert "light.test out of memory; retrying with batch_size 50 instead of 100" in output
+    assert "warning: light.test: out of memory, so it ran with batch_size 25 instead of 100." in output
     assert shades(tmp_path) == whole
     results = tmp_path / "outputs" / "hungry"
     provenance = json.loads((results / "provenance.json").read_text(encoding="utf-8"))
@@ -109,26 +109,26 @@ def test_stage_is_retried_with_reduced_settings_and_the_report_warns(run: Run, w
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_fields_of_a_named_stage_are_reduced(run: Run, write: Write, tmp_path: Path, jobs: str) -> None:
-    code, said = run(write(HUNGRY.replace("ROOM", "500") + "on_out_of_memory: {light.width: /2}\n"), "--jobs", jobs)
-    assert code == 0, said
-    assert "ran with width 5 instead of 10" in said
+    code, output = run(write(HUNGRY.replace("ROOM", "500") + "on_out_of_memory: {light.width: /2}\n"), "--jobs", jobs)
+    assert code == 0, output
+    assert "ran with width 5 instead of 10" in output
     assert run(write(HUNGRY.replace("ROOM", "500").replace("room", "width: 5, room")))[0] == 0
 
 
 def test_number_of_retries_is_limited(run: Run, write: Write, tmp_path: Path) -> None:
     assert MAX_TRIES == 3
-    code, said = run(write(HUNGRY.replace("ROOM", "100") + "on_out_of_memory: {batch_size: /2}\n"))
+    code, output = run(write(HUNGRY.replace("ROOM", "100") + "on_out_of_memory: {batch_size: /2}\n"))
     assert code == 1
-    assert said.count("light.test out of memory; retrying") == 3
+    assert output.count("light.test out of memory; retrying") == 3
     with (tmp_path / "outputs" / "hungry" / "failures.csv").open(encoding="utf-8-sig") as stream:
         (failure,) = csv.DictReader(stream)
     assert failure["cause"] == "out of memory; the last attempt used batch_size 12 instead of 100"
 
 
 def test_nothing_is_retried_unless_the_file_allows_it(run: Run, write: Write) -> None:
-    code, said = run(write(HUNGRY.replace("ROOM", "300")))
+    code, output = run(write(HUNGRY.replace("ROOM", "300")))
     assert code == 1
-    assert "retrying" not in said
+    assert "retrying" not in output
 
 
 @pytest.mark.parametrize(
@@ -142,10 +142,10 @@ def test_nothing_is_retried_unless_the_file_allows_it(run: Run, write: Write) ->
     ],
 )
 def test_rules_without_effect_are_reported(run: Run, write: Write, rule: str, message: str) -> None:
-    code, said = run(write(HUNGRY.replace("ROOM", "300") + f"on_out_of_memory: {rule}\n"))
+    code, output = run(write(HUNGRY.replace("ROOM", "300") + f"on_out_of_memory: {rule}\n"))
     assert code == 2
-    assert message in said
-    assert "on_out_of_memory" in said
+    assert message in output
+    assert "on_out_of_memory" in output
 
 
 def test_rules_are_in_the_resolved_experiment(run: Run, write: Write, tmp_path: Path) -> None:

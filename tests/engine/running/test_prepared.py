@@ -1,4 +1,4 @@
-"""What a stage prepares is an artefact of its own: made once, shared, and paid for."""
+"""A preparation is an artefact: computed once, shared, and included in the cost."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def test_preparation_is_computed_once_and_stored(write: Callable[..., Path], tmp
     file = write(LEARNING.replace("COUNTER", str(count)))
     for _ in range(2):
         process = start(file, "--components", PARTS, "--outputs", outputs)
-        said, _ = process.communicate(timeout=120)
-        assert process.returncode == 0, said
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode == 0, output
     assert sorted(count.read_text().split("\n")[:-1]) == ["mirror learns", "mirror test", "mirror train"]
     results = pd.read_csv(outputs / "learning" / "results.csv")
     shades = results[results.metric == "shade"].set_index("examples")["value"]

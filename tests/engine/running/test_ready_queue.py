@@ -1,4 +1,4 @@
-"""The agenda gives works out in the order of the plan, each after what it needs."""
+"""The ready queue returns tasks in the order of the plan, each after its inputs."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_recomputed_task_runs_before_its_dependents() -> None:
 
 
 def test_recomputed_cached_task_runs_before_all_others() -> None:
-    """Its readers may be far along, and whoever found the damage waits."""
+    """Its dependents may be done, and the task that found the damage waits."""
     queue = ReadyQueue([task("a"), task("b", "old"), task("c"), task("d")])
     first = queue.take()
     assert first is not None

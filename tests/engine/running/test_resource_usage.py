@@ -1,4 +1,4 @@
-"""What work costs, that of processes before this one included."""
+"""The cost of a task, including that of earlier processes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ generate:
 
 
 class Clock:
-    """Clocks on which each look takes ten seconds, five of them of the CPU."""
+    """Clocks on which each reading advances by ten seconds, five of them CPU time."""
 
     def __init__(self) -> None:
         self.looks = 0
@@ -56,11 +56,11 @@ def test_cost_includes_all_attempts(clock: Clock, tmp_path: Path) -> None:
         checkpoint, meter, run = Checkpoint(tmp_path, interval=0), Meter(), a_run()
         checkpoint.carried = RunningCost(meter, run)
         with meter.watching(lambda peak: None):
-            run.images += 7  # before the state is loaded, in each attempt
+            run.images += 7  # in each attempt, before its state is loaded
             checkpoint.load()
             run.images += 100
             checkpoint.save({}, {})
-        # Each attempt takes ten seconds up to its checkpoint; what comes after it counts in the last attempt alone.
+        # Each attempt takes ten seconds up to its checkpoint; time after it counts in the last attempt only.
         assert meter.cost.seconds == 10 * (attempt + 1) + 10
         assert meter.cost.cpu_seconds == 5 * (attempt + 1) + 5
         assert run.images == 7 + 100 * (attempt + 1)
@@ -82,7 +82,7 @@ def test_state_loaded_twice_counts_once_and_the_highest_peak_stays(clock: Clock)
 def test_cost_of_an_artefact_is_that_of_all_its_attempts(
     clock: Clock, graph: Callable[..., TaskGraph], catalogue: Catalogue, tmp_path: Path
 ) -> None:
-    """As workers do that are warned of their end, one after another."""
+    """Like workers that are preempted one after another."""
     store = Store(tmp_path / "store")
     tasks = list(graph(LONG_WALK).tasks.values())
     dataset, walk = (next(work for work in tasks if work.stage == name) for name in ("grey", "walk"))
@@ -116,7 +116,7 @@ def test_shared_preparation_is_counted_once(tmp_path: Path) -> None:
 def test_retry_with_reduced_settings_starts_from_scratch(
     graph: Callable[..., TaskGraph], catalogue: Catalogue, tmp_path: Path
 ) -> None:
-    """Half a training with one batch size and half with another is neither."""
+    """Training must not change its batch size half-way."""
     from temper.engine.running.execution import Execution
 
     tasks = graph(LONG_WALK)

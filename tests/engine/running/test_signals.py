@@ -15,14 +15,14 @@ from temper.system import stop_request
 
 @pytest.fixture(autouse=True)
 def _default_handler() -> Iterator[None]:
-    """Handle Ctrl-C as Python does by itself, whatever runs the tests has set."""
+    """Use Python's default handler of Ctrl-C, whatever the test runner has set."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
 
 
 def _discard_one() -> None:
-    """Be interrupted where the exception is discarded, as native code does in its callbacks."""
+    """Discard one interrupt, as native code does in callbacks."""
     with suppress(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
 
@@ -34,7 +34,7 @@ def _wait() -> None:
 
 @interrupts_repeated(every=0.01)
 def _compute(discarded: int) -> None:
-    """Discard that many interrupts of one signal, and wait for the next."""
+    """Discard a number of interrupts of one signal, and wait for the next."""
     _discard_one()
     for _ in range(discarded - 1):
         with suppress(KeyboardInterrupt):
@@ -103,7 +103,7 @@ def _wait_after_sigterm(grace: float) -> None:
 @pytest.mark.usefixtures("_stop_request")
 @pytest.mark.parametrize("ctrl_c", [signal.default_int_handler, signal.SIG_IGN])
 def test_grace_period_ends_a_stage_even_if_interrupts_are_ignored(ctrl_c: Any) -> None:
-    """A script that starts the program in its background has it ignore Ctrl-C."""
+    """A shell script starts background programs with Ctrl-C ignored."""
     signal.signal(signal.SIGINT, ctrl_c)
     with pytest.raises(KeyboardInterrupt):
         _wait_after_sigterm(grace=0.05)

@@ -1,4 +1,4 @@
-"""What a process holds between two pieces of work: a bounded number of artefacts, so of open files."""
+"""The artefact cache of a process: bounded, and with it the number of open files."""
 
 from __future__ import annotations
 

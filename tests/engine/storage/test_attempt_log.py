@@ -1,4 +1,4 @@
-"""The attempt ledger: a stage that kills its worker is given up, one that a killed runner was at is not."""
+"""The attempt log: a stage that kills its worker fails, one that a killed runner was computing does not."""
 
 from __future__ import annotations
 
@@ -96,10 +96,10 @@ def test_details_of_each_death_are_reported(tmp_path: Path) -> None:
     with pytest.raises(StageDied) as caught:
         AttemptLog(tmp_path, "f", "run").attempt().__enter__()
     first, second = caught.value.records
-    told = StageDied([{**second, "end": "killed by SIGBUS"}, {**first, "end": "killed by SIGKILL"}])
-    assert "died 2 times (killed by SIGKILL, killed by SIGBUS); its memory was last seen at 3 MiB" in str(told)
-    assert told.host == socket.gethostname()
-    lines = told.log.splitlines()
+    message = StageDied([{**second, "end": "killed by SIGBUS"}, {**first, "end": "killed by SIGKILL"}])
+    assert "died 2 times (killed by SIGKILL, killed by SIGBUS); its memory was last seen at 3 MiB" in str(message)
+    assert message.host == socket.gethostname()
+    lines = message.log.splitlines()
     assert lines[0].startswith(f"process {first['pid']} on {socket.gethostname()}, began ")
     assert lines[0].endswith(", memory last seen at 3 MiB, killed by SIGKILL")
     assert lines[1].endswith(", killed by SIGBUS")
@@ -136,7 +136,7 @@ def test_attempts_running_in_other_processes_do_not_count(tmp_path: Path) -> Non
 
 
 def test_worker_of_another_host_counts_as_dead(tmp_path: Path) -> None:
-    # The runner starts an attempt again only once the worker before is gone.
+    # The runner retries only after the previous worker is gone.
     folder = tmp_path / ".attempts" / "run" / "f"
     folder.mkdir(parents=True)
     for number in range(2):
@@ -172,7 +172,7 @@ def test_record_names_host_and_process(tmp_path: Path) -> None:
 
 
 def test_record_is_written_once_if_memory_does_not_grow(tmp_path: Path) -> None:
-    # A file that is replaced and removed soon after makes a disk write what nobody will read.
+    # A file that is replaced and soon removed only causes needless writes.
     with AttemptLog(tmp_path, "f", "run").attempt(100) as attempt:
         (path,) = (tmp_path / ".attempts" / "run" / "f").glob("*.json")
         inode = path.stat().st_ino

@@ -1,4 +1,4 @@
-"""The memory of digests saves work and decides nothing."""
+"""The digest cache saves time and never changes a result."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_damaged_cache_is_ignored(change: Callable[[str], str], tmp_path: Path) 
     "make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero"), lambda path: path.symlink_to("gone")]
 )
 def test_special_files_are_not_opened(tmp_path: Path, make: Callable[[Path], None]) -> None:
-    """Who reads the folder fails of it, and must not be taken to fail once it is gone."""
+    """Reading the folder may fail because of it, so its removal must change the digest."""
     (folder := tmp_path / "folder").mkdir()
     (folder / "cat.png").write_bytes(b"1")
     before = Digests(tmp_path / "memory").content(folder)
@@ -59,7 +59,7 @@ def test_special_files_are_not_opened(tmp_path: Path, make: Callable[[Path], Non
 
 
 def test_linked_folders_are_followed(tmp_path: Path) -> None:
-    """Classes of images often are links; a link that leads back up is entered once."""
+    """Folders of image classes are often links; a link to a parent folder is not followed."""
     elsewhere, folder = tmp_path / "elsewhere", tmp_path / "folder"
     for place in (elsewhere, folder):
         place.mkdir()

@@ -1,4 +1,4 @@
-"""Leases: one runner at a time makes an artefact, and a dead one does not stop the others."""
+"""Leases: one runner at a time computes an artefact, and a dead one does not block the others."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_lease_has_one_holder_who_can_acquire_it_again(leases: Leases, other: Le
 
 def test_released_lease_can_be_acquired(leases: Leases, other: Leases, tmp_path: Path) -> None:
     leases.acquire("a")
-    other.release("a")  # not its own: nothing happens
+    other.release("a")  # held by another runner: no effect
     assert not other.acquire("a")
     leases.release("a")
     assert other.acquire("a")
@@ -110,7 +110,7 @@ def test_lease_dated_ahead_expires_unless_renewed(
     write(tmp_path / "a", -ahead, host="elsewhere", pid=1, started=1.0, token="x")
     assert not leases.acquire("a")
     clock += EXPIRY - 1
-    os.utime(tmp_path / "a", (time.time() + ahead + 60,) * 2)  # its owner lives, by a clock that is ahead
+    os.utime(tmp_path / "a", (time.time() + ahead + 60,) * 2)  # its owner is alive, with a clock that is ahead
     assert not leases.acquire("a")
     clock += EXPIRY - 1
     assert not leases.acquire("a")
@@ -164,11 +164,11 @@ def test_void_lease_is_checked_again_before_takeover(
     leases: Leases, other: Leases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path / "a", EXPIRY + 10, host="elsewhere", pid=1, started=1.0, token="x")
-    judged = other._is_void
+    is_void = other._is_void
 
     def void(path: Path) -> bool:
-        found = judged(path)
-        leases.acquire("a")  # faster than the other one, which has just seen a void lease
+        found = is_void(path)
+        leases.acquire("a")  # before the other runner, which has just found the lease void
         return found
 
     monkeypatch.setattr(other, "_is_void", void)

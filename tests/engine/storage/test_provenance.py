@@ -1,4 +1,4 @@
-"""Provenance: what in the environment numbers may depend on is written down, and workers compute alike."""
+"""Provenance: environment variables that change numbers are recorded, and shared with workers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The store: artefacts are there whole or not at all, and what has changed since is noticed."""
+"""The store: artefacts exist as a whole or not at all, and later changes are detected."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_many_processes_may_publish_the_same_artefact(tmp_path: Path) -> None:
 
 
 def test_half_written_artefact_does_not_exist(store: Store) -> None:
-    # A publish that dies before its rename leaves a folder under .tmp, whole or not.
+    # A publish that dies before its rename leaves a folder under .tmp, complete or not.
     shutil.copytree(store.folder(FINGERPRINT), store.root / ".tmp" / "other-1-abc")
     assert not store.has("other")
     assert list(store.fingerprints()) == [FINGERPRINT]
@@ -149,7 +149,7 @@ def test_flipped_bit_is_detected(store: Store, name: str) -> None:
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    assert store.has(FINGERPRINT)  # a look at sizes only, which is cheap
+    assert store.has(FINGERPRINT)  # this checks sizes only, which is cheap
     with pytest.raises(Damaged, match=f"{name} has changed") as caught:
         store.load(FINGERPRINT, Examples)
     assert caught.value.fingerprint == FINGERPRINT

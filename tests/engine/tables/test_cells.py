@@ -1,4 +1,4 @@
-"""A cell: mean, sample standard deviation, interval, and how they are written."""
+"""Table cells: mean, sample standard deviation, interval, and formatting."""
 
 import math
 from typing import Any

@@ -1,4 +1,4 @@
-"""Published numbers beside ours."""
+"""Comparison with published numbers."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""LaTeX: what is escaped, what is bold, and that every line has as many cells as the table."""
+"""LaTeX: escaping, bold cells, and as many cells in every line as the table has columns."""
 
 import re
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The pivot: order, axes a row does not depend on, holes, groups, best cells."""
+"""The pivot: order, axes that a row does not depend on, missing cells, groups, best cells."""
 
 import random
 from dataclasses import replace

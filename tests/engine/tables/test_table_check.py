@@ -1,4 +1,4 @@
-"""Faults of tables and expected values that are visible before anything runs."""
+"""Problems of tables and expected values that are found before anything runs."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""A worker objects to a run whose store, code, components, files, packages, backend or threads are not its own."""
+"""A worker rejects a run whose store, code, components, files, packages, backend or threads differ from its own."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Own(Generator):
 
 @pytest.fixture(scope="module")
 def memory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What an earlier run remembered of the digests of modules."""
+    """The digest cache of an earlier run."""
     path = tmp_path_factory.mktemp("memory") / "digests.json"
     digests = Digests(path)
     for name in [*sys.modules, *digests.closure("temper.engine.workers.compatibility", plumbing=True)]:
@@ -53,7 +53,7 @@ def memory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, memory: Path) -> Iterator[None]:
-    """A process that has looked at no module yet."""
+    """A process without any digests yet."""
     (tmp_path / "store").mkdir()
     for folder in (tmp_path, tmp_path / "store"):
         shutil.copy(memory, folder)
@@ -116,7 +116,7 @@ def test_other_environment_is_incompatible(
     set_to(runner)
     requirements = WorkerRequirements.of(graph(PLAIN), [PARTS], tmp_path)
     requirements.write_store_marker()
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")  # each worker's own
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")  # differs from worker to worker
     assert requirements.incompatibility() == ""
     set_to(worker)
     assert requirements.incompatibility().startswith(
@@ -202,13 +202,13 @@ def test_missing_user_components_are_incompatible(requirements: WorkerRequiremen
 def test_user_components_and_their_imports_are_compared(write: Callable[..., Path], tmp_path: Path) -> None:
     requirements = own_requirements(write, tmp_path, "mine")
     assert requirements.incompatibility() == ""
-    module._OWN_DIGESTS.clear()  # another process, which begins after the change
+    module._OWN_DIGESTS.clear()  # another process, which starts after the change
     (tmp_path / "mine" / "helper.py").write_text("FACTOR = 3\n", encoding="utf-8")
     assert "its code differs from the runner's in mine.helper; " in requirements.incompatibility()
 
 
 def test_process_keeps_the_code_it_started_with(write: Callable[..., Path], tmp_path: Path) -> None:
-    """Whatever its files say by now; a runner that begins later reads them."""
+    """Whatever its files contain now; a runner that starts later reads them."""
     before = own_requirements(write, tmp_path, "yours")
     assert before.incompatibility() == ""
     (tmp_path / "yours" / "helper.py").write_text("FACTOR = 3\n", encoding="utf-8")
@@ -220,7 +220,7 @@ def test_process_keeps_the_code_it_started_with(write: Callable[..., Path], tmp_
 
 
 def own_requirements(write: Callable[..., Path], tmp_path: Path, name: str) -> WorkerRequirements:
-    """Return the requirements of an experiment with a user's component in a folder of that name."""
+    """Return the requirements of an experiment with a user component in a folder of that name."""
     folder = tmp_path / name
     if not folder.exists():
         folder.mkdir()

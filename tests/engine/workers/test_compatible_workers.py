@@ -1,4 +1,4 @@
-"""Runs on the workers of a scheduler that is somebody else's: who agrees works, who does not is told once and blamed for nothing."""
+"""Runs on an existing scheduler: compatible workers compute, incompatible ones are reported once and get no tasks."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def scheduler() -> Iterator[Scheduler]:
 
 
 @pytest.fixture(autouse=True)
-def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_check_interval(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("temper.engine.workers.compatible_workers.CHECK_INTERVAL", 0.2)
 
 
@@ -70,8 +70,8 @@ def on(run: Run, write: Write, scheduler: Scheduler) -> Callable[[str], tuple[in
     return on
 
 
-def refusals(folder: Path) -> list[Path]:
-    """Return the traces of blame in a store."""
+def failure_records(folder: Path) -> list[Path]:
+    """Return the failure and attempt records of a store."""
     store = folder / "outputs" / ".store"
     return [path for name in (".failed", ".attempts") for path in (store / name).rglob("*.json")]
 
@@ -80,9 +80,9 @@ def test_tables_equal_those_of_one_process(
     on: Callable[[str], tuple[int, str]], scheduler: Scheduler, tmp_path: Path, write: Write
 ) -> None:
     add_workers(scheduler, 2)
-    code, said = on(PLAIN)
-    assert code == 0, said
-    assert "10 computed" in said
+    code, output = on(PLAIN)
+    assert code == 0, output
+    assert "10 computed" in output
     file, alone = write(PLAIN), tmp_path / "alone"
     assert main([str(file), "--components", str(PARTS), "--outputs", str(alone)]) == 0
     assert tables(tmp_path / "outputs" / "plain") == tables(alone / "plain")
@@ -110,10 +110,10 @@ def test_incompatible_worker_receives_no_tasks(
         return perform(*arguments)
 
     monkeypatch.setattr(task, "perform", performed)
-    code, said = on(PLAIN)
-    assert code == 0, said
-    assert said.count("does not join this run: it has other code") == 1
-    assert "10 computed, 0 cached, 0 failed" in said
+    code, output = on(PLAIN)
+    assert code == 0, output
+    assert output.count("does not join this run: it has other code") == 1
+    assert "10 computed, 0 cached, 0 failed" in output
     joined = [event for _, event in scheduler.scheduler.get_events(JOINED)]
     agreed = {address for _, address, _, _, why in joined if not why}
     assert len(joined) == 3
@@ -132,10 +132,10 @@ def test_worker_that_joins_later_receives_queued_tasks(
             coming.start()
 
     monkeypatch.setattr(Progress, "say", said_to)
-    code, said = on(PLAIN)
+    code, output = on(PLAIN)
     coming.join()
-    assert code == 0, said
-    assert said.count("the scheduler has no workers; the run waits for one") == 1
+    assert code == 0, output
+    assert output.count("the scheduler has no workers; the run waits for one") == 1
 
 
 def test_run_ends_without_a_compatible_worker(
@@ -143,11 +143,11 @@ def test_run_ends_without_a_compatible_worker(
 ) -> None:
     add_workers(scheduler, 2)
     monkeypatch.setattr(WorkerRequirements, "incompatibility", lambda requirements: "it has other code")
-    code, said = on(PLAIN)
-    assert code == 4, said
-    assert "no worker can join this run: it has other code. Finished tasks are saved. Resume with: " in said
-    assert "Traceback" not in said
-    assert refusals(tmp_path) == []
+    code, output = on(PLAIN)
+    assert code == 4, output
+    assert "no worker can join this run: it has other code. Finished tasks are saved. Resume with: " in output
+    assert "Traceback" not in output
+    assert failure_records(tmp_path) == []
     monkeypatch.undo()
     assert on(PLAIN)[0] == 0
 
@@ -161,11 +161,11 @@ def test_task_without_a_result_is_submitted_a_limited_number_of_times(
         raise OSError("odd things happen")
 
     monkeypatch.setattr(task, "perform", perform)
-    code, said = on(TWO)
-    assert code == 4, said
-    assert said.count("grey: OSError: odd things happen; submitting it again") == MAX_SUBMISSIONS - 1
-    assert f"grey was submitted {MAX_SUBMISSIONS} times without a result, the last time: OSError: odd things" in said
-    assert "Traceback" not in said
+    code, output = on(TWO)
+    assert code == 4, output
+    assert output.count("grey: OSError: odd things happen; submitting it again") == MAX_SUBMISSIONS - 1
+    assert f"grey was submitted {MAX_SUBMISSIONS} times without a result, the last time: OSError: odd things" in output
+    assert "Traceback" not in output
 
 
 def test_lost_scheduler_ends_the_run(
@@ -174,11 +174,11 @@ def test_lost_scheduler_ends_the_run(
     add_workers(scheduler, 1)
     going = threading.Thread(target=scheduler.close, kwargs={"timeout": 5})
     monkeypatch.setattr(Progress, "began", lambda *_: going.is_alive() or going.start())
-    code, said = on(TWO.replace("0.1}", "0.1}, seconds: 2").replace("type: plain", "type: plain, images: 8"))
+    code, output = on(TWO.replace("0.1}", "0.1}, seconds: 2").replace("type: plain", "type: plain, images: 8"))
     going.join()
-    assert code == 4, said
-    assert f"the connection to the scheduler ({scheduler.scheduler_address}) is lost; " in said
-    assert "Traceback" not in said
+    assert code == 4, output
+    assert f"the connection to the scheduler ({scheduler.scheduler_address}) is lost; " in output
+    assert "Traceback" not in output
 
 
 def test_task_without_a_stored_artefact_is_not_done(run: Run, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,14 +190,14 @@ def test_task_without_a_stored_artefact_is_not_done(run: Run, write: Write, monk
 
     monkeypatch.setattr("temper.engine.running.engine.perform", perform)
     monkeypatch.setattr(execution, "MISSING_RECHECK", 0.0)
-    code, said = run(write(TWO))
-    assert code == 4, said
+    code, output = run(write(TWO))
+    assert code == 4, output
     assert tried == ["grey"] * MAX_MISSING_REPORTS
     assert (
-        said.count("grey is not done: a worker on far reports it done, but its artefact is not in ")
+        output.count("grey is not done: a worker on far reports it done, but its artefact is not in ")
         == MAX_MISSING_REPORTS - 1
     )
-    assert " made" not in said.replace("not made", "")
+    assert " made" not in output.replace("not made", "")
 
 
 def test_artefact_that_appears_late_is_not_recomputed(
@@ -212,8 +212,8 @@ def test_artefact_that_appears_late_is_not_recomputed(
 
     monkeypatch.setattr(execution.Execution, "_is_stored", late)
     monkeypatch.setattr(execution, "MISSING_RECHECK", 0.0)
-    code, said = run(write(TWO))
-    assert code == 0, said
+    code, output = run(write(TWO))
+    assert code == 0, output
     assert len(seen) == len(set(seen)) == 4
 
 
@@ -230,26 +230,28 @@ def test_workers_without_temper_report_it(run: Run, write: Write, tmp_path: Path
     ) as process:
         assert process.stdout is not None
         address = process.stdout.readline().strip()
-        code, said = run(write(TWO), "--on", write(f"type: scheduler\nworkers: 1\naddress: {address}", "cluster.yaml"))
+        code, output = run(
+            write(TWO), "--on", write(f"type: scheduler\nworkers: 1\naddress: {address}", "cluster.yaml")
+        )
         process.communicate("\n", timeout=20)
-    assert code == 4, said
-    assert said.count("it cannot import this version of Temper (ModuleNotFoundError: No module named 'temper'") == 2
-    assert "Traceback" not in said
-    assert refusals(tmp_path) == []
+    assert code == 4, output
+    assert output.count("it cannot import this version of Temper (ModuleNotFoundError: No module named 'temper'") == 2
+    assert "Traceback" not in output
+    assert failure_records(tmp_path) == []
 
 
 def test_other_python_version_is_reported(
     on: Callable[[str], tuple[int, str]], scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("temper.engine.workers.dask_engine._python", lambda: "2.7")
-    code, said = on(PLAIN)
-    assert code == 2, said
-    assert "the scheduler has Python 3." in said
-    assert "the runner has 2.7; start them with the same version of Python" in said
+    code, output = on(PLAIN)
+    assert code == 2, output
+    assert "the scheduler has Python 3." in output
+    assert "the runner has 2.7; start them with the same version of Python" in output
 
 
 class Case:
-    """Workers under watch, with a clock of the test's."""
+    """Tracked workers, with a clock that the test sets."""
 
     def __init__(self, started: Any) -> None:
         self.present: dict[str, int] = {}

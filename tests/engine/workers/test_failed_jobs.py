@@ -1,4 +1,4 @@
-"""Jobs of which no worker comes are told, replaced, and end a run that has no workers; only those in a row count."""
+"""Jobs without a worker are reported, replaced, and end a run without workers; only consecutive failures count."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from temper.engine.workers.failed_jobs import CHECK_INTERVAL, MIN_FAILURES, Fail
 
 @dataclass(frozen=True, kw_only=True)
 class Jobs(Cluster):
-    """A cluster of which ``started.failed`` are the jobs that have failed."""
+    """A cluster whose failed jobs are ``started.failed``."""
 
     def failed_jobs(self, started: Any, joined: Collection[str]) -> Sequence[FailedJob]:
         return [failed for failed in started.failed if failed.job not in joined]
@@ -30,7 +30,7 @@ class Jobs(Cluster):
         raise NotImplementedError
 
 
-class Told:
+class Messages:
     def __init__(self) -> None:
         self.lines: list[str] = []
 
@@ -43,12 +43,12 @@ class Told:
 
 
 class Case:
-    """Jobs under watch, with a clock that goes on by a look's pause at every look."""
+    """Tracked jobs, with a clock that advances by one interval per check."""
 
     def __init__(self, workers: int, log: Path) -> None:
         self.started = SimpleNamespace(failed=[], replaced=[], observed=set())
-        self.told, self.log, self.now = Told(), log, 0.0
-        self.starts = FailedJobs(Jobs(workers=workers), self.started, self.told, lambda: self.now)
+        self.message, self.log, self.now = Messages(), log, 0.0
+        self.starts = FailedJobs(Jobs(workers=workers), self.started, self.message, lambda: self.now)
 
     def look(self, *jobs: str) -> None:
         self.started.failed += [FailedJob("worker", job, job, "ended with exit code 3", str(self.log)) for job in jobs]
@@ -67,7 +67,7 @@ def test_failed_jobs_are_reported_and_replaced_up_to_a_limit(case: Case) -> None
     case.look("1")
     case.look("2")
     assert case.started.replaced == ["1", "2"]
-    first, second = case.told.lines
+    first, second = case.message.lines
     assert first.startswith("job 1 exited before its worker connected: ended with exit code 3; see its log ")
     assert first.count("no such module") == 10
     assert "first" not in first
@@ -88,7 +88,7 @@ def test_connected_worker_resets_the_count(case: Case) -> None:
 def test_job_whose_worker_connected_did_not_fail(case: Case) -> None:
     case.starts.joined("1")
     case.look("1")
-    assert case.told.lines == []
+    assert case.message.lines == []
 
 
 def test_limit_is_the_number_of_workers(case: Case) -> None:
@@ -104,8 +104,8 @@ def test_remaining_workers_continue_without_new_jobs(case: Case) -> None:
         case.look(job)
     case.look()
     assert case.started.replaced == ["1", "2"]
-    assert sum("continues with the workers it has" in line for line in case.told.lines) == 1
-    assert sum(line.startswith("job 3 ") for line in case.told.lines) == 1
+    assert sum("continues with the workers it has" in line for line in case.message.lines) == 1
+    assert sum(line.startswith("job 3 ") for line in case.message.lines) == 1
     case.starts.joined("4")
     case.look()
     assert case.started.replaced == ["1", "2", "3"]
@@ -115,4 +115,4 @@ def test_jobs_are_checked_at_intervals(case: Case) -> None:
     case.started.failed.append(FailedJob("worker", "1", "1", "ended", ""))
     case.now += CHECK_INTERVAL / 2
     case.starts.check()
-    assert case.told.lines == []
+    assert case.message.lines == []
