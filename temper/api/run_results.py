@@ -18,7 +18,7 @@ from temper.core.errors import SpecError, did_you_mean
 from temper.engine.language import document
 from temper.engine.language.experiment import SEED
 from temper.engine.running.session import FAILURE_COLUMNS
-from temper.engine.storage.artefact_kinds import kind_of_artefact
+from temper.engine.storage.artefact_kinds import artefact_class
 from temper.engine.storage.store import STORE, Damaged, Store
 from temper.system import csv_files
 from temper.system.csv_files import Column, CsvFault
@@ -138,7 +138,7 @@ class RunResults:
         made = choose(str(self.folder), self._made, self._axes, stage, part, against, axes)
         catalogue(self._components)  # the classes of artefacts are known once the components are
         try:
-            artefact: Artefact = self._store.load(made.fingerprint, kind_of_artefact(self._store, made.fingerprint))
+            artefact: Artefact = self._store.load(made.fingerprint, artefact_class(self._store, made.fingerprint))
         except Damaged as damage:
             raise SpecError.at(str(self.folder), 0, self._missing(made, damage)) from None
         if made.part_of_data:

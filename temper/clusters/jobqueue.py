@@ -141,28 +141,28 @@ class JobQueue(Cluster):
         jobs = {name: job for name, job in dict(started.workers).items() if name in started.worker_spec}
         refused = [FailedJob(name, job.key, "", job.rejection, "") for name, job in jobs.items() if job.rejection]
         unconnected = {job.job_id: (name, job) for name, job in jobs.items() if job.job_id and job.job_id not in joined}
-        ended = self.ended(unconnected) if unconnected else set()
+        ended = self.ended_jobs(unconnected) if unconnected else set()
         logs = started.log_folder
         return [
             *refused,
-            *(self._failed(name, job.job_id, logs) for id_, (name, job) in unconnected.items() if id_ in ended),
+            *(self._failed_job(name, job.job_id, logs) for id_, (name, job) in unconnected.items() if id_ in ended),
         ]
 
-    def _failed(self, name: str, job: str, logs: Path) -> FailedJob:
+    def _failed_job(self, name: str, job: str, logs: Path) -> FailedJob:
         end = self.worker_exit({"job": job}).end or "how is unknown"
         return FailedJob(name, job, job, end, str(logs / _log_name(job)))
 
-    def replace(self, started: Any, failed: FailedJob) -> None:
+    def replace_job(self, started: Any, failed: FailedJob) -> None:
         from distributed import Status
 
-        def give_up() -> None:
+        def discard_job() -> None:
             if (job := started.workers.pop(failed.name, None)) is not None:
                 job.status = Status.closed
 
         # Dask submits a job for a spec without one at its next check.
-        started.loop.add_callback(give_up)
+        started.loop.add_callback(discard_job)
 
-    def ended(self, jobs: Collection[str]) -> set[str]:
+    def ended_jobs(self, jobs: Collection[str]) -> set[str]:
         """Return which of some jobs have certainly ended; none where the batch system cannot be queried."""
         return set()
 

@@ -52,7 +52,7 @@ class Scheduler(Cluster):
             return
         field = "file" if self.address is None else "address"
         try:
-            kind, host, port = self._place.scheme, self._place.hostname, self._place.port
+            kind, host, port = self._parsed_address.scheme, self._parsed_address.hostname, self._parsed_address.port
         except (StageError, ValueError, KeyError, TypeError, RecursionError) as error:
             wanted = (
                 "what dask scheduler --scheduler-file writes"
@@ -62,7 +62,7 @@ class Scheduler(Cluster):
             yield field, f"expected {wanted}, received {type(error).__name__}: {error}"
             return
         if kind not in _KINDS or not host or not port:
-            yield field, f"expected tcp://HOST:PORT or tls://HOST:PORT, received '{self._place.geturl()}'"
+            yield field, f"expected tcp://HOST:PORT or tls://HOST:PORT, received '{self._parsed_address.geturl()}'"
             return
         named = [name for name in _TLS if getattr(self, name) is not None]
         if kind in _ENCRYPTED:
@@ -102,7 +102,7 @@ class Scheduler(Cluster):
             )
 
     @cached_property
-    def _place(self) -> Any:
+    def _parsed_address(self) -> Any:
         text = self.address
         if text is None:
             assert self.file is not None
@@ -112,13 +112,13 @@ class Scheduler(Cluster):
     def start(self, env: WorkerEnv) -> Any:
         from distributed.security import Security
 
-        place = {"address": self._place.geturl()}
-        if self._place.scheme not in _ENCRYPTED:
-            return place
+        connection = {"address": self._parsed_address.geturl()}
+        if self._parsed_address.scheme not in _ENCRYPTED:
+            return connection
         security = Security(
             tls_ca_file=self.tls_ca, tls_client_cert=self.tls_cert, tls_client_key=self.tls_key, require_encryption=True
         )
-        return {**place, "security": security}
+        return {**connection, "security": security}
 
 
 def _is_loopback(host: str) -> bool:

@@ -68,7 +68,7 @@ class Slurm(JobQueue):
             time.sleep(0.2)
         return found or WorkerExit()
 
-    def ended(self, jobs: Collection[str]) -> set[str]:
+    def ended_jobs(self, jobs: Collection[str]) -> set[str]:
         return {job for job, state in _job_states().items() if job in jobs and state in _FINAL_STATES}
 
     def job_arguments(self) -> dict[str, Any]:

@@ -111,7 +111,7 @@ class Cluster(Component):
         """Return the jobs of a started cluster that have definitely ended and are not among ``joined``."""
         return ()
 
-    def replace(self, started: Any, failed: FailedJob) -> None:
+    def replace_job(self, started: Any, failed: FailedJob) -> None:
         """Submit a replacement for a failed job."""
 
     @abstractmethod

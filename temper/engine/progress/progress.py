@@ -36,7 +36,7 @@ class _LogFile(logging.FileHandler):
         raise  # the base class would only print it
 
 
-class _Visible(logging.Formatter):
+class _EscapingFormatter(logging.Formatter):
     """Escapes control characters that would affect the terminal on which a log is viewed."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -50,7 +50,7 @@ class Progress:
         self._console = console
         log.parent.mkdir(parents=True, exist_ok=True)
         self._handler = _LogFile(log, encoding="utf-8", errors="backslashreplace")
-        self._handler.setFormatter(_Visible("%(asctime)s %(message)s"))
+        self._handler.setFormatter(_EscapingFormatter("%(asctime)s %(message)s"))
         self._log_file = logging.Logger(str(log))
         self._log_file.addHandler(self._handler)
         self._status = RunStatus()

@@ -26,7 +26,7 @@ Figures = Mapping[str, bytes]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Content:
+class PageContent:
     """The content of the page; figures are PNGs by file name, those of a table under its name."""
 
     experiment: ReportedExperiment
@@ -40,7 +40,7 @@ class Content:
     table_errors: Sequence[str]
 
 
-def page(content: Content) -> str:
+def page(content: PageContent) -> str:
     """Return the page as HTML that needs neither other files nor the network."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -92,7 +92,7 @@ def _facts(experiment: ReportedExperiment) -> list[tuple[str, str]]:
     return [(name, text) for name, text in facts if text]
 
 
-def _tiles(content: Content) -> list[dict[str, str]]:
+def _tiles(content: PageContent) -> list[dict[str, str]]:
     """Return the summary tiles: reproduction, holes, failures and warnings."""
     tiles = []
     if content.outcomes:

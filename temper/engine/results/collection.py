@@ -23,7 +23,7 @@ from temper.engine.report.warnings import STRENGTHS
 from temper.engine.results.example_pictures import ExamplePictures
 from temper.engine.results.intact_artefacts import IntactArtefacts
 from temper.engine.results.score_pictures import score_pictures
-from temper.engine.running.out_of_memory import in_words
+from temper.engine.running.out_of_memory import changes_in_words
 from temper.engine.storage.store import Damaged, Store
 from temper.system.traversal import reachable
 
@@ -42,8 +42,8 @@ class Collection:
     def reported_experiment(self, provenance: Mapping[str, Any]) -> ReportedExperiment:
         """Return everything in the report other than the numbers."""
         experiment = self._experiment
-        sound = IntactArtefacts(self._store)
-        pictures = ExamplePictures(experiment, self._graph, sound)
+        intact = IntactArtefacts(self._store)
+        pictures = ExamplePictures(experiment, self._graph, intact)
         order: dict[str, dict[str, list[Plain]]] = {}
         for result in self._graph.results:
             for level, label in result.about.items():
@@ -53,7 +53,7 @@ class Collection:
         reduced = {task.label: meta["reduced"] for task, meta in self._finished if "reduced" in meta}
         models = {str(label) for levels in order.values() for label in levels.get("model", ())}
         examples, localisation = pictures.examples(), pictures.localisation()
-        scores = score_pictures(self._graph, sound)
+        scores = score_pictures(self._graph, intact)
         return ReportedExperiment(
             name=experiment.name,
             description=experiment.description,
@@ -66,15 +66,15 @@ class Collection:
             strength=dict(self._strength()),
             model_axes={label: tuple(experiment.axes_of(label)) for label in models & set(experiment.stages)},
             provenance={**provenance, "reduced": reduced},
-            reduced={label: in_words(numbers) for label, numbers in reduced.items()},
+            reduced={label: changes_in_words(numbers) for label, numbers in reduced.items()},
             costs=list(self._costs()),
             failures=list(self.failures()),
             resolved=resolved(experiment),
             examples=examples,
             localisation=localisation,
             scores=scores,
-            damaged=tuple(sound.damaged),
-            remarks=(*self._remarks(), *sound.skipped),
+            damaged=tuple(intact.damaged),
+            remarks=(*self._remarks(), *intact.skipped),
             classes=self._classes(),
         )
 

@@ -26,13 +26,13 @@ def diff(before: Path, after: Path) -> Iterator[str]:
     Raises:
         SpecError: a folder has no results, or damaged ones.
     """
-    settings = [settings_in(folder) for folder in (before, after)]
+    settings = [read_settings(folder) for folder in (before, after)]
     tables = [_results(folder) for folder in (before, after)]
     yield from changed_settings(*settings)
     yield from _numbers(*tables)
 
 
-def settings_in(folder: Path) -> dict[str, Any]:
+def read_settings(folder: Path) -> dict[str, Any]:
     """Return the settings of the run in a results folder, by dotted key.
 
     Raises:
@@ -48,10 +48,10 @@ def changed_settings(before: dict[str, Any], after: dict[str, Any]) -> Iterator[
     for key in dict.fromkeys((*before, *after)):
         old, new = (settings.get(key, "missing") for settings in (before, after))
         if old != new:
-            yield f"{key}: {_short(old)} → {_short(new)}"
+            yield f"{key}: {_truncated(old)} → {_truncated(new)}"
 
 
-def _short(value: Any) -> str:
+def _truncated(value: Any) -> str:
     text = str(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
@@ -87,12 +87,12 @@ def _numbers(before: Table, after: Table) -> Iterator[str]:
     for labels in dict.fromkeys((*old, *new)):
         name = " ".join(str(label) for label in labels[:-1] if label)
         if labels not in new:
-            yield f"{name}: {_shown(old[labels]['value'])} → missing"
+            yield f"{name}: {_number_text(old[labels]['value'])} → missing"
         elif labels not in old:
-            yield f"{name}: missing → {_shown(new[labels]['value'])}"
+            yield f"{name}: missing → {_number_text(new[labels]['value'])}"
         elif old[labels]["value"] != new[labels]["value"]:
-            change = f"{_shown(old[labels]['value'])} → {_shown(new[labels]['value'])}"
-            yield f"{name}: {change}{_mark(old[labels], new[labels])}"
+            change = f"{_number_text(old[labels]['value'])} → {_number_text(new[labels]['value'])}"
+            yield f"{name}: {change}{_interval_note(old[labels], new[labels])}"
 
 
 def _labels(before: Table, after: Table) -> list[str]:
@@ -124,11 +124,11 @@ def _by_labels(table: Table, columns: Sequence[str]) -> dict[Labels, dict[str, A
     return rows
 
 
-def _shown(value: float | None) -> str:
+def _number_text(value: float | None) -> str:
     return "undefined" if value is None else f"{value:.4g}"
 
 
-def _mark(old: dict[str, Any], new: dict[str, Any]) -> str:
+def _interval_note(old: dict[str, Any], new: dict[str, Any]) -> str:
     if new["value"] is None or old["lower"] is None or old["upper"] is None:
         return ""
     return "" if old["lower"] <= new["value"] <= old["upper"] else "  (outside the interval)"

@@ -11,7 +11,7 @@ from temper.core.report_spec import SMOKE, ExpectedSpec, ReportedExperiment, Tab
 from temper.engine.report.drawing import draw, file_names
 from temper.engine.report.figure_style import watermarked
 from temper.engine.report.figures import table_figures
-from temper.engine.report.page import Content, page
+from temper.engine.report.page import PageContent, page
 from temper.engine.report.report_packages import can_draw, can_write_page, missing_output
 from temper.engine.report.warnings import warnings
 from temper.engine.results.results_csv import columns, result_rows
@@ -76,7 +76,7 @@ def write_report(
         named = [[name, str(i), text] for name, texts in experiment.classes.items() for i, text in enumerate(texts)]
         write("classes.csv", csv_files.encoded([["dataset", "label", "class"], *named]))
     cautions = (*warnings(results, experiment), *renderer.skipped, *filter(None, [missing_output()]))
-    content = Content(
+    content = PageContent(
         experiment=experiment,
         matrices=matrices,
         figures=figures,

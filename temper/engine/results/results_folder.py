@@ -16,7 +16,7 @@ RECORD = ".report.json"
 """The record of the last report: a digest of its inputs, and the size and SHA-256 of each file it wrote."""
 JOURNAL = ".report.journal"
 """A line for each file, added before it is written, so that files of killed or concurrent reports count as Temper's."""
-RENAMED = "yours"
+RENAMED_SUFFIX = "yours"
 """Suffix of the user's files that are renamed because a report needs their names."""
 _MAX_JOURNAL = 2**20
 """Size in bytes above which the journal is compacted."""
@@ -79,7 +79,7 @@ class ResultsFolder:
         return current == written or current in self._ours.get(name, ()) or current in self._journal().get(name, ())
 
     def _rename(self, name: str) -> None:
-        names = chain([f"{name}.{RENAMED}"], (f"{name}.{RENAMED}-{number}" for number in count(2)))
+        names = chain([f"{name}.{RENAMED_SUFFIX}"], (f"{name}.{RENAMED_SUFFIX}-{number}" for number in count(2)))
         free = next(one for one in names if not (self.path / one).exists())
         (self.path / name).rename(self.path / free)
         self.renamed.append((name, free))

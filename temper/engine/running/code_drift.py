@@ -22,7 +22,7 @@ def expect(modules: Mapping[str, str]) -> None:
     _EXPECTED.update((name, digest) for name, digest in modules.items() if name not in sys.modules)
 
 
-def refuse_changed_code(component: Component) -> None:
+def check_unchanged_code(component: Component) -> None:
     """Raise an error if a component uses a module that changed between planning and its first import.
 
     Raises:

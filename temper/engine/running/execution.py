@@ -21,7 +21,7 @@ from temper.engine.planning.task_graph import Task, TaskGraph
 from temper.engine.progress.progress import Progress
 from temper.engine.running.engine import Engine, NoWorkers
 from temper.engine.running.lease_waits import LeaseWaits
-from temper.engine.running.out_of_memory import MAX_TRIES, OutOfMemoryRetry, changes, in_words
+from temper.engine.running.out_of_memory import MAX_TRIES, OutOfMemoryRetry, changes, changes_in_words
 from temper.engine.running.ready_queue import ReadyQueue
 from temper.engine.running.task import TaskOutcome, TaskSpec
 from temper.engine.storage.attempt_log import SHARDS, AttemptLog
@@ -32,7 +32,7 @@ from temper.system.files import NoRoom
 
 MAX_RECOMPUTATIONS = 2
 """How often a damaged artefact is recomputed within one run: a failing disk must not cause an endless loop."""
-POLL = 0.2
+POLL_INTERVAL = 0.2
 """Seconds to wait for the engine before the ready queue is checked again."""
 MAX_MISSING_REPORTS = 3
 """How often a task may be reported done while its artefact is missing from the store."""
@@ -96,14 +96,14 @@ class Execution:
             while self._queue and not stop_request.requested():
                 self._submit_ready()
                 if self._running:
-                    outcome = self._engine.next(POLL)
+                    outcome = self._engine.next(POLL_INTERVAL)
                     if outcome is not None:
                         self._handle_outcome(outcome)
                 elif not self._queue.can_progress:
                     break  # all remaining tasks depend on failed ones
                 else:
                     self._waiting.report(self._progress.say)
-                    time.sleep(POLL)
+                    time.sleep(POLL_INTERVAL)
         finally:
             self._leases.close()
         return self.outcome
@@ -177,7 +177,7 @@ class Execution:
             case _:
                 cause = outcome.cause
                 if tried := self._reduced.get(task.fingerprint):
-                    cause += f"; the last attempt used {in_words(changes(task.component, tried[-1]))}"
+                    cause += f"; the last attempt used {changes_in_words(changes(task.component, tried[-1]))}"
                 self._fail(task, self._failures.add(task, cause, outcome.log, outcome.cost, outcome.host))
 
     def _is_stored(self, fingerprint: str) -> bool:
@@ -216,7 +216,7 @@ class Execution:
         Checkpoint(
             self._store.root / CHECKPOINTS / task.fingerprint
         ).drop()  # the whole artefact must have the same settings
-        self._progress.retry(task, f"out of memory; retrying with {in_words(changes(task.component, after))}")
+        self._progress.retry(task, f"out of memory; retrying with {changes_in_words(changes(task.component, after))}")
         return True
 
     def _recompute(self, fingerprint: str) -> None:

@@ -93,7 +93,7 @@ def _pairs(before: Any, after: Any, path: str) -> Iterator[tuple[str, Any, Any]]
         yield path, before, after
 
 
-def in_words(changed: Mapping[str, Any]) -> str:
+def changes_in_words(changed: Mapping[str, Any]) -> str:
     """Return the changes as text: ``batch_size 250 instead of 500``."""
     return ", ".join(
         " ".join([f"{name} {now} instead of {was}", *notes]) for name, (was, now, *notes) in changed.items()

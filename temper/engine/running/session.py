@@ -26,7 +26,7 @@ from temper.engine.planning.task_graph import TaskGraph
 from temper.engine.progress.progress import Progress
 from temper.engine.report.report_packages import missing_output
 from temper.engine.results.collection import Collection
-from temper.engine.results.diff import changed_settings, flat, settings_in
+from temper.engine.results.diff import changed_settings, flat, read_settings
 from temper.engine.results.results_folder import ResultsFolder
 from temper.engine.running import outputs_folder
 from temper.engine.running.execution import Execution, RunOutcome
@@ -90,7 +90,7 @@ class Session:
         """Return in one line how the settings differ from those of the results in the folder; empty if they do not."""
         text = resolved(self.experiment)
         try:
-            before, now = settings_in(self.folder), dict(flat(yaml.safe_load(text)))
+            before, now = read_settings(self.folder), dict(flat(yaml.safe_load(text)))
         except SpecError:
             return ""
         return few(list(changed_settings(before, now)))

@@ -19,7 +19,7 @@ _INTERRUPTED = 130
 """The exit code of an interrupted run."""
 
 
-class _Interrupts:
+class _InterruptRepeater:
     """Raises ``KeyboardInterrupt`` for a signal, and again each ``every`` seconds until ``end``."""
 
     def __init__(self, every: float) -> None:
@@ -49,7 +49,7 @@ class _Interrupts:
             _send(self._number)
 
 
-_BLOCKS: list[_Interrupts] = []
+_ACTIVE_REPEATERS: list[_InterruptRepeater] = []
 """The blocks of ``interrupts_repeated`` that the main thread is in."""
 
 
@@ -63,8 +63,8 @@ def stop_signals_handled(grace: float) -> Iterator[None]:
 
     def handle(number: int, frame: FrameType | None) -> None:
         if stop_request.requested():
-            if _BLOCKS:
-                _BLOCKS[-1].handle(number)
+            if _ACTIVE_REPEATERS:
+                _ACTIVE_REPEATERS[-1].handle(number)
                 return
             raise KeyboardInterrupt
         stop_request.request()
@@ -105,16 +105,16 @@ def interrupts_repeated(every: float = 1.0) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before, interrupts = signal.getsignal(signal.SIGINT), _Interrupts(every)
+    before, interrupts = signal.getsignal(signal.SIGINT), _InterruptRepeater(every)
     handled = before is signal.default_int_handler  # neither ignored nor replaced by the embedding program
-    _BLOCKS.append(interrupts)
+    _ACTIVE_REPEATERS.append(interrupts)
     if handled:
         signal.signal(signal.SIGINT, interrupts.handle)
     try:
         yield
     finally:
         interrupts.end()
-        _BLOCKS.remove(interrupts)
+        _ACTIVE_REPEATERS.remove(interrupts)
         if handled:
             signal.signal(signal.SIGINT, before)
 

@@ -26,7 +26,7 @@ from temper.engine.running import code_drift
 from temper.engine.running.out_of_memory import changes, is_out_of_memory
 from temper.engine.running.resource_usage import Meter, RunningCost
 from temper.engine.running.signals import interrupts_repeated
-from temper.engine.storage.artefact_kinds import kind_of_artefact
+from temper.engine.storage.artefact_kinds import artefact_class
 from temper.engine.storage.attempt_log import AttemptLog, StageDied
 from temper.engine.storage.provenance import versions
 from temper.engine.storage.store import CHECKPOINTS, Damaged, Store
@@ -128,7 +128,7 @@ def perform(task: TaskSpec, root: Path, report: Report) -> TaskOutcome:
                 artefact = component.produce(run)
             meter.cost.images = run.images
         component.review(artefact, run)
-        code_drift.refuse_changed_code(component)
+        code_drift.check_unchanged_code(component)
     except Stopped:
         return TaskOutcome(task.fingerprint, "stopped")
     except Damaged as damage:
@@ -141,7 +141,7 @@ def perform(task: TaskSpec, root: Path, report: Report) -> TaskOutcome:
         checkpoint.drop()  # resuming from it would fail again
         out_of_memory = is_out_of_memory(error)
         if out_of_memory:  # cached models take the memory that the next attempt needs
-            _LOADED.forget()
+            _CACHE_OF_ARTEFACTS.forget()
         cause = "out of memory" if isinstance(error, MemoryError) else f"{type(error).__name__}: {error}"
         return TaskOutcome(
             task.fingerprint,
@@ -203,7 +203,7 @@ def _run(task: TaskSpec, stream: str, store: Store, report: Report, checkpoint: 
         found = inputs[str(ref)]
         if found.definition is not None:
             return component_of(found.definition["section"], found.definition["component"], task.folders)
-        artefact = _LOADED.get(store, found.fingerprint)
+        artefact = _CACHE_OF_ARTEFACTS.get(store, found.fingerprint)
         return artefact.part(found.part) if isinstance(artefact, Data) and found.part else artefact
 
     def cost(ref: Ref[Any]) -> Mapping[str, Any]:
@@ -238,7 +238,7 @@ def _preparations(store: Store, meta: Mapping[str, Any]) -> dict[str, Mapping[st
     return found
 
 
-class _Loaded:
+class _ArtefactCache:
     """A cache of the artefacts read last, so that consecutive stages share a model and its compiled programs."""
 
     def __init__(self, max_bytes: int, max_artefacts: int) -> None:
@@ -249,7 +249,7 @@ class _Loaded:
     def get(self, store: Store, fingerprint: str) -> Artefact:
         key = (store.root, fingerprint)
         if key not in self._artefacts:
-            artefact = store.load(fingerprint, kind_of_artefact(store, fingerprint))
+            artefact = store.load(fingerprint, artefact_class(store, fingerprint))
             # Arrays stay on disk until they are read, so only models count.
             size = store.size(fingerprint) if isinstance(artefact, Classifier) else 0
             self._artefacts[key] = artefact, size
@@ -267,7 +267,7 @@ class _Loaded:
         return len(self._artefacts) > self._max_artefacts or size > self._max_bytes
 
 
-_LOADED = _Loaded(max_bytes=2**29, max_artefacts=64)
+_CACHE_OF_ARTEFACTS = _ArtefactCache(max_bytes=2**29, max_artefacts=64)
 
 
 def _one_line(text: str) -> str:

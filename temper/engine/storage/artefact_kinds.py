@@ -8,14 +8,14 @@ from temper.engine.storage.store import Damaged, Store
 from temper.system.traversal import reachable
 
 
-def kind_of_artefact(store: Store, fingerprint: str) -> type[Artefact]:
+def artefact_class(store: Store, fingerprint: str) -> type[Artefact]:
     """Return the class of a stored artefact.
 
     Raises:
         Damaged: it is missing or unreadable.
         StageError: the component that defines its class is not imported.
     """
-    kind = store_kind(store, fingerprint)
+    kind = stored_kind(store, fingerprint)
     if kind not in (known := _kinds()):
         raise StageError(
             f"no component defines artefacts of kind '{kind}'; name the folder of that component with --components"
@@ -23,7 +23,7 @@ def kind_of_artefact(store: Store, fingerprint: str) -> type[Artefact]:
     return known[kind]
 
 
-def store_kind(store: Store, fingerprint: str) -> str:
+def stored_kind(store: Store, fingerprint: str) -> str:
     """Return the kind of a stored artefact.
 
     Raises:

@@ -12,7 +12,7 @@ from temper.engine.planning.history import LAST, referred
 from temper.engine.storage.leases import LEASES, Leases
 from temper.engine.storage.store import CHECKPOINTS, STORE, Store
 
-GRACE = 24 * 3600.0
+MIN_AGE = 24 * 3600.0
 """Age in seconds from which unreferenced artefacts are removed: another runner may just have computed a newer one."""
 
 
@@ -31,7 +31,7 @@ def collect_garbage(outputs: Path) -> tuple[int, int]:
     kept = set(_referred(outputs))
     removed = size = 0
     for fingerprint in list(store.fingerprints()):
-        if fingerprint not in kept and _old(store.folder(fingerprint)):
+        if fingerprint not in kept and _is_old(store.folder(fingerprint)):
             size += store.size(fingerprint)
             store.drop(fingerprint)
             removed += 1
@@ -39,10 +39,10 @@ def collect_garbage(outputs: Path) -> tuple[int, int]:
     unused = () if Leases.any_active(store.root / LEASES) else (".attempts", ".dask")
     for name in (".tmp", CHECKPOINTS, *unused):
         for leftover in (store.root / name).glob("*"):
-            if _old(leftover) and not (name == CHECKPOINTS and leftover.name in kept):
+            if _is_old(leftover) and not (name == CHECKPOINTS and leftover.name in kept):
                 _remove(leftover)
     for record in (store.root / ".failed").glob("*"):
-        if record.stem not in kept and _old(record):
+        if record.stem not in kept and _is_old(record):
             record.unlink(missing_ok=True)
     return removed, size
 
@@ -65,8 +65,8 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _old(path: Path) -> bool:
+def _is_old(path: Path) -> bool:
     try:
-        return time.time() - path.stat().st_mtime > GRACE
+        return time.time() - path.stat().st_mtime > MIN_AGE
     except FileNotFoundError:
         return False

@@ -54,7 +54,7 @@ class FailedJobs:
                 self._consecutive += 1
                 self._report(failed)
             if self._consecutive < self._max_failures:
-                self._cluster.replace(self._started, failed)
+                self._cluster.replace_job(self._started, failed)
         self._last_check = self._clock()
 
     def _report(self, failed: FailedJob) -> None:

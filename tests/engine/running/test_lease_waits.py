@@ -56,7 +56,7 @@ def test_run_reports_what_it_waits_for_and_continues(
     other: Leases,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(execution, "POLL", 0.01)
+    monkeypatch.setattr(execution, "POLL_INTERVAL", 0.01)
     monkeypatch.setattr(execution, "LEASE_RECHECK", 0.01)
     (held,) = (f for f, task in graph(PLAIN).tasks.items() if task.stage == "grey")
     assert other.acquire(held)

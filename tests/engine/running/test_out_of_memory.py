@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from temper.core.component import Ref
-from temper.engine.running.out_of_memory import MAX_TRIES, OutOfMemoryRetry, changes, in_words, is_out_of_memory
+from temper.engine.running.out_of_memory import MAX_TRIES, OutOfMemoryRetry, changes, changes_in_words, is_out_of_memory
 from temper.generators.art import Art
 from tests.conftest import ROOT
 from tests.parts.plain import Hungry
@@ -74,7 +74,7 @@ def test_only_chunk_sizes_are_reduced_unless_the_stage_is_named() -> None:
     assert changes(hungry, everywhere) == {"batch_size": [100, 50]}
     named = OutOfMemoryRetry({"light.width": 5}).reduce(hungry, "light")
     assert changes(hungry, named) == {"width": [10, 2]}
-    assert in_words(changes(hungry, named)) == "width 2 instead of 10"
+    assert changes_in_words(changes(hungry, named)) == "width 2 instead of 10"
     assert OutOfMemoryRetry({"other.width": 5}).reduce(hungry, "light") is hungry
     least = Hungry(data=Ref("grey"), batch_size=1)
     assert OutOfMemoryRetry({"batch_size": 2}).reduce(least, "light") is least
@@ -85,7 +85,7 @@ def test_chunk_sizes_that_change_results_are_marked() -> None:
     for restarts, more in ((1, ""), (2, " and its results depend on it")):
         attack = Art(**common, params={"num_random_init": restarts})
         changed = changes(attack, OutOfMemoryRetry({"batch_size": 2}).reduce(attack, "pgd"))
-        assert in_words(changed) == f"batch_size 50 instead of 100{more}"
+        assert changes_in_words(changed) == f"batch_size 50 instead of 100{more}"
 
 
 def shades(tmp_path: Path) -> bytes:

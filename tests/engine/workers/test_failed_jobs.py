@@ -22,7 +22,7 @@ class Jobs(Cluster):
     def failed_jobs(self, started: Any, joined: Collection[str]) -> Sequence[FailedJob]:
         return [failed for failed in started.failed if failed.job not in joined]
 
-    def replace(self, started: Any, failed: FailedJob) -> None:
+    def replace_job(self, started: Any, failed: FailedJob) -> None:
         started.failed.remove(failed)
         started.replaced.append(failed.job)
 
