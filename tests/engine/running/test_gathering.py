@@ -169,7 +169,7 @@ def test_only_with_a_comparison_includes_the_gathered_stages(run: Run, write: Wr
     code, output = run(write(COMPARED), "--only", "better")
     assert code == 0, output
     # Data, two values of by, ten sampled sets for each of two generators and their cells, two comparisons.
-    assert f"{1 + 2 + 20 + 20 + 2} made" in output
+    assert f"{1 + 2 + 20 + 20 + 2} computed" in output
 
 
 def test_failed_cell_skips_only_the_comparisons_that_gather_it(run: Run, write: Write, tmp_path: Path) -> None:
