@@ -41,7 +41,7 @@ from temper.engine.language.experiment_file import load
 from temper.engine.language.smoke_run import TINY
 from temper.engine.planning.task_graph import Task, TaskGraph
 from temper.engine.running.task import TaskSpec, perform
-from temper.engine.storage.artefact_kinds import store_kind
+from temper.engine.storage.artefact_kinds import stored_kind
 from temper.engine.storage.digests import Digests
 from temper.engine.storage.store import Store
 from temper.system import backend
@@ -396,7 +396,7 @@ class Bench:
             assert outcome.status == "done", outcome.log or outcome.cause
 
     def artefact(self, work: Task, kind: type[Artefact]) -> Any:
-        assert store_kind(self.store, work.fingerprint) == kind.kind
+        assert stored_kind(self.store, work.fingerprint) == kind.kind
         return Store(self.store.root).load(work.fingerprint, kind)  # a fresh store reads and checks it anew
 
 
@@ -672,7 +672,7 @@ def test_an_evaluation_of_a_generator_that_found_nothing_gives_no_number_or_says
             continue  # of a stage that said why
         outcome = perform(TaskSpec.of(work, "run", CATALOGUE), bench.store.root, lambda *_: None)
         assert outcome.status == "done" or outcome.cause.startswith(("StageError", "TooLittleLearnt")), outcome.log
-        if outcome.status == "done" and store_kind(bench.store, fingerprint) == Results.kind:
+        if outcome.status == "done" and stored_kind(bench.store, fingerprint) == Results.kind:
             for row in bench.artefact(work, Results).rows:
                 assert row.n or row.unit == "count" or row.metric in OF_NOTHING or np.isnan(row.value), row
 

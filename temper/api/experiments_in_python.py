@@ -92,7 +92,7 @@ def run(
         KeyboardInterrupt: the run was interrupted; what was finished is kept.
     """
     _demand_whole("jobs", [jobs], 1)
-    workers = worker_choice.chosen(argparse.Namespace(on=None, jobs=jobs, gpus=0), catalogue(components))
+    workers = worker_choice.chosen_cluster(argparse.Namespace(on=None, jobs=jobs, gpus=0), catalogue(components))
     options = Options(_names(only), _names(force), retry_failed, workers)
     session = _session(experiment, set or {}, seeds, name, Path(outputs), components, smoke, options)
     if session.options.cluster is None:
@@ -164,8 +164,8 @@ def _session(
     for option, names in (("only", options.only), ("force", options.force)):
         if unknown := list(checked.unknown_stages(names, option)):
             raise SpecError(unknown)
-    if misfits := list(worker_choice.misfits([checked], [path], options.cluster)):
-        raise SpecError(misfits)
+    if problems := list(worker_choice.thread_problems([checked], [path], options.cluster)):
+        raise SpecError(problems)
     return Session(checked, outputs, options)
 
 

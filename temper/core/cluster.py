@@ -92,11 +92,6 @@ class Cluster(Component):
         """The number of processors of each worker; ``None`` if the cluster file does not set it."""
         return None
 
-    @property
-    def slots(self) -> int:
-        """The number of stages that can run at once."""
-        return self.workers
-
     def unavailable(self) -> str:
         """Return why workers cannot be started from here and what to do; empty if they can."""
         return ""
@@ -112,11 +107,11 @@ class Cluster(Component):
         """
         return WorkerExit()
 
-    def failed_starts(self, started: Any, joined: Collection[str]) -> Sequence[FailedJob]:
+    def failed_jobs(self, started: Any, joined: Collection[str]) -> Sequence[FailedJob]:
         """Return the jobs of a started cluster that have definitely ended and are not among ``joined``."""
         return ()
 
-    def replace(self, started: Any, failed: FailedJob) -> None:
+    def replace_job(self, started: Any, failed: FailedJob) -> None:
         """Submit a replacement for a failed job."""
 
     @abstractmethod

@@ -23,10 +23,10 @@ from temper.engine.language.build import build, plain_value
 from temper.engine.planning.bound_component import Input, is_cell_of
 from temper.engine.planning.task_graph import Task
 from temper.engine.running import code_drift
-from temper.engine.running.out_of_memory import changes, ran_out
+from temper.engine.running.out_of_memory import changes, is_out_of_memory
 from temper.engine.running.resource_usage import Meter, RunningCost
 from temper.engine.running.signals import interrupts_repeated
-from temper.engine.storage.artefact_kinds import kind_of_artefact
+from temper.engine.storage.artefact_kinds import artefact_class
 from temper.engine.storage.attempt_log import AttemptLog, StageDied
 from temper.engine.storage.provenance import versions
 from temper.engine.storage.store import CHECKPOINTS, Damaged, Store
@@ -43,7 +43,7 @@ class TaskSpec:
     """A task as a process performs it, without the user's file: in the runner's process with the component that was planned.
 
     ``message`` is what crosses to a worker. There, ``component`` holds plain values, and the worker builds it, once.
-    ``reduced`` are the numbers below the file's, each before and after, as ``out_of_memory.changes`` returns them.
+    ``reduced`` are the settings that an out-of-memory retry has reduced, as ``out_of_memory.changes`` returns them.
     """
 
     run: str
@@ -96,8 +96,8 @@ class TaskOutcome:
     """How a task ended.
 
     ``cause`` is one line; ``log`` the full traceback; ``damaged`` the input that must be recomputed; ``deaths`` the
-    attempt log's records of the workers that died of the task; ``out_of_memory`` whether reduced settings may help.
-    A ``full`` disk is no failure of the stage, which can be retried when there is space.
+    attempt log's records of the workers that the task killed; ``out_of_memory`` whether reduced settings may help.
+    ``full`` is a full disk: the stage has not failed, and can be retried when there is space.
     """
 
     fingerprint: str
@@ -132,7 +132,7 @@ def perform(task: TaskSpec, root: Path, report: Report) -> TaskOutcome:
         component = task.component
         if not isinstance(component, Stage):
             component = component_of(task.family, component, task.folders)
-        threads.use(task.threads)
+        threads.use(task.threads)  # before the framework starts, which fixes the number
         if component.framework:
             backend.keras()
         with attempts.attempt(meter.memory()) as attempt, meter.watching(attempt.note_memory):
@@ -142,7 +142,7 @@ def perform(task: TaskSpec, root: Path, report: Report) -> TaskOutcome:
                 artefact = component.produce(run)
             meter.cost.images = run.images
         component.review(artefact, run)
-        code_drift.refuse_changed_code(component)
+        code_drift.check_unchanged_code(component)
     except Stopped:
         return TaskOutcome(task.fingerprint, "stopped")
     except Damaged as damage:
@@ -153,9 +153,9 @@ def perform(task: TaskSpec, root: Path, report: Report) -> TaskOutcome:
         if is_full(error):
             return TaskOutcome(task.fingerprint, "full", _one_line(f"{task.label}: {error}"))
         checkpoint.drop()  # resuming from it would fail again
-        is_out_of_memory = ran_out(error)
-        if is_out_of_memory:
-            _LOADED.forget()
+        out_of_memory = is_out_of_memory(error)
+        if out_of_memory:  # cached models take the memory that the next attempt needs
+            _CACHE_OF_ARTEFACTS.forget()
         cause = "out of memory" if isinstance(error, MemoryError) else f"{type(error).__name__}: {error}"
         return TaskOutcome(
             task.fingerprint,
@@ -163,7 +163,7 @@ def perform(task: TaskSpec, root: Path, report: Report) -> TaskOutcome:
             _one_line(cause),
             traceback.format_exc(),
             cost=meter.as_dict(),
-            out_of_memory=is_out_of_memory,
+            out_of_memory=out_of_memory,
         )
     meta: dict[str, Any] = {
         "stage": task.stage,
@@ -186,6 +186,7 @@ def perform(task: TaskSpec, root: Path, report: Report) -> TaskOutcome:
             raise
         cause = f"the artefact could not be written ({error.strerror or error}); the store is unchanged"
         return TaskOutcome(task.fingerprint, "failed", cause, traceback.format_exc(), cost=meter.as_dict())
+    # Last: a kill before this line must leave the checkpoint.
     checkpoint.drop()
     attempts.forget()
     return TaskOutcome(task.fingerprint, "done", cost=meter.as_dict())
@@ -216,7 +217,7 @@ def _run(task: TaskSpec, stream: str, store: Store, report: Report, checkpoint: 
         found = inputs[str(ref)]
         if found.definition is not None:
             return component_of(found.definition["section"], found.definition["component"], task.folders)
-        artefact = _LOADED.get(store, found.fingerprint)
+        artefact = _CACHE_OF_ARTEFACTS.get(store, found.fingerprint)
         return artefact.part(found.part) if isinstance(artefact, Data) and found.part else artefact
 
     def cost(ref: Ref[Any]) -> Mapping[str, Any]:
@@ -251,19 +252,19 @@ def _preparations(store: Store, meta: Mapping[str, Any]) -> dict[str, Mapping[st
     return found
 
 
-class _Loaded:
-    """The artefacts a process read last, so that consecutive stages share a model and what was compiled for it."""
+class _ArtefactCache:
+    """A cache of the artefacts read last, so that consecutive stages share a model and its compiled programs."""
 
-    def __init__(self, budget: int, most: int) -> None:
-        """Hold models of ``budget`` bytes, and ``most`` artefacts: each set of examples keeps a file open."""
-        self._budget, self._most = budget, most
+    def __init__(self, max_bytes: int, max_artefacts: int) -> None:
+        """Limit the size of all models, and the number of artefacts: each set of examples keeps a file open."""
+        self._max_bytes, self._max_artefacts = max_bytes, max_artefacts
         self._artefacts: OrderedDict[tuple[Path, str], tuple[Artefact, int]] = OrderedDict()
 
     def get(self, store: Store, fingerprint: str) -> Artefact:
         key = (store.root, fingerprint)
         if key not in self._artefacts:
-            artefact = store.load(fingerprint, kind_of_artefact(store, fingerprint))
-            # Arrays stay on disk until they are touched; only what the framework holds counts.
+            artefact = store.load(fingerprint, artefact_class(store, fingerprint))
+            # Arrays stay on disk until they are read, so only models count.
             size = store.size(fingerprint) if isinstance(artefact, Classifier) else 0
             self._artefacts[key] = artefact, size
             while len(self._artefacts) > 1 and self._too_many():
@@ -272,15 +273,15 @@ class _Loaded:
         return self._artefacts[key][0]
 
     def forget(self) -> None:
-        """Release all of them."""
+        """Release all artefacts."""
         self._artefacts.clear()
 
     def _too_many(self) -> bool:
         size = sum(size for _, size in self._artefacts.values())
-        return len(self._artefacts) > self._most or size > self._budget
+        return len(self._artefacts) > self._max_artefacts or size > self._max_bytes
 
 
-_LOADED = _Loaded(budget=2**29, most=64)
+_CACHE_OF_ARTEFACTS = _ArtefactCache(max_bytes=2**29, max_artefacts=64)
 
 
 def _one_line(text: str) -> str:

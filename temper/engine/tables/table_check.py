@@ -16,8 +16,8 @@ Varies = Mapping[str, Sequence[Plain]]
 def table_faults(spec: TableSpec, varies: Varies) -> list[str]:
     """Return the problems that prevent a table, one sentence each.
 
-    ``varies`` maps each column of the evaluation's rows that is known to take values (``model``, ``examples``, ``metric``,
-    ``group``, every axis it depends on) to those values in order.
+    ``varies`` maps each column of the evaluation's rows that is known to take values (``model``, ``examples``,
+    ``metric``, ``group``, every axis it depends on) to those values in order.
     """
     known = tuple(dict.fromkeys((*varies, *LEVELS)))
     faults = [

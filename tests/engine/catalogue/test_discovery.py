@@ -14,7 +14,7 @@ from temper.core.families import Generator
 from temper.engine.catalogue import discovery
 from temper.engine.catalogue.discovery import Catalogue, discover
 from temper.engine.catalogue.sections import SECTIONS
-from temper.engine.storage import source_code
+from temper.engine.storage import code_digest
 from tests.conftest import ROOT
 
 HEAD = """
@@ -184,8 +184,8 @@ def test_a_folder_may_have_the_name_of_one_of_the_checkout(folder: Folder, name:
     found = discover([place])
     mine = found.of(SECTIONS["datasets"])["mine"]
     assert Path(sys.modules[mine.__module__].__file__ or "") == place.resolve() / "b.py"
-    assert source_code.file_of(f"{name}.sub.c") == place.resolve() / "sub" / "c.py"
-    assert source_code.file_of(name) is None  # not the checkout's
+    assert code_digest.file_of(f"{name}.sub.c") == place.resolve() / "sub" / "c.py"
+    assert code_digest.file_of(name) is None  # not the checkout's
 
 
 def test_another_folder_of_the_same_name_takes_nothing_from_the_first(folder: Folder) -> None:

@@ -13,7 +13,7 @@ from temper.core.errors import SpecError
 from temper.engine.planning.history import LAST, last_run, referred, write_last_run
 from temper.engine.planning.task_graph import TaskGraph
 from temper.engine.storage import garbage_collection
-from temper.engine.storage.garbage_collection import sweep
+from temper.engine.storage.garbage_collection import collect_garbage
 from temper.engine.storage.store import STORE, Store
 
 TEXT = """
@@ -53,7 +53,7 @@ def test_gc_keeps_tasks_of_one_label(made: TaskGraph, tmp_path: Path, monkeypatc
     store = Store(tmp_path / STORE)
     for fingerprint in made.tasks:
         store.publish(fingerprint, empty(), {})
-    assert sweep(tmp_path)[0] == 0
+    assert collect_garbage(tmp_path)[0] == 0
     assert store.present(made.tasks) == set(made.tasks)
 
 
@@ -83,7 +83,7 @@ def test_gc_removes_nothing_where_it_cannot_tell_what_is_needed(
     for size in (1, len(whole) // 2, whole.rindex(b"\n}")):
         (tmp_path / "twins" / LAST).write_bytes(whole[:size])
         with pytest.raises(SpecError, match="is damaged"):
-            sweep(tmp_path)
+            collect_garbage(tmp_path)
     assert Store(tmp_path / STORE).present(made.tasks) == set(made.tasks)
     write_last_run(tmp_path / "twins", made.tasks.values())
     assert (tmp_path / "twins" / LAST).read_bytes() == whole

@@ -103,7 +103,7 @@ def test_what_is_done_needs_nothing(run: Run, write: Write, monkeypatch: pytest.
     without(monkeypatch, "tensorflow", "keras", "scipy")
     code, message = run(write(PLAIN))
     assert code == 0
-    assert "0 made" in message
+    assert "0 computed" in message
 
 
 def test_workers_need_dask(run: Run, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,6 +130,6 @@ def test_tables_are_written_without_what_draws_the_report(
     assert (folder / kept).exists()
     assert not (folder / lost).exists()
     monkeypatch.undo()
-    assert report_packages.lacking() == ""
+    assert report_packages.missing_output() == ""
     run(file, "--tables")
     assert (folder / lost).exists(), "what was missing is written once it is installed"

@@ -1,4 +1,4 @@
-"""Which scores and orders are shown, and how scores are correlated."""
+"""Which scores and orders are shown, and the correlation of scores."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ evaluate:
 
 
 def published(graph: TaskGraph, store: Store, kind: type[InputScoring] | type[ScorePriority]) -> list[Task]:
-    """Put made-up results of all works of a kind in the store: the first one's scores are 1, the second one's 2, ..."""
+    """Publish synthetic results of all tasks of a kind: the scores of the first are 1, of the second 2, ..."""
     tasks = [task for task in graph.tasks.values() if isinstance(task.component, kind)]
     for i, task in enumerate(tasks):
         name = task.component.score.tag  # type: ignore[attr-defined]
@@ -49,7 +49,7 @@ def published(graph: TaskGraph, store: Store, kind: type[InputScoring] | type[Sc
     return tasks
 
 
-def test_of_each_model_and_set_the_first_point_is_shown(graph: Callable[..., TaskGraph], tmp_path: Path) -> None:
+def test_first_point_of_each_model_and_set_is_shown(graph: Callable[..., TaskGraph], tmp_path: Path) -> None:
     whole, store = graph(SCORED), Store(tmp_path / "store")
     assert score_pictures(whole, IntactArtefacts(store)) == []
     tasks = published(whole, store, InputScoring)
@@ -69,7 +69,7 @@ def test_of_each_model_and_set_the_first_point_is_shown(graph: Callable[..., Tas
     }
 
 
-def test_a_score_that_depends_on_the_seed_is_of_the_same_set(graph: Callable[..., TaskGraph], tmp_path: Path) -> None:
+def test_seed_dependent_score_belongs_to_the_same_set(graph: Callable[..., TaskGraph], tmp_path: Path) -> None:
     keras = backend.keras()
     layers = [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)]
     keras.Sequential(layers).save(tmp_path / "model.keras")
@@ -84,7 +84,7 @@ def test_a_score_that_depends_on_the_seed_is_of_the_same_set(graph: Callable[...
     assert (histograms.name, histograms.sets) == ("mlp", ["digits", "fgsm eps=0.1"])
 
 
-def test_scores_are_correlated_over_what_both_have_judged() -> None:
+def test_scores_are_correlated_over_inputs_that_both_have() -> None:
     rng = np.random.default_rng(0)
     one, two = rng.integers(0, 9, 60).astype(float), rng.normal(size=60)
     one[:5], two[3:9] = np.nan, np.nan

@@ -1,4 +1,4 @@
-"""The part of a module's source code that can change a result, and the modules it imports."""
+"""Hashes the part of a module's source code that can change a result, and finds the modules it imports."""
 
 from __future__ import annotations
 
@@ -28,37 +28,37 @@ PLUMBING = (
     "temper.engine",
     "temper.nn.inspection.class_order",
 )
-"""Modules, and packages with their contents, that carry, store and show what others compute: no number depends on them."""
+"""Modules, and packages with their contents, that transport, store and display results: no number depends on them."""
 
-_MESSAGES_ONLY = {
+_MESSAGE_METHODS = {
     "check": "Iterator[tuple[str, str]]",
     "fits": "Iterator[tuple[str, str]]",
     "suits": "Iterator[tuple[str, str]]",
     "review": "None",
 }
-"""Methods that only describe parameters or artefacts of components, with what they return; elsewhere such methods count."""
+"""Component methods that only report problems, with their return annotations: other methods of the same names count."""
 _IMPORTERS = ("importlib.import_module", "__import__", "builtins.__import__")
 
 
-def parse(path: Path, module: str) -> dict[str, Any]:
+def digest_and_imports(path: Path, module: str) -> dict[str, Any]:
     """Return the ``digest`` of a module's code and the names it ``imports``, without those of libraries.
 
-    Comments, formatting, docstrings, the descriptions of parameters, the wording of exceptions and imports for type checkers do
-    not count.
+    Comments, formatting, docstrings, the descriptions of parameters, the wording of exceptions and imports for type
+    checkers do not count.
     """
     content = path.read_bytes()
     if path.suffix != ".py":  # compiled
         return {"digest": hashlib.sha256(content).hexdigest(), "imports": []}
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    digest, imports = _parsed(content, module, package)
+    digest, imports = _digest_and_imports(content, module, package)
     return {"digest": digest, "imports": list(imports)}
 
 
-@lru_cache(maxsize=1024)  # every session of a process asks again, with a cache of digests of its own
-def _parsed(content: bytes, module: str, package: str) -> tuple[str, tuple[str, ...]]:
-    tree = _Essence().visit(ast.parse(content))
+@lru_cache(maxsize=1024)  # every session of a process parses the same modules, with a digest cache of its own
+def _digest_and_imports(content: bytes, module: str, package: str) -> tuple[str, tuple[str, ...]]:
+    tree = _IrrelevantCodeRemover().visit(ast.parse(content))
     imports = {part for name in _imported(tree, package) if not _is_library(name) for part in with_packages(name)}
-    # Names that cannot be found now are kept: a later run may find them.
+    # Names that cannot be resolved now are kept: a later run may resolve them.
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), tuple(sorted(imports - {module}))
 
 
@@ -67,11 +67,11 @@ def is_plumbing(module: str) -> bool:
     return any(module == name or module.startswith(f"{name}.") for name in PLUMBING)
 
 
-class _Essence(ast.NodeTransformer):
-    """Removes from a module's syntax tree what no result depends on."""
+class _IrrelevantCodeRemover(ast.NodeTransformer):
+    """Removes from a module's syntax tree everything that no result depends on."""
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
-        node.body = [part for part in node.body if not _only_tells(part)]
+        node.body = [part for part in node.body if not _is_message_method(part)]
         return self.generic_visit(node)
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
@@ -80,7 +80,7 @@ class _Essence(ast.NodeTransformer):
         return None if is_text else self.generic_visit(node)
 
     def visit_Pass(self, node: ast.Pass) -> None:
-        """Remove what stands where a docstring could."""
+        """Remove ``pass``: a docstring may have replaced it."""
 
     def visit_If(self, node: ast.If) -> ast.AST:
         self.generic_visit(node)
@@ -100,11 +100,11 @@ class _Essence(ast.NodeTransformer):
         return node
 
 
-def _only_tells(part: ast.stmt) -> bool:
-    if not isinstance(part, ast.FunctionDef) or part.returns is None or part.name not in _MESSAGES_ONLY:
+def _is_message_method(part: ast.stmt) -> bool:
+    if not isinstance(part, ast.FunctionDef) or part.returns is None or part.name not in _MESSAGE_METHODS:
         return False
     returned = part.returns.value if isinstance(part.returns, ast.Constant) else ast.unparse(part.returns)
-    return str(returned) == _MESSAGES_ONLY[part.name]
+    return str(returned) == _MESSAGE_METHODS[part.name]
 
 
 def _imported(tree: ast.Module, package: str) -> Iterator[str]:
@@ -145,9 +145,9 @@ def with_packages(name: str) -> Iterator[str]:
 
 
 def file_of(name: str) -> Path | None:
-    """Return the file of a module of the project or of its user, or ``None`` for libraries and what is no module.
+    """Return the file of a module of Temper or of its user; ``None`` for libraries and names that are no module.
 
-    Nothing is imported to find it.
+    Nothing is imported.
     """
     parts = name.split(".")
     if not all(parts):
