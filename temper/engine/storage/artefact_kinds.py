@@ -1,21 +1,24 @@
-"""Which class a stored artefact is of; those of components are known once these are imported."""
+"""Which class a stored artefact is of; those that components declare are known once these are imported."""
 
 from __future__ import annotations
 
 from temper.core.artefacts import Artefact
 from temper.core.errors import StageError
+from temper.engine.language.discovery import Catalogue
 from temper.engine.storage.store import Damaged, Store
 from temper.system.traversal import reachable
 
 
-def kind_of_artefact(store: Store, fingerprint: str) -> type[Artefact]:
-    """Return the class of a stored artefact.
+def kind_of_artefact(store: Store, fingerprint: str, catalogue: Catalogue) -> type[Artefact]:
+    """Return the class of a stored artefact, declared by Temper or by a component of a catalogue.
 
     Raises:
         Damaged: it is missing or unreadable.
         StageError: the component that declares it is not there.
     """
     kind = store_kind(store, fingerprint)
+    if kind not in _kinds():
+        _ = catalogue.leaves  # imports the modules that may declare it
     if kind not in (known := _kinds()):
         raise StageError(
             f"artefacts of kind '{kind}' are of a component that is not there; name its folder as components"

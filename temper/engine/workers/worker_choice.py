@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from temper.core.cluster import Cluster
@@ -15,6 +16,7 @@ from temper.engine.storage.store import STORE
 from temper.engine.workers.worker_env import worker_env
 from temper.system import packages
 from temper.system.installation import PACKAGE
+from temper.system.user_directories import config_directory
 
 
 def chosen(options: argparse.Namespace, catalogue: Catalogue) -> Cluster | None:
@@ -72,6 +74,11 @@ def job_script(options: argparse.Namespace, catalogue: Catalogue) -> str:
 
 
 def _named_cluster(text: str) -> Path:
-    """Return the path of a cluster file; ``slurm`` names the shipped one."""
+    """Return the path of a cluster file; ``slurm`` names the user's own or, if there is none, the shipped one."""
     path = Path(text)
-    return path if path.suffix or path.exists() else PACKAGE / "clusters" / f"{text}.yaml"
+    if path.suffix or path.exists():
+        return path
+    with suppress(RuntimeError):  # a user without a home folder
+        if (own := config_directory() / "clusters" / f"{text}.yaml").is_file():
+            return own
+    return PACKAGE / "clusters" / f"{text}.yaml"
