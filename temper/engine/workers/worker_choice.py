@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from temper.core.cluster import Cluster
-from temper.core.errors import SpecError, SpecProblem
+from temper.core.errors import SpecError, SpecProblem, did_you_mean
 from temper.engine.language import cluster_file
 from temper.engine.language.discovery import Catalogue
 from temper.engine.language.experiment import Experiment
@@ -22,7 +22,7 @@ from temper.system.user_directories import config_directory
 def chosen(options: argparse.Namespace, catalogue: Catalogue) -> Cluster | None:
     """Return where the workers live; ``None``: the runner is the only worker."""
     if options.on:
-        path = _named_cluster(options.on)
+        path = _named_cluster("--on", options.on)
         cluster = cluster_file.load(path, catalogue)
         if advice := packages.advice(cluster.requires):
             raise SpecError.at("--on", 0, advice)
@@ -63,7 +63,7 @@ def job_script(options: argparse.Namespace, catalogue: Catalogue) -> str:
     Raises:
         SpecError: the cluster has no jobs, or its file is wrong.
     """
-    cluster = cluster_file.load(_named_cluster(options.job_script), catalogue)
+    cluster = cluster_file.load(_named_cluster("--job-script", options.job_script), catalogue)
     arguments: list[str] = options.command
     place = next(i for i, argument in enumerate(arguments) if argument.startswith("--job-script"))
     rest = arguments[:place] + arguments[place + 1 + (arguments[place] == "--job-script") :]
@@ -73,12 +73,20 @@ def job_script(options: argparse.Namespace, catalogue: Catalogue) -> str:
     return script
 
 
-def _named_cluster(text: str) -> Path:
-    """Return the path of a cluster file; ``slurm`` names the user's own or, if there is none, the shipped one."""
+def _named_cluster(option: str, text: str) -> Path:
+    """Return the path of a cluster file; ``slurm`` names the user's own or, if there is none, the shipped one.
+
+    Raises:
+        SpecError: there is none of this name.
+    """
     path = Path(text)
     if path.suffix or path.exists():
         return path
+    folders = [PACKAGE / "clusters"]
     with suppress(RuntimeError):  # a user without a home folder
-        if (own := config_directory() / "clusters" / f"{text}.yaml").is_file():
-            return own
-    return PACKAGE / "clusters" / f"{text}.yaml"
+        folders.append(config_directory() / "clusters")
+    named = {file.stem: file for folder in folders for file in sorted(folder.glob("*.yaml"))}
+    if text not in named:
+        hint = did_you_mean(text, named) or f"; choose one of {', '.join(named)}"
+        raise SpecError.at(option, 0, f"there is no cluster file '{text}'{hint}, or name a file, such as ./{text}.yaml")
+    return named[text]
