@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
-from numbers import Integral
 from os import PathLike
 from typing import Any
 
@@ -131,7 +130,7 @@ def whole_number(where: str, given: Any, least: int) -> int:
     Raises:
         SpecError: it is not.
     """
-    if not isinstance(given, Integral) or isinstance(given, bool) or not least <= given < 2**63:
+    if not isinstance(given, int | np.integer) or isinstance(given, bool) or not least <= given < 2**63:
         raise SpecError.at(where, 0, f"expected a whole number from {least}, received {given!r}")
     return int(given)
 
