@@ -1,4 +1,4 @@
-"""Steps of attacks where a call in Python does not state them; an experiment file always does.
+"""Default steps of attacks that a Python call omits; an experiment file always states them.
 
 Source: the defaults of Foolbox 3.3; those of PGD in the infinity norm are Madry et al. (2018) on MNIST: 40 steps of 0.01 at
 eps 0.3.

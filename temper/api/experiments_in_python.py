@@ -99,7 +99,7 @@ def run(
         StageError: the workers of a cluster are gone; what was finished is kept.
         KeyboardInterrupt: the run was interrupted; what was finished is kept.
     """
-    with _in_words_of_python():
+    with _with_parameter_names():
         options = Options(
             _names("only", only),
             _names("force", force),
@@ -144,7 +144,7 @@ def plan(
     Raises:
         SpecError: the experiment or a parameter is wrong.
     """
-    with _in_words_of_python():
+    with _with_parameter_names():
         options = Options(_names("only", only), _names("force", force), retry_failed)
         session = _session(experiment, set or {}, seeds, name, outputs, components, smoke, options)
     return RunPlan(session.plan())
@@ -182,7 +182,7 @@ def _session(
 
 
 @contextmanager
-def _in_words_of_python() -> Iterator[None]:
+def _with_parameter_names() -> Iterator[None]:
     """Name parameters where messages name options, and no lines of the text that a mapping is turned into."""
     try:
         yield

@@ -152,11 +152,11 @@ def seeds(given: Any) -> list[int]:
 def _missing_axis(shape: tuple[int, ...]) -> str:
     match shape:
         case (_, _, 1 | 3):
-            return "; of one image make a batch: x[None]"
+            return "; make a batch of one image: x[None]"
         case (_, _, _):
             return "; add the channel axis: x[..., None]"
         case (_, _):
-            return "; give images their sides: x.reshape(len(x), height, width, channels)"
+            return "; restore the image shape: x.reshape(len(x), height, width, channels)"
         case _:
             return ""
 
