@@ -26,9 +26,10 @@ def ascent(gradient: Tensor, norm: Norm) -> Tensor:
     ops = backend.keras().ops
     if norm == "inf":
         return ops.sign(gradient)
-    # Divide by the largest entry first: the squares of a small gradient would underflow in float32.
-    gradient = gradient / ops.maximum(ops.max(ops.abs(gradient), axis=(1, 2, 3), keepdims=True), 1e-30)
-    return gradient / ops.maximum(_length(gradient, norm), _TINY)
+    # Divide by the largest entry first: the squares of a small gradient would underflow in float32. Then no length is below
+    # 1 but that of 0. XLA divides once, by the product of both, which must not underflow either.
+    gradient = gradient / ops.maximum(ops.max(ops.abs(gradient), axis=(1, 2, 3), keepdims=True), 1e-37)
+    return gradient / ops.maximum(_length(gradient, norm), 1.0)
 
 
 def projector(centre: Tensor, eps: Tensor, norm: Norm) -> Callable[[Tensor], Tensor]:

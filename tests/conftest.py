@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
@@ -57,6 +58,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     isolate(os.environ)  # before a module of tests is imported, and a framework with it
+    config_home = tempfile.TemporaryDirectory(prefix="temper-tests-")  # the user's cluster files are not the tests'
+    config.add_cleanup(config_home.cleanup)
+    os.environ["XDG_CONFIG_HOME"] = config_home.name
     if backend := config.getoption("--backend"):
         os.environ["KERAS_BACKEND"] = backend
     config.pluginmanager.register(CpuBudget(config.getoption("--cpu-by-file")), "cpu-budget")

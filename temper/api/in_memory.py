@@ -149,7 +149,7 @@ class InMemory:
 
 def warn(remarks: Sequence[str], where: str) -> None:
     """Warn the caller of a function of this package of what is remarked on its result."""
-    for text in dict.fromkeys(remarks):
+    for text in filter(None, dict.fromkeys(remarks)):
         warnings.warn(f"{where}: {text}", UserWarning, stacklevel=3)
 
 

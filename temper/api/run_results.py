@@ -136,9 +136,9 @@ class RunResults:
             SpecError: nothing or more than one thing is called so, or it is not in the store.
         """
         made = choose(str(self.folder), self._made, self._axes, stage, part, against, axes)
-        catalogue(self._components)  # the classes of artefacts are known once the components are
         try:
-            artefact: Artefact = self._store.load(made.fingerprint, artefact_class(self._store, made.fingerprint))
+            kind = artefact_class(self._store, made.fingerprint, catalogue(self._components))
+            artefact: Artefact = self._store.load(made.fingerprint, kind)
         except Damaged as damage:
             raise SpecError.at(str(self.folder), 0, self._missing(made, damage)) from None
         if made.part_of_data:

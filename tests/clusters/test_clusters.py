@@ -456,3 +456,17 @@ def test_unreachable_scheduler_is_reported(run: Run, write: Write) -> None:
         code, output = run(write("name: a\ndatasets: {d: {type: plain}}"), "--on", cluster)
     assert code == 2
     assert "no scheduler answers at tcp://127.0.0.1:9" in output
+
+
+def test_a_name_is_the_users_own_cluster_file_before_the_shipped_one(
+    run: Run, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    file = write("name: a\ndatasets: {d: {type: plain}}")
+    assert run(file, "--job-script", "lab")[0] == 2
+    own = tmp_path / "config/temper/clusters"
+    own.mkdir(parents=True)
+    for name in ("lab", "slurm"):
+        (own / f"{name}.yaml").write_text("type: slurm\nworkers: 7\nmemory: 3GiB\nwalltime: 01:00:00\n")
+        code, script = run(file, "--job-script", name)
+        assert (code, "#SBATCH --mem=3G" in script) == (0, True), script

@@ -78,3 +78,18 @@ def test_draws_are_uniform_in_the_ball(norm: Norm) -> None:
     assert volume.max() <= 1 + 1e-5
     np.testing.assert_allclose(np.quantile(volume, [0.1, 0.5, 0.9]), [0.1, 0.5, 0.9], atol=0.015)
     np.testing.assert_allclose(noise.mean(axis=0), 0, atol=0.01)
+
+
+@pytest.mark.parametrize("norm", [2, 1, "inf"])
+@pytest.mark.parametrize("size", [0.0, 1e-34, 1e-20, 1.0, 1e18])
+def test_compiled_steps_have_length_one_and_no_direction_without_gradient(norm: Norm, size: float) -> None:
+    if backend.name() != "tensorflow":
+        pytest.skip("compiles with TensorFlow's XLA")
+    import tensorflow as tf
+
+    compiled = tf.function(lambda gradient: ascent(gradient, norm), jit_compile=True)
+    gradient = np.random.default_rng(2).normal(size=(3, 4, 4, 1)).astype(np.float32) * np.float32(size)
+    length = np.linalg.norm(
+        np.asarray(compiled(gradient)).reshape(3, -1), ord=np.inf if norm == "inf" else norm, axis=1
+    )
+    np.testing.assert_allclose(length, 1.0 if size else 0.0, rtol=1e-5)

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import inspect
-import os
-import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
-from importlib.machinery import ModuleSpec, PathFinder
+from functools import cache, cached_property
 from pathlib import Path
-from types import MappingProxyType, ModuleType
+from types import ModuleType
 
 from temper.core.cluster import Cluster
 from temper.core.component import Component, fields_of
-from temper.core.errors import SpecError, SpecProblem, StageError
+from temper.core.errors import SpecError, SpecProblem
 from temper.core.stage import Stage
+from temper.engine.catalogue import component_index
+from temper.engine.catalogue.component_index import Entry, imported, qualified
 from temper.engine.catalogue.sections import SECTIONS
-from temper.system.files import regular
-from temper.system.former_names import former_imports
+from temper.engine.catalogue.user_modules import modules_of
 from temper.system.installation import PACKAGE
 
 BUILT_IN = ("targets", "localisation", "generators", "repair", "evaluation", "clusters", "nn/preparations")
@@ -33,158 +29,101 @@ _NO_LINK = (
 """On Windows, links need the developer mode or an administrator."""
 
 
-@dataclass(frozen=True)
+class Members(Mapping[str, type[Component]]):
+    """The members of a family by tag, in alphabetical order; each is imported when it is looked up."""
+
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        self._entries = {entry.tag: entry for entry in sorted(entries, key=lambda entry: entry.tag)}
+
+    def __getitem__(self, tag: str) -> type[Component]:
+        return self._entries[tag].load()
+
+    def __contains__(self, tag: object) -> bool:
+        return tag in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+@dataclass(frozen=True, eq=False)
 class Catalogue:
     """The available components, and the users' folders that were searched besides the built-in ones."""
 
-    leaves: tuple[type[Component], ...]
+    entries: tuple[Entry, ...]
     folders: tuple[Path, ...] = ()
 
+    @cached_property
+    def leaves(self) -> tuple[type[Component], ...]:
+        """All components, each imported."""
+        return tuple(entry.load() for entry in self.entries)
+
+    @property
+    def tags(self) -> list[str]:
+        """The names of all types, each once, in alphabetical order."""
+        return sorted({entry.tag for entry in self.entries})
+
     @cache  # noqa: B019 - a catalogue lives as long as the program
-    def of(self, family: type[Component]) -> Mapping[str, type[Component]]:
+    def of(self, family: type[Component]) -> Members:
         """Return the members of a family by tag, in alphabetical order."""
-        members = {leaf.tag: leaf for leaf in self.leaves if family in leaf.__mro__}
-        return MappingProxyType(dict(sorted(members.items())))
+        return Members(entry for entry in self.entries if qualified(family) in entry.bases)
 
     @cache  # noqa: B019
     def families(self) -> tuple[type[Component], ...]:
         """Return the sections' families, then every family a component nests, each once."""
-        found: dict[type[Component], None] = dict.fromkeys([*SECTIONS.values(), Cluster])
-        for leaf in self.leaves:
-            for field in fields_of(leaf):
-                kind = field.kind.innermost
-                if kind.name == "nested":
-                    assert kind.target is not None
-                    found.setdefault(kind.target)
-        return tuple(found)
+        nested = dict.fromkeys(name for entry in self.entries for name in entry.nested)
+        return tuple(dict.fromkeys([*SECTIONS.values(), Cluster, *map(imported, nested)]))
+
+    def tagged(self, tag: str) -> list[type[Component]]:
+        """Return every component of a tag, whatever its family."""
+        return [entry.load() for entry in self.entries if entry.tag == tag]
 
     def stage(self, tag: str) -> list[type[Stage]]:
         """Return every stage's component of a tag, whatever its family."""
-        return [leaf for leaf in self.leaves if leaf.tag == tag and issubclass(leaf, Stage)]
+        return [leaf for leaf in self.tagged(tag) if issubclass(leaf, Stage)]
 
 
 def discover(folders: Iterable[Path] = ()) -> Catalogue:
-    """Import every module of the built-in folders and of the users' ``folders`` and collect their components.
+    """Find the components of the built-in folders, and import every module of the users' ``folders`` to collect theirs.
 
     Raises:
         SpecError: a user's file cannot be imported, components are declared wrongly, or two of a family share a tag; a folder
             of Temper's own is missing.
     """
     users = tuple(dict.fromkeys(Path(folder).resolve() for folder in folders))
-    _check_names(users)
-    names = [folder.name for folder in users]
-    modules = [*_built_in(), *(module for folder in users for module in _from_folder(folder, names))]
-    leaves = [leaf for module in modules for leaf in _leaves(module)]
-    if problems := list(_misdeclared(leaves)):
-        raise SpecError(problems)
-    _unique_tags(leaves)
-    return Catalogue(tuple(leaves), users)
+    built_in = _built_in()
+    entries = (*built_in, *_declared(modules_of(users)))
+    _unique_tags(entries)
+    return Catalogue(entries, users)
 
 
-def _built_in() -> Iterator[ModuleType]:
+def _built_in() -> tuple[Entry, ...]:
+    """Return Temper's own components; users' are imported at each start, since they may depend on anything."""
     for name in BUILT_IN:
         if not (PACKAGE / name).is_dir():
             raise SpecError.at(str(PACKAGE / name), 0, _NO_LINK)
+    state = component_index.stamp(PACKAGE)  # before the imports, so that what changes during these is not missed
+    if (entries := component_index.cached(PACKAGE, state)) is None:
+        entries = _declared(_own_modules())
+        component_index.cache(PACKAGE, state, entries)
+    return entries
+
+
+def _own_modules() -> Iterator[ModuleType]:
+    for name in BUILT_IN:
         for path in sorted((PACKAGE / name).rglob("*.py")):
             relative = path.relative_to(PACKAGE).with_suffix("")
             if path.name != "__init__.py":
                 yield importlib.import_module(".".join(["temper", *relative.parts]))
 
 
-def _check_names(folders: tuple[Path, ...]) -> None:
-    names = [folder.name for folder in folders]
-    for folder in folders:
-        message = ""
-        if _is_package_of_others(folder):
-            message = f"{folder.name} is the name of an installed Python package; rename yours"
-        elif names.count(folder.name) > 1:
-            message = f"two folders are called {folder.name}; rename one"
-        if message:
-            raise SpecError([SpecProblem("--components", 0, str(folder), message)])
-
-
-def _is_package_of_others(folder: Path) -> bool:
-    """Return whether modules of a folder belong to an installed package, as those of ``numpy.linalg`` do."""
-    if folder.name in sys.stdlib_module_names or folder.name == PACKAGE.name:
-        return True
-    spec = PathFinder.find_spec(folder.name)
-    places = [] if spec is None else spec.submodule_search_locations or [spec.origin or ""]
-    return any({"site-packages", "dist-packages"} & {*Path(place).parts} for place in places)
-
-
-def _from_folder(folder: Path, names: list[str]) -> Iterator[ModuleType]:
-    if not folder.is_dir():
-        raise SpecError(
-            [SpecProblem("--components", 0, str(folder), "no such folder; name one that holds component files")]
-        )
-    if not os.access(folder, os.R_OK | os.X_OK):
-        raise SpecError([SpecProblem("--components", 0, str(folder), "cannot be read; change its permissions")])
-    if str(folder.parent) not in sys.path:
-        sys.path.append(str(folder.parent))
-    paths = sorted(folder.rglob("*.py"))
-    for path in paths:
-        _check_file(path, folder, names)
-    _import_package(folder)
-    for path in paths:
-        name = ".".join(path.relative_to(folder.parent).with_suffix("").parts)
-        if path.name == "__init__.py":
-            continue
-        module = sys.modules.get(name)
-        if module is None or module.__file__ != str(path):
-            module = _import_file(name, path)
-        yield module
-
-
-def _check_file(path: Path, folder: Path, names: list[str]) -> None:
-    try:
-        regular(path)
-    except StageError as error:
-        raise SpecError.at("--components", 0, str(error)) from None
-    with suppress(SyntaxError, ValueError):  # its import says so, with the line
-        if former := list(former_imports(path, names)):
-            where = ".".join(path.relative_to(folder.parent).with_suffix("").parts)
-            raise SpecError([SpecProblem(str(path), line, where, message) for line, message in former])
-
-
-def _import_package(folder: Path) -> None:
-    """Make a folder the package of its name, whatever else has that name on the search path, such as the checkout's ``tests``."""
-    name, init = folder.name, folder / "__init__.py"
-    if str(folder) in getattr(sys.modules.get(name), "__path__", ()):
-        return
-    for other in [other for other in sys.modules if other == name or other.startswith(f"{name}.")]:
-        del sys.modules[other]
-    if init.is_file():
-        _import_file(name, init)
-    else:
-        sys.modules[name] = package = ModuleType(name)
-        package.__path__ = [str(folder)]
-        package.__spec__ = ModuleSpec(name, None, is_package=True)
-
-
-def _import_file(name: str, path: Path) -> ModuleType:
-    inside = [str(path.parent)] if path.name == "__init__.py" else None
-    spec = importlib.util.spec_from_file_location(name, path, submodule_search_locations=inside)
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[name]
-        line = error.lineno if isinstance(error, SyntaxError) and error.lineno else _line_in(error, path)
-        raise SpecError(
-            [SpecProblem(str(path), line, name, f"cannot be imported: {type(error).__name__}: {error}")]
-        ) from error
-    return module
-
-
-def _line_in(error: BaseException, path: Path) -> int:
-    lines = [
-        frame.lineno
-        for frame in inspect.getinnerframes(error.__traceback__)  # type: ignore[arg-type]
-        if Path(frame.filename) == path
-    ]
-    return lines[-1] if lines else 1
+def _declared(modules: Iterable[ModuleType]) -> tuple[Entry, ...]:
+    leaves = [leaf for module in modules for leaf in _leaves(module)]
+    if faults := list(_misdeclared(leaves)):
+        raise SpecError(faults)
+    return tuple(map(Entry.of, leaves))
 
 
 def _leaves(module: ModuleType) -> Iterator[type[Component]]:
@@ -217,13 +156,13 @@ def _declaration_problem(leaf: type[Component]) -> str:
     return ""
 
 
-def _unique_tags(leaves: Iterable[type[Component]]) -> None:
-    seen: dict[tuple[type, str], type[Component]] = {}
-    for leaf in leaves:
-        family = next(base for base in leaf.__mro__[1:] if base.__mro__[1] in (Stage, Component))
-        twin = seen.setdefault((family, leaf.tag), leaf)
-        if twin is not leaf:
-            message = f"type '{leaf.tag}' is already taken by {twin.__module__}.{twin.__name__}; choose another tag"
+def _unique_tags(entries: Iterable[Entry]) -> None:
+    seen: dict[tuple[str, str], Entry] = {}
+    for entry in entries:
+        twin = seen.setdefault((entry.family, entry.tag), entry)
+        if twin is not entry:
+            leaf = entry.load()
+            message = f"type '{entry.tag}' is already taken by {twin.module}.{twin.name}; choose another tag"
             raise SpecError(
                 [SpecProblem(inspect.getfile(leaf), inspect.getsourcelines(leaf)[1], leaf.__name__, message)]
             )

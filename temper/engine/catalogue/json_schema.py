@@ -24,9 +24,12 @@ def is_axis(value: Any) -> bool:
     return isinstance(value, str) and value.startswith("$") and re.match(AXIS, value) is not None
 
 
-def schemas(catalogue: Catalogue) -> dict[str, Schema]:
-    """Return every schema by its file name: the experiment's, and one for each family."""
-    families = {family: _family(family, catalogue) for family in catalogue.families()}
+def schemas(catalogue: Catalogue, tags: frozenset[str] | None = None) -> dict[str, Schema]:
+    """Return every schema by its file name: the experiment's, and one for each family.
+
+    With ``tags``, those of families describe only members of these tags, and name the others.
+    """
+    families = {family: _family(family, catalogue, tags) for family in catalogue.families()}
     whole = experiment_schema({name: families[family] for name, family in SECTIONS.items()})
     return {schema["$id"]: schema for schema in (whole, *families.values())}
 
@@ -54,12 +57,13 @@ def file_name(family: type[Component]) -> str:
     return f"{snake}.schema.json"
 
 
-def _family(family: type[Component], catalogue: Catalogue) -> Schema:
+def _family(family: type[Component], catalogue: Catalogue, tags: frozenset[str] | None) -> Schema:
     # An if/then chain on `type`, never oneOf: oneOf answers a typo with "not valid under any of the given schemas".
     members = catalogue.of(family)
+    described = [tag for tag in members if tags is None or tag in tags]
     chain = [
         {"if": {"properties": {"type": {"const": tag}}, "required": ["type"]}, "then": {"$ref": f"#/$defs/{tag}"}}
-        for tag in members
+        for tag in described
     ]
     return {
         "$schema": DRAFT,
@@ -69,7 +73,7 @@ def _family(family: type[Component], catalogue: Catalogue) -> Schema:
         "required": ["type"],
         "properties": {"type": {"enum": list(members), "description": f"Kind of {family.__name__.lower()}."}},
         **({"allOf": chain} if chain else {}),  # a family may have no member yet
-        "$defs": {tag: _component(leaf) for tag, leaf in members.items()},
+        "$defs": {tag: _component(members[tag]) for tag in described},
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import cached_property
+from functools import cache
 from typing import Any
 
 from jsonschema import Draft202012Validator
@@ -36,11 +36,11 @@ class Validator:
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
 
-    @cached_property
-    def _registry(self) -> Any:
+    @cache  # noqa: B019 - a validator lives as long as the program
+    def _registry(self, tags: frozenset[str]) -> Any:
         resources = (
             (name, Resource.from_contents(document, default_specification=DRAFT202012))
-            for name, document in schemas(self._catalogue).items()
+            for name, document in schemas(self._catalogue, tags).items()
         )
         return Registry().with_resources(resources)
 
@@ -53,7 +53,8 @@ class Validator:
         yield from self._check(file_name(family), data)
 
     def _check(self, name: str, data: Any) -> Iterator[Finding]:
-        validator = Draft202012Validator({"$ref": name}, registry=self._registry)
+        # Other types need not be imported.
+        validator = Draft202012Validator({"$ref": name}, registry=self._registry(frozenset(_types(data))))
         seen = set()
         for error in validator.iter_errors(data):
             for finding in self._findings(error):
@@ -105,6 +106,18 @@ class Validator:
             return f"unknown type {show(value)}{did_you_mean(value, choices) or _known(choices)}"
         known = _known(choices) if str(value) in map(str, choices) else did_you_mean(str(value), map(str, choices))
         return f"{show(value)} is not allowed{known or _known(choices)}"
+
+
+def _types(data: Any) -> Iterator[str]:
+    """Yield the types that plain values name."""
+    if isinstance(data, Mapping):
+        if isinstance(data.get("type"), str):
+            yield data["type"]
+        data = data.values()
+    elif not isinstance(data, list | tuple):
+        return
+    for item in data:
+        yield from _types(item)
 
 
 def show(value: Any) -> str:

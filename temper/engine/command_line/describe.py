@@ -55,10 +55,9 @@ def description(catalogue: Catalogue, tag: str) -> Iterator[Text | str | Table]:
     Raises:
         SpecError: there is no such type.
     """
-    leaves = [leaf for leaf in catalogue.leaves if leaf.tag == tag]
+    leaves = catalogue.tagged(tag)
     if not leaves:
-        known = sorted({leaf.tag for leaf in catalogue.leaves})
-        hint = did_you_mean(tag, known) or "; --list shows all types"
+        hint = did_you_mean(tag, catalogue.tags) or "; --list shows all types"
         raise SpecError([SpecProblem("--describe", 0, "", f"unknown type '{tag}'{hint}")])
     for leaf in leaves:
         yield Text(f"{_section(leaf)}: type: {tag}", style="bold")

@@ -217,7 +217,7 @@ def _run(task: TaskSpec, stream: str, store: Store, report: Report, checkpoint: 
         found = inputs[str(ref)]
         if found.definition is not None:
             return component_of(found.definition["section"], found.definition["component"], task.folders)
-        artefact = _CACHE_OF_ARTEFACTS.get(store, found.fingerprint)
+        artefact = _CACHE_OF_ARTEFACTS.get(store, found.fingerprint, catalogue(task.folders))
         return artefact.part(found.part) if isinstance(artefact, Data) and found.part else artefact
 
     def cost(ref: Ref[Any]) -> Mapping[str, Any]:
@@ -260,10 +260,10 @@ class _ArtefactCache:
         self._max_bytes, self._max_artefacts = max_bytes, max_artefacts
         self._artefacts: OrderedDict[tuple[Path, str], tuple[Artefact, int]] = OrderedDict()
 
-    def get(self, store: Store, fingerprint: str) -> Artefact:
+    def get(self, store: Store, fingerprint: str, found: Catalogue) -> Artefact:
         key = (store.root, fingerprint)
         if key not in self._artefacts:
-            artefact = store.load(fingerprint, artefact_class(store, fingerprint))
+            artefact = store.load(fingerprint, artefact_class(store, fingerprint, found))
             # Arrays stay on disk until they are read, so only models count.
             size = store.size(fingerprint) if isinstance(artefact, Classifier) else 0
             self._artefacts[key] = artefact, size

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from temper.core.artefacts import Artefact
 from temper.core.errors import StageError
+from temper.engine.catalogue.discovery import Catalogue
 from temper.engine.storage.store import Damaged, Store
 from temper.system.traversal import reachable
 
 
-def artefact_class(store: Store, fingerprint: str) -> type[Artefact]:
-    """Return the class of a stored artefact.
+def artefact_class(store: Store, fingerprint: str, catalogue: Catalogue) -> type[Artefact]:
+    """Return the class of a stored artefact, defined by Temper or by a component of a catalogue.
 
     Raises:
         Damaged: it is missing or unreadable.
         StageError: the component that defines its class is not imported.
     """
     kind = stored_kind(store, fingerprint)
+    if kind not in _kinds():
+        _ = catalogue.leaves  # imports the modules that may define it
     if kind not in (known := _kinds()):
         raise StageError(
             f"no component defines artefacts of kind '{kind}'; name the folder of that component with --components"

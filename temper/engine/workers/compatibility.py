@@ -120,7 +120,8 @@ class WorkerRequirements:
 
     def _code(self) -> Iterator[str]:
         try:
-            catalogue(tuple(self.folders))
+            # Imported now, so that the digests below are those of the code that will run.
+            _ = catalogue(tuple(self.folders)).leaves
         except SpecError as wrong:
             yield f"it cannot load the components of this run: {wrong}"
         own = _own_digests(Path(self.root))

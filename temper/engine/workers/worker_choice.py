@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from temper.core.cluster import Cluster
-from temper.core.errors import SpecError, SpecProblem
+from temper.core.errors import SpecError, SpecProblem, did_you_mean
 from temper.engine.catalogue.discovery import Catalogue
 from temper.engine.language.experiment import Experiment
 from temper.engine.storage.store import STORE
@@ -15,12 +16,13 @@ from temper.engine.workers import cluster_file
 from temper.engine.workers.worker_env import worker_env
 from temper.system import packages
 from temper.system.installation import PACKAGE
+from temper.system.user_directories import config_directory
 
 
 def chosen_cluster(options: argparse.Namespace, catalogue: Catalogue) -> Cluster | None:
     """Return the cluster of the workers; ``None`` if the runner is the only worker."""
     if options.on:
-        path = _cluster_path(options.on)
+        path = _named_cluster("--on", options.on)
         cluster = cluster_file.load(path, catalogue)
         if advice := packages.advice(cluster.requires):
             raise SpecError.at("--on", 0, advice)
@@ -63,7 +65,7 @@ def job_script(options: argparse.Namespace, catalogue: Catalogue) -> str:
     Raises:
         SpecError: the cluster is not a batch system, or its file has problems.
     """
-    cluster = cluster_file.load(_cluster_path(options.job_script), catalogue)
+    cluster = cluster_file.load(_named_cluster("--job-script", options.job_script), catalogue)
     arguments: list[str] = options.command
     position = next(i for i, argument in enumerate(arguments) if argument.startswith("--job-script"))
     # The shards run the same command without this option.
@@ -76,7 +78,20 @@ def job_script(options: argparse.Namespace, catalogue: Catalogue) -> str:
     return script
 
 
-def _cluster_path(text: str) -> Path:
-    """Return the path of a cluster file; ``slurm`` names the shipped one."""
+def _named_cluster(option: str, text: str) -> Path:
+    """Return the path of a cluster file; ``slurm`` is the user's own or, if there is none, the shipped one.
+
+    Raises:
+        SpecError: there is none of this name.
+    """
     path = Path(text)
-    return path if path.suffix or path.exists() else PACKAGE / "clusters" / f"{text}.yaml"
+    if path.suffix or path.exists():
+        return path
+    folders = [PACKAGE / "clusters"]
+    with suppress(RuntimeError):  # a user without a home folder
+        folders.append(config_directory() / "clusters")
+    named = {file.stem: file for folder in folders for file in sorted(folder.glob("*.yaml"))}
+    if text not in named:
+        hint = did_you_mean(text, named) or f"; choose one of {', '.join(named)}"
+        raise SpecError.at(option, 0, f"there is no cluster file '{text}'{hint}, or name a file, such as ./{text}.yaml")
+    return named[text]
