@@ -37,7 +37,7 @@ from temper.evaluation.coverage.kmnc import KMNC
 from temper.evaluation.surprise.dsa import DSA
 from temper.evaluation.surprise.lsa import LSA
 from temper.nn.adequacy.reference_data import ReferenceData
-from temper.nn.adequacy.score import NOT_LEARNT, Score
+from temper.nn.adequacy.score import NOT_FITTED_ON, Score
 from temper.nn.inspection.activations import SOFTMAX, Activations
 from temper.nn.inspection.units import UnitLayer
 
@@ -115,7 +115,7 @@ def temper(score: Score) -> Callable[[BenchmarkData], Any]:
 
     def work(data: BenchmarkData) -> Any:
         learnt = score.fit(material(data))
-        own = np.full(len(data.test), NOT_LEARNT)
+        own = np.full(len(data.test), NOT_FITTED_ON)
         return score.values(learnt, activations(data.test, data.test_labels), own, np.random.default_rng(0))
 
     return work

@@ -46,8 +46,8 @@ from temper.generators.regression.random_fuzzer import RandomFuzzer
 from temper.generators.regression.regression_fuzzer import RegressionFuzzer
 from temper.nn.adequacy.reference_data import ReferenceData
 from temper.nn.editing.logits import to_logits
-from temper.nn.preparations.activation_readout import observe
-from temper.nn.preparations.training_profile import Profile
+from temper.nn.shared_stages.activation_readout import read_activations
+from temper.nn.shared_stages.training_profile import Profile
 from temper.system import backend
 from temper.targets.models.model_file import ModelFile
 
@@ -188,7 +188,7 @@ def floor(inputs: dict[str, Any], third: Third, repeats: int = 8) -> float:
 
 def profile(model: Classifier, train: Examples) -> Profile:
     """Return what KMNC learns of the training images."""
-    seen = observe(model, train.x)
+    seen = read_activations(model, train.x)
     return Profile(KMNC().profile(ReferenceData(model, train, seen, lambda ref: seen)))
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from temper.core.component import Plain, Range
-from temper.core.threat_model import Norm, ThreatModel, step_fault
+from temper.core.threat_model import Norm, ThreatModel, step_problem
 from temper.generators.art_traits import INNER, TRAITS
 
 _COUNT, _ANY_COUNT = Range(ge=1), Range(ge=0)
@@ -98,7 +98,7 @@ def _lengths(attack: str, values: Mapping[str, Plain]) -> Iterator[tuple[str, st
     if fault := threat.fault():
         yield TRAITS[attack].radius, fault
     steps = "max_iter" in values or attack == "AutoAttack" or values.get("minimal")
-    if steps and isinstance(step, int | float) and (fault := step_fault(step, threat.eps)):
+    if steps and isinstance(step, int | float) and (fault := step_problem(step, threat.eps)):
         yield "eps_step", fault
 
 
@@ -115,7 +115,7 @@ def misfits(attack: str, values: Mapping[str, Plain], shape: tuple[int, int, int
         yield fault
     if attack == "SimBA" and (width - int(values["freq_dim"] or 0)) % int(values["stride"] or 1):
         yield f"needs an image side ({width}) of freq_dim plus a multiple of stride"
-    if (threat := ball(attack, values)) and (fault := threat.misfit(shape)):
+    if (threat := ball(attack, values)) and (fault := threat.size_problem(shape)):
         yield f"{traits.radius}: {fault}"
 
 

@@ -155,7 +155,7 @@ class DGNTraining(Preparation, _Learning):
                 shuffle=self.shuffle,
                 seed=seed + label,
                 progress=partial(tell, len(losses) * self.epochs),
-                checkpoint=steps.under_way(str(label)),
+                checkpoint=steps.in_progress(str(label)),
             )
             steps.finish(str(label), values(network.variables), {"losses": losses[label]})
         run.images += self.epochs * len(images)

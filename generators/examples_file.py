@@ -16,7 +16,7 @@ from temper.core.errors import StageError
 from temper.core.families import Generator
 from temper.core.run import Run
 from temper.nn.images.array_files import ArrayFile
-from temper.nn.images.pixel_range import pixel_fault
+from temper.nn.images.pixel_range import pixel_problem
 from temper.nn.images.preprocessing import to_unit
 
 _IMAGES = ("x_adv", "x")
@@ -125,6 +125,6 @@ def _shaped(x: NDArray[Any], shape: tuple[int, int, int], path: object) -> Image
     same_layout = x.shape[1:] in (shape, (height * width * channels,)) or (channels == 1 and x.shape[1:] == shape[:2])
     if not same_layout:
         raise StageError(f"{path}: expected images {shape} as in `data`, received {x.shape[1:]}; channels come last")
-    if fault := pixel_fault(x):
+    if fault := pixel_problem(x):
         raise StageError(f"{path}: {fault}")
     return to_unit(x.reshape(-1, *shape))

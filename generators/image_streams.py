@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class Streams:
+class ImageStreams:
     """Random streams for each image of a batch, any number of them, independent of the batch it is in.
 
     One key for each image is drawn from ``rng``, in order; its streams are the counter-based generator with that key,

@@ -25,7 +25,7 @@ class AddedNoise(Augmenter):
 
     std: Annotated[float, "standard deviation of the noise, in input units", Range(gt=0, le=1)] = 0.1
 
-    def augment(self, seeds: Seeds, bench: AugmenterContext) -> Augmented:
+    def augment(self, seeds: Seeds, context: AugmenterContext) -> Augmented:
         x = np.empty_like(seeds.x)
         for row, image in enumerate(x):
             seeds.rng(row, self.tag).standard_normal(dtype=np.float32, out=image)

@@ -19,8 +19,8 @@ from temper.core.component import File, Ref
 from temper.core.errors import StageError
 from temper.core.stage import Preparation
 from temper.generators.augmenters.occluders import ANY_CLASS, Cutouts, Occluders
+from temper.generators.masks.mask_operations import inner
 from temper.generators.masks.otsu import Otsu
-from temper.generators.masks.shapes import inner
 from temper.nn.images.image_opening import open_image
 from temper.nn.images.preprocessing import LUMA, scaled, to_unit
 from temper.system.hidden_files import counts
@@ -47,11 +47,11 @@ class Objects(Occluders):
     def preparations(self, model: Ref[Classifier], data: Ref[Examples]) -> Mapping[str, Preparation]:
         return self.mask.preparations(model, data)
 
-    def cutouts(self, count: int, bench: AugmenterContext, rng: np.random.Generator) -> Cutouts:
-        some = bench.train.take(np.sort(rng.permutation(len(bench.train))[: _DRAWN_PER_OBJECT * count]))
+    def cutouts(self, count: int, context: AugmenterContext, rng: np.random.Generator) -> Cutouts:
+        some = context.train.take(np.sort(rng.permutation(len(context.train))[: _DRAWN_PER_OBJECT * count]))
         zeros = np.zeros(len(some), np.int64)
-        entropy = (bench.run.seed, crc32(bench.run.stream.encode()))
-        found = self.mask.masks(Seeds(some.x, some.y, some.index, zeros, zeros, entropy, some.masks), bench)
+        entropy = (context.run.seed, crc32(context.run.stream.encode()))
+        found = self.mask.masks(Seeds(some.x, some.y, some.index, zeros, zeros, entropy, some.masks), context)
         rows = rng.permutation(np.flatnonzero(found.any(axis=(1, 2))))[:count]
         if not len(rows):
             raise StageError(
@@ -77,8 +77,8 @@ class Shapes(Occluders):
         if not self.shapes:
             yield "shapes", "expected at least one of ellipse, blob and bars, received none"
 
-    def cutouts(self, count: int, bench: AugmenterContext, rng: np.random.Generator) -> Cutouts:
-        height, width, channels = bench.train.shape
+    def cutouts(self, count: int, context: AugmenterContext, rng: np.random.Generator) -> Cutouts:
+        height, width, channels = context.train.shape
         masks = np.stack([_shape(self.shapes[i % len(self.shapes)], height, width, rng) for i in range(count)])
         colours = rng.random((count, 1, 1, channels), np.float32)
         return _coloured(colours, _softened(masks), np.full(count, ANY_CLASS))
@@ -100,11 +100,11 @@ class Files(Occluders):
         if not self._paths:
             yield "folder", f"{self.folder} contains no cut-out; expected files that end in {_ENDING}"
 
-    def cutouts(self, count: int, bench: AugmenterContext, rng: np.random.Generator) -> Cutouts:
+    def cutouts(self, count: int, context: AugmenterContext, rng: np.random.Generator) -> Cutouts:
         paths = [self._paths[i] for i in sorted(rng.permutation(len(self._paths))[:count])]
-        layers = np.stack([_fitted(_read(path), bench.train.shape[:2]) for path in paths])
+        layers = np.stack([_fitted(_read(path), context.train.shape[:2]) for path in paths])
         colours, alpha = layers[..., :3], layers[..., 3]
-        if bench.train.shape[2] == 1:
+        if context.train.shape[2] == 1:
             colours = (colours @ LUMA)[..., None]
         return Cutouts(np.clip(colours, 0, 1), np.clip(alpha, 0, 1), np.full(len(paths), ANY_CLASS))
 

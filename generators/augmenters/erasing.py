@@ -11,7 +11,7 @@ import numpy as np
 from temper.core.artefacts import Images
 from temper.core.augmenter import Augmented, Augmenter, AugmenterContext, Seeds
 from temper.core.component import Range
-from temper.generators import rectangles
+from temper.generators import random_rectangles
 
 Fill = Literal["normal_clipped", "uniform", "mean", "zero"]
 
@@ -41,12 +41,12 @@ class RandomErasing(Augmenter):
         if self.min_area > self.max_area:
             yield "min_area", f"{self.min_area:g} exceeds max_area, {self.max_area:g}; swap them"
 
-    def augment(self, seeds: Seeds, bench: AugmenterContext) -> Augmented:
+    def augment(self, seeds: Seeds, context: AugmenterContext) -> Augmented:
         x, masks, refused = seeds.x.copy(), np.zeros(seeds.x.shape[:3], bool), {}
         area, aspect = (self.min_area, self.max_area), (1 / self.max_aspect, self.max_aspect)
         for row, mask in enumerate(masks):
             rng = seeds.rng(row, self.tag)
-            if drawn := rectangles.draw(rng, mask.shape, area, aspect):
+            if drawn := random_rectangles.draw(rng, mask.shape, area, aspect):
                 mask[drawn] = True
                 x[row][drawn] = self._filling(x[row], x[row][drawn].shape, rng)
             else:

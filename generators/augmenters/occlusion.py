@@ -61,9 +61,9 @@ class SyntheticOcclusion(Augmenter):
         """The name of the preparation: two of these in one stage may have different cut-outs."""
         return f"{self.tag}_{crc32(repr((self.occluders, self.bank)).encode()):08x}"
 
-    def augment(self, seeds: Seeds, bench: AugmenterContext) -> Augmented:
-        bank: Cutouts = bench.run.prepared(self._bank)
-        objects = self.mask.masks(seeds, bench)
+    def augment(self, seeds: Seeds, context: AugmenterContext) -> Augmented:
+        bank: Cutouts = context.run.prepared(self._bank)
+        objects = self.mask.masks(seeds, context)
         x, masks, refused = seeds.x.copy(), np.zeros(seeds.x.shape[:3], bool), {}
         for row, (image, hidden) in enumerate(zip(x, masks, strict=True)):
             others = np.flatnonzero((bank.y != seeds.y[row]) | (bank.y == ANY_CLASS))

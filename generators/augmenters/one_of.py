@@ -36,7 +36,7 @@ class OneOf(Augmenter):
             before |= augmenter.preparations(model, data)
         return before
 
-    def augment(self, seeds: Seeds, bench: AugmenterContext) -> Augmented:
+    def augment(self, seeds: Seeds, context: AugmenterContext) -> Augmented:
         drawn = np.array([seeds.rng(row, self.tag).integers(len(self.of)) for row in range(len(seeds))], np.int64)
         x, y = seeds.x.copy(), seeds.y.copy()
         refused: dict[int, str] = {}
@@ -45,7 +45,7 @@ class OneOf(Augmenter):
             rows = np.flatnonzero(drawn == number)
             if not len(rows):
                 continue
-            made = augmenter.augment(seeds.take(rows), bench)
+            made = augmenter.augment(seeds.take(rows), context)
             x[rows], y[rows] = made.x, made.y
             if made.masks is not None:
                 masks[rows] = made.masks

@@ -61,10 +61,10 @@ class DDPM(Painter, DiffusionSettings):
     def preparations(self, model: Ref[Classifier], data: Ref[Examples]) -> Mapping[str, Preparation]:
         return {display_name(self): DiffusionTraining.of(self, data=data)}
 
-    def paint(self, holes: Holes, bench: AugmenterContext) -> Painted:
-        model: DiffusionModel = bench.run.prepared(display_name(self))
+    def paint(self, holes: Holes, context: AugmenterContext) -> Painted:
+        model: DiffusionModel = context.run.prepared(display_name(self))
         if strange := sorted(set(holes.labels.tolist()) - set(model.classes)):
-            name = bench.info.class_names[strange[0]]
+            name = context.info.class_names[strange[0]]
             raise StageError(f"ddpm: class {name} cannot be painted, since no training image shows it")
         x = np.empty_like(holes.seeds.x)
         for rows, batch in holes.batches(self.batch_size):

@@ -27,7 +27,7 @@ class Fill(Painter):
     tag = "fill"
     knows_classes = False
 
-    def paint(self, holes: Holes, bench: AugmenterContext) -> Painted:
+    def paint(self, holes: Holes, context: AugmenterContext) -> Painted:
         return Painted(np.stack([harmonic(x, hole) for x, hole in zip(holes.seeds.x, holes.masks, strict=True)]))
 
 

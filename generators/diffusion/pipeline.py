@@ -104,7 +104,7 @@ class Pipeline(Painter):
         if wrong := _not_a_template(self.prompt):
             yield "prompt", f"expected {{source}} and {{target}} alone in braces, received {wrong}"
 
-    def paint(self, holes: Holes, bench: AugmenterContext) -> Painted:
+    def paint(self, holes: Holes, context: AugmenterContext) -> Painted:
         pretrained = PretrainedPipeline(
             name=self.hub or self.folder or "",
             revision=self.revision,
@@ -116,12 +116,12 @@ class Pipeline(Painter):
         )
         model = pretrained.pipeline()
         if _knows_no_holes(model):
-            bench.run.remark(f"pipeline: {pretrained.name} {_NO_HOLES}")
+            context.run.remark(f"pipeline: {pretrained.name} {_NO_HOLES}")
         canvas = Canvas((*holes.seeds.x.shape[1:3], 3), self.size, MULTIPLE, smooth=True)
         x = np.empty_like(holes.seeds.x)
         refused: dict[int, str] = {}
         for rows, batch in holes.batches(self.batch_size):
-            images, objections = self._batch(model, canvas, batch, bench.info.class_names)
+            images, objections = self._batch(model, canvas, batch, context.info.class_names)
             x[rows] = images
             refused |= {rows.start + row: reason for row, reason in objections.items()}
         return Painted(x, refused)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from temper.core.checkpoint import part_of
+from temper.core.checkpoint import with_prefix
 from temper.nn.adequacy.coverage import CellCoverage, Counts, Coverage
 from temper.nn.inspection.activations import Activations
 
@@ -93,7 +93,7 @@ class Guidance:
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Continue from a state of the same criteria."""
         for number, coverage in enumerate(self.coverages):
-            coverage.restore(part_of(arrays, str(number)))
+            coverage.restore(with_prefix(arrays, str(number)))
 
     @property
     def values(self) -> tuple[float, ...]:

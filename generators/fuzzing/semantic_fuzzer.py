@@ -17,7 +17,7 @@ from temper.core.classifier import Classifier
 from temper.core.component import AtOnce, Range, Ref
 from temper.core.data_info import DataInfo
 from temper.core.display_names import display_name
-from temper.core.errors import StageError, TooLittleLearnt
+from temper.core.errors import StageError, UndertrainedModelError
 from temper.core.families import Generator
 from temper.core.realism import Realism
 from temper.core.run import Run
@@ -28,8 +28,8 @@ from temper.generators.fuzzing.guidance import Guidance, Rule, above
 from temper.generators.fuzzing.seed_selection import RandomSeeds, Rows, SeedPool, SeedSelection
 from temper.nn.adequacy.coverage import Criterion
 from temper.nn.inspection.activations import Activations
-from temper.nn.preparations.activation_readout import ActivationReadout
-from temper.nn.preparations.training_profile import CriterionProfile
+from temper.nn.shared_stages.activation_readout import ActivationReadout
+from temper.nn.shared_stages.training_profile import CriterionProfile
 
 _POOL, _BASE = "pool", "base"
 
@@ -153,7 +153,7 @@ class Fuzzer(Generator):
         )
         names = train.info.get("class_names", map(str, range(model.num_classes)))
         campaign = FuzzingLoop(
-            bench=AugmenterContext(run, model, train, DataInfo(pool.shape, tuple(names))),
+            context=AugmenterContext(run, model, train, DataInfo(pool.shape, tuple(names))),
             augmenter=self.augmenter,
             realism=self.realism,
             guidance=start.guidance,
@@ -182,7 +182,7 @@ class Fuzzer(Generator):
             gate.count(run.prepared(_BASE))
         order = self.seeds.order(SeedPool(len(pool), seen, learnt), rng)
         if not len(order):
-            raise TooLittleLearnt(
+            raise UndertrainedModelError(
                 f"seeds {self.seeds.tag}: none of the {len(pool)} images has a unit that the guidance selects as the most active "
                 "of its layer (layers with all units selected do not count); use random or coverage seeds, or another criterion"
             )

@@ -11,7 +11,7 @@ import numpy as np
 from temper.artefacts.class_generators import Batch, GeneratorLoss
 from temper.artefacts.rankings import NeuronRanking
 from temper.core.component import Range, Ref
-from temper.core.errors import TooLittleLearnt
+from temper.core.errors import UndertrainedModelError
 from temper.core.run import Run
 from temper.nn.inspection.compiled_programs import Tensor
 from temper.nn.inspection.units import Probe
@@ -64,12 +64,12 @@ class Suspiciousness(GeneratorLoss):
     def constants(self, run: Run, label: int) -> Mapping[str, np.ndarray]:
         ranking = run[self.neurons].first(self.top)
         if self.unblamed == "refuse" and not len(ranking.units_of(label)):
-            raise TooLittleLearnt(
+            raise UndertrainedModelError(
                 f"neurons: {self.neurons} has no suspicious unit for {run.class_label(self.neurons, label)}: the model makes no mistake there, or only "
                 "mistakes; give the ranking more images or another model, or set unblamed: hold"
             )
         masks = {f"suspicious_{i}": np.zeros(layer.units, np.float32) for i, layer in enumerate(ranking.layers)}
-        for layer, unit in ranking.places_of(label):
+        for layer, unit in ranking.positions_of(label):
             masks[f"suspicious_{layer}"][unit] = 1
         return masks
 

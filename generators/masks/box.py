@@ -12,7 +12,7 @@ import numpy as np
 from temper.core.artefacts import Masks
 from temper.core.augmenter import AugmenterContext, Mask, Seeds
 from temper.core.component import Range
-from temper.generators import rectangles
+from temper.generators import random_rectangles
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +35,11 @@ class Box(Mask):
         if self.min_area > self.max_area:
             yield "min_area", f"{self.min_area:g} exceeds max_area, {self.max_area:g}; swap them"
 
-    def masks(self, seeds: Seeds, bench: AugmenterContext) -> Masks:
+    def masks(self, seeds: Seeds, context: AugmenterContext) -> Masks:
         masks = np.zeros(seeds.x.shape[:3], bool)
         area, aspect = (self.min_area, self.max_area), (1 / self.max_aspect, self.max_aspect)
         for row, mask in enumerate(masks):
-            if drawn := rectangles.draw(seeds.rng(row, self.tag), mask.shape, area, aspect):
+            if drawn := random_rectangles.draw(seeds.rng(row, self.tag), mask.shape, area, aspect):
                 mask[drawn] = True
         return masks
 
@@ -56,7 +56,7 @@ class Centre(Mask):
 
     area: Annotated[float, "share of the image", Range(gt=0, le=1)] = 0.25
 
-    def masks(self, seeds: Seeds, bench: AugmenterContext) -> Masks:
+    def masks(self, seeds: Seeds, context: AugmenterContext) -> Masks:
         masks = np.zeros(seeds.x.shape[:3], bool)
         height, width = seeds.x.shape[1:3]
         masks[:, _middle(height, math.sqrt(self.area)), _middle(width, math.sqrt(self.area))] = True

@@ -50,11 +50,11 @@ class CLIP(Realism):
     def bound(self) -> float:
         return self.min
 
-    def values(self, made: Augmented, seeds: Seeds, bench: AugmenterContext) -> Measures:
+    def values(self, made: Augmented, seeds: Seeds, context: AugmenterContext) -> Measures:
         import torch
 
         model, tokenizer, processor = _loaded(self.folder)
-        captions = [self.prompt.replace("{label}", name) for name in bench.info.class_names]
+        captions = [self.prompt.replace("{label}", name) for name in context.info.class_names]
         texts = tokenizer(captions, return_tensors="pt", padding=True, truncation=True)
         values = np.empty(len(seeds))
         with torch.inference_mode():

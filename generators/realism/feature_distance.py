@@ -18,8 +18,8 @@ from temper.core.realism import Measures, Realism
 from temper.core.run import Run
 from temper.core.stage import Preparation
 from temper.nn.inspection.activations import Activations
-from temper.nn.preparations.activation_readout import ActivationReadout, observe
-from temper.nn.preparations.training_profile import Profile
+from temper.nn.shared_stages.activation_readout import ActivationReadout, read_activations
+from temper.nn.shared_stages.training_profile import Profile
 
 _SEEN = "seen"
 _HELD_OUT = 5
@@ -96,9 +96,9 @@ class FeatureDistance(Realism):
     def preparations(self, model: Ref[Classifier], data: Ref[Examples]) -> Mapping[str, Preparation]:
         return {self._name: FeatureStatistics(model=self.model, data=data, quantile=self.quantile)}
 
-    def values(self, made: Augmented, seeds: Seeds, bench: AugmenterContext) -> Measures:
-        learnt = bench.run.prepared(self._name).arrays
-        x = features(observe(bench.run[self.model], made.x))
+    def values(self, made: Augmented, seeds: Seeds, context: AugmenterContext) -> Measures:
+        learnt = context.run.prepared(self._name).arrays
+        x = features(read_activations(context.run[self.model], made.x))
         return distances(x, made.y, learnt["means"], learnt["precision"]) / float(learnt["usual"])
 
     @property

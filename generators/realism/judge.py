@@ -30,9 +30,9 @@ class Judge(Realism):
     def bound(self) -> float:
         return self.min
 
-    def values(self, made: Augmented, seeds: Seeds, bench: AugmenterContext) -> Measures:
+    def values(self, made: Augmented, seeds: Seeds, context: AugmenterContext) -> Measures:
         from scipy.special import softmax
 
-        probabilities = softmax(bench.run[self.model].logits(made.x).astype(np.float64), axis=1)
+        probabilities = softmax(context.run[self.model].logits(made.x).astype(np.float64), axis=1)
         chosen: Measures = probabilities[np.arange(len(seeds)), made.y]
         return chosen

@@ -35,7 +35,7 @@ class SSIM(Realism):
     def bound(self) -> float:
         return self.min
 
-    def values(self, made: Augmented, seeds: Seeds, bench: AugmenterContext) -> Measures:
+    def values(self, made: Augmented, seeds: Seeds, context: AugmenterContext) -> Measures:
         if made.masks is None or self.over == "image":
             return similarity(seeds.x, made.x, _WINDOW, 1.0)
         found = similarity_map(seeds.x, made.x, _WINDOW, 1.0)

@@ -14,7 +14,7 @@ from temper.core.artefacts import Artefact, Examples, read_json, write_json
 from temper.core.classifier import Classifier
 from temper.core.component import Component, Range, Ref
 from temper.core.display_names import display_name
-from temper.core.errors import StageError, TooLittleLearnt
+from temper.core.errors import StageError, UndertrainedModelError
 from temper.core.run import Run
 from temper.core.stage import Preparation
 from temper.generators.regression import gan
@@ -164,7 +164,7 @@ class DCGAN(Fidelity, DiscriminatorSettings):
         passing = found.passing(margin)
         worst = max(passing, key=lambda name: passing[name])
         if passing[worst] > self.pass_corrupted:
-            raise TooLittleLearnt(
+            raise UndertrainedModelError(
                 f"dcgan: the discriminator lets {passing[worst]:.0%} of {worst} pass as real images, expected "
                 f"{self.pass_corrupted:.0%} at most; train it longer (train_steps), with more filters, or on more noise "
                 "(corrupted), narrow the margin (pairs: shifted), or use another fidelity"

@@ -23,8 +23,8 @@ from temper.generators.regression.regression_fuzzer import RegressionFuzzer
 from temper.generators.regression.regression_loop import Strategy
 from temper.nn.adequacy.coverage import Criterion
 from temper.nn.inspection.activations import Activations
-from temper.nn.preparations.activation_readout import observe
-from temper.nn.preparations.training_profile import CriterionProfile, Profile
+from temper.nn.shared_stages.activation_readout import read_activations
+from temper.nn.shared_stages.training_profile import CriterionProfile, Profile
 
 _PROFILE, _COVERED = "profile", "covered."
 _P_MIN, _P_MIN_PUBLISHED = 0.3, 0.01
@@ -182,4 +182,4 @@ class _Guided(Strategy):
         self._coverage.restore({name.removeprefix(_COVERED): arrays[name] for name in names})
 
     def _seen(self, x: Pixels) -> Activations:
-        return observe(self._model, unit(x), positions=self._fuzzer.guidance.positions)
+        return read_activations(self._model, unit(x), positions=self._fuzzer.guidance.positions)

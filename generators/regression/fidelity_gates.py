@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from temper.core.augmenter import WithPreparations
+from temper.core.augmenter import FittedComponent
 from temper.core.component import Range
 from temper.core.run import Run
 from temper.generators.regression.pixel_mutations import Pixels, Values
@@ -36,7 +36,7 @@ class Gate(ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fidelity(WithPreparations):
+class Fidelity(FittedComponent):
     """A gate that compares a mutant with the seed at the root of its lineage, after any number of mutations."""
 
     @abstractmethod

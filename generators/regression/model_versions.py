@@ -13,7 +13,7 @@ from temper.core.errors import StageError
 from temper.generators.regression.pixel_mutations import Pixels, Values
 from temper.nn.inspection import compiled_programs
 from temper.nn.inspection.compiled_programs import Call, Tensor
-from temper.nn.inspection.finite_check import check_answers
+from temper.nn.inspection.finite_check import check_outputs
 from temper.system import backend
 
 _AT_ONCE = 2560
@@ -75,7 +75,7 @@ class Versions:
     def _batch(self, x: Pixels) -> tuple[Values, Values, Values]:
         outputs = compiled_programs.run(self._model, _probabilities, [unit(x)], batch_size=_AT_ONCE)
         for version, answers in zip(("old", "new"), outputs, strict=False):
-            check_answers(answers, f"the {version} version's probabilities")
+            check_outputs(answers, f"the {version} version's probabilities")
         score = outputs[2][:, 0] if len(outputs) == 3 else np.zeros(len(x), np.float32)
         return outputs[0], outputs[1], score
 

@@ -14,7 +14,7 @@ from temper.core.artefacts import Examples
 from temper.core.classifier import Classifier
 from temper.core.component import Range, Ref
 from temper.core.display_names import display_name
-from temper.core.errors import TooLittleLearnt
+from temper.core.errors import UndertrainedModelError
 from temper.core.families import Generator
 from temper.core.run import Run
 from temper.core.stage import Preparation
@@ -89,7 +89,7 @@ class RegressionFuzzer(Generator):
         versions = Versions(run[self.reference], run[self.model], gate.network)
         roots, initial = _start(pool, versions)
         if not len(roots):
-            raise TooLittleLearnt(
+            raise UndertrainedModelError(
                 f"both versions are right on none of the {len(pool)} images, so that there is nothing to mutate"
             )
         ledger = FaultAccounting(roots, [operator.name for operator in self.operators])

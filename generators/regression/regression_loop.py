@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from temper.core.checkpoint import part_of, restore_stream, stream_state
+from temper.core.checkpoint import restore_stream, stream_state, with_prefix
 from temper.core.run import Run
 from temper.generators.regression.fault_accounting import FaultAccounting, MutantOutcomes, Mutants, Roots
 from temper.generators.regression.fidelity_gates import Gate
@@ -144,5 +144,5 @@ class RegressionLoop:
         restore_stream(rng, plain["rng"])
         self.versions.calls, self._before = plain["calls"], plain["seconds"]
         for name, part in (("ledger", self.ledger), ("strategy", self.strategy)):
-            part.restore(part_of(arrays, name), plain[name])
+            part.restore(with_prefix(arrays, name), plain[name])
         self._resumed = self.ledger.mutants

@@ -15,7 +15,7 @@ import numpy as np
 
 from temper.core.artefacts import Masks
 from temper.core.errors import StageError
-from temper.nn.images.image_opening import size_fault
+from temper.nn.images.image_opening import size_problem
 from temper.system.files import read_bytes
 
 MAX_BYTES = 2**30
@@ -155,7 +155,7 @@ class AnnotationFile:
                 raise StageError(
                     f"{where}: expected height and width in pixels, received {height!r:.40} and {width!r:.40}"
                 )
-            if fault := size_fault(height, width):
+            if fault := size_problem(height, width):
                 raise StageError(f"{where}: {fault}")
             found[number] = (name, (height, width))
         if len({type(number) for number in found}) > 1:

@@ -17,9 +17,9 @@ from temper.core.component import Range
 from temper.core.data_info import DataInfo
 from temper.core.dataset import Source
 from temper.core.errors import StageError
-from temper.nn.images.image_opening import size_fault
+from temper.nn.images.image_opening import size_problem
 from temper.nn.images.preprocessing import ImageSource
-from temper.targets.datasets.data_folder import Placed
+from temper.targets.datasets.data_folder import FolderDataset
 from temper.targets.datasets.image_files import read_rgb
 
 Part = Literal["train", "test"]
@@ -110,7 +110,7 @@ class CropMasks:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CropDataset(Placed):
+class CropDataset(FolderDataset):
     """Objects cut out of photographs as squares, which ``resize`` scales to one size.
 
     Members implement ``objects``, ``names`` and ``check_folders``, and declare ``min_size``.
@@ -168,7 +168,7 @@ class CropDataset(Placed):
                 "lower min_size, or set other categories"
             )
         largest = max(found, key=lambda one: one.side(self.margin))
-        if fault := size_fault(largest.side(self.margin), largest.side(self.margin)):
+        if fault := size_problem(largest.side(self.margin), largest.side(self.margin)):
             raise StageError(
                 f"{self.tag}, {part}: the square around an object in {largest.path}: {fault}; remove its annotation"
             )

@@ -15,7 +15,7 @@ FOLDER_VARIABLE = "TEMPER_DATA"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Placed(Dataset):
+class FolderDataset(Dataset):
     """A data set that is a folder, with its official layout."""
 
     root: Annotated[str | None, "folder of the data set; default: the folder <type> in $TEMPER_DATA", File()] = None

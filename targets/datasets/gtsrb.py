@@ -11,7 +11,7 @@ import numpy as np
 
 from temper.core.errors import StageError
 from temper.system import csv_files
-from temper.targets.datasets.data_folder import Placed
+from temper.targets.datasets.data_folder import FolderDataset
 from temper.targets.datasets.image_files import FileDataset, ImageFiles, folders_in, images_in, in_class_folders
 
 _TRUTH = "GT-final_test.csv"
@@ -19,7 +19,7 @@ _COLUMNS = {"Filename": csv_files.Column(), "ClassId": csv_files.Column("int")}
 
 
 @dataclass(frozen=True, kw_only=True)
-class GTSRB(Placed, FileDataset):
+class GTSRB(FolderDataset, FileDataset):
     """Photographs of German traffic signs: 39,209 training and 12,630 test images of 15 to 250 pixels, 43 classes.
 
     ``root`` holds the official folders, GTSRB/Final_Training/Images/000NN and GTSRB/Final_Test/Images with

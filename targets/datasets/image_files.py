@@ -18,7 +18,7 @@ from temper.core.dataset import Dataset, Source
 from temper.core.errors import StageError
 from temper.nn.images.image_opening import open_image
 from temper.nn.images.preprocessing import Shape
-from temper.nn.images.stratified_sample import drawn
+from temper.nn.images.stratified_sample import sample
 from temper.system.hidden_files import counts
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".webp")
@@ -157,7 +157,7 @@ class FileDataset(Dataset):
         if self.test_share is None:
             return train, self.test_files()
         size, rng = round(self.test_share * len(train)), np.random.default_rng([self.split_seed, len(train)])
-        test = drawn(train.labels, self._tracks(train.paths), size, rng)
+        test = sample(train.labels, self._tracks(train.paths), size, rng)
         return train.at(np.delete(np.arange(len(train)), test)), train.at(test)
 
     def _tracks(self, paths: tuple[Path, ...]) -> Labels | None:

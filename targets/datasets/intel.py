@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from temper.targets.datasets.data_folder import Placed
+from temper.targets.datasets.data_folder import FolderDataset
 from temper.targets.datasets.image_files import FileDataset, ImageFiles, folders_in, images_in, in_class_folders
 
 
 @dataclass(frozen=True, kw_only=True)
-class Intel(Placed, FileDataset):
+class Intel(FolderDataset, FileDataset):
     """Photographs of landscapes and streets: 14,034 training and 3,000 test images, mostly 150x150, 6 classes.
 
     ``root`` holds seg_train/<class>/*.jpg and seg_test/<class>/*.jpg, each possibly nested in a folder of the same

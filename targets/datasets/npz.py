@@ -16,8 +16,8 @@ from temper.core.data_info import DataInfo
 from temper.core.dataset import Dataset, Source
 from temper.core.errors import StageError
 from temper.core.run import Run
-from temper.targets.datasets.archive import KEYS, Archive, with_channels
-from temper.targets.datasets.labels import label_fault
+from temper.targets.datasets.label_check import label_problem
+from temper.targets.datasets.npz_archive import KEYS, NpzArchive, with_channels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +35,8 @@ class Npz(Dataset):
     class_names: Annotated[tuple[str, ...], "names of the classes, by label; default: the labels themselves"] = ()
 
     @property
-    def _archive(self) -> Archive:
-        return Archive(Path(self.path))
+    def _archive(self) -> NpzArchive:
+        return NpzArchive(Path(self.path))
 
     def check_source(self) -> Iterator[tuple[str, str]]:
         faults = list(self._archive.faults())
@@ -49,7 +49,7 @@ class Npz(Dataset):
         except StageError as error:
             yield "path", str(error)
             return
-        if fault := label_fault(labels, self.class_names):
+        if fault := label_problem(labels, self.class_names):
             yield "class_names" if " names for " in fault else "path", f"{self.path}: {fault}"
         elif unknown := self._never_shown(labels):
             yield "path", f"{self.path}: no training image has label {unknown[0]}, which a test image has; set resplit"
@@ -69,7 +69,7 @@ class Npz(Dataset):
     def _numbered(self) -> tuple[str, ...]:
         """Return the labels as class names."""
         labels = self._archive.labels()
-        if fault := label_fault(labels):
+        if fault := label_problem(labels):
             raise StageError(f"{self.path}: {fault}")
         return tuple(str(label) for label in range(int(labels.max()) + 1))
 

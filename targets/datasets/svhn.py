@@ -16,13 +16,13 @@ from temper.core.data_info import DataInfo
 from temper.core.dataset import Source
 from temper.core.errors import StageError
 from temper.system.files import regular, unpacks_to_too_much
-from temper.targets.datasets.data_folder import Placed
+from temper.targets.datasets.data_folder import FolderDataset
 
 _SIDE = 32
 
 
 @dataclass(frozen=True, kw_only=True)
-class SVHN(Placed):
+class SVHN(FolderDataset):
     """Digits cut out of photographs of house numbers: 73,257 training and 26,032 test images, 32x32, 10 classes.
 
     ``root`` holds train_32x32.mat and test_32x32.mat, the cropped digits of the official site.

@@ -74,7 +74,7 @@ class NeuronRanking(Artefact):
         units: Indices = row[row != NO_UNIT]
         return units
 
-    def places_of(self, label: int) -> Iterator[tuple[int, int]]:
+    def positions_of(self, label: int) -> Iterator[tuple[int, int]]:
         """Yield the suspicious units of a class as (position of the layer, position in the layer)."""
         starts = np.cumsum([0, *(layer.units for layer in self.layers)])
         for unit in self.units_of(label).tolist():

@@ -15,7 +15,7 @@ from temper.core.classifier import Classifier, Loss
 from temper.core.component import AtOnce, Range, Ref
 from temper.core.data_info import DataInfo
 from temper.core.families import Generator
-from temper.core.resumable_batches import filled
+from temper.core.resumable_batches import fill_in_batches
 from temper.core.run import Run
 from temper.core.threat_model import ThreatModel
 
@@ -47,7 +47,7 @@ class Attack(Generator):
         return False
 
     @property
-    def climbs(self) -> Loss:
+    def ascended_loss(self) -> Loss:
         """The loss whose gradient shows whether a gradient-based attack can make progress."""
         return "cross_entropy"
 
@@ -57,7 +57,7 @@ class Attack(Generator):
         return ""
 
     def fits(self, info: DataInfo) -> Iterator[tuple[str, str]]:
-        if self.threat is not None and (fault := self.threat.misfit(info.shape)):
+        if self.threat is not None and (fault := self.threat.size_problem(info.shape)):
             yield "eps", fault
 
     @abstractmethod
@@ -84,9 +84,9 @@ class Attack(Generator):
         def crafted(rows: slice) -> Images:
             return self.craft(victim, np.asarray(clean.x[rows]), clean.y[rows], rng)
 
-        x = filled(run, np.empty_like(clean.x), size, crafted, rng)
+        x = fill_in_batches(run, np.empty_like(clean.x), size, crafted, rng)
         run.images += len(clean)
-        about = attack_facts(self.tag, self.labels, self.step_rule, self.threat) | {"climbs": self.climbs}
+        about = attack_facts(self.tag, self.labels, self.step_rule, self.threat) | {"ascended_loss": self.ascended_loss}
         info = about | shown_predictions(victim, x, clean.y)
         return Examples(x=x, y=clean.y, index=clean.index, info=info)
 

@@ -81,7 +81,7 @@ class AugmenterContext:
     info: DataInfo
 
 
-class WithPreparations(Component):
+class FittedComponent(Component):
     """A component nested in a stage that may need preparations, which the stage declares for it."""
 
     def preparations(self, model: Ref[Classifier], data: Ref[Examples]) -> Mapping[str, Preparation]:
@@ -94,18 +94,18 @@ class WithPreparations(Component):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mask(WithPreparations):
+class Mask(FittedComponent):
     """Selects the pixels of each image to regenerate."""
 
     @abstractmethod
-    def masks(self, seeds: Seeds, bench: AugmenterContext) -> Masks:
+    def masks(self, seeds: Seeds, context: AugmenterContext) -> Masks:
         """Return the pixels, bool (n, h, w); none for an image where nothing is found."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Augmenter(WithPreparations):
+class Augmenter(FittedComponent):
     """Derives one new image from each seed."""
 
     @abstractmethod
-    def augment(self, seeds: Seeds, bench: AugmenterContext) -> Augmented:
+    def augment(self, seeds: Seeds, context: AugmenterContext) -> Augmented:
         """Return one image for each seed; must not depend on which other seeds are in the batch."""

@@ -17,7 +17,7 @@ from temper.core.data_info import DataInfo
 from temper.core.errors import StageError
 from temper.core.run import Run
 from temper.core.stage import Stage
-from temper.nn.images.pixel_range import pixel_fault
+from temper.nn.images.pixel_range import pixel_problem
 from temper.nn.images.preprocessing import Grey, ImageSource, Preprocessing
 from temper.nn.images.split import Split
 
@@ -160,7 +160,7 @@ class Dataset(Stage):
         loaded = self.load()
         for part, (x, y) in zip(("train", "test"), loaded, strict=True):
             self._check_part(part, x, y, source)
-            if isinstance(x, np.ndarray) and (fault := pixel_fault(x)):
+            if isinstance(x, np.ndarray) and (fault := pixel_problem(x)):
                 raise StageError(f"{self.tag}: {fault} ({part} part)")
         (train_x, train_y), (test_x, test_y) = loaded
         y = np.concatenate([train_y, test_y]).astype(np.int64)
@@ -212,7 +212,7 @@ class Dataset(Stage):
     @property
     def _split(self) -> Split:
         return Split(
-            anew=self.resplit,
+            resplit=self.resplit,
             train_size=self.train_size,
             test_size=self.test_size,
             validation=self.validation,

@@ -47,7 +47,7 @@ class StageError(Exception):
     """A stage failed; the message says what was expected, what was received and what to do."""
 
 
-class TooLittleLearnt(StageError):
+class UndertrainedModelError(StageError):
     """A stage failed because its model has learnt too little, as every model of a smoke run."""
 
 

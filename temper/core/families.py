@@ -16,7 +16,7 @@ from temper.core.component import Part, Plain, Ref
 from temper.core.report_spec import TableFigure
 from temper.core.run import Run
 from temper.core.stage import Stage
-from temper.nn.inspection.class_order import Doubt, doubt_of
+from temper.nn.inspection.class_order_check import ClassMismatch, mismatch_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,10 +32,10 @@ class Target(Stage):
         assert isinstance(made, Classifier)
         data = run[self.dataset]
         names = data.info.class_names
-        if found := doubt_of(made, data.test):
+        if found := mismatch_of(made, data.test):
             run.remark(f"{found.text(names)}. {self.advice(found, names)}", smoke=False)
 
-    def advice(self, found: Doubt, names: Sequence[str]) -> str:
+    def advice(self, found: ClassMismatch, names: Sequence[str]) -> str:
         """Return a sentence that says what to do about a doubt."""
         if found.order is None:
             return "Look at the images, their labels and how the model was trained."
@@ -75,7 +75,7 @@ class Repair(Stage):
 
     def review(self, made: Artefact, run: Run) -> None:
         images = getattr(self, "data", None)  # the images it was trained on, if it was trained
-        if isinstance(made, Classifier) and isinstance(images, Ref) and (found := doubt_of(made, run[images])):
+        if isinstance(made, Classifier) and isinstance(images, Ref) and (found := mismatch_of(made, run[images])):
             names = run.origin(images).classes or tuple(map(str, range(made.num_classes)))
             run.remark(f"{found.text(names)}, including those it was trained on.", smoke=False)
 

@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from temper.core.augmenter import Augmented, AugmenterContext, Seeds, WithPreparations
+from temper.core.augmenter import Augmented, AugmenterContext, FittedComponent, Seeds
 from temper.core.component import Range, fields_of
 
 Measures = NDArray[np.float64]
@@ -17,7 +17,7 @@ _UNREACHED = 1e9
 
 
 @dataclass(frozen=True, kw_only=True)
-class Realism(WithPreparations):
+class Realism(FittedComponent):
     """A measure of realism with the bound that images must meet, which each member declares as ``min`` or ``max``."""
 
     higher_is_better: ClassVar[bool]
@@ -34,7 +34,7 @@ class Realism(WithPreparations):
         """The smallest accepted value, or the largest where lower is better."""
 
     @abstractmethod
-    def values(self, made: Augmented, seeds: Seeds, bench: AugmenterContext) -> Measures:
+    def values(self, made: Augmented, seeds: Seeds, context: AugmenterContext) -> Measures:
         """Return the realism of each image, float64 (n,)."""
 
     def accepts(self, values: Measures) -> NDArray[np.bool_]:

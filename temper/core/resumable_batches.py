@@ -12,7 +12,7 @@ from temper.core.checkpoint import restore_stream, stream_state
 from temper.core.run import Run
 
 
-def filled(
+def fill_in_batches(
     run: Run, made: NDArray[Any], size: int, make: Callable[[slice], NDArray[Any]], *streams: np.random.Generator
 ) -> NDArray[Any]:
     """Return ``made`` (n, ...) filled by ``make``, called on batches of ``size`` rows; report the progress in images.

@@ -16,7 +16,7 @@ TOLERANCE = 1e-5  # rounding errors of the attack's own arithmetic
 PIXEL_ROUNDING = 2.0**-24  # error of rounding x + perturbation to float32, for x up to 1
 
 
-def step_fault(eps_step: float, eps: float) -> str:
+def step_problem(eps_step: float, eps: float) -> str:
     """Return why a step is too long for an attack in a ball of radius ``eps``; empty if it is not."""
     if eps_step <= 2 * eps * (1 + 1e-9):
         return ""
@@ -54,7 +54,7 @@ class ThreatModel:
             return f"expected at most 1, the range of a pixel, received {self.eps:g}; write 8/255 for 8"
         return ""
 
-    def misfit(self, shape: tuple[int, int, int]) -> str:
+    def size_problem(self, shape: tuple[int, int, int]) -> str:
         """Return why the radius is too large for images of a shape; empty if it is not."""
         diameter = 1.0 if self.norm == "inf" else math.prod(shape) ** (1 / self.norm)
         if self.eps <= diameter:

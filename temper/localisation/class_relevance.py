@@ -13,7 +13,7 @@ from temper.core.artefacts import Examples
 from temper.core.classifier import Classifier
 from temper.core.component import Component, Ref
 from temper.core.run import Run
-from temper.localisation.relevance_rules import Epsilon
+from temper.localisation.lrp_variants import Epsilon
 from temper.nn.inspection.lrp import Batches
 from temper.nn.inspection.lrp_rules import RelevanceRule
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from temper.artefacts.rankings import Indices, Scores
 from temper.core.component import Range
-from temper.core.errors import TooLittleLearnt
+from temper.core.errors import UndertrainedModelError
 from temper.core.run import Run
 from temper.localisation import suspiciousness_measures
 from temper.localisation.hit_spectrum import Spectrum
@@ -64,7 +64,7 @@ class RandomNeurons(SpectrumLocaliser):
                 continue
             pool = np.setdiff1d(layers_of(units.tolist(), sizes), units)
             if len(pool) < self.top:
-                raise TooLittleLearnt(
+                raise UndertrainedModelError(
                     f"random_neurons, {run.class_label(self.model, label)}: expected at least {self.top} units besides the {len(units)} suspicious "
                     f"ones in their layers, received {len(pool)}; lower `top`"
                 )
@@ -95,7 +95,7 @@ class LeastSuspicious(SpectrumLocaliser):
             pool = layers_of(units.tolist(), sizes)
             pool = pool[spectrum.active[label, pool]]
             if len(pool) < self.top:
-                raise TooLittleLearnt(
+                raise UndertrainedModelError(
                     f"least_suspicious, {run.class_label(self.model, label)}: expected at least {self.top} units that are ever active in the "
                     f"layers of the most suspicious, received {len(pool)}; lower `top`"
                 )

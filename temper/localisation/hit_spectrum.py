@@ -15,7 +15,7 @@ from temper.core.artefacts import Artefact, Examples, read_json, write_json
 from temper.core.classifier import Classifier
 from temper.nn.inspection import compiled_programs
 from temper.nn.inspection.compiled_programs import Call, Tensor
-from temper.nn.inspection.finite_check import check_answers
+from temper.nn.inspection.finite_check import check_outputs
 from temper.nn.inspection.units import Probe, UnitLayer, Values, unit_means
 from temper.system import backend
 
@@ -131,7 +131,7 @@ def count(
     for start in range(0, n, batch):
         x, y = np.asarray(examples.x[start : start + batch]), examples.y[start : start + batch]
         hits, logits = compiled_programs.run(probe.model, _hits, (x,), (threshold,), (conv_unit,), batch)
-        check_answers(logits)
+        check_outputs(logits)
         right = logits.argmax(axis=1) == y
         for row, which in enumerate((~right, right)):
             of_class = (np.arange(classes)[:, None] == y[which]).astype(np.float32)

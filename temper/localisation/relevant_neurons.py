@@ -15,7 +15,7 @@ from temper.core.run import Run
 from temper.core.stage import Preparation
 from temper.localisation.class_relevance import ClassRelevance
 from temper.localisation.unit_selection import Scope, highest, table
-from temper.nn.inspection.lrp import unit_batches
+from temper.nn.inspection.lrp import unit_relevance_batches
 from temper.nn.inspection.units import Probe
 
 
@@ -31,7 +31,7 @@ class UnitRelevance(Preparation, ClassRelevance):
 
     def produce(self, run: Run) -> NeuronRanking:
         layers = Probe(run[self.model].model).layers
-        means, info = self.means(run, unit_batches, (sum(layer.units for layer in layers),))
+        means, info = self.means(run, unit_relevance_batches, (sum(layer.units for layer in layers),))
         nobody, uncounted = np.zeros((len(means), 0), np.int64), np.zeros((*means.shape, 0), np.int64)
         return NeuronRanking(layers, means, nobody, uncounted, info)
 

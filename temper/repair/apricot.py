@@ -21,7 +21,7 @@ from temper.core.stage import Preparation
 from temper.nn.training import training
 from temper.nn.training.training_state import assign, values
 from temper.repair.further_training import FurtherTraining
-from temper.repair.reduced import ReducedModels, ReducedTraining, Reducing, Weights, answers
+from temper.repair.reduced_models import ReducedModels, ReducedTraining, Reducing, Weights, answers
 
 _REDUCED = "reduced"
 

@@ -17,7 +17,7 @@ from temper.core.families import Repair
 from temper.core.run import Run
 from temper.core.stage import Preparation, Stage
 from temper.nn.adequacy.score import Score
-from temper.nn.preparations.retraining_order import RetrainingOrder, RetrainingOrdering, Rows
+from temper.nn.shared_stages.retraining_order import RetrainingOrder, RetrainingOrdering, Rows
 from temper.nn.training import training
 from temper.nn.training.training import Optimizer
 

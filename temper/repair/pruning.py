@@ -14,7 +14,7 @@ from temper.core.artefacts import Examples, Images
 from temper.core.component import Plain, Range, Ref, empty_mapping
 from temper.core.errors import StageError
 from temper.core.run import Run
-from temper.nn.editing.unit_removal import obstacles, without
+from temper.nn.editing.unit_removal import removal_obstacles, without_units
 from temper.nn.inspection import compiled_programs
 from temper.nn.inspection.compiled_programs import Call, Tensor
 from temper.nn.inspection.units import Probe
@@ -69,14 +69,14 @@ class Pruning(FurtherTraining):
         shares = self._wanted(original)
         needs = zeros_apart(original, images.x) if self.criterion == "apoz" else kernel_norms(original)
         kept = {name: most_needed(needs[name], share) for name, share in shares.items()}
-        model = without(original, kept)
+        model = without_units(original, kept)
         run.images += len(images)
         self.train_further(model, images, run, run.checkpoint)
         return Retrained(model, TrainedOn(inputs=len(images), adversarial=0, available=len(images)))
 
     def _wanted(self, model: Any) -> dict[str, float]:
         """Return the share of units to prune, by layer."""
-        in_the_way = obstacles(model)
+        in_the_way = removal_obstacles(model)
         for name in self.shares:
             if name not in in_the_way:
                 raise StageError(

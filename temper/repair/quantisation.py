@@ -15,7 +15,7 @@ from temper.core.component import Ref
 from temper.core.errors import StageError
 from temper.core.families import Repair
 from temper.core.run import Run
-from temper.nn.editing.copies import copied, inherit, like, put
+from temper.nn.editing.copies import clone_layer, copied, copy_state, set_weights
 from temper.nn.inspection import compiled_programs
 from temper.nn.inspection.compiled_programs import Call, Tensor
 from temper.system import backend
@@ -94,7 +94,7 @@ def rounded(model: Any, precision: Precision) -> Any:
         elif (place := _kernel(layer)) is not None:
             arrays[place] = eighth(arrays[place])
         if arrays:
-            put(copy.get_layer(layer.name), arrays)
+            set_weights(copy.get_layer(layer.name), arrays)
     return copy
 
 
@@ -182,8 +182,8 @@ def with_rounded_activations(model: Any, reaches: Reach) -> Any:
         return rounding(outputs, *reaches.get(layer.name, (0.0, 0.0)))
 
     functional = keras.Model(model.inputs[0], model.outputs[0])
-    copy = keras.models.clone_model(functional, clone_function=like, call_function=call)
-    inherit(copy, functional)
+    copy = keras.models.clone_model(functional, clone_function=clone_layer, call_function=call)
+    copy_state(copy, functional)
     return copy
 
 

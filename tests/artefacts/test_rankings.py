@@ -27,8 +27,8 @@ def ranking() -> NeuronRanking:
 
 def test_units_have_a_place_in_their_layer() -> None:
     assert ranking().units_of(0).tolist() == [1, 4, 2]
-    assert list(ranking().places_of(0)) == [(0, 1), (1, 2), (1, 0)]
-    assert list(ranking().places_of(1)) == []
+    assert list(ranking().positions_of(0)) == [(0, 1), (1, 2), (1, 0)]
+    assert list(ranking().positions_of(1)) == []
 
 
 def test_the_first_units_of_each_class() -> None:

@@ -13,7 +13,7 @@ from temper.core.attack import PER_CLASS, SHOWN, Attack, shown_predictions, show
 from temper.core.checkpoint import Checkpoint
 from temper.core.classifier import Classifier
 from temper.core.component import Ref
-from temper.generators.gradient import PGD
+from temper.generators.fgsm_bim_pgd import PGD
 from tests.conftest import stopped_again_and_again
 from tests.generators.models import linear
 from tests.repair.support import run

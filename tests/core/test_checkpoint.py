@@ -71,23 +71,23 @@ def test_a_request_to_stop_makes_it_due_and_ends_the_work_once_it_is_kept(tmp_pa
 def test_steps_are_kept_with_what_is_finished_and_what_is_under_way(tmp_path: Path) -> None:
     steps = Steps(Checkpoint(tmp_path, interval=0))
     assert steps.finished("0") is None
-    assert steps.under_way("0").load() is None
+    assert steps.in_progress("0").load() is None
     steps.finish("0", {"a.b": np.arange(2)}, {"loss": 1})
-    second = steps.under_way("01")
+    second = steps.in_progress("01")
     assert second.due
     second.save({"x": np.arange(3)}, {"epoch": 4})
 
     steps = Steps(Checkpoint(tmp_path, interval=3600))
-    finished, under_way = steps.finished("0"), steps.under_way("01").load()
+    finished, in_progress = steps.finished("0"), steps.in_progress("01").load()
     assert finished is not None
     assert finished[0]["a.b"].tolist() == [0, 1]
     assert finished[1] == {"loss": 1}
-    assert under_way is not None
-    assert under_way[0]["x"].tolist() == [0, 1, 2]
-    assert under_way[1] == {"epoch": 4}
+    assert in_progress is not None
+    assert in_progress[0]["x"].tolist() == [0, 1, 2]
+    assert in_progress[1] == {"epoch": 4}
     assert steps.finished("01") is None
-    assert steps.under_way("0").load() is None
-    assert not steps.under_way("01").due
+    assert steps.in_progress("0").load() is None
+    assert not steps.in_progress("01").due
 
     steps.finish("01", {}, {})
     assert Steps(Checkpoint(tmp_path)).finished("01") is None

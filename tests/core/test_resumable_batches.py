@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from temper.core.checkpoint import Checkpoint
-from temper.core.resumable_batches import filled
+from temper.core.resumable_batches import fill_in_batches
 from temper.core.run import Run
 from tests.conftest import stopped_again_and_again
 
@@ -32,7 +32,7 @@ def fill(n: int, size: int, checkpoint: Checkpoint | None, made: list[tuple[int,
         made.append((rows.start, rows.stop))
         return np.arange(rows.start, rows.stop)[:, None] + rng.random((rows.stop - rows.start, 2))
 
-    return filled(run, np.empty((n, 2)), size, make, rng), told
+    return fill_in_batches(run, np.empty((n, 2)), size, make, rng), told
 
 
 @pytest.mark.parametrize(("n", "size", "stops"), [(10, 3, 3), (9, 3, 2), (2, 5, 0), (0, 5, 0)])

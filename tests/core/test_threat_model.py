@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from temper.core.threat_model import Norm, ThreatModel, distance, step_fault
+from temper.core.threat_model import Norm, ThreatModel, distance, step_problem
 
 DIFFERENCE = np.array([[0.3, -0.4], [0.0, 0.0]], np.float32).reshape(2, 1, 2, 1)
 
@@ -41,14 +41,14 @@ def test_rounding_of_every_pixel_does_not_leave_the_ball() -> None:
         (1, 255, "", True),
     ],
 )
-def test_radii_that_no_image_of_25_pixels_can_have(norm: Norm, eps: float, fault: str, misfit: bool) -> None:
+def test_radii_that_no_image_of_25_pixels_can_have(norm: Norm, eps: float, fault: str, size_problem: bool) -> None:
     assert ThreatModel(norm, eps).fault() == fault
-    assert bool(ThreatModel(norm, eps).misfit((5, 5, 1))) == misfit
+    assert bool(ThreatModel(norm, eps).size_problem((5, 5, 1))) == size_problem
 
 
 def test_a_step_is_no_longer_than_the_ball_is_wide() -> None:
-    assert step_fault(0.2, 0.1) == ""
-    assert "expected at most 2 x eps = 0.2, the width of the ball, received 0.21" in step_fault(0.21, 0.1)
+    assert step_problem(0.2, 0.1) == ""
+    assert "expected at most 2 x eps = 0.2, the width of the ball, received 0.21" in step_problem(0.21, 0.1)
 
 
 @pytest.mark.parametrize("norm", ["inf", 2, 1])

@@ -26,7 +26,7 @@ def seeds(x: NDArray[Any], y: Any = None, masks: Any = None, entropy: int = 1, *
     return Seeds(x, y, masks=masks, entropy=(entropy,), **{k: np.asarray(v, np.int64) for k, v in numbers.items()})
 
 
-def bench(
+def context(
     train: Examples | None = None,
     model: Classifier | None = None,
     part: Part | None = "test",

@@ -19,7 +19,7 @@ from temper.generators.art import Art
 from temper.generators.art_bounds import BOUNDS, CHOICES
 from temper.generators.art_source import Parameter, attacks, parameters
 from temper.generators.art_traits import TRAITS
-from temper.generators.gradient import FGSM
+from temper.generators.fgsm_bim_pgd import FGSM
 from temper.system import backend
 from tests.conftest import ROOT
 from tests.generators.models import images, small

@@ -13,8 +13,8 @@ from temper.core.attack import Attack
 from temper.core.component import Ref
 from temper.core.run import Run
 from temper.core.threat_model import Norm
-from temper.generators.gradient import BIM, FGSM, PGD
-from temper.generators.image_streams import Streams
+from temper.generators.fgsm_bim_pgd import BIM, FGSM, PGD
+from temper.generators.image_streams import ImageStreams
 from temper.generators.norm_balls import draw
 from temper.generators.random_noise import GaussianNoise, UniformNoise
 from tests.generators.models import images, linear
@@ -70,12 +70,12 @@ def test_draws_are_cut_into_batches_bit_by_bit(norm: Norm) -> None:
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_an_image_keeps_its_streams_in_any_batch_and_selection(norm: Norm) -> None:
-    def drawn(streams: Streams, rows: list[int], number: int) -> np.ndarray:
+    def drawn(streams: ImageStreams, rows: list[int], number: int) -> np.ndarray:
         return draw(streams.of(np.array(rows), number), (len(rows), 3, 5, 1), norm, 0.5)
 
-    whole = Streams(np.random.default_rng(3), 9)
+    whole = ImageStreams(np.random.default_rng(3), 9)
     rng = np.random.default_rng(3)
-    first, second = Streams(rng, 4), Streams(rng, 5)
+    first, second = ImageStreams(rng, 4), ImageStreams(rng, 5)
     every = drawn(whole, list(range(9)), 0)
     np.testing.assert_array_equal(
         np.concatenate([drawn(first, [0, 1, 2, 3], 0), drawn(second, [0, 1, 2, 3, 4], 0)]), every
@@ -88,7 +88,7 @@ def test_an_image_keeps_its_streams_in_any_batch_and_selection(norm: Norm) -> No
 @pytest.mark.parametrize("norm", NORMS)
 def test_draws_from_streams_are_uniform_in_the_ball(norm: Norm) -> None:
     """As from one stream: the volume within a share r of the radius is r^d."""
-    streams = Streams(np.random.default_rng(0), 5000)
+    streams = ImageStreams(np.random.default_rng(0), 5000)
     noise = draw(streams.of(np.arange(5000), 2), (5000, 2, 2, 1), norm, 0.7)
     size = np.abs(noise).reshape(5000, -1)
     length = size.max(axis=1) if norm == "inf" else (size**norm).sum(axis=1) ** (1 / norm)

@@ -9,7 +9,7 @@ import pytest
 
 from temper.core.component import Ref
 from temper.core.threat_model import ThreatModel
-from temper.generators.gradient import FGSM
+from temper.generators.fgsm_bim_pgd import FGSM
 from temper.generators.random_noise import GaussianNoise, UniformNoise
 from tests.generators.models import images, linear, small
 

@@ -170,8 +170,8 @@ def test_random_units_come_from_the_layers_of_the_suspicious_ones_and_are_none_o
         for label in set(range(3)) - set(ranking.info["not_localisable"]):
             (unit,) = ranking.units_of(label)
             assert unit not in {other.units_of(label)[0] for other in suspicious}
-            (place,) = ranking.places_of(label)
-            assert place[0] in {layer for other in suspicious for layer, _ in other.places_of(label)}
+            (place,) = ranking.positions_of(label)
+            assert place[0] in {layer for other in suspicious for layer, _ in other.positions_of(label)}
             assert ranking.scores[label, unit] == 1
             drawn.add((label, int(unit)))
     assert len(drawn) > 4  # not the same again and again
@@ -190,7 +190,7 @@ def test_the_least_suspicious_are_of_lowest_score_and_alive() -> None:
     labels = set(range(3)) - set(ranking.info["not_localisable"])
     assert labels
     for label in labels:
-        layers = {layer for layer, _ in highest.places_of(label)}
+        layers = {layer for layer, _ in highest.positions_of(label)}
         scores = ranking.scores[label]
         counts = ranking.spectrum[label]
         pool = [

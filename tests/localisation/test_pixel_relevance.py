@@ -14,10 +14,10 @@ from temper.core.classifier import Classifier
 from temper.core.component import Ref
 from temper.core.errors import StageError
 from temper.core.run import Run
+from temper.localisation.lrp_variants import AlphaBeta, Epsilon, Zero, ZPlus
 from temper.localisation.pixel_relevance import Relevance
-from temper.localisation.relevance_rules import AlphaBeta, Epsilon, Zero, ZPlus
 from temper.nn.inspection.lrp import pixel_relevance
-from temper.nn.inspection.lrp_rules import RelevanceRule, carrying
+from temper.nn.inspection.lrp_rules import RelevanceRule, relevance_model
 from temper.system import backend
 from tests.generators.models import mnist_test, published
 
@@ -60,7 +60,7 @@ RULES = [Zero(), Epsilon(), AlphaBeta(), AlphaBeta(alpha=1.5, beta=0.5), ZPlus()
 @pytest.mark.parametrize("pooling", ["MaxPooling2D", "AveragePooling2D"])
 def test_the_network_still_says_the_same(rule: RelevanceRule, pooling: str, x: Any) -> None:
     model = network(bias=True, pooling=pooling, extra=True)
-    np.testing.assert_allclose(outputs(carrying(model, rule), x), outputs(model, x), atol=1e-5)
+    np.testing.assert_allclose(outputs(relevance_model(model, rule), x), outputs(model, x), atol=1e-5)
 
 
 @pytest.mark.parametrize("rule", [Zero(), ZPlus()], ids=lambda rule: rule.tag)
@@ -158,12 +158,12 @@ def test_faults() -> None:
     odd = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.LayerNormalization(), keras.layers.Flatten()])
     odd.add(keras.layers.Dense(2))
     with pytest.raises(StageError, match=r"LayerNormalization.*no rule"):
-        carrying(odd, Zero())
+        relevance_model(odd, Zero())
     split = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.DepthwiseConv2D(2), keras.layers.Flatten()])
     split.add(keras.layers.Dense(2))
     assert relevance(split, Epsilon(), np.ones((1, 4, 4, 1), np.float32), np.array([0])).shape == (1, 4, 4, 1)
     with pytest.raises(StageError, match=r"DepthwiseConv2D.*another rule"):
-        carrying(split, ZPlus())
+        relevance_model(split, ZPlus())
 
 
 def localise(model: Classifier, images: Examples, **fields: Any) -> PixelRanking:

@@ -17,7 +17,7 @@ from temper.core.artefacts import Artefact, Examples, Row
 from temper.core.component import AtOnce, Component, File, Range, Ref
 from temper.core.data_info import DataInfo
 from temper.core.dataset import Dataset, Source
-from temper.core.errors import TooLittleLearnt
+from temper.core.errors import UndertrainedModelError
 from temper.core.families import Evaluation, Generator
 from temper.core.run import Run
 from temper.core.stage import Preparation
@@ -279,7 +279,7 @@ class Trouble(Generator):
                     os.write(2, b"last words\n")
                     os.kill(os.getpid(), signal.SIGKILL)
                 case "untaught":
-                    raise TooLittleLearnt("the model says the same of all")
+                    raise UndertrainedModelError("the model says the same of all")
                 case "memory":
                     raise MemoryError
                 case "crash":

@@ -14,7 +14,7 @@ from temper.core.component import Ref
 from temper.core.errors import StageError
 from temper.core.run import prepared
 from temper.repair.apricot import Apricot, Fixing, adapt
-from temper.repair.reduced import ReducedModels, ReducedTraining, answers, side_by_side
+from temper.repair.reduced_models import ReducedModels, ReducedTraining, answers, side_by_side
 from temper.system import backend
 from tests.conftest import stopped_again_and_again
 from tests.repair.support import DATA, MODEL, examples, run, small_model, weights

@@ -18,7 +18,7 @@ from temper.core.errors import SpecError
 from temper.core.run import Run, prepared
 from temper.engine.planning.task_graph import TaskGraph
 from temper.evaluation.scores.uncertainty import DeepGini
-from temper.nn.preparations.retraining_order import RetrainingOrder, RetrainingOrdering
+from temper.nn.shared_stages.retraining_order import RetrainingOrder, RetrainingOrdering
 from temper.nn.training import training
 from temper.repair.guided_retraining import GuidedRetraining
 from temper.system import backend

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from temper.core.cluster import Cluster
-from temper.core.errors import SpecError, SpecProblem, TooLittleLearnt
+from temper.core.errors import SpecError, SpecProblem, UndertrainedModelError
 from temper.engine.command_line import shipped_experiments
 from temper.engine.command_line.describe import description, explanation, failure_lines, listing, plan_lines
 from temper.engine.command_line.options import parser
@@ -247,7 +247,7 @@ def _experiment(session: Session, options: argparse.Namespace, out: Terminal) ->
 
 def _excused(experiment: Experiment, failures: Iterable[Mapping[str, Any]]) -> int:
     """Return how many failures are to be expected of the tiny models of a smoke run."""
-    expected = f"{TooLittleLearnt.__name__}: "
+    expected = f"{UndertrainedModelError.__name__}: "
     return sum(str(record["cause"]).startswith(expected) for record in failures) if experiment.smoke else 0
 
 

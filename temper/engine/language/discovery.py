@@ -24,7 +24,7 @@ from temper.system.files import regular
 from temper.system.former_names import former_imports
 from temper.system.installation import PACKAGE
 
-BUILT_IN = ("targets", "localisation", "generators", "repair", "evaluation", "clusters", "nn/preparations")
+BUILT_IN = ("targets", "localisation", "generators", "repair", "evaluation", "clusters", "nn/shared_stages")
 """Folders of the package that hold components."""
 _NO_LINK = (
     "expected a link to a folder, received a file, as git writes it where links are switched off; "

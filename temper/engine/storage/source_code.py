@@ -26,7 +26,7 @@ PLUMBING = (
     "temper.system.installation",
     "temper.system.stop_request",
     "temper.engine",
-    "temper.nn.inspection.class_order",
+    "temper.nn.inspection.class_order_check",
 )
 """Modules, and packages with their contents, that carry, store and show what others compute: no number depends on them."""
 

@@ -18,7 +18,7 @@ from temper.evaluation.coverage.transfer import Floats, Measured
 from temper.nn.adequacy.coverage import CellCoverage, Criterion
 from temper.nn.adequacy.reference_data import Arrays, ReferenceData
 from temper.nn.inspection.activations import Activations
-from temper.nn.preparations.activation_readout import observe
+from temper.nn.shared_stages.activation_readout import read_activations
 
 _PREFERRED = 0.3
 
@@ -101,7 +101,7 @@ class KNW(Criterion):
             return material.observed(self.zero_shot)
         x = material.examples.x
         changed = np.subtract(1, x, dtype=np.float32) if self.transform == "invert" else x[:, ::-1, ::-1]
-        return observe(material.classifier, np.ascontiguousarray(changed), positions=self.positions)
+        return read_activations(material.classifier, np.ascontiguousarray(changed), positions=self.positions)
 
     def _view(self, seen: Activations) -> Activations:
         """Return the activations of the candidate units."""

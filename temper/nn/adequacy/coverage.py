@@ -16,7 +16,7 @@ from temper.nn.adequacy.reference_data import Arrays, ReferenceData
 from temper.nn.inspection.activations import Activations
 
 Counts = NDArray[np.int64]
-NOTHING = -1
+NO_CELL = -1
 """Pads the rows of inputs that hit fewer cells."""
 
 
@@ -91,7 +91,7 @@ class CellCoverage(Coverage):
     """Coverage of cells: each input hits some of them, whatever other inputs do.
 
     ``hits`` maps activations of n inputs to the cells they hit, int64 (n, m): below ``cells``, none twice in a row,
-    padded with ``NOTHING``; it is called on inputs with finite activations only, the others hit nothing and are
+    padded with ``NO_CELL``; it is called on inputs with finite activations only, the others hit nothing and are
     counted. ``impossible`` is the number of cells that no input can hit, which are excluded from the total.
     """
 
@@ -153,7 +153,7 @@ class CellCoverage(Coverage):
 
     def count(self, hits: Counts) -> None:
         """Count the cells that inputs hit, int64 (n, m), as covered."""
-        self._seen[hits[hits != NOTHING]] = True
+        self._seen[hits[hits != NO_CELL]] = True
 
     def state(self) -> dict[str, NDArray[Any]]:
         return {"seen": np.packbits(self._seen), "unknown": np.array(self._unknown)}
@@ -172,12 +172,12 @@ class CellCoverage(Coverage):
         if finite.all():
             return self._hits(seen)
         known = self._hits(seen.take(finite))
-        hits = np.full((len(seen), known.shape[1]), NOTHING)
+        hits = np.full((len(seen), known.shape[1]), NO_CELL)
         hits[finite] = known
         return hits
 
     def _new(self, hits: Counts) -> NDArray[np.bool_]:
-        new: NDArray[np.bool_] = (hits != NOTHING) & ~self._seen[hits]
+        new: NDArray[np.bool_] = (hits != NO_CELL) & ~self._seen[hits]
         return new
 
     def _additions(self, seen: Activations) -> tuple[Counts, Counts]:

@@ -15,7 +15,7 @@ from temper.nn.adequacy.reference_data import Arrays, ReferenceData
 from temper.nn.inspection.activations import Activations
 
 Scores = NDArray[np.float64]
-NOT_LEARNT = -1
+NOT_FITTED_ON = -1
 """Marks an input that is not among those the score was fitted on."""
 
 
@@ -46,7 +46,7 @@ class Score(Component):
         """Return the scores of n inputs, float64 (n,), higher first; nan where an input cannot be scored.
 
         ``own`` (n,) has the position of each input among the training images, so that it is not compared with itself,
-        or ``NOT_LEARNT``.
+        or ``NOT_FITTED_ON``.
         """
 
     def remarks(self, learnt: Arrays) -> Iterator[str]:

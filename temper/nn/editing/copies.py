@@ -26,17 +26,17 @@ _CALIBRATED = ("is_gptq_calibrated", "is_awq_calibrated")
 
 def copied(model: Any) -> Any:
     """Return an independent copy of a model with the same layers and weights; its random streams are new."""
-    copy = renewed(model)
-    inherit(copy, model)
+    copy = with_new_weights(model)
+    copy_state(copy, model)
     return copy
 
 
-def renewed(model: Any) -> Any:
+def with_new_weights(model: Any) -> Any:
     """Return a model of the same layers with new initial weights and new random streams."""
-    return backend.keras().models.clone_model(model, clone_function=like, recursive=True)
+    return backend.keras().models.clone_model(model, clone_function=clone_layer, recursive=True)
 
 
-def restarted(model: Any) -> tuple[Any, tuple[str, ...]]:
+def reinitialised(model: Any) -> tuple[Any, tuple[str, ...]]:
     """Return a model of the same layers to train from scratch, and the names of the layers that keep learnt weights.
 
     Trainable weights are initialised again, and so is the state updated in training: the statistics of batch normalisation
@@ -61,10 +61,10 @@ def restarted(model: Any) -> tuple[Any, tuple[str, ...]]:
     return copy, tuple(keeping)
 
 
-def like(layer: Any, /, **changed: Any) -> Any:
+def clone_layer(layer: Any, /, **changed: Any) -> Any:
     """Return a layer of the same configuration except for the ``changed`` options, with its own weights."""
     if isinstance(layer, backend.keras().Model) and not changed:
-        return renewed(layer)
+        return with_new_weights(layer)
     twin = type(layer).from_config({**layer.get_config(), **changed})
     if hasattr(layer, "save_assets"):
         _carry_assets(layer, twin)
@@ -85,10 +85,10 @@ def _without_seeds(layer: Any) -> Any:
 
     if isinstance(layer, backend.keras().Model):
         return backend.keras().models.clone_model(layer, clone_function=_without_seeds, recursive=True)
-    return like(layer, **unseeded(layer.get_config()))
+    return clone_layer(layer, **unseeded(layer.get_config()))
 
 
-def inherit(target: Any, source: Any) -> None:
+def copy_state(target: Any, source: Any) -> None:
     """Copy the weights, and the state derived from them, between layers or models of one configuration."""
     for own, other in _layers(target, source):
         for variable, value in _weights(own, other):
@@ -99,13 +99,13 @@ def inherit(target: Any, source: Any) -> None:
     _finalise(target)
 
 
-def put(target: Any, weights: Sequence[NDArray[Any]]) -> None:
+def set_weights(target: Any, weights: Sequence[NDArray[Any]]) -> None:
     """Set the weights of a layer or model, and the state its layers derive from them."""
     target.set_weights(weights)
     _finalise(target)
 
 
-def paired(target: Any, source: Any) -> Iterator[tuple[Any, Any]]:
+def paired_variables(target: Any, source: Any) -> Iterator[tuple[Any, Any]]:
     """Yield the pairs of variables of two models of one configuration, states of random streams included."""
     for own, other in _layers(target, source):
         yield from _weights(own, other)
@@ -123,28 +123,28 @@ def connected(model: Any, tensor: Any) -> Any:
     twins: dict[int, tuple[Any, Any]] = {}
 
     def twin(operation: Any) -> Any:
-        return twins.setdefault(id(operation), (like(operation), operation))[0]
+        return twins.setdefault(id(operation), (clone_layer(operation), operation))[0]
 
     output = functional._run_through_graph(
         tensor, operation_fn=twin, call_fn=lambda operation, *arguments, **options: operation(*arguments, **options)
     )
     for own, other in twins.values():
         if isinstance(other, keras.layers.Layer) and other.weights:
-            inherit(own, other)
+            copy_state(own, other)
     return output
 
 
-def constants(model: Any) -> str:
+def constants_digest(model: Any) -> str:
     """Return a digest of the constants of a model's layers that are neither variables nor in the configuration."""
     found = hashlib.sha256()
-    for number, layer in enumerate(flattened(model)):
+    for number, layer in enumerate(all_layers(model)):
         for name, value in _constants(layer):
             found.update(json.dumps([number, name]).encode())
             found.update(value)
     return found.hexdigest()
 
 
-def flattened(model: Any) -> Iterator[Any]:
+def all_layers(model: Any) -> Iterator[Any]:
     """Yield a layer or model and all layers in it, nested ones included, each once."""
     seen: set[int] = set()
 
@@ -159,7 +159,7 @@ def flattened(model: Any) -> Iterator[Any]:
 
 
 def _layers(target: Any, source: Any) -> Iterator[tuple[Any, Any]]:
-    return zip(flattened(target), flattened(source), strict=True)
+    return zip(all_layers(target), all_layers(source), strict=True)
 
 
 def _weights(own: Any, other: Any) -> Iterator[tuple[Any, Any]]:
@@ -181,7 +181,7 @@ def _read(variable: Any) -> NDArray[Any]:
 
 
 def _finalise(model: Any) -> None:
-    for layer in flattened(model):
+    for layer in all_layers(model):
         if isinstance(layer, backend.keras().layers.Normalization):
             layer.finalize_state()
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from temper.nn.editing.copies import inherit, like
-from temper.nn.editing.operations import activation, changes_nothing, fuses, keeps_largest, made_by
+from temper.nn.editing.copies import clone_layer, copy_state
+from temper.nn.editing.operation_kinds import activation, has_fused_activation, is_identity, preserves_argmax, producer
 from temper.nn.inspection.compiled_programs import Tensor
 from temper.system import backend
 
@@ -61,18 +61,18 @@ class Logarithm:
 
     def before_activation(self, operation: Any, operands: list[Any]) -> Tensor:
         """Return the tensor that an operation's activation is applied to."""
-        if not fuses(operation):
+        if not has_fused_activation(operation):
             return operands[0]
         if (linear := self._twins.get(id(operation))) is not None:
             return linear(operands[0])
-        linear = self._twins[id(operation)] = like(operation, activation="linear")
+        linear = self._twins[id(operation)] = clone_layer(operation, activation="linear")
         tensor = linear(operands[0])
-        inherit(linear, operation)
+        copy_state(linear, operation)
         return tensor
 
     def _taken(self, tensor: Tensor) -> Tensor | None:
         keras = backend.keras()
-        operation, operands = made_by(tensor)
+        operation, operands = producer(tensor)
         kind = type(operation).__name__
         if isinstance(operation, keras.Model):
             return self._of_model(operation, operands)
@@ -90,10 +90,10 @@ class Logarithm:
                 return keras.ops.where(z < _LOW, z, keras.ops.log(keras.ops.softplus(keras.ops.maximum(z, _LOW))))
             case "exponential":
                 return self.before_activation(operation, operands)
-        if changes_nothing(operation):
+        if is_identity(operation):
             return self.of(operands[0])
         if kind == "Clip":
-            return self.of(operands[0]) if keeps_largest(operation, tensor.shape[-1]) else None
+            return self.of(operands[0]) if preserves_argmax(operation, tensor.shape[-1]) else None
         if kind in ("GetItem", "Take"):
             return self._chosen(tensor)
         if kind in ("Rescaling", "Subtract") and (argument := _taken_from_1(operation, operands)) is not None:
@@ -105,7 +105,7 @@ class Logarithm:
             return None
         if kind in _SELECTING:
             if id(operation) not in self._twins:
-                self._twins[id(operation)] = like(operation, name=f"{operation.name}_of_logs")
+                self._twins[id(operation)] = clone_layer(operation, name=f"{operation.name}_of_logs")
             return self._twins[id(operation)](logs if len(logs) > 1 else logs[0])
         return _RULES[kind](operation, logs)
 
@@ -127,8 +127,8 @@ class Logarithm:
 
     def _complement(self, tensor: Tensor) -> Tensor | None:
         """Return the logarithm of 1 - p, for a sigmoid p."""
-        operation, operands = made_by(tensor)
-        if changes_nothing(operation):
+        operation, operands = producer(tensor)
+        if is_identity(operation):
             return self._complement(operands[0])
         if activation(operation) != "sigmoid":
             return None

@@ -7,7 +7,13 @@ from typing import Any
 
 from temper.core.artefacts import Images
 from temper.core.classifier import Classifier
-from temper.nn.editing.logits import are_probabilities, are_shares, logarithm_of, rescores, to_logits
+from temper.nn.editing.logits import (
+    are_probabilities,
+    are_shares,
+    needs_log_probabilities,
+    to_logits,
+    with_log_probabilities,
+)
 from temper.nn.inspection.finite_check import check_weights
 
 _RESCORED = (
@@ -44,9 +50,9 @@ def classifier_of(
         outputs = classifier.logits(images)
         if are_probabilities(outputs):
             remark(_ROUNDED)
-            classifier = Classifier(logarithm_of(classifier.model))
+            classifier = Classifier(with_log_probabilities(classifier.model))
         elif are_shares(outputs):
             remark(_BOUNDED)
-    if rescores(model):
+    if needs_log_probabilities(model):
         remark(_RESCORED)
     return classifier

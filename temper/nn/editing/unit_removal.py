@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from temper.core.errors import StageError
-from temper.nn.editing.copies import copied, like, put
+from temper.nn.editing.copies import clone_layer, copied, set_weights
 from temper.system import backend
 
 Places = NDArray[np.int64]
@@ -44,7 +44,7 @@ class _Cut:
     output: Kept
 
 
-def without(model: Any, kept: Mapping[str, Places]) -> Any:
+def without_units(model: Any, kept: Mapping[str, Places]) -> Any:
     """Return a copy of a model in which the named layers keep only the units at these positions, in ascending order.
 
     Layers that read the removed units lose the weights for them: the next convolution its kernels' slices, a dense
@@ -53,7 +53,7 @@ def without(model: Any, kept: Mapping[str, Places]) -> Any:
     0.
 
     Raises:
-        StageError: the units cannot be removed (``obstacles``), or none would remain.
+        StageError: the units cannot be removed (``removal_obstacles``), or none would remain.
     """
     functional = _functional(model)
     for name, places in kept.items():
@@ -65,16 +65,16 @@ def without(model: Any, kept: Mapping[str, Places]) -> Any:
         cut, config = cuts[layer.name], layer.get_config()
         size = "filters" if "filters" in config else "units"
         changed = {} if layer.name not in kept or cut.output is None else {size: len(cut.output)}
-        return like(layer, **changed)
+        return clone_layer(layer, **changed)
 
     reduced = backend.keras().models.clone_model(functional, clone_function=smaller)
     for layer in functional.layers:
         if layer.weights:
-            put(reduced.get_layer(layer.name), list(_weights(layer, cuts[layer.name])))
+            set_weights(reduced.get_layer(layer.name), list(_weights(layer, cuts[layer.name])))
     return reduced
 
 
-def obstacles(model: Any) -> dict[str, str]:
+def removal_obstacles(model: Any) -> dict[str, str]:
     """Return for each convolution and dense layer of a model why its units cannot be removed; empty where they can.
 
     They cannot if they are the logits, or if they are combined element by element with the units of another layer, as at

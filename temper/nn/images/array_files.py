@@ -50,7 +50,7 @@ class ArrayFile:
         """
         with self._reading(), opened(self.path) as stream:
             if self.path.suffix == _SUFFIX:
-                return {"": _judged(stream, "", self.path.stat().st_size)}
+                return {"": _checked_header(stream, "", self.path.stat().st_size)}
             with zipfile.ZipFile(stream) as archive:
                 return {name: _header(archive, info) for name, info in self._members(archive, wanted).items()}
 
@@ -93,7 +93,7 @@ class ArrayFile:
             zipfile.ZipFile(stream) as archive,
             archive.open(f"{name}{_SUFFIX}") as member,
         ):
-            _parsed(member)
+            _parsed_header(member)
             items = np.frombuffer(member.read(count * item), header.dtype)
         return items.reshape(count, *header.shape[1:]), count == header.shape[0]
 
@@ -127,7 +127,7 @@ class ArrayFile:
 
 def _header(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Header:
     with archive.open(info) as stream:
-        return _judged(stream, info.filename, info.file_size)
+        return _checked_header(stream, info.filename, info.file_size)
 
 
 def _values(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
@@ -135,9 +135,9 @@ def _values(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
         return npy.read_array(stream, allow_pickle=False)
 
 
-def _judged(stream: Any, name: str, size: int) -> Header:
+def _checked_header(stream: Any, name: str, size: int) -> Header:
     """Return a header after checking it against the size of its file, since NumPy allocates memory for it."""
-    header = _parsed(stream)
+    header = _parsed_header(stream)
     where = f" in {name}" if name else ""
     if header.dtype.hasobject:
         raise ValueError(f"Python objects{where}, which Temper never loads")
@@ -151,7 +151,7 @@ def _judged(stream: Any, name: str, size: int) -> Header:
     return header
 
 
-def _parsed(stream: Any) -> Header:
+def _parsed_header(stream: Any) -> Header:
     read = npy.read_array_header_1_0 if npy.read_magic(stream) == (1, 0) else npy.read_array_header_2_0
     try:
         shape, fortran, dtype = read(stream)

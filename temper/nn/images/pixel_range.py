@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 _OPAQUE = 255
 
 
-def pixel_fault(x: NDArray[Any], whole: bool = True) -> str:
+def pixel_problem(x: NDArray[Any], whole: bool = True) -> str:
     """Return what is wrong with the pixels of images (n, ...) and how to fix it; empty if nothing is.
 
     Bytes are divided by 255 and floats used unchanged, so bytes of 0 and 1 only, and floats up to 1/255, are nearly black.

@@ -8,19 +8,19 @@ import numpy as np
 
 from temper.core.artefacts import Labels
 from temper.core.component import PARTS, Part
-from temper.nn.images.stratified_sample import drawn, stratified
+from temper.nn.images.stratified_sample import sample, stratified
 
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
     """How images are split; every choice is stratified and depends on ``seed`` alone.
 
-    ``anew`` is the number of training, validation and test images sampled from all images; without it the original parts
+    ``resplit`` is the number of training, validation and test images sampled from all images; without it the original parts
     are kept, and ``validation`` is the share of the training images held out. ``train_size`` and ``test_size`` are the
     numbers of images of a part that are kept.
     """
 
-    anew: tuple[int, ...] = ()
+    resplit: tuple[int, ...] = ()
     train_size: int | None = None
     test_size: int | None = None
     validation: float = 0.0
@@ -35,8 +35,8 @@ class Split:
         Raises:
             ValueError: there are fewer images than requested, or a part would be empty.
         """
-        if self.anew:
-            return self._anew(y, np.concatenate([train, test]), groups)
+        if self.resplit:
+            return self._resplit(y, np.concatenate([train, test]), groups)
         for part, rows in (("train", train), ("test", test)):
             if not len(rows):
                 raise ValueError(f"the {part} part has no image; keep other classes")
@@ -51,10 +51,10 @@ class Split:
                 )
         return {"train": train, "validation": validation, "test": test}
 
-    def _anew(self, y: Labels, rows: Labels, groups: Labels | None) -> dict[Part, Labels]:
-        if sum(self.anew) > len(rows):
-            raise ValueError(f"resplit requests {sum(self.anew)} images, but there are {len(rows)}; request fewer")
-        train_size, validation_size, test_size = self.anew
+    def _resplit(self, y: Labels, rows: Labels, groups: Labels | None) -> dict[Part, Labels]:
+        if sum(self.resplit) > len(rows):
+            raise ValueError(f"resplit requests {sum(self.resplit)} images, but there are {len(rows)}; request fewer")
+        train_size, validation_size, test_size = self.resplit
         rest, test = self._held_out("test", y, rows, test_size, groups)
         rest, validation = self._held_out("validation", y, rest, min(validation_size, len(rest)), groups)
         train = rest[stratified(y[rest], min(train_size, len(rest)), self._rng("train"))]
@@ -66,7 +66,7 @@ class Split:
 
     def _held_out(self, part: Part, y: Labels, rows: Labels, size: int, groups: Labels | None) -> tuple[Labels, Labels]:
         """Return the rows that are kept and those that are held out."""
-        places = drawn(y[rows], None if groups is None else groups[rows], size, self._rng(part))
+        places = sample(y[rows], None if groups is None else groups[rows], size, self._rng(part))
         return np.delete(rows, places), rows[places]
 
     def _thinned(self, part: Part, y: Labels, rows: Labels) -> Labels:

@@ -31,7 +31,7 @@ def stratified(labels: Labels, size: int, rng: np.random.Generator) -> NDArray[n
     return np.sort(np.concatenate(chosen)).astype(np.int64)
 
 
-def drawn(labels: Labels, groups: Labels | None, size: int, rng: np.random.Generator) -> NDArray[np.int64]:
+def sample(labels: Labels, groups: Labels | None, size: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """Return ``size`` positions from ``stratified``, or from ``grouped`` if there are groups."""
     return stratified(labels, size, rng) if groups is None else grouped(labels, groups, size, rng)
 

@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from temper.nn.editing.copies import constants
+from temper.nn.editing.copies import constants_digest
 from temper.system import backend, threads
 
 Tensor = Any
@@ -107,7 +107,7 @@ def _describe(model: Any) -> str:
         return uuid4().hex  # a custom layer without a configuration never shares a program
     names: dict[str, int] = {}
     variables = [(_UNNUMBERED.sub("", v.name), tuple(v.shape), str(v.dtype)) for v in model.variables]
-    return json.dumps([_unnamed(config, names), variables, constants(model)])
+    return json.dumps([_unnamed(config, names), variables, constants_digest(model)])
 
 
 def _unnamed(part: Any, names: dict[str, int], reference: bool = False) -> Any:

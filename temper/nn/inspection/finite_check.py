@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from temper.core.errors import StageError
-from temper.nn.editing.copies import flattened
+from temper.nn.editing.copies import all_layers
 from temper.system import backend
 
 
@@ -18,7 +18,7 @@ def check_weights(model: Any) -> None:
     Raises:
         StageError: some are not finite; the message names the first such layer.
     """
-    for layer in flattened(model):
+    for layer in all_layers(model):
         for variable in layer._trainable_variables + layer._non_trainable_variables:
             values = np.asarray(backend.keras().ops.convert_to_numpy(variable))
             # NumPy has no isfinite for some 8-bit types.
@@ -30,7 +30,7 @@ def check_weights(model: Any) -> None:
                 )
 
 
-def check_answers(answers: NDArray[Any], what: str = "the model's logits") -> None:
+def check_outputs(answers: NDArray[Any], what: str = "the model's logits") -> None:
     """Check a model's outputs for images, an array (n, ...).
 
     Raises:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from temper.core.errors import StageError
-from temper.nn.editing.copies import inherit, like
+from temper.nn.editing.copies import clone_layer, copy_state
 from temper.nn.editing.logits import free_name
 from temper.nn.inspection.compiled_programs import Tensor
 from temper.system import backend
@@ -45,7 +45,7 @@ def with_separate_activations(model: Any) -> Any:
 
     def copy(layer: Any) -> Any:
         changed = {"activation": "linear"} if _fused(layer) else {}
-        return like(layer, **changed)
+        return clone_layer(layer, **changed)
 
     def call(layer: Any, *arguments: Any, **options: Any) -> Any:
         outputs = layer(*arguments, **options)
@@ -60,7 +60,7 @@ def with_separate_activations(model: Any) -> Any:
     unfolded = keras.models.clone_model(functional, clone_function=copy, call_function=call)
     for layer in functional.layers:
         if layer.weights:
-            inherit(unfolded.get_layer(layer.name), layer)
+            copy_state(unfolded.get_layer(layer.name), layer)
     return unfolded
 
 

@@ -77,5 +77,5 @@ def _kept(of: Architecture, recipe: _Recipe) -> Trainer:
 
 
 def _copy(source: Any, target: Any) -> None:
-    for variable, value in copies.paired(target, source):
+    for variable, value in copies.paired_variables(target, source):
         variable.assign(value)

@@ -146,7 +146,7 @@ def fit_on_the_fly(
 def copied(model: Any, seed: int, *, weights: bool, remark: Callable[[str], None] = lambda sentence: None) -> Any:
     """Return an independent model of the same layers, with the same weights or newly initialised.
 
-    Only trainable weights are initialised (``copies.restarted``); ``remark`` receives a note on layers that keep theirs.
+    Only trainable weights are initialised (``copies.reinitialised``); ``remark`` receives a note on layers that keep theirs.
 
     Raises:
         StageError: the model has no trainable layer.
@@ -158,7 +158,7 @@ def copied(model: Any, seed: int, *, weights: bool, remark: Callable[[str], None
     backend.seed(seed)
     if weights:
         return copies.copied(model)
-    copy, keeping = copies.restarted(model)
+    copy, keeping = copies.reinitialised(model)
     if keeping:
         remark(
             f"trained from new initial weights except {', '.join(keeping)}: non-trainable layers, such as frozen ones, "

@@ -8,16 +8,16 @@ from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
-from temper.artefacts.incremental_classifier import Incremental, Rivals, Tasks, side_by_side
+from temper.artefacts.incremental_classifier import Incremental, Rivals, Tasks, flat_weights
 from temper.core.artefacts import Examples
 from temper.core.component import Range, Ref
 from temper.core.errors import StageError
 from temper.core.run import Run
 from temper.nn.training import training
 from temper.repair.continual.continual_repair import ContinualRepair, corner_cases
-from temper.repair.continual.layers import as_before, freeze, head_of, renew, weighted
 from temper.repair.continual.learner import Learner
 from temper.repair.continual.replay import Labelled
+from temper.repair.continual.trainable_layers import as_before, freeze, head_of, renew, weighted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +69,7 @@ class StepwiseRepair(ContinualRepair):
                 if number == self.freeze_trunk_after:
                     freeze(weighted(model)[:-1])
                 self._learn(run, learner, images, tasks, steps[number - 1] if number else 0, learnt)
-                earlier.append(side_by_side(model))
+                earlier.append(flat_weights(model))
         before_last = np.array(earlier[:-1], np.float32).reshape(len(steps) - 1, len(earlier[-1]))
         return Incremental(model, tasks, steps, self.task_given, before_last)
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from temper.artefacts.incremental_classifier import among
+from temper.artefacts.incremental_classifier import rivals_among
 from temper.artefacts.retrained_classifier import Retrained, TrainedOn
 from temper.core.artefacts import Examples
 from temper.core.component import Range, Ref
 from temper.core.run import Run
 from temper.nn.training import training
 from temper.repair.continual.continual_repair import ContinualRepair, corner_cases
-from temper.repair.continual.layers import as_before
 from temper.repair.continual.learner import Learner
 from temper.repair.continual.replay import Labelled
+from temper.repair.continual.trainable_layers import as_before
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class Continual(ContinualRepair):
         assert self.data is not None  # the graph fills in the model's data set
         original, cases = run[self.data], corner_cases(run, self.examples)
         model = training.copied(run[self.model].model, run.framework_seed(), weights=True)
-        everyone = among(range(model.output_shape[-1]), model.output_shape[-1])
+        everyone = rivals_among(range(model.output_shape[-1]), model.output_shape[-1])
         with as_before(model):
             self.freeze_in(model)
             learner = Learner(model, self.settings(self.learning_rate, 1), run)

@@ -15,10 +15,10 @@ from temper.core.errors import StageError
 from temper.core.families import Repair
 from temper.core.run import Run
 from temper.nn.training.training import Optimizer
-from temper.repair.continual.layers import freeze, weighted
 from temper.repair.continual.learner import Settings
 from temper.repair.continual.regularisers import Regulariser
 from temper.repair.continual.replay import Labelled
+from temper.repair.continual.trainable_layers import freeze, weighted
 
 
 @dataclass(frozen=True, kw_only=True)

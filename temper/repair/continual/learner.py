@@ -91,7 +91,7 @@ class Learner:
         if (kept := self._kept.finished(name)) is not None:
             assign(self.model.variables, kept[0])
         else:
-            self._train(new, rivals, self._kept.under_way(name))
+            self._train(new, rivals, self._kept.in_progress(name))
             self._kept.finish(name, values(self.model.variables), {})
         self._step += 1
 

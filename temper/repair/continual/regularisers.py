@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from temper.artefacts.incremental_classifier import Rivals
-from temper.core.checkpoint import part_of
+from temper.core.checkpoint import with_prefix
 from temper.core.component import Component, Range
 from temper.nn.training.fisher_information import diagonal_fisher
 from temper.repair.continual.replay import Labelled
@@ -43,7 +43,7 @@ class Penalty:
     @classmethod
     def of(cls, arrays: Mapping[str, NDArray[np.float32]]) -> Penalty:
         """Return the penalty from its arrays."""
-        parts = (part_of(arrays, name) for name in ("curvature", "centre"))
+        parts = (with_prefix(arrays, name) for name in ("curvature", "centre"))
         return cls(*(tuple(part[str(place)] for place in range(len(part))) for part in parts))
 
 

@@ -20,7 +20,7 @@ from temper.evaluation.coverage.surprise import DSC, LSC
 from temper.evaluation.coverage.tknc import TKNC
 from temper.nn.adequacy.coverage import Coverage, Criterion
 from temper.nn.adequacy.reference_data import ReferenceData
-from temper.nn.preparations.activation_readout import observe
+from temper.nn.shared_stages.activation_readout import read_activations
 from temper.targets.models.saved import Saved
 from tests.targets.models.support import blank
 
@@ -46,8 +46,10 @@ def published(shared: Path) -> tuple[ReferenceData, Any]:
     data = blank((28, 28, 1), 10)
     classifier = target.produce(Run("lenet", 0, None, lambda ref: data, lambda ref: {}, lambda *_: None))
     train = images(shared, "train")
-    seen = observe(classifier, train.x)
-    return ReferenceData(classifier, train, seen, lambda ref: seen), observe(classifier, images(shared, "test").x)
+    seen = read_activations(classifier, train.x)
+    return ReferenceData(classifier, train, seen, lambda ref: seen), read_activations(
+        classifier, images(shared, "test").x
+    )
 
 
 def covered(criterion: Criterion, published: tuple[ReferenceData, Any]) -> Coverage:

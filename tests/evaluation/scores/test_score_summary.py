@@ -15,7 +15,7 @@ from temper.evaluation.scores.score_summary import ScoreSummary
 from temper.evaluation.scores.uncertainty import Entropy
 from temper.evaluation.surprise.dsa import DSA
 from temper.nn.adequacy.score_order import InputScores
-from temper.nn.preparations.input_scores import InputScoring
+from temper.nn.shared_stages.input_scores import InputScoring
 from tests.evaluation.surprise.support import material, seen
 from tests.evaluation.test_evaluations import measured, ref
 

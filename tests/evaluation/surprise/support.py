@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from temper.nn.adequacy.reference_data import ReferenceData
-from temper.nn.adequacy.score import NOT_LEARNT, Score, Scores
+from temper.nn.adequacy.score import NOT_FITTED_ON, Score, Scores
 from temper.nn.inspection.activations import SOFTMAX, Activations
 from temper.nn.inspection.units import UnitLayer
 
@@ -41,7 +41,7 @@ def material(learnt: Activations) -> ReferenceData:
 
 def values(score: Score, train: Activations, test: Activations, own: NDArray[np.int64] | None = None) -> Scores:
     """Return what a score says of inputs after it learnt of training images."""
-    own = np.full(len(test), NOT_LEARNT) if own is None else own
+    own = np.full(len(test), NOT_FITTED_ON) if own is None else own
     return score.values(score.fit(material(train)), test, own, np.random.default_rng(0))
 
 

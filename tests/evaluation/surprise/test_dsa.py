@@ -12,7 +12,7 @@ from temper.core.errors import StageError
 from temper.evaluation.surprise.dsa import DSA
 from temper.evaluation.surprise.lsa import LSA
 from temper.evaluation.surprise.mdsa import MDSA
-from temper.nn.adequacy.score import NOT_LEARNT
+from temper.nn.adequacy.score import NOT_FITTED_ON
 from tests.evaluation.surprise.support import material, remarks, seen, values
 
 # On a line: class 0 at 0 and 1, class 1 at 4 and 10.
@@ -54,9 +54,9 @@ def test_against_the_definition(match: Any) -> None:
     near = (train[:200] + rng.normal(0, 1e-4, (200, 40))).astype(np.float32)  # as weakly attacked images are
     far = np.maximum(rng.normal(size=(200, 40)) * 3, 0).astype(np.float32)
     test, predicted = np.vstack([train[:100], near, far]), np.r_[labels[:100], labels[:200], rng.integers(0, 6, 200)]
-    own = np.r_[np.arange(100), np.full(400, NOT_LEARNT)]
+    own = np.r_[np.arange(100), np.full(400, NOT_FITTED_ON)]
     found = values(DSA(self_match=match), seen(train, labels, 6), seen(test, predicted, 6), own)
-    expected = looped(train, labels, test, predicted, own if match == "exclude" else np.full(500, NOT_LEARNT))
+    expected = looped(train, labels, test, predicted, own if match == "exclude" else np.full(500, NOT_FITTED_ON))
     assert found == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
@@ -124,7 +124,7 @@ def test_asked_a_few_at_a_time_a_judge_says_the_same() -> None:
     rng = np.random.default_rng(4)
     train = seen(rng.random((80, 5)), rng.integers(0, 3, 80), 3)
     test = seen(rng.random((50, 5)), rng.integers(0, 3, 50), 3)
-    nobody = np.full(50, NOT_LEARNT)
+    nobody = np.full(50, NOT_FITTED_ON)
     for score in (DSA(), LSA(), MDSA()):
         judge = score.judge(score.fit(material(train)))
         traces = score.traces(test)

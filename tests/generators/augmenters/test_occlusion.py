@@ -21,7 +21,7 @@ from temper.generators.augmenters.occluders import ANY_CLASS, Cutouts, OccluderB
 from temper.generators.augmenters.occlusion import SyntheticOcclusion, _overlap
 from temper.generators.masks.annotation import Annotation
 from temper.generators.masks.otsu import Otsu
-from tests.generators.benches import bench, seeds
+from tests.generators.augmenter_contexts import context, seeds
 
 N = 40
 
@@ -38,13 +38,13 @@ def at_work(augmenter: SyntheticOcclusion, train: Examples) -> AugmenterContext:
     """A bench with the bank prepared."""
     ((name, preparation),) = augmenter.preparations(Ref("m"), Ref("d")).items()
     assert isinstance(preparation, OccluderBank)
-    lent = bench(train)
+    lent = context(train)
     cutouts = preparation.occluders.cutouts(preparation.bank, lent, np.random.default_rng(0))
-    return bench(train, prepared={name: cutouts})
+    return context(train, prepared={name: cutouts})
 
 
 def test_objects_are_cut_out_with_a_soft_border() -> None:
-    cut = Objects().cutouts(10, bench(squares()), np.random.default_rng(0))
+    cut = Objects().cutouts(10, context(squares()), np.random.default_rng(0))
     assert len(cut.y) == 10
     for x, alpha, y in zip(cut.x, cut.alpha, cut.y, strict=True):
         np.testing.assert_allclose(x[..., 0], alpha * (y + 1) / 4)
@@ -57,13 +57,13 @@ def test_objects_are_cut_out_with_a_soft_border() -> None:
 def test_where_no_object_is_found_the_stage_says_so() -> None:
     plain = Examples(x=np.zeros((5, 8, 8, 1), np.float32), y=np.zeros(5, np.int64), index=np.arange(5))
     with pytest.raises(StageError, match="otsu found no object in 5 training images; choose"):
-        Objects().cutouts(10, bench(plain), np.random.default_rng(0))
+        Objects().cutouts(10, context(plain), np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("shape", ["ellipse", "blob", "bars"])
 def test_shapes_are_of_one_colour_and_of_their_form(shape: Any) -> None:
     train = Examples(x=np.zeros((1, 64, 64, 3), np.float32), y=np.zeros(1, np.int64), index=np.zeros(1, np.int64))
-    cut = Shapes(shapes=(shape,)).cutouts(30, bench(train), np.random.default_rng(0))
+    cut = Shapes(shapes=(shape,)).cutouts(30, context(train), np.random.default_rng(0))
     assert (cut.y == ANY_CLASS).all()
     shown = cut.alpha > 0
     colours = [
@@ -163,7 +163,7 @@ def test_files_fill_the_image_and_keep_their_transparency(tmp_path: Path, channe
     )
     occluders = Files(folder=str(tmp_path))
     assert not list(occluders.check())
-    cut = occluders.cutouts(5, bench(train), np.random.default_rng(0))
+    cut = occluders.cutouts(5, context(train), np.random.default_rng(0))
     assert cut.x.shape == (1, 16, 16, channels)
     expected = np.zeros((16, 16))
     expected[6:10, 8:] = 1
@@ -178,7 +178,7 @@ def test_what_is_wrong_with_files_is_said(tmp_path: Path) -> None:
     ((field, message),) = Files(folder=str(tmp_path)).check()
     assert field == "folder"
     assert "contains no cut-out" in message
-    lent, rng = bench(squares()), np.random.default_rng(0)
+    lent, rng = context(squares()), np.random.default_rng(0)
     rgba(tmp_path / "a.png", np.zeros((4, 4, 3), np.uint8))
     with pytest.raises(StageError, match="alpha channel, received mode RGB"):
         Files(folder=str(tmp_path)).cutouts(1, lent, rng)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from temper.generators.augmenters.unchanged import Unchanged
-from tests.generators.benches import seeds
+from tests.generators.augmenter_contexts import seeds
 from tests.generators.fuzzing.test_semantic_fuzzer import grey
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from temper.generators.diffusion.fill import Fill, harmonic
 from temper.generators.diffusion.painter import Holes
-from tests.generators.diffusion.bench import Square, bench, examples, seeds
+from tests.generators.diffusion.context import Square, context, examples, seeds
 
 
 def test_a_slope_is_continued_through_a_hole() -> None:
@@ -33,7 +33,7 @@ def test_a_hole_without_surroundings_gets_the_mean() -> None:
 
 def test_images_are_filled_one_by_one() -> None:
     data = examples()
-    chosen, place = seeds(data, slice(4)), bench(data)
+    chosen, place = seeds(data, slice(4)), context(data)
     masks = Square().masks(chosen, place)
     made = Fill().paint(Holes(chosen, masks, chosen.y), place).x
     for row in range(4):

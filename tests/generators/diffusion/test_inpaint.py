@@ -19,7 +19,7 @@ from temper.generators.diffusion.fill import Fill
 from temper.generators.diffusion.inpaint import Inpaint, targets
 from temper.generators.diffusion.painter import Holes, Painted, Painter
 from temper.generators.diffusion.sampling import Mode
-from tests.generators.diffusion.bench import DATA, MODEL, Square, bench, examples, seeds
+from tests.generators.diffusion.context import DATA, MODEL, Square, context, examples, seeds
 
 TINY: dict[str, Any] = {"size": 8, "channels": (8, 16), "train_steps": 5, "train_batch_size": 8, "steps": 4}
 MODES: tuple[Mode, ...] = ("cond", "replace", "repaint")
@@ -31,7 +31,7 @@ class Flat(Painter):
 
     objections: tuple[int, ...] = ()
 
-    def paint(self, holes: Holes, bench: AugmenterContext) -> Painted:
+    def paint(self, holes: Holes, context: AugmenterContext) -> Painted:
         shades = np.broadcast_to((0.1 * holes.labels)[:, None, None, None], holes.seeds.x.shape)
         refused = {row: "asked to" for row, i in enumerate(holes.seeds.index) if i in self.objections}
         return Painted(shades.astype(np.float32), refused)
@@ -40,7 +40,7 @@ class Flat(Painter):
 def test_the_hole_is_painted_and_nothing_else() -> None:
     data = examples()
     chosen = seeds(data, slice(6))
-    made = Inpaint(backend=Flat(), mask=Square()).augment(chosen, bench(data))
+    made = Inpaint(backend=Flat(), mask=Square()).augment(chosen, context(data))
     assert made.masks is not None
     assert made.masks.mean() == 0.25
     assert made.x.dtype == np.float32
@@ -53,13 +53,13 @@ def test_the_hole_is_painted_and_nothing_else() -> None:
 
 def test_the_class_may_be_preserved() -> None:
     data = examples()
-    made = Inpaint(backend=Flat(), mask=Square(), label_policy="preserve").augment(seeds(data), bench(data))
+    made = Inpaint(backend=Flat(), mask=Square(), label_policy="preserve").augment(seeds(data), context(data))
     assert np.array_equal(made.y, data.y)
 
 
 def test_too_little_or_too_much_is_refused_with_its_reason() -> None:
     data = examples()
-    chosen, place = seeds(data, slice(5)), bench(data)
+    chosen, place = seeds(data, slice(5)), context(data)
     made = Inpaint(backend=Flat(objections=(4,)), mask=Square(blind=(1, 3))).augment(chosen, place)
     empty = "the mask covers 0.0% of the image, not 2% to 95%"
     assert made.refused == {1: empty, 3: empty, 4: "asked to"}
@@ -91,7 +91,7 @@ def test_there_must_be_another_class() -> None:
     data = examples(4)
     only = Examples(x=data.x, y=np.zeros(4, np.int64), index=data.index)
     with pytest.raises(StageError, match="more than one class; use preserve"):
-        Inpaint(backend=Flat(), mask=Square()).augment(seeds(only), bench(only))
+        Inpaint(backend=Flat(), mask=Square()).augment(seeds(only), context(only))
 
 
 def test_faults_are_found_before_the_work() -> None:
@@ -166,7 +166,7 @@ def data() -> Examples:
 def trained(data: Examples) -> AugmenterContext:
     painters = [DDPM(**TINY, mode=mode, batch_size=size) for mode in MODES for size in (3, 64)]
     tasks = [painter.preparations(MODEL, DATA) for painter in painters]
-    return bench(data, {name: work for prepared in tasks for name, work in prepared.items()})
+    return context(data, {name: work for prepared in tasks for name, work in prepared.items()})
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -209,7 +209,7 @@ def test_a_trained_model_paints_the_class_it_is_asked_for() -> None:
     # Images as bright as their class: 0.1, 0.5 and 0.9 on average.
     data = examples(300)
     painter = DDPM(size=8, channels=(16, 32), train_steps=400, train_batch_size=32, steps=20)
-    place = bench(data, painter.preparations(MODEL, DATA))
+    place = context(data, painter.preparations(MODEL, DATA))
     chosen = seeds(data, slice(60))
     masks = np.ones((60, 8, 8), np.bool_)
     labels = (chosen.y + 1) % 3

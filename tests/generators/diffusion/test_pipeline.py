@@ -20,7 +20,7 @@ from temper.generators.diffusion.painter import Holes
 from temper.generators.diffusion.pipeline import Pipeline
 from temper.generators.diffusion.pretrained import PretrainedPipeline, _remedy
 from temper.system import backend
-from tests.generators.diffusion.bench import Square, bench, examples, seeds
+from tests.generators.diffusion.context import Square, context, examples, seeds
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -100,7 +100,7 @@ def painter(folder: Path, **options: Any) -> Pipeline:
 
 def place(shape: tuple[int, int, int] = (12, 10, 3)) -> tuple[Seeds, AugmenterContext]:
     data = examples(20, shape)
-    return seeds(data, slice(3)), bench(data)
+    return seeds(data, slice(3)), context(data)
 
 
 @pytest.mark.parametrize("shape", [(12, 10, 3), (8, 8, 1), (50, 40, 3)])

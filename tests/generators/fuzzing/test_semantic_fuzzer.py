@@ -24,8 +24,8 @@ from temper.evaluation.coverage.nc import NC
 from temper.generators.fuzzing.seed_selection import CoverageSeeds
 from temper.generators.fuzzing.semantic_fuzzer import Fuzzer
 from temper.generators.realism.ssim import SSIM
-from temper.nn.preparations.activation_readout import ActivationReadout, observe
-from temper.nn.preparations.training_profile import Profile
+from temper.nn.shared_stages.activation_readout import ActivationReadout, read_activations
+from temper.nn.shared_stages.training_profile import Profile
 from temper.system import backend
 from tests.conftest import stopped_again_and_again
 from tests.parts.augmenters import Lift, Speckle
@@ -62,7 +62,7 @@ def fuzz(
     prepared: dict[str, Any] = {}
     for name, preparation in fuzzer.preparations().items():
         if isinstance(preparation, ActivationReadout):
-            prepared[name] = observe(model, pool.x, positions=preparation.positions)
+            prepared[name] = read_activations(model, pool.x, positions=preparation.positions)
         else:
             prepared[name] = Profile({"low": np.zeros(6), "high": np.full(6, 0.3)} | CLUSTERS)
     inputs = {"model": model, "data": pool}

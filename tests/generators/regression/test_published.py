@@ -21,8 +21,8 @@ from temper.generators.regression.random_fuzzer import RandomFuzzer
 from temper.generators.regression.regression_fuzzer import RegressionFuzzer
 from temper.nn.adequacy.reference_data import ReferenceData
 from temper.nn.editing.logits import to_logits
-from temper.nn.preparations.activation_readout import observe
-from temper.nn.preparations.training_profile import Profile
+from temper.nn.shared_stages.activation_readout import read_activations
+from temper.nn.shared_stages.training_profile import Profile
 from temper.targets.models.model_file import ModelFile
 
 pytestmark = pytest.mark.shared
@@ -47,7 +47,7 @@ def fuzz(fuzzer: type[RegressionFuzzer], pair: str, shared: Path, mnist: Example
     v1, v2 = (Classifier(to_logits(ModelFile(shared / "models" / "drfuzz" / name).load())) for name in PAIRS[pair])
     inputs: dict[str, Any] = {"v1": v1, "v2": v2, "mnist": mnist}
     if fuzzer is DeepHunter:
-        seen = observe(v2, mnist.x)
+        seen = read_activations(v2, mnist.x)
         inputs["profile"] = Profile(KMNC().profile(ReferenceData(v2, mnist, seen, lambda ref: seen)))
     run = Run(
         "fuzz", 1, "test", lambda ref: inputs[ref.prepared or ref.stage], lambda ref: {}, lambda done, total, unit: None

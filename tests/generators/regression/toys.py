@@ -17,7 +17,7 @@ from temper.core.run import Run
 from temper.generators.regression.fault_accounting import Roots
 from temper.generators.regression.model_versions import Versions
 from temper.generators.regression.regression_fuzzer import RegressionFuzzer, _start
-from temper.nn.preparations.training_profile import Profile
+from temper.nn.shared_stages.training_profile import Profile
 from temper.system import backend
 
 SIDE, CLASSES = 8, 4

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from temper.nn.adequacy.coverage import NOTHING, CellCoverage, Counts
+from temper.nn.adequacy.coverage import NO_CELL, CellCoverage, Counts
 from temper.nn.inspection import activations as module
 from temper.nn.inspection.activations import Activations
 from tests.evaluation.coverage.support import PATIENT, activations, drawn, hold, naive_order
@@ -18,7 +18,7 @@ CELLS = 12
 def cells_of(seen: Activations) -> Counts:
     """Return a cell for every unit that is not 0: which one depends on its value."""
     values = (seen.means[:, seen.units(["a"])] * 4).astype(np.int64)
-    return np.where(values > 0, np.arange(4) * 3 + values - 1, NOTHING)
+    return np.where(values > 0, np.arange(4) * 3 + values - 1, NO_CELL)
 
 
 @pytest.fixture

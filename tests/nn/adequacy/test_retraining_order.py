@@ -17,8 +17,8 @@ from temper.nn.adequacy.reference_data import Arrays
 from temper.nn.adequacy.score import Score
 from temper.nn.inspection.activations import SOFTMAX, Activations
 from temper.nn.inspection.units import UnitLayer
-from temper.nn.preparations.retraining_order import RetrainingOrder, RetrainingOrdering
-from temper.nn.preparations.training_profile import Profile
+from temper.nn.shared_stages.retraining_order import RetrainingOrder, RetrainingOrdering
+from temper.nn.shared_stages.training_profile import Profile
 
 MODEL, CLEAN, FIRST, SECOND = Ref[Classifier]("m"), Ref[Examples]("d"), Ref[Examples]("f"), Ref[Examples]("s")
 NAN = np.nan

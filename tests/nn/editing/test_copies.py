@@ -11,9 +11,9 @@ import pytest
 from temper.core.classifier import Classifier
 from temper.core.errors import StageError
 from temper.nn.editing import copies
-from temper.nn.editing.unit_removal import without
+from temper.nn.editing.unit_removal import without_units
 from temper.nn.inspection import compiled_programs
-from temper.nn.inspection.lrp_rules import carrying
+from temper.nn.inspection.lrp_rules import relevance_model
 from temper.nn.inspection.units import with_separate_activations
 from temper.nn.training.training import copied, fit
 from temper.repair.quantisation import rounded, with_rounded_activations
@@ -147,8 +147,8 @@ def test_models_of_equal_constants_share_and_others_do_not() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda model: carrying(model, None),
-        lambda model: without(model, {"hidden": np.arange(5)}),
+        lambda model: relevance_model(model, None),
+        lambda model: without_units(model, {"hidden": np.arange(5)}),
         lambda model: with_rounded_activations(model, {}),
     ],
 )
@@ -206,7 +206,7 @@ def test_a_fresh_start_resets_what_learns_and_keeps_what_does_not() -> None:
         ]
     )
     rng = np.random.default_rng(1)
-    for layer in copies.flattened(model):
+    for layer in copies.all_layers(model):
         if layer.name not in ("constants", "conversion"):
             for variable in layer._trainable_variables + layer._non_trainable_variables:
                 variable.assign(rng.uniform(1, 2, variable.shape))
@@ -216,7 +216,7 @@ def test_a_fresh_start_resets_what_learns_and_keeps_what_does_not() -> None:
     fresh = copied(model, 7, weights=False, remark=said.append)
     (sentence,) = said
     assert "except frozen, frozen_norm, quantised:" in sentence
-    old, new = ({layer.name: layer for layer in copies.flattened(m)} for m in (model, fresh))
+    old, new = ({layer.name: layer for layer in copies.all_layers(m)} for m in (model, fresh))
     for name in ("conversion", "constants", "frozen", "frozen_norm"):
         for before, after in zip(old[name].weights, new[name].weights, strict=True):
             np.testing.assert_array_equal(value(before), value(after))

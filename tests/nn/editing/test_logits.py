@@ -8,7 +8,7 @@ import pytest
 
 from temper.core.classifier import Classifier
 from temper.core.errors import StageError
-from temper.nn.editing.logits import FLOOR, are_probabilities, logarithm_of, reordered, to_logits
+from temper.nn.editing.logits import FLOOR, are_probabilities, to_logits, with_log_probabilities, with_reordered_outputs
 from temper.nn.inspection import compiled_programs
 from temper.nn.inspection.gradients import margin, value_and_gradient
 from temper.system import backend
@@ -295,7 +295,7 @@ def test_the_logarithm_of_any_probabilities_is_finite() -> None:
     keras = backend.keras()
     probabilities = keras.Sequential([keras.Input((3,)), keras.layers.Softmax(), keras.layers.Lambda(lambda p: p)])
     z = np.array([[0, 1, 3], [0, 300, 100]], np.float32)
-    logs = given(logarithm_of(probabilities), z)
+    logs = given(with_log_probabilities(probabilities), z)
     np.testing.assert_allclose(logs[0], np.log(softmax(z[:1])[0]), rtol=1e-5)
     np.testing.assert_allclose(logs[1], [np.log(FLOOR), 0, np.log(FLOOR)], rtol=1e-5)
 
@@ -307,5 +307,5 @@ def test_outputs_in_another_order(sorts: bool) -> None:
     original = keras.Sequential([*stack, keras.layers.ReLU()] if sorts else stack)
     x = np.random.default_rng(0).random((4, 2, 2, 1), np.float32)
     before = np.array(original(x))
-    found = reordered(original, [2, 0, 1])
+    found = with_reordered_outputs(original, [2, 0, 1])
     np.testing.assert_allclose(np.array(found(x)), before[:, [2, 0, 1]], atol=1e-6)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from temper.core.errors import StageError
-from temper.nn.editing.unit_removal import obstacles, without
+from temper.nn.editing.unit_removal import removal_obstacles, without_units
 from temper.system import backend
 
 X = np.random.default_rng(0).random((5, 8, 8, 2), np.float32)
@@ -48,7 +48,7 @@ def chain() -> Any:
 
 def test_what_is_removed_and_what_read_it_are_gone_and_the_rest_is_as_it_was() -> None:
     model = chain()
-    reduced = without(model, {"first": np.array([0, 2, 5]), "second": np.array([1, 4]), "dense": np.array([3])})
+    reduced = without_units(model, {"first": np.array([0, 2, 5]), "second": np.array([1, 4]), "dense": np.array([3])})
     shapes = [w.shape for w in reduced.get_weights()]
     # The second convolution gives 2x2 positions.
     assert shapes == [(3, 3, 2, 3), (3,), (3, 3, 3, 2), (2,), (8, 1), (1,), (1, 3), (3,)]
@@ -72,7 +72,9 @@ def test_removing_dead_units_leaves_the_logits_as_they_are() -> None:
     kill(model, "first", [1, 3])
     kill(model, "second", [0, 2])
     kill(model, "dense", [6])
-    reduced = without(model, {"first": np.array([0, 2, 4, 5]), "second": np.array([1, 3, 4]), "dense": np.arange(6)})
+    reduced = without_units(
+        model, {"first": np.array([0, 2, 4, 5]), "second": np.array([1, 3, 4]), "dense": np.arange(6)}
+    )
     assert reduced.count_params() < model.count_params()
     np.testing.assert_allclose(logits(reduced), logits(model), atol=1e-5)
 
@@ -80,7 +82,7 @@ def test_removing_dead_units_leaves_the_logits_as_they_are() -> None:
 def test_the_model_itself_is_left_alone() -> None:
     model = chain()
     before = [np.array(w) for w in model.get_weights()]
-    without(model, {"first": np.array([0])})
+    without_units(model, {"first": np.array([0])})
     assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), before, strict=True))
     assert len(model.layers) == 6
 
@@ -103,7 +105,7 @@ def test_normalisation_and_depthwise_convolutions_lose_what_belonged_to_the_unit
     gamma[2], beta[2] = 0.0, 0.0  # dead behind the ReLU, and so 0 for the depthwise convolution
     bn.set_weights([gamma, beta, mean, variance])
 
-    reduced = without(model, {"first": np.array([0, 1, 3])})
+    reduced = without_units(model, {"first": np.array([0, 1, 3])})
     assert [w.shape for w in reduced.get_layer("bn").get_weights()] == [(3,)] * 4
     np.testing.assert_array_equal(reduced.get_layer("bn").get_weights()[3], variance[[0, 1, 3]])
     assert reduced.get_layer("depthwise").get_weights()[0].shape == (3, 3, 3, 1)
@@ -124,7 +126,7 @@ def residual() -> Any:
 
 def test_of_a_residual_block_the_inner_convolution_can_be_pruned_and_the_others_say_why_not() -> None:
     model = residual()
-    found = obstacles(model)
+    found = removal_obstacles(model)
     assert list(found) == ["stem", "inner", "outer", "logits"]
     assert found["inner"] == ""
     for name in ("stem", "outer"):
@@ -132,9 +134,9 @@ def test_of_a_residual_block_the_inner_convolution_can_be_pruned_and_the_others_
     assert "the logits" in found["logits"]
 
     kill(model, "inner", [0])
-    np.testing.assert_allclose(logits(without(model, {"inner": np.array([1, 2, 3])})), logits(model), atol=1e-5)
+    np.testing.assert_allclose(logits(without_units(model, {"inner": np.array([1, 2, 3])})), logits(model), atol=1e-5)
     with pytest.raises(StageError, match=r"'add' \(Add\)"):
-        without(model, {"outer": np.array([0])})
+        without_units(model, {"outer": np.array([0])})
 
 
 def test_branches_that_are_laid_side_by_side_keep_their_places() -> None:
@@ -146,7 +148,7 @@ def test_branches_that_are_laid_side_by_side_keep_their_places() -> None:
     after = conv(2, "after")(layers.Concatenate(name="both")(branches))
     model = keras.Model(image, layers.Dense(3, name="logits")(layers.Flatten()(after)))
     kill(model, "right", [1])
-    reduced = without(model, {"right": np.array([0, 2, 3])})
+    reduced = without_units(model, {"right": np.array([0, 2, 3])})
     wanted = model.get_layer("after").get_weights()[0][:, :, [0, 1, 2, 3, 5, 6]]
     np.testing.assert_array_equal(reduced.get_layer("after").get_weights()[0], wanted)
     np.testing.assert_allclose(logits(reduced), logits(model), atol=1e-5)
@@ -163,4 +165,4 @@ def test_branches_that_are_laid_side_by_side_keep_their_places() -> None:
 )
 def test_what_cannot_be_removed_is_said(kept: Any, message: str) -> None:
     with pytest.raises(StageError, match=message):
-        without(chain(), kept)
+        without_units(chain(), kept)

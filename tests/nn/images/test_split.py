@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from temper.core.component import PARTS
 from temper.nn.images.split import Split
-from temper.nn.images.stratified_sample import drawn, grouped
+from temper.nn.images.stratified_sample import grouped, sample
 
 Y = np.repeat([0, 1], [60, 40])
 ALL = np.arange(100)
@@ -20,7 +20,7 @@ def sizes(parts):
 
 
 def test_drawn_anew_the_parts_have_the_sizes_asked_for_and_every_class_its_share():
-    parts = of(Split(anew=(50, 20, 30)))
+    parts = of(Split(resplit=(50, 20, 30)))
     assert sizes(parts) == [50, 20, 30]
     assert sorted(np.concatenate([parts[part] for part in PARTS])) == ALL.tolist()
     assert [int((Y[parts[part]] == 0).sum()) for part in PARTS] == [30, 12, 18]
@@ -28,23 +28,23 @@ def test_drawn_anew_the_parts_have_the_sizes_asked_for_and_every_class_its_share
 
 
 def test_drawn_anew_some_may_be_left_out_and_parts_thinned():
-    parts = of(Split(anew=(50, 0, 10), train_size=20, test_size=5))
+    parts = of(Split(resplit=(50, 0, 10), train_size=20, test_size=5))
     assert sizes(parts) == [20, 0, 5]
     assert not set(parts["train"]) & set(parts["test"])
 
 
 def test_more_than_there_are_cannot_be_drawn():
     with pytest.raises(ValueError, match="resplit requests 101 images, but there are 100; request fewer"):
-        of(Split(anew=(50, 21, 30)))
+        of(Split(resplit=(50, 21, 30)))
 
 
 def test_groups_stay_whole_wherever_images_are_held_out():
     groups = ALL // 5
-    for split in (Split(validation=0.25), Split(anew=(50, 20, 30)), Split(train_size=60, validation=0.25)):
+    for split in (Split(validation=0.25), Split(resplit=(50, 20, 30)), Split(train_size=60, validation=0.25)):
         parts = of(split, groups)
         held_out = [set(groups[parts[part]]) for part in PARTS]
         assert not held_out[0] & held_out[1]
-        if split.anew:
+        if split.resplit:
             assert not (held_out[0] | held_out[1]) & held_out[2]
             assert sizes(parts) == [50, 20, 30]
 
@@ -80,4 +80,4 @@ def test_a_group_of_two_classes_is_an_error():
 
 
 def test_without_groups_the_choice_is_stratified():
-    assert len(drawn(Y, None, 37, np.random.default_rng(0))) == 37
+    assert len(sample(Y, None, 37, np.random.default_rng(0))) == 37

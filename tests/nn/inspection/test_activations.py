@@ -18,7 +18,7 @@ from temper.evaluation.coverage.nc import NC
 from temper.evaluation.coverage.ssc import SSC
 from temper.nn.inspection import compiled_programs
 from temper.nn.inspection.activations import SOFTMAX, Activations, joined
-from temper.nn.preparations.activation_readout import ActivationReadout, observe
+from temper.nn.shared_stages.activation_readout import ActivationReadout, read_activations
 from temper.system import backend
 from tests.evaluation.coverage.support import activations
 
@@ -57,7 +57,7 @@ def outputs(x: Any) -> list[Any]:
 
 
 def test_every_number_is_the_layers_own(x: Any, outputs: list[Any]) -> None:
-    seen = observe(Classifier(network()), x)
+    seen = read_activations(Classifier(network()), x)
     assert [layer.name for layer in seen.layers] == list(NAMES)
     assert [(layer.units, layer.height, layer.width) for layer in seen.layers[:3]] == [(3, 6, 6), (3, 3, 3), (4, 2, 2)]
     for i, (place, values) in enumerate(zip(seen.columns(NAMES), outputs, strict=True)):
@@ -74,15 +74,15 @@ def test_every_number_is_the_layers_own(x: Any, outputs: list[Any]) -> None:
 
 def test_batches_change_nothing(x: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     classifier, said = Classifier(network()), []
-    whole = observe(classifier, x)
+    whole = read_activations(classifier, x)
     monkeypatch.setattr(compiled_programs, "BATCH", 3)
-    parts = observe(classifier, x, lambda *progress: said.append(progress))
+    parts = read_activations(classifier, x, lambda *progress: said.append(progress))
     np.testing.assert_allclose(parts.means, whole.means, atol=1e-6)
     assert said == [(3, 7, "images"), (6, 7, "images"), (7, 7, "images")]
 
 
 def test_no_images_have_no_activations() -> None:
-    seen = observe(Classifier(network()), np.zeros((0, 8, 8, 2), np.float32))
+    seen = read_activations(Classifier(network()), np.zeros((0, 8, 8, 2), np.float32))
     assert len(seen) == 0
     assert seen.means.shape == (0, sum(layer.units for layer in seen.layers))
 
@@ -123,8 +123,8 @@ def named(*names: str) -> Any:
 def test_the_users_names_of_layers_are_no_names_of_ours(
     x: Any, names: tuple[str, ...], observed: tuple[str, ...]
 ) -> None:
-    seen = observe(Classifier(named(*names)), x)
-    neutral = observe(Classifier(named(*"abc"[: len(names)])), x)
+    seen = read_activations(Classifier(named(*names)), x)
+    neutral = read_activations(Classifier(named(*"abc"[: len(names)])), x)
     assert tuple(layer.name for layer in seen.layers) == observed
     assert seen.counted == (*observed[:-2], observed[-1])
     np.testing.assert_array_equal(seen.units(seen.counted), neutral.units(neutral.counted))
@@ -181,7 +181,7 @@ def test_sets_are_parted_and_joined() -> None:
 
 def test_every_position_may_be_a_unit(x: Any, outputs: list[Any], tmp_path: Path) -> None:
     classifier = Classifier(network())
-    plain, seen = observe(classifier, x), observe(classifier, x, positions=True)
+    plain, seen = read_activations(classifier, x), read_activations(classifier, x, positions=True)
     flat = np.concatenate([values.reshape(len(x), -1) for values in outputs], axis=1)
     assert seen.positions is not None
     np.testing.assert_allclose(seen.positions, flat, atol=1e-5)

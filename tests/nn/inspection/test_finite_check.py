@@ -9,7 +9,7 @@ import pytest
 
 from temper.core.classifier import Classifier
 from temper.core.errors import StageError
-from temper.nn.preparations.activation_readout import observe
+from temper.nn.shared_stages.activation_readout import read_activations
 from temper.system import backend
 
 X = np.linspace(0, 1, 48, dtype=np.float32).reshape(12, 2, 2, 1)
@@ -56,7 +56,7 @@ def strange() -> Any:
 def test_images_without_a_finite_logit_have_no_class() -> None:
     classifier = Classifier(strange())
     assert len(classifier.predict(X[4:])) == 8
-    for ask in (classifier.predict, classifier.logits, lambda x: observe(classifier, x)):
+    for ask in (classifier.predict, classifier.logits, lambda x: read_activations(classifier, x)):
         with pytest.raises(
             StageError, match=r"not finite .nan or inf. for 2 of 10 images, the first at position 6 counted"
         ):

@@ -9,10 +9,10 @@ import pytest
 
 from temper.core.classifier import Classifier
 from temper.core.errors import StageError
-from temper.localisation.relevance_rules import AlphaBeta, Epsilon, Zero, ZPlus
+from temper.localisation.lrp_variants import AlphaBeta, Epsilon, Zero, ZPlus
 from temper.nn.inspection import compiled_programs
 from temper.nn.inspection.gradients import value_and_gradient
-from temper.nn.inspection.lrp import pixel_relevance, unit_batches, unit_relevance
+from temper.nn.inspection.lrp import pixel_relevance, unit_relevance, unit_relevance_batches
 from temper.nn.inspection.lrp_rules import RelevanceRule
 from temper.nn.inspection.units import Probe
 from temper.system import backend
@@ -185,5 +185,5 @@ def test_some_layers_have_the_relevance_they_have_among_all(rule: RelevanceRule 
     classifier, names = Classifier(model), [layer.name for layer in Probe(model).layers]
     every = unit_relevance(classifier, x, rule, Y)
     for wanted, columns in (({names[1]}, slice(4, 9)), ({names[2]}, slice(9, 15)), (names[:2], slice(0, 9))):
-        ((_, found),) = unit_batches(classifier, x, rule, Y, wanted)
+        ((_, found),) = unit_relevance_batches(classifier, x, rule, Y, wanted)
         np.testing.assert_allclose(found, every[:, columns], rtol=1e-4, atol=1e-6)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from temper.core.classifier import Classifier
-from temper.localisation.relevance_rules import AlphaBeta, Epsilon, Zero, ZPlus
+from temper.localisation.lrp_variants import AlphaBeta, Epsilon, Zero, ZPlus
 from temper.nn.inspection.lrp import pixel_relevance
 from temper.nn.inspection.lrp_rules import RelevanceRule
 from temper.system import backend

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from temper.artefacts.incremental_classifier import answers
+from temper.artefacts.incremental_classifier import predict_among_rivals
 from temper.core.artefacts import Data, Examples, Images
 from temper.core.classifier import Classifier
 from temper.core.component import Ref
@@ -99,7 +99,7 @@ def test_split_digits_are_forgotten_and_kept_as_published(digits: tuple[Examples
     def average(repair: type[StepwiseRepair], **fields: Any) -> float:
         settings: dict[str, Any] = {"regulariser": None, "memory_per_class": 0, "start": "fresh", "epochs": 10} | fields
         made = repair(model=MODEL, data=DATA, **settings).produce(run({MODEL: network, DATA: train}))
-        return float((answers(made, test.x, test.y, made.rivals()) == test.y).mean())
+        return float((predict_among_rivals(made, test.x, test.y, made.rivals()) == test.y).mean())
 
     naive = average(ClassIncremental)
     replay = average(ClassIncremental, memory_per_class=20)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from temper.artefacts.incremental_classifier import Incremental, answers
+from temper.artefacts.incremental_classifier import Incremental, predict_among_rivals
 from temper.core.artefacts import Examples
 from temper.core.classifier import Classifier
 from temper.core.component import Ref
@@ -161,7 +161,7 @@ def stepwise(kind: Any, model: Classifier, **fields: Any) -> Incremental:
 def accuracy(made: Incremental, step: int, task: int) -> float:
     among = np.isin(ORIGINAL.y, made.tasks[task])
     x, y = ORIGINAL.x[among], ORIGINAL.y[among]
-    return float((answers(made.after(step), x, y, made.rivals(step)) == y).mean())
+    return float((predict_among_rivals(made.after(step), x, y, made.rivals(step)) == y).mean())
 
 
 def test_classes_come_in_groups_and_are_forgotten_without_replay(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,9 +8,9 @@ import pytest
 from temper.core.artefacts import Data
 from temper.core.component import PARTS
 from temper.core.errors import StageError
-from temper.nn.images.pixel_range import pixel_fault
+from temper.nn.images.pixel_range import pixel_problem
 from temper.nn.images.preprocessing import Preprocessing
-from temper.targets.datasets.labels import MAX_CLASSES, label_fault
+from temper.targets.datasets.label_check import MAX_CLASSES, label_problem
 from temper.targets.datasets.npz import Npz
 from tests.targets.datasets.support import a_run, arrays, produced, save
 
@@ -244,7 +244,7 @@ def test_an_array_that_is_there_twice_is_a_fault(make, tmp_path):
 
 
 def test_pixels_that_are_not_looked_at_before_stop_the_stage(make, monkeypatch):
-    monkeypatch.setattr("temper.targets.datasets.archive._LOOKED_AT", 10 * 36 * 4)
+    monkeypatch.setattr("temper.targets.datasets.npz_archive._LOOKED_AT", 10 * 36 * 4)
     late = pixels(100, 0, 1)
     late[50:] *= 255
     dataset = make(altered(x_train=late))
@@ -350,8 +350,8 @@ def test_unsigned_labels_beside_signed_ones_stay_whole(make):
 
 
 def test_there_are_no_more_classes_than_stated():
-    assert "at most 100,000 classes" in label_fault(np.arange(MAX_CLASSES + 1))
-    assert label_fault(np.arange(MAX_CLASSES)) == ""
+    assert "at most 100,000 classes" in label_problem(np.arange(MAX_CLASSES + 1))
+    assert label_problem(np.arange(MAX_CLASSES)) == ""
 
 
 @pytest.mark.parametrize(
@@ -360,7 +360,7 @@ def test_there_are_no_more_classes_than_stated():
 def test_no_scaling_is_advised_for_pixels_that_are_no_numbers(value, low, high):
     x = np.zeros((3, 2, 2, 1))
     x[2, 1, 0, 0] = value
-    fault = pixel_fault(x)
+    fault = pixel_problem(x)
     assert f"received [{low:g}, {high:g}], first in image 2; replace or remove these" in fault
     assert "x.m" not in fault
 
@@ -375,8 +375,8 @@ def test_images_of_which_none_differs_from_another_are_a_fault(make, value, kind
 
 
 def test_one_image_may_be_of_one_shade():
-    assert pixel_fault(np.zeros((1, 2, 2, 1), np.uint8)) == ""
-    assert pixel_fault(np.zeros((3, 2, 2, 1), np.uint8), whole=False) == ""
+    assert pixel_problem(np.zeros((1, 2, 2, 1), np.uint8)) == ""
+    assert pixel_problem(np.zeros((3, 2, 2, 1), np.uint8), whole=False) == ""
 
 
 def test_arrays_that_nobody_reads_are_told(make):

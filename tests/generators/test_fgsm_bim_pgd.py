@@ -13,7 +13,7 @@ from temper.core.classifier import Classifier
 from temper.core.component import Ref
 from temper.core.run import Run
 from temper.core.threat_model import Norm, distance
-from temper.generators.gradient import BIM, FGSM, PGD, GradientAttack
+from temper.generators.fgsm_bim_pgd import BIM, FGSM, PGD, GradientAttack
 from temper.system import backend
 from tests.generators.models import images, linear, mnist_test, published, small
 

@@ -69,7 +69,7 @@ class ReducedTraining(Preparation, Reducing):
         steps, found = Steps(run.checkpoint), []
         for number in range(self.reduced):
             if (kept := steps.finished(str(number))) is None:
-                kept = {"weights": self._trained(original, images, number, run, steps.under_way(str(number)))}, {}
+                kept = {"weights": self._trained(original, images, number, run, steps.in_progress(str(number)))}, {}
                 steps.finish(str(number), *kept)
             found.append(kept[0]["weights"])
             run.progress(number + 1, self.reduced, "reduced models")

@@ -19,7 +19,7 @@ from temper.nn.adequacy.coverage import Criterion
 from temper.nn.adequacy.reference_data import Arrays, ReferenceData
 from temper.nn.adequacy.score import Score
 from temper.nn.inspection.activations import Activations
-from temper.nn.preparations.activation_readout import ActivationReadout
+from temper.nn.shared_stages.activation_readout import ActivationReadout
 
 
 @dataclass(frozen=True, eq=False)

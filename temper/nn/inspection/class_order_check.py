@@ -22,7 +22,7 @@ ERROR = 0.01
 
 
 @dataclass(frozen=True)
-class Doubt:
+class ClassMismatch:
     """Why a classifier may not match these classes in this order.
 
     ``hits`` of ``n`` images are right; always predicting the most frequent class gives ``chance``, at least 1 / classes.
@@ -56,7 +56,7 @@ class Doubt:
         )
 
 
-def doubt(y: Labels, predicted: Labels, classes: int) -> Doubt | None:
+def class_mismatch(y: Labels, predicted: Labels, classes: int) -> ClassMismatch | None:
     """Return the doubt about predictions (n,) for images with labels ``y`` (n,); ``None`` if there is none.
 
     The order is the one with the most hits (an assignment problem on the confusion matrix). Classes are exchanged if images
@@ -75,22 +75,24 @@ def doubt(y: Labels, predicted: Labels, classes: int) -> Doubt | None:
     if n == 0 or wilson(n, n)[0] <= chance:
         return None
     order = _order(confusion)
-    found = Doubt(n, hits, chance, order, hits if order is None else int(confusion[range(classes), order].sum()))
+    found = ClassMismatch(
+        n, hits, chance, order, hits if order is None else int(confusion[range(classes), order].sum())
+    )
     return found if order is not None or (found.is_chance and not _discerns(confusion)) else None
 
 
-def sample(examples: Examples, classes: int) -> Examples:
+def evenly_spaced_sample(examples: Examples, classes: int) -> Examples:
     """Return as many evenly spaced examples as the check of a classifier needs."""
     n = min(len(examples), max(SAMPLE, PER_CLASS * classes))
     return examples.take(np.unique(np.linspace(0, len(examples) - 1, n).round().astype(np.int64)))
 
 
-def doubt_of(classifier: Classifier, examples: Examples) -> Doubt | None:
+def mismatch_of(classifier: Classifier, examples: Examples) -> ClassMismatch | None:
     """Return the doubt about a classifier, based on a sample of the images of its data set."""
     if not len(examples) or int(examples.y.max()) >= classifier.num_classes:
         return None
-    drawn = sample(examples, classifier.num_classes)
-    return doubt(drawn.y, classifier.predict(drawn.x), classifier.num_classes)
+    drawn = evenly_spaced_sample(examples, classifier.num_classes)
+    return class_mismatch(drawn.y, classifier.predict(drawn.x), classifier.num_classes)
 
 
 def _discerns(confusion: NDArray[np.int64]) -> bool:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from temper.core.component import Range
 from temper.core.errors import StageError
 from temper.nn.inspection.compiled_programs import Tensor
-from temper.nn.inspection.lrp_rules import RelevanceRule, carried, ratio
+from temper.nn.inspection.lrp_rules import RelevanceRule, ratio, with_derivative
 from temper.system import backend
 
 
@@ -29,9 +29,9 @@ class Epsilon(RelevanceRule):
         float, "added to the absolute value of each sum, in units of the layer's values", Range(gt=0)
     ] = 0.01
 
-    def carry(self, layer: Any, x: Tensor, z: Tensor) -> Tensor:
+    def propagate(self, layer: Any, x: Tensor, z: Tensor) -> Tensor:
         ops = backend.keras().ops
-        return carried(z, (z, z / (z + self.epsilon * ops.where(z >= 0, 1.0, -1.0))))
+        return with_derivative(z, (z, z / (z + self.epsilon * ops.where(z >= 0, 1.0, -1.0))))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class Zero(RelevanceRule):
 
     tag = "zero"
 
-    def carry(self, layer: Any, x: Tensor, z: Tensor) -> Tensor:
+    def propagate(self, layer: Any, x: Tensor, z: Tensor) -> Tensor:
         return z
 
 
@@ -74,9 +74,9 @@ class AlphaBeta(RelevanceRule):
                 f"expected 1 + beta = {1 + self.beta:g}, or relevance is created or lost; received {self.alpha:g}",
             )
 
-    def carry(self, layer: Any, x: Tensor, z: Tensor) -> Tensor:
+    def propagate(self, layer: Any, x: Tensor, z: Tensor) -> Tensor:
         above, below = _signed_sums(layer, x, with_bias=True)
-        return carried(z, (above, self.alpha * ratio(z, above)), (below, -self.beta * ratio(z, below)))
+        return with_derivative(z, (above, self.alpha * ratio(z, above)), (below, -self.beta * ratio(z, below)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,9 +91,9 @@ class ZPlus(RelevanceRule):
 
     tag = "z_plus"
 
-    def carry(self, layer: Any, x: Tensor, z: Tensor) -> Tensor:
+    def propagate(self, layer: Any, x: Tensor, z: Tensor) -> Tensor:
         above, _ = _signed_sums(layer, x, with_bias=False)
-        return carried(z, (above, ratio(z, above)))
+        return with_derivative(z, (above, ratio(z, above)))
 
 
 def _signed_sums(layer: Any, x: Tensor, with_bias: bool) -> tuple[Tensor, Tensor]:

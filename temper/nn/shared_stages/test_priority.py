@@ -21,9 +21,9 @@ from temper.nn.adequacy.reference_data import Arrays
 from temper.nn.adequacy.score import Score, Scores, descending
 from temper.nn.adequacy.score_order import FaultOrder, InputScores
 from temper.nn.inspection.activations import Activations
-from temper.nn.preparations.activation_readout import ActivationReadout
-from temper.nn.preparations.input_scores import InputScoring
-from temper.nn.preparations.training_profile import CriterionProfile
+from temper.nn.shared_stages.activation_readout import ActivationReadout
+from temper.nn.shared_stages.input_scores import InputScoring
+from temper.nn.shared_stages.training_profile import CriterionProfile
 
 Rows = NDArray[np.int64]
 

@@ -15,8 +15,8 @@ from temper.core.attack import Attack
 from temper.core.classifier import Classifier, Loss
 from temper.core.component import Range
 from temper.core.run import Run
-from temper.core.threat_model import Norm, ThreatModel, step_fault
-from temper.generators.image_streams import Streams
+from temper.core.threat_model import Norm, ThreatModel, step_problem
+from temper.generators.image_streams import ImageStreams
 from temper.generators.norm_balls import ascent, draw, projector
 from temper.nn.inspection import compiled_programs
 from temper.nn.inspection.compiled_programs import Body, Call, Tensor
@@ -49,7 +49,7 @@ class GradientAttack(Attack):
         return ThreatModel(self.norm, self.eps)
 
     @property
-    def climbs(self) -> Loss:
+    def ascended_loss(self) -> Loss:
         return self.loss
 
     @property
@@ -68,13 +68,13 @@ class GradientAttack(Attack):
     def check(self) -> Iterator[tuple[str, str]]:
         if fault := self.threat.fault():
             yield "eps", fault
-        if fault := step_fault(self.schedule[0], self.eps):
+        if fault := step_problem(self.schedule[0], self.eps):
             yield "eps_step", fault
 
     def review(self, made: Artefact, run: Run) -> None:
         assert self.data is not None  # the graph fills in the model's data set
         clean = run[self.data].take(np.arange(min(len(run[self.data]), _REVIEWED)))
-        if len(clean) and not run[self.model].loss_gradient(clean.x, clean.y, self.climbs).any():
+        if len(clean) and not run[self.model].loss_gradient(clean.x, clean.y, self.ascended_loss).any():
             run.remark(
                 f"the gradient of {self.model} is exactly 0 for each of {len(clean)} images, so this attack has no effect: no "
                 "function between the image and the output has a gradient, or all units are saturated. Use an attack that "
@@ -84,7 +84,7 @@ class GradientAttack(Attack):
     def perturb(self, victim: Classifier, x: Images, y: Labels, rng: np.random.Generator) -> Images:
         starts = self.schedule[2]
         every = np.arange(len(x))
-        streams = Streams(rng, len(x)) if starts else None
+        streams = ImageStreams(rng, len(x)) if starts else None
 
         def start(rows: NDArray[np.int64], number: int) -> Images:
             if streams is None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from temper.core.dataset import Source
 from temper.core.errors import StageError
 from temper.nn.images.array_files import ArrayFile, Header
-from temper.nn.images.pixel_range import channels_seem_first, pixel_fault
+from temper.nn.images.pixel_range import channels_seem_first, pixel_problem
 
 _LOOKED_AT = 2**22
 """Size in bytes of the images of each part that are checked before anything runs."""
@@ -23,7 +23,7 @@ KEYS = ("x_train", "y_train", "x_test", "y_test")
 
 
 @dataclass(frozen=True)
-class Archive:
+class NpzArchive:
     """One file of images and labels, of which only requested parts are read."""
 
     path: Path
@@ -61,7 +61,7 @@ class Archive:
     def pixel_faults(self) -> Iterator[str]:
         """Yield what is wrong with the first images of each part; the file's headers must be valid."""
         for part in ("train", "test"):
-            if fault := pixel_fault(*self._first(part)):
+            if fault := pixel_problem(*self._first(part)):
                 yield f"{self.path}: x_{part}: {fault}"
 
     def labels(self) -> NDArray[Any]:

@@ -12,7 +12,7 @@ MAX_CLASSES = 100_000
 """Maximum number of classes of a data set; full ImageNet has 21,841."""
 
 
-def label_fault(y: NDArray[Any], names: Sequence[str] = ()) -> str:
+def label_problem(y: NDArray[Any], names: Sequence[str] = ()) -> str:
     """Return what is wrong with integer labels (n,) of both parts; empty if nothing is.
 
     Labels must be 0 to the number of ``names`` minus one; without names, 0 to the largest label, each with an image.
