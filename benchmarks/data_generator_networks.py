@@ -65,7 +65,7 @@ def abreast(shape: tuple[int, int, int]) -> Any:
 
 def training(victim: Classifier, network: Any, loss: GeneratorLoss) -> GeneratorTrainer:
     """Return what trains such a network."""
-    return GeneratorTrainer(network, loss.judge(victim.model), loss, 0.3, 1e-4, {})
+    return GeneratorTrainer(network, loss.frozen_target(victim.model), loss, 0.3, 1e-4, {})
 
 
 def seconds(trainer: GeneratorTrainer, network: Any, x: Any, y: Any, repeats: int) -> float:

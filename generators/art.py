@@ -94,10 +94,10 @@ class Art(Attack):
             yield "attack", f"{self.attack} needs what ART does not bring: {advice}"
         if self.targets and self._traits.reads != "targets":
             yield "targets", f"{self.attack} moves away from a label and has no targets; remove `targets`"
-        yield from self._faults(known)
+        yield from self._problems(known)
 
     def fits(self, info: DataInfo) -> Iterator[tuple[str, str]]:
-        for message in art_bounds.misfits(self.attack, self._values, info.shape, info.num_classes):
+        for message in art_bounds.data_problems(self.attack, self._values, info.shape, info.num_classes):
             yield "params", f"{self.attack}: {message}"
 
     def perturb(self, victim: Classifier, x: Images, y: Labels, rng: np.random.Generator) -> Images:
@@ -136,14 +136,14 @@ class Art(Attack):
     def _targets(self) -> str:
         return self.targets or "random"
 
-    def _faults(self, known: Mapping[str, Parameter]) -> Iterator[tuple[str, str]]:
-        mistyped = {name: fault for name, value in self.params.items() if (fault := _mistyped(name, value, known))}
-        for fault in mistyped.values():
-            yield "params", f"{self.attack}: {fault}"
-        sound = {name: value for name, value in self._values.items() if name not in mistyped}
-        for name, fault in art_bounds.faults(self.attack, sound):
+    def _problems(self, known: Mapping[str, Parameter]) -> Iterator[tuple[str, str]]:
+        mistyped = {name: problem for name, value in self.params.items() if (problem := _mistyped(name, value, known))}
+        for problem in mistyped.values():
+            yield "params", f"{self.attack}: {problem}"
+        intact = {name: value for name, value in self._values.items() if name not in mistyped}
+        for name, problem in art_bounds.problems(self.attack, intact):
             origin = "" if name in self.params else f", which is ART's default; set {name} in params"
-            yield "params", f"{self.attack}: {name}: {fault}{origin}"
+            yield "params", f"{self.attack}: {name}: {problem}{origin}"
 
     def _generate(self, victim: Classifier, x: Images, y: Labels, stream: np.random.Generator) -> Images:
         """Return the images that one call of ART returns for images and their labels or targets."""

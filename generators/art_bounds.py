@@ -68,7 +68,7 @@ def ball(attack: str, values: Mapping[str, Plain]) -> ThreatModel | None:
     return ThreatModel(norm, float(radius))
 
 
-def faults(attack: str, values: Mapping[str, Plain]) -> Iterator[tuple[str, str]]:
+def problems(attack: str, values: Mapping[str, Plain]) -> Iterator[tuple[str, str]]:
     """Yield (parameter, message) for every invalid value; ``values`` include the defaults."""
     for name, value in values.items():
         choices = CHOICES.get(f"{attack}.{name}", CHOICES.get(name))
@@ -95,14 +95,14 @@ def _lengths(attack: str, values: Mapping[str, Plain]) -> Iterator[tuple[str, st
     threat, step = ball(attack, values), values.get("eps_step")
     if threat is None:
         return
-    if fault := threat.fault():
-        yield TRAITS[attack].radius, fault
+    if problem := threat.problem():
+        yield TRAITS[attack].radius, problem
     steps = "max_iter" in values or attack == "AutoAttack" or values.get("minimal")
-    if steps and isinstance(step, int | float) and (fault := step_problem(step, threat.eps)):
-        yield "eps_step", fault
+    if steps and isinstance(step, int | float) and (problem := step_problem(step, threat.eps)):
+        yield "eps_step", problem
 
 
-def misfits(attack: str, values: Mapping[str, Plain], shape: tuple[int, int, int], classes: int) -> Iterator[str]:
+def data_problems(attack: str, values: Mapping[str, Plain], shape: tuple[int, int, int], classes: int) -> Iterator[str]:
     """Yield why an attack cannot work on images of a shape (height, width, channels), or on so few classes."""
     traits, (height, width, _) = TRAITS[attack], shape
     ratio = values.get("loss_type") == "difference_logits_ratio"
@@ -111,12 +111,12 @@ def misfits(attack: str, values: Mapping[str, Plain], shape: tuple[int, int, int
         yield f"needs at least {least} classes{why}; the data set has {classes}"
     if traits.square and height != width:
         yield f"needs square images; those of the data set are {height} x {width}"
-    elif attack in ("SquareAttack", "AutoAttack") and (fault := _tile(attack, values, height)):
-        yield fault
+    elif attack in ("SquareAttack", "AutoAttack") and (problem := _tile(attack, values, height)):
+        yield problem
     if attack == "SimBA" and (width - int(values["freq_dim"] or 0)) % int(values["stride"] or 1):
         yield f"needs an image side ({width}) of freq_dim plus a multiple of stride"
-    if (threat := ball(attack, values)) and (fault := threat.size_problem(shape)):
-        yield f"{traits.radius}: {fault}"
+    if (threat := ball(attack, values)) and (problem := threat.size_problem(shape)):
+        yield f"{traits.radius}: {problem}"
 
 
 def _tile(attack: str, values: Mapping[str, Plain], side: int) -> str:

@@ -87,7 +87,7 @@ def _perturbed(call: Call, x: Tensor, radius: Tensor) -> tuple[Tensor]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Learning(Component):
+class _TrainingSettings(Component):
     """The parameters that the networks depend on."""
 
     model: Annotated[Ref[Classifier], "the frozen target"]
@@ -111,7 +111,7 @@ class _Learning(Component):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DGNTraining(Preparation, _Learning):
+class DGNTraining(Preparation, _TrainingSettings):
     """The training of the data generator networks of all classes.
 
     Source: DeepCustom, as ``dgn`` says.
@@ -130,7 +130,7 @@ class DGNTraining(Preparation, _Learning):
         networks: dict[int, Any] = {}
         losses: dict[int, list[float]] = {}
 
-        def tell(before: int, done: int) -> None:
+        def report(before: int, done: int) -> None:
             run.progress(before + done, self.epochs * len(classes), "epochs")
 
         for label in classes:
@@ -142,7 +142,7 @@ class DGNTraining(Preparation, _Learning):
             constants = self.loss.constants(run, label)
             if training is None:
                 training = GeneratorTrainer(
-                    network, self.loss.judge(target.model), self.loss, self.eps, rate, constants
+                    network, self.loss.frozen_target(target.model), self.loss, self.eps, rate, constants
                 )
             rows = np.flatnonzero(images.y == label)
             losses[label] = training.train(
@@ -154,7 +154,7 @@ class DGNTraining(Preparation, _Learning):
                 batch_size=self.batch_size,
                 shuffle=self.shuffle,
                 seed=seed + label,
-                progress=partial(tell, len(losses) * self.epochs),
+                progress=partial(report, len(losses) * self.epochs),
                 checkpoint=steps.in_progress(str(label)),
             )
             steps.finish(str(label), values(network.variables), {"losses": losses[label]})
@@ -168,7 +168,7 @@ class DGNTraining(Preparation, _Learning):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DGN(Generator, _Learning):
+class DGN(Generator, _TrainingSettings):
     """Data generator networks: a convolutional autoencoder for each class, trained against the frozen target.
 
     g = G_c(x), x' = clip(x + clip(g - x, -eps, eps), 0, 1), where G_c is trained with ``loss`` on the training images of

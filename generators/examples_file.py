@@ -125,6 +125,6 @@ def _shaped(x: NDArray[Any], shape: tuple[int, int, int], path: object) -> Image
     same_layout = x.shape[1:] in (shape, (height * width * channels,)) or (channels == 1 and x.shape[1:] == shape[:2])
     if not same_layout:
         raise StageError(f"{path}: expected images {shape} as in `data`, received {x.shape[1:]}; channels come last")
-    if fault := pixel_problem(x):
-        raise StageError(f"{path}: {fault}")
+    if problem := pixel_problem(x):
+        raise StageError(f"{path}: {problem}")
     return to_unit(x.reshape(-1, *shape))

@@ -66,12 +66,12 @@ class GradientAttack(Attack):
         return f"{rule}; steps longer than eps {self.eps:g}" if eps_step > self.eps else rule
 
     def check(self) -> Iterator[tuple[str, str]]:
-        if fault := self.threat.fault():
-            yield "eps", fault
-        if fault := step_problem(self.schedule[0], self.eps):
-            yield "eps_step", fault
+        if problem := self.threat.problem():
+            yield "eps", problem
+        if problem := step_problem(self.schedule[0], self.eps):
+            yield "eps_step", problem
 
-    def review(self, made: Artefact, run: Run) -> None:
+    def review(self, artefact: Artefact, run: Run) -> None:
         assert self.data is not None  # the graph fills in the model's data set
         clean = run[self.data].take(np.arange(min(len(run[self.data]), _REVIEWED)))
         if len(clean) and not run[self.model].loss_gradient(clean.x, clean.y, self.ascended_loss).any():

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from temper.core.artefacts import Images, Labels, Masks
 from temper.core.errors import StageError
-from temper.generators.diffusion.denoiser import NOISE_STEPS, kept_signal
+from temper.generators.diffusion.denoiser import NOISE_STEPS, signal_share
 from temper.generators.diffusion.inpainting_canvas import Canvas
 from temper.system import backend
 
-WHOLE, INSIDE_OUT = 0.3, 0.2
+WHOLE, INVERTED = 0.3, 0.2
 """Shares of holes that are the whole image, so that whole images are learnt too, and all but a rectangle."""
 LARGEST_GRADIENT = 1.0
 """Norm that the gradient of a step is clipped to."""
@@ -63,7 +63,7 @@ class DenoiserTrainer:
         self._device = next(network.parameters()).device
         self._optimiser = torch.optim.AdamW(network.parameters(), lr=plan.learning_rate, fused=True)
         self._average = EMAModel(network.parameters(), decay=plan.ema)
-        self._kept = kept_signal().to(self._device)
+        self._kept = signal_share().to(self._device)
         self.losses: list[float] = []
         network.train()
 
@@ -129,7 +129,7 @@ class DenoiserTrainer:
         rng = np.random.default_rng([self._seed, number])
         rows = np.sort(rng.integers(len(self._x), size=plan.batch_size))
         clean = canvas.images(np.asarray(self._x[rows])).to(self._device)
-        labels = np.where(rng.random(len(rows)) < plan.label_dropout, _untold(self._network), self._y[rows])
+        labels = np.where(rng.random(len(rows)) < plan.label_dropout, _no_class(self._network), self._y[rows])
         masks = canvas.masks(holes(len(rows), canvas.shape[:2], rng)).to(self._device)
         times = torch.from_numpy(rng.integers(NOISE_STEPS, size=len(rows))).to(self._device)
         noise = torch.from_numpy(rng.standard_normal(tuple(clean.shape), np.float32)).to(self._device)
@@ -139,7 +139,7 @@ class DenoiserTrainer:
         return seen, times, torch.from_numpy(labels).to(self._device), noise
 
 
-def _untold(network: Any) -> int:
+def _no_class(network: Any) -> int:
     return int(network.config.num_class_embeds) - 1
 
 
@@ -154,7 +154,7 @@ def holes(n: int, size: tuple[int, int], rng: np.random.Generator) -> Masks:
         for _ in range(rng.integers(1, 3)):
             rows, columns = (_span(side, rng) for side in size)
             mask[rows, columns] = True
-        if kind < WHOLE + INSIDE_OUT:
+        if kind < WHOLE + INVERTED:
             np.logical_not(mask, out=mask)
     return masks
 

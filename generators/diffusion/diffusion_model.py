@@ -14,7 +14,7 @@ from temper.core.artefacts import Artefact, Examples, read_json, write_json
 from temper.core.component import Component, Range, Ref
 from temper.core.run import Run
 from temper.core.stage import Preparation
-from temper.generators.diffusion.denoiser import GROUP, build, shipped
+from temper.generators.diffusion.denoiser import GROUP, build, default_settings
 from temper.generators.diffusion.denoiser_training import DenoiserSettings, DenoiserTrainer
 from temper.generators.diffusion.inpainting_canvas import SMALLEST, Canvas
 from temper.system import backend, csv_files
@@ -123,7 +123,7 @@ class DiffusionTraining(Preparation, DiffusionSettings):
     def produce(self, run: Run) -> DiffusionModel:
         images = run[self.data]
         longest = self.size or max(images.shape[:2])
-        settings = shipped(longest)
+        settings = default_settings(longest)
         channels = self.channels or settings.channels
         attention = settings.attention if self.attention is None else self.attention
         canvas = Canvas.of(images.shape, self.size, len(channels) - 1)

@@ -25,7 +25,7 @@ from temper.system import backend
 MULTIPLE = 16
 """The divisor of both sides of a canvas that suits the autoencoders of all pipelines."""
 
-_NO_HOLES = (
+_IGNORES_MASK = (
     "was trained to generate whole images and never gets the mask: its output may not fit its surroundings. A model for "
     "inpainting takes the mask and the surrounding image as further channels."
 )
@@ -96,7 +96,7 @@ class Pipeline(Painter):
                 f"`hf download {self.hub}` prints the one it downloads, as the last part of a path",
             )
         if self.hub is None and self.folder is not None:
-            yield from ModelFolder(Path(self.folder), self.variant).faults()
+            yield from ModelFolder(Path(self.folder), self.variant).problems()
         if self.folder is not None and self.revision is not None:
             yield "revision", "applies to models of the hub only; a folder holds one revision"
         if int(self.steps * self.strength) < 1:
@@ -115,8 +115,8 @@ class Pipeline(Painter):
             safety_checker=self.safety_checker,
         )
         model = pretrained.pipeline()
-        if _knows_no_holes(model):
-            context.run.remark(f"pipeline: {pretrained.name} {_NO_HOLES}")
+        if _ignores_mask(model):
+            context.run.remark(f"pipeline: {pretrained.name} {_IGNORES_MASK}")
         canvas = Canvas((*holes.seeds.x.shape[1:3], 3), self.size, MULTIPLE, smooth=True)
         x = np.empty_like(holes.seeds.x)
         refused: dict[int, str] = {}
@@ -161,7 +161,7 @@ class Pipeline(Painter):
         return (x if seeds.x.shape[3] == 3 else (x @ LUMA)[..., None]), refused
 
 
-def _knows_no_holes(model: Any) -> bool:
+def _ignores_mask(model: Any) -> bool:
     """Return whether the network takes the noisy image alone, without a mask."""
     network, coder = (getattr(getattr(model, name, None), "config", None) for name in ("unet", "vae"))
     channels, latent = getattr(network, "in_channels", None), getattr(coder, "latent_channels", None)

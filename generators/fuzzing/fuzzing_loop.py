@@ -81,11 +81,11 @@ class FuzzingLoop:
         rows = slice(current.done, min(current.done + self.batch_size, length))
         batch = current.queue.take(rows)
         batch = replace(batch, variant=np.full(len(batch), current.number))
-        judged = self._judge(batch)
-        corner = self.found.add(current.number, batch, judged)
+        outcomes = self._evaluate(batch)
+        corner = self.found.add(current.number, batch, outcomes)
         current.again.append(corner.take(corner.depth < self.deepest))
-        current.failures += judged.failures
-        current.outcomes.update(judged.outcome.tolist())
+        current.failures += outcomes.failures
+        current.outcomes.update(outcomes.outcome.tolist())
         current.done = rows.stop
         done = current.number * length + rows.stop
         self.context.run.progress(done, self.iterations * length, "candidates")
@@ -108,7 +108,7 @@ class FuzzingLoop:
             return float("nan")
         return float(self.guidance.enough(self.guidance.gains(self.control)).mean())
 
-    def _judge(self, batch: Seeds) -> CandidateOutcomes:
+    def _evaluate(self, batch: Seeds) -> CandidateOutcomes:
         made, n = self.augmenter.augment(batch, self.context), len(batch)
         outcome = np.full(n, CORNER_CASE, dtype="U16")
         outcome[list(made.refused)] = REFUSED

@@ -51,8 +51,8 @@ class LRP(GeneratorLoss):
     def value(self, batch: Batch) -> Tensor:
         ops = backend.keras().ops
         relevant = batch.constants["relevant"]
-        lowered = ops.square(batch.x - batch.eps - batch.made) * relevant
-        raised = ops.square(batch.x + batch.eps - batch.made) * (1 - relevant)
+        lowered = ops.square(batch.x - batch.eps - batch.generated) * relevant
+        raised = ops.square(batch.x + batch.eps - batch.generated) * (1 - relevant)
         others = int(np.prod(batch.x.shape[1:])) - self.k
         weight = self.custom_loss_constant
         sums = weight * ops.sum(lowered, axis=(1, 2, 3)) / self.k

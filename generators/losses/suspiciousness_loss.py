@@ -58,7 +58,7 @@ class Suspiciousness(GeneratorLoss):
     def for_smoke(self) -> Self:
         return replace(self, unblamed="hold")  # a barely trained model never predicts some classes
 
-    def judge(self, model: Any) -> Any:
+    def frozen_target(self, model: Any) -> Any:
         return Probe(model).model
 
     def constants(self, run: Run, label: int) -> Mapping[str, np.ndarray]:
@@ -75,8 +75,8 @@ class Suspiciousness(GeneratorLoss):
 
     def value(self, batch: Batch) -> Tensor:
         ops = backend.keras().ops
-        *before, _ = batch.look(batch.x)
-        *after, _ = batch.look(batch.made)
+        *before, _ = batch.target(batch.x)
+        *after, _ = batch.target(batch.generated)
         images = ops.cast(ops.shape(batch.x)[0], "float32")
         times = images if self.as_published and any(len(z.shape) == 4 for z in before) else 1.0
         total = 0.0
@@ -91,7 +91,7 @@ class Suspiciousness(GeneratorLoss):
             else:
                 total = total + times * self.theta * ops.mean(ops.sum(difference * suspicious, axis=-1))
                 total = total + self.gamma * ops.mean(ops.sum(size * others, axis=-1))
-        distance = ops.mean(ops.square(batch.made - batch.x))
+        distance = ops.mean(ops.square(batch.generated - batch.x))
         return self.custom_loss_constant * total + (1 - self.custom_loss_constant) * distance
 
 

@@ -37,8 +37,8 @@ class Saliency(ObjectMask):
     def objects(self, seeds: Seeds, context: AugmenterContext) -> Masks:
         from scipy import ndimage
 
-        (looked_at,) = compiled_programs.run_all(context.model.model, _gradient_times_input, seeds.x)
-        smooth = ndimage.gaussian_filter(looked_at, (0, self.smoothing, self.smoothing))
+        (saliency,) = compiled_programs.run_all(context.model.model, _gradient_times_input, seeds.x)
+        smooth = ndimage.gaussian_filter(saliency, (0, self.smoothing, self.smoothing))
         bounds = np.percentile(smooth, self.percentile, axis=(1, 2), keepdims=True)
         objects: Masks = smooth > bounds
         for row, mask in enumerate(objects):

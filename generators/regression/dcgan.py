@@ -169,10 +169,10 @@ class DCGAN(Fidelity, DiscriminatorSettings):
                 f"{self.pass_corrupted:.0%} at most; train it longer (train_steps), with more filters, or on more noise "
                 "(corrupted), narrow the margin (pairs: shifted), or use another fidelity"
             )
-        return _Discriminating(found.network, margin)
+        return _DiscriminatorGate(found.network, margin)
 
 
-class _Discriminating(Gate):
+class _DiscriminatorGate(Gate):
     def __init__(self, network: Any, margin: float) -> None:
         self.network, self._margin = network, np.float32(margin)
 

@@ -17,7 +17,7 @@ from temper.generators.regression.fault_accounting import MutantOutcomes, Mutant
 from temper.generators.regression.metamorphic import Metamorphosis, Subjects
 from temper.generators.regression.model_versions import BOTH_FAIL, FAULT, UNFAITHFUL, unit
 from temper.generators.regression.mutation_operators import Operator
-from temper.generators.regression.mutation_queue import Entries, Rows, raced
+from temper.generators.regression.mutation_queue import Entries, Rows, weighted_sample
 from temper.generators.regression.pixel_mutations import Pixels
 from temper.generators.regression.regression_fuzzer import RegressionFuzzer
 from temper.generators.regression.regression_loop import Strategy
@@ -66,7 +66,7 @@ class DeepHunter(RegressionFuzzer):
         return mutation_operators.deephunter()
 
     @property
-    def together(self) -> int:
+    def mutants_at_a_time(self) -> int:
         return self.mutants_per_seed
 
     def preparations(self) -> Mapping[str, Preparation]:
@@ -81,7 +81,7 @@ class DeepHunter(RegressionFuzzer):
         return (_P_MIN_PUBLISHED if self.as_published else _P_MIN) if self.p_min is None else self.p_min
 
     def strategy(self, roots: Roots, run: Run) -> Strategy:
-        return _Guided(self, roots, run)
+        return _DeepHunterStrategy(self, roots, run)
 
 
 class _Queue(Entries):
@@ -105,7 +105,7 @@ class _Queue(Entries):
         changed, levels = (self[name][entries].astype(np.int64) for name in ("changed", "levels"))
         return Subjects(self.images(entries), reference, self["moved"][entries], changed, levels)
 
-    def put(self, made: Subjects, reference: Rows, **columns: Any) -> None:
+    def add_mutants(self, made: Subjects, reference: Rows, **columns: Any) -> None:
         """Add new mutants."""
         self.add(
             made.x, reference=reference, moved=made.moved, changed=made.changed, levels=made.levels,
@@ -113,7 +113,7 @@ class _Queue(Entries):
         )  # fmt: skip
 
 
-class _Guided(Strategy):
+class _DeepHunterStrategy(Strategy):
     """The queue and the coverage so far."""
 
     def __init__(self, fuzzer: DeepHunter, roots: Roots, run: Run) -> None:
@@ -121,7 +121,9 @@ class _Guided(Strategy):
         self._metamorphosis = Metamorphosis(fuzzer.as_published)
         self._queue, self._made = _Queue(roots.x.shape[1:]), Subjects.seeds(roots.x)
         own, none = np.arange(len(roots)), np.full(len(roots), -1)
-        self._queue.put(self._made, own, parent=none, operator=none, source=own, generation=np.zeros(len(roots)))
+        self._queue.add_mutants(
+            self._made, own, parent=none, operator=none, source=own, generation=np.zeros(len(roots))
+        )
         seen = self._seen(roots.x)
         profile: Profile | None = run.prepared(_PROFILE) if fuzzer.guidance.learns else None
         self._coverage = fuzzer.guidance.coverage({} if profile is None else profile.arrays, seen)
@@ -133,7 +135,7 @@ class _Guided(Strategy):
         if not seeds:
             return None
         odds = np.maximum(1 - queue["chosen"] / np.float32(fuzzer.gamma), np.float32(fuzzer.least))
-        entries = raced(odds, seeds, rng)
+        entries = weighted_sample(odds, seeds, rng)
         if not fuzzer.as_published:
             queue["chosen"][entries] += 1
         entry = np.repeat(entries, fuzzer.mutants_per_seed)
@@ -149,8 +151,8 @@ class _Guided(Strategy):
             changed=(self._made.x != parents.x).any(axis=(1, 2, 3)),
         )
 
-    def learn(self, mutants: Mutants, judged: MutantOutcomes, found: NDArray[np.bool_]) -> None:
-        right = np.flatnonzero(~np.isin(judged.kind, (UNFAITHFUL, BOTH_FAIL, FAULT)))
+    def learn(self, mutants: Mutants, outcomes: MutantOutcomes, found: NDArray[np.bool_]) -> None:
+        right = np.flatnonzero(~np.isin(outcomes.kind, (UNFAITHFUL, BOTH_FAIL, FAULT)))
         seen = self._seen(mutants.x[right])
         new = self._coverage.sequential_gain(seen) > 0
         self._coverage.update(seen.take(new))
@@ -160,7 +162,7 @@ class _Guided(Strategy):
             np.add.at(queue["chosen"], kept.entry, 1)
         own = queue.size + np.arange(len(rows))
         reference = np.where(self._metamorphosis.refers_to_itself(kept.operator), own, queue["reference"][kept.entry])
-        queue.put(
+        queue.add_mutants(
             self._made.take(rows), reference, parent=kept.entry, operator=kept.operator, source=kept.source,
             generation=kept.generation,
         )  # fmt: skip

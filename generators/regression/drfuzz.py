@@ -73,18 +73,18 @@ class DRFuzz(RegressionFuzzer):
             yield "ablate", "there is no gate to remove; set a `fidelity`"
 
     @property
-    def together(self) -> int:
+    def mutants_at_a_time(self) -> int:
         return self.mutants_per_seed
 
     @property
-    def demanded(self) -> Fidelity:
+    def required_fidelity(self) -> Fidelity:
         return AnyFidelity() if self.ablate == "fidelity" else self.fidelity
 
     def strategy(self, roots: Roots, run: Run) -> Strategy:
-        return _Chained(self, roots)
+        return _DRFuzzStrategy(self, roots)
 
 
-class _Chained(Strategy):
+class _DRFuzzStrategy(Strategy):
     """The pool, the chain and the record of a campaign."""
 
     def __init__(self, fuzzer: DRFuzz, roots: Roots) -> None:
@@ -125,18 +125,18 @@ class _Chained(Strategy):
             changed=(x != parents).any(axis=(1, 2, 3)),
         )
 
-    def learn(self, mutants: Mutants, judged: MutantOutcomes, found: NDArray[np.bool_]) -> None:
+    def learn(self, mutants: Mutants, outcomes: MutantOutcomes, found: NDArray[np.bool_]) -> None:
         of_each, without = self._fuzzer.mutants_per_seed, self._fuzzer.ablate
-        y, answers = self._roots.y[mutants.source], judged.answers
-        fault = judged.kind == FAULT
+        y, answers = self._roots.y[mutants.source], outcomes.answers
+        fault = outcomes.kind == FAULT
         divergence = self._divergence(answers.p1, answers.p2, y)
-        kept = self._kept(mutants.source, judged.kind, divergence)
-        rewarded = (kept | fault) & (self._reward(mutants, judged, y) > 0)
+        kept = self._kept(mutants.source, outcomes.kind, divergence)
+        rewarded = (kept | fault) & (self._reward(mutants, outcomes, y) > 0)
         in_groups = (len(mutants) // of_each, of_each)
         group_fault = fault.reshape(in_groups).any(axis=1)
         self._chain.count(
             mutants.operator[::of_each],
-            (judged.kind != UNFAITHFUL).reshape(in_groups).any(axis=1),
+            (outcomes.kind != UNFAITHFUL).reshape(in_groups).any(axis=1),
             rewarded.reshape(in_groups).any(axis=1),
         )
         entries = mutants.entry[::of_each]
@@ -199,9 +199,9 @@ class _Chained(Strategy):
             np.maximum.at(self._record, source[counted], divergence[counted])
         return kept
 
-    def _reward(self, mutants: Mutants, judged: MutantOutcomes, y: Rows) -> NDArray[np.float32]:
+    def _reward(self, mutants: Mutants, outcomes: MutantOutcomes, y: Rows) -> NDArray[np.float32]:
         rows, k = np.arange(len(y)), self._fuzzer.reward_k
-        p1, p2 = judged.answers.p1[rows, y], judged.answers.p2[rows, y]
+        p1, p2 = outcomes.answers.p1[rows, y], outcomes.answers.p2[rows, y]
         lost = self._pool["right"][mutants.entry] - p2
         return np.asarray((1 - k) * lost + k * (p1 - p2))
 

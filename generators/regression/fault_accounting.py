@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from temper.artefacts.regression_faults import OperatorCount, Snapshot
-from temper.generators.regression.model_versions import BOTH_FAIL, FAULT, UNFAITHFUL, Answers, drop
+from temper.generators.regression.model_versions import BOTH_FAIL, FAULT, UNFAITHFUL, VersionOutputs, drop
 from temper.generators.regression.mutation_queue import Rows
 from temper.generators.regression.pixel_mutations import Pixels
 
@@ -22,7 +22,7 @@ class Roots:
     x: Pixels
     y: Rows
     index: Rows
-    answers: Answers
+    answers: VersionOutputs
 
     def __len__(self) -> int:
         return len(self.x)
@@ -63,7 +63,7 @@ class MutantOutcomes:
     """The outcomes of mutants: their kinds (``model_versions.classify``) and both versions' answers, row by row."""
 
     kind: NDArray[np.int8]
-    answers: Answers
+    answers: VersionOutputs
 
 
 class FaultAccounting:
@@ -81,10 +81,10 @@ class FaultAccounting:
         self._faults: list[tuple[Pixels, Rows]] = []
         self.curve: list[Snapshot] = []
 
-    def count(self, mutants: Mutants, judged: MutantOutcomes) -> None:
+    def count(self, mutants: Mutants, outcomes: MutantOutcomes) -> None:
         """Record a round."""
-        kind = judged.kind
-        wrong = judged.answers.p2.argmax(axis=1)
+        kind = outcomes.kind
+        wrong = outcomes.answers.p2.argmax(axis=1)
         for row, where in zip(
             self._counts, (slice(None), kind != UNFAITHFUL, kind == FAULT, kind == BOTH_FAIL), strict=True
         ):

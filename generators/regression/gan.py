@@ -24,7 +24,7 @@ _ROUND = 128
 _CODE = 64
 _MOMENTUM = 0.5
 _LEVELS = 255
-_DOUBT = 0.1
+_SMOOTHING = 0.1
 """The fake share in the labels of real images: one-sided label smoothing."""
 
 
@@ -162,14 +162,19 @@ def _pair_class() -> Any:
             n = ops.shape(x)[0]
             images = [x, ops.stop_gradient(y_pred), y_pred, *([self._corrupted(x)] if self.corrupted else [])]
             logits = self.network(ops.concatenate(images))
-            real, kept, learning, spoilt = (logits[:n], logits[n : 2 * n], logits[2 * n : 3 * n], logits[3 * n :])
+            real, kept, learning, corrupted_logits = (
+                logits[:n],
+                logits[n : 2 * n],
+                logits[2 * n : 3 * n],
+                logits[3 * n :],
+            )
             fake = ops.mean(ops.softplus(kept))
             if self.corrupted:
-                fake = (1 - self.corrupted) * fake + self.corrupted * ops.mean(ops.softplus(spoilt))
+                fake = (1 - self.corrupted) * fake + self.corrupted * ops.mean(ops.softplus(corrupted_logits))
             # Equal in value: the discriminator's gradients cancel out, the generator's do not.
             fooled = ops.mean(ops.softplus(-learning)) - ops.mean(ops.softplus(-kept))
             # Label smoothing keeps the logits of real images close together, so that the margin is narrow.
-            sure = (1 - _DOUBT) * ops.mean(ops.softplus(-real)) + _DOUBT * ops.mean(ops.softplus(real))
+            sure = (1 - _SMOOTHING) * ops.mean(ops.softplus(-real)) + _SMOOTHING * ops.mean(ops.softplus(real))
             return sure + fake + fooled
 
         def _corrupted(self, x: Any) -> Any:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from temper.generators.regression import mutation_operators
-from temper.generators.regression.fidelity_gates import ALPHA, BETA, apart, within
+from temper.generators.regression.fidelity_gates import ALPHA, BETA, difference_counts, within_bounds
 from temper.generators.regression.mutation_queue import Rows
 from temper.generators.regression.pixel_mutations import Pixels
 
@@ -98,13 +98,15 @@ class Metamorphosis:
         moves = ~self._local[operator]
         made = subjects.copy()
         made.x[:] = mutation_operators.mutate(self.operators, operator, subjects.x, rng)
-        changed, levels = apart(made.x, made.reference)
-        near = within(changed + subjects.changed, np.maximum(levels, subjects.levels), made.x[0].size, ALPHA, BETA)
+        changed, levels = difference_counts(made.x, made.reference)
+        near = within_bounds(
+            changed + subjects.changed, np.maximum(levels, subjects.levels), made.x[0].size, ALPHA, BETA
+        )
         before = made.x if self._as_published else subjects.x
-        made.changed[moves], made.levels[moves] = apart(before[moves], subjects.reference[moves])
+        made.changed[moves], made.levels[moves] = difference_counts(before[moves], subjects.reference[moves])
         made.moved[moves] = True
         if self._as_published:
             made.moved[~moves], made.changed[~moves], made.levels[~moves] = False, 0, 0
-        anew = self.refers_to_itself(operator)
-        made.reference[anew] = made.x[anew]
+        refers_to_itself = self.refers_to_itself(operator)
+        made.reference[refers_to_itself] = made.x[refers_to_itself]
         return made, moves | near

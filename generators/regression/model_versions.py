@@ -25,7 +25,7 @@ Classes = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
+class VersionOutputs:
     """The class probabilities of both versions, float32 (n, classes), and the outputs of a third network, (n,)."""
 
     p1: Values
@@ -35,9 +35,9 @@ class Answers:
     def __len__(self) -> int:
         return len(self.p1)
 
-    def take(self, rows: NDArray[Any]) -> Answers:
+    def take(self, rows: NDArray[Any]) -> VersionOutputs:
         """Return the answers for some images."""
-        return Answers(self.p1[rows], self.p2[rows], self.scores[rows])
+        return VersionOutputs(self.p1[rows], self.p2[rows], self.scores[rows])
 
 
 class Versions:
@@ -66,11 +66,13 @@ class Versions:
         self._model = keras.Model(inputs, [part(inputs) for part in named])
         self.calls = 0
 
-    def ask(self, x: Pixels) -> Answers:
+    def predict(self, x: Pixels) -> VersionOutputs:
         """Return the answers for images (n, h, w, c)."""
         starts = range(0, max(len(x), 1), _AT_ONCE)
         self.calls += len(starts)
-        return Answers(*map(np.concatenate, zip(*(self._batch(x[s : s + _AT_ONCE]) for s in starts), strict=True)))
+        return VersionOutputs(
+            *map(np.concatenate, zip(*(self._batch(x[s : s + _AT_ONCE]) for s in starts), strict=True))
+        )
 
     def _batch(self, x: Pixels) -> tuple[Values, Values, Values]:
         outputs = compiled_programs.run(self._model, _probabilities, [unit(x)], batch_size=_AT_ONCE)
@@ -91,7 +93,7 @@ def _probabilities(call: Call, x: Tensor) -> tuple[Tensor, ...]:
     return softmax(one), softmax(two), *score
 
 
-def classify(answers: Answers, y: Classes, parent_drop: Values) -> NDArray[np.int8]:
+def classify(answers: VersionOutputs, y: Classes, parent_drop: Values) -> NDArray[np.int8]:
     """Return the kind of each mutant, int8 (n,).
 
     With d the old version's probability of its own label minus the new one's for that label: weakened if both are right
@@ -114,7 +116,7 @@ def classify(answers: Answers, y: Classes, parent_drop: Values) -> NDArray[np.in
     return np.select([where for where, _ in kinds], [kind for _, kind in kinds], CANDIDATE).astype(np.int8)
 
 
-def drop(answers: Answers, labels: Classes) -> Values:
+def drop(answers: VersionOutputs, labels: Classes) -> Values:
     """Return how far the new version's probability of labels (n,) is below the old one's."""
     rows = np.arange(len(labels))
     return np.asarray(answers.p1[rows, labels] - answers.p2[rows, labels])

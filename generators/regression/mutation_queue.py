@@ -93,7 +93,7 @@ class Entries:
         return slots
 
 
-def raced(weights: NDArray[np.float32], count: int, rng: np.random.Generator) -> Rows:
+def weighted_sample(weights: NDArray[np.float32], count: int, rng: np.random.Generator) -> Rows:
     """Return positions sampled without replacement in proportion to their weights, which are above 0.
 
     An exponential race: a position with a larger weight tends to arrive first.

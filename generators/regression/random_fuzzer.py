@@ -41,10 +41,10 @@ class RandomFuzzer(RegressionFuzzer):
         return mutation_operators.deephunter() if self.operator_set == "deephunter" else mutation_operators.drfuzz()
 
     def strategy(self, roots: Roots, run: Run) -> Strategy:
-        return _Blind(self, roots)
+        return _RandomStrategy(self, roots)
 
 
-class _Blind(Strategy):
+class _RandomStrategy(Strategy):
     def __init__(self, fuzzer: RandomFuzzer, roots: Roots) -> None:
         self._roots, self._operators, self._most = roots, fuzzer.operators, fuzzer.round_mutants
         self._metamorphosis = Metamorphosis() if fuzzer.operator_set == "deephunter" else None
@@ -71,7 +71,7 @@ class _Blind(Strategy):
             changed=(x != parents).any(axis=(1, 2, 3)),
         )
 
-    def learn(self, mutants: Mutants, judged: MutantOutcomes, found: NDArray[np.bool_]) -> None:
+    def learn(self, mutants: Mutants, outcomes: MutantOutcomes, found: NDArray[np.bool_]) -> None:
         """Learn nothing."""
 
     def trace(self, entries: Rows) -> NDArray[np.int8]:

@@ -50,12 +50,12 @@ class RegressionFuzzer(Generator):
         """The mutation operators, in the order that traces refer to."""
 
     @property
-    def together(self) -> int:
+    def mutants_at_a_time(self) -> int:
         """The number of mutants per seed at a time, the minimum of a campaign."""
         return 1
 
     @property
-    def demanded(self) -> Fidelity:
+    def required_fidelity(self) -> Fidelity:
         """The required fidelity of mutants."""
         return self.fidelity
 
@@ -66,14 +66,14 @@ class RegressionFuzzer(Generator):
     def check(self) -> Iterator[tuple[str, str]]:
         if self.reference == self.model:
             yield "reference", "is the model under test itself, which has no regressions; set its older version"
-        if self.mutants < self.together:
+        if self.mutants < self.mutants_at_a_time:
             yield (
                 "mutants",
-                f"{self.mutants} is less than the {self.together} mutants per seed; raise it",
+                f"{self.mutants} is less than the {self.mutants_at_a_time} mutants per seed; raise it",
             )
 
     def preparations(self) -> Mapping[str, Preparation]:
-        return self.demanded.preparations(self.model, self.train)
+        return self.required_fidelity.preparations(self.model, self.train)
 
     @property
     def train(self) -> Ref[Examples]:
@@ -85,14 +85,14 @@ class RegressionFuzzer(Generator):
     def produce(self, run: Run) -> RegressionFaults:
         assert self.data is not None
         pool = run[self.data]
-        gate = self.demanded.gate(run)
+        gate = self.required_fidelity.gate(run)
         versions = Versions(run[self.reference], run[self.model], gate.network)
         roots, initial = _start(pool, versions)
         if not len(roots):
             raise UndertrainedModelError(
                 f"both versions are right on none of the {len(pool)} images, so that there is nothing to mutate"
             )
-        ledger = FaultAccounting(roots, [operator.name for operator in self.operators])
+        accounting = FaultAccounting(roots, [operator.name for operator in self.operators])
         campaign = RegressionLoop(
             run=run,
             budget=Budget(self.mutants, self.model_calls, self.seconds),
@@ -100,7 +100,7 @@ class RegressionFuzzer(Generator):
             gate=gate,
             roots=roots,
             strategy=self.strategy(roots, run),
-            ledger=ledger,
+            accounting=accounting,
         )
         campaign.fuzz()
         about = {name: pool.info[name] for name in ("class_names",) if name in pool.info}
@@ -111,7 +111,7 @@ class RegressionFuzzer(Generator):
 def _start(pool: Examples, versions: Versions) -> tuple[Roots, dict[str, Any]]:
     """Return the images that both versions get right, and those that only the old one does."""
     x = quantised(np.asarray(pool.x) * np.float32(255))
-    answers = versions.ask(x)
+    answers = versions.predict(x)
     c1, c2 = answers.p1.argmax(axis=1), answers.p2.argmax(axis=1)
     old, new = c1 == pool.y, c2 == pool.y
     rows, faults = np.flatnonzero(old & new), np.flatnonzero(old & ~new)
@@ -120,8 +120,8 @@ def _start(pool: Examples, versions: Versions) -> tuple[Roots, dict[str, Any]]:
 
 
 def _found(campaign: RegressionLoop) -> RegressionFaults:
-    roots, ledger = campaign.roots, campaign.ledger
-    images, (source, wrong, generation, found_at, entry, last) = ledger.faults
+    roots, accounting = campaign.roots, campaign.accounting
+    images, (source, wrong, generation, found_at, entry, last) = accounting.faults
     before = campaign.strategy.trace(entry)
     trace = np.full((len(source), int(generation.max(initial=0))), -1, np.int8)
     trace[:, : before.shape[1]] = before
@@ -135,7 +135,7 @@ def _found(campaign: RegressionLoop) -> RegressionFaults:
         generation=generation,
         found_at=found_at,
         trace=trace,
-        operators=ledger.operators,
-        curve=tuple(ledger.curve),
+        operators=accounting.operators,
+        curve=tuple(accounting.curve),
         seed_count=len(roots),
     )

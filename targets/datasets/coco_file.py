@@ -61,7 +61,7 @@ class Object:
             raise StageError(f"{self.where}: the runs do not sum to the photograph's {math.prod(self.size):,} pixels")
         return list(runs)
 
-    def segmentation_fault(self) -> str:
+    def segmentation_problem(self) -> str:
         """Return what is wrong with the segmentation, as far as visible without rasterising it."""
         height, width = self.size
         if not self.segmentation:
@@ -155,8 +155,8 @@ class AnnotationFile:
                 raise StageError(
                     f"{where}: expected height and width in pixels, received {height!r:.40} and {width!r:.40}"
                 )
-            if fault := size_problem(height, width):
-                raise StageError(f"{where}: {fault}")
+            if problem := size_problem(height, width):
+                raise StageError(f"{where}: {problem}")
             found[number] = (name, (height, width))
         if len({type(number) for number in found}) > 1:
             raise StageError(f"{self.path}: expected image ids that are all numbers or all text, received both")

@@ -168,9 +168,9 @@ class CropDataset(FolderDataset):
                 "lower min_size, or set other categories"
             )
         largest = max(found, key=lambda one: one.side(self.margin))
-        if fault := size_problem(largest.side(self.margin), largest.side(self.margin)):
+        if problem := size_problem(largest.side(self.margin), largest.side(self.margin)):
             raise StageError(
-                f"{self.tag}, {part}: the square around an object in {largest.path}: {fault}; remove its annotation"
+                f"{self.tag}, {part}: the square around an object in {largest.path}: {problem}; remove its annotation"
             )
         return Crops(found, self.margin)
 

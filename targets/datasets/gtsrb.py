@@ -103,7 +103,7 @@ class GTSRB(FolderDataset, FileDataset):
             )
         else:
             try:
-                yield from ((self.location_field, fault) for fault in _unmatched(self._truth, self._test))
+                yield from ((self.location_field, problem) for problem in _unmatched(self._truth, self._test))
             except StageError as error:
                 yield self.location_field, str(error)
 
@@ -177,6 +177,6 @@ def _read(truth: Path) -> dict[str, int]:
     found: dict[str, int] = {}
     for row, line in zip(table.rows, table.lines, strict=True):
         if row["Filename"] in found:
-            raise csv_files.CsvFault(truth, line, f"'{row['Filename']}' occurs twice; download the file again")
+            raise csv_files.CsvError(truth, line, f"'{row['Filename']}' occurs twice; download the file again")
         found[row["Filename"]] = row["ClassId"]
     return found

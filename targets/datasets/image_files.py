@@ -95,9 +95,9 @@ class FileDataset(Dataset):
         return "root"
 
     def check_source(self) -> Iterator[tuple[str, str]]:
-        faults = list(self.check_folders())
-        yield from faults
-        if not faults:
+        problems = list(self.check_folders())
+        yield from problems
+        if not problems:
             yield from self._check_images()
 
     def _check_images(self) -> Iterator[tuple[str, str]]:
@@ -195,8 +195,8 @@ def read_rgb(path: Path, upright: bool = False) -> NDArray[np.uint8]:
     with open_image(path) as image:
         if image.mode not in _EIGHT_BIT:
             raise StageError(f"{path}: expected 8 bits per channel, received mode {image.mode}; convert the image")
-        if fault := _unfit(image) or (upright and _turned(image)):
-            raise StageError(f"{path}: {fault}")
+        if problem := _unfit(image) or (upright and _turned(image)):
+            raise StageError(f"{path}: {problem}")
         return np.asarray(image.convert("RGB"))
 
 

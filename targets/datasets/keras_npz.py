@@ -62,20 +62,20 @@ class KerasNpz(Dataset):
             given = "" if self.root else f" (from {FOLDER_VARIABLE})"
             yield field, f"there is no file {self.path}{given}; expected a folder with {self.tag}.npz"
             return
-        faults = list(NpzArchive(self.path).faults())
-        yield from ((field, fault) for fault in faults)
-        if not faults:
+        problems = list(NpzArchive(self.path).problems())
+        yield from ((field, problem) for problem in problems)
+        if not problems:
             shape = NpzArchive(self.path).headers()["x_train"].shape[1:]
             if (*shape, 1)[:3] != self.image_shape:
                 yield field, f"{self.path} contains images {shape}; expected those of {self.tag}, {self.image_shape}"
-            yield from ((field, fault) for fault in NpzArchive(self.path).pixel_faults())
+            yield from ((field, problem) for problem in NpzArchive(self.path).pixel_problems())
             try:
                 labels = NpzArchive(self.path).labels()
             except StageError as error:
                 yield field, str(error)
                 return
-            if fault := label_problem(labels, self.class_names):
-                yield field, f"{self.path}: {fault}"
+            if problem := label_problem(labels, self.class_names):
+                yield field, f"{self.path}: {problem}"
 
     def load(self) -> Source:
         return NpzArchive(self.path).load() if self.path else self._from_keras()

@@ -39,18 +39,18 @@ class Npz(Dataset):
         return NpzArchive(Path(self.path))
 
     def check_source(self) -> Iterator[tuple[str, str]]:
-        faults = list(self._archive.faults())
-        yield from (("path", fault) for fault in faults)
-        if faults:
+        problems = list(self._archive.problems())
+        yield from (("path", problem) for problem in problems)
+        if problems:
             return
-        yield from (("path", fault) for fault in self._archive.pixel_faults())
+        yield from (("path", problem) for problem in self._archive.pixel_problems())
         try:
             labels = self._archive.labels()
         except StageError as error:
             yield "path", str(error)
             return
-        if fault := label_problem(labels, self.class_names):
-            yield "class_names" if " names for " in fault else "path", f"{self.path}: {fault}"
+        if problem := label_problem(labels, self.class_names):
+            yield "class_names" if " names for " in problem else "path", f"{self.path}: {problem}"
         elif unknown := self._never_shown(labels):
             yield "path", f"{self.path}: no training image has label {unknown[0]}, which a test image has; set resplit"
 
@@ -69,8 +69,8 @@ class Npz(Dataset):
     def _numbered(self) -> tuple[str, ...]:
         """Return the labels as class names."""
         labels = self._archive.labels()
-        if fault := label_problem(labels):
-            raise StageError(f"{self.path}: {fault}")
+        if problem := label_problem(labels):
+            raise StageError(f"{self.path}: {problem}")
         return tuple(str(label) for label in range(int(labels.max()) + 1))
 
     def source_sizes(self) -> tuple[int, int]:
@@ -80,7 +80,7 @@ class Npz(Dataset):
     def load(self) -> Source:
         return self._archive.load()
 
-    def review(self, made: Artefact, run: Run) -> None:
+    def review(self, artefact: Artefact, run: Run) -> None:
         if unread := self._archive.unread():
             run.remark(
                 f"{self.path} also contains {', '.join(unread)}, which no stage reads; expected {', '.join(KEYS)}: append data to "

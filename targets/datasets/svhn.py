@@ -78,8 +78,8 @@ def _images_in(path: Path) -> int:
     images = shapes.get("X", ())
     if len(images) != 4 or images[:3] != (_SIDE, _SIDE, 3) or shapes.get("y") != (images[3], 1):
         raise StageError(f"{path} contains {shapes}; expected X ({_SIDE}, {_SIDE}, 3, n) and y (n, 1)")
-    if fault := unpacks_to_too_much(path.stat().st_size, math.prod(images)):
-        raise StageError(f"{path}: {fault}")
+    if problem := unpacks_to_too_much(path.stat().st_size, math.prod(images)):
+        raise StageError(f"{path}: {problem}")
     return int(images[3])
 
 

@@ -57,8 +57,8 @@ class Attack(Generator):
         return ""
 
     def fits(self, info: DataInfo) -> Iterator[tuple[str, str]]:
-        if self.threat is not None and (fault := self.threat.size_problem(info.shape)):
-            yield "eps", fault
+        if self.threat is not None and (problem := self.threat.size_problem(info.shape)):
+            yield "eps", problem
 
     @abstractmethod
     def perturb(self, victim: Classifier, x: Images, y: Labels, rng: np.random.Generator) -> Images:

@@ -116,9 +116,9 @@ class Dataset(Stage):
 
     @final
     def check(self) -> Iterator[tuple[str, str]]:
-        faults = [*self._check_options(), *self.check_source()]
-        yield from faults
-        if faults:
+        problems = [*self._check_options(), *self.check_source()]
+        yield from problems
+        if problems:
             return
         source = self.source_info()
         if twice := [name for name, count in Counter(source.class_names).items() if count > 1]:
@@ -160,8 +160,8 @@ class Dataset(Stage):
         loaded = self.load()
         for part, (x, y) in zip(("train", "test"), loaded, strict=True):
             self._check_part(part, x, y, source)
-            if isinstance(x, np.ndarray) and (fault := pixel_problem(x)):
-                raise StageError(f"{self.tag}: {fault} ({part} part)")
+            if isinstance(x, np.ndarray) and (problem := pixel_problem(x)):
+                raise StageError(f"{self.tag}: {problem} ({part} part)")
         (train_x, train_y), (test_x, test_y) = loaded
         y = np.concatenate([train_y, test_y]).astype(np.int64)
         kept = np.flatnonzero(np.isin(y, self.classes)) if self.classes else np.arange(len(y))

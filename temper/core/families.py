@@ -28,11 +28,11 @@ class Target(Stage):
 
     dataset: Annotated[Ref[Data], "the data set this model classifies"]
 
-    def review(self, made: Artefact, run: Run) -> None:
-        assert isinstance(made, Classifier)
+    def review(self, artefact: Artefact, run: Run) -> None:
+        assert isinstance(artefact, Classifier)
         data = run[self.dataset]
         names = data.info.class_names
-        if found := mismatch_of(made, data.test):
+        if found := mismatch_of(artefact, data.test):
             run.remark(f"{found.text(names)}. {self.advice(found, names)}", smoke=False)
 
     def advice(self, found: ClassMismatch, names: Sequence[str]) -> str:
@@ -73,10 +73,14 @@ class Repair(Stage):
     section = "repair"
     produces: ClassVar[type[Classifier]] = Classifier
 
-    def review(self, made: Artefact, run: Run) -> None:
+    def review(self, artefact: Artefact, run: Run) -> None:
         images = getattr(self, "data", None)  # the images it was trained on, if it was trained
-        if isinstance(made, Classifier) and isinstance(images, Ref) and (found := mismatch_of(made, run[images])):
-            names = run.origin(images).classes or tuple(map(str, range(made.num_classes)))
+        if (
+            isinstance(artefact, Classifier)
+            and isinstance(images, Ref)
+            and (found := mismatch_of(artefact, run[images]))
+        ):
+            names = run.origin(images).classes or tuple(map(str, range(artefact.num_classes)))
             run.remark(f"{found.text(names)}, including those it was trained on.", smoke=False)
 
 

@@ -46,7 +46,7 @@ class Stage(Component):
     def produce(self, run: Run) -> Artefact:
         """Compute and return the artefact."""
 
-    def review(self, made: Artefact, run: Run) -> None:
+    def review(self, artefact: Artefact, run: Run) -> None:
         """Add remarks (``run.remark``) on the artefact of ``produce``; this code is not part of the fingerprint."""
 
 

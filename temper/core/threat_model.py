@@ -46,7 +46,7 @@ class ThreatModel:
     norm: Norm
     eps: float
 
-    def fault(self) -> str:
+    def problem(self) -> str:
         """Return why the radius is invalid for pixels from 0 to 1; empty if it is valid."""
         if not self.eps > 0:
             return f"expected more than 0, received {self.eps:g}"

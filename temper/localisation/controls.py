@@ -16,7 +16,7 @@ from temper.core.run import Run
 from temper.localisation import suspiciousness_measures
 from temper.localisation.hit_spectrum import Spectrum
 from temper.localisation.spectrum_localiser import SpectrumLocaliser
-from temper.localisation.unit_selection import layers_of, most
+from temper.localisation.unit_selection import layers_of, most_suspicious
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,14 +49,14 @@ class RandomNeurons(SpectrumLocaliser):
             )
         ]
         chosen = list(
-            self._drawn(spectrum, [np.unique(np.concatenate(lists)) for lists in zip(*found, strict=True)], run)
+            self._sampled(spectrum, [np.unique(np.concatenate(lists)) for lists in zip(*found, strict=True)], run)
         )
         scores = np.where(np.isnan(spectrum.scores(suspiciousness_measures.ochiai)), np.nan, 0.0)
         for row, units in zip(scores, chosen, strict=True):
             row[units] = 1.0
         return scores, chosen
 
-    def _drawn(self, spectrum: Spectrum, suspicious: list[Indices], run: Run) -> Iterator[Indices]:
+    def _sampled(self, spectrum: Spectrum, suspicious: list[Indices], run: Run) -> Iterator[Indices]:
         sizes, rng = [layer.units for layer in spectrum.layers], run.rng()
         for label, units in enumerate(suspicious):
             if not len(units):
@@ -100,5 +100,5 @@ class LeastSuspicious(SpectrumLocaliser):
                     f"layers of the most suspicious, received {len(pool)}; lower `top`"
                 )
             left = np.bincount(layer_of[pool], minlength=len(sizes)).tolist()
-            chosen.append(pool[most(-scores[label, pool], left, self.top, self.scope, self.as_published)])
+            chosen.append(pool[most_suspicious(-scores[label, pool], left, self.top, self.scope, self.as_published)])
         return scores, chosen

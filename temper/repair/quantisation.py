@@ -20,7 +20,7 @@ from temper.nn.inspection import compiled_programs
 from temper.nn.inspection.compiled_programs import Call, Tensor
 from temper.system import backend
 
-Reach = Mapping[str, tuple[float, float]]
+Ranges = Mapping[str, tuple[float, float]]
 """The smallest and the largest value of layers, by name."""
 Precision = Literal["float16", "int8"]
 
@@ -74,7 +74,7 @@ class Quantisation(Repair):
             if not len(images):
                 raise StageError(f"data: {self.data} has no image to read activations from; set other images")
             # Pixels range from 0 to 1 whatever the data.
-            model = with_rounded_activations(model, reach(model, images.x))
+            model = with_rounded_activations(model, value_ranges(model, images.x))
             run.images += len(images)
         return Classifier(model)
 
@@ -90,15 +90,15 @@ def rounded(model: Any, precision: Precision) -> Any:
     for layer in model.layers:
         arrays = layer.get_weights()
         if precision == "float16":
-            arrays = [half(weights) for weights in arrays]
+            arrays = [rounded_to_float16(weights) for weights in arrays]
         elif (place := _kernel(layer)) is not None:
-            arrays[place] = eighth(arrays[place])
+            arrays[place] = rounded_to_int8(arrays[place])
         if arrays:
             set_weights(copy.get_layer(layer.name), arrays)
     return copy
 
 
-def half(weights: NDArray[Any]) -> NDArray[np.float32]:
+def rounded_to_float16(weights: NDArray[Any]) -> NDArray[np.float32]:
     """Return weights rounded to the nearest 16-bit numbers, as float32.
 
     Raises:
@@ -111,7 +111,7 @@ def half(weights: NDArray[Any]) -> NDArray[np.float32]:
     return found
 
 
-def eighth(kernel: NDArray[Any]) -> NDArray[np.float32]:
+def rounded_to_int8(kernel: NDArray[Any]) -> NDArray[np.float32]:
     """Return a kernel (..., units) rounded to 127 steps on each side of 0, of equal size for each unit."""
     values = kernel.astype(np.float64)
     steps = np.abs(values).max(axis=tuple(range(values.ndim - 1)), keepdims=True) / _STEPS
@@ -133,7 +133,7 @@ def _kernel(layer: Any) -> int | None:
     return None
 
 
-def _points(model: Any) -> list[Any]:
+def _stored_layers(model: Any) -> list[Any]:
     """Return the hidden layers of a functional model whose values a device would store.
 
     Normalisation and activation are fused with the preceding layer, so that only the last of such a chain counts;
@@ -150,9 +150,9 @@ def _only_feeds(layer: Any, kinds: tuple[Any, ...]) -> bool:
     return all(isinstance(node.operation, kinds) for node in layer._outbound_nodes)
 
 
-def reach(model: Any, x: Images) -> Reach:
+def value_ranges(model: Any, x: Images) -> Ranges:
     """Return the smallest and the largest value of every rounded layer, over all images (n, h, w, c)."""
-    points = _points(model)
+    points = _stored_layers(model)
     observed = backend.keras().Model(model.inputs[0], [layer.output for layer in points])
     low, high = compiled_programs.run_all(observed, _extremes, x)
     ends = zip(low.min(axis=0).tolist(), high.max(axis=0).tolist(), strict=True)
@@ -166,7 +166,7 @@ def _extremes(call: Call, x: Tensor) -> tuple[Tensor, Tensor]:
     return ops.stack([ops.min(v, axis=1) for v in flat], axis=1), ops.stack([ops.max(v, axis=1) for v in flat], axis=1)
 
 
-def with_rounded_activations(model: Any, reaches: Reach) -> Any:
+def with_rounded_activations(model: Any, ranges: Ranges) -> Any:
     """Return a copy of a model that rounds its image and these layers' values to 256 steps between their extremes."""
     keras = backend.keras()
 
@@ -179,7 +179,7 @@ def with_rounded_activations(model: Any, reaches: Reach) -> Any:
             lambda values: rounding(values, 0.0, 1.0) if _is_image(values) else values, arguments
         )
         outputs = layer(*given, **options)
-        return rounding(outputs, *reaches.get(layer.name, (0.0, 0.0)))
+        return rounding(outputs, *ranges.get(layer.name, (0.0, 0.0)))
 
     functional = keras.Model(model.inputs[0], model.outputs[0])
     copy = keras.models.clone_model(functional, clone_function=clone_layer, call_function=call)

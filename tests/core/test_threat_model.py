@@ -41,8 +41,8 @@ def test_rounding_of_every_pixel_does_not_leave_the_ball() -> None:
         (1, 255, "", True),
     ],
 )
-def test_radii_that_no_image_of_25_pixels_can_have(norm: Norm, eps: float, fault: str, size_problem: bool) -> None:
-    assert ThreatModel(norm, eps).fault() == fault
+def test_radii_that_no_image_of_25_pixels_can_have(norm: Norm, eps: float, problem: str, size_problem: bool) -> None:
+    assert ThreatModel(norm, eps).problem() == problem
     assert bool(ThreatModel(norm, eps).size_problem((5, 5, 1))) == size_problem
 
 

@@ -27,7 +27,7 @@ from tests.generators.models import images, small
 MODEL: Any = Ref("target")
 
 
-def faults(attack: str, params: Mapping[str, Plain] | None = None) -> list[tuple[str, str]]:
+def problems(attack: str, params: Mapping[str, Plain] | None = None) -> list[tuple[str, str]]:
     return list(Art(model=MODEL, attack=attack, params=params or {}).check())
 
 
@@ -53,18 +53,18 @@ def test_every_number_and_every_choice_of_an_attack_has_bounds() -> None:
 
 def test_the_defaults_of_art_are_within_the_bounds() -> None:
     """All but two, which it means for pixels from 0 to 255."""
-    refused = {name for name in TRAITS if any("ART's default" in message for _, message in faults(name))}
+    refused = {name for name in TRAITS if any("ART's default" in message for _, message in problems(name))}
     assert refused == {"UniversalPerturbation", "TargetedUniversalPerturbation"}
 
 
 def test_good_parameters_have_no_faults() -> None:
-    assert faults("CarliniL2Method", {"confidence": 0.5, "max_iter": 20, "verbose": True}) == []
-    assert faults("SquareAttack", {"eps": 0.3, "norm": "inf", "loss": None}) == []
-    assert faults("ProjectedGradientDescent", {"norm": 2, "decay": None}) == []
-    assert faults("FastGradientMethod", {"eps": 0.03}) == [], "it takes no steps"
-    assert faults("UniversalPerturbation", {"eps": 0.1, "delta": 0.0}) == []
-    assert faults("Wasserstein", {"norm": "2", "eps": 3.0, "eps_step": 8.0}) == [], "no radius of a ball of ours"
-    assert faults("ThresholdAttack", {"es": 1}) == [], "cma is for the other strategy"
+    assert problems("CarliniL2Method", {"confidence": 0.5, "max_iter": 20, "verbose": True}) == []
+    assert problems("SquareAttack", {"eps": 0.3, "norm": "inf", "loss": None}) == []
+    assert problems("ProjectedGradientDescent", {"norm": 2, "decay": None}) == []
+    assert problems("FastGradientMethod", {"eps": 0.03}) == [], "it takes no steps"
+    assert problems("UniversalPerturbation", {"eps": 0.1, "delta": 0.0}) == []
+    assert problems("Wasserstein", {"norm": "2", "eps": 3.0, "eps_step": 8.0}) == [], "no radius of a ball of ours"
+    assert problems("ThresholdAttack", {"es": 1}) == [], "cma is for the other strategy"
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_good_parameters_have_no_faults() -> None:
     ],
 )
 def test_faults(attack: str, params: dict[str, Plain], field: str, message: str) -> None:
-    ((where, what),) = faults(attack, params)
+    ((where, what),) = problems(attack, params)
     assert where == field
     assert message in what
 
@@ -159,24 +159,24 @@ def test_only_attacks_with_targets_take_any() -> None:
 def test_what_does_not_fit_the_images(
     attack: str, params: dict[str, Plain], shape: tuple[int, int, int], classes: int, message: str
 ) -> None:
-    def misfits(shape: tuple[int, int, int], classes: int, params: dict[str, Plain]) -> list[tuple[str, str]]:
+    def data_problems(shape: tuple[int, int, int], classes: int, params: dict[str, Plain]) -> list[tuple[str, str]]:
         info = DataInfo(shape, tuple(map(str, range(classes))))
         return list(Art(model=MODEL, attack=attack, params=params).fits(info))
 
-    ((field, what),) = misfits(shape, classes, params)
+    ((field, what),) = data_problems(shape, classes, params)
     assert field == "params"
     assert message in what
     good = {name: value for name, value in params.items() if name not in ("eps", "freq_dim", "stride")}
-    assert misfits((28, 28, 3), 10, good) == []
+    assert data_problems((28, 28, 3), 10, good) == []
 
 
 def test_backends_that_cannot_run_an_attack(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KERAS_BACKEND", "jax")
-    assert "set KERAS_BACKEND to tensorflow or torch" in faults("DeepFool")[0][1]
+    assert "set KERAS_BACKEND to tensorflow or torch" in problems("DeepFool")[0][1]
     monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
-    assert "needs KERAS_BACKEND=torch" in faults("ProjectedGradientDescentPyTorch")[0][1]
+    assert "needs KERAS_BACKEND=torch" in problems("ProjectedGradientDescentPyTorch")[0][1]
     monkeypatch.setenv("KERAS_BACKEND", "torch")
-    assert "needs KERAS_BACKEND=tensorflow" in faults("ProjectedGradientDescentTensorFlowV2")[0][1]
+    assert "needs KERAS_BACKEND=tensorflow" in problems("ProjectedGradientDescentTensorFlowV2")[0][1]
 
 
 def test_parameter_annotations() -> None:
@@ -201,7 +201,7 @@ def test_checking_is_quick() -> None:
     attacks.cache_clear()
     parameters.cache_clear()
     start = time.perf_counter()
-    faults("SquareAttack", {"eps": 0.1})
+    problems("SquareAttack", {"eps": 0.1})
     assert time.perf_counter() - start < 0.2
 
 

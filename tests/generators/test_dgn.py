@@ -20,7 +20,7 @@ from temper.core.run import DataOrigin, Run
 from temper.core.run import prepared as prepared_by
 from temper.generators.dgn import DGN, DGNNetworks
 from temper.generators.dgn_networks import Shape, build, resolve
-from temper.generators.dgn_training import learning_rate, settle
+from temper.generators.dgn_training import learning_rate, recompute_batch_statistics
 from temper.generators.losses.lrp_loss import LRP
 from temper.generators.losses.nce_loss import NCE
 from temper.generators.losses.suspiciousness_loss import Suspiciousness
@@ -78,7 +78,7 @@ def test_settling_takes_the_statistics_of_the_images() -> None:
     keras = backend.keras()
     network = keras.Sequential([keras.Input((2, 2, 3)), keras.layers.BatchNormalization()])
     x = np.random.default_rng(0).normal(3.0, 2.0, (60, 2, 2, 3)).astype(np.float32)
-    settle(network, x, batch_size=20)
+    recompute_batch_statistics(network, x, batch_size=20)
     mean, variance = network.layers[-1].moving_mean, network.layers[-1].moving_variance
     parts = np.split(x, 3)
     to_numpy = keras.ops.convert_to_numpy
@@ -222,7 +222,7 @@ def test_without_clipping_the_network_has_the_last_word() -> None:
     assert [field for field, _ in dgn(NCE(clip_in_loss=True), clipping=False).check()] == ["clipping"]
 
 
-def test_a_class_without_a_network_is_a_fault() -> None:
+def test_a_class_without_a_network_is_reported() -> None:
     model, few = target(), Examples(X[Y != 1], Y[Y != 1], np.flatnonzero(Y != 1))
     learnt = learn(dgn(NCE(), epochs=1), surroundings(model, None, data=few))
     with pytest.raises(StageError, match="class bat has no network"):

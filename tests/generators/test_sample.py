@@ -46,7 +46,7 @@ def test_seeds_and_parts_draw_others() -> None:
     assert first != set(drawn(part="test", size=20).index)
 
 
-def test_a_fold_that_is_not_there_is_a_fault() -> None:
+def test_a_fold_that_is_not_there_is_reported() -> None:
     ((field, message),) = Sample(data=Ref("data"), size=3, folds=2, fold=3).check()
     assert field == "fold"
     assert "expected 1 to 2" in message

@@ -295,7 +295,7 @@ class Trouble(Generator):
         data = run[self.data]
         return Examples(x=np.array(data.x), y=data.y, index=data.index)
 
-    def review(self, made: Artefact, run: Run) -> None:
+    def review(self, artefact: Artefact, run: Run) -> None:
         if self.how == "judged":
             run.remark(f"taught nothing with seed {run.seed}.", smoke=False)
 

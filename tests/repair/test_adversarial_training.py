@@ -153,7 +153,7 @@ def test_the_references_are_the_images_or_the_attack_and_the_clean_images(
         ({"as_published": True}, []),
     ],
 )
-def test_settings_that_contradict_each_other_are_faults(fields: Any, faulty: list[str]) -> None:
+def test_settings_that_contradict_each_other_are_reported(fields: Any, faulty: list[str]) -> None:
     assert [field for field, _ in repair(**fields).check()] == faulty
 
 

@@ -13,8 +13,8 @@ from temper.core.classifier import Classifier
 from temper.core.component import Ref
 from temper.core.errors import StageError
 from temper.core.run import prepared
-from temper.repair.apricot import Apricot, Fixing, adapt
-from temper.repair.reduced_models import ReducedModels, ReducedTraining, answers, side_by_side
+from temper.repair.apricot import Apricot, ModelUnderRepair, adapt
+from temper.repair.reduced_models import ReducedModels, ReducedTraining, correct_answers, flat_trainable_first
 from temper.system import backend
 from tests.conftest import stopped_again_and_again
 from tests.repair.support import DATA, MODEL, examples, run, small_model, weights
@@ -70,13 +70,13 @@ def test_the_changes_of_a_batch_are_summed() -> None:
 
 def test_reduced_models_answer_as_themselves() -> None:
     one = Examples(x=np.full((2, 1, 1, 1), 0.5, np.float32), y=np.array([0, 1]), index=np.arange(2))
-    reduced = ReducedModels(np.stack([side_by_side(toy(2, 1)), side_by_side(toy(1, 2))]))
-    assert answers(toy(0, 0), reduced, one).tolist() == [[True, False], [False, True]]
+    reduced = ReducedModels(np.stack([flat_trainable_first(toy(2, 1)), flat_trainable_first(toy(1, 2))]))
+    assert correct_answers(toy(0, 0), reduced, one).tolist() == [[True, False], [False, True]]
 
 
 def test_a_change_that_costs_accuracy_is_taken_back() -> None:
     held_out = Examples(x=np.full((2, 1, 1, 1), 0.5, np.float32), y=np.array([0, 0]), index=np.arange(2))
-    fixing = Fixing(toy(1.0, 2.0), held_out)
+    fixing = ModelUnderRepair(toy(1.0, 2.0), held_out)
     assert fixing.accuracy == 0.0
 
     def become(*values: float) -> Any:

@@ -8,7 +8,7 @@ import pytest
 from temper.core.classifier import Classifier
 from temper.core.component import Ref
 from temper.core.errors import StageError
-from temper.repair.pruning import Pruning, kernel_norms, most_needed, zeros_apart
+from temper.repair.pruning import Pruning, kept_units, kernel_norms, nonzero_shares
 from temper.system import backend
 from tests.repair.support import DATA, MODEL, examples, run, small_model, weights
 
@@ -41,7 +41,7 @@ def test_the_share_of_values_that_are_not_zero_is_counted_over_positions_and_ima
     # Map 0 is x - 0.5, map 1 is 0.25 - x: above 0 at 3 and at 2 of 6 positions.
     model.set_weights([np.array([[[[1.0, -1.0]]]]), np.array([-0.5, 0.25]), np.zeros((4, 2)), np.zeros(2)])
     x = np.array([[0.6, 0.7], [0.8, 0.3], [0.1, 0.2]], np.float32).reshape(3, 1, 2, 1)
-    (found,) = zeros_apart(model, x).values()
+    (found,) = nonzero_shares(model, x).values()
     np.testing.assert_allclose(found, [3 / 6, 2 / 6])
 
 
@@ -66,7 +66,7 @@ def test_the_norm_is_that_of_the_units_own_kernel() -> None:
     ],
 )
 def test_what_is_needed_most_stays(needs: Any, share: float, kept: list[int]) -> None:
-    assert most_needed(np.array(needs, float), share).tolist() == kept
+    assert kept_units(np.array(needs, float), share).tolist() == kept
 
 
 def test_dead_maps_go_first_and_the_logits_are_as_they_were() -> None:

@@ -10,7 +10,14 @@ from temper.core.classifier import Classifier
 from temper.core.component import Ref
 from temper.core.errors import StageError
 from temper.nn.inspection.units import Probe
-from temper.repair.quantisation import Quantisation, eighth, half, reach, rounded, with_rounded_activations
+from temper.repair.quantisation import (
+    Quantisation,
+    rounded,
+    rounded_to_float16,
+    rounded_to_int8,
+    value_ranges,
+    with_rounded_activations,
+)
 from temper.system import backend
 from tests.repair.support import DATA, MODEL, examples, run, small_model, weights
 
@@ -27,25 +34,25 @@ def test_a_kernel_is_rounded_to_127_steps_of_each_unit() -> None:
     kernel = np.array([[1.27, 12.7, 0.0], [-0.014, 0.34, 0.0], [0.016, -0.06, 0.0]], np.float32)
     # Steps of 0.01 and 0.1; a unit without weights keeps none.
     wanted = [[1.27, 12.7, 0.0], [-0.01, 0.3, 0.0], [0.02, -0.1, 0.0]]
-    np.testing.assert_allclose(eighth(kernel), wanted, atol=1e-6)
+    np.testing.assert_allclose(rounded_to_int8(kernel), wanted, atol=1e-6)
 
 
 def test_rounding_treats_a_weight_and_its_negative_alike_and_is_done_after_once() -> None:
     kernel = np.random.default_rng(0).normal(size=(3, 3, 4, 5)).astype(np.float32)
-    np.testing.assert_array_equal(eighth(-kernel), -eighth(kernel))
-    np.testing.assert_allclose(eighth(eighth(kernel)), eighth(kernel), atol=1e-7)
+    np.testing.assert_array_equal(rounded_to_int8(-kernel), -rounded_to_int8(kernel))
+    np.testing.assert_allclose(rounded_to_int8(rounded_to_int8(kernel)), rounded_to_int8(kernel), atol=1e-7)
     steps = np.abs(kernel).max(axis=(0, 1, 2)) / 127
-    assert (np.abs(eighth(kernel) - kernel) <= steps / 2 * 1.001).all()
+    assert (np.abs(rounded_to_int8(kernel) - kernel) <= steps / 2 * 1.001).all()
     for unit in range(5):
-        whole = eighth(kernel)[..., unit] / steps[unit]
+        whole = rounded_to_int8(kernel)[..., unit] / steps[unit]
         np.testing.assert_allclose(whole, np.round(whole), atol=1e-3)
 
 
 def test_sixteen_bits_keep_eleven_of_the_fraction() -> None:
-    found = half(np.array([1.0, 1 + 2**-10, 1 + 2**-11, 0.1, -65504.0], np.float32))
+    found = rounded_to_float16(np.array([1.0, 1 + 2**-10, 1 + 2**-11, 0.1, -65504.0], np.float32))
     assert found.tolist() == [1.0, 1 + 2**-10, 1.0, 0.0999755859375, -65504.0]
     with pytest.raises(StageError, match=r"a weight of 70000 is too large for 16 bits"):
-        half(np.array([70_000.0]))
+        rounded_to_float16(np.array([70_000.0]))
 
 
 def test_float16_rounds_every_weight_and_int8_only_kernels() -> None:
@@ -59,7 +66,7 @@ def test_float16_rounds_every_weight_and_int8_only_kernels() -> None:
 
     v2 = produced(quantise(), model)
     for old, new in zip(model.get_weights(), v2.model.get_weights(), strict=True):
-        np.testing.assert_array_equal(new, eighth(old) if old.ndim > 1 else old)
+        np.testing.assert_array_equal(new, rounded_to_int8(old) if old.ndim > 1 else old)
     assert not np.array_equal(weights(v2), weights(Classifier(model)))
 
 
@@ -84,7 +91,7 @@ def pixels(*values: float) -> Any:
 
 def test_activations_are_rounded_to_256_steps_of_what_was_seen_and_cut_beyond() -> None:
     model = linear(2.55)
-    seen = reach(rounded(model, "int8"), pixels(0.0, 0.2, 0.4))
+    seen = value_ranges(rounded(model, "int8"), pixels(0.0, 0.2, 0.4))
     assert list(seen) == ["hidden"], "the logits are not among them"
     np.testing.assert_allclose(seen["hidden"], [0.0, 1.02], rtol=1e-6)
     v2 = Classifier(with_rounded_activations(model, {"hidden": (0.0, 2.55)}))
@@ -122,7 +129,7 @@ def test_behind_normalisation_and_activation_is_rounded_once() -> None:
     tensor = layers.ReLU(name="relu")(layers.BatchNormalization(name="bn")(layers.Conv2D(2, 3, name="conv")(image)))
     added = layers.Add(name="add")([tensor, layers.Conv2D(2, 1, name="side")(tensor)])
     model = keras.Model(image, layers.Dense(2, name="logits")(layers.Flatten(name="flat")(added)))
-    assert list(reach(model, np.zeros((1, 4, 4, 1), np.float32))) == ["relu", "side", "add"]
+    assert list(value_ranges(model, np.zeros((1, 4, 4, 1), np.float32))) == ["relu", "side", "add"]
 
 
 def test_what_makes_no_sense_is_found_before_anything_runs() -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from temper.core.errors import StageError
 from temper.system.files import opened, unpacks_to_too_much
-from temper.system.zip_member import member_fault
+from temper.system.zip_member import member_problem
 
 _SUFFIX = ".npy"
 _MAX_AXES = 64
@@ -106,10 +106,10 @@ class ArrayFile:
             raise ValueError(f"{twice[0]} twice")
         found = {info.filename.removesuffix(_SUFFIX): info for info in infos if info.filename.endswith(_SUFFIX)}
         members = {name: info for name, info in found.items() if wanted is None or name in wanted}
-        if faults := list(filter(None, map(member_fault, members.values()))):
-            raise ValueError(faults[0])
-        if fault := unpacks_to_too_much(self.path.stat().st_size, sum(info.file_size for info in members.values())):
-            raise ValueError(fault)
+        if problems := list(filter(None, map(member_problem, members.values()))):
+            raise ValueError(problems[0])
+        if problem := unpacks_to_too_much(self.path.stat().st_size, sum(info.file_size for info in members.values())):
+            raise ValueError(problem)
         return members
 
     @contextmanager

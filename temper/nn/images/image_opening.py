@@ -42,9 +42,9 @@ def open_image(
     with opened(path, MAX_BYTES) as stream:
         try:
             with Image.open(stream, formats=formats) as image:
-                fault = size_problem(image.height, image.width)
-                if fault:
-                    raise StageError(f"{path}: {fault}; scale the {what} down")
+                problem = size_problem(image.height, image.width)
+                if problem:
+                    raise StageError(f"{path}: {problem}; scale the {what} down")
                 yield image
         except (StageError, MemoryError):
             raise

@@ -13,8 +13,8 @@ from temper.core.run import Run
 from temper.nn.training import training
 from temper.repair.continual.continual_repair import ContinualRepair, corner_cases
 from temper.repair.continual.learner import Learner
-from temper.repair.continual.replay import Labelled
-from temper.repair.continual.trainable_layers import as_before
+from temper.repair.continual.replay import LabelledImages
+from temper.repair.continual.trainable_layers import restored_trainability
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,11 +41,11 @@ class Continual(ContinualRepair):
         assert self.data is not None  # the graph fills in the model's data set
         original, cases = run[self.data], corner_cases(run, self.examples)
         model = training.copied(run[self.model].model, run.framework_seed(), weights=True)
-        everyone = rivals_among(range(model.output_shape[-1]), model.output_shape[-1])
-        with as_before(model):
+        all_rivals = rivals_among(range(model.output_shape[-1]), model.output_shape[-1])
+        with restored_trainability(model):
             self.freeze_in(model)
             learner = Learner(model, self.settings(self.learning_rate, 1), run)
-            learner.remember(Labelled(original.x, original.y), everyone)
-            learner.learn(cases, everyone)
+            learner.remember(LabelledImages(original.x, original.y), all_rivals)
+            learner.learn(cases, all_rivals)
         inputs = len(cases) + len(learner.memory)
         return Retrained(model, TrainedOn(inputs=inputs, adversarial=len(cases), available=len(cases) + len(original)))

@@ -19,7 +19,7 @@ from temper.nn.training.training import Optimizer, finite, new_optimizer, steps_
 from temper.nn.training.training_state import TrainingState, assign, values
 from temper.repair.continual.objective import BEFORE, LABELS, objective, set_objective
 from temper.repair.continual.regularisers import Distillation, Penalty, Regulariser
-from temper.repair.continual.replay import Labelled, Rows, balanced, epoch
+from temper.repair.continual.replay import LabelledImages, Rows, balanced, epoch
 from temper.system import backend
 
 _PENALTY = "penalty"
@@ -27,7 +27,7 @@ _PENALTY = "penalty"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class LearnerSettings:
     """The training settings of each step; ``steps`` is their number, for the progress."""
 
     memory_per_class: int
@@ -50,17 +50,17 @@ class Learner:
         memory: the images for replay.
     """
 
-    def __init__(self, model: Any, settings: Settings, run: Run) -> None:
+    def __init__(self, model: Any, settings: LearnerSettings, run: Run) -> None:
         self.model, self._settings, self._run = model, settings, run
         shape, classes = model.input_shape[1:], model.output_shape[-1]
-        self.memory = Labelled(np.empty((0, *shape), np.float32), np.empty(0, np.int64))
+        self.memory = LabelledImages(np.empty((0, *shape), np.float32), np.empty(0, np.int64))
         self._learnt = np.zeros(classes, bool)
         self._known: Rivals = np.zeros((classes, classes), bool)
         self._penalty: Penalty | None = None
         self._step = 0
         self._kept = Steps(run.checkpoint)
 
-    def remember(self, learnt: Labelled, rivals: Rivals) -> None:
+    def remember(self, learnt: LabelledImages, rivals: Rivals) -> None:
         """Store a memory of learnt images, with their rivals, as configured by the settings."""
         rows = balanced(learnt.y, self._settings.memory_per_class, self._run.rng(f"memory {self._step}"))
         self.memory = self.memory.joined_with(learnt.take(rows))
@@ -69,7 +69,7 @@ class Learner:
         if self._settings.regulariser is not None:
             self._penalty = self._penalty_of(learnt, rivals, self._settings.regulariser)
 
-    def _penalty_of(self, learnt: Labelled, rivals: Rivals, regulariser: Regulariser) -> Penalty | None:
+    def _penalty_of(self, learnt: LabelledImages, rivals: Rivals, regulariser: Regulariser) -> Penalty | None:
         """Return the penalty of all steps so far: the saved one, unless it is of an earlier step."""
         if (kept := self._kept.finished(_PENALTY)) is not None and kept[1]["step"] >= self._step:
             return Penalty.of(kept[0])
@@ -80,7 +80,7 @@ class Learner:
         self._kept.finish(_PENALTY, total.arrays(), {"step": self._step})
         return total
 
-    def learn(self, new: Labelled, rivals: Rivals) -> None:
+    def learn(self, new: LabelledImages, rivals: Rivals) -> None:
         """Train on new images and on those in memory, each discriminated from its rivals.
 
         Raises:
@@ -95,7 +95,7 @@ class Learner:
             self._kept.finish(name, values(self.model.variables), {})
         self._step += 1
 
-    def _train(self, new: Labelled, rivals: Rivals, checkpoint: Checkpoint) -> None:
+    def _train(self, new: LabelledImages, rivals: Rivals, checkpoint: Checkpoint) -> None:
         settings, distillation = self._settings, self._distillation()
         both = new.joined_with(self.memory)
         targets: dict[str, NDArray[Any]] = {LABELS: both.y}
@@ -105,23 +105,23 @@ class Learner:
         rng = self._run.rng(f"order {self._step}")
         orders = [epoch(len(new), len(self.memory), settings.batch_size, rng) for _ in range(settings.epochs)]
         batches = [rows[start : start + batch] for rows in orders for start in range(0, len(rows), batch)]
-        each = len(batches) // settings.epochs
-        with self._trainer(each, distillation).holding(self.model) as copy:
+        batches_per_epoch = len(batches) // settings.epochs
+        with self._trainer(batches_per_epoch, distillation).holding(self.model) as copy:
             wrapper = copy.model
             set_objective(wrapper, self.model, rivals, self._known, self._penalty)
             backend.seed(self._run.framework_seed() + self._step)
             state = TrainingState(wrapper, checkpoint)
             _, done = state.restore()
             while done < len(batches):
-                watch = self._watch(wrapper, state, done, each)
+                watch = self._watch(wrapper, state, done, batches_per_epoch)
                 wrapper.fit(_batches(both.x, targets, batches[done:]), shuffle=False, verbose=0, callbacks=[watch])
                 done = watch.done
                 if state.due and done < len(batches):
                     state.save([], done)
         self._run.images += sum(map(len, orders))
 
-    def _watch(self, wrapper: Any, state: TrainingState, first: int, each: int) -> Any:
-        """Return a callback that counts batches ``done`` from ``first`` on, ``each`` per epoch, and saves when due."""
+    def _watch(self, wrapper: Any, state: TrainingState, first: int, batches_per_epoch: int) -> Any:
+        """Return a callback that counts batches ``done`` from ``first`` on, ``batches_per_epoch`` per epoch, and saves when due."""
         before, total = self._step * self._settings.epochs, self._settings.steps * self._settings.epochs
         run, seed = self._run, self._run.framework_seed() + self._step
 
@@ -135,7 +135,7 @@ class Learner:
 
             def on_train_batch_end(self, batch: int, logs: dict[str, float]) -> None:
                 self.done = first + batch + 1
-                epochs = self.done // each
+                epochs = self.done // batches_per_epoch
                 finite(float(logs["loss"]), max(0, epochs - 1))
                 run.progress(before + epochs, total, "epochs")
                 wrapper.stop_training = state.due

@@ -13,7 +13,7 @@ from temper.artefacts.incremental_classifier import Rivals
 from temper.core.checkpoint import with_prefix
 from temper.core.component import Component, Range
 from temper.nn.training.fisher_information import diagonal_fisher
-from temper.repair.continual.replay import Labelled
+from temper.repair.continual.replay import LabelledImages
 
 Weights = tuple[NDArray[np.float32], ...]
 
@@ -58,7 +58,7 @@ class Distillation:
 class Regulariser(Component):
     """A loss term that protects a model against forgetting."""
 
-    def penalty(self, model: Any, learnt: Labelled, rivals: Rivals, rng: np.random.Generator) -> Penalty | None:
+    def penalty(self, model: Any, learnt: LabelledImages, rivals: Rivals, rng: np.random.Generator) -> Penalty | None:
         """Return the penalty for moving the weights of a Keras model that has just learnt these images."""
         return None
 
@@ -87,7 +87,7 @@ class EWC(Regulariser):
         "per image: every class weighted by its probability, or one sampled class, which needs one gradient",
     ] = "all"
 
-    def penalty(self, model: Any, learnt: Labelled, rivals: Rivals, rng: np.random.Generator) -> Penalty | None:
+    def penalty(self, model: Any, learnt: LabelledImages, rivals: Rivals, rng: np.random.Generator) -> Penalty | None:
         rows = np.sort(rng.permutation(len(learnt))[: self.samples])
         few = learnt.take(rows)
         fisher = iter(diagonal_fisher(model, few.x, rivals[few.y], rng if self.labels == "drawn" else None))

@@ -13,7 +13,7 @@ Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class Labelled:
+class LabelledImages:
     """Images (n, h, w, c) and their labels (n,)."""
 
     x: Images
@@ -22,17 +22,17 @@ class Labelled:
     def __len__(self) -> int:
         return len(self.y)
 
-    def take(self, rows: Rows) -> Labelled:
+    def take(self, rows: Rows) -> LabelledImages:
         """Return some of the images."""
-        return Labelled(self.x[rows], self.y[rows])
+        return LabelledImages(self.x[rows], self.y[rows])
 
-    def of(self, classes: tuple[int, ...]) -> Labelled:
+    def of(self, classes: tuple[int, ...]) -> LabelledImages:
         """Return the images of some classes."""
         return self.take(np.flatnonzero(np.isin(self.y, classes)))
 
-    def joined_with(self, other: Labelled) -> Labelled:
+    def joined_with(self, other: LabelledImages) -> LabelledImages:
         """Return these images followed by others."""
-        return Labelled(np.concatenate([self.x, other.x]), np.concatenate([self.y, other.y]))
+        return LabelledImages(np.concatenate([self.x, other.x]), np.concatenate([self.y, other.y]))
 
 
 def balanced(y: Labels, per_class: int, rng: np.random.Generator) -> Rows:

@@ -30,7 +30,7 @@ def head_of(model: Any) -> Any:
     return head
 
 
-def renew(head: Any, seed: int) -> None:
+def reinitialise(head: Any, seed: int) -> None:
     """Initialise a head: Glorot's weights for the kernel, zero for the bias."""
     initializers = backend.keras().initializers
     head.kernel.assign(initializers.GlorotUniform(seed)(head.kernel.shape))
@@ -45,7 +45,7 @@ def freeze(layers: Sequence[Any]) -> None:
 
 
 @contextmanager
-def as_before(model: Any) -> Iterator[None]:
+def restored_trainability(model: Any) -> Iterator[None]:
     """Restore which of a model's layers are trainable on exit."""
     before = [(layer, layer.trainable) for layer in model.layers]
     yield

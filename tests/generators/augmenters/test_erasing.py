@@ -68,6 +68,6 @@ def test_it_depends_on_its_own_seed_alone() -> None:
         np.testing.assert_array_equal(RandomErasing().augment(of.take(np.array([row])), context()).x[0], whole[row])
 
 
-def test_areas_in_the_wrong_order_are_a_fault() -> None:
+def test_areas_in_the_wrong_order_are_reported() -> None:
     ((field, _),) = RandomErasing(min_area=0.5).check()
     assert field == "min_area"

@@ -214,6 +214,6 @@ def test_the_bank_is_a_preparation_of_training_images_and_kept(tmp_path: Path) -
     np.testing.assert_array_equal(kept.alpha > 0, masks[:7])
 
 
-def test_sizes_in_the_wrong_order_and_no_shapes_are_faults() -> None:
+def test_sizes_in_the_wrong_order_and_no_shapes_are_reported() -> None:
     assert [field for field, _ in SyntheticOcclusion(min_size=0.5, max_size=0.4).check()] == ["min_size"]
     assert [field for field, _ in Shapes(shapes=()).check()] == ["shapes"]

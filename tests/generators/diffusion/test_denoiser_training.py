@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from temper.core.errors import StageError
-from temper.generators.diffusion.denoiser import build, kept_signal, shipped
+from temper.generators.diffusion.denoiser import build, default_settings, signal_share
 from temper.generators.diffusion.denoiser_training import DenoiserSettings, DenoiserTrainer, holes
 from temper.generators.diffusion.inpainting_canvas import Canvas
 from tests.generators.diffusion.context import examples
@@ -33,21 +33,21 @@ def network(seed: int = 0) -> Any:
 
 
 def test_settings_by_the_size_of_the_images() -> None:
-    assert shipped(8) == shipped(16) == ((32, 64), False, 1500)
-    assert shipped(28) == ((16, 32, 32), False, 2000)
-    assert shipped(32) == ((32, 64, 128), True, 20_000)
+    assert default_settings(8) == default_settings(16) == ((32, 64), False, 1500)
+    assert default_settings(28) == ((16, 32, 32), False, 2000)
+    assert default_settings(32) == ((32, 64, 128), True, 20_000)
 
 
 @pytest.mark.parametrize(("shape", "count"), [((8, 8, 1), 0.65e6), ((28, 28, 1), 0.27e6), ((32, 32, 3), 2.74e6)])
 def test_the_networks_have_the_sizes_that_were_measured(shape: tuple[int, int, int], count: float) -> None:
-    settings = shipped(max(shape))
+    settings = default_settings(max(shape))
     canvas = Canvas.of(shape, None, len(settings.channels) - 1)
     made = build(canvas, settings.channels, settings.attention, 10, 0)
     assert sum(weights.numel() for weights in made.parameters()) == pytest.approx(count, rel=0.02)
 
 
 def test_the_signal_fades_as_the_square_of_a_cosine() -> None:
-    kept = kept_signal().double().numpy()
+    kept = signal_share().double().numpy()
     t = (np.arange(1000) + 1) / 1000
     cosine = np.cos((t + 0.008) / 1.008 * np.pi / 2) ** 2 / np.cos(0.008 / 1.008 * np.pi / 2) ** 2
     assert kept[:-1] == pytest.approx(cosine[:-1], abs=1e-4)  # the last step is cut

@@ -40,7 +40,7 @@ PLAIN, HALF = "diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.fp
     [(PLAIN, None), (PLAIN, "fp16"), (HALF, "fp16"), ("model-00001-of-00002.safetensors", None),
      ("diffusion_pytorch_model.fp16-00001-of-00002.safetensors", "fp16")],
 )  # fmt: skip
-def test_a_whole_folder_has_no_fault(tmp_path: Path, weights: str, variant: str | None) -> None:
+def test_a_whole_folder_has_no_problem(tmp_path: Path, weights: str, variant: str | None) -> None:
     assert said(laid_out(tmp_path / "m", weights), variant=variant) == []
 
 
@@ -97,5 +97,5 @@ def test_a_damaged_index_is_told(tmp_path: Path, content: bytes | None) -> None:
 
 
 def test_a_folder_without_an_index_is_no_pipeline(tmp_path: Path) -> None:
-    ((_, text),) = ModelFolder(tmp_path, None).faults()
+    ((_, text),) = ModelFolder(tmp_path, None).problems()
     assert "has no model_index.json" in text

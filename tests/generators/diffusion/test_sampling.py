@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from temper.generators.diffusion.denoiser import kept_signal
+from temper.generators.diffusion.denoiser import signal_share
 from temper.generators.diffusion.sampling import Mode, Sampler, step
 from temper.system import backend
 
 torch = backend.torch()
-KEPT = kept_signal()
+KEPT = signal_share()
 
 
 class Oracle:

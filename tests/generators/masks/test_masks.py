@@ -160,7 +160,7 @@ def test_a_box_depends_on_its_own_seed_alone() -> None:
     assert all(not np.array_equal(other, all_at_once) for other in others)
 
 
-def test_areas_in_the_wrong_order_are_a_fault() -> None:
+def test_areas_in_the_wrong_order_are_reported() -> None:
     ((field, message),) = Box(min_area=0.5).check()
     assert field == "min_area"
     assert "swap" in message

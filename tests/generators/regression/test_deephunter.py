@@ -14,7 +14,7 @@ from temper.evaluation.coverage.nc import NC
 from temper.generators.regression.deephunter import DeepHunter
 from temper.generators.regression.drfuzz import DRFuzz
 from temper.generators.regression.fault_accounting import MutantOutcomes
-from temper.generators.regression.model_versions import CANDIDATE, FAULT, FIXED, Answers
+from temper.generators.regression.model_versions import CANDIDATE, FAULT, FIXED, VersionOutputs
 from tests.generators.regression.toys import PROFILE, TOGETHER, content, fuzz, interrupted, roots, versions
 
 SECTIONS = 50
@@ -60,7 +60,9 @@ def test_a_mutant_enters_the_queue_if_the_new_version_gets_it_right_and_it_cover
             hit = {(unit, _section(p)) for unit, p in enumerate(p2[row])}
             entered += not hit <= covered
             covered |= hit
-        strategy.learn(mutants, MutantOutcomes(kinds, Answers(p2, p2, p2[:, 0])), np.zeros((len(start), 4), np.bool_))
+        strategy.learn(
+            mutants, MutantOutcomes(kinds, VersionOutputs(p2, p2, p2[:, 0])), np.zeros((len(start), 4), np.bool_)
+        )
     assert strategy.waiting == size + entered
     assert entered > 10
 

@@ -11,7 +11,7 @@ import pytest
 from temper.generators.regression.diffchaser import DiffChaser, uncertainty
 from temper.generators.regression.drfuzz import DRFuzz
 from temper.generators.regression.fault_accounting import MutantOutcomes, Mutants
-from temper.generators.regression.model_versions import CANDIDATE, FAULT, UNFAITHFUL, Answers
+from temper.generators.regression.model_versions import CANDIDATE, FAULT, UNFAITHFUL, VersionOutputs
 from tests.generators.regression.toys import CLASSES, TOGETHER, content, fuzz, images, interrupted, roots, versions
 
 NO_RUN: Any = None
@@ -133,8 +133,8 @@ def test_a_budget_below_a_round_breeds_fewer_seeds() -> None:
     assert fuzz(fuzzer(mutants=55)).curve[-1].mutants == 50
 
 
-def _answers(p1: Any, p2: Any) -> Answers:
-    return Answers(np.asarray(p1, np.float32), np.asarray(p2, np.float32), np.zeros(len(p1), np.float32))
+def _answers(p1: Any, p2: Any) -> VersionOutputs:
+    return VersionOutputs(np.asarray(p1, np.float32), np.asarray(p2, np.float32), np.zeros(len(p1), np.float32))
 
 
 def _judged(mutants: Mutants, p: Any) -> MutantOutcomes:

@@ -55,7 +55,7 @@ def serial(mutants: int, of_each: int, seed: int) -> list[tuple[bytes, int, int,
     asked = Versions(*versions())
     data = images()
     x = np.rint(data.x * 255).astype(np.uint8)
-    start = asked.ask(x)
+    start = asked.predict(x)
     right = (start.p1.argmax(1) == data.y) & (start.p2.argmax(1) == data.y)
     pool = [Entry(x[i], int(i), 0, None, start.p1[i], start.p2[i]) for i in np.flatnonzero(right)]
     record = {(e.source, k): e.p2[k] - e.p1[k] for e in pool for k in range(CLASSES) if k != data.y[e.source]}
@@ -79,7 +79,7 @@ def serial(mutants: int, of_each: int, seed: int) -> list[tuple[bytes, int, int,
             rank, draw = order.index(last), rng.random()
             last = order[min(int(np.sum(steps[rank] <= draw)), n - 1)]
         batch = operators[last].mutate(np.repeat(parent.x[None], of_each, axis=0), rng)
-        answers = asked.ask(batch)
+        answers = asked.predict(batch)
         made += of_each
         used[last] += 1
         y, source = int(data.y[parent.source]), parent.source

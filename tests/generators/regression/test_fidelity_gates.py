@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from skimage.metrics import structural_similarity
 
-from temper.generators.regression.fidelity_gates import AnyFidelity, DistanceFidelity, StructuralFidelity, apart, within
+from temper.generators.regression.fidelity_gates import (
+    AnyFidelity,
+    DistanceFidelity,
+    StructuralFidelity,
+    difference_counts,
+    within_bounds,
+)
 
 NO_SCORES = np.zeros(0, np.float32)
 
@@ -30,6 +36,6 @@ def test_few_entries_or_none_by_much() -> None:
     x[2] -= 51
     x[3, 0, 0] = 255  # one entry of a hundred
     x[4, 0, :2] = 0  # two are not fewer than two
-    assert within(*apart(x, roots), 100, 0.02, 0.2).tolist() == [True, True, False, True, False]
+    assert within_bounds(*difference_counts(x, roots), 100, 0.02, 0.2).tolist() == [True, True, False, True, False]
     assert DistanceFidelity().keeps(x, roots, NO_SCORES, NO_SCORES).tolist() == [True, True, False, True, False]
     assert AnyFidelity().keeps(x, roots, NO_SCORES, NO_SCORES).all()

@@ -13,7 +13,7 @@ from temper.generators.regression.model_versions import (
     FIXED,
     HALF_WEAKENED,
     WEAKENED,
-    Answers,
+    VersionOutputs,
     Versions,
     classify,
     unit,
@@ -24,7 +24,7 @@ from tests.generators.regression.toys import CLASSES, SIDE, images, linear, vers
 
 def kind(p1: tuple[float, float], p2: tuple[float, float], parent_drop: float = 0.0) -> int:
     """The kind of a mutant whose true label is 0."""
-    answers = Answers(*(np.array([values], np.float32) for values in (p1, p2)), np.zeros(1, np.float32))
+    answers = VersionOutputs(*(np.array([values], np.float32) for values in (p1, p2)), np.zeros(1, np.float32))
     return int(classify(answers, np.array([0]), np.array([parent_drop], np.float32))[0])
 
 
@@ -53,10 +53,10 @@ def test_both_answer_as_they_do_alone() -> None:
     keras = backend.keras()
     inputs = keras.Input((SIDE, SIDE, 1))
     mean = keras.Model(inputs, keras.layers.Reshape((1,))(keras.layers.GlobalAveragePooling2D()(inputs)))
-    answers = Versions(old, new, mean).ask(x)
-    for alone, together in ((old, answers.p1), (new, answers.p2)):
+    answers = Versions(old, new, mean).predict(x)
+    for alone, mutants_at_a_time in ((old, answers.p1), (new, answers.p2)):
         logits = np.exp(alone.logits(unit(x)).astype(float))
-        assert np.allclose(together, logits / logits.sum(axis=1, keepdims=True), atol=1e-5)
+        assert np.allclose(mutants_at_a_time, logits / logits.sum(axis=1, keepdims=True), atol=1e-5)
     assert np.allclose(answers.scores, unit(x).mean(axis=(1, 2, 3)), atol=1e-6)
     assert np.array_equal(unit(x), images().x), "what is kept is what was asked"
 
@@ -64,12 +64,12 @@ def test_both_answer_as_they_do_alone() -> None:
 def test_many_images_go_in_several_calls() -> None:
     asked = Versions(*versions())
     x = np.random.default_rng(0).integers(0, 256, (2561, SIDE, SIDE, 1)).astype(np.uint8)
-    answers = asked.ask(x)
+    answers = asked.predict(x)
     assert asked.calls == 2
     assert answers.p1.shape == (2561, CLASSES)
-    assert np.allclose(answers.p1[2560:], asked.ask(x[2560:]).p1, atol=1e-6)
+    assert np.allclose(answers.p1[2560:], asked.predict(x[2560:]).p1, atol=1e-6)
     assert answers.scores.shape == (2561,)
-    assert len(asked.ask(x[:0])) == 0
+    assert len(asked.predict(x[:0])) == 0
 
 
 def test_versions_must_fit_together() -> None:

@@ -11,7 +11,7 @@ from scipy.special import log_softmax, softmax
 from temper.artefacts.incremental_classifier import rivals_among, rivals_within_tasks
 from temper.repair.continual.objective import BEFORE, LABELS, cross_entropy, divergence, objective, set_objective
 from temper.repair.continual.regularisers import EWC, Distillation, LwF, Penalty
-from temper.repair.continual.replay import Labelled
+from temper.repair.continual.replay import LabelledImages
 from temper.system import backend
 
 RNG = np.random.default_rng(0)
@@ -107,7 +107,7 @@ def test_ewc_holds_each_weight_by_its_fisher_information() -> None:
     model = linear([[0.7, -0.2]])
     x = RNG.random((8, 1, 1, 1)).astype(np.float32)
     penalty = EWC(weight=10.0, samples=8).penalty(
-        model, Labelled(x, np.zeros(8, np.int64)), rivals_among((0, 1), 2), RNG
+        model, LabelledImages(x, np.zeros(8, np.int64)), rivals_among((0, 1), 2), RNG
     )
     assert penalty is not None
     p = softmax(x.reshape(8, 1) * [0.7, -0.2], axis=1)
@@ -117,4 +117,4 @@ def test_ewc_holds_each_weight_by_its_fisher_information() -> None:
     np.testing.assert_array_equal(penalty.centre[0], model.get_weights()[0])
     assert EWC().distillation is None
     assert LwF(weight=2.0, temperature=3.0).distillation == Distillation(2.0, 3.0)
-    assert LwF().penalty(model, Labelled(x, np.zeros(8, np.int64)), rivals_among((0, 1), 2), RNG) is None
+    assert LwF().penalty(model, LabelledImages(x, np.zeros(8, np.int64)), rivals_among((0, 1), 2), RNG) is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from temper.repair.continual.replay import Labelled, balanced, epoch
+from temper.repair.continual.replay import LabelledImages, balanced, epoch
 
 
 def test_the_memory_has_as_many_of_each_class() -> None:
@@ -38,7 +38,7 @@ def test_without_a_memory_an_epoch_is_a_shuffle() -> None:
 
 def test_images_keep_their_labels() -> None:
     x = np.arange(6, dtype=np.float32).reshape(6, 1, 1, 1)
-    images = Labelled(x, np.arange(6) % 3)
+    images = LabelledImages(x, np.arange(6) % 3)
     of = images.of((0, 2)).joined_with(images.of((1,)))
     assert of.x.ravel().tolist() == [0, 2, 3, 5, 1, 4]
     np.testing.assert_array_equal(of.x.ravel() % 3, of.y)

@@ -51,7 +51,7 @@ def plain(tmp_path):
     return tmp_path
 
 
-def faults(root, **parameters):
+def problems(root, **parameters):
     return list(GTSRB(root=str(root), **parameters).check())
 
 
@@ -132,45 +132,47 @@ def test_the_papers_sizes_are_drawn_from_the_training_images_alone(official):
     assert max(signs(data.test)) < 200
 
 
-def test_a_missing_folder_is_a_fault_of_what_named_it(tmp_path, monkeypatch):
+def test_a_missing_folder_is_reported_where_it_was_set(tmp_path, monkeypatch):
     assert list(GTSRB().check()) == [
         ("root", "no location of the data; set their folder, or TEMPER_DATA"),
     ]
     assert list(GTSRB().files()) == []
-    assert faults(tmp_path / "none") == [("root", f"there is no folder {tmp_path / 'none'}; expected that of gtsrb")]
+    assert problems(tmp_path / "none") == [("root", f"there is no folder {tmp_path / 'none'}; expected that of gtsrb")]
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
     message = f"there is no folder {tmp_path / 'gtsrb'} (from TEMPER_DATA); expected that of gtsrb"
     assert list(GTSRB().check()) == [("", message)]
 
 
 def test_what_is_expected_where_is_said(official):
-    ((field, message),) = faults(official / "GTSRB" / "Final_Test")
+    ((field, message),) = problems(official / "GTSRB" / "Final_Test")
     assert (field, message) == (
         "root",
         f"{official / 'GTSRB' / 'Final_Test'} holds neither GTSRB/Final_Training/Images nor train; expected one, "
         "with the folders 00000 to 00042",
     )
     (official / "GT-final_test.csv").unlink()
-    ((field, message),) = faults(official)
+    ((field, message),) = problems(official)
     assert message.startswith("there is no GT-final_test.csv in ")
     assert message.endswith("expected the labels of the test images, or set test_share")
     shutil.rmtree(official / "GTSRB" / "Final_Test")
-    ((field, message),) = faults(official)
+    ((field, message),) = problems(official)
     assert message.endswith("holds neither GTSRB/Final_Test/Images nor test; expected one, or set test_share")
-    assert faults(official, test_share=0.3) == []
+    assert problems(official, test_share=0.3) == []
 
 
 @pytest.mark.parametrize("name", ["00043", "stop"])
-def test_a_folder_that_is_no_class_is_a_fault(plain, name):
+def test_a_folder_that_is_no_class_is_reported(plain, name):
     (plain / "train" / name).mkdir()
-    assert faults(plain) == [("root", f"{plain / 'train' / name} is not a class; expected the folders 00000 to 00042")]
+    assert problems(plain) == [
+        ("root", f"{plain / 'train' / name} is not a class; expected the folders 00000 to 00042")
+    ]
 
 
 def test_images_without_tracks_are_split_one_by_one_or_not_at_all(plain):
     picture(path := plain / "train" / "00000" / "99.png", 1)
     message = f"{path} does not start with its track, as in 00012_00029.ppm; set split: images"
-    assert faults(plain) == [("split", message)]
-    assert faults(plain, split="images") == []
+    assert problems(plain) == [("split", message)]
+    assert problems(plain, split="images") == []
 
 
 @pytest.mark.parametrize(
@@ -181,9 +183,9 @@ def test_images_without_tracks_are_split_one_by_one_or_not_at_all(plain):
         (TRUTH + "00000.ppm;6;6\n", ":2: expected 8 cells, received 3"),
     ],
 )
-def test_damaged_labels_are_a_fault(official, content, said):
+def test_damaged_labels_are_reported(official, content, said):
     (official / "GT-final_test.csv").write_text(content, encoding="utf-8")
-    ((field, message),) = faults(official)
+    ((field, message),) = problems(official)
     assert field == "root"
     assert said in message
 
@@ -208,23 +210,23 @@ def test_labels_of_no_class_and_images_that_are_gone_stop_the_stage(official):
         (tuple((f"{i % 3:05d}.ppm", 1) for i in range(4)), "'00000.ppm' occurs twice"),
     ],
 )
-def test_labels_that_do_not_match_the_images_are_faults(official, lines, said):
+def test_labels_that_do_not_match_the_images_are_reported(official, lines, said):
     rows = "".join(f"{name};6;6;1;1;5;5;{label}\n" for name, label in lines)
     (official / "GT-final_test.csv").write_text(TRUTH + rows, encoding="utf-8")
-    found = faults(official)
+    found = problems(official)
     assert found[0][0] == "root"
     assert said in found[0][1]
 
 
-def test_two_folders_of_one_class_are_a_fault(plain):
+def test_two_folders_of_one_class_are_reported(plain):
     picture(plain / "train" / "13" / "00000_00000.png", 1)
-    ((field, message),) = faults(plain)
+    ((field, message),) = problems(plain)
     assert (field, message) == ("root", f"{plain / 'train'} holds two folders of class 13; keep one")
 
 
 def test_images_of_several_sizes_are_resized(official):
     picture(official / "GTSRB" / "Final_Training" / "Images" / "00013" / "00000_00000.ppm", 9, 15, 17)
-    assert [field for field, _ in faults(official)] == ["resize"]
+    assert [field for field, _ in problems(official)] == ["resize"]
     assert produced(GTSRB(root=str(official), resize=8, grey="luma")).train.shape == (8, 8, 1)
 
 

@@ -63,7 +63,7 @@ def test_images_are_prepared_one_by_one_as_opencv_does(root):
     np.testing.assert_array_equal(data.test.x[-1:], expected)
 
 
-def test_a_missing_class_and_a_missing_part_are_faults(root):
+def test_a_missing_class_and_a_missing_part_are_reported(root):
     shutil.rmtree(root / "seg_train" / "sea")
     expected = f"{root / 'seg_train' / 'sea'} contains no image; expected the folders seg_train and seg_test"
     assert list(Intel(root=str(root)).check()) == [("root", expected)]
@@ -80,7 +80,7 @@ def test_without_a_test_part_a_share_may_be_held_out(root):
     assert np.bincount(produced(dataset).test.y).tolist() == [1] * 6
 
 
-def test_another_class_is_a_fault(root):
+def test_another_class_is_reported(root):
     (root / "seg_test" / "desert").mkdir()
     ((field, message),) = Intel(root=str(root)).check()
     assert (field, message.startswith(f"{root / 'seg_test' / 'desert'} is not a class; expected buildings, ")) == (

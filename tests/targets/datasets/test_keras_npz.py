@@ -80,21 +80,21 @@ def test_a_failed_download_names_both_ways_out(keras):
     )
 
 
-def test_a_missing_file_is_a_fault_of_what_named_it(tmp_path, monkeypatch):
+def test_a_missing_file_is_reported_where_it_was_set(tmp_path, monkeypatch):
     expected = f"there is no file {tmp_path / 'mnist.npz'}{{}}; expected a folder with mnist.npz"
     assert list(MNIST(root=str(tmp_path)).check()) == [("root", expected.format(""))]
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
     assert list(MNIST().check()) == [("", expected.format(" (from TEMPER_DATA)"))]
 
 
-def test_the_file_of_another_data_set_is_a_fault(tmp_path):
+def test_the_file_of_another_data_set_is_reported(tmp_path):
     save(tmp_path / "mnist.npz", arrays(shape=(32, 32, 3)))
     ((field, message),) = MNIST(root=str(tmp_path)).check()
     assert field == "root"
     assert message.endswith("contains images (32, 32, 3); expected those of mnist, (28, 28, 1)")
 
 
-def test_a_file_in_another_layout_is_a_fault_and_stops_the_stage(tmp_path):
+def test_a_file_in_another_layout_is_reported_and_stops_the_stage(tmp_path):
     contents = arrays()
     del contents["y_test"]
     save(tmp_path / "mnist.npz", contents)

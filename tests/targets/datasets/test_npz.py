@@ -128,7 +128,7 @@ def test_the_images_count_for_the_cost_report(make):
     assert run.images == 80
 
 
-def test_a_sound_data_set_has_no_fault(make):
+def test_a_sound_data_set_has_no_problem(make):
     assert list(make(classes=(0, 3), train_size=50, grey="luma").check()) == []
 
 
@@ -181,7 +181,7 @@ def altered(**changes):
         ),
     ],
 )
-def test_a_file_in_another_layout_is_a_fault(make, contents, said):
+def test_a_file_in_another_layout_is_reported(make, contents, said):
     ((field, message),) = make(contents).check()
     assert field == "path"
     assert said in message
@@ -228,14 +228,14 @@ BROKEN[7, 2, 2] = np.nan
         (altered(x_train=pixels(100, 0, 1 / 255)), "so all are nearly black; divide by 255 once only"),
     ],
 )  # fmt: skip
-def test_arrays_that_would_pass_for_a_data_set_are_a_fault(make, contents, said):
+def test_arrays_that_would_pass_for_a_data_set_are_reported(make, contents, said):
     (field, message), *others = make(contents).check()
     assert field == "path"
     assert said in message
     assert len(others) == ("channels" in said)  # said of both parts
 
 
-def test_an_array_that_is_there_twice_is_a_fault(make, tmp_path):
+def test_an_array_that_is_there_twice_is_reported(make, tmp_path):
     dataset = make()
     with zipfile.ZipFile(tmp_path / "data.npz", "a") as file, pytest.warns(UserWarning, match="Duplicate name"):
         file.writestr("y_test.npy", file.read("y_test.npy"))
@@ -274,14 +274,14 @@ def test_channels_that_may_come_last_do(make, shape):
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 truncated"])
-def test_a_file_that_is_no_archive_is_a_fault(tmp_path, content):
+def test_a_file_that_is_no_archive_is_reported(tmp_path, content):
     path = tmp_path / "data.npz"
     path.write_bytes(content)
     ((field, message),) = Npz(path=str(path)).check()
     assert (field, "expected arrays written by NumPy" in message) == ("path", True)
 
 
-def test_a_missing_file_is_a_fault_and_a_stage_error(tmp_path):
+def test_a_missing_file_is_reported_and_a_stage_error(tmp_path):
     dataset = Npz(path=str(tmp_path / "none.npz"))
     assert [field for field, _ in dataset.check()] == ["path"]
     with pytest.raises(StageError, match=r"none\.npz: cannot be read: No such file"):
@@ -360,18 +360,18 @@ def test_there_are_no_more_classes_than_stated():
 def test_no_scaling_is_advised_for_pixels_that_are_no_numbers(value, low, high):
     x = np.zeros((3, 2, 2, 1))
     x[2, 1, 0, 0] = value
-    fault = pixel_problem(x)
-    assert f"received [{low:g}, {high:g}], first in image 2; replace or remove these" in fault
-    assert "x.m" not in fault
+    problem = pixel_problem(x)
+    assert f"received [{low:g}, {high:g}], first in image 2; replace or remove these" in problem
+    assert "x.m" not in problem
 
 
 @pytest.mark.parametrize(("value", "kind"), [(0, np.uint8), (255, np.uint8), (0.0, np.float32), (0.5, np.float64)])
 @pytest.mark.parametrize("part", ["train", "test"])
-def test_images_of_which_none_differs_from_another_are_a_fault(make, value, kind, part):
+def test_images_of_which_none_differs_from_another_are_reported(make, value, kind, part):
     contents = arrays(**SMALL)
     contents[f"x_{part}"] = np.full_like(contents[f"x_{part}"], value, kind)
-    (fault,) = make(contents).check()
-    assert "all of them are" in fault[1]
+    (problem,) = make(contents).check()
+    assert "all of them are" in problem[1]
 
 
 def test_one_image_may_be_of_one_shade():

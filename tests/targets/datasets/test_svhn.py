@@ -58,7 +58,7 @@ def test_what_is_missing_is_said(root):
     "content",
     [b"", b"no matlab file at all" * 20, b"\x89HDF\r\n\x1a\n" + b"\0" * 600, b"MATLAB 7.3" + b" " * 114 + b"\0\2IM"],
 )
-def test_a_file_that_is_no_mat_of_these_versions_is_a_fault(root, content):
+def test_a_file_that_is_no_mat_of_these_versions_is_reported(root, content):
     (root / "train_32x32.mat").write_bytes(content)
     ((field, message),) = SVHN(root=str(root)).check()
     assert (field, "train_32x32.mat: expected an intact .mat file of MATLAB 5 to 7" in message) == ("root", True)
@@ -68,7 +68,7 @@ def test_a_file_that_is_no_mat_of_these_versions_is_a_fault(root, content):
     "changes",
     [{"X": np.zeros((32, 32, 40), np.uint8)}, {"X": np.zeros((28, 28, 3, 40), np.uint8)}, {"y": np.ones((39, 1))}],
 )
-def test_a_file_in_another_layout_is_a_fault_and_stops_the_stage(root, changes):
+def test_a_file_in_another_layout_is_reported_and_stops_the_stage(root, changes):
     savemat(root / "train_32x32.mat", contents(40) | changes)
     ((field, message),) = SVHN(root=str(root)).check()
     assert (field, "expected X (32, 32, 3, n) and y (n, 1)" in message) == ("root", True)
