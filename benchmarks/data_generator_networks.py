@@ -50,7 +50,7 @@ class Abreast(GeneratorLoss):
 
     def value(self, batch: Batch) -> Any:
         ops = backend.keras().ops
-        x, made = (ops.reshape(images, (-1, *images.shape[2:])) for images in (batch.x, batch.made))
+        x, made = (ops.reshape(images, (-1, *images.shape[2:])) for images in (batch.x, batch.generated))
         return self.loss.of(replace(batch, x=x, made=made, y=ops.reshape(batch.y, (-1,))))
 
 

@@ -24,7 +24,7 @@ from temper.system import backend, packages
 
 _SLACK = 2e-4
 """Relative excess over the radius that ART allows: AutoAttack accepts DeepFool's images up to 1.0001 times it."""
-Streams = list[np.random.Generator]
+Rngs = list[np.random.Generator]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,7 +180,7 @@ class Art(Attack):
         known = parameters(self.attack)
         return {name: value for name, value in settings.items() if name in known} | dict(self.params)
 
-    def _aims(self, victim: Classifier, x: Images, y: Labels, streams: Streams) -> Labels:
+    def _aims(self, victim: Classifier, x: Images, y: Labels, streams: Rngs) -> Labels:
         """Return the target class of each image, int64 (n,); never that in ``y``."""
         if self._targets == "random":
             preference = np.stack([stream.random(victim.num_classes) for stream in streams])

@@ -90,7 +90,7 @@ class Synthesis(Generator):
         run.images += len(rows)
         rule = self.combine if self.combine == "sign_agreement" else f"one step, {self.step:g} x {self.combine}"
         info = attack_facts(self.tag, "true", rule, ThreatModel("inf", self.eps))
-        info |= {"left_out": len(clean) - len(rows)} | shown_predictions(victim, x, clean.y[rows])
+        info |= {"skipped": len(clean) - len(rows)} | shown_predictions(victim, x, clean.y[rows])
         return Examples(x=x, y=clean.y[rows], index=clean.index[rows], info=info)
 
     def excite(self, probe: Probe, x: Images, units: list[Indices], batch_size: int) -> Images:

@@ -355,7 +355,7 @@ def test_the_loss_of_the_page_wants_dark_images_and_a_wrong_target(own: Path) ->
     logits = backend.keras().ops.convert_to_tensor([[0.0, 3.0]])
     made = backend.keras().ops.full((1, 2, 2, 1), 0.25)
     labels = backend.keras().ops.convert_to_tensor([0])
-    value = loss.of(Batch(x=made, made=made, y=labels, eps=0.1, look=lambda _: logits, constants={}))
+    value = loss.of(Batch(x=made, generated=made, y=labels, eps=0.1, target=lambda _: logits, constants={}))
     assert float(value) == pytest.approx(0.25 - 0.5 * 3)
 
 

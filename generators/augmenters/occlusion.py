@@ -69,12 +69,12 @@ class SyntheticOcclusion(Augmenter):
             others = np.flatnonzero((bank.y != seeds.y[row]) | (bank.y == ANY_CLASS))
             rng = seeds.rng(row, self.tag)
             for _ in range(rng.integers(1, self.max_count + 1) if len(others) else 0):
-                self._lay(image, hidden, objects[row], bank, others, rng)
+                self._paste(image, hidden, objects[row], bank, others, rng)
             if not hidden.any():
                 refused[row] = "no cut-out fitted" if len(others) else "the bank has no cut-out of another class"
         return Augmented(x, seeds.y, masks, refused)
 
-    def _lay(
+    def _paste(
         self,
         image: Images,
         hidden: Masks,

@@ -106,7 +106,7 @@ class Steps:
         if (saved := checkpoint.load()) is not None:
             arrays, meta = saved
             self._finished = {name: (with_prefix(arrays, name), plain) for name, plain in meta["finished"].items()}
-            for name, plain in meta["under_way"].items():
+            for name, plain in meta["in_progress"].items():
                 self._current = name, (with_prefix(arrays, name), plain)
 
     def finished(self, name: str) -> State | None:
@@ -131,7 +131,7 @@ class Steps:
         states = {**self._finished, **in_progress}
         arrays = {f"{name}.{key}": array for name, (own, _) in states.items() for key, array in own.items()}
         plain = [{name: meta for name, (_, meta) in part.items()} for part in (self._finished, in_progress)]
-        self._checkpoint.save(arrays, {"finished": plain[0], "under_way": plain[1]})
+        self._checkpoint.save(arrays, {"finished": plain[0], "in_progress": plain[1]})
 
 
 class _StepCheckpoint(Checkpoint):

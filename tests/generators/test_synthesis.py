@@ -146,7 +146,7 @@ def test_classes_that_were_not_localised_are_left_out() -> None:
     victim, _ = model()
     found = made(Synthesis(**COMMON, inputs="all"), victim, examples(), [[0], [NO_UNIT], [2]])
     assert set(found.y) == {0, 2}
-    assert found.info["left_out"] == 10
+    assert found.info["skipped"] == 10
     with pytest.raises(StageError, match=r"received none of 30; train the model longer"):
         made(Synthesis(**COMMON), victim, examples(), [[0], [NO_UNIT], [2]])
 

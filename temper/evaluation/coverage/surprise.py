@@ -44,8 +44,8 @@ class SurpriseCriterion(Criterion):
     def bounds(self, profile: Arrays) -> tuple[float, float]:
         """Return the bounds of the buckets."""
 
-    def profile(self, material: ReferenceData) -> dict[str, NDArray[Any]]:
-        return dict(self.score.fit(material))
+    def profile(self, reference: ReferenceData) -> dict[str, NDArray[Any]]:
+        return dict(self.score.fit(reference))
 
     def surprise(self, profile: Arrays, seen: Activations) -> Scores:
         """Return the surprise of n inputs, none of them a training image, float64 (n,)."""
@@ -127,11 +127,11 @@ class LSC(SurpriseCriterion):
     def score(self) -> LSA:
         return LSA(layers=self.layers, mask=self.mask, singular=self.singular)
 
-    def profile(self, material: ReferenceData) -> dict[str, NDArray[Any]]:
-        learnt = super().profile(material)
+    def profile(self, reference: ReferenceData) -> dict[str, NDArray[Any]]:
+        learnt = super().profile(reference)
         if self.lower is not None:
             return learnt
-        least = np.nanmin([np.inf, *self._least(learnt, material.activations)])
+        least = np.nanmin([np.inf, *self._least(learnt, reference.activations)])
         if not np.isfinite(least):
             raise StageError("lsc: no training image has a surprise to start the buckets from; set `lower`")
         return {**learnt, "least": np.array(least)}

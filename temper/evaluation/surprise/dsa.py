@@ -33,8 +33,8 @@ class DSA(TraceScore):
         "exclude"
     )
 
-    def fit(self, material: ReferenceData) -> Arrays:
-        learnt = self.learnt_traces(material)
+    def fit(self, reference: ReferenceData) -> Arrays:
+        learnt = self.learnt_traces(reference)
         if (Groups(learnt).sizes() > 0).sum() < 2:
             raise UndertrainedModelError(
                 "dsa: expected training images of at least two predicted classes, received one; the model predicts one class"

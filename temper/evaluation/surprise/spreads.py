@@ -51,8 +51,8 @@ class SpreadScore(TraceScore):
                 f"singular: published lifts nothing, received {self.floor:g}; remove one of the two",
             )
 
-    def fit(self, material: ReferenceData) -> Arrays:
-        learnt = self.learnt_traces(material)
+    def fit(self, reference: ReferenceData) -> Arrays:
+        learnt = self.learnt_traces(reference)
         traces, groups = np.asarray(learnt["traces"]), Groups(learnt)
         units = traces.shape[1]
         kept, means = np.zeros((groups.count, units), np.bool_), np.zeros((groups.count, units))

@@ -217,7 +217,7 @@ class Criterion(Component):
         """Whether the criterion reads every position of feature maps, which activations must then include."""
         return False
 
-    def profile(self, material: ReferenceData) -> dict[str, NDArray[Any]]:
+    def profile(self, reference: ReferenceData) -> dict[str, NDArray[Any]]:
         """Return what is learnt from training images, as arrays; nothing by default."""
         return {}
 

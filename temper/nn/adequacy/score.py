@@ -37,7 +37,7 @@ class Score(Component):
         """Whether the score is fitted on training images at all."""
         return type(self).fit is not Score.fit
 
-    def fit(self, material: ReferenceData) -> Arrays:
+    def fit(self, reference: ReferenceData) -> Arrays:
         """Return what is learnt from training images, as arrays; nothing by default."""
         return {}
 

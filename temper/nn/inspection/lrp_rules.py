@@ -21,7 +21,7 @@ from temper.nn.inspection.compiled_programs import Tensor
 from temper.nn.inspection.units import Probe, with_separate_activations
 from temper.system import backend
 
-_COPIED = "_carrying"
+_COPIED = "_with_relevance"
 """The name suffix of copied layers: a rule's operations get names such as "add" that a stored layer may have."""
 
 

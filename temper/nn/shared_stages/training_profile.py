@@ -61,9 +61,9 @@ class _Learning(Preparation):
             found: Activations = run.prepared(str(ref))
             return found
 
-        material = ReferenceData(run[self.model], run[self.data], observed(self.data), observed)
-        run.images += len(material.examples)
-        return Profile(self.learnt(material))
+        reference = ReferenceData(run[self.model], run[self.data], observed(self.data), observed)
+        run.images += len(reference.examples)
+        return Profile(self.learnt(reference))
 
     @property
     def positions(self) -> bool:
@@ -71,7 +71,7 @@ class _Learning(Preparation):
         return False
 
     @abstractmethod
-    def learnt(self, material: ReferenceData) -> Arrays:
+    def learnt(self, reference: ReferenceData) -> Arrays:
         """Return what is learnt."""
 
 
@@ -90,8 +90,8 @@ class CriterionProfile(_Learning):
     def positions(self) -> bool:
         return self.criterion.positions
 
-    def learnt(self, material: ReferenceData) -> Arrays:
-        return self.criterion.profile(material)
+    def learnt(self, reference: ReferenceData) -> Arrays:
+        return self.criterion.profile(reference)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,5 +105,5 @@ class ScoreProfile(_Learning):
 
     score: Score
 
-    def learnt(self, material: ReferenceData) -> Arrays:
-        return self.score.fit(material)
+    def learnt(self, reference: ReferenceData) -> Arrays:
+        return self.score.fit(reference)

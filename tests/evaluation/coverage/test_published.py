@@ -53,8 +53,8 @@ def published(shared: Path) -> tuple[ReferenceData, Any]:
 
 
 def covered(criterion: Criterion, published: tuple[ReferenceData, Any]) -> Coverage:
-    material, tests = published
-    coverage = criterion.coverage(criterion.profile(material), tests)
+    reference, tests = published
+    coverage = criterion.coverage(criterion.profile(reference), tests)
     coverage.update(tests)
     return coverage
 
@@ -86,9 +86,9 @@ def test_sign_sign_cover_as_another_program_counts_it(published: tuple[Reference
 
 @pytest.mark.parametrize(("cls", "percent"), [(LSC, 13.8), (DSC, 54.9)])
 def test_the_published_surprise(cls: Any, percent: float, published: tuple[ReferenceData, Any]) -> None:
-    material, tests = published
+    reference, tests = published
     criterion = cls(lower=0, layers=("fc2",))
-    profile = criterion.profile(material)
+    profile = criterion.profile(reference)
     surprise = criterion.surprise(profile, tests)
     # The published bound is the least surprise of the very images judged; of the 1000 buckets, one is for all above.
     least = float(np.nextafter(surprise.min(), -np.inf))

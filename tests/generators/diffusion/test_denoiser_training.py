@@ -11,7 +11,7 @@ from temper.core.errors import StageError
 from temper.generators.diffusion.denoiser import build, default_settings, signal_share
 from temper.generators.diffusion.denoiser_training import DenoiserSettings, DenoiserTrainer, holes
 from temper.generators.diffusion.inpainting_canvas import Canvas
-from tests.generators.diffusion.context import examples
+from tests.generators.diffusion.painter_context import examples
 
 CANVAS = Canvas((8, 8, 1), 8, 2)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from temper.generators.diffusion.diffusion_model import DiffusionModel, DiffusionTraining
-from tests.generators.diffusion.context import DATA, examples, run
+from tests.generators.diffusion.painter_context import DATA, examples, run
 
 TINY = DiffusionTraining(data=DATA, size=8, channels=(8, 16), train_steps=3, train_batch_size=4)
 

@@ -7,7 +7,7 @@ import pytest
 
 from temper.generators.diffusion.fill import Fill, harmonic
 from temper.generators.diffusion.painter import Holes
-from tests.generators.diffusion.context import Square, context, examples, seeds
+from tests.generators.diffusion.painter_context import Square, context, examples, seeds
 
 
 def test_a_slope_is_continued_through_a_hole() -> None:

@@ -19,7 +19,7 @@ from temper.generators.diffusion.fill import Fill
 from temper.generators.diffusion.inpaint import Inpaint, targets
 from temper.generators.diffusion.painter import Holes, Painted, Painter
 from temper.generators.diffusion.sampling import Mode
-from tests.generators.diffusion.context import DATA, MODEL, Square, context, examples, seeds
+from tests.generators.diffusion.painter_context import DATA, MODEL, Square, context, examples, seeds
 
 TINY: dict[str, Any] = {"size": 8, "channels": (8, 16), "train_steps": 5, "train_batch_size": 8, "steps": 4}
 MODES: tuple[Mode, ...] = ("cond", "replace", "repaint")

@@ -20,7 +20,7 @@ from temper.generators.diffusion.painter import Holes
 from temper.generators.diffusion.pipeline import Pipeline
 from temper.generators.diffusion.pretrained import PretrainedPipeline, _remedy
 from temper.system import backend
-from tests.generators.diffusion.context import Square, context, examples, seeds
+from tests.generators.diffusion.painter_context import Square, context, examples, seeds
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

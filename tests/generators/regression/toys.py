@@ -24,7 +24,7 @@ SIDE, CLASSES = 8, 4
 MODEL: Any = Ref("v2")
 REFERENCE: Any = Ref("v1")
 DATA: Any = Ref("data", part="test")
-PROFILE = Profile({"low": np.zeros(CLASSES), "high": np.ones(CLASSES), "left_out": np.array(0)})
+PROFILE = Profile({"low": np.zeros(CLASSES), "high": np.ones(CLASSES), "excluded": np.array(0)})
 """What a criterion learnt of the softmax, the toys' only layer that counts."""
 TOGETHER = {"model": MODEL, "reference": REFERENCE, "data": DATA}
 

@@ -32,7 +32,7 @@ class Told(Score):
 
     less: Annotated[float, "what a training image loses", Range()] = 0.0
 
-    def fit(self, material: Any) -> Arrays:
+    def fit(self, reference: Any) -> Arrays:
         raise AssertionError("learnt beforehand")
 
     def values(self, learnt: Arrays, seen: Activations, own: Any, rng: np.random.Generator) -> Any:
