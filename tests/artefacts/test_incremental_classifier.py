@@ -35,7 +35,7 @@ def learnt(task_given: bool, steps: tuple[int, ...] = (1, 2)) -> Incremental:
     return Incremental(model(1, 2, 9, 3), TASKS, steps, task_given, earlier)
 
 
-def test_rivals_are_classes_seen_or_those_of_a_task() -> None:
+def test_rivals_are_the_classes_learnt_or_those_of_a_task() -> None:
     np.testing.assert_array_equal(rivals_among([0, 2], 3), [[True, False, True]] * 3)
     np.testing.assert_array_equal(
         rivals_within_tasks(((2, 0), (1,))), [[True, False, True], [False, True, False], [True, False, True]]
@@ -45,14 +45,14 @@ def test_rivals_are_classes_seen_or_those_of_a_task() -> None:
 @pytest.mark.parametrize(
     ("task_given", "first", "last"), [(False, [1, 1, 1, 1], [2, 2, 2, 2]), (True, [1, 1, 2, 2], [1, 1, 2, 2])]
 )
-def test_answers_are_among_the_rivals(task_given: bool, first: list[int], last: list[int]) -> None:
+def test_predictions_are_among_the_rivals(task_given: bool, first: list[int], last: list[int]) -> None:
     incremental = learnt(task_given)
     assert predict_among_rivals(incremental.after(0), X, Y, incremental.rivals(0)).tolist() == first
     assert predict_among_rivals(incremental.after(1), X, Y, incremental.rivals()).tolist() == last
     assert incremental.predict(X).tolist() == [2, 2, 2, 2], "who gives no task gets the largest of all logits"
 
 
-def test_after_a_step_it_has_the_weights_of_then() -> None:
+def test_earlier_states_have_their_weights() -> None:
     incremental = learnt(False)
     np.testing.assert_array_equal(incremental.after(0).logits(X[:1]), [[1, 5, 9, 0]])
     np.testing.assert_array_equal(incremental.after(1).logits(X[:1]), [[1, 2, 9, 3]])
@@ -60,7 +60,7 @@ def test_after_a_step_it_has_the_weights_of_then() -> None:
 
 
 @pytest.mark.parametrize("steps", [(1, 2), (2,)])
-def test_it_is_read_as_it_was_written(steps: tuple[int, ...], tmp_path: Path) -> None:
+def test_a_stored_artefact_is_restored(steps: tuple[int, ...], tmp_path: Path) -> None:
     written = learnt(True, steps)
     written.save(tmp_path)
     read = Incremental.load(tmp_path)

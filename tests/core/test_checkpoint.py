@@ -12,7 +12,7 @@ from temper.core.checkpoint import Checkpoint, Steps, restore_stream, stream_sta
 from temper.system import stop_request
 
 
-def test_a_state_comes_back_as_it_was(tmp_path: Path) -> None:
+def test_a_saved_state_is_restored_unchanged(tmp_path: Path) -> None:
     kept = Checkpoint(tmp_path / "work", interval=0)
     assert kept.load() is None
     assert kept.due
@@ -29,7 +29,7 @@ def test_a_state_comes_back_as_it_was(tmp_path: Path) -> None:
     assert not (tmp_path / "work").exists()
 
 
-def test_half_a_state_is_none(tmp_path: Path) -> None:
+def test_a_truncated_state_is_ignored(tmp_path: Path) -> None:
     kept = Checkpoint(tmp_path, interval=0)
     kept.save({"x": np.arange(1000)}, {})
     state = tmp_path / "state.npz"
@@ -37,12 +37,12 @@ def test_half_a_state_is_none(tmp_path: Path) -> None:
     assert kept.load() is None
 
 
-def test_objects_are_not_read(tmp_path: Path) -> None:
+def test_pickled_objects_are_not_loaded(tmp_path: Path) -> None:
     np.savez(tmp_path / "state.npz", _meta=np.array([{}], object))
     assert Checkpoint(tmp_path).load() is None
 
 
-def test_it_is_due_once_an_interval_and_nowhere_without_a_folder(tmp_path: Path) -> None:
+def test_it_is_due_once_per_interval_and_never_without_a_folder(tmp_path: Path) -> None:
     kept = Checkpoint(tmp_path, interval=3600)
     assert not kept.due
     nowhere = Checkpoint()
@@ -51,7 +51,7 @@ def test_it_is_due_once_an_interval_and_nowhere_without_a_folder(tmp_path: Path)
     assert nowhere.load() is None
 
 
-def test_a_request_to_stop_makes_it_due_and_ends_the_work_once_it_is_kept(tmp_path: Path) -> None:
+def test_a_stop_request_makes_it_due_and_stops_the_task_after_saving(tmp_path: Path) -> None:
     kept, nowhere = Checkpoint(tmp_path, interval=3600), Checkpoint()
     stop_request.request()
     try:
@@ -68,7 +68,7 @@ def test_a_request_to_stop_makes_it_due_and_ends_the_work_once_it_is_kept(tmp_pa
     kept.save({}, {})
 
 
-def test_steps_are_kept_with_what_is_finished_and_what_is_under_way(tmp_path: Path) -> None:
+def test_finished_steps_and_the_current_one_are_saved_together(tmp_path: Path) -> None:
     steps = Steps(Checkpoint(tmp_path, interval=0))
     assert steps.finished("0") is None
     assert steps.in_progress("0").load() is None
@@ -93,7 +93,7 @@ def test_steps_are_kept_with_what_is_finished_and_what_is_under_way(tmp_path: Pa
     assert Steps(Checkpoint(tmp_path)).finished("01") is None
 
 
-def test_a_stream_continues_where_another_stood() -> None:
+def test_a_restored_stream_continues_where_the_saved_one_stopped() -> None:
     """With the streams that are spawned from it, which what it has drawn says nothing of."""
     first = np.random.default_rng([1, 2])
     first.random(3)

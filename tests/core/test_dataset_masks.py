@@ -78,12 +78,12 @@ def test_masks_stay_with_their_images(split: dict[str, Any], size: int | None, a
         assert part.masks.shape == part.x.shape[:3]
 
 
-def test_masks_that_are_not_of_all_images_are_refused() -> None:
+def test_masks_of_some_images_only_are_rejected() -> None:
     with pytest.raises(StageError, match=r"masks of \(12, 6\) images, received \(12, 5\)"):
         produced(Marked(lost=1))
 
 
-def test_the_nearest_pixel_is_taken() -> None:
+def test_masks_are_resized_by_nearest_neighbour() -> None:
     row = np.array([[[True, False, False, True, True, False]]])
     assert resize_masks(row, (1, 3)).tolist() == [[[False, True, False]]]  # centres 1, 3, 5 of 6
     assert resize_masks(row, (1, 12)).tolist() == row.repeat(2, axis=2).tolist()

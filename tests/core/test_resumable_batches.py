@@ -36,7 +36,7 @@ def fill(n: int, size: int, checkpoint: Checkpoint | None, made: list[tuple[int,
 
 
 @pytest.mark.parametrize(("n", "size", "stops"), [(10, 3, 3), (9, 3, 2), (2, 5, 0), (0, 5, 0)])
-def test_it_is_the_same_whenever_it_is_interrupted(n: int, size: int, stops: int, tmp_path: Path) -> None:
+def test_the_result_does_not_depend_on_interruptions(n: int, size: int, stops: int, tmp_path: Path) -> None:
     batches = [(start, min(start + size, n)) for start in range(0, n, size)]
     made: list[tuple[int, int]] = []
     whole, told = fill(n, size, None, made)

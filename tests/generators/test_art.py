@@ -31,14 +31,14 @@ def problems(attack: str, params: Mapping[str, Plain] | None = None) -> list[tup
     return list(Art(model=MODEL, attack=attack, params=params or {}).check())
 
 
-def test_every_offered_attack_can_be_read() -> None:
+def test_the_source_of_every_supported_attack_can_be_parsed() -> None:
     assert len(TRAITS) >= 30
     for name, traits in TRAITS.items():
         assert {"self", "classifier", "estimator"}.isdisjoint(parameters(name)), name
         assert not traits.radius or traits.radius in parameters(name), name
 
 
-def test_every_number_and_every_choice_of_an_attack_has_bounds() -> None:
+def test_every_parameter_of_an_attack_has_bounds_or_choices() -> None:
     for name in TRAITS:
         for parameter, known in parameters(name).items():
             words = known.annotation.replace("|", " ").split()
@@ -57,7 +57,7 @@ def test_the_defaults_of_art_are_within_the_bounds() -> None:
     assert refused == {"UniversalPerturbation", "TargetedUniversalPerturbation"}
 
 
-def test_good_parameters_have_no_faults() -> None:
+def test_valid_parameters_have_no_problems() -> None:
     assert problems("CarliniL2Method", {"confidence": 0.5, "max_iter": 20, "verbose": True}) == []
     assert problems("SquareAttack", {"eps": 0.3, "norm": "inf", "loss": None}) == []
     assert problems("ProjectedGradientDescent", {"norm": 2, "decay": None}) == []
@@ -123,13 +123,13 @@ def test_good_parameters_have_no_faults() -> None:
         ("PixelAttack", {"es": 0}, "attack", "PixelAttack needs what ART does not bring: cma is not installed"),
     ],
 )
-def test_faults(attack: str, params: dict[str, Plain], field: str, message: str) -> None:
+def test_invalid_parameters_are_reported(attack: str, params: dict[str, Plain], field: str, message: str) -> None:
     ((where, what),) = problems(attack, params)
     assert where == field
     assert message in what
 
 
-def test_only_attacks_with_targets_take_any() -> None:
+def test_targets_are_for_targeted_attacks_only() -> None:
     assert list(Art(model=MODEL, attack="SaliencyMapMethod", targets="random").check()) == []
     ((field, message),) = Art(model=MODEL, attack="DeepFool", targets="random").check()
     assert (field, message) == ("targets", "DeepFool moves away from a label and has no targets; remove `targets`")
@@ -156,7 +156,7 @@ def test_only_attacks_with_targets_take_any() -> None:
         ("VirtualAdversarialMethod", {"eps": 255}, (28, 28, 1), 10, "eps: expected at most 28"),
     ],
 )
-def test_what_does_not_fit_the_images(
+def test_parameters_that_do_not_suit_the_images_are_reported(
     attack: str, params: dict[str, Plain], shape: tuple[int, int, int], classes: int, message: str
 ) -> None:
     def data_problems(shape: tuple[int, int, int], classes: int, params: dict[str, Plain]) -> list[tuple[str, str]]:
@@ -170,7 +170,7 @@ def test_what_does_not_fit_the_images(
     assert data_problems((28, 28, 3), 10, good) == []
 
 
-def test_backends_that_cannot_run_an_attack(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unsupported_backends_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     assert "set KERAS_BACKEND to tensorflow or torch" in problems("DeepFool")[0][1]
     monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
@@ -197,7 +197,7 @@ def test_checking_imports_neither_art_nor_a_framework() -> None:
     assert out.stdout.split() == ["1"]
 
 
-def test_checking_is_quick() -> None:
+def test_checking_is_fast() -> None:
     attacks.cache_clear()
     parameters.cache_clear()
     start = time.perf_counter()
@@ -220,7 +220,7 @@ def test_threat_follows_the_parameters() -> None:
 
 @pytest.mark.skipif(backend.name() == "jax", reason="ART has no classifier for jax")
 class TestAttacks:
-    def test_same_images_as_our_own_fgsm(self) -> None:
+    def test_arts_fgsm_equals_ours(self) -> None:
         victim, (x, y) = small(), images(30)
         art = Art(model=MODEL, attack="FastGradientMethod", params={"eps": 0.1})
         ours = FGSM(model=MODEL, eps=0.1)
@@ -240,7 +240,7 @@ class TestAttacks:
             ("HopSkipJump", {"max_iter": 1, "max_eval": 20, "init_eval": 5}),
         ],
     )
-    def test_breaks_images(self, attack: str, params: dict[str, Plain]) -> None:
+    def test_attacks_change_predictions(self, attack: str, params: dict[str, Plain]) -> None:
         victim, (x, _) = small(), images(8)
         y = victim.predict(x)
         x.flags.writeable = False

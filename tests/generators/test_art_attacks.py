@@ -108,7 +108,7 @@ def made(component: Art, images: int = 20) -> tuple[Examples, Examples, Any]:
     )
 
 
-def test_every_attack_of_this_version_is_tried_or_listed() -> None:
+def test_every_attack_of_this_version_is_tested_or_listed() -> None:
     groups = [set(CHEAP), set(DEAR), set(UNTRIED), set(UNSUITABLE)]
     assert set().union(*groups) == set(attacks())
     assert sum(map(len, groups)) == len(attacks()), "an attack in two groups"
@@ -132,13 +132,13 @@ def test_accuracy_under_attack_is_below_that_of_the_clean_images(attack: str) ->
 @pytest.mark.parametrize(
     "attack", [name if name in OFTEN else pytest.param(name, marks=pytest.mark.long) for name in {**CHEAP, **DEAR}]
 )
-def test_the_batch_size_changes_nothing(attack: str) -> None:
+def test_the_batch_size_does_not_change_the_images(attack: str) -> None:
     whole, few = made(art(attack))[0], made(replace(art(attack), batch_size=3))[0]
     # Another batch is another order of sums; where an attack takes signs, a pixel of a gradient near 0 may flip.
     assert np.isclose(whole.x, few.x, atol=1e-3).mean() > 0.995
 
 
-def test_where_the_batch_size_changes_the_results_it_is_said() -> None:
+def test_attacks_that_depend_on_the_batch_size_declare_it() -> None:
     component = art("ProjectedGradientDescent", params={"eps": 0.2, "max_iter": 3, "num_random_init": 3})
     assert component.depends_on("batch_size")
     assert not np.isclose(made(component)[0].x, made(replace(component, batch_size=3))[0].x, atol=1e-3).all()
@@ -148,7 +148,7 @@ def test_where_the_batch_size_changes_the_results_it_is_said() -> None:
     assert not stated.depends_on("batch_size")
 
 
-def test_steps_at_the_scale_of_a_mean_over_the_batch_are_taken_one_image_at_a_time() -> None:
+def test_attacks_whose_steps_scale_with_the_batch_get_one_image_at_a_time() -> None:
     component = art("AutoConjugateGradient", params={"eps": 0.3, "max_iter": 9, "loss_type": "cross_entropy"})
     whole, few = (made(replace(component, batch_size=size))[0].x for size in (500, 3))
     np.testing.assert_array_equal(whole, few)
@@ -185,7 +185,7 @@ def test_targets_are_other_classes_of_the_stream_or_the_least_likely(attack: str
 
 
 @pytest.mark.parametrize("attack", ["SaliencyMapMethod", "ShadowAttack"])
-def test_a_way_to_a_target_makes_no_wrong_image_right(attack: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_targeted_attacks_do_not_correct_misclassified_images(attack: str, monkeypatch: pytest.MonkeyPatch) -> None:
     victim, x, y = digits()
     right = victim.predict(x) == y
     good, bad = x[right][:1], x[~right]
@@ -197,7 +197,7 @@ def test_a_way_to_a_target_makes_no_wrong_image_right(attack: str, monkeypatch: 
     np.testing.assert_array_equal(kept[wrong], bad[wrong])
 
 
-def test_attacks_that_take_labels_for_targets_reach_them() -> None:
+def test_attacks_that_read_labels_as_targets_reach_them() -> None:
     component = art("SaliencyMapMethod", targets="least_likely", params={"theta": 1.0, "gamma": 1.0})
     adversarial, clean, victim = made(component)
     aims = component._aims(victim, clean.x, clean.y, [])
@@ -205,7 +205,7 @@ def test_attacks_that_take_labels_for_targets_reach_them() -> None:
 
 
 @pytest.mark.parametrize("attack", ["DeepFool", "NewtonFool", "SpatialTransformation"])
-def test_attacks_on_predictions_leave_wrong_images_alone_unless_they_attack_predictions(attack: str) -> None:
+def test_attacks_on_predictions_skip_misclassified_images_unless_labels_are_predicted(attack: str) -> None:
     """They move away from the predicted class, which of a wrong image is often towards the true one."""
     component = art(attack)
     adversarial, clean, victim = made(component)
@@ -235,14 +235,14 @@ def by_hand(name: str, x: Images, labels: Any, settings: Mapping[str, Plain]) ->
     return made
 
 
-def test_newtonfool_is_that_of_art_on_a_softmax_model() -> None:
+def test_newtonfool_equals_art_on_a_softmax_model() -> None:
     adversarial, clean, victim = made(art("NewtonFool"))
     right = victim.predict(clean.x) == clean.y
     expected = by_hand("NewtonFool", clean.x[right], None, CHEAP["NewtonFool"])
     np.testing.assert_allclose(adversarial.x[right], expected, atol=1e-5)
 
 
-def test_simba_is_that_of_art_on_a_softmax_model() -> None:
+def test_simba_equals_art_on_a_softmax_model() -> None:
     """Its order of pixels is drawn, but for this one."""
     params = {**CHEAP["SimBA"], "attack": "px", "order": "diag"}
     adversarial, clean, _ = made(art("SimBA", params=params))
@@ -272,7 +272,7 @@ def test_universal_perturbations_with_every_attacker(inner: str, monkeypatch: py
     assert (victim.predict(adversarial.x) == clean.y).sum() < (victim.predict(clean.x) == clean.y).sum()
 
 
-def test_a_targeted_universal_perturbation_leads_to_its_target() -> None:
+def test_a_targeted_universal_perturbation_reaches_its_target() -> None:
     """ART gives its inner attack the targets, but does not say that they are any: it would lead away from them."""
     params = {"eps": 0.4, "max_iter": 2, "attacker": "fgsm"}
     component = art("TargetedUniversalPerturbation", params=params, targets="least_likely")
@@ -293,7 +293,7 @@ BALLS = [
 
 
 @pytest.mark.parametrize(("attack", "norm"), BALLS)
-def test_what_art_returns_lies_in_the_ball(attack: str, norm: Norm, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_from_art_lie_in_the_ball(attack: str, norm: Norm, monkeypatch: pytest.MonkeyPatch) -> None:
     if attack in ("SquareAttack", "AutoAttack") and norm == 2:
         pytest.skip("takes images of at least 10 pixels a side")
     params = {**CHEAP, **DEAR}[attack] | {"eps": RADII[norm]}

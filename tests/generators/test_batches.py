@@ -46,14 +46,14 @@ def made(attack: Attack, n: int = 60) -> np.ndarray:
 
 
 @pytest.mark.parametrize("attack", NOISE, ids=lambda attack: attack.tag)
-def test_noise_is_equal_bit_by_bit(attack: Attack) -> None:
+def test_noise_is_bit_identical_at_any_batch_size(attack: Attack) -> None:
     one, two, three = (made(replace(attack, batch_size=size)) for size in SIZES)
     np.testing.assert_array_equal(one, two)
     np.testing.assert_array_equal(one, three)
 
 
 @pytest.mark.parametrize("attack", CLIMBS, ids=lambda attack: attack.step_rule)
-def test_climbs_are_equal_but_for_the_order_of_sums(attack: Attack) -> None:
+def test_gradient_attacks_agree_up_to_the_order_of_sums(attack: Attack) -> None:
     """A kernel adds up in another order for another batch: the gradients of a linear model are far enough from 0."""
     one, two, three = (made(replace(attack, batch_size=size)) for size in SIZES)
     np.testing.assert_allclose(one, two, atol=1e-5)
@@ -61,7 +61,7 @@ def test_climbs_are_equal_but_for_the_order_of_sums(attack: Attack) -> None:
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_draws_are_cut_into_batches_bit_by_bit(norm: Norm) -> None:
+def test_draws_are_bit_identical_in_batches(norm: Norm) -> None:
     shape = (9, 3, 5, 1)
     rng = np.random.default_rng(3)
     parts = [draw(rng, (n, *shape[1:]), norm, 0.5) for n in (4, 3, 2)]

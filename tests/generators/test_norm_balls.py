@@ -59,7 +59,7 @@ def test_l1_projection_is_the_nearest_point(seed: int, eps: float) -> None:
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_ascent_has_length_one_and_no_direction_without_gradient(norm: Norm) -> None:
+def test_ascent_has_length_one_and_is_zero_without_gradient(norm: Norm) -> None:
     gradient = np.random.default_rng(0).standard_normal(SHAPE).astype(np.float32)
     gradient[1] *= 1e-25
     gradient[2] = 0

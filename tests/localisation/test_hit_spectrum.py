@@ -59,7 +59,7 @@ COMMON: dict[str, Any] = {"model": Ref("model"), "data": Ref("data")}
 @pytest.mark.parametrize("values", ["pre", "post"])
 @pytest.mark.parametrize("conv_unit", ["map_mean", "per_position"])
 @pytest.mark.parametrize("threshold", [0.0, 0.3])
-def test_counts_are_those_of_a_loop(
+def test_counts_equal_those_of_a_loop(
     values: Values, conv_unit: ConvUnit, threshold: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(compiled_programs, "BATCH", 16)
@@ -98,7 +98,7 @@ def test_the_score_of_a_map_is_the_mean_over_its_positions(monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("conv_unit", ["map_mean", "per_position"])
-def test_a_spectrum_is_kept(conv_unit: ConvUnit, tmp_path: Path) -> None:
+def test_a_stored_spectrum_is_restored(conv_unit: ConvUnit, tmp_path: Path) -> None:
     found = count(network(), examples(), 0.0, "pre", conv_unit)
     found.save(tmp_path)
     again = Spectrum.load(tmp_path)
@@ -152,14 +152,14 @@ def test_classes_without_failures_or_passes_are_not_ranked() -> None:
 
 
 @pytest.mark.parametrize("localiser", [Tarantula, Ochiai, DStar])
-def test_what_is_counted_once_serves_every_smaller_top(localiser: Any) -> None:
+def test_one_count_serves_every_smaller_top(localiser: Any) -> None:
     model, data = network(), examples(200)
     all_units = made(localiser(**COMMON, top=12), model, data)
     for top in (1, 2, 5, 11):
         assert np.array_equal(all_units.first(top).selected, made(localiser(**COMMON, top=top), model, data).selected)
 
 
-def test_random_units_come_from_the_layers_of_the_suspicious_ones_and_are_none_of_them() -> None:
+def test_random_units_are_other_units_of_the_suspicious_layers() -> None:
     model, data = network(), examples(200)
     control = RandomNeurons(**COMMON, top=1)
     suspicious = [made(kind(**COMMON, top=1), model, data) for kind in (Tarantula, Ochiai, DStar)]
@@ -177,14 +177,14 @@ def test_random_units_come_from_the_layers_of_the_suspicious_ones_and_are_none_o
     assert len(drawn) > 4  # not the same again and again
 
 
-def test_a_pool_that_is_too_small_is_said() -> None:
+def test_a_too_small_pool_is_reported() -> None:
     with pytest.raises(
         StageError, match=r"class 0: expected at least 2 units besides the 2 .* received 0; lower `top`"
     ):
         made(RandomNeurons(**COMMON, top=2), *by_hand())
 
 
-def test_the_least_suspicious_are_of_lowest_score_and_alive() -> None:
+def test_the_least_suspicious_units_have_the_lowest_scores_and_are_active() -> None:
     model, data = network(), examples(200)
     ranking, highest = (made(kind(**COMMON, top=2), model, data) for kind in (LeastSuspicious, Ochiai))
     labels = set(range(3)) - set(ranking.info["not_localisable"])
@@ -204,7 +204,7 @@ def test_the_least_suspicious_are_of_lowest_score_and_alive() -> None:
         assert ranking.units_of(label).tolist() == expected
 
 
-def test_what_a_bare_reference_to_data_means(experiment: Any, tmp_path: Path) -> None:
+def test_a_bare_reference_to_data_has_a_default_part(experiment: Any, tmp_path: Path) -> None:
     from temper.engine.planning.task_graph import TaskGraph
     from temper.engine.storage.digests import Digests
 
@@ -224,7 +224,7 @@ def test_what_a_bare_reference_to_data_means(experiment: Any, tmp_path: Path) ->
     assert parts == {"ours": "digits.train", "theirs": "digits.test", "said": "digits.validation"}
 
 
-def test_measures_share_one_count_whatever_their_top(experiment: Any, tmp_path: Path) -> None:
+def test_measures_share_one_count_at_any_top(experiment: Any, tmp_path: Path) -> None:
     from temper.engine.planning.task_graph import TaskGraph
     from temper.engine.storage.digests import Digests
 

@@ -58,7 +58,7 @@ RULES = [Zero(), Epsilon(), AlphaBeta(), AlphaBeta(alpha=1.5, beta=0.5), ZPlus()
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.tag)
 @pytest.mark.parametrize("pooling", ["MaxPooling2D", "AveragePooling2D"])
-def test_the_network_still_says_the_same(rule: RelevanceRule, pooling: str, x: Any) -> None:
+def test_the_outputs_are_unchanged(rule: RelevanceRule, pooling: str, x: Any) -> None:
     model = network(bias=True, pooling=pooling, extra=True)
     np.testing.assert_allclose(outputs(relevance_model(model, rule), x), outputs(model, x), atol=1e-5)
 
@@ -132,7 +132,7 @@ def test_a_network_worked_by_hand(rule: RelevanceRule, expected: list[float]) ->
     np.testing.assert_allclose(found.ravel(), expected, rtol=1e-5)
 
 
-def test_an_activation_leaves_each_unit_its_relevance() -> None:
+def test_an_activation_preserves_the_relevance_of_each_unit() -> None:
     keras = backend.keras()
     layers = keras.layers
     model = keras.Sequential([keras.Input((1, 1, 1)), layers.Flatten(), layers.Dense(1, "tanh"), layers.Dense(2)])
@@ -152,7 +152,7 @@ def test_batch_normalisation_shares_by_lrp_0() -> None:
     np.testing.assert_allclose(found.ravel(), [0.5 / 2 * 1, 0.25 * 2 / 2 * 5], rtol=1e-5)
 
 
-def test_faults() -> None:
+def test_invalid_parameters_are_reported() -> None:
     assert [field for field, _ in AlphaBeta(alpha=2, beta=2).check()] == ["alpha"]
     keras = backend.keras()
     odd = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.LayerNormalization(), keras.layers.Flatten()])

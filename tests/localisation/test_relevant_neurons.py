@@ -33,7 +33,7 @@ def test_relevance_is_averaged_over_the_images_of_a_class(start: str, rule: Any)
     }  # fmt: skip
 
 
-def test_every_layer_gives_its_most_relevant() -> None:
+def test_every_layer_contributes_its_most_relevant_units() -> None:
     ranking = made(RelevantNeurons(**COMMON, top=1, scope="layer"), network(), examples())
     for label in range(3):
         assert sorted(layer for layer, _ in ranking.positions_of(label)) == [0, 1, 2]
@@ -42,7 +42,7 @@ def test_every_layer_gives_its_most_relevant() -> None:
 
 
 @pytest.mark.slow
-def test_it_serves_wherever_suspicious_neurons_do(run: Callable[..., tuple[int, str]], write: Any) -> None:
+def test_a_relevance_ranking_can_replace_a_suspiciousness_ranking(run: Callable[..., tuple[int, str]], write: Any) -> None:
     text = """
     name: used
     datasets:

@@ -14,7 +14,7 @@ SIZES = [3, 2, 2]
 
 
 @pytest.mark.parametrize(("top", "expected"), [(1, [1]), (2, [1, 6]), (3, [1, 6, 2]), (7, [1, 6, 2, 3, 4, 0, 5])])
-def test_the_highest_first_and_equal_ones_in_order(top: int, expected: list[int]) -> None:
+def test_the_highest_come_first_and_ties_in_order(top: int, expected: list[int]) -> None:
     assert most_suspicious(SCORES, SIZES, top, "network").tolist() == expected
 
 
@@ -22,7 +22,7 @@ def test_infinite_scores_come_first() -> None:
     assert most_suspicious(np.array([1.0, np.inf, 2.0]), [3], 2, "network").tolist() == [1, 2]
 
 
-def test_each_layer_gives_its_own() -> None:
+def test_each_layer_contributes_its_own() -> None:
     assert sorted(most_suspicious(SCORES, SIZES, 1, "layer").tolist()) == [1, 3, 6]
     assert most_suspicious(SCORES, SIZES, 3, "layer").tolist() == most_suspicious(SCORES, SIZES, 7, "network").tolist()
 
@@ -37,12 +37,12 @@ def test_ties_as_published() -> None:
     assert most_suspicious(scores, SIZES, 2, "network", as_published=True).tolist() == [1, 2]
 
 
-def test_more_units_than_there_are() -> None:
+def test_requesting_more_units_than_exist_is_an_error() -> None:
     with pytest.raises(StageError, match="at least 8 units to choose from, received 7; lower `top`"):
         most_suspicious(SCORES, SIZES, 8, "network")
 
 
-def test_layers_and_table() -> None:
+def test_layers_and_padding() -> None:
     assert layers_of([0, 5], SIZES).tolist() == [0, 1, 2, 5, 6]
     found = padded([np.array([3, 1]), np.zeros(0, np.int64), np.array([2])])
     assert found.tolist() == [[3, 1], [NO_UNIT, NO_UNIT], [2, NO_UNIT]]

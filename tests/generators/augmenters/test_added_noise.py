@@ -20,7 +20,7 @@ def test_noise_has_its_deviation_on_every_channel_and_pixels_stay_in_bounds() ->
     assert abs((dark == 0).mean() - 0.5) < 0.08
 
 
-def test_noise_is_that_of_the_seed_whatever_the_batch() -> None:
+def test_noise_depends_on_the_seed_and_not_on_the_batch() -> None:
     of = seeds(np.full((6, 8, 8), 0.5))
     whole = AddedNoise().augment(of, context()).x
     for row in range(6):

@@ -14,7 +14,7 @@ def images(n: int, channels: int = 3) -> Any:
 
 
 @pytest.mark.parametrize("fill", ["normal_clipped", "uniform", "mean", "zero"])
-def test_one_rectangle_is_erased_and_the_rest_stays(fill: Any) -> None:
+def test_one_rectangle_is_erased_and_the_rest_is_unchanged(fill: Any) -> None:
     of = seeds(images(50), y=np.arange(50))
     made = RandomErasing(fill=fill).augment(of, context())
     assert made.masks is not None
@@ -40,7 +40,7 @@ def test_one_rectangle_is_erased_and_the_rest_stays(fill: Any) -> None:
             assert abs((erased == 1).mean() - 0.1587) < 0.02
 
 
-def test_shares_and_aspects_are_uniform_over_what_is_asked_for() -> None:
+def test_areas_and_aspect_ratios_are_uniform_over_the_requested_ranges() -> None:
     made = RandomErasing().augment(seeds(images(600, 1)), context())
     assert made.masks is not None
     share = made.masks.mean(axis=(1, 2))

@@ -39,7 +39,7 @@ class Paint(Augmenter):
 OF = seeds(np.zeros((300, 4, 4)), y=np.arange(300))
 
 
-def test_each_image_is_what_one_of_them_made_of_it() -> None:
+def test_each_image_comes_from_one_of_the_augmenters() -> None:
     paints = (Paint(shade=3, column=0), Paint(shade=7, column=2, masked=False))
     made = OneOf(of=paints).augment(OF, context())
     assert set(made.y) == {3, 7}
@@ -53,7 +53,7 @@ def test_each_image_is_what_one_of_them_made_of_it() -> None:
         assert {row for row, why in made.refused.items() if why == f"odd {paint.shade}"} == set(rows[rows % 2 == 1])
 
 
-def test_the_choice_is_the_seed_s_own_and_changes_with_the_variant() -> None:
+def test_the_choice_depends_on_the_seed_and_its_variant() -> None:
     augmenter = OneOf(of=(Paint(shade=3, column=0), Paint(shade=7, column=2)))
     whole = augmenter.augment(OF, context()).y
     some = np.array([8, 2, 77])
@@ -62,14 +62,14 @@ def test_the_choice_is_the_seed_s_own_and_changes_with_the_variant() -> None:
     assert abs((again != whole).mean() - 0.5) < 0.15
 
 
-def test_what_each_needs_before_is_prepared() -> None:
+def test_the_preparations_of_all_augmenters_are_declared() -> None:
     augmenter = OneOf(of=(Paint(shade=3, column=0), Paint(shade=7, column=2)))
     assert set(augmenter.preparations(Ref("m"), Ref("d"))) == {"paint_3", "paint_7"}
     two = OneOf(of=(SyntheticOcclusion(bank=3), SyntheticOcclusion(bank=4)))
     assert len(two.preparations(Ref("m"), Ref("d"))) == 2
 
 
-def test_one_is_no_choice() -> None:
+def test_one_augmenter_is_rejected() -> None:
     ((field, message),) = OneOf(of=(AddedNoise(),)).check()
     assert field == "of"
     assert "two or more" in message

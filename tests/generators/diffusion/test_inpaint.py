@@ -37,7 +37,7 @@ class Flat(Painter):
         return Painted(shades.astype(np.float32), refused)
 
 
-def test_the_hole_is_painted_and_nothing_else() -> None:
+def test_only_the_hole_is_painted() -> None:
     data = examples()
     chosen = seeds(data, slice(6))
     made = Inpaint(backend=Flat(), mask=Square()).augment(chosen, context(data))
@@ -87,14 +87,14 @@ def test_variants_of_a_seed_become_all_other_classes_in_its_own_order() -> None:
     assert firsts.max() < 47
 
 
-def test_there_must_be_another_class() -> None:
+def test_a_single_class_is_an_error() -> None:
     data = examples(4)
     only = Examples(x=data.x, y=np.zeros(4, np.int64), index=data.index)
     with pytest.raises(StageError, match="more than one class; use preserve"):
         Inpaint(backend=Flat(), mask=Square()).augment(seeds(only), context(only))
 
 
-def test_faults_are_found_before_the_work() -> None:
+def test_problems_are_reported_before_anything_runs() -> None:
     assert not list(Inpaint(backend=DDPM(), mask=Square()).check())
     assert [field for field, _ in Inpaint(backend=Fill(), mask=Square()).check()] == ["label_policy"]
     assert not list(Inpaint(backend=Fill(), mask=Square(), label_policy="preserve").check())
@@ -105,7 +105,7 @@ def test_faults_are_found_before_the_work() -> None:
     assert not list(DDPM(label_dropout=0.0, guidance=1.0).check())
 
 
-def test_ways_to_train_have_names_of_their_own() -> None:
+def test_different_training_settings_have_different_names() -> None:
     def prepared(painter: DDPM) -> Any:
         return Inpaint(backend=painter, mask=Square()).preparations(MODEL, DATA)
 
@@ -170,7 +170,7 @@ def trained(data: Examples) -> AugmenterContext:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_what_a_batch_has_beside_does_not_matter(mode: Mode, data: Examples, trained: AugmenterContext) -> None:
+def test_an_image_does_not_depend_on_the_rest_of_its_batch(mode: Mode, data: Examples, trained: AugmenterContext) -> None:
     chosen = seeds(data, slice(7))
     wide = Inpaint(backend=DDPM(**TINY, mode=mode), mask=Square(blind=(2,)))
     narrow = replace(wide, backend=DDPM(**TINY, mode=mode, batch_size=3))
@@ -187,7 +187,7 @@ def test_what_a_batch_has_beside_does_not_matter(mode: Mode, data: Examples, tra
     assert np.array_equal(wide.augment(chosen, trained).x, together.x)
 
 
-def test_seeds_variants_and_depths_have_numbers_of_their_own(data: Examples, trained: AugmenterContext) -> None:
+def test_seeds_variants_and_depths_have_separate_random_streams(data: Examples, trained: AugmenterContext) -> None:
     paint = Inpaint(backend=DDPM(**TINY), mask=Square(), label_policy="preserve")
     one = seeds(data, slice(1))
     others = [replace(one, entropy=(8,)), replace(one, variant=np.array([1])), replace(one, depth=np.array([1]))]
@@ -205,7 +205,7 @@ def test_a_class_without_training_images_cannot_be_painted(data: Examples, train
 
 
 @pytest.mark.long
-def test_a_trained_model_paints_the_class_it_is_asked_for() -> None:
+def test_a_trained_model_paints_the_requested_class() -> None:
     # Images as bright as their class: 0.1, 0.5 and 0.9 on average.
     data = examples(300)
     painter = DDPM(size=8, channels=(16, 32), train_steps=400, train_batch_size=32, steps=20)

@@ -53,7 +53,7 @@ def test_a_whole_folder_has_no_problem(tmp_path: Path, weights: str, variant: st
         ("diffusion_pytorch_model.bin", None, "folder", "no weights in the safetensors format"),
     ],
 )
-def test_weights_that_are_not_there(tmp_path: Path, weights: str, variant: Any, field: str, message: str) -> None:
+def test_missing_weights_are_reported(tmp_path: Path, weights: str, variant: Any, field: str, message: str) -> None:
     ((found, text),) = said(laid_out(tmp_path / "m", weights), variant=variant)
     assert (found, message in text) == (field, True)
 
@@ -72,20 +72,20 @@ def test_weights_that_are_not_there(tmp_path: Path, weights: str, variant: Any, 
         (INDEX | {"text_encoder": ["transformers", "CLIPTextModel"]}, "has no folder text_encoder"),
     ],
 )
-def test_an_index_that_is_none(tmp_path: Path, index: Any, message: str) -> None:
+def test_an_invalid_index_is_reported(tmp_path: Path, index: Any, message: str) -> None:
     ((field, text),) = said(laid_out(tmp_path / "m", PLAIN, index))
     assert (field, message in text) == ("folder", True)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "model_index.json", "model.ckpt"])
-def test_a_single_file_is_no_folder(tmp_path: Path, name: str) -> None:
+def test_a_single_file_is_rejected(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("{}", encoding="utf-8")
     ((field, text),) = said(tmp_path / name)
     assert (field, "from_single_file and save_pretrained" in text) == ("folder", True)
 
 
 @pytest.mark.parametrize("content", [b"{", b"[" * 100_000, b"\xff", b" " * (2**20 + 1), None])
-def test_a_damaged_index_is_told(tmp_path: Path, content: bytes | None) -> None:
+def test_a_corrupted_index_is_reported(tmp_path: Path, content: bytes | None) -> None:
     folder = laid_out(tmp_path / "m", PLAIN)
     (folder / "model_index.json").unlink()
     if content is None:
@@ -96,6 +96,6 @@ def test_a_damaged_index_is_told(tmp_path: Path, content: bytes | None) -> None:
     assert (field, str(folder / "model_index.json") in text) == ("folder", True)
 
 
-def test_a_folder_without_an_index_is_no_pipeline(tmp_path: Path) -> None:
+def test_a_folder_without_an_index_is_rejected(tmp_path: Path) -> None:
     ((_, text),) = ModelFolder(tmp_path, None).problems()
     assert "has no model_index.json" in text

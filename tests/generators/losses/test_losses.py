@@ -40,7 +40,7 @@ def value(
 PIXELS = PixelRanking(np.array([[0.9, -1.0], [0.1, 0.5]]).reshape(1, 2, 2, 1))
 
 
-def test_lrp_wants_relevant_pixels_lowered_and_the_others_raised() -> None:
+def test_the_lrp_loss_decreases_relevant_pixels_and_increases_the_others() -> None:
     loss = LRP(pixels=RANKING, k=2, custom_loss_constant=0.75)
     constants = loss.constants(run(PIXELS), 0)
     assert constants["relevant"].ravel().tolist() == [1, 0, 0, 1]
@@ -55,7 +55,7 @@ def test_lrp_wants_relevant_pixels_lowered_and_the_others_raised() -> None:
     assert value(loss, x, off, constants) == pytest.approx(0.25 * 0.1**2 / 2)
 
 
-def test_lrp_wants_a_relevance_and_other_pixels() -> None:
+def test_the_lrp_loss_requires_a_relevance_and_other_pixels() -> None:
     with pytest.raises(StageError, match="fewer than the 4 values"):
         LRP(pixels=RANKING, k=4).constants(run(PIXELS), 0)
     with pytest.raises(StageError, match="class 0, since it had no image"):
@@ -84,7 +84,7 @@ def neurons() -> NeuronRanking:
     return NeuronRanking(LAYERS, np.zeros((2, 5)), chosen, np.zeros((2, 5, 0), np.int64))
 
 
-def test_suspiciousness_raises_the_suspicious_and_holds_the_others() -> None:
+def test_the_suspiciousness_loss_increases_suspicious_units_and_holds_the_others() -> None:
     loss = Suspiciousness(neurons=RANKING, custom_loss_constant=0.5, theta=2, gamma=3, alpha=5, beta=7)
     constants = loss.constants(run(neurons()), 0)
     assert {name: mask.tolist() for name, mask in constants.items()} == {
@@ -114,7 +114,7 @@ def test_suspiciousness_raises_the_suspicious_and_holds_the_others() -> None:
     assert value(published, x, generated, constants, target) == pytest.approx(0.5 * summed + 0.5 * distance)
 
 
-def test_suspiciousness_needs_somebody_to_blame() -> None:
+def test_the_suspiciousness_loss_requires_suspicious_units() -> None:
     with pytest.raises(StageError, match="has no suspicious unit for class 1"):
         Suspiciousness(neurons=RANKING).constants(run(neurons()), 1)
     held = Suspiciousness(neurons=RANKING, unblamed="hold").constants(run(neurons()), 1)

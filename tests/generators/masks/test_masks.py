@@ -57,7 +57,7 @@ def test_otsu_keeps_the_largest_piece_diagonals_counted() -> None:
     np.testing.assert_array_equal(one(Otsu(dilate=0), image), np.diag([0, 1, 1, 1, 0, 0, 0, 0]).astype(bool))
 
 
-def test_of_colours_otsu_sees_the_luma() -> None:
+def test_otsu_reads_the_luma_of_colours() -> None:
     # Of the same luma, however different: nothing to tell. Blue weighs a tenth of red and green.
     image = np.zeros((8, 8, 3))
     image[FULL] = [0.2, 0, 0]
@@ -86,7 +86,7 @@ def test_regions_are_the_object_its_box_and_the_rest() -> None:
 
 @pytest.mark.parametrize(("pixels", "found"), [(1, False), (2, True), (60, True), (61, False)])
 @pytest.mark.parametrize("region", ["object", "box", "background"])
-def test_what_is_too_small_or_too_large_is_no_object(pixels: int, found: bool, region: Any) -> None:
+def test_too_small_and_too_large_objects_are_ignored(pixels: int, found: bool, region: Any) -> None:
     marks = (np.arange(64) < pixels).reshape(1, 8, 8)
     mask = Annotation(region=region, dilate=0, min_area=2 / 64, max_area=60 / 64)
     assert one(mask, RING, masks=marks).any() == found
@@ -101,7 +101,7 @@ def linear(weights: NDArray[Any]) -> Classifier:
     return Classifier(model)
 
 
-def test_saliency_of_a_linear_model_is_its_weights_times_the_pixels() -> None:
+def test_saliency_of_a_linear_model_is_weights_times_pixels() -> None:
     rng = np.random.default_rng(3)
     weights, image = rng.normal(size=(8, 8, 1, 2)), rng.uniform(size=(8, 8))
     logits = (weights * image[..., None, None]).sum(axis=(0, 1, 2))
@@ -125,13 +125,13 @@ def test_saliency_finds_the_object_that_the_model_knows_and_not_the_other() -> N
     assert not found[8:, 8:].any()
 
 
-def test_a_model_that_looks_at_nothing_shows_no_object() -> None:
+def test_a_model_without_gradient_has_no_salient_object() -> None:
     weights = np.zeros((8, 8, 1, 2))
     for region in ("object", "box", "background"):
         assert not Saliency(region=region).masks(seeds(RING[None]), context(model=linear(weights))).any()
 
 
-def test_boxes_are_rectangles_of_the_areas_asked_for() -> None:
+def test_boxes_are_rectangles_of_the_requested_areas() -> None:
     masks = Box(min_area=0.2, max_area=0.3, max_aspect=2).masks(seeds(np.zeros((400, 50, 40))), context())
     share = masks.mean(axis=(1, 2))
     height, width = masks.any(axis=2).sum(axis=1), masks.any(axis=1).sum(axis=1)
@@ -173,7 +173,7 @@ def test_the_centre_is_a_quarter(size: tuple[int, int], rows: tuple[int, int], c
     np.testing.assert_array_equal(one(Centre(), np.zeros(size)), expected)
 
 
-def test_annotations_come_with_the_data() -> None:
+def test_annotations_are_the_masks_of_the_data_set() -> None:
     np.testing.assert_array_equal(one(Annotation(dilate=0), RING, masks=FULL[None]), FULL)
     with pytest.raises(StageError, match="has no object masks; use"):
         one(Annotation(), RING)
@@ -207,7 +207,7 @@ def test_each_part_has_its_folder(tmp_path: Path, part: Part | None, shown: str)
     np.testing.assert_array_equal(found, FULL if shown == "train" else FULL[::-1])
 
 
-def test_what_is_wrong_with_files_is_said(tmp_path: Path) -> None:
+def test_problems_of_files_are_reported(tmp_path: Path) -> None:
     ((_, message),) = MaskFiles().check()
     assert "at least one of train, validation, test" in message
     ((field, message),) = MaskFiles(test=str(tmp_path)).check()
@@ -225,5 +225,5 @@ def test_what_is_wrong_with_files_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mask", [Otsu(), Box(), Centre()], ids=lambda mask: mask.tag)
-def test_no_seeds_have_no_masks(mask: Mask) -> None:
+def test_zero_seeds_have_zero_masks(mask: Mask) -> None:
     assert mask.masks(seeds(np.zeros((0, 8, 8))), context()).shape == (0, 8, 8)

@@ -65,7 +65,7 @@ def test_the_probabilities_of_all_labels_add_up_to_one(folder: Path) -> None:
     assert np.ptp(shares, axis=0).min() > 1e-6
 
 
-def test_what_is_no_model_is_said(folder: Path, tmp_path: Path) -> None:
+def test_an_invalid_model_folder_is_reported(folder: Path, tmp_path: Path) -> None:
     assert [field for field, _ in CLIP(folder=str(tmp_path), prompt="an image").check()] == ["folder", "prompt"]
     assert not list(CLIP(folder=str(folder)).check())
     (tmp_path / "config.json").write_text('{"model_type": "clip"}', encoding="utf-8")

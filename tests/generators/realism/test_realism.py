@@ -32,7 +32,7 @@ def context(inputs: Any) -> AugmenterContext:
     return AugmenterContext(run, inputs["judge"], grey(0.1), DataInfo((8, 8, 1), ("0", "1")))
 
 
-def test_ssim_of_flat_images_is_the_comparison_of_their_means() -> None:
+def test_ssim_of_flat_images_compares_their_means() -> None:
     first, second = grey(0.2, 0.5).x, grey(0.4, 0.5).x
     c = 0.01**2
     closed = (2 * 0.2 * 0.4 + c) / (0.2**2 + 0.4**2 + c)
@@ -41,7 +41,7 @@ def test_ssim_of_flat_images_is_the_comparison_of_their_means() -> None:
     assert SSIM(min=0.9).accepts(values).tolist() == [False, True]
 
 
-def test_ssim_of_the_mask_looks_only_there() -> None:
+def test_ssim_over_the_mask_ignores_other_pixels() -> None:
     rng = np.random.default_rng(0)
     x = rng.uniform(size=(1, 32, 32, 3)).astype(np.float32)
     made, mask = x.copy(), np.zeros((1, 32, 32), np.bool_)
@@ -70,7 +70,7 @@ def test_distances_are_mahalanobis() -> None:
     assert distances(x, y, means, precision) == pytest.approx(expected)
 
 
-def test_one_is_the_usual_distance_of_real_images() -> None:
+def test_a_distance_of_one_is_usual_for_real_images() -> None:
     rng = np.random.default_rng(2)
     model, train = (
         brightness(),
@@ -98,6 +98,6 @@ def test_without_a_usual_distance_there_is_an_error(levels: list[float], labels:
         preparation.produce(context(inputs).run)
 
 
-def test_nothing_accepts_what_could_not_be_measured() -> None:
+def test_nan_is_never_accepted() -> None:
     assert not SSIM(min=-1).accepts(np.array([np.nan])).any()
     assert not FeatureDistance(model=JUDGE, max=9).accepts(np.array([np.nan])).any()

@@ -41,7 +41,7 @@ def moves(operator: Any) -> Any:
     return ~local[operator]
 
 
-def test_an_image_is_moved_once_at_most() -> None:
+def test_an_image_is_moved_at_most_once() -> None:
     moved = sum(moves(operator).astype(int) for _, operator in chain(6))
     assert moved.max() == 1
     assert moved.min() == 0 or moved.mean() > 0.9
@@ -75,7 +75,7 @@ def test_changes_before_and_after_the_move_add_up() -> None:
     assert before.changed.max() > 0, "some were changed before they were moved"
 
 
-def test_as_published_a_moved_image_hardly_changes_and_a_changed_one_starts_anew() -> None:
+def test_as_published_moved_images_hardly_change_and_changed_ones_become_seeds() -> None:
     (first, operator), (second, _) = chain(2, as_published=True)
     stays = ~moves(operator)
     assert np.array_equal(first.reference[stays], first.x[stays])
@@ -92,7 +92,7 @@ def test_as_published_a_moved_image_hardly_changes_and_a_changed_one_starts_anew
 
 
 @pytest.mark.parametrize("as_published", [True, False])
-def test_what_is_refused_stays_what_it_was(as_published: bool) -> None:
+def test_rejected_mutations_leave_the_image_unchanged(as_published: bool) -> None:
     """Black and white images: contrast, brightness and blur change too much, so that only few mutations are left."""
     x = np.zeros((50, 14, 14, 1), np.uint8)
     x[:, ::2] = 255

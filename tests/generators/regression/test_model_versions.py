@@ -43,11 +43,11 @@ def kind(p1: tuple[float, float], p2: tuple[float, float], parent_drop: float = 
         ((0.9, 0.1), (0.88, 0.12), 0.25, CANDIDATE),  # fell by 0.23, but not below 0
     ],
 )
-def test_the_kinds(p1: tuple[float, float], p2: tuple[float, float], parent_drop: float, expected: int) -> None:
+def test_mutants_are_classified_by_kind(p1: tuple[float, float], p2: tuple[float, float], parent_drop: float, expected: int) -> None:
     assert kind(p1, p2, parent_drop) == expected
 
 
-def test_both_answer_as_they_do_alone() -> None:
+def test_both_versions_predict_as_they_do_alone() -> None:
     old, new = versions()
     x = (images().x * 255).round().astype(np.uint8)
     keras = backend.keras()
@@ -61,7 +61,7 @@ def test_both_answer_as_they_do_alone() -> None:
     assert np.array_equal(unit(x), images().x), "what is kept is what was asked"
 
 
-def test_many_images_go_in_several_calls() -> None:
+def test_many_images_take_several_calls() -> None:
     asked = Versions(*versions())
     x = np.random.default_rng(0).integers(0, 256, (2561, SIDE, SIDE, 1)).astype(np.uint8)
     answers = asked.predict(x)
@@ -72,7 +72,7 @@ def test_many_images_go_in_several_calls() -> None:
     assert len(asked.predict(x[:0])) == 0
 
 
-def test_versions_must_fit_together() -> None:
+def test_versions_must_have_equal_shapes_and_classes() -> None:
     keras = backend.keras()
     stack = [keras.Input((SIDE, SIDE, 1)), keras.layers.Flatten(), keras.layers.Dense(CLASSES + 1)]
     other = type(linear(np.zeros((SIDE * SIDE, CLASSES))))(keras.Sequential(stack))

@@ -53,7 +53,7 @@ def text() -> str:
     return EXPERIMENT.replace("FILE", str(ROOT / "experiments" / "published" / "drfuzz_rq1.csv"))
 
 
-def test_the_questions_are_answered(
+def test_the_tables_answer_the_research_questions(
     run: Callable[..., tuple[int, str]],
     write: Callable[..., Path],
     experiment: Callable[..., Experiment],

@@ -48,7 +48,7 @@ def test_what_cannot_be_covered_does_not_count(table: Activations) -> None:
     assert np.isnan(CellCoverage(3, cells_of, impossible=3).value)
 
 
-def test_states_are_brought_together_by_or(table: Activations) -> None:
+def test_states_are_merged_by_or(table: Activations) -> None:
     one, two = CellCoverage(CELLS, cells_of), CellCoverage(CELLS, cells_of)
     one.update(table.take(slice(0, 1)))
     two.update(table.take(slice(3, 4)))
@@ -67,13 +67,13 @@ def test_no_inputs_add_nothing(table: Activations) -> None:
 
 @PATIENT
 @given(st.integers(0, 2**32 - 1), st.integers(0, 9), st.integers(0, 9))
-def test_what_holds_of_every_coverage(seed: int, n: int, m: int) -> None:
+def test_invariants_of_coverage_hold(seed: int, n: int, m: int) -> None:
     hold(CellCoverage(CELLS, cells_of), drawn(seed, n, 4), drawn(seed + 1, m, 4))
 
 
 @PATIENT
 @given(st.integers(0, 2**32 - 1))
-def test_blocks_change_nothing(seed: int) -> None:
+def test_the_block_size_does_not_change_results(seed: int) -> None:
     seen = drawn(seed, 9, 4)
     coverage = CellCoverage(CELLS, cells_of)
     whole = coverage.gain(seen), coverage.sequential_gain(seen), coverage.additional_order(seen)

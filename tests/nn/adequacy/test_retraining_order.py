@@ -77,7 +77,7 @@ def test_clean_and_adversarial_rows_are_ordered_together() -> None:
     assert found.note == "learnt 1"
 
 
-def test_the_score_knows_which_training_image_a_clean_row_is_and_that_adversarial_ones_are_none() -> None:
+def test_the_score_receives_the_training_row_of_clean_images_only() -> None:
     found = order([0.0, 0.0, 0.0], [0.0], score={"less": 1.0})
     assert found.scores.tolist() == [9.0, 8.0, 7.0, 10.0]
 
@@ -90,7 +90,7 @@ def test_images_without_a_score_come_last_and_are_counted() -> None:
     assert found.note == "2 of 4 inputs have no score; learnt 1"
 
 
-def test_equals_come_in_an_order_of_the_seed() -> None:
+def test_ties_are_ordered_by_the_seed() -> None:
     same = [0.0] * 20
     orders = [order(same, same, seed=seed) for seed in (1, 1, 2)]
     assert orders[0].rows.tolist() == orders[1].rows.tolist() != orders[2].rows.tolist()
@@ -99,14 +99,14 @@ def test_equals_come_in_an_order_of_the_seed() -> None:
     assert 2 < (orders[0].rows[:20] >= 20).sum() < 18, "neither kind goes first"
 
 
-def test_as_published_equals_are_reversed_and_images_without_a_score_come_first() -> None:
+def test_as_published_ties_are_reversed_and_unscored_images_come_first() -> None:
     found = order([0.1, 0.1, NAN], [0.5, 0.1], as_published=True)
     assert found.rows.tolist() == np.argsort([0.1, 0.1, NAN, 0.5, 0.1])[::-1].tolist()
     assert found.rows[0] == 2
     assert found.adversarial.tolist() == [3, 4]
 
 
-def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
+def test_a_stored_artefact_is_restored(tmp_path: Path) -> None:
     written = order([0.1, 0.9], [0.5])
     written.save(tmp_path)
     read = RetrainingOrder.load(tmp_path)

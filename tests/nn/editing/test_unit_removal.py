@@ -46,7 +46,7 @@ def chain() -> Any:
     )
 
 
-def test_what_is_removed_and_what_read_it_are_gone_and_the_rest_is_as_it_was() -> None:
+def test_removed_units_and_the_weights_reading_them_are_gone_and_the_rest_is_unchanged() -> None:
     model = chain()
     reduced = without_units(model, {"first": np.array([0, 2, 5]), "second": np.array([1, 4]), "dense": np.array([3])})
     shapes = [w.shape for w in reduced.get_weights()]
@@ -67,7 +67,7 @@ def test_what_is_removed_and_what_read_it_are_gone_and_the_rest_is_as_it_was() -
         np.testing.assert_array_equal(found, expected)
 
 
-def test_removing_dead_units_leaves_the_logits_as_they_are() -> None:
+def test_removing_dead_units_does_not_change_the_logits() -> None:
     model = chain()
     kill(model, "first", [1, 3])
     kill(model, "second", [0, 2])
@@ -79,7 +79,7 @@ def test_removing_dead_units_leaves_the_logits_as_they_are() -> None:
     np.testing.assert_allclose(logits(reduced), logits(model), atol=1e-5)
 
 
-def test_the_model_itself_is_left_alone() -> None:
+def test_the_original_model_is_unchanged() -> None:
     model = chain()
     before = [np.array(w) for w in model.get_weights()]
     without_units(model, {"first": np.array([0])})
@@ -87,7 +87,7 @@ def test_the_model_itself_is_left_alone() -> None:
     assert len(model.layers) == 6
 
 
-def test_normalisation_and_depthwise_convolutions_lose_what_belonged_to_the_units() -> None:
+def test_normalisation_and_depthwise_convolutions_lose_the_weights_of_removed_units() -> None:
     layers = backend.keras().layers
     model = sequential(
         conv(4, "first", activation=None),
@@ -124,7 +124,7 @@ def residual() -> Any:
     return keras.Model(image, layers.Dense(3, name="logits")(layers.GlobalAveragePooling2D(name="mean")(tensor)))
 
 
-def test_of_a_residual_block_the_inner_convolution_can_be_pruned_and_the_others_say_why_not() -> None:
+def test_only_the_inner_convolution_of_a_residual_block_can_be_pruned() -> None:
     model = residual()
     found = removal_obstacles(model)
     assert list(found) == ["stem", "inner", "outer", "logits"]
@@ -139,7 +139,7 @@ def test_of_a_residual_block_the_inner_convolution_can_be_pruned_and_the_others_
         without_units(model, {"outer": np.array([0])})
 
 
-def test_branches_that_are_laid_side_by_side_keep_their_places() -> None:
+def test_concatenated_branches_keep_their_positions() -> None:
     keras = backend.keras()
     layers = keras.layers
     backend.seed(3)
@@ -163,6 +163,6 @@ def test_branches_that_are_laid_side_by_side_keep_their_places() -> None:
         ({"logits": np.array([0])}, "the logits of 'logits'"),
     ],
 )
-def test_what_cannot_be_removed_is_said(kept: Any, message: str) -> None:
+def test_obstacles_to_removal_are_reported(kept: Any, message: str) -> None:
     with pytest.raises(StageError, match=message):
         without_units(chain(), kept)

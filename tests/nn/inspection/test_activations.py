@@ -56,7 +56,7 @@ def outputs(x: Any) -> list[Any]:
     return [*values, odds / odds.sum(axis=1, keepdims=True)]
 
 
-def test_every_number_is_the_layers_own(x: Any, outputs: list[Any]) -> None:
+def test_every_value_equals_the_layers_output(x: Any, outputs: list[Any]) -> None:
     seen = read_activations(Classifier(network()), x)
     assert [layer.name for layer in seen.layers] == list(NAMES)
     assert [(layer.units, layer.height, layer.width) for layer in seen.layers[:3]] == [(3, 6, 6), (3, 3, 3), (4, 2, 2)]
@@ -87,7 +87,7 @@ def test_no_images_have_no_activations() -> None:
     assert seen.means.shape == (0, sum(layer.units for layer in seen.layers))
 
 
-def test_a_preparation_makes_and_keeps_them(x: Any, tmp_path: Path) -> None:
+def test_a_preparation_computes_and_stores_activations(x: Any, tmp_path: Path) -> None:
     examples = Examples(x=x, y=np.zeros(7, np.int64), index=np.arange(7))
     artefacts: dict[str, Any] = {"m": Classifier(network()), "e": examples}
     run = Run("s", 0, None, lambda ref: artefacts[str(ref)], lambda ref: {}, lambda *_: None)
@@ -120,7 +120,7 @@ def named(*names: str) -> Any:
         (("softmax", "softmax_", "logits"), ("softmax", "softmax_", "logits", "softmax__")),
     ],
 )
-def test_the_users_names_of_layers_are_no_names_of_ours(
+def test_users_layer_names_do_not_collide_with_generated_ones(
     x: Any, names: tuple[str, ...], observed: tuple[str, ...]
 ) -> None:
     seen = read_activations(Classifier(named(*names)), x)
@@ -137,7 +137,7 @@ def test_the_users_names_of_layers_are_no_names_of_ours(
         assert values[0] == values[1]
 
 
-def test_layers_of_one_name_are_refused() -> None:
+def test_layers_of_equal_names_are_rejected() -> None:
     seen = activations(np.zeros((4, 2)))
     with pytest.raises(ValueError, match="different names"):
         dataclasses.replace(seen, layers=(seen.layers[0], seen.layers[2], seen.layers[2]))
@@ -156,12 +156,12 @@ def test_units_are_counted_through_the_layers() -> None:
     assert seen.units([]).tolist() == []
 
 
-def test_a_layer_that_is_not_there_is_named() -> None:
+def test_an_unknown_layer_is_named() -> None:
     with pytest.raises(StageError, match=r"no layer is called 'logit'.*did you mean 'logits'"):
         activations(np.zeros((4, 2))).units(["logit"])
 
 
-def test_a_model_without_a_hidden_layer_has_no_last_one() -> None:
+def test_a_model_without_a_hidden_layer_has_no_last_hidden_layer() -> None:
     bare = activations(np.zeros((4, 2)))
     with pytest.raises(StageError, match="hidden layer"):
         _ = Activations(
@@ -169,7 +169,7 @@ def test_a_model_without_a_hidden_layer_has_no_last_one() -> None:
         ).last_hidden
 
 
-def test_sets_are_parted_and_joined() -> None:
+def test_sets_are_split_and_joined() -> None:
     values = np.arange(10.0).reshape(5, 2)
     seen = activations(values)
     parts = joined([seen.take(slice(0, 2)), seen.take(np.array([2, 3, 4]))])

@@ -50,7 +50,7 @@ def test_the_order_is_found(order: list[int], accuracy: float, seed: int) -> Non
         assert found.hits_in_order == (said == y).sum()
 
 
-def test_two_classes_of_ten_that_are_swapped() -> None:
+def test_two_swapped_classes_of_ten_are_found() -> None:
     y = labels(1000, 10)
     swapped = np.array([0, 1, 5, 3, 4, 2, 6, 7, 8, 9])
     found = class_mismatch(y, swapped[answers(y, 0.99, 10)], 10)
@@ -62,7 +62,7 @@ def test_two_classes_of_ten_that_are_swapped() -> None:
 
 
 @pytest.mark.parametrize("classes", [2, 3, 10])
-def test_a_guess_has_no_other_order(classes: int) -> None:
+def test_random_predictions_have_no_other_order(classes: int) -> None:
     y = labels(600, classes)
     for seed in range(20):
         found = class_mismatch(y, np.random.default_rng(seed).integers(0, classes, len(y)), classes)
@@ -82,7 +82,7 @@ def test_chance_is_the_most_frequent_class() -> None:
     assert class_mismatch(y, y, 2) is None
 
 
-def test_a_model_that_does_not_neglect_rare_classes_is_not_doubted() -> None:
+def test_a_model_that_recognises_rare_classes_is_not_reported() -> None:
     """Right on 90 % of each class, where the most frequent has 95 % of the images."""
     y = (np.arange(1000) % 20 == 0).astype(np.int64)
     said = np.where(np.arange(1000) // 20 % 10 == 0, 1 - y, y)
@@ -93,7 +93,7 @@ def test_a_model_that_does_not_neglect_rare_classes_is_not_doubted() -> None:
     assert found.is_chance
 
 
-def test_a_weak_model_above_chance_and_one_that_confuses_two_classes_are_not_doubted() -> None:
+def test_a_weak_model_above_chance_and_one_that_confuses_two_classes_are_not_reported() -> None:
     y = labels(1000, 10)
     assert class_mismatch(y, answers(y, 0.2, 10), 10) is None
     said = y.copy()
@@ -101,7 +101,7 @@ def test_a_weak_model_above_chance_and_one_that_confuses_two_classes_are_not_dou
     assert class_mismatch(y, said, 10) is None
 
 
-def test_a_part_of_the_order_may_be_certain() -> None:
+def test_part_of_the_order_may_be_certain() -> None:
     y = np.concatenate([labels(400, 4), [4, 4, 5]])
     said = np.array([1, 0, 2, 3, 5, 4])[y]  # three images do not show that 4 and 5 are swapped
     found = class_mismatch(y, said, 6)
@@ -117,12 +117,12 @@ def test_many_classes() -> None:
     assert found.order == tuple(order)
 
 
-def test_too_few_images_say_nothing() -> None:
+def test_too_few_images_are_inconclusive() -> None:
     assert class_mismatch(np.array([0, 1]), np.array([1, 0]), 2) is None
     assert class_mismatch(np.zeros(0, np.int64), np.zeros(0, np.int64), 2) is None
 
 
-def test_classes_without_images_have_no_say() -> None:
+def test_classes_without_images_do_not_count() -> None:
     y = labels(400, 4)
     found = class_mismatch(y, np.array([1, 0, 2, 3])[y], 6)
     assert found is not None

@@ -22,7 +22,7 @@ def network(*hidden: Any, **options: Any) -> Any:
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("place", ["kernel", "bias", "moving_variance", "inner"])
-def test_a_weight_that_is_not_finite_is_named(value: float, place: str) -> None:
+def test_a_non_finite_weight_is_named(value: float, place: str) -> None:
     layers = backend.keras().layers
     inner = network(name="deep") if place == "inner" else layers.Dense(2, name="hidden")
     normalisation = layers.BatchNormalization(name="normal")
@@ -53,7 +53,7 @@ def strange() -> Any:
     return keras.Model(inputs, keras.layers.Dense(2, name="logits")(hidden))
 
 
-def test_images_without_a_finite_logit_have_no_class() -> None:
+def test_images_with_non_finite_logits_are_rejected() -> None:
     classifier = Classifier(strange())
     assert len(classifier.predict(X[4:])) == 8
     for ask in (classifier.predict, classifier.logits, lambda x: read_activations(classifier, x)):
@@ -63,7 +63,7 @@ def test_images_without_a_finite_logit_have_no_class() -> None:
             ask(np.concatenate([X[4:10], X[2:4], X[10:]]))
 
 
-def test_infinite_logits_are_none_either() -> None:
+def test_infinite_logits_are_rejected() -> None:
     huge = Classifier(network(kernel_initializer=backend.keras().initializers.Constant(3e38)))
     with pytest.raises(StageError, match=r"the first at position 1 .*inf"):
         huge.predict(np.stack([X[0] * 0, X[-1]]))

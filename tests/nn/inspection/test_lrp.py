@@ -82,7 +82,7 @@ def test_a_network_worked_by_hand(rule: RelevanceRule, expected: list[float]) ->
 
 @pytest.mark.parametrize("rule", [Zero(), ZPlus()], ids=lambda rule: rule.tag)
 @pytest.mark.parametrize("pooling", ["MaxPooling2D", "AveragePooling2D"])
-def test_without_bias_the_units_of_every_layer_have_the_logit_in_all(rule: RelevanceRule, pooling: str, x: Any) -> None:
+def test_without_bias_the_units_of_every_layer_sum_to_the_logit(rule: RelevanceRule, pooling: str, x: Any) -> None:
     model = network(bias=False, pooling=pooling)
     logits = numpy(model(x))[np.arange(9), Y]
     found = unit_relevance(Classifier(model), x, rule, Y)
@@ -132,7 +132,7 @@ def test_a_normalised_unit_has_the_relevance_of_its_activation(x: Any) -> None:
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.tag)
-def test_a_stored_model_may_have_the_names_that_keras_gives_next(rule: RelevanceRule, x: Any) -> None:
+def test_a_stored_model_may_have_names_that_keras_generates(rule: RelevanceRule, x: Any) -> None:
     keras = backend.keras()
     layers = keras.layers
     added = keras.Input((1,)) + keras.Input((1,))
@@ -150,7 +150,7 @@ def test_a_stored_model_may_have_the_names_that_keras_gives_next(rule: Relevance
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.tag)
-def test_each_model_has_its_own_relevance_in_batches_of_any_size(
+def test_relevance_depends_on_the_model_and_not_on_the_batch_size(
     rule: RelevanceRule, x: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two = (Classifier(network(bias=True, seed=seed)) for seed in (3, 4))
@@ -163,7 +163,7 @@ def test_each_model_has_its_own_relevance_in_batches_of_any_size(
 
 
 @pytest.mark.parametrize("rule", [Zero(), AlphaBeta(), ZPlus()], ids=lambda rule: rule.tag)
-def test_pixels_share_what_the_first_layer_holds(rule: RelevanceRule, x: Any) -> None:
+def test_pixels_share_the_relevance_of_the_first_layer(rule: RelevanceRule, x: Any) -> None:
     model = Classifier(network(bias=False))
     pixels = np.concatenate([found for _, found in pixel_relevance(model, x, rule, Y)]).sum(axis=(1, 2, 3))
     units = unit_relevance(model, x, rule, Y)[:, :4].sum(axis=1)
@@ -180,7 +180,7 @@ def test_a_model_without_hidden_units_has_relevant_pixels_only(x: Any) -> None:
 
 
 @pytest.mark.parametrize("rule", [None, Epsilon()])
-def test_some_layers_have_the_relevance_they_have_among_all(rule: RelevanceRule | None, x: Any) -> None:
+def test_selected_layers_have_the_same_relevance_as_among_all(rule: RelevanceRule | None, x: Any) -> None:
     model = network(bias=True)
     classifier, names = Classifier(model), [layer.name for layer in Probe(model).layers]
     every = unit_relevance(classifier, x, rule, Y)

@@ -38,7 +38,7 @@ def test_cross_entropy_is_taken_among_the_rivals() -> None:
         assert by_task[i] == pytest.approx(-log_softmax(Z[i, task])[task.index(label)], rel=1e-4)
 
 
-def test_distillation_is_the_divergence_that_pytorch_computes() -> None:
+def test_distillation_equals_pytorchs_divergence() -> None:
     """On the classes known, of which there are three; the others have no part in it."""
     torch = pytest.importorskip("torch")
     known = [0, 1, 2]
@@ -51,7 +51,7 @@ def test_distillation_is_the_divergence_that_pytorch_computes() -> None:
     np.testing.assert_allclose(ours, theirs.numpy(), rtol=1e-4, atol=1e-6)
 
 
-def test_distillation_task_by_task_is_a_sum_over_the_tasks() -> None:
+def test_distillation_by_task_is_a_sum_over_the_tasks() -> None:
     before = np.zeros_like(Z)
     expected = np.zeros(len(Z))
     for task in map(list, TASKS):

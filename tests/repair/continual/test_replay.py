@@ -18,7 +18,7 @@ def test_the_memory_has_as_many_of_each_class() -> None:
 
 
 @pytest.mark.parametrize(("new", "old"), [(10, 3), (3, 10), (7, 7)])
-def test_every_batch_is_half_new_half_old_and_an_epoch_passes_over_the_larger(new: int, old: int) -> None:
+def test_batches_are_half_new_half_old_and_an_epoch_covers_the_larger_set(new: int, old: int) -> None:
     rows = epoch(new, old, 4, np.random.default_rng(0))
     assert len(rows) == 2 * max(new, old)
     for start in range(0, len(rows), 8):

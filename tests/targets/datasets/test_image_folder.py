@@ -61,7 +61,7 @@ def test_images_of_several_sizes_are_resized_each(root):
     np.testing.assert_array_equal(data.train.x[0], Preprocessing(size=4).apply(picture(0)[None])[0])
 
 
-def test_grey_is_made_of_the_colours(root):
+def test_grey_converts_colours(root):
     data = produced(ImageFolder(root=str(root), grey="luma"))
     np.testing.assert_allclose(data.train.x[0, ..., 0], picture(0) / 255 @ LUMA, atol=1e-6)
 
@@ -91,7 +91,7 @@ def test_a_folder_without_classes_is_reported(root):
     )
 
 
-def test_classes_that_only_the_test_part_has_are_reported(root):
+def test_classes_in_the_test_part_only_are_reported(root):
     (root / "test" / "fox").mkdir()
     message = f"{root / 'test' / 'fox'} has no training images; expected the classes cat, dog"
     assert problems(root) == [("test_folder", message)]
@@ -109,7 +109,7 @@ def test_a_test_part_without_images_is_reported(root):
 
 
 @pytest.mark.parametrize("content", [b"not a png", b"\x89PNG\r\n\x1a\n" + b"\0" * 40, "cut"])
-def test_a_damaged_image_is_named(root, content):
+def test_a_corrupted_image_is_named(root, content):
     path = root / "test" / "dog" / "00.png"
     path.write_bytes(path.read_bytes()[:60] if content == "cut" else content)
     ((field, message),) = problems(root)
@@ -119,7 +119,7 @@ def test_a_damaged_image_is_named(root, content):
         produced(ImageFolder(root=str(root)))
 
 
-def test_images_of_sixteen_bits_are_refused_by_name(root):
+def test_sixteen_bit_images_are_rejected_by_name(root):
     path = root / "train" / "cat" / "00.png"
     Image.fromarray(np.zeros((5, 6), np.uint16)).save(path)
     ((field, message),) = problems(root)
@@ -136,7 +136,7 @@ def test_another_size_is_reported_where_it_is_seen_and_stops_the_stage(root):
 
 
 @pytest.mark.parametrize("emptied", [True, False])
-def test_a_class_that_only_the_training_part_has_is_reported(root, emptied):
+def test_a_class_in_the_training_part_only_is_reported(root, emptied):
     folder = root / "test" / "dog"
     for path in folder.iterdir():
         path.unlink()
@@ -154,7 +154,7 @@ def test_a_class_that_only_the_training_part_has_is_reported(root, emptied):
 
 
 @pytest.mark.parametrize("name", ["0.TIF", "0.gif", "0.jfif"])
-def test_a_picture_that_is_not_read_is_reported(root, name):
+def test_an_unread_image_is_reported(root, name):
     (root / "test" / "dog" / name).write_bytes(b"")
     ((field, message),) = problems(root)
     assert (field, f"{root / 'test' / 'dog' / name} is not read; expected" in message) == ("test_folder", True)
@@ -177,7 +177,7 @@ def deep(path, mode):
 
 
 @pytest.mark.parametrize(("name", "mode"), [("0.png", "RGB"), ("0.png", "LA"), ("0.png", "RGBA"), ("0.ppm", "RGB")])
-def test_colours_of_sixteen_bits_are_refused_by_name(root, name, mode):
+def test_sixteen_bit_colours_are_rejected_by_name(root, name, mode):
     (root / "train" / "cat" / "00.png").unlink()
     path = root / "train" / "cat" / name
     deep(path, mode)
@@ -185,7 +185,7 @@ def test_colours_of_sixteen_bits_are_refused_by_name(root, name, mode):
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
-def test_transparent_pixels_are_refused(root, mode):
+def test_transparent_pixels_are_rejected(root, mode):
     path = root / "train" / "cat" / "00.png"
     image = Image.fromarray(picture(0)).convert(mode)
     if mode == "P":
@@ -199,7 +199,7 @@ def test_transparent_pixels_are_refused(root, mode):
     )  # fmt: skip
 
 
-def test_several_frames_are_refused(root):
+def test_images_of_several_frames_are_rejected(root):
     path = root / "train" / "cat" / "00.webp"
     (root / "train" / "cat" / "00.png").unlink()
     frames = [Image.fromarray(picture(i)) for i in range(2)]
@@ -218,7 +218,7 @@ def test_pixels_of_zero_and_one_are_reported(root):
     )
 
 
-def test_what_systems_leave_behind_is_no_image_and_no_class(root):
+def test_system_files_are_neither_images_nor_classes(root):
     (root / "train" / "cat" / "._00.png").write_bytes(b"\0\5\x16\7")
     (root / "train" / "cat" / "Thumbs.db").write_bytes(b"x")
     Image.fromarray(picture(0)).save(root / "test" / "dog" / ".hidden.png")
@@ -230,7 +230,7 @@ def test_what_systems_leave_behind_is_no_image_and_no_class(root):
     assert (data.info.class_names, len(data.train), len(data.test)) == (("cat", "dog"), 12, 5)
 
 
-def test_images_in_folders_below_a_class_are_reported(root):
+def test_images_in_subfolders_of_a_class_are_reported(root):
     (below := root / "train" / "dog" / "puppies").mkdir()
     Image.fromarray(picture(0)).save(below / "0.png")
     ((field, message),) = problems(root)
@@ -238,7 +238,7 @@ def test_images_in_folders_below_a_class_are_reported(root):
     assert message.startswith(f"{below / '0.png'} is not read; expected images directly in {root / 'train' / 'dog'}")
 
 
-def test_classes_may_be_links(root):
+def test_class_folders_may_be_links(root):
     (root / "train" / "dog").rename(root / "elsewhere")
     (root / "train" / "dog").symlink_to(root / "elsewhere", target_is_directory=True)
     assert problems(root) == []
@@ -246,7 +246,7 @@ def test_classes_may_be_links(root):
 
 
 @pytest.mark.parametrize(("orientation", "refused"), [(1, False), (0, False), (3, True), (6, True)])
-def test_images_that_viewers_turn_are_refused(root, orientation, refused):
+def test_images_with_exif_rotation_are_rejected(root, orientation, refused):
     exif = Image.Exif()
     exif[0x0112] = orientation
     (root / "test" / "dog" / "00.png").unlink()
@@ -257,14 +257,14 @@ def test_images_that_viewers_turn_are_refused(root, orientation, refused):
         assert found[0][1].startswith(f"{path}: viewers rotate it (EXIF orientation {orientation})")
 
 
-def test_a_missing_folder_says_which_there_are(root):
+def test_a_missing_folder_is_reported_with_existing_ones(root):
     (root / "test").rename(root / "Valid")
     ((field, message),) = problems(root)
     assert field == "test_folder"
     assert message.endswith(f"or set test_share; {root} holds Valid, train")
 
 
-def test_hidden_files_and_litter_are_no_images(root):
+def test_hidden_and_system_files_are_ignored(root):
     """What does not count for a fingerprint is no part of the data either."""
     before = produced(ImageFolder(root=str(root))).train.y.tolist()
     for name in ("._00.png", ".hidden.png", ".DS_Store", ".x.tiff"):
@@ -274,7 +274,7 @@ def test_hidden_files_and_litter_are_no_images(root):
     assert produced(ImageFolder(root=str(root))).train.y.tolist() == before
 
 
-def test_a_pipe_among_the_images_is_named(root):
+def test_a_named_pipe_among_the_images_is_reported(root):
     (root / "test" / "dog" / "00.png").unlink()
     os.mkfifo(root / "test" / "dog" / "00.png")
     ((_, message),) = problems(root)
@@ -282,7 +282,7 @@ def test_a_pipe_among_the_images_is_named(root):
 
 
 @pytest.mark.parametrize("damaged", [False, True])
-def test_names_that_are_no_utf8_end_no_run(root, run, write, damaged):
+def test_names_that_are_not_utf8_are_supported(root, run, write, damaged):
     """A name is any bytes to a file system: in texts those that are no UTF-8 are written out."""
     for part in ("train", "test"):
         os.rename(os.fsencode(root / part / "cat"), os.fsencode(root / part) + b"/\xff\xfe")  # noqa: PTH104
@@ -304,7 +304,7 @@ def test_empty_files_are_reported_wherever_they_are(root):
     assert f"{root / 'train' / 'cat' / '05.png'} is an empty file, and so are 1 more" in message
 
 
-def test_black_images_only_are_reported(root):
+def test_all_black_images_are_reported(root):
     for path in root.glob("*/*/*.png"):
         Image.fromarray(np.zeros((5, 6, 3), np.uint8)).save(path)
     ((_, message),) = problems(root)

@@ -39,7 +39,7 @@ def test_the_official_folders_are_read(root):
     assert list(dataset.files()) == [root / "seg_train", root / "seg_test"]
 
 
-def test_folders_may_be_nested_as_the_archive_has_them(root):
+def test_folders_may_be_nested_as_in_the_archive(root):
     flat = produced(Intel(root=str(root)))
     for part in ("seg_train", "seg_test"):
         shutil.move(root / part, root / "moved")
@@ -50,13 +50,13 @@ def test_folders_may_be_nested_as_the_archive_has_them(root):
     np.testing.assert_array_equal(produced(dataset).test.x, flat.test.x)
 
 
-def test_the_environment_names_the_folder_of_all_data_sets(root, tmp_path, monkeypatch):
+def test_the_environment_sets_the_folder_of_all_data_sets(root, tmp_path, monkeypatch):
     (tmp_path / "intel").symlink_to(root)
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
     assert Intel().source_sizes() == (30, 12)
 
 
-def test_images_are_prepared_one_by_one_as_opencv_does(root):
+def test_images_are_preprocessed_as_opencv_does(root):
     Image.fromarray(picture(1, 7, 12)).save(path := root / "seg_test" / "street" / "1.png")
     data = produced(Intel(root=str(root), grey="luma", resize=6, opencv=True))
     expected = Preprocessing(grey="luma", size=6, opencv=True).apply(np.asarray(Image.open(path))[None])

@@ -33,7 +33,7 @@ def keras(monkeypatch):
 
 
 @pytest.mark.parametrize(("leaf", "shape"), [(MNIST, (28, 28)), (FashionMNIST, (28, 28)), (CIFAR10, (32, 32, 3))])
-def test_a_folder_or_the_file_itself_may_be_named(tmp_path, leaf, shape):
+def test_root_may_be_a_folder_or_the_file(tmp_path, leaf, shape):
     contents = arrays(shape=shape)
     path = save(tmp_path / f"{leaf.tag}.npz", contents)
     for root in (tmp_path, path):
@@ -45,7 +45,7 @@ def test_a_folder_or_the_file_itself_may_be_named(tmp_path, leaf, shape):
         assert len(data.info.class_names) == 10
 
 
-def test_the_environment_names_the_folder_where_root_does_not(tmp_path, monkeypatch):
+def test_the_environment_sets_the_folder_unless_root_does(tmp_path, monkeypatch):
     (there := tmp_path / "there").mkdir()
     save(tmp_path / "mnist.npz", arrays(train=30))
     save(there / "mnist.npz", arrays(train=40))
@@ -55,19 +55,19 @@ def test_the_environment_names_the_folder_where_root_does_not(tmp_path, monkeypa
     assert list(MNIST().files()) == [tmp_path / "mnist.npz"]
 
 
-def test_without_a_folder_nothing_is_known_to_be_wrong():
+def test_without_a_folder_nothing_is_checked():
     dataset = MNIST(train_size=10**9)
     assert (list(dataset.check()), list(dataset.files()), dataset.source_sizes()) == ([], [], None)
 
 
-def test_without_a_folder_keras_has_the_data(keras):
+def test_without_a_folder_keras_provides_the_data(keras):
     contents = arrays(shape=(32, 32, 3))
     parts = [(contents[f"x_{part}"], contents[f"y_{part}"][:, None]) for part in ("train", "test")]
     keras.cifar10 = SimpleNamespace(load_data=lambda: parts)
     np.testing.assert_array_equal(produced(CIFAR10()).train.y, contents["y_train"])
 
 
-def test_a_failed_download_names_both_ways_out(keras):
+def test_a_failed_download_names_both_remedies(keras):
     def load_data():
         raise Exception("URL fetch failure")
 
