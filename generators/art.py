@@ -101,6 +101,7 @@ class Art(Attack):
             yield "params", f"{self.attack}: {message}"
 
     def perturb(self, victim: Classifier, x: Images, y: Labels, rng: np.random.Generator) -> Images:
+        # One stream per image, so that images do not depend on the batch.
         streams = [np.random.default_rng(seed) for seed in rng.integers(2**63, size=len(x))]
         given, rows = y, np.arange(len(x))
         match self._traits.reads:
@@ -109,6 +110,7 @@ class Art(Attack):
             case "predictions":
                 rows = np.flatnonzero(victim.predict(x) == y)
         made = np.array(x)
+        # ART draws for a whole batch in some attacks, so these get one image per call.
         size = max(1, len(rows)) if self._batches != "one" else 1
         for start in range(0, len(rows), size):
             batch = rows[start : start + size]
@@ -149,6 +151,7 @@ class Art(Attack):
         """Return the images that one call of ART returns for images and their labels or targets."""
         from art.attacks import evasion
 
+        # ART draws from the global streams of NumPy and the framework.
         backend.seed(int(stream.integers(2**31)))
         inner = self._inner
         probabilities = self._traits.probabilities or (inner != "" and TRAITS[inner].probabilities)
@@ -186,6 +189,7 @@ class Art(Attack):
             preference = np.stack([stream.random(victim.num_classes) for stream in streams])
         else:
             logits = victim.logits(x).astype(np.float64)
+            # -log p, so that the least likely class is preferred.
             preference = np.logaddexp.reduce(logits, axis=1, keepdims=True) - logits
         if self._traits.shared_target:
             preference = np.tile(preference.mean(axis=0), (len(x), 1))

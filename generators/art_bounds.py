@@ -126,6 +126,7 @@ def _tile(attack: str, values: Mapping[str, Plain], side: int) -> str:
     if norm == 1:
         return ""  # AutoAttack's square attack has no effect then
     if norm == 2:
+        # ART's L2 square is odd and at least 3 pixels wide.
         tile = max(tile, 3) + (max(tile, 3) % 2 == 0)
     if tile >= side or (norm == 2 and side < 10):
         return f"its square attack in norm {norm} has no room to move a square of {tile} pixels on a side of {side}"

@@ -134,6 +134,7 @@ class DGNTraining(Preparation, _TrainingSettings):
             run.progress(before + done, self.epochs * len(classes), "epochs")
 
         for label in classes:
+            # A seed per class, or all networks would start from the same weights.
             network = networks[label] = build(self.architecture, images.shape, self.init, seed + label)
             if (kept := steps.finished(str(label))) is not None:
                 arrays, losses[label] = kept[0], kept[1]["losses"]

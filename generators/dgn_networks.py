@@ -69,6 +69,7 @@ def _adaptive(shape: Shape, init: Init) -> Iterator[Any]:
         yield _convolution(filters, init, strides=2, padding="same")
     back = [(filters, 3, 2) for filters in reversed(_FILTERS[: depth - 1])]
     yield from _up(*back, last=(channels, 3, 2), padding="same")
+    # Each halving rounds up, so the decoder may return a few rows too many, which are cropped.
     step = 2**depth
     surplus = [-size % step for size in (height, width)]
     yield backend.keras().layers.Cropping2D(((0, surplus[0]), (0, surplus[1])))

@@ -41,6 +41,7 @@ class GeneratorTrainer:
     ) -> None:
         """Build the training step; ``constants`` are those of any class, whose shapes all share."""
         keras = backend.keras()
+        # The target must not learn: it is what the network is trained against.
         frozen_target.trainable = False
         self._network = keras.models.clone_model(network)
         self._trainer = _trainer_class()(self._network, frozen_target, loss, eps, constants)
@@ -75,6 +76,7 @@ class GeneratorTrainer:
             Stopped: the process was asked to stop; the checkpoint holds the state to resume from.
         """
         self._trainer.reset(network.get_weights(), self._fresh, constants)
+        # Smaller batches of equal size where dropping the rest would lose over a tenth.
         size = batch_size if len(x) >= 10 * batch_size else len(x) // math.ceil(len(x) / batch_size)
         whole = len(x) // size * size
 
@@ -114,6 +116,7 @@ def recompute_batch_statistics(network: Any, x: Images, batch_size: int) -> None
     parts = np.array_split(x, max(1, min(STATISTICS_BATCHES, len(x) // batch_size)))
     for done, part in enumerate(parts):
         for layer in layers:
+            # A cumulative mean: batch k has weight 1 / k.
             layer.momentum = done / (done + 1)
         network(keras.ops.convert_to_tensor(part), training=True)
     for layer, momentum in zip(layers, momenta, strict=True):

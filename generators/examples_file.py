@@ -19,6 +19,7 @@ from temper.nn.images.array_files import ArrayFile
 from temper.nn.images.pixel_range import pixel_problem
 from temper.nn.images.preprocessing import to_unit
 
+# In this order: a file may hold the clean images as x.
 _IMAGES = ("x_adv", "x")
 _NAMED = {"": "x"}
 """The name for the array of an .npy file."""

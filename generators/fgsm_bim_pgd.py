@@ -61,6 +61,7 @@ class GradientAttack(Attack):
         eps_step, max_iter, starts = self.schedule
         start = f"{starts} random start{'s' * (starts > 1)}" if starts else "no random start"
         rule = f"{max_iter} x {eps_step:g} along the {self.loss} gradient, {start}"
+        # Without a random start the steps must add up to eps to reach the surface.
         if not starts and eps_step * max_iter < self.eps * (1 - 1e-9):
             return f"{rule}; reaches {eps_step * max_iter:g} of eps {self.eps:g}"
         return f"{rule}; steps longer than eps {self.eps:g}" if eps_step > self.eps else rule
@@ -93,8 +94,10 @@ class GradientAttack(Attack):
 
         if starts <= 1:
             return self._run(_climb, victim, x, y, start(every, 0), len(x))[0]
+        # Copies, since they are updated in place.
         best, broken, height = map(np.array, self._run(_scored_climb, victim, x, y, start(every, 0), len(x)))
         for number in range(1, starts):
+            # An image that is misclassified keeps its first such result.
             left = np.flatnonzero(~broken)
             if not len(left):
                 break
@@ -136,6 +139,7 @@ def _climb(
         gradient = value_and_gradient(objective, images)[1]
         return project(images + eps_step * ascent(gradient, norm))
 
+    # A loop in the graph: the number of steps is an input, not a new program.
     return (ops.fori_loop(0, max_iter, step, project(start)),)
 
 

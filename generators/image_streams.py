@@ -28,9 +28,11 @@ class ImageStreams:
         """
         bits = np.random.Philox(key=0)
         start: Any = bits.state
+        # The highest word of the counter: 2^192 numbers lie between two streams.
         start["state"]["counter"][3] = number
         rng = np.random.Generator(bits)
         for key in self._keys[rows]:
             start["state"]["key"][0] = key
+            # Setting the state is a quarter of the cost of a new generator.
             bits.state = start
             yield rng

@@ -14,6 +14,7 @@ from temper.core.threat_model import Norm
 from temper.nn.inspection.compiled_programs import Tensor
 from temper.system import backend
 
+# Keeps a zero gradient zero instead of 0 / 0.
 _TINY = 1e-12
 
 
@@ -60,6 +61,7 @@ def draw(
         unit: Images = _drawn(
             source, lambda rng, out: rng.random(dtype=np.float32, out=out), shape[0], size, np.float32
         )
+        # float32 throughout: a double would promote the whole array.
         return ((unit * np.float32(2) - np.float32(1)) * np.float32(eps)).reshape(shape)
     if norm == 1:
         noise = _drawn(source, _laplace, shape[0], size + 1)

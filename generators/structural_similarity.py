@@ -51,6 +51,7 @@ def similarity_map(one: NDArray[Any], two: NDArray[Any], window: Window, span: f
     mean_one, mean_two = mean(first), mean(second)
     together = unbiased * (mean(first * second) - mean_one * mean_two)
     variances = unbiased * (mean(first * first) - mean_one**2 + mean(second * second) - mean_two**2)
+    # K1 and K2 of the paper.
     dark, flat = (0.01 * span) ** 2, (0.03 * span) ** 2
     found: Floats = (2 * mean_one * mean_two + dark) / (mean_one**2 + mean_two**2 + dark)
     found *= (2 * together + flat) / (variances + flat)

@@ -80,6 +80,7 @@ class Synthesis(Generator):
                 f"synthesis: expected units of layers of {[layer.units for layer in probe.layers]} as the model has, "
                 f"received {[layer.units for layer in ranking.layers]}; localise them in this model"
             )
+        # Every image has a gradient for each of its units.
         batch = max(1, self.batch_size // max(len(chosen) for chosen in units))
 
         def excited(places: slice) -> Images:

@@ -28,6 +28,7 @@ class AddedNoise(Augmenter):
     def augment(self, seeds: Seeds, context: AugmenterContext) -> Augmented:
         x = np.empty_like(seeds.x)
         for row, image in enumerate(x):
+            # Written into the image itself: no second array of the batch's size.
             seeds.rng(row, self.tag).standard_normal(dtype=np.float32, out=image)
         x *= np.float32(self.std)
         x += seeds.x

@@ -50,6 +50,7 @@ class Objects(Occluders):
     def cutouts(self, count: int, context: AugmenterContext, rng: np.random.Generator) -> Cutouts:
         some = context.train.take(np.sort(rng.permutation(len(context.train))[: _DRAWN_PER_OBJECT * count]))
         zeros = np.zeros(len(some), np.int64)
+        # The bank is a preparation, with a random stream of its own.
         entropy = (context.run.seed, crc32(context.run.stream.encode()))
         found = self.mask.masks(Seeds(some.x, some.y, some.index, zeros, zeros, entropy, some.masks), context)
         rows = rng.permutation(np.flatnonzero(found.any(axis=(1, 2))))[:count]
@@ -135,6 +136,7 @@ def _shape(shape: Shape, height: int, width: int, rng: np.random.Generator) -> M
             mask = u**2 + (v / rng.uniform(0.4, 1)) ** 2 <= 1
         case "blob":
             angle = np.arctan2(v, u)
+            # A circle whose radius varies by a few low frequencies: round, but irregular.
             waves = sum(rng.uniform(0, 0.3 / k) * np.cos(k * angle + rng.uniform(0, 2 * math.pi)) for k in (2, 3, 5))
             mask = np.hypot(u, v) <= 0.75 * (1 + waves)
         case "bars":
@@ -155,6 +157,7 @@ def _read(path: Path) -> Images:
         pixels = to_unit(np.asarray(image.convert("RGBA")))
     if not pixels[..., 3].any():
         raise StageError(f"{path}: the cut-out is transparent everywhere; replace or remove it")
+    # Premultiplied, so that resizing does not blend in the transparent background.
     pixels[..., :3] *= pixels[..., 3:]
     return pixels
 

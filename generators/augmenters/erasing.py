@@ -56,6 +56,7 @@ class RandomErasing(Augmenter):
     def _filling(self, image: Images, shape: tuple[int, ...], rng: np.random.Generator) -> Images:
         match self.fill:
             case "normal_clipped":
+                # Pixels must stay in [0, 1]; half of the values become 0.
                 return np.clip(rng.standard_normal(shape, np.float32), 0, 1)
             case "uniform":
                 return rng.random(shape, np.float32)

@@ -89,6 +89,7 @@ class SyntheticOcclusion(Augmenter):
             colours, alpha = bank.scaled(int(others[rng.integers(len(others))]), side)
             spot, part = _overlap(hidden.shape, alpha.shape, rng)
             alpha = alpha[part]
+            # Tried on a copy: a cut-out that hides too much is discarded.
             after = hidden.copy()
             after[spot] |= alpha > 0
             covered = (after & thing).sum() <= self.max_covered * thing.sum()

@@ -81,6 +81,7 @@ class DDPM(Painter, DiffusionSettings):
             numbers = [stream.standard_normal(tuple(known.shape[1:]), np.float32) for stream in streams]
             return torch.from_numpy(np.stack(numbers)).to(device)
 
+        # A copy, since torch warns of arrays that are read-only.
         labels = torch.from_numpy(np.array(holes.labels)).to(device)
         sampler = Sampler(self.mode, self.steps, self.eta, self.guidance, self.resamplings)
         return sampler.paint(model.network, known, masks, labels, draw)

@@ -46,6 +46,7 @@ def build(canvas: Canvas, channels: Sequence[int], attention: bool, classes: int
     torch.manual_seed(seed)
     return UNet2DModel(
         sample_size=(canvas.rows, canvas.columns),
+        # The noisy image, the known pixels, and the mask.
         in_channels=2 * colours + 1,
         out_channels=colours,
         layers_per_block=1,
@@ -54,6 +55,7 @@ def build(canvas: Canvas, channels: Sequence[int], attention: bool, classes: int
         up_block_types=("AttnUpBlock2D" if attention else "UpBlock2D",) + ("UpBlock2D",) * plain,
         norm_num_groups=GROUP,
         attention_head_dim=GROUP,
+        # One more for "no class", which guidance needs.
         num_class_embeds=classes + 1,
     )
 

@@ -105,6 +105,7 @@ class DenoiserTrainer:
         torch = backend.torch()
         for parameter in self._network.parameters():  # the optimiser creates its moments at its first step
             parameter.grad = torch.zeros_like(parameter)
+        # A step of rate 0 creates the moments without moving the weights.
         self._optimiser.param_groups[0]["lr"] = 0.0
         self._optimiser.step()
         with torch.no_grad():
@@ -126,7 +127,9 @@ class DenoiserTrainer:
     def _drawn(self, number: int) -> tuple[Any, Any, Any, Any]:
         """Return the denoiser's inputs at a step, its times and labels, and the noise to predict."""
         torch, canvas, plan = backend.torch(), self._canvas, self._plan
+        # By the step's number, so that a resumed training draws the same.
         rng = np.random.default_rng([self._seed, number])
+        # Sorted, since the images may be memory-mapped.
         rows = np.sort(rng.integers(len(self._x), size=plan.batch_size))
         clean = canvas.images(np.asarray(self._x[rows])).to(self._device)
         labels = np.where(rng.random(len(rows)) < plan.label_dropout, _no_class(self._network), self._y[rows])

@@ -117,6 +117,7 @@ class Pipeline(Painter):
         model = pretrained.pipeline()
         if _ignores_mask(model):
             context.run.remark(f"pipeline: {pretrained.name} {_IGNORES_MASK}")
+        # Pipelines take colour images only.
         canvas = Canvas((*holes.seeds.x.shape[1:3], 3), self.size, MULTIPLE, smooth=True)
         x = np.empty_like(holes.seeds.x)
         refused: dict[int, str] = {}
@@ -165,6 +166,7 @@ def _ignores_mask(model: Any) -> bool:
     """Return whether the network takes the noisy image alone, without a mask."""
     network, coder = (getattr(getattr(model, name, None), "config", None) for name in ("unet", "vae"))
     channels, latent = getattr(network, "in_channels", None), getattr(coder, "latent_channels", None)
+    # A model trained for inpainting takes the mask and the masked image as further channels.
     return channels is not None and channels == latent
 
 

@@ -32,6 +32,7 @@ class Sampler:
         """
         torch = backend.torch()
         kept = signal_share()
+        # Evenly spaced steps from pure noise to the image.
         times = torch.linspace(NOISE_STEPS - 1, 0, self.steps).round().long().tolist()
         known_pixels, mask = known * (1 - holes), holes
         if self.mode != "cond":  # the denoiser paints everything; known pixels are restored at every step
@@ -48,6 +49,7 @@ class Sampler:
                     noise = self._noise(network, torch.cat([x, known_pixels, mask], dim=1), time, labels)
                     x = step(x, noise, signal, left, self.eta, draw)
                     if self.mode != "cond":
+                        # Known pixels get the noise level of the next step.
                         around = left**0.5 * known + (1 - left) ** 0.5 * draw() if left < 1 else known
                         x = holes * x + (1 - holes) * around
         return x
@@ -55,6 +57,7 @@ class Sampler:
     def _noise(self, network: Any, seen: Tensor, time: int, labels: Tensor) -> Tensor:
         """Return the predicted noise, moved away from the prediction without a class (classifier-free guidance)."""
         torch = backend.torch()
+        # At weight 1 the prediction without a class cancels out, so one call is enough.
         if self.guidance == 1:
             return network(seen, time, class_labels=labels).sample
         no_class = torch.full_like(labels, network.config.num_class_embeds - 1)

@@ -110,9 +110,11 @@ class FuzzingLoop:
 
     def _evaluate(self, batch: Seeds) -> CandidateOutcomes:
         made, n = self.augmenter.augment(batch, self.context), len(batch)
+        # Each gate overwrites the outcome of the images it rejects.
         outcome = np.full(n, CORNER_CASE, dtype="U16")
         outcome[list(made.refused)] = REFUSED
         alive = np.flatnonzero(outcome == CORNER_CASE)
+        # nan where an earlier measure already rejected the image.
         realism = np.full((len(self.realism), n), np.nan)
         for row, measure in zip(realism, self.realism, strict=True):
             row[alive] = measure.values(made.take(alive), batch.take(alive), self.context)

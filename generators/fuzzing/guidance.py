@@ -53,6 +53,7 @@ class Guidance:
         """Return whether gains (criteria, ...) suffice, bool (...)."""
         if not self.coverages:
             return np.ones(gains.shape[1:], np.bool_)
+        # One bound per criterion, broadcast over the inputs.
         reached = gains >= np.reshape(self.least, (-1,) + (1,) * (gains.ndim - 1))
         return np.asarray(reached.any(axis=0) if self.rule == "any" else reached.all(axis=0))
 
@@ -103,4 +104,5 @@ class Guidance:
 
 def above(gains: Counts, quantile: float) -> tuple[int, ...]:
     """Return the smallest integer above a quantile of gains (criteria, n), at least 1, by criterion."""
+    # Strictly above the quantile: floor + 1.
     return tuple(int(np.floor(np.quantile(row, quantile))) + 1 for row in gains)

@@ -186,11 +186,14 @@ class Fuzzer(Generator):
                 f"seeds {self.seeds.tag}: none of the {len(pool)} images has a unit that the guidance selects as the most active "
                 "of its layer (layers with all units selected do not count); use random or coverage seeds, or another criterion"
             )
+        # A separate state, so that choosing a seed does not use up what its mutants may cover.
         rows = gate.separate().first(seen, order, self.seed_count)
         exhausted = not len(rows)
         rows = order[: self.seed_count] if exhausted else rows
         others = rng.permutation(np.setdiff1d(np.arange(len(pool)), rows))
+        # Half of the other images is covered at the start, the other half is the control.
         covered, clean = (others[:0], others) if self.base else np.array_split(others, 2)
+        # Sorted, since activations are memory-mapped.
         gate.count(seen.take(np.sort(covered)))
         control = seen.take(np.sort(clean))
         return _Start(rows, replace(gate, least=self._least(gate, control)), control, exhausted)

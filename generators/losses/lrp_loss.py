@@ -53,6 +53,7 @@ class LRP(GeneratorLoss):
         relevant = batch.constants["relevant"]
         lowered = ops.square(batch.x - batch.eps - batch.generated) * relevant
         raised = ops.square(batch.x + batch.eps - batch.generated) * (1 - relevant)
+        # Each mean is over its own subset, so that k pixels weigh as much as all others.
         others = int(np.prod(batch.x.shape[1:])) - self.k
         weight = self.custom_loss_constant
         sums = weight * ops.sum(lowered, axis=(1, 2, 3)) / self.k

@@ -78,6 +78,7 @@ class Suspiciousness(GeneratorLoss):
         *before, _ = batch.target(batch.x)
         *after, _ = batch.target(batch.generated)
         images = ops.cast(ops.shape(batch.x)[0], "float32")
+        # The artefact's CIFAR loss sums over the batch; its MNIST loss does not.
         times = images if self.as_published and any(len(z.shape) == 4 for z in before) else 1.0
         total = 0.0
         for i, (z, changed) in enumerate(zip(before, after, strict=True)):
@@ -98,4 +99,5 @@ class Suspiciousness(GeneratorLoss):
 def _mean(values: Tensor, mask: Tensor) -> Tensor:
     """Return the mean of each row of ``values`` (n, units) over the units of a mask, (n,); 0 if the mask is empty."""
     ops = backend.keras().ops
+    # At least 1, so that an empty mask gives 0 and not nan.
     return ops.sum(values * mask, axis=-1) / ops.maximum(ops.sum(mask), 1.0)

@@ -39,6 +39,7 @@ def _brightness(x: Images) -> Images:
 def _object(image: Images) -> Masks:
     from skimage.filters import threshold_otsu
 
+    # Otsu's threshold is undefined for one grey level.
     if image.min() == image.max():
         return np.zeros(image.shape, bool)
     bright = image > threshold_otsu(image)

@@ -49,4 +49,5 @@ class Saliency(ObjectMask):
 def _gradient_times_input(call: Call, x: Tensor) -> tuple[Tensor]:
     ops = backend.keras().ops
     gradient = value_and_gradient(lambda images: ops.max(call(images), axis=-1), x)[1]
+    # Absolute values: evidence against the class is salient, too.
     return (ops.sum(ops.abs(gradient * x), axis=-1),)

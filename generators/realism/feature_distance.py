@@ -53,11 +53,13 @@ class FeatureStatistics(Preparation):
         from sklearn.covariance import LedoitWolf
 
         x, y = features(run.prepared(_SEEN)), run[self.data].y
+        # The images that means are computed from lie nearer to them than new images do.
         held_out = np.arange(len(x)) % _HELD_OUT == 0
         classes = int(y.max()) + 1
         means = np.full((classes, x.shape[1]), np.nan)
         for label in np.unique(y[~held_out]):
             means[label] = x[(y == label) & ~held_out].mean(axis=0)
+        # One covariance for all classes, of deviations from their class's mean.
         centred = x[~held_out] - means[y[~held_out]]
         precision = LedoitWolf(assume_centered=True).fit(centred).precision_
         apart = distances(x[held_out], y[held_out], means, precision)
@@ -117,4 +119,5 @@ def distances(
     """Return the Mahalanobis distances of features (n, d) from the means of their classes, float64 (n,)."""
     away = x - means[y]
     squares: Measures = np.einsum("nd,nd->n", away @ precision, away)
+    # Rounding can make a distance near 0 slightly negative.
     return np.sqrt(np.maximum(squares, 0))

@@ -51,6 +51,7 @@ class Discriminator(Artefact):
         real = self.logits[_REAL]
         # Each image with the next: k pairs, none with itself.
         second = np.roll(real, 1) if pairs == "others" else self.logits[_SHIFTED]
+        # Never negative: a mutant equal to its seed must pass.
         return max(0.0, float(np.quantile(real - second, share)))
 
     def passing(self, margin: float) -> dict[str, float]:
@@ -118,6 +119,7 @@ class DiscriminatorTraining(Preparation, DiscriminatorSettings):
         network = gan.discriminator(images.shape, self.filters)
         losses = gan.train(network, np.asarray(images.x)[np.sort(rest)], plan, seed, run.progress, run.checkpoint)
         real = np.asarray(images.x[np.sort(held)])
+        # One pixel to the left; the last column is repeated.
         shifted = np.concatenate([real[:, :, 1:], real[:, :, -1:]], axis=2)
         shown = {_REAL: real, _SHIFTED: shifted} | gan.corruptions(real, rng)
         logits = {name: compiled_programs.run_all(network, _logits, x)[0] for name, x in shown.items()}

@@ -131,6 +131,7 @@ class _DeepHunterStrategy(Strategy):
 
     def propose(self, most: int, rng: np.random.Generator) -> Mutants | None:
         fuzzer, queue = self._fuzzer, self._queue
+        # At most 5 % of the queue, whatever `round_seeds` is.
         seeds = min(fuzzer.round_seeds, max(1, queue.size // 20), most // fuzzer.mutants_per_seed)
         if not seeds:
             return None

@@ -20,6 +20,7 @@ from temper.generators.regression.regression_fuzzer import RegressionFuzzer
 from temper.generators.regression.regression_loop import Strategy
 
 _ELITES = 2
+# k of k-uncertainty, which alternates.
 _RANKS = (2, 3)
 _LEVELS = 255
 _STATE = ("source", "age", "individuals", "fitness", "waiting")
@@ -70,6 +71,7 @@ class DiffChaser(RegressionFuzzer):
         """Return images with some of their entries changed by up to ``beta``."""
         places = rng.integers(x.size, size=rng.binomial(x.size, self.mutation_rate))
         made = x.ravel().astype(np.int16)
+        # int16, so that sums outside 0..255 are clipped and do not wrap.
         made[places] += rng.integers(-self.most, self.most, size=len(places), dtype=np.int16, endpoint=True)
         return np.clip(made, 0, _LEVELS).astype(np.uint8).reshape(x.shape)
 
@@ -118,6 +120,7 @@ class _GeneticStrategy(Strategy):
         faithful = outcomes.kind != UNFAITHFUL
         p1, p2 = outcomes.answers.p1, outcomes.answers.p2
         rank = _rank(mutants.source)
+        # inf, so that an unfaithful individual never survives.
         fitness = np.where(faithful, [uncertainty(p1, rank), uncertainty(p2, rank)], np.inf)
         elite = self._fitness[:, slots].argmin(axis=2).T
         children = mutants.x.reshape(len(slots), each, *mutants.x.shape[1:])

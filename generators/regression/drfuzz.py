@@ -107,6 +107,7 @@ class _DRFuzzStrategy(Strategy):
 
     def propose(self, most: int, rng: np.random.Generator) -> Mutants | None:
         of_each, pool = self._fuzzer.mutants_per_seed, self._pool
+        # At most 5 % of the pool, whatever `round_seeds` is.
         seeds = min(self._fuzzer.round_seeds, max(1, len(pool.living) // 20), most // of_each)
         entries = pool.choose(seeds, rng)
         if not len(entries):
@@ -144,6 +145,7 @@ class _DRFuzzStrategy(Strategy):
             self._pool.decay(entries[group_fault] if self._fuzzer.as_published else entries)
         if without != "trimming":
             self._trim(entries, fault, answers.p2.argmax(axis=1))
+        # All wrong labels: classes minus the true one.
         banned = found.sum(axis=1) >= found.shape[1] - 1 if without != "banning" else np.zeros(len(found), np.bool_)
         rows = np.flatnonzero(kept & ~banned[mutants.source])
         self._pool.add(
@@ -179,6 +181,7 @@ class _DRFuzzStrategy(Strategy):
     def _divergence(p1: NDArray[np.float32], p2: NDArray[np.float32], y: Rows) -> NDArray[np.float32]:
         """Return how far the new version leans more than the old one towards each wrong label, (n, classes)."""
         divergence = p2 - p1
+        # The true label is no direction of a fault.
         divergence[np.arange(len(y)), y] = -np.inf
         return divergence
 

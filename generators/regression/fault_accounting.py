@@ -97,6 +97,7 @@ class FaultAccounting:
             self._faults.append((mutants.x[rows], np.stack([*columns, mutants.operator[rows]])))
         self.mutants += len(mutants)
         self.rfi += len(rows)
+        # A fault fails in the new version as well.
         self.failures += len(rows) + int((kind == BOTH_FAIL).sum())
 
     def snapshot(self, model_calls: int, seconds: float, pool: int) -> None:

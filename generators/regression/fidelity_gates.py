@@ -100,6 +100,7 @@ class DistanceFidelity(_GateItself, Fidelity):
 
 def difference_counts(x: Pixels, roots: Pixels) -> tuple[Levels, Levels]:
     """Return the number of differing entries of images, and the largest difference in levels, int64 (n,) each."""
+    # Unsigned bytes: a plain difference would wrap.
     difference = np.maximum(x, roots) - np.minimum(x, roots)
     return np.count_nonzero(difference, axis=(1, 2, 3)), difference.max(axis=(1, 2, 3), initial=0).astype(np.int64)
 

@@ -22,6 +22,7 @@ _SMALLEST_SIDE = 4
 _KERNEL = 4
 _ROUND = 128
 _CODE = 64
+# Adam's beta_1 as in DCGAN, section 4.
 _MOMENTUM = 0.5
 _LEVELS = 255
 _SMOOTHING = 0.1
@@ -79,6 +80,7 @@ def train(
     backend.seed(seed)
     pair = _pair_class()(_generator(x.shape[1:], plan.filters), network, plan.corrupted, seed)
     batch_size = min(plan.batch_size, len(x))
+    # A round has no image twice.
     round_steps = min(_ROUND, len(x) // batch_size, plan.steps)
     pair.compile(
         optimizer=keras.optimizers.Adam(plan.learning_rate, beta_1=_MOMENTUM),
@@ -160,6 +162,7 @@ def _pair_class() -> Any:
             self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
         ) -> Any:
             n = ops.shape(x)[0]
+            # The generated images twice: once without a gradient for the discriminator, once for the generator.
             images = [x, ops.stop_gradient(y_pred), y_pred, *([self._corrupted(x)] if self.corrupted else [])]
             logits = self.network(ops.concatenate(images))
             real, kept, learning, corrupted_logits = (

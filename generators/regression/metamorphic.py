@@ -62,6 +62,7 @@ class Metamorphosis:
     def __init__(self, as_published: bool = False) -> None:
         self.operators = mutation_operators.deephunter()
         self._as_published = as_published
+        # By number of parameters, so that all parameters are equally likely.
         weights = np.array([operator.weight for operator in self.operators], float)
         self._local = np.array([operator.local for operator in self.operators])
         self._shares = weights / weights.sum(), weights * self._local / weights[self._local].sum()

@@ -20,6 +20,7 @@ _AT_ONCE = 2560
 
 UNFAITHFUL, BOTH_FAIL, FAULT, FIXED, CANDIDATE, HALF_WEAKENED, WEAKENED = range(7)
 """The kinds of mutants: from ``CANDIDATE`` on they may be mutated again."""
+# Thresholds of DRFuzz's released code.
 _WEAKENED, _HALF = 0.30, 0.15
 Classes = NDArray[np.int64]
 
@@ -113,6 +114,7 @@ def classify(answers: VersionOutputs, y: Classes, parent_drop: Values) -> NDArra
         (d > _WEAKENED, WEAKENED),
         (d > _HALF, HALF_WEAKENED),
     ]
+    # The first condition that holds decides.
     return np.select([where for where, _ in kinds], [kind for _, kind in kinds], CANDIDATE).astype(np.int8)
 
 

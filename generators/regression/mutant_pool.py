@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from temper.generators.regression.mutation_queue import Entries, Rows, weighted_sample
 from temper.generators.regression.pixel_mutations import Pixels
 
+# The weight falls to 5 % after 20 generations, as in DRFuzz's released code.
 _DECAY = math.log(1 / 0.05) / 20
 _MOST_SELECTIONS = 10
 

@@ -107,6 +107,7 @@ def grown(column: NDArray[Any], size: int) -> NDArray[Any]:
     """Return a column with room for ``size`` rows, enlarged by half if it must grow."""
     if size <= len(column):
         return column
+    # Growing by half makes the cost of appending constant on average.
     larger = np.zeros((max(size, len(column) * 3 // 2), *column.shape[1:]), column.dtype)
     larger[: len(column)] = column
     return larger

@@ -33,6 +33,7 @@ class OperatorChain:
 
     def __init__(self, n: int, selection: Selection) -> None:
         self.used, self.faithful, self.rewarded = (np.zeros(n, np.int64) for _ in range(3))
+        # Without the last column, which may round to less than 1 and be exceeded by a draw.
         self._steps = [row.tolist() for row in np.cumsum(kernel(selection, n), axis=1)[:, :-1]]
         self._last: int | None = None
 

@@ -110,6 +110,7 @@ class RegressionFuzzer(Generator):
 
 def _start(pool: Examples, versions: Versions) -> tuple[Roots, dict[str, Any]]:
     """Return the images that both versions get right, and those that only the old one does."""
+    # Bytes, so that a fault is still one after it was saved as an image file.
     x = quantised(np.asarray(pool.x) * np.float32(255))
     answers = versions.predict(x)
     c1, c2 = answers.p1.argmax(axis=1), answers.p2.argmax(axis=1)

@@ -108,6 +108,7 @@ class RegressionLoop:
         answers, roots = self.versions.predict(mutants.x), self.roots
         kept = self.gate.keeps(mutants.x, roots.x[mutants.source], answers.scores, roots.answers.scores[mutants.source])
         kind = classify(answers, roots.y[mutants.source], mutants.drop)
+        # An unchanged mutant finds nothing new and counts as unfaithful.
         kind[~(kept & mutants.changed)] = UNFAITHFUL
         return MutantOutcomes(kind, answers)
 

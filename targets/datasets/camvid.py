@@ -97,6 +97,7 @@ class CamVid(CropDataset):
 
         regions = _read(mask)
         for label, name in enumerate(self.categories):
+            # 3 x 3 neighbours: regions that touch at a corner are one object.
             pieces, _ = ndimage.label(regions == REGIONS.index(name), structure=np.ones((3, 3)))
             for number, (rows, columns) in enumerate(ndimage.find_objects(pieces), 1):
                 box = (columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)

@@ -94,6 +94,7 @@ def _objects(path: Path, folder: Path, categories: tuple[str, ...], min_size: in
     largest: dict[Any, Object] = {}
     for found in AnnotationFile(path).objects(categories):
         known = largest.get(found.image)
+        # One object per photograph, so that no two images show one scene.
         if max(found.box[2:]) >= min_size and (known is None or found.area > known.area):
             largest[found.image] = found
     for found in largest.values():

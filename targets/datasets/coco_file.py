@@ -52,6 +52,7 @@ class Object:
             return np.asarray(mask.decode(mask.merge(mask.frPyObjects(self.segmentation, *self.size))), bool)
         runs = self._runs()
         flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
+        # COCO counts runs column by column.
         return flat.reshape(self.size, order="F")
 
     def _runs(self) -> list[int]:
@@ -187,11 +188,13 @@ class AnnotationFile:
 
 def _is_number(value: Any) -> TypeGuard[float]:
     """Return whether a value is a number that is finite as a float."""
+    # type() and not isinstance(): JSON's true is an int in Python.
     return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
 
 def _stays_inside(name: str) -> bool:
     """Return whether a name resolves to a path below a folder, on any system; existing links are followed."""
+    # Windows syntax covers both separators and drive letters.
     parts = PureWindowsPath(name)
     return bool(parts.parts) and not parts.anchor and ".." not in parts.parts and "\0" not in name
 
@@ -206,6 +209,7 @@ def _unpacked(text: str, where: str) -> list[int]:
     value = shift = 0
     for digit in text.encode("utf-8", "replace"):
         bits = digit - _SHIFT
+        # More than twelve digits of five bits are no number of pixels.
         if not 0 <= bits < 64 or shift > 60:
             raise StageError(f"{where}: its compressed runs are corrupted")
         value |= (bits & 0x1F) << shift

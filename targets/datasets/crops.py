@@ -58,6 +58,7 @@ class FoundObject:
         left, top, width, height = self.box
         lines = []
         for middle, whole in zip((top + height / 2, left + width / 2), self.size, strict=True):
+            # Shifted into the photograph where it fits, else centred on it.
             start = min(max(round(middle - side / 2), 0), whole - side) if side <= whole else (whole - side) // 2
             lines.append(np.arange(start, start + side))
         return lines[0], lines[1]
@@ -167,6 +168,7 @@ class CropDataset(FolderDataset):
                 f"{self.tag}, {part}: no object of {', '.join(self.names())} is {self.min_size} pixels or longer; "
                 "lower min_size, or set other categories"
             )
+        # Only the largest: all others are within the limit then.
         largest = max(found, key=lambda one: one.side(self.margin))
         if problem := size_problem(largest.side(self.margin), largest.side(self.margin)):
             raise StageError(

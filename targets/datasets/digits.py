@@ -43,6 +43,7 @@ class Digits(Dataset):
 
     def load(self) -> Source:
         table = np.loadtxt(_FILE, delimiter=",")
+        # Pixels of this data set go from 0 to 16.
         x, y = (table[:, :-1].reshape(-1, 8, 8, 1) / 16).astype(np.float32), table[:, -1].astype(np.int64)
         test = np.zeros(len(y), bool)
         test[stratified(y, self.test_images, np.random.default_rng([self.split_seed, len(y)]))] = True

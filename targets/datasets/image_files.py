@@ -114,6 +114,7 @@ class FileDataset(Dataset):
                 others = f", and so are {len(empty) - 1} more" if empty[1:] else ""
                 yield self.location_field, f"{empty[0]} is an empty file{others}; download it again or remove it"
                 return
+            # One image per class: opening all would take too long before a run.
             for row in np.unique(files.labels, return_index=True)[1]:
                 try:
                     image = files.read(row)

@@ -21,6 +21,7 @@ def label_problem(y: NDArray[Any], names: Sequence[str] = ()) -> str:
     low, high = int(found[0]), int(found[-1])
     if low < 0:
         return f"the smallest label is {low}; expected labels from 0"
+    # Labels that count from 1.
     if low == 1 and (len(found) == high or high == len(names)) and high >= max(len(names), 1):
         return f"the labels are 1 to {high}; expected 0 to {high - 1}: write y - 1"
     if names and high >= len(names):

@@ -101,6 +101,7 @@ def _read(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
         )
     if {0, 10} <= set(labels.tolist()):
         raise StageError(f"{path}: expected the digit 0 as label 10, or as 0, received both; download it again")
+    # MATLAB stores the image number last, and labels from 1, so that 10 is the digit 0.
     return np.moveaxis(arrays["X"], 3, 0), labels % 10
 
 

@@ -62,6 +62,7 @@ class GeneratorLoss(Component):
 
     def of(self, batch: Batch) -> Tensor:
         """Return the loss of a batch, computed on the network's output or on that output clipped to eps."""
+        # As published, the loss is computed on the unclipped output (DeepCustom).
         if not self.clip_in_loss:
             return self.value(batch)
         ops = backend.keras().ops

@@ -51,6 +51,7 @@ class Incremental(Classifier):
         copy = copied(self.model)
         shapes = [weights.shape for weights in self.model.get_weights()]
         ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
+        # The inverse of flat_weights.
         parts = np.split(np.asarray(self.earlier[step]), ends[:-1])
         set_weights(copy, [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)])
         return Classifier(copy)
@@ -90,5 +91,6 @@ def rivals_within_tasks(tasks: Tasks) -> Rivals:
 
 def predict_among_rivals(model: Classifier, x: Images, y: Labels, rivals: Rivals) -> Labels:
     """Return the most likely label of each image (n,) among the rivals of its true label."""
+    # -inf, so that no logit of a class that does not compete can be the largest.
     labels: Labels = np.where(rivals[y], model.logits(x), -np.inf).argmax(axis=1).astype(np.int64)
     return labels

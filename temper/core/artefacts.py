@@ -118,6 +118,7 @@ class Examples(Artefact):
         x, y, index = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("x", "y", "index"))
         stored = folder / "masks.npy"
         masks = np.load(stored, mmap_mode="r") if stored.exists() else None
+        # Labels and indices are small, so they are copied into memory; images stay memory-mapped.
         return cls(x=x, y=np.array(y), index=np.array(index), info=read_json(folder / "info.json"), masks=masks)
 
 
@@ -127,12 +128,14 @@ def export_npz(examples: Examples, path: Path) -> None:
     Raises:
         FileExistsError: the path holds anything else, which is left unchanged.
     """
+    # Written next to the target first, so that no reader sees half a file.
     temporary = temporary_name(path)
     try:
         with temporary.open("wb") as stream:
             np.savez_compressed(stream, x_adv=examples.x, y=examples.y, index=examples.index)
         if not path.exists():
             temporary.replace(path)
+        # An equal export of an earlier run is accepted; anything else may be the user's own file.
         elif not path.is_file() or not filecmp.cmp(temporary, path, shallow=False):
             raise FileExistsError(path)
     finally:

@@ -79,11 +79,13 @@ class Attack(Generator):
         assert self.data is not None  # the graph fills in the model's data set
         clean, victim = run[self.data], run[self.model]
         rng = run.rng()
+        # At least 1, since it is the step through the set, which may be empty.
         size = max(1, len(clean)) if self.whole else self.batch_size
 
         def crafted(rows: slice) -> Images:
             return self.craft(victim, np.asarray(clean.x[rows]), clean.y[rows], rng)
 
+        # The stream's state is saved with the batches, so that a resumed attack draws the same numbers.
         x = fill_in_batches(run, np.empty_like(clean.x), size, crafted, rng)
         run.images += len(clean)
         about = attack_facts(self.tag, self.labels, self.step_rule, self.threat) | {"ascended_loss": self.ascended_loss}
@@ -91,6 +93,7 @@ class Attack(Generator):
         return Examples(x=x, y=clean.y, index=clean.index, info=info)
 
     def _bounded(self, adversarial: Images, clean: Images) -> Images:
+        # Rounding in the attack's own arithmetic can leave [0, 1] by a few units in the last place.
         adversarial = np.clip(np.asarray(adversarial, np.float32), 0.0, 1.0)
         if adversarial.shape != clean.shape:
             raise ValueError(f"{self.tag}: expected images {clean.shape}, received {adversarial.shape}")
@@ -107,6 +110,7 @@ class Attack(Generator):
 def shown_rows(y: Labels) -> NDArray[np.int64]:
     """Return which images the report shows of those with labels ``y`` (n,): rows in rising order."""
     of_classes = [np.flatnonzero(y == label)[:PER_CLASS] for label in np.unique(y)]
+    # The same images may be among the first and among those of a class.
     return np.unique(np.concatenate([np.arange(min(SHOWN, len(y))), *of_classes]))
 
 

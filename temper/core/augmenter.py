@@ -44,6 +44,7 @@ class Seeds:
     def rng(self, row: int, purpose: str = "") -> np.random.Generator:
         """Return the random stream of one seed; it does not depend on the batch."""
         own = (self.index[row], self.variant[row], self.depth[row])
+        # CRC-32 and not hash(), which Python salts in every process.
         return np.random.default_rng([*self.entropy, *map(int, own), crc32(purpose.encode())])
 
     def take(self, rows: slice | NDArray[Any]) -> Seeds:

@@ -66,6 +66,7 @@ class Checkpoint:
             return
         attached = self.attached.state() if self.attached else {}
         stored: dict[str, Any] = {_META: _as_array(meta), _ATTACHED: _as_array(attached), **arrays}
+        # Replaced atomically: a kill while saving leaves the last state.
         with replacing(self._folder / _STATE) as temporary, temporary.open("wb") as stream:
             np.savez(stream, **stored)
         self._last = time.monotonic()
@@ -80,6 +81,7 @@ class Checkpoint:
             with (self._folder / _STATE).open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
             meta, attached = (json.loads(arrays.pop(name).tobytes()) for name in (_META, _ATTACHED))
+        # A state that a killed process left half-written costs time only, so it is no error.
         except (OSError, ValueError, KeyError, zipfile.BadZipFile):
             return None
         if self.attached and attached:
@@ -154,6 +156,7 @@ class _StepCheckpoint(Checkpoint):
 
 
 def _as_array(plain: Mapping[str, Any]) -> NDArray[np.uint8]:
+    # As bytes, so that the whole state is one .npz file and never needs a pickle.
     return np.frombuffer(json.dumps(plain).encode(), np.uint8)
 
 
@@ -167,6 +170,7 @@ def restore_stream(stream: np.random.Generator, state: Mapping[str, Any]) -> Non
     """Set a new random stream of the same seed to a saved state."""
     bits: Any = stream.bit_generator
     bits.state = state["bits"]
+    # A generator's state does not include the number of streams spawned from its seed.
     bits.seed_seq.spawn(state["spawned"] - bits.seed_seq.n_children_spawned)
 
 

@@ -96,6 +96,7 @@ def _logits(call: Call, x: Tensor) -> tuple[Tensor]:
 
 
 def _loss_gradient(call: Call, x: Tensor, y: Tensor) -> tuple[Tensor]:
+    # The cross-entropy is softplus(margin).
     softplus = backend.keras().ops.softplus
     return (value_and_gradient(lambda images: softplus(margin(call(images), y)), x)[1],)
 

@@ -25,6 +25,7 @@ def exit_in_words(code: int) -> str:
     if code >= 0:
         return f"ended with exit code {code}"
     try:
+        # Popen reports a signal as a negative exit code.
         return f"killed by {signal.Signals(-code).name}"
     except ValueError:
         return f"killed by signal {-code}"

@@ -163,6 +163,7 @@ class Dataset(Stage):
             if isinstance(x, np.ndarray) and (problem := pixel_problem(x)):
                 raise StageError(f"{self.tag}: {problem} ({part} part)")
         (train_x, train_y), (test_x, test_y) = loaded
+        # Both parts as one, training images first, so that resplit can sample from all.
         y = np.concatenate([train_y, test_y]).astype(np.int64)
         kept = np.flatnonzero(np.isin(y, self.classes)) if self.classes else np.arange(len(y))
         first, groups, masks = len(train_y), self.groups(), self.masks()
@@ -177,6 +178,7 @@ class Dataset(Stage):
                 part: Examples(
                     x=_of_both(train_x, test_x, chosen, lambda x, at: prepare.images(x, at, source.shape)),
                     y=self._relabelled(y[chosen]),
+                    # Without resplit, indices count within a part; with it, through both parts.
                     index=chosen - (first if part == "test" and not self.resplit else 0),
                     info={"class_names": info.class_names},
                     masks=masks and _of_both(*masks, chosen, lambda x, at: prepare.masks(x, at, source.shape)),

@@ -66,4 +66,5 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
     """Yield an exception and those that caused it, as a traceback shows them."""
     while error is not None:
         yield error
+        # As the interpreter does: an explicit cause hides the context.
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)

@@ -26,6 +26,7 @@ class Realism(FittedComponent):
         """Accept everything: barely trained models find nothing realistic, and a smoke run must reach later steps."""
         name = "min" if self.higher_is_better else "max"
         bounds = next(field.bounds for field in fields_of(type(self)) if field.name == name) or Range()
+        # The loosest bound that the field allows; one without an upper bound gets a huge number.
         return replace(self, **{name: bounds.ge if self.higher_is_better else bounds.le or _UNREACHED})
 
     @property

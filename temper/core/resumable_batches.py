@@ -33,6 +33,7 @@ def fill_in_batches(
         rows = slice(start, min(start + size, n))
         made[rows] = make(rows)
         run.progress(rows.stop, n, "images")
+        # After the last batch the artefact itself is stored, so a checkpoint would be wasted.
         if run.checkpoint.due and rows.stop < n:
             run.checkpoint.save({"made": made[: rows.stop]}, {"streams": list(map(stream_state, streams))})
     return made

@@ -130,6 +130,7 @@ class Run:
 
         Derived from the seed and the stream's name alone, so that adding a stage does not change the numbers of others.
         """
+        # CRC-32 and not hash(), which Python salts in every process.
         return np.random.default_rng([self.seed, crc32(self.stream.encode()), crc32(purpose.encode())])
 
     def framework_seed(self) -> int:

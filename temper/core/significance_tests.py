@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 ALPHA = 0.05
 EXACT = 100
 """The largest number of values, or pairs, for which p is exact."""
+# Doubles have 15 to 17 significant digits; 12 leave room for the errors of a few operations.
 _DIGITS = 12
 EFFECTS = ((0.71, "large"), (0.64, "medium"), (0.56, "small"))
 
@@ -114,6 +115,7 @@ def _doubled(ranks: NDArray[np.float64]) -> NDArray[np.int64]:
 def _subset_sums(values: NDArray[np.int64], size: int | None = None) -> NDArray[np.float64]:
     """Return the probability of each subset sum from 0 to the total; all subsets (of one size) are equally likely."""
     ways = np.zeros((1 if size is None else size + 1, int(values.sum()) + 1))
+    # The empty subset sums to 0.
     ways[0, 0] = 1
     for value in values:
         # The right-hand sides are copies, so that each value enters a subset at most once.
@@ -126,4 +128,5 @@ def _subset_sums(values: NDArray[np.int64], size: int | None = None) -> NDArray[
 
 
 def _two_sided(shares: NDArray[np.float64], found: int) -> float:
+    # Doubling the smaller tail may exceed 1 where the sample is at the centre.
     return min(1.0, 2 * float(min(shares[: found + 1].sum(), shares[found:].sum())))

@@ -18,6 +18,7 @@ PIXEL_ROUNDING = 2.0**-24  # error of rounding x + perturbation to float32, for 
 
 def step_problem(eps_step: float, eps: float) -> str:
     """Return why a step is too long for an attack in a ball of radius ``eps``; empty if it is not."""
+    # 1e-9 allows for rounding of values such as 2 * 8/255.
     if eps_step <= 2 * eps * (1 + 1e-9):
         return ""
     return f"expected at most 2 x eps = {2 * eps:g}, the width of the ball, received {eps_step:g}"
@@ -68,6 +69,7 @@ class ThreatModel:
         """Return perturbations (n, h, w, c); those longer than ``eps`` by at most the share ``slack`` are cut to it."""
         length = distance(difference, self.norm)
         over = (length > self.eps) & (length <= self.eps * (1 + slack))
+        # Both branches are evaluated: the maximum keeps the unused one from dividing by 0.
         share = np.where(over, self.eps / np.maximum(length, self.eps), 1.0).astype(np.float32)
         return difference * share[:, None, None, None]
 
@@ -75,4 +77,5 @@ class ThreatModel:
         """Return which images' perturbations lie inside the ball, up to rounding; bool (n,)."""
         pixels = math.prod(difference.shape[1:])
         rounding = PIXEL_ROUNDING * (1.0 if self.norm == "inf" else pixels ** (1 / self.norm))
+        # The relative part covers large radii, the absolute part radii near 0.
         return distance(difference, self.norm) <= self.eps * (1 + TOLERANCE) + TOLERANCE + rounding

@@ -51,6 +51,7 @@ class RandomNeurons(SpectrumLocaliser):
         chosen = list(
             self._sampled(spectrum, [np.unique(np.concatenate(lists)) for lists in zip(*found, strict=True)], run)
         )
+        # nan where a class cannot be localised, as for the measures themselves.
         scores = np.where(np.isnan(spectrum.scores(suspiciousness_measures.ochiai)), np.nan, 0.0)
         for row, units in zip(scores, chosen, strict=True):
             row[units] = 1.0
@@ -62,6 +63,7 @@ class RandomNeurons(SpectrumLocaliser):
             if not len(units):
                 yield units
                 continue
+            # One pool for all layers: sampling the layer first would favour units of small layers.
             pool = np.setdiff1d(layers_of(units.tolist(), sizes), units)
             if len(pool) < self.top:
                 raise UndertrainedModelError(
@@ -93,6 +95,7 @@ class LeastSuspicious(SpectrumLocaliser):
                 chosen.append(units)
                 continue
             pool = layers_of(units.tolist(), sizes)
+            # A unit that is never active scores 0 / 0, not low.
             pool = pool[spectrum.active[label, pool]]
             if len(pool) < self.top:
                 raise UndertrainedModelError(

@@ -47,6 +47,7 @@ class Zero(RelevanceRule):
     tag = "zero"
 
     def propagate(self, layer: Any, x: Tensor, z: Tensor) -> Tensor:
+        # The gradient of a linear layer already shares relevance this way.
         return z
 
 
@@ -108,6 +109,7 @@ def _signed_sums(layer: Any, x: Tensor, with_bias: bool) -> tuple[Tensor, Tensor
     kernel, *bias = layer.get_weights()
 
     def part(of: Tensor, weights: Any) -> Tensor:
+        # Without the name, which Keras would not allow twice in one model.
         config = {key: value for key, value in layer.get_config().items() if key != "name"}
         twin = type(layer).from_config({**config, "use_bias": False})
         outputs = twin(of)
@@ -115,6 +117,7 @@ def _signed_sums(layer: Any, x: Tensor, with_bias: bool) -> tuple[Tensor, Tensor
         return outputs
 
     positive, negative = kernel.clip(0, None), kernel.clip(None, 0)
+    # z_ij = x_i w_ij is positive where both factors have the same sign.
     up = ops.relu(x)
     down = x - up
     above = part(up, positive) + part(down, negative)

@@ -34,6 +34,7 @@ class SpectrumLocaliser(Localiser, HitSpectrumSettings):
     ] = False
 
     def part_of(self, field_name: str) -> Part | Literal["definition"]:
+        # The artefacts count spectra on the test part, which leaks into synthesis and evaluation.
         return "test" if self.as_published else "train"
 
     @property

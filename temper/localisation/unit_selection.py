@@ -34,6 +34,7 @@ def most_suspicious(
         raise StageError(f"expected at least {top} units to choose from, received {len(scores)}; lower `top`")
     else:
         chosen = _scanned(scores, layers, top) if as_published else _highest(scores, all_units, top)
+    # Sorted by position first, so that ties come in order.
     return _highest(scores, np.sort(chosen), len(chosen))
 
 
@@ -74,6 +75,7 @@ def _scanned(scores: Scores, layers: Sequence[Indices], top: int) -> Indices:
         for unit in layer.tolist():
             if scores[unit] >= lowest:
                 found.append(unit)
+            # Leaves this layer only: later layers may add more ties, as in DeepFault's code of 2018.
             if len(found) == top:
                 break
     return np.array(found, np.int64)

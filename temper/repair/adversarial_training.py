@@ -139,6 +139,7 @@ class AdversarialTraining(Repair):
                 f"examples: recipe {self.recipe} generates images during training, which needs an attack on a model (fgsm, "
                 f"pgd, ...), received {attack.tag}; use recipe: gf"
             )
+        # The model in training itself, so that the attack always sees its current weights.
         victim = Classifier(model)
 
         def perturb(x: Images, y: Labels, rng: np.random.Generator) -> Images:

@@ -132,6 +132,7 @@ class ModelUnderRepair:
 
     def attempt(self, change: Callable[[Any], None]) -> bool:
         """Change the model in place and revert the change if accuracy drops; return whether it rose."""
+        # All weights, statistics of normalisation included, which further training changes too.
         before = self.model.get_weights()
         change(self.model)
         accuracy = self._measured()
@@ -170,6 +171,7 @@ def adapt(model: Any, reduced: Weights, right: NDArray[np.bool_], step: float) -
     weights = model.trainable_weights
     ends = np.cumsum([int(np.prod(variable.shape)) for variable in weights])
     for variable, start, end in zip(weights, (0, *ends[:-1]), ends, strict=True):
+        # Double precision: the change is a small difference of large sums.
         own = np.asarray(variable).ravel().astype(np.float64)
         change = signs.sum() * own - signs @ np.asarray(reduced[:, start:end], np.float64)
         variable.assign((own - step / len(reduced) * change).reshape(variable.shape))

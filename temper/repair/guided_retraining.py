@@ -69,9 +69,11 @@ class GuidedRetraining(Repair):
             yield "examples", "expected at least one set of adversarial images"
 
     def stream(self, stage: str) -> str:
+        # One random stream for all stages of this type, so that curves differ by training data only.
         return self.tag
 
     def equivalent(self) -> Stage:
+        # With all images no order matters, so all such stages share one training.
         return replace(self, order=None, as_published=False) if self.inputs == 1 else self
 
     def preparations(self) -> Mapping[str, Preparation]:

@@ -84,6 +84,7 @@ class Pruning(FurtherTraining):
                 )
             if blocked[name]:
                 raise StageError(f"shares: layer '{name}' cannot be pruned: {blocked[name]}")
+        # Dense layers are pruned only if named: `share` is about feature maps.
         maps = [n for n, obstacle in blocked.items() if not obstacle and hasattr(model.get_layer(n), "filters")]
         wanted = dict.fromkeys(maps, self.share) | {name: float(share or 0) for name, share in self.shares.items()}
         if not any(wanted.values()):
@@ -93,6 +94,7 @@ class Pruning(FurtherTraining):
 
 def kept_units(importance: NDArray[np.float64], share: float) -> NDArray[np.int64]:
     """Return the positions of the units kept when a share is removed, ascending; of ties the last are removed."""
+    # At least one unit is kept.
     lost = min(round(share * len(importance)), len(importance) - 1)
     return np.sort(np.argsort(-importance, kind="stable")[: len(importance) - lost])
 

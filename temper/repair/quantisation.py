@@ -171,6 +171,7 @@ def with_rounded_activations(model: Any, ranges: Ranges) -> Any:
     keras = backend.keras()
 
     def rounding(values: Tensor, low: float, high: float) -> Tensor:
+        # The range includes 0, which padding and ReLU produce exactly.
         low, high = min(low, 0.0), max(high, 0.0)
         return keras.quantizers.fake_quant_with_min_max_vars(values, low, high) if low < high else values
 

@@ -80,6 +80,7 @@ class ReducedTraining(Preparation, ReducedModelSettings):
         return max(1, round(self.subset * len(images)))
 
     def _trained(self, original: Any, images: Examples, number: int, run: Run, checkpoint: Checkpoint) -> Weights:
+        # A seed per model, or all would start from the same weights.
         seed = run.framework_seed() + number
         rows = stratified(images.y, self._size(images), run.rng(f"reduced {number}"))
         model = training.copied(original, seed, weights=self.start == "continued", remark=run.remark)

@@ -39,6 +39,7 @@ class SupplementaryTraining(FurtherTraining):
     optimizer: Annotated[Optimizer, "optimiser; sgd has Nesterov momentum 0.9"] = "sgd"
 
     def part_of(self, field_name: str) -> Part | Literal["definition"]:
+        # The first version was not trained on the validation part.
         return "validation" if field_name == "data" else "train"
 
     def check(self) -> Iterator[tuple[str, str]]:

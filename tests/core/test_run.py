@@ -241,9 +241,7 @@ def test_a_file_of_a_nested_component_changes_the_artefact(run: Run, write: Writ
 
 
 @pytest.mark.parametrize(("how", "code"), [("untaught", 0), ("raise", 1)])
-def test_a_smoke_run_tolerates_undertrained_models(
-    run: Run, write: Write, tmp_path: Path, how: str, code: int
-) -> None:
+def test_a_smoke_run_tolerates_undertrained_models(run: Run, write: Write, tmp_path: Path, how: str, code: int) -> None:
     troubled = PLAIN.replace("generate:", f"generate:\n  troubled: {{type: trouble, data: grey, how: {how}}}")
     text = write(troubled.replace("random]", "random, troubled]"))
     assert run(text)[0] == 1, "a failure as any other"

@@ -41,7 +41,9 @@ def test_rounding_of_every_pixel_does_not_leave_the_ball() -> None:
         (1, 255, "", True),
     ],
 )
-def test_radii_larger_than_the_distance_between_images_are_rejected(norm: Norm, eps: float, problem: str, size_problem: bool) -> None:
+def test_radii_larger_than_the_distance_between_images_are_rejected(
+    norm: Norm, eps: float, problem: str, size_problem: bool
+) -> None:
     assert ThreatModel(norm, eps).problem() == problem
     assert bool(ThreatModel(norm, eps).size_problem((5, 5, 1))) == size_problem
 

@@ -65,7 +65,9 @@ def test_x_adv_takes_precedence_over_x(tmp_path: Path) -> None:
         ({"x": np.array([None])}, "Python objects in x.npy, which Temper never loads"),
     ],
 )
-def test_problems_are_reported_before_anything_runs(tmp_path: Path, arrays: dict[str, np.ndarray], message: str) -> None:
+def test_problems_are_reported_before_anything_runs(
+    tmp_path: Path, arrays: dict[str, np.ndarray], message: str
+) -> None:
     with pytest.raises(StageError, match=message):
         raise StageError(next(iter(npz(tmp_path, **arrays).check()))[1])
 
@@ -84,7 +86,9 @@ def test_problems_are_reported_before_anything_runs(tmp_path: Path, arrays: dict
         ({"x": (X > 0.5).astype(np.uint8)}, r"bytes of 0 and 1 only would be nearly black; write x \* 255"),
     ],
 )
-def test_problems_that_depend_on_the_data_are_reported(tmp_path: Path, arrays: dict[str, np.ndarray], message: str) -> None:
+def test_problems_that_depend_on_the_data_are_reported(
+    tmp_path: Path, arrays: dict[str, np.ndarray], message: str
+) -> None:
     component = npz(tmp_path, **arrays)
     assert list(component.check()) == []
     with pytest.raises(StageError, match=message):

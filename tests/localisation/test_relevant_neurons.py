@@ -42,7 +42,9 @@ def test_every_layer_contributes_its_most_relevant_units() -> None:
 
 
 @pytest.mark.slow
-def test_a_relevance_ranking_can_replace_a_suspiciousness_ranking(run: Callable[..., tuple[int, str]], write: Any) -> None:
+def test_a_relevance_ranking_can_replace_a_suspiciousness_ranking(
+    run: Callable[..., tuple[int, str]], write: Any
+) -> None:
     text = """
     name: used
     datasets:

@@ -71,7 +71,9 @@ def made(original: Classifier, seed: int = 1, order: RetrainingOrder = ORDER, **
 
 
 @pytest.mark.parametrize("share", [0.05, 0.1, 0.33, 0.55, 0.95])
-def test_it_trains_on_the_first_images_of_the_order(original: Classifier, seen: list[dict[str, Any]], share: float) -> None:
+def test_it_trains_on_the_first_images_of_the_order(
+    original: Classifier, seen: list[dict[str, Any]], share: float
+) -> None:
     model = made(original, inputs=share)
     count = {0.05: 1, 0.1: 2, 0.33: 7, 0.55: 11, 0.95: 19}[share]
     assert seen[0]["rows"] == sorted(ROWS[:count])
@@ -80,7 +82,9 @@ def test_it_trains_on_the_first_images_of_the_order(original: Classifier, seen: 
     assert model.trained_on.available == 20
 
 
-def test_original_adversarial_trains_on_adversarial_images_only(original: Classifier, seen: list[dict[str, Any]]) -> None:
+def test_original_adversarial_trains_on_adversarial_images_only(
+    original: Classifier, seen: list[dict[str, Any]]
+) -> None:
     model = made(original, inputs=0.5, configuration="original_adversarial")
     assert seen[0]["rows"] == sorted([row for row in ROWS if row >= 10][:5])
     assert (model.trained_on.inputs, model.trained_on.adversarial, model.trained_on.available) == (5, 5, 10)
@@ -166,9 +170,7 @@ def test_a_share_of_the_images_needs_an_order(graph: Callable[..., TaskGraph]) -
 
 
 @pytest.mark.slow
-def test_the_engine_runs_it(
-    run: Callable[..., tuple[int, str]], write: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_the_engine_runs_it(run: Callable[..., tuple[int, str]], write: Callable[..., Path], tmp_path: Path) -> None:
     code, said = run(write(EXPERIMENT))
     assert code == 0, said
     results = pd.read_csv(tmp_path / "outputs" / "guided" / "results.csv")

@@ -59,10 +59,12 @@ class Coverage(ABC):
 
         Source: Rothermel et al. (2001), Prioritizing Test Cases for Regression Testing, additional coverage.
         """
+        # A copy, since looking for an order must not count as covering.
         grown, order, left = copy.deepcopy(self), [], np.ones(len(seen), np.bool_)
         while left.any():
             gains = np.where(left, grown.gain(seen), 0)
             best = int(gains.argmax())
+            # Greedy order ends here: no remaining input adds anything.
             if gains[best] == 0:
                 break
             grown.update(seen.take(slice(best, best + 1)))
@@ -124,6 +126,7 @@ class CellCoverage(Coverage):
     def sequential_gain(self, seen: Activations) -> Counts:
         rows, cells = self._additions(seen)
         first = np.full(len(self._seen), len(seen))
+        # A cell counts for the first input that hits it.
         np.minimum.at(first, cells, rows)
         return np.bincount(first[first < len(seen)], minlength=len(seen)).astype(np.int64)
 
@@ -142,6 +145,7 @@ class CellCoverage(Coverage):
             taken = taken[waiting[taken]]
             waiting[taken] = False
             who = [rows[by_cell[of_cell[cell] : of_cell[cell + 1]]] for cell in taken]
+            # Every input that hits a newly covered cell would now add one less.
             left -= np.bincount(np.concatenate(who), minlength=len(seen))
         return np.concatenate([np.array(order, np.int64), np.setdiff1d(np.arange(len(seen)), order)])
 
@@ -156,6 +160,7 @@ class CellCoverage(Coverage):
         self._seen[hits[hits != NO_CELL]] = True
 
     def state(self) -> dict[str, NDArray[Any]]:
+        # A bit per cell, to keep checkpoints small.
         return {"seen": np.packbits(self._seen), "unknown": np.array(self._unknown)}
 
     def restore(self, state: Arrays) -> Self:

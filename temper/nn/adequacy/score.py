@@ -56,6 +56,7 @@ class Score(Component):
 
 def descending(scores: Scores, rng: np.random.Generator) -> NDArray[np.int64]:
     """Return the inputs from the highest score to the lowest, int64 (n,); ties in random order, nan last."""
+    # Shuffled before a stable sort, so that ties are in random order and nan comes last.
     shuffled = rng.permutation(len(scores))
     order: NDArray[np.int64] = shuffled[np.argsort(-scores[shuffled], kind="stable")]
     return order

@@ -45,6 +45,7 @@ def reinitialised(model: Any) -> tuple[Any, tuple[str, ...]]:
     initial ones are named. The seeds of initialisers are removed: they would give the same weights at any seed of the experiment.
     """
     layers = backend.keras().layers
+    # recursive, so that the layers of nested models are rebuilt, not shared.
     copy = backend.keras().models.clone_model(model, clone_function=_without_seeds, recursive=True)
     trained = {id(variable) for variable in model.trainable_variables}
     keeping: dict[str, None] = {}
@@ -119,10 +120,12 @@ def connected(model: Any, tensor: Any) -> Any:
     Unlike calling the copy, this inlines its layers into the surrounding model.
     """
     keras = backend.keras()
+    # A functional model of the same tensors: only that can be run through its graph.
     functional = keras.Model(model.inputs[0], model.outputs[0])
     twins: dict[int, tuple[Any, Any]] = {}
 
     def twin(operation: Any) -> Any:
+        # A layer that is called twice keeps one twin, so that its weights stay shared.
         return twins.setdefault(id(operation), (clone_layer(operation), operation))[0]
 
     output = functional._run_through_graph(
@@ -166,6 +169,7 @@ def _weights(own: Any, other: Any) -> Iterator[tuple[Any, Any]]:
     """Yield the pairs of same-named weights that two layers hold outside of their nested layers."""
     mine, others = (layer._trainable_variables + layer._non_trainable_variables for layer in (own, other))
     by_name = {variable.name: variable for variable in others}
+    # By name where names are unique: a layer quantised after building orders its weights differently.
     if len(by_name) == len(others) and {variable.name for variable in mine} == set(by_name):
         return ((variable, by_name[variable.name]) for variable in mine)
     return zip(mine, others, strict=True)

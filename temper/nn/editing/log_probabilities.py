@@ -37,6 +37,7 @@ _SELECTING = (
 """Operations that select inputs by position or rank, and so commute with the logarithm."""
 
 
+# exp(-15) is 3e-7: softplus and exp agree there to float32 precision.
 _LOW = -15.0
 
 
@@ -55,6 +56,7 @@ class Logarithm:
 
     def of(self, tensor: Tensor) -> Tensor | None:
         """Return the logarithm of a tensor, or ``None`` where it is not a combination of softmaxes alone."""
+        # Each tensor once: a graph of shared branches would otherwise be walked many times.
         if id(tensor) not in self._known:
             self._known[id(tensor)] = self._taken(tensor)
         return self._known[id(tensor)]
@@ -190,6 +192,7 @@ def _smallest(operation: Any, logs: list[Any]) -> Tensor | None:
 
 
 def _power(operation: Any, logs: list[Any]) -> Tensor | None:
+    # The rules see logarithms of constants, so the exponent is recovered first.
     return logs[0] * np.exp(logs[1]) if isinstance(logs[1], np.ndarray | np.generic) else None
 
 

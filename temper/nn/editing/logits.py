@@ -78,6 +78,7 @@ def are_probabilities(outputs: Images) -> bool:
     if not len(sums) or (outputs < 0).any() or (sums <= 0).any():
         return False
     one = np.abs(sums - 1).max() < _SUM_TOLERANCE
+    # Equal sums of a constant output would prove nothing.
     varied = len(sums) >= _MIN_IMAGES and (outputs != outputs[0]).any()
     return bool(one or (varied and np.ptp(sums) < _SUM_TOLERANCE * sums.mean()))
 
@@ -119,7 +120,9 @@ def _logits(model: Any) -> tuple[Tensor | None, bool]:
 def _normalised(model: Any) -> bool:
     """Return whether the outputs of a model add up to 1 for any images."""
     keras = backend.keras()
+    # 16 pixels for a side of any length: only the sums of the outputs matter.
     shape = [side or 16 for side in model.inputs[0].shape[1:]]
+    # A fixed seed, so that loading a model gives the same answer every time.
     images = np.random.default_rng(0).random((_MIN_IMAGES, *shape), np.float32)
     # A new model, since this call must not change the state of a model in training.
     outputs = keras.Model(model.inputs[0], model.outputs[0])(images, training=False)
@@ -169,6 +172,7 @@ def _argument_next_to_constant(kind: str, operands: list[Any], classes: int) -> 
         "Multiply": number > 0,
         "Divide": tensors[0] is operands[0] and number > 0,
         "TrueDivide": tensors[0] is operands[0] and number > 0,
+        # The largest of n probabilities is at least 1 / n, so a lower floor never hides it.
         "Maximum": number < 1 / classes,
     }
     return tensors[0] if rises.get(kind, False) else None

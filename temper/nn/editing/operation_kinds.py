@@ -70,6 +70,7 @@ def has_fused_activation(operation: Any) -> bool:
     """Return whether an operation is a layer with weights that applies an activation to its output."""
     layers = backend.keras().layers
     named = isinstance(operation, layers.Layer) and getattr(operation, "activation", None) is not None
+    # A recurrent layer's activation is inside its loop, not on its output.
     return named and bool(operation.weights) and not isinstance(operation, layers.RNN)
 
 
@@ -81,4 +82,5 @@ def is_identity(operation: Any) -> bool:
 
 def preserves_argmax(clip: Any, classes: int) -> bool:
     """Return whether a clipping of probabilities preserves the largest of each image."""
+    # The largest probability is at least 1 / classes, and the second largest at most 0.5.
     return bool(clip.x_min < 1 / classes and clip.x_max >= 0.5)

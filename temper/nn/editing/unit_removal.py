@@ -88,6 +88,7 @@ def _obstacle(functional: Any, layer: Any) -> str:
     units = _units(layer)
     assert units is not None
     try:
+        # Any one unit will do: whether removal is possible depends on the layers' kinds only.
         _cuts(functional, {layer.name: np.arange(units - 1)})
     except StageError as error:
         return str(error)

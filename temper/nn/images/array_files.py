@@ -86,6 +86,7 @@ class ArrayFile:
         """
         header = self.headers((name,))[name]
         item = math.prod(header.shape[1:]) * header.dtype.itemsize
+        # At least one item, so that a single huge image is still checked.
         count = 0 if header.fortran else min(header.shape[0], max(1, size // max(1, item)))
         with (
             self._reading(),

@@ -31,6 +31,7 @@ def pixel_problem(x: NDArray[Any], whole: bool = True) -> str:
             return "pixels: bytes of 0 and 1 only would be nearly black; write x * 255"
     elif low < 0 or high > 1:
         return f"pixels: expected [0, 1], received [{low:g}, {high:g}]; {_advice(low, high)}"
+    # Bytes divided by 255 twice.
     elif 0 < high <= 1 / 255 and whole:
         return f"pixels: the largest is {high:g}, so all are nearly black; divide by 255 once only"
     if whole and len(x) > 1 and low == high:
@@ -42,6 +43,7 @@ def channels_seem_first(shape: tuple[int, ...]) -> bool:
     """Whether images (height, width, channels) appear to be (channels, height, width)."""
     if len(shape) != 3 or shape[0] not in (1, 3, 4):
         return False
+    # An image of 3 x 32 x 32 is ambiguous only if its last side could be channels.
     return shape[2] not in (1, 3, 4) or (shape[0] < shape[1] == shape[2] and shape[0] != 4)
 
 

@@ -139,6 +139,7 @@ def scaled(x: Images, height: int, width: int) -> Images:
 
 def resize_masks(masks: Masks, size: tuple[int, ...]) -> Masks:
     """Return masks (n, h, w) scaled to (n, *size) by nearest neighbour."""
+    # Pixel centres in integers: (2 i + 1) / (2 new) of the old length, without rounding errors.
     rows, columns = (
         (2 * np.arange(new) + 1) * old // (2 * new) for new, old in zip(size, masks.shape[1:], strict=True)
     )
@@ -149,6 +150,7 @@ def resize_masks(masks: Masks, size: tuple[int, ...]) -> Masks:
 def _triangle(source: int, target: int) -> NDArray[np.float32]:
     """Return the weight of each source pixel in each target pixel, (target, source); rows sum to one."""
     scale = source / target
+    # Where images grow, the triangle keeps the width of one source pixel.
     reach = max(scale, 1.0)
     centres = (np.arange(target)[:, None] + 0.5) * scale
     distances = np.abs(np.arange(source)[None, :] + 0.5 - centres) / reach

@@ -55,6 +55,7 @@ class Split:
         if sum(self.resplit) > len(rows):
             raise ValueError(f"resplit requests {sum(self.resplit)} images, but there are {len(rows)}; request fewer")
         train_size, validation_size, test_size = self.resplit
+        # The test part first, so that its images do not depend on the other sizes.
         rest, test = self._held_out("test", y, rows, test_size, groups)
         rest, validation = self._held_out("validation", y, rest, min(validation_size, len(rest)), groups)
         train = rest[stratified(y[rest], min(train_size, len(rest)), self._rng("train"))]
@@ -78,4 +79,5 @@ class Split:
         return rows[stratified(y[rows], size, self._rng(part))]
 
     def _rng(self, part: Part) -> np.random.Generator:
+        # A stream per part: changing one size leaves the other parts unchanged.
         return np.random.default_rng([self.seed, PARTS.index(part)])

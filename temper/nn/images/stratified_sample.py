@@ -57,6 +57,7 @@ def grouped(labels: Labels, groups: Labels, size: int, rng: np.random.Generator)
             raise ValueError(f"a group of class {label} contains other classes as well; expected one class per group")
         order = rng.permutation(len(names))
         misses = np.abs(np.cumsum(counts[order]) - size * own.sum() / len(labels))
+        # Never all groups, so that the class keeps at least one image on the other side.
         taken = names[order[: 1 + np.argmin(misses[:-1])]] if len(names) > 1 else names[:0]
         chosen.append(np.flatnonzero(own & np.isin(groups, taken)))
     return np.sort(np.concatenate(chosen)).astype(np.int64)

@@ -126,6 +126,7 @@ class Activations(Artefact):
         """
         starts = self.layer_starts(by_position)
         places: NDArray[np.int64] = starts[:-1] + self.peak % np.diff(starts)
+        # A constant layer, such as one that is off, has no most active unit.
         return np.where(np.asarray(self.high) > np.asarray(self.low), places, -1)
 
     def take(self, rows: slice | NDArray[Any]) -> Activations:
@@ -185,5 +186,6 @@ def on_disk(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
     """Return an array of zeros mapped to an anonymous file, so that it need not fit into memory."""
     if 0 in shape:
         return np.zeros(shape, dtype)
+    # Closed at once: the mapping keeps the file alive and the system frees it with the array.
     with TemporaryFile() as file:
         return np.memmap(file, dtype=dtype, mode="w+", shape=shape)

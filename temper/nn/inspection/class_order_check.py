@@ -16,6 +16,7 @@ from temper.core.confidence_intervals import wilson
 SAMPLE = 1000
 """Number of images that a classifier is checked on, or ``PER_CLASS`` for each class if that is more."""
 PER_CLASS = 20
+# The 97.5 % quantile of the normal distribution: a 95 % interval.
 _QUANTILE = 1.96
 ERROR = 0.01
 """Error probability of reporting another order where there is none."""
@@ -84,6 +85,7 @@ def class_mismatch(y: Labels, predicted: Labels, classes: int) -> ClassMismatch 
 def evenly_spaced_sample(examples: Examples, classes: int) -> Examples:
     """Return as many evenly spaced examples as the check of a classifier needs."""
     n = min(len(examples), max(SAMPLE, PER_CLASS * classes))
+    # Evenly spaced, so that a set sorted by class is covered.
     return examples.take(np.unique(np.linspace(0, len(examples) - 1, n).round().astype(np.int64)))
 
 
@@ -141,6 +143,8 @@ def _is_certain(confusion: NDArray[np.int64], own: list[int], other: list[int]) 
     # A class without images has no evidence; it takes a free position.
     if (moved <= right)[confusion[own].any(axis=1)].any():
         return False
+    # The logarithm of the number of cycles of this length among the classes.
     choices = lgamma(len(confusion) + 1) - lgamma(len(confusion) - len(own) + 1) - log(len(own))
+    # In logarithms: the probability underflows for a few thousand images.
     by_chance = float(binom.logsf(moved.sum() - 1, moved.sum() + right.sum(), 0.5))
     return by_chance + choices <= log(ERROR)

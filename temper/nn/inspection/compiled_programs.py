@@ -64,6 +64,7 @@ def run(
     program = _program(architecture(model), body, static, fused)
     numbers = [np.asarray(value, np.int32 if isinstance(value, int) else np.float32) for value in shared]
     shares = _shares(n) if fused else 1
+    # Ceiling division: the last part may be smaller and is padded.
     size = _padded_size(-(-n // shares), -(-batch_size // shares))
     parts = [[_padded(array[s * size : (s + 1) * size], size) for array in images] for s in range(shares)]
     each = _pool().map if shares > 1 else map
@@ -113,11 +114,13 @@ def _describe(model: Any) -> str:
 def _unnamed(part: Any, names: dict[str, int], reference: bool = False) -> Any:
     """Return a part of a model's configuration with its layers' names replaced by the order of their appearance."""
     if isinstance(part, dict):
+        # The name of a policy is its number format, not a layer's name.
         if part.get("class_name") == "DTypePolicy":
             return part
         return {key: _unnamed(value, names, key in _NAMES) for key, value in part.items()}
     if isinstance(part, list):
         return [_unnamed(value, names, reference) for value in part]
+    # Only names that refer to layers; other texts, such as "relu", matter.
     return names.setdefault(part, len(names)) if reference and isinstance(part, str) else part
 
 
@@ -150,6 +153,7 @@ def _compile(
         import torch
 
         def eager(model: Any, arguments: list[Tensor]) -> tuple[Tensor, ...]:
+            # value_and_gradient switches gradients on where they are needed.
             with torch.no_grad():
                 return body(call_of(model), *arguments, *static)
 
@@ -216,5 +220,6 @@ def _padded_size(n: int, batch_size: int) -> int:
 
 
 def _padded(array: NDArray[Any], size: int) -> NDArray[Any]:
+    # Two number formats only: others would compile programs of their own.
     array = np.ascontiguousarray(array, np.float32 if np.issubdtype(array.dtype, np.floating) else np.int32)
     return np.pad(array, [(0, size - len(array))] + [(0, 0)] * (array.ndim - 1)) if len(array) < size else array

@@ -71,6 +71,7 @@ def unit_relevance_model(model: Any, rule: RelevanceRule | None, names: Collecti
         for (tensor, layer), end in zip(chosen, ends, strict=True):
             if tensor is original.output:
                 factor = factors[:, end - layer.units : end]
+                # A feature map has one factor for all its positions.
                 return outputs * (factor if len(outputs.shape) == 2 else factor[:, None, None, :])
         return outputs
 
@@ -94,6 +95,7 @@ def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
     """Return the quotient, and 0 where the denominator is 0: nothing has a share there."""
     ops = backend.keras().ops
     nothing = ops.equal(denominator, 0)
+    # Both branches are differentiated, so the unused one must not divide by 0 either.
     return ops.where(nothing, 0.0, numerator / ops.where(nothing, 1.0, denominator))
 
 

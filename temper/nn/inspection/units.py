@@ -81,6 +81,7 @@ class Probe:
         weighted = [layer for layer in unfolded.layers if _weighted(layer)]
         if len(weighted) < 2:
             raise StageError("expected a model with a hidden layer of neurons or feature maps, received one without")
+        # The last layer with weights computes the logits.
         hidden = weighted[:-1]
         tensors = [layer.output if values == "pre" else _activated(layer) for layer in hidden]
         self.layers = tuple(_described(layer) for layer in hidden)

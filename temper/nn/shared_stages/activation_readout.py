@@ -115,6 +115,7 @@ def _reduced(call: Call, x: Tensor, positions: bool) -> tuple[Tensor, ...]:
     ops = backend.keras().ops
     outputs = call(x)
     *hidden, logits = outputs if isinstance(outputs, list) else [outputs]  # Keras returns no list for one output
+    # Coverage papers count the softmax outputs as units, which the model itself no longer has.
     layers = [*hidden, logits, ops.softmax(logits)]
     spatial = [tuple(range(1, len(layer.shape) - 1)) for layer in layers]
     flat = [ops.reshape(layer, (ops.shape(layer)[0], -1)) for layer in layers]

@@ -110,5 +110,6 @@ class RetrainingOrdering(Preparation):
 
 
 def _reversed(scores: Scores) -> Rows:
+    # NumPy sorts nan last, so the reversed order has images without a score first.
     rows: Rows = np.argsort(scores)[::-1].astype(np.int64)
     return rows

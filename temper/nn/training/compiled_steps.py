@@ -40,6 +40,7 @@ class Trainer:
 
         Every variable is copied, not only the weights: the states of dropout's random streams are among them.
         """
+        # Moments and step count of the last model must not leak into this one.
         for variable, value in zip(self.model.optimizer.variables, self._start, strict=True):
             variable.assign(value)
         _copy(model, self._skeleton)

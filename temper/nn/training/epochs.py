@@ -87,6 +87,7 @@ class Epochs:
             self._model.reset_metrics()
         for start in range(done, len(order), steps * batch_size):
             rows = order[start : start + steps * batch_size]
+            # A NumPy number becomes a tensor; a Python number would be compiled in, once for each value.
             self._program(*data(rows), np.int64(batch_size))
             yield start + len(rows)
 

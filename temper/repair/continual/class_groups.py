@@ -64,6 +64,7 @@ class StepwiseRepair(ContinualRepair):
         earlier = []
         with restored_trainability(model):
             self.freeze_in(model)
+            # One learner for all steps: it holds the memory and the penalty of earlier ones.
             learner = Learner(model, self.settings(self.learning_rate, len(steps)), run)
             for number, learnt in enumerate(steps):
                 if number == self.freeze_trunk_after:

@@ -45,6 +45,7 @@ class Continual(ContinualRepair):
         with restored_trainability(model):
             self.freeze_in(model)
             learner = Learner(model, self.settings(self.learning_rate, 1), run)
+            # Before learning: the original data are what must not be forgotten.
             learner.remember(LabelledImages(original.x, original.y), all_rivals)
             learner.learn(cases, all_rivals)
         inputs = len(cases) + len(learner.memory)

@@ -65,6 +65,7 @@ class Learner:
         rows = balanced(learnt.y, self._settings.memory_per_class, self._run.rng(f"memory {self._step}"))
         self.memory = self.memory.joined_with(learnt.take(rows))
         self._learnt[learnt.y] = True
+        # Only classes learnt so far have previous outputs to preserve.
         self._known = rivals & self._learnt[:, None] & self._learnt[None, :]
         if self._settings.regulariser is not None:
             self._penalty = self._penalty_of(learnt, rivals, self._settings.regulariser)
@@ -101,6 +102,7 @@ class Learner:
         targets: dict[str, NDArray[Any]] = {LABELS: both.y}
         if distillation is not None:
             targets[BEFORE] = self._answers(both.x, distillation.temperature)
+        # Half new, half replayed.
         batch = 2 * settings.batch_size if len(self.memory) else settings.batch_size
         rng = self._run.rng(f"order {self._step}")
         orders = [epoch(len(new), len(self.memory), settings.batch_size, rng) for _ in range(settings.epochs)]
@@ -138,6 +140,7 @@ class Learner:
                 epochs = self.done // batches_per_epoch
                 finite(float(logs["loss"]), max(0, epochs - 1))
                 run.progress(before + epochs, total, "epochs")
+                # fit() must return before the state can be saved.
                 wrapper.stop_training = state.due
 
         return Watch()

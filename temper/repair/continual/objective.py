@@ -15,6 +15,7 @@ from temper.system import backend
 LABELS, BEFORE = "labels", "before"
 """The names of an image's targets: its label, and its probabilities by the previous model."""
 
+# Finite: a class without a group would have a logsumexp of -inf, whose gradient is nan.
 _NO_RIVAL = -1e9
 
 
@@ -103,7 +104,11 @@ def _model_class() -> Any:
                 each = each + weight * divergence(y[BEFORE], y_pred, self.known, temperature)
             total = ops.mean(each)
             for variable, curvature, centre in zip(
-                self.inner.trainable_variables, self.curvature, self.centre, strict=bool(self.curvature)
+                # strict only with a penalty: without one both lists are empty.
+                self.inner.trainable_variables,
+                self.curvature,
+                self.centre,
+                strict=bool(self.curvature),
             ):
                 total = total + 0.5 * ops.sum(curvature * ops.square(variable - centre))
             for loss in self.losses:

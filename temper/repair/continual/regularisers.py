@@ -94,6 +94,7 @@ class EWC(Regulariser):
         moving = {id(variable) for variable in model.trainable_variables}
         centre = tuple(np.asarray(weights, np.float32) for weights in model.get_weights())
         curvature = tuple(
+            # Frozen weights have no Fisher information and cannot move.
             np.float32(self.weight) * next(fisher) if id(variable) in moving else np.zeros_like(at)
             for variable, at in zip(model.weights, centre, strict=True)
         )

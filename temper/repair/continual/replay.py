@@ -58,5 +58,6 @@ def epoch(new: int, old: int, batch_size: int, rng: np.random.Generator) -> Rows
 
 
 def _cycled(size: int, length: int, rng: np.random.Generator) -> Rows:
+    # Ceiling division.
     rounds = -(-length // size)
     return np.concatenate([rng.permutation(size) for _ in range(rounds)])[:length]

@@ -170,7 +170,9 @@ def trained(data: Examples) -> AugmenterContext:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_an_image_does_not_depend_on_the_rest_of_its_batch(mode: Mode, data: Examples, trained: AugmenterContext) -> None:
+def test_an_image_does_not_depend_on_the_rest_of_its_batch(
+    mode: Mode, data: Examples, trained: AugmenterContext
+) -> None:
     chosen = seeds(data, slice(7))
     wide = Inpaint(backend=DDPM(**TINY, mode=mode), mask=Square(blind=(2,)))
     narrow = replace(wide, backend=DDPM(**TINY, mode=mode, batch_size=3))

@@ -43,7 +43,9 @@ def kind(p1: tuple[float, float], p2: tuple[float, float], parent_drop: float = 
         ((0.9, 0.1), (0.88, 0.12), 0.25, CANDIDATE),  # fell by 0.23, but not below 0
     ],
 )
-def test_mutants_are_classified_by_kind(p1: tuple[float, float], p2: tuple[float, float], parent_drop: float, expected: int) -> None:
+def test_mutants_are_classified_by_kind(
+    p1: tuple[float, float], p2: tuple[float, float], parent_drop: float, expected: int
+) -> None:
     assert kind(p1, p2, parent_drop) == expected
 
 

@@ -47,7 +47,9 @@ def written(path: Path, content: bytes) -> ArrayFile:
         (b"", "received"),
     ],
 )  # fmt: skip
-def test_headers_that_contradict_the_file_are_rejected(tmp_path: Path, suffix: str, content: bytes, message: str) -> None:
+def test_headers_that_contradict_the_file_are_rejected(
+    tmp_path: Path, suffix: str, content: bytes, message: str
+) -> None:
     file = written(tmp_path / f"a{suffix}", content)
     for read in (file.headers, lambda: file.read(("x", ""))):
         with pytest.raises(StageError, match=rf"a{suffix}: expected arrays written by NumPy, .*{message}"):

@@ -56,7 +56,9 @@ COMMON: dict[str, Any] = {"model": MODEL, "data": DATA, "examples": (CASES,), "e
     ],
     ids=["replay", "ewc", "ewc by class", "lwf by class"],
 )
-def test_an_interrupted_repair_reaches_the_same_weights(repair: ContinualRepair, stops: int | None, tmp_path: Path) -> None:
+def test_an_interrupted_repair_reaches_the_same_weights(
+    repair: ContinualRepair, stops: int | None, tmp_path: Path
+) -> None:
     model = network()
     inputs: dict[Any, Any] = {MODEL: model, DATA: examples(30), CASES: examples(9, seed=1)}
 
