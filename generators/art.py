@@ -91,7 +91,7 @@ class Art(Attack):
         if wanted and wanted != backend.name():
             yield "attack", f"{self.attack} needs KERAS_BACKEND={wanted}, received {backend.name()}"
         if advice := packages.advice(needed(self.attack, self._values)):
-            yield "attack", f"{self.attack} needs what ART does not bring: {advice}"
+            yield "attack", f"{self.attack} needs packages that ART does not install: {advice}"
         if self.targets and self._traits.reads != "targets":
             yield "targets", f"{self.attack} moves away from a label and has no targets; remove `targets`"
         yield from self._problems(known)

@@ -75,8 +75,8 @@ def problems(attack: str, values: Mapping[str, Plain]) -> Iterator[tuple[str, st
         if choices and value not in choices:
             yield name, _one_of(choices, value)
         bounds = BOUNDS.get(f"{attack}.{name}", BOUNDS.get(name))
-        judged = name == TRAITS[attack].radius and ball(attack, values) is not None  # by `_lengths`
-        if bounds and not judged and isinstance(value, int | float) and not bounds.contains(value):
+        checked_as_radius = name == TRAITS[attack].radius and ball(attack, values) is not None  # by `_lengths`
+        if bounds and not checked_as_radius and isinstance(value, int | float) and not bounds.contains(value):
             yield name, f"expected {bounds}, received {value:g}"
     if values.get("theta") == 0:
         yield "theta", "expected a number other than 0, which would change no pixel"

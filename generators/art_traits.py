@@ -22,7 +22,7 @@ UNSUITABLE: Mapping[str, str] = {
     "AdversarialPatchTensorFlowV2": _PATCH,
     "AdversarialPatchPyTorch": _PATCH,
     "AdversarialTexturePyTorch": _OBJECTS,
-    "BrendelBethgeAttack": "needs numba, and was not tried without it",
+    "BrendelBethgeAttack": "needs numba; untested without it",
     "CarliniWagnerASR": _SPEECH,
     "DecisionTreeAttack": "needs a decision tree",
     "DPatch": _OBJECTS,

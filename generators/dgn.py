@@ -46,9 +46,9 @@ class DGNNetworks(ClassGenerators):
     info: Mapping[str, Any] = field(default_factory=dict)
 
     def perturb(self, x: Images, labels: Labels) -> Images:
-        if strange := sorted(set(labels.tolist()) - set(self.networks)):
+        if unknown := sorted(set(labels.tolist()) - set(self.networks)):
             names = self.info.get("class_names", ())
-            name = names[strange[0]] if strange[0] < len(names) else strange[0]
+            name = names[unknown[0]] if unknown[0] < len(names) else unknown[0]
             raise StageError(f"class {name} has no network, since the training part has no image of it")
         made = np.empty_like(x)
         for label in np.unique(labels).tolist():
@@ -172,11 +172,11 @@ class DGNTraining(Preparation, _TrainingSettings):
 class DGN(Generator, _TrainingSettings):
     """Data generator networks: a convolutional autoencoder for each class, trained against the frozen target.
 
-    g = G_c(x), x' = clip(x + clip(g - x, -eps, eps), 0, 1), where G_c is trained with ``loss`` on the training images of
-    class c. Which network an image passes through depends on a label: with ``selector: true_label``, as published, the
-    perturbation reveals the true class, and a model trained on it may exploit that (measured by ``label_leak``).
+    g = G_c(x), x' = clip(x + clip(g - x, -eps, eps), 0, 1), where G_c is trained with ``loss`` on the training images
+    of class c. Which network an image passes through depends on a label: with ``selector: true_label``, as published,
+    the perturbation reveals the true class, and a model trained on it may exploit that (measured by ``label_leak``).
 
-    The artefact draws its batches in fixed order (``shuffle: false``), never lets the learning rate fall
+    The artefact draws its batches in fixed order (``shuffle: false``), never decreases the learning rate
     (``lr_schedule: constant``) except in one of six configurations, and initialises as ``init: legacy``. It also
     computes the statistics of batch normalisation on test images, which is not supported.
 

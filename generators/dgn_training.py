@@ -83,7 +83,8 @@ class GeneratorTrainer:
         def report(epoch: int, loss: float) -> None:
             if not math.isfinite(loss):
                 raise StageError(
-                    f"training diverged: the loss of epoch {epoch + 1} is {loss}; lower learning_rate or set clip_in_loss"
+                    f"training diverged: the loss of epoch {epoch + 1} is {loss}; lower learning_rate or set "
+                    "clip_in_loss"
                 )
             progress(epoch + 1)
 

@@ -28,7 +28,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class ExamplesFile(Generator):
-    """Examples made by another program, one file for each part.
+    """Examples from another program, one file for each part.
 
     A .npz file holds `x_adv` (or `x`), and may hold `index`, the image of the data set that each one was derived from
     (its position in the set's own part), and `y`, its label, which must then be that image's. Without `index`, and in a
@@ -75,7 +75,7 @@ class ExamplesFile(Generator):
                 "check that the rows are in the same order and `data` is the right data set"
             )
         run.images += len(x)
-        info = {"attack": self.tag, "step_rule": f"made elsewhere: {Path(path).name}"}
+        info = {"attack": self.tag, "step_rule": f"from another program: {Path(path).name}"}
         return Examples(x=x, y=y, index=clean.index[rows], info=info)
 
 

@@ -77,8 +77,10 @@ class GradientAttack(Attack):
         clean = run[self.data].take(np.arange(min(len(run[self.data]), _REVIEWED)))
         if len(clean) and not run[self.model].loss_gradient(clean.x, clean.y, self.ascended_loss).any():
             run.remark(
-                f"the gradient of {self.model} is exactly 0 for each of {len(clean)} images, so this attack has no effect: no "
-                "function between the image and the output has a gradient, or all units are saturated. Use an attack that "
+                f"the gradient of {self.model} is exactly 0 for each of {len(clean)} images, so this attack has no "
+                "effect: no "
+                "function between the image and the output has a gradient, or all units are saturated. Use an attack "
+                "that "
                 "needs none, such as SquareAttack or HopSkipJump of type art."
             )
 

@@ -24,7 +24,7 @@ class ImageStreams:
     def of(self, rows: NDArray[np.int64], number: int) -> Iterator[np.random.Generator]:
         """Yield stream ``number`` of some images, in sequence.
 
-        It is one generator that is reset: draw from each before the next.
+        All are one generator that is reset: draw from each before the next.
         """
         bits = np.random.Philox(key=0)
         start: Any = bits.state

@@ -36,8 +36,8 @@ def similarity_map(one: NDArray[Any], two: NDArray[Any], window: Window, span: f
     ``span`` is the range of pixel values, 255 or 1. Variances are sample variances with uniform weights, and population
     variances with Gaussian weights.
 
-    Source: Wang, Bovik, Sheikh and Simoncelli (2004), Image Quality Assessment: From Error Visibility to Structural Similarity,
-    eq. 13, as scikit-image has it.
+    Source: Wang, Bovik, Sheikh and Simoncelli (2004), Image Quality Assessment: From Error Visibility to Structural
+    Similarity, eq. 13, as scikit-image has it.
     """
     from scipy.ndimage import gaussian_filter, uniform_filter
 

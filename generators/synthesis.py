@@ -163,7 +163,7 @@ def _excite(
 
 
 def _gradient(call: Call, x: Tensor, units: Tensor, weight: Tensor) -> Tensor:
-    """Return the gradient, with respect to the images (n, ...), of the sum of ``units`` (n, k), each times its weight."""
+    """Return the gradient with respect to the images (n, ...) of the weighted sum of ``units`` (n, k)."""
     ops = backend.keras().ops
 
     def value(images: Tensor) -> Tensor:

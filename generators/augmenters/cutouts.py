@@ -36,8 +36,8 @@ _DRAWN_PER_OBJECT = 4
 class Objects(Occluders):
     """Objects cut out of training images by a mask; an image is occluded by objects of other classes only.
 
-    Source: Sárándi, Linder, Arras and Leibe (2018), How Robust is 3D Human Pose Estimation to Occlusion?, whose objects are
-    those of Pascal VOC.
+    Source: Sárándi, Linder, Arras and Leibe (2018), How Robust is 3D Human Pose Estimation to Occlusion?, whose objects
+    are those of Pascal VOC.
     """
 
     tag = "objects"
@@ -56,7 +56,8 @@ class Objects(Occluders):
         rows = rng.permutation(np.flatnonzero(found.any(axis=(1, 2))))[:count]
         if not len(rows):
             raise StageError(
-                f"occluders objects: {self.mask.tag} found no object in {len(some)} training images; choose another mask, "
+                f"occluders objects: {self.mask.tag} found no object in {len(some)} training images; choose another "
+                "mask, "
                 "or occluders of another type"
             )
         return _coloured(some.x[rows], _softened(found[rows]), some.y[rows])
@@ -66,8 +67,8 @@ class Objects(Occluders):
 class Shapes(Occluders):
     """Drawn shapes, each of one random colour: ellipses, round blobs, parallel bars.
 
-    Source: Sárándi, Linder, Arras and Leibe (2018), How Robust is 3D Human Pose Estimation to Occlusion?, who also paste
-    circles, rectangles and bars.
+    Source: Sárándi, Linder, Arras and Leibe (2018), How Robust is 3D Human Pose Estimation to Occlusion?, who also
+    paste circles, rectangles and bars.
     """
 
     tag = "shapes"

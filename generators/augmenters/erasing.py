@@ -23,8 +23,8 @@ class RandomErasing(Augmenter):
     The rectangle's share of the image is uniform, its aspect ratio (height / width) log-uniform; up to ten attempts to
     place it.
 
-    Source: Zhong, Zheng, Kang, Li and Yang (2020), Random Erasing Data Augmentation, algorithm 1; the defaults are timm's,
-    which GenerativeRepair uses for half of SemOcc. Differs: values drawn from N(0, 1) are clipped to [0, 1].
+    Source: Zhong, Zheng, Kang, Li and Yang (2020), Random Erasing Data Augmentation, algorithm 1; the defaults are
+    timm's, which GenerativeRepair uses for half of SemOcc. Differs: values drawn from N(0, 1) are clipped to [0, 1].
     """
 
     tag = "random_erasing"

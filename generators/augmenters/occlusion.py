@@ -26,11 +26,12 @@ _TRIES = 10
 class SyntheticOcclusion(Augmenter):
     """Cut-outs pasted onto the image, at random positions and sizes, with a soft border; the label is kept.
 
-    Between 1 and ``max_count`` cut-outs are tried, each up to ten times until it hides neither too much of the image nor
-    too much of the object that ``mask`` finds; one that never fits is skipped.
+    Between 1 and ``max_count`` cut-outs are tried, each up to ten times until it hides neither too much of the image
+    nor too much of the object that ``mask`` finds; one that never fits is skipped.
 
-    Source: Sárándi, Linder, Arras and Leibe (2018), How Robust is 3D Human Pose Estimation to Occlusion?, which GenerativeRepair
-    names as half of SemOcc and does not have. Differs: the bounds on what is hidden, so that the label stays true.
+    Source: Sárándi, Linder, Arras and Leibe (2018), How Robust is 3D Human Pose Estimation to Occlusion?, which
+    GenerativeRepair lists as half of SemOcc but does not implement. Differs: the bounds on what is hidden, so that the
+    label stays true.
     """
 
     tag = "synthetic_occlusion"
@@ -78,7 +79,7 @@ class SyntheticOcclusion(Augmenter):
         self,
         image: Images,
         hidden: Masks,
-        thing: Masks,
+        object_mask: Masks,
         bank: Cutouts,
         others: NDArray[np.int64],
         rng: np.random.Generator,
@@ -92,7 +93,7 @@ class SyntheticOcclusion(Augmenter):
             # Tried on a copy: a cut-out that hides too much is discarded.
             after = hidden.copy()
             after[spot] |= alpha > 0
-            covered = (after & thing).sum() <= self.max_covered * thing.sum()
+            covered = (after & object_mask).sum() <= self.max_covered * object_mask.sum()
             if (alpha > 0).any() and after.mean() <= self.max_area and covered:
                 image[spot] = np.clip(image[spot] * (1 - alpha[..., None]) + colours[part], 0, 1)
                 hidden[:] = after
@@ -100,11 +101,11 @@ class SyntheticOcclusion(Augmenter):
 
 
 def _overlap(
-    whole: tuple[int, ...], thing: tuple[int, ...], rng: np.random.Generator
+    image: tuple[int, ...], cutout: tuple[int, ...], rng: np.random.Generator
 ) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
     """Return where a cut-out centred on a random pixel overlaps the image, and the part of it that does."""
     spots, parts = [], []
-    for length, size in zip(whole, thing, strict=True):
+    for length, size in zip(image, cutout, strict=True):
         start = int(rng.integers(length)) - size // 2
         spots.append(slice(max(start, 0), min(start + size, length)))
         parts.append(slice(max(-start, 0), min(size, length - start)))

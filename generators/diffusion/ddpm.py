@@ -30,10 +30,10 @@ class DDPM(Painter, DiffusionSettings):
     surroundings.
 
     Source: Ho, Jain and Abbeel (2020), Denoising Diffusion Probabilistic Models; Song, Meng and Ermon (2021), Denoising
-    Diffusion Implicit Models; cond: Saharia et al. (2022), Palette: Image-to-Image Diffusion Models; replace: Song et al.
-    (2021), Score-Based Generative Modeling through Stochastic Differential Equations; repaint: Lugmayr et al. (2022),
-    RePaint: Inpainting using Denoising Diffusion Probabilistic Models; guidance: Ho and Salimans (2022), Classifier-Free
-    Diffusion Guidance.
+    Diffusion Implicit Models; cond: Saharia et al. (2022), Palette: Image-to-Image Diffusion Models; replace: Song et
+    al. (2021), Score-Based Generative Modeling through Stochastic Differential Equations; repaint: Lugmayr et al.
+    (2022), RePaint: Inpainting using Denoising Diffusion Probabilistic Models; guidance: Ho and Salimans (2022),
+    Classifier-Free Diffusion Guidance.
     """
 
     tag = "ddpm"

@@ -49,7 +49,7 @@ class DenoiserTrainer:
     Attributes:
         losses: the loss of each completed step.
 
-    Source: Ho, Jain and Abbeel (2020), Denoising Diffusion Probabilistic Models, algorithm 1; labels left out as in Ho
+    Source: Ho, Jain and Abbeel (2020), Denoising Diffusion Probabilistic Models, algorithm 1; labels dropped as in Ho
     and Salimans (2022), Classifier-Free Diffusion Guidance, algorithm 1; the hole and its surroundings as further
     channels as in Saharia et al. (2022), Palette: Image-to-Image Diffusion Models.
     """
@@ -74,8 +74,8 @@ class DenoiserTrainer:
             StageError: the loss is no longer finite.
         """
         torch, network, number = backend.torch(), self._network, len(self.losses)
-        seen, times, labels, noise = self._drawn(number)
-        guess = network(seen, times, class_labels=labels).sample
+        inputs, times, labels, noise = self._sampled(number)
+        guess = network(inputs, times, class_labels=labels).sample
         loss = torch.nn.functional.mse_loss(guess, noise)
         self._optimiser.param_groups[0]["lr"] = self._plan.rate(number)
         self._optimiser.zero_grad()
@@ -124,7 +124,7 @@ class DenoiserTrainer:
             **{name: [moment[name] for moment in moments] for name in ("step", "exp_avg", "exp_avg_sq")},
         }
 
-    def _drawn(self, number: int) -> tuple[Any, Any, Any, Any]:
+    def _sampled(self, number: int) -> tuple[Any, Any, Any, Any]:
         """Return the denoiser's inputs at a step, its times and labels, and the noise to predict."""
         torch, canvas, plan = backend.torch(), self._canvas, self._plan
         # By the step's number, so that a resumed training draws the same.

@@ -103,8 +103,9 @@ class DiffusionSettings(Component):
 class DiffusionTraining(Preparation, DiffusionSettings):
     """Training of a class-conditional diffusion model that inpaints.
 
-    Source: Ho, Jain and Abbeel (2020), Denoising Diffusion Probabilistic Models; Ho and Salimans (2022), Classifier-Free
-    Diffusion Guidance; Saharia et al. (2022), Palette: Image-to-Image Diffusion Models; the parts are diffusers'.
+    Source: Ho, Jain and Abbeel (2020), Denoising Diffusion Probabilistic Models; Ho and Salimans (2022),
+    Classifier-Free Diffusion Guidance; Saharia et al. (2022), Palette: Image-to-Image Diffusion Models; the parts are
+    diffusers'.
     """
 
     tag = "diffusion_training"

@@ -78,7 +78,8 @@ class ModelFolder:
             )
         if unsafe := [name for name in names if name.endswith(_UNSAFE)]:
             return "folder", (
-                f"{part} has no weights in the safetensors format, the only one supported, but {unsafe[0]}; load it with "
+                f"{part} has no weights in the safetensors format, the only one supported, but {unsafe[0]}; load it "
+                "with "
                 "diffusers where you trust it and save it with save_pretrained"
             )
         return None

@@ -26,7 +26,8 @@ MULTIPLE = 16
 """The divisor of both sides of a canvas that suits the autoencoders of all pipelines."""
 
 _IGNORES_MASK = (
-    "was trained to generate whole images and never gets the mask: its output may not fit its surroundings. A model for "
+    "was trained to generate whole images and never gets the mask: its output may not fit its surroundings. A model "
+    "for "
     "inpainting takes the mask and the surrounding image as further channels."
 )
 _COMMIT = r"[0-9a-f]{40}"
@@ -36,10 +37,11 @@ _COMMIT = r"[0-9a-f]{40}"
 class Pipeline(Painter):
     """A text-guided inpainting pipeline of diffusers: Stable Diffusion 1.5, 2 or XL, or any other of its kind.
 
-    It is loaded once for a run. Images are enlarged to ``size`` and the result is scaled back to their own; grey ones are
-    repeated in three channels, and the result is converted back to grey. Every image has its own random stream. Only weights
-    in the safetensors format are read. A model of the hub is named with its commit, which enters the fingerprint as the
-    content of a folder does. huggingface_hub reads a token, if one is needed, from its own environment variable.
+    It is loaded once for a run. Images are enlarged to ``size`` and the result is scaled back to their own; grey ones
+    are repeated in three channels, and the result is converted back to grey. Every image has its own random stream.
+    Only weights in the safetensors format are read. A model of the hub is named with its commit, which enters the
+    fingerprint as the content of a folder does. huggingface_hub reads a token, if one is needed, from its own
+    environment variable.
 
     Source: Rombach, Blattmann, Lorenz, Esser and Ommer (2022), High-Resolution Image Synthesis with Latent Diffusion
     Models; GenerativeRepair, whose prompts are the template's.
@@ -91,7 +93,8 @@ class Pipeline(Painter):
         if self.hub is not None and self.folder is None and not re.fullmatch(_COMMIT, self.revision or ""):
             yield (
                 "revision",
-                f"expected the commit of {self.hub}, 40 hexadecimal digits, received {self.revision or 'none'}; a branch or a tag "
+                f"expected the commit of {self.hub}, 40 hexadecimal digits, received {self.revision or 'none'}; a "
+                "branch or a tag "
                 "may change. The model's page on the hub lists its commits, and "
                 f"`hf download {self.hub}` prints the one it downloads, as the last part of a path",
             )
@@ -150,7 +153,8 @@ class Pipeline(Painter):
             )
         except torch.OutOfMemoryError as error:
             raise StageError(
-                f"pipeline: out of GPU memory for {len(holes)} images of {canvas.rows} x {canvas.columns} pixels; lower "
+                f"pipeline: out of GPU memory for {len(holes)} images of {canvas.rows} x {canvas.columns} pixels; "
+                "lower "
                 "batch_size or size, or set cpu_offload: true"
             ) from error
         images = done.images.float()

@@ -108,14 +108,16 @@ def _remedy(wanted: PretrainedPipeline, error: Exception) -> str:
     text = " ".join(str(error).split())
     if any(isinstance(cause, GatedRepoError) for cause in causes):
         return (
-            "is gated: accept its terms on its page of the hub, then log in with `hf auth login` or set the environment "
+            "is gated: accept its terms on its page of the hub, then log in with `hf auth login` or set the "
+            "environment "
             "variable HF_TOKEN; no experiment file takes a token"
         )
     if wanted.variant is not None and "variant" in text:
         return f"has no variant {wanted.variant}; remove variant, or set one that exists"
     if "safetensors" in text:
         return (
-            f"has no weights in the safetensors format, the only one supported, or only those of a variant such as fp16 "
+            "has no weights in the safetensors format, the only one supported, or only those of a variant such as "
+            "fp16 "
             f"(variant: fp16): {text}"
         )
     if wanted.local:

@@ -40,8 +40,8 @@ class _Round:
 class FuzzingLoop:
     """A running fuzzer.
 
-    ``control`` are the activations on unchanged clean images, ``None`` without guidance. Corner cases that were augmented
-    fewer than ``deepest`` times are augmented again. ``found`` are the findings so far.
+    ``control`` are the activations on unchanged clean images, ``None`` without guidance. Corner cases that were
+    augmented fewer than ``deepest`` times are augmented again. ``found`` are the findings so far.
     """
 
     context: AugmenterContext

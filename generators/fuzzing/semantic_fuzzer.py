@@ -47,8 +47,8 @@ class Fuzzer(Generator):
     Coverage admits almost every clean image, too, and some criteria favour noise: the log has the share of unchanged
     clean images that would have been admitted as ``control``. They are the images of the pool that are not seeds.
 
-    RN is ``random`` seeds with noise, RInp ``random`` with ``inpaint``, SemOcc ``random`` with erasing and occlusion, KnwInp
-    ``peak`` seeds with ``inpaint`` and the guidance ``knw``.
+    RN is ``random`` seeds with noise, RInp ``random`` with ``inpaint``, SemOcc ``random`` with erasing and occlusion,
+    KnwInp ``peak`` seeds with ``inpaint`` and the guidance ``knw``.
 
     Source: GenerativeRepair, the figure and the list of fuzzers of its documentation; its released code has no
     feedback. Differs: the pool is never the part that a repair is tested on; realism is checked before coverage; the
@@ -90,7 +90,8 @@ class Fuzzer(Generator):
             tags = ", ".join(criterion.tag for criterion in self.guidance)
             yield (
                 "seeds",
-                f"{self.seeds.tag} seeds need a criterion that selects units (knw, idc), received {tags}, which uses all; "
+                f"{self.seeds.tag} seeds need a criterion that selects units (knw, idc), received {tags}, which uses "
+                "all; "
                 "use random or coverage seeds",
             )
         if self.requeue and self.max_depth == 1:
@@ -183,8 +184,10 @@ class Fuzzer(Generator):
         order = self.seeds.order(SeedPool(len(pool), seen, learnt), rng)
         if not len(order):
             raise UndertrainedModelError(
-                f"seeds {self.seeds.tag}: none of the {len(pool)} images has a unit that the guidance selects as the most active "
-                "of its layer (layers with all units selected do not count); use random or coverage seeds, or another criterion"
+                f"seeds {self.seeds.tag}: none of the {len(pool)} images has a unit that the guidance selects as the "
+                "most active "
+                "of its layer (layers with all units selected do not count); use random or coverage seeds, or another "
+                "criterion"
             )
         # A separate state, so that choosing a seed does not use up what its mutants may cover.
         rows = gate.separate().first(seen, order, self.seed_count)
@@ -203,7 +206,8 @@ class Fuzzer(Generator):
             return (self.min_gain,) * len(self.guidance)
         if not len(control):
             raise StageError(
-                f"seed_count: {self.seed_count} seeds leave no clean images in the pool to compare with; use fewer, or set "
+                f"seed_count: {self.seed_count} seeds leave no clean images in the pool to compare with; use fewer, "
+                "or set "
                 "`min_gain`"
             )
         return above(gate.gains(control), self.control_quantile)

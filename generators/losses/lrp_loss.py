@@ -39,7 +39,8 @@ class LRP(GeneratorLoss):
         relevance = ranking.relevance[label]
         if np.isnan(relevance).any():
             raise StageError(
-                f"pixels: {self.pixels} has no relevance for {run.class_label(self.pixels, label)}, since it had no image of it; give it images of "
+                f"pixels: {self.pixels} has no relevance for {run.class_label(self.pixels, label)}, since it had no "
+                "image of it; give it images of "
                 "every class"
             )
         if self.k >= relevance.size:

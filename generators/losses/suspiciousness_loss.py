@@ -50,23 +50,24 @@ class Suspiciousness(GeneratorLoss):
     alpha: Annotated[float, "weight of the suspicious feature maps", Range(ge=0)] = 0.5
     beta: Annotated[float, "weight of the other feature maps", Range(ge=0)] = 0.01
     as_published: Annotated[bool, "sum over the batch where the artefact does"] = False
-    unblamed: Annotated[
+    no_suspicious_units: Annotated[
         Literal["refuse", "hold"],
         "for a class without suspicious units: stop with an error, or hold all its units",
     ] = "refuse"
 
     def for_smoke(self) -> Self:
-        return replace(self, unblamed="hold")  # a barely trained model never predicts some classes
+        return replace(self, no_suspicious_units="hold")  # a barely trained model never predicts some classes
 
     def frozen_target(self, model: Any) -> Any:
         return Probe(model).model
 
     def constants(self, run: Run, label: int) -> Mapping[str, np.ndarray]:
         ranking = run[self.neurons].first(self.top)
-        if self.unblamed == "refuse" and not len(ranking.units_of(label)):
+        if self.no_suspicious_units == "refuse" and not len(ranking.units_of(label)):
             raise UndertrainedModelError(
-                f"neurons: {self.neurons} has no suspicious unit for {run.class_label(self.neurons, label)}: the model makes no mistake there, or only "
-                "mistakes; give the ranking more images or another model, or set unblamed: hold"
+                f"neurons: {self.neurons} has no suspicious unit for {run.class_label(self.neurons, label)}: the "
+                "model makes no mistake there, or only "
+                "mistakes; give the ranking more images or another model, or set no_suspicious_units: hold"
             )
         masks = {f"suspicious_{i}": np.zeros(layer.units, np.float32) for i, layer in enumerate(ranking.layers)}
         for layer, unit in ranking.positions_of(label):

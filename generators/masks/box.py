@@ -21,8 +21,8 @@ class Box(Mask):
 
     Its share of the image is uniform, its aspect ratio (height / width) log-uniform.
 
-    Source: Pathak, Krähenbühl, Donahue, Darrell and Efros (2016), Context Encoders: Feature Learning by Inpainting (random
-    regions); the shares are Temper's own.
+    Source: Pathak, Krähenbühl, Donahue, Darrell and Efros (2016), Context Encoders: Feature Learning by Inpainting
+    (random regions); the shares are Temper's own.
     """
 
     tag = "box"
@@ -48,8 +48,8 @@ class Box(Mask):
 class Centre(Mask):
     """A rectangle in the middle of the image, of the image's shape.
 
-    Source: Pathak, Krähenbühl, Donahue, Darrell and Efros (2016), Context Encoders: Feature Learning by Inpainting, whose
-    central region is a quarter of the image: the default.
+    Source: Pathak, Krähenbühl, Donahue, Darrell and Efros (2016), Context Encoders: Feature Learning by Inpainting,
+    whose central region is a quarter of the image: the default.
     """
 
     tag = "centre"

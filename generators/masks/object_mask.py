@@ -21,7 +21,8 @@ class ObjectMask(Mask):
 
     region: Annotated[
         Literal["object", "box", "background"],
-        "region to repaint: the object, its bounding box (which hides its shape, as a new label needs), or all but the object",
+        "region to repaint: the object, its bounding box (which hides its shape, as a new label needs), or all but "
+        "the object",
     ] = "object"
     dilate: Annotated[int, "pixels by which the object or its box is dilated on every side", Range(ge=0)] = 1
     min_area: Annotated[float, "smallest share of the image that counts as an object", Range(ge=0, le=1)] = 0.02

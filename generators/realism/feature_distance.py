@@ -30,8 +30,8 @@ _HELD_OUT = 5
 class FeatureStatistics(Preparation):
     """Class means, shared precision and the usual distance of held-out images, in a classifier's last hidden layer.
 
-    Source: Lee, Lee, Lee and Shin (2018), A Simple Unified Framework for Detecting Out-of-Distribution Samples, eq. 1; the
-    covariance is shrunk as Ledoit and Wolf (2004).
+    Source: Lee, Lee, Lee and Shin (2018), A Simple Unified Framework for Detecting Out-of-Distribution Samples, eq. 1;
+    the covariance is shrunk as Ledoit and Wolf (2004).
     """
 
     tag = "feature_statistics"
@@ -67,7 +67,8 @@ class FeatureStatistics(Preparation):
         usual = np.quantile(known, self.quantile) if len(known) else 0.0
         if not usual > 0:
             raise StageError(
-                f"feature_distance: expected held-out training images that differ from their classes' means, received {len(known)} of known "
+                "feature_distance: expected held-out training images that differ from their classes' means, received "
+                f"{len(known)} of known "
                 f"classes at a usual distance of {usual:g}; use more training images or another classifier"
             )
         run.images += len(x)

@@ -17,7 +17,8 @@ from temper.core.realism import Measures, Realism
 class Judge(Realism):
     """The probability of an image's intended label by another classifier, never the one under test.
 
-    Source: GenerativeRepair asks CLIP whether an image fits its new caption; a classifier of the same classes in its place.
+    Source: GenerativeRepair asks CLIP whether an image fits its new caption; a classifier of the same classes in its
+    place.
     """
 
     tag = "judge"

@@ -17,12 +17,14 @@ _WINDOW = Window(11, sigma=1.5)
 
 @dataclass(frozen=True, kw_only=True)
 class SSIM(Realism):
-    """Structural similarity to the seed: windows of 11 x 11 (or as large as fits) weighted by a Gaussian of deviation 1.5.
+    """Structural similarity to the seed, in windows of 11 x 11 (or as large as fits) with Gaussian weights.
+
+    The Gaussian has a standard deviation of 1.5 pixels.
 
     It measures how much of the seed is left; a perfect image of another class has a low similarity.
 
-    Source: Wang, Bovik, Sheikh and Simoncelli (2004), Image Quality Assessment: From Error Visibility to Structural Similarity,
-    with pixels in [0, 1].
+    Source: Wang, Bovik, Sheikh and Simoncelli (2004), Image Quality Assessment: From Error Visibility to Structural
+    Similarity, with pixels in [0, 1].
     """
 
     tag = "ssim"

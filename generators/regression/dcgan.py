@@ -168,7 +168,8 @@ class DCGAN(Fidelity, DiscriminatorSettings):
         if passing[worst] > self.pass_corrupted:
             raise UndertrainedModelError(
                 f"dcgan: the discriminator lets {passing[worst]:.0%} of {worst} pass as real images, expected "
-                f"{self.pass_corrupted:.0%} at most; train it longer (train_steps), with more filters, or on more noise "
+                f"{self.pass_corrupted:.0%} at most; train it longer (train_steps), with more filters, or on more "
+                "noise "
                 "(corrupted), narrow the margin (pairs: shifted), or use another fidelity"
             )
         return _DiscriminatorGate(found.network, margin)

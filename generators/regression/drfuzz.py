@@ -34,18 +34,19 @@ class DRFuzz(RegressionFuzzer):
     pool if for some wrong label k the new version's probability exceeds the old one's by more than it ever did among
     this seed's mutants (diversity). An operator is rewarded if such a mutant or a fault decreases the versions'
     probability of the true label: (1 - k) (p2(parent) - p2(mutant)) + k (p1(mutant) - p2(mutant)) > 0. After a fault,
-    its ancestors that lean towards the same wrong label leave the pool (trimming), and so do all entries of a seed
-    whose every wrong label was seen (banning).
+    its ancestors whose strongest direction is the same wrong label leave the pool (trimming), and so do all entries of
+    a seed whose every wrong label was seen (banning).
 
     ``ablate`` removes a part: ``mcmc`` samples operators uniformly; without ``diversity`` every mutant that both get
     right, except those on which the new version improved, enters the pool; without ``fidelity`` the gate is open.
 
-    A round mutates several images of the pool and learns from all of them at its end; ``round_seeds: 1`` is the published,
-    serial algorithm.
+    A round mutates several images of the pool and learns from all of them at its end; ``round_seeds: 1`` is the
+    published, serial algorithm.
 
     Source: You, Wang, Chen, Liu and Li (2023), Regression Fuzzing for Deep Learning Systems, and its released code.
-    Differs: noise is clipped, every selection counts for the decay, and a dead image stays dead. ``as_published`` undoes the first
-    two: noise overflows, and only the selections count in which a fault was found. A mutant is rounded to steps of 1/255.
+    Differs: noise is clipped, every selection counts for the decay, and a dead image stays dead. ``as_published``
+    undoes the first two: noise overflows, and only the selections count in which a fault was found. A mutant is rounded
+    to steps of 1/255.
     """
 
     tag = "drfuzz"
@@ -179,7 +180,7 @@ class _DRFuzzStrategy(Strategy):
 
     @staticmethod
     def _divergence(p1: NDArray[np.float32], p2: NDArray[np.float32], y: Rows) -> NDArray[np.float32]:
-        """Return how far the new version leans more than the old one towards each wrong label, (n, classes)."""
+        """Return by how much the new version's probability of each wrong label exceeds the old one's, (n, classes)."""
         divergence = p2 - p1
         # The true label is no direction of a fault.
         divergence[np.arange(len(y)), y] = -np.inf
@@ -209,7 +210,7 @@ class _DRFuzzStrategy(Strategy):
         return np.asarray((1 - k) * lost + k * (p1 - p2))
 
     def _trim(self, entries: Rows, fault: NDArray[np.bool_], wrong: Rows) -> None:
-        """Remove from the pool ancestors of faults that lean towards the wrong label of a fault in their group."""
+        """Remove ancestors of faults from the pool if their strongest direction is the wrong label of such a fault."""
         rows = np.flatnonzero(fault)
         reached = np.zeros((len(entries), self._record.shape[1]), np.bool_)
         reached[rows // self._fuzzer.mutants_per_seed, wrong[rows]] = True

@@ -118,7 +118,10 @@ class FaultAccounting:
 
     @property
     def faults(self) -> tuple[Pixels, Rows]:
-        """The faults: images, and int64 (6, n): root, wrong label, generation, mutants until then, entry and last operator."""
+        """The faults: images uint8 (n, h, w, c), and int64 (6, n).
+
+        The six rows are root, wrong label, generation, mutants until then, entry and last operator.
+        """
         images, columns = zip(*self._faults, strict=True) if self._faults else ((), ())
         return (
             np.concatenate(images) if images else np.zeros((0, *self._shape), np.uint8),

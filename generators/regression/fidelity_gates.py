@@ -69,8 +69,8 @@ class AnyFidelity(_GateItself, Fidelity):
 class StructuralFidelity(_GateItself, Fidelity):
     """Structural similarity to the seed, the mean over windows of 7 x 7, with uniform weights.
 
-    Source: DRFuzz, fidelity mode ``ssim``; Wang, Bovik, Sheikh and Simoncelli (2004), Image Quality Assessment: From Error
-    Visibility to Structural Similarity.
+    Source: DRFuzz, fidelity mode ``ssim``; Wang, Bovik, Sheikh and Simoncelli (2004), Image Quality Assessment: From
+    Error Visibility to Structural Similarity.
     Differs: a failed mutant is not retried with another operator.
     """
 

@@ -69,8 +69,8 @@ def train(
 
     The result does not depend on whether it was interrupted and resumed from the checkpoint.
 
-    Source: Goodfellow et al. (2014), Generative Adversarial Nets; label smoothing: Salimans et al. (2016), Improved Techniques for
-    Training GANs.
+    Source: Goodfellow et al. (2014), Generative Adversarial Nets; label smoothing: Salimans et al. (2016), Improved
+    Techniques for Training GANs.
 
     Raises:
         StageError: the loss is no longer finite.
@@ -105,8 +105,8 @@ def corruptions(x: Images, rng: np.random.Generator) -> dict[str, Images]:
     """Return corrupted versions of images (n, h, w, c): noise, shuffled pixels and negatives."""
     n, height, width, channels = x.shape
     order = rng.random((n, height * width, 1)).argsort(axis=1)
-    disorder = np.take_along_axis(x.reshape(n, -1, channels), order, axis=1).reshape(x.shape)
-    return {"noise": rng.random(x.shape, np.float32), "shuffled pixels": disorder, "negatives": 1 - x}
+    shuffled = np.take_along_axis(x.reshape(n, -1, channels), order, axis=1).reshape(x.shape)
+    return {"noise": rng.random(x.shape, np.float32), "shuffled pixels": shuffled, "negatives": 1 - x}
 
 
 def _halvings(shape: Shape) -> int:
@@ -185,7 +185,7 @@ def _pair_class() -> Any:
             part = x[: ops.shape(x)[0] // 2]
             noise = keras.random.uniform(ops.shape(part), seed=self.seeds)
             pixels = ops.reshape(part, (-1, part.shape[1] * part.shape[2], part.shape[3]))
-            disorder = ops.reshape(keras.random.shuffle(pixels, axis=1, seed=self.seeds), ops.shape(part))
-            return ops.concatenate([noise, disorder, 1 - part])
+            shuffled = ops.reshape(keras.random.shuffle(pixels, axis=1, seed=self.seeds), ops.shape(part))
+            return ops.concatenate([noise, shuffled, 1 - part])
 
     return Pair

@@ -33,8 +33,8 @@ Draw = Callable[[np.random.Generator, int], Numbers]
 class Operator:
     """A mutation that samples its parameters for each image.
 
-    ``weight`` is its number of parameters, for sets in which all parameters of all operators are equally likely; ``local``
-    means that pixels stay in place.
+    ``weight`` is its number of parameters, for sets in which all parameters of all operators are equally likely;
+    ``local`` means that pixels stay in place.
     """
 
     name: str

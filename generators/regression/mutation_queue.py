@@ -16,8 +16,9 @@ Rows = NDArray[np.int64]
 class Entries:
     """Images as one array, and their properties as columns.
 
-    ``parent`` is the entry that an image was derived from, -1 for a seed; ``operator`` the last one used; ``source`` the row of the seed;
-    ``generation`` how often it was mutated; ``slot`` the row of its image. Subclasses add ``columns``.
+    ``parent`` is the entry that an image was derived from, -1 for a seed; ``operator`` the last one used; ``source``
+    the row of the seed; ``generation`` how often it was mutated; ``slot`` the row of its image. Subclasses add
+    ``columns``.
     """
 
     columns: ClassVar[Mapping[str, type]] = {

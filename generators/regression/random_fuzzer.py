@@ -24,8 +24,8 @@ from temper.generators.regression.regression_loop import Strategy
 class RandomFuzzer(RegressionFuzzer):
     """Random testing: every mutant is a seed mutated once by a random operator with random parameters.
 
-    With DeepHunter's operators all their 69 parameters are equally likely, and an operator that moves no pixels is drawn again, up
-    to 49 times, until less than 2 % of the entries differ or none by more than 51 of 255 levels.
+    With DeepHunter's operators all their 69 parameters are equally likely, and an operator that moves no pixels is
+    drawn again, up to 49 times, until less than 2 % of the entries differ or none by more than 51 of 255 levels.
 
     Source: the baseline that DRFuzz's evaluation lacks; Xie et al. (2019), DeepHunter: A Coverage-Guided Fuzz Testing
     Framework for Deep Neural Networks, for operators and bound.

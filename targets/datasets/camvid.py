@@ -31,12 +31,13 @@ _STRETCH = 30
 class CamVid(CropDataset):
     """Road users and signs cut out of the frames of a video from a car, with their masks.
 
-    ``root`` holds <part>/images and <part>/masks; the mask of NAME.jpg or NAME.png is NAME.png or NAME_mask.png, whose grey levels
-    are sky 0, building 1, pole 2, road 3, pavement 4, tree 5, sign 6, fence 7, car 8, pedestrian 9, bicyclist 10, void 11.
-    Each connected region of a class is one object, so cars that touch are one. At 160x120: 1,089 training and 456 test images.
+    ``root`` holds <part>/images and <part>/masks; the mask of NAME.jpg or NAME.png is NAME.png or NAME_mask.png, whose
+    grey levels are sky 0, building 1, pole 2, road 3, pavement 4, tree 5, sign 6, fence 7, car 8, pedestrian 9,
+    bicyclist 10, void 11. Each connected region of a class is one object, so cars that touch are one. At 160x120: 1,089
+    training and 456 test images.
 
-    Source: Brostow, Fauqueur and Cipolla (2009), Semantic object classes in video: A high-definition ground truth database;
-    its parts and regions are those of Badrinarayanan, Kendall and Cipolla (2017), SegNet.
+    Source: Brostow, Fauqueur and Cipolla (2009), Semantic object classes in video: A high-definition ground truth
+    database; its parts and regions are those of Badrinarayanan, Kendall and Cipolla (2017), SegNet.
     """
 
     tag = "camvid"

@@ -14,7 +14,7 @@ from temper.targets.datasets.crops import CropDataset, FoundObject, Part
 
 _ANIMALS = ("bear", "bird", "cat", "cow", "dog", "elephant", "giraffe", "horse", "sheep", "zebra")
 
-_READ_BY_THE_PLAN = 2**25
+_PLAN_LIMIT = 2**25
 """Size in bytes of annotations that are read before anything runs (about a second); larger ones are read later."""
 
 
@@ -61,7 +61,7 @@ class COCO(CropDataset):
         problems = list(super().check_source())
         yield from problems
         parts: tuple[tuple[Part, str], ...] = (("train", self.train_part), ("test", self.test_part))
-        if problems or sum(self._annotations(name).stat().st_size for _, name in parts) > _READ_BY_THE_PLAN:
+        if problems or sum(self._annotations(name).stat().st_size for _, name in parts) > _PLAN_LIMIT:
             return
         for part, name in parts:
             try:

@@ -202,8 +202,8 @@ def _stays_inside(name: str) -> bool:
 def _unpacked(text: str, where: str) -> list[int]:
     """Return the lengths of runs compressed as text.
 
-    Source: cocoapi, ``rleFrString``: digits of five bits, the least first, and from the third number on the difference to the
-    last but one.
+    Source: cocoapi, ``rleFrString``: digits of five bits, the least first, and from the third number on the difference
+    to the last but one.
     """
     runs: list[int] = []
     value = shift = 0

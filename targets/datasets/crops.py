@@ -29,8 +29,8 @@ Part = Literal["train", "test"]
 class FoundObject:
     """An object in a photograph.
 
-    ``box`` is left, top, width and height in pixels, ``size`` the photograph's height and width; ``outline`` returns the
-    object's pixels, bool of that size.
+    ``box`` is left, top, width and height in pixels, ``size`` the photograph's height and width; ``outline`` returns
+    the object's pixels, bool of that size.
     """
 
     path: Path

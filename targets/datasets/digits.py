@@ -14,7 +14,7 @@ from temper.core.dataset import Dataset, Source
 from temper.nn.images.stratified_sample import stratified
 
 _FILE = Path(__file__).with_name("digits.csv.gz")
-"""scikit-learn's file as it is: in each line the 64 pixels of an image, from 0 to 16, and its label (UCI, CC BY 4.0)."""
+"""scikit-learn's file (UCI, CC BY 4.0): each line has the 64 pixels of an image, from 0 to 16, and its label."""
 
 
 @dataclass(frozen=True, kw_only=True)

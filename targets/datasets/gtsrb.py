@@ -157,7 +157,10 @@ def _unmatched(truth: Path, folder: Path) -> Iterator[str]:
     if strange := [label for label in labels.values() if label not in range(len(GTSRB.class_names))]:
         yield f"{truth}: there is no class {strange[0]}; expected 0 to {len(GTSRB.class_names) - 1}"
     if missing := [name for name in labels if name not in images]:
-        yield f"{truth} has labels of {len(missing)} images that are not in {folder}, such as {missing[0]}; download both again"
+        yield (
+            f"{truth} has labels of {len(missing)} images that are not in {folder}, such as {missing[0]}; "
+            "download both again"
+        )
     if unknown := sorted(images - set(labels)):
         yield f"{truth} has no label for {len(unknown)} images of {folder}, such as {unknown[0]}; download both again"
 

@@ -220,7 +220,8 @@ def _turned(image: Any) -> str:
 
     if (orientation := image.getexif().get(ExifTags.Base.Orientation, 1)) in range(2, 9):
         return (
-            f"viewers rotate it (EXIF orientation {orientation}) and most training code does not; save it with the pixels rotated, as by "
+            f"viewers rotate it (EXIF orientation {orientation}) and most training code does not; save it with the "
+            "pixels rotated, as by "
             "PIL.ImageOps.exif_transpose, or without the tag"
         )
     return ""
@@ -228,4 +229,7 @@ def _turned(image: Any) -> str:
 
 def _other_size(path: Path, shape: tuple[int, ...], expected: tuple[int, ...]) -> str:
     height, width = shape[:2]
-    return f"{path} is {height}x{width}, the first image {expected[0]}x{expected[1]}; set 'resize', or convert all images to one size"
+    return (
+        f"{path} is {height}x{width}, the first image {expected[0]}x{expected[1]}; set 'resize', or convert all "
+        "images to one size"
+    )

@@ -29,8 +29,10 @@ def label_problem(y: NDArray[Any], names: Sequence[str] = ()) -> str:
     if not names and len(found) <= high:
         missing = int(np.setdiff1d(np.arange(len(found)), found)[0])
         return (
-            f"the labels are {len(found)} numbers from {low} to {high}, and none is {missing}; expected 0 to {len(found) - 1}: "
-            "write np.unique(y, return_inverse=True)[1] for both parts together, or list all existing classes in class_names"
+            f"the labels are {len(found)} numbers from {low} to {high}, and none is {missing}; expected 0 to "
+            f"{len(found) - 1}: "
+            "write np.unique(y, return_inverse=True)[1] for both parts together, or list all existing classes in "
+            "class_names"
         )
     if high >= MAX_CLASSES:
         return f"the labels are 0 to {high}; expected at most {MAX_CLASSES:,} classes"

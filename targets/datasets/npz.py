@@ -83,6 +83,7 @@ class Npz(Dataset):
     def review(self, artefact: Artefact, run: Run) -> None:
         if unread := self._archive.unread():
             run.remark(
-                f"{self.path} also contains {', '.join(unread)}, which no stage reads; expected {', '.join(KEYS)}: append data to "
+                f"{self.path} also contains {', '.join(unread)}, which no stage reads; expected {', '.join(KEYS)}: "
+                "append data to "
                 "train on to x_train and y_train, or hold out a share of these with `validation`."
             )

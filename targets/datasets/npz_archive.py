@@ -16,7 +16,7 @@ from temper.core.errors import StageError
 from temper.nn.images.array_files import ArrayFile, Header
 from temper.nn.images.pixel_range import channels_seem_first, pixel_problem
 
-_LOOKED_AT = 2**22
+_CHECKED_BYTES = 2**22
 """Size in bytes of the images of each part that are checked before anything runs."""
 _PART = re.compile(r"[xy]_|(images|labels)$", re.IGNORECASE)
 KEYS = ("x_train", "y_train", "x_test", "y_test")
@@ -85,9 +85,9 @@ class NpzArchive:
         )
 
     def _first(self, part: str) -> tuple[NDArray[Any], bool]:
-        """Return the first images of a part, and whether these are all; none if they are not stored image by image."""
+        """Return the first images of a part, and whether these are all; none if they are not contiguous."""
         try:
-            return self._file.first(f"x_{part}", _LOOKED_AT)
+            return self._file.first(f"x_{part}", _CHECKED_BYTES)
         except StageError:  # reported when the whole file is read
             return np.zeros(0, np.uint8), False
 

@@ -40,8 +40,8 @@ class Batch:
     """The inputs of a loss at one training step.
 
     ``x`` are images (n, h, w, c) of one class, ``generated`` the network's outputs for them, ``y`` their labels (n,),
-    ``eps`` the L-inf radius of the perturbation. ``target`` passes images to the loss's ``frozen_target``; ``constants`` are
-    tensors.
+    ``eps`` the L-inf radius of the perturbation. ``target`` passes images to the loss's ``frozen_target``;
+    ``constants`` are tensors.
     """
 
     x: Tensor

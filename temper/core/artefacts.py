@@ -88,9 +88,9 @@ class Examples(Artefact):
         order = np.argsort(self.index, kind="stable")
         places = np.searchsorted(self.index, index, sorter=order)
         rows = order[np.minimum(places, len(self) - 1)] if len(self) else np.full(len(index), -1)
-        strange = index[(rows < 0) | (self.index[rows] != index)] if len(self) else index
-        if len(strange):
-            raise ValueError(f"image {strange[0]} is not among the {len(self)} images")
+        unknown = index[(rows < 0) | (self.index[rows] != index)] if len(self) else index
+        if len(unknown):
+            raise ValueError(f"image {unknown[0]} is not among the {len(self)} images")
         return rows
 
     def take(self, rows: NDArray[np.int64]) -> Examples:

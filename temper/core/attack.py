@@ -27,7 +27,7 @@ PER_CLASS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Attack(Generator):
-    """A generator that perturbs each image of a part against a model; the labels stay."""
+    """A generator that perturbs each image of a part against a model; the labels are kept."""
 
     model: Annotated[Ref[Classifier], "the model to attack"]
     data: Annotated[Ref[Examples] | None, "images to start from; default: the model's data set"] = None
@@ -70,7 +70,7 @@ class Attack(Generator):
 
     @final
     def craft(self, victim: Classifier, x: Images, y: Labels, rng: np.random.Generator) -> Images:
-        """Return one batch (n, h, w, c) with true labels ``y`` (n,) perturbed, clipped to [0, 1] and inside the ball."""
+        """Return one batch (n, h, w, c) with true labels ``y`` (n,), perturbed inside the ball and clipped to [0, 1]."""
         labels = y if self.labels == "true" else victim.predict(x)
         return self._bounded(self.perturb(victim, x, labels, rng), x)
 
@@ -97,9 +97,9 @@ class Attack(Generator):
         adversarial = np.clip(np.asarray(adversarial, np.float32), 0.0, 1.0)
         if adversarial.shape != clean.shape:
             raise ValueError(f"{self.tag}: expected images {clean.shape}, received {adversarial.shape}")
-        if strange := int((~np.isfinite(adversarial)).any(axis=(1, 2, 3)).sum()):
+        if invalid := int((~np.isfinite(adversarial)).any(axis=(1, 2, 3)).sum()):
             raise ValueError(
-                f"{self.tag}: expected finite pixels, received nan or inf in {strange} images; the model's "
+                f"{self.tag}: expected finite pixels, received nan or inf in {invalid} images; the model's "
                 "gradients are not finite there; common causes: a root, a norm or a division at 0, or half precision"
             )
         if self.threat is not None and not (inside := self.threat.contains(adversarial - clean)).all():
@@ -117,8 +117,8 @@ def shown_rows(y: Labels) -> NDArray[np.int64]:
 def shown_predictions(victim: Classifier, x: Images, y: Labels) -> dict[str, Any]:
     """Return a model's predictions for the images that the report shows, as ``predicted``: class by row."""
     rows = shown_rows(y)
-    said = victim.predict(x[rows]).tolist()
-    return {"predicted": {str(row): label for row, label in zip(rows.tolist(), said, strict=True)}}
+    predicted = victim.predict(x[rows]).tolist()
+    return {"predicted": {str(row): label for row, label in zip(rows.tolist(), predicted, strict=True)}}
 
 
 def attack_facts(tag: str, labels: str, step_rule: str, threat: ThreatModel | None) -> dict[str, Any]:

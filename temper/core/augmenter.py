@@ -74,7 +74,7 @@ class Augmented:
 
 @dataclass(frozen=True, eq=False)
 class AugmenterContext:
-    """What an augmenter may read: the model under test, its training images and the augmenter's preparations."""
+    """The inputs of an augmenter: the model under test, its training images, and preparations through ``run``."""
 
     run: Run
     model: Classifier
@@ -83,7 +83,7 @@ class AugmenterContext:
 
 
 class FittedComponent(Component):
-    """A component nested in a stage that may need preparations, which the stage declares for it."""
+    """A component nested in a stage that may need fitting first; the stage declares its preparations."""
 
     def preparations(self, model: Ref[Classifier], data: Ref[Examples]) -> Mapping[str, Preparation]:
         """Return the preparations needed, under names that start with the component's type.

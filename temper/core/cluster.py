@@ -103,7 +103,7 @@ class Cluster(Component):
         return ""
 
     def array_job(self, command: Sequence[str], env: WorkerEnv) -> str | None:
-        """Return a script that submits ``workers`` shards of a command as one job, or ``None`` if there is no batch system."""
+        """Return a script that submits ``workers`` shards of a command as one job; ``None`` without a batch system."""
         return None
 
     def worker_exit(self, worker: Mapping[str, Any]) -> WorkerExit:

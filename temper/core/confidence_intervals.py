@@ -75,7 +75,8 @@ def difference_interval(
     Raises:
         ValueError: fewer than two values on a side, whose spread is unknown.
 
-    Source: Welch (1947), The generalization of Student's problem when several different population variances are involved.
+    Source: Welch (1947), The generalization of Student's problem when several different population variances are
+    involved.
     """
     if (fewest := min(len(first), len(second))) < 2:
         raise ValueError(f"interval of a difference: expected at least 2 values on each side, received {fewest}")

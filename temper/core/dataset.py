@@ -43,7 +43,7 @@ class Dataset(Stage):
     classes: Annotated[tuple[int, ...], "keep only these classes, relabelled 0, 1, ... in this order; empty: all"] = ()
     resplit: Annotated[
         tuple[int, ...],
-        "merge both parts and split them anew, stratified: images for training, validation, test; empty: no change",
+        "merge both parts and split them again, stratified: images for training, validation, test; empty: no change",
     ] = ()
     train_size: Annotated[int | None, "training images to keep, stratified; default: all", Range(ge=1)] = None
     test_size: Annotated[int | None, "test images to keep, stratified; default: all", Range(ge=1)] = None
@@ -90,7 +90,7 @@ class Dataset(Stage):
     def groups(self) -> tuple[Labels, Labels] | None:
         """Return a group number for each training and test image; a group is never split between parts.
 
-        Images of one physical object form a group: a model that has seen one of them knows the others.
+        Images of one physical object form a group: splitting them would leak training images into the test part.
         """
         return None
 
@@ -148,9 +148,9 @@ class Dataset(Stage):
         elif self.validation:
             yield "validation", "resplit already sets the size of the validation part; remove one of them"
 
-    def _check_sizes(self, there_are: int) -> Iterator[tuple[str, str]]:
-        asked = (("resplit", sum(self.resplit)), ("train_size", self.train_size), ("test_size", self.test_size))
-        for (field, size), available in zip(asked, (there_are, *(self.sizes() or ())), strict=True):
+    def _check_sizes(self, total: int) -> Iterator[tuple[str, str]]:
+        requested = (("resplit", sum(self.resplit)), ("train_size", self.train_size), ("test_size", self.test_size))
+        for (field, size), available in zip(requested, (total, *(self.sizes() or ())), strict=True):
             if size is not None and size > available:
                 yield field, f"{size} images requested; expected at most {available}, the number available"
 
@@ -186,8 +186,8 @@ class Dataset(Stage):
                 for part, chosen in rows.items()
             }
         except ValueError as error:
-            of = f" (classes {list(self.classes)})" if self.classes else ""
-            raise StageError(f"{self.tag}{of}: {error}") from None
+            selection = f" (classes {list(self.classes)})" if self.classes else ""
+            raise StageError(f"{self.tag}{selection}: {error}") from None
         run.images += sum(map(len, rows.values()))
         return Data(info, train=parts["train"], validation=parts["validation"], test=parts["test"])
 
@@ -230,5 +230,11 @@ def _of_both(train: Kept, test: Kept, rows: Labels, prepare: Callable[[Kept, Lab
     """Return preprocessed rows at positions in the training part followed by the test part, in ascending order."""
     split = int(np.searchsorted(rows, len(train)))
     halves = [(train, rows[:split]), (test, rows[split:] - len(train))]
-    made = [prepare(part, places) for part, places in halves if len(places)]
-    return np.concatenate(made) if len(made) > 1 else made[0] if made else prepare(train, rows)
+    halves_prepared = [prepare(part, places) for part, places in halves if len(places)]
+    return (
+        np.concatenate(halves_prepared)
+        if len(halves_prepared) > 1
+        else halves_prepared[0]
+        if halves_prepared
+        else prepare(train, rows)
+    )

@@ -48,7 +48,7 @@ class StageError(Exception):
 
 
 class UndertrainedModelError(StageError):
-    """A stage failed because its model has learnt too little, as every model of a smoke run."""
+    """A stage failed because its model is undertrained, as all models of a smoke run are."""
 
 
 def dotted(path: KeyPath) -> str:

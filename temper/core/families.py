@@ -36,7 +36,7 @@ class Target(Stage):
             run.remark(f"{found.text(names)}. {self.advice(found, names)}", smoke=False)
 
     def advice(self, found: ClassMismatch, names: Sequence[str]) -> str:
-        """Return a sentence that says what to do about a doubt."""
+        """Return a sentence with the remedy for a mismatch between the model and its classes."""
         if found.order is None:
             return "Look at the images, their labels and how the model was trained."
         wanted = sorted(range(len(names)), key=found.order.__getitem__)
@@ -122,8 +122,8 @@ class Evaluation(Stage):
     def suits(self, columns: Mapping[str, Sequence[Plain]]) -> Iterator[tuple[str, str]]:
         """Yield ``(field, message)`` for every reason this evaluation cannot use the results it reads.
 
-        ``columns`` has the values of ``metric``, ``model``, ``examples``, and of each axis that these results vary over.
-        Must not import a framework.
+        ``columns`` has the values of ``metric``, ``model``, ``examples``, and of each axis that these results vary
+        over. Must not import a framework.
         """
         yield from ()
 

@@ -108,9 +108,9 @@ class Run:
         return self._load(ref)  # type: ignore[no-any-return]
 
     def cost(self, ref: Ref[Any]) -> Mapping[str, Any]:
-        """Return the cost of a reference's artefact: the fields of ``temper.engine.running.resource_usage.ResourceUsage``.
+        """Return the cost of a reference's artefact.
 
-        A stage with preparations adds ``preparation_seconds``.
+        Keys are the fields of ``temper.engine.running.resource_usage.ResourceUsage``. A stage with preparations adds ``preparation_seconds``.
         """
         return self._cost(ref)
 

@@ -21,7 +21,8 @@ Sample = Sequence[float] | NDArray[np.float64]
 def vargha_delaney(first: Sample, second: Sample) -> float:
     """Return A12, the probability that a value of the first sample exceeds one of the second, ties counted half.
 
-    Source: Vargha and Delaney (2000), A Critique and Improvement of the CL Common Language Effect Size Statistics, eq. 1.
+    Source: Vargha and Delaney (2000), A Critique and Improvement of the CL Common Language Effect Size Statistics, eq.
+    1.
     """
     ordered, numbers = np.sort(np.asarray(second, float)), np.asarray(first, float)
     below, not_above = (np.searchsorted(ordered, numbers, side=side).sum() for side in ("left", "right"))

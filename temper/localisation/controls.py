@@ -27,8 +27,8 @@ class RandomNeurons(SpectrumLocaliser):
     ``top``, except the units that any of them finds. No other localiser needs to run first. Sampled units score 1, the
     others 0.
 
-    Source: Eniser, Gerasimou and Sen (2019), DeepFault, section 5, research question 1. The artefact draws the layer first,
-    which favours units of small layers; this one does not.
+    Source: Eniser, Gerasimou and Sen (2019), DeepFault, section 5, research question 1. The artefact draws the layer
+    first, which favours units of small layers; this one does not.
     """
 
     tag = "random_neurons"
@@ -67,7 +67,8 @@ class RandomNeurons(SpectrumLocaliser):
             pool = np.setdiff1d(layers_of(units.tolist(), sizes), units)
             if len(pool) < self.top:
                 raise UndertrainedModelError(
-                    f"random_neurons, {run.class_label(self.model, label)}: expected at least {self.top} units besides the {len(units)} suspicious "
+                    f"random_neurons, {run.class_label(self.model, label)}: expected at least {self.top} units "
+                    f"besides the {len(units)} suspicious "
                     f"ones in their layers, received {len(pool)}; lower `top`"
                 )
             yield rng.choice(pool, self.top, replace=False)
@@ -99,7 +100,8 @@ class LeastSuspicious(SpectrumLocaliser):
             pool = pool[spectrum.active[label, pool]]
             if len(pool) < self.top:
                 raise UndertrainedModelError(
-                    f"least_suspicious, {run.class_label(self.model, label)}: expected at least {self.top} units that are ever active in the "
+                    f"least_suspicious, {run.class_label(self.model, label)}: expected at least {self.top} units that "
+                    "are ever active in the "
                     f"layers of the most suspicious, received {len(pool)}; lower `top`"
                 )
             left = np.bincount(layer_of[pool], minlength=len(sizes)).tolist()

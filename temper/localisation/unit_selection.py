@@ -41,7 +41,7 @@ def most_suspicious(
 def most_suspicious_by_class(
     scores: Scores, sizes: Sequence[int], top: int, scope: Scope, as_published: bool = False
 ) -> list[Indices]:
-    """Return the selection of ``most_suspicious`` for each row of scores (classes, units); empty where a score is nan."""
+    """Return ``most_suspicious`` for each row of scores (classes, units); empty where a score is nan."""
     return [
         np.zeros(0, np.int64) if np.isnan(row).any() else most_suspicious(row, sizes, top, scope, as_published)
         for row in scores

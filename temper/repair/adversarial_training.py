@@ -136,7 +136,8 @@ class AdversarialTraining(Repair):
         attack, clean = run.definition(self._attack), run[self._clean]
         if not isinstance(attack, Attack):
             raise StageError(
-                f"examples: recipe {self.recipe} generates images during training, which needs an attack on a model (fgsm, "
+                f"examples: recipe {self.recipe} generates images during training, which needs an attack on a model "
+                "(fgsm, "
                 f"pgd, ...), received {attack.tag}; use recipe: gf"
             )
         # The model in training itself, so that the attack always sees its current weights.

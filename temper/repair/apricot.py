@@ -81,7 +81,8 @@ class Apricot(ReducedModelSettings, FurtherTraining):
         images, held_out = run[self.data], run[self._held_out]
         if not len(held_out):
             raise StageError(
-                f"holdout: {self._held_out} has no image; give the data set a validation part (validation: 0.1), or set "
+                f"holdout: {self._held_out} has no image; give the data set a validation part (validation: 0.1), or "
+                "set "
                 "images that decide which changes are kept"
             )
         reduced: ReducedModels = run.prepared(_REDUCED)
@@ -163,9 +164,9 @@ class ModelUnderRepair:
 def adapt(model: Any, reduced: Weights, right: NDArray[np.bool_], step: float) -> None:
     """Adapt a model's trainable weights in place, as in ``Apricot``, for a batch of images it gets wrong.
 
-    ``reduced`` has the weights of the reduced models, (models, weights), ``right`` which of them is right on which image,
-    (models, images). With s = 1 for right and -1 for wrong, the change is -step / R * sum over models and images of
-    s * (w - w_r).
+    ``reduced`` has the weights of the reduced models, (models, weights), ``right`` which of them is right on which
+    image, (models, images). With s = 1 for right and -1 for wrong, the change is -step / R * sum over models and images
+    of s * (w - w_r).
     """
     signs = np.where(right, 1.0, -1.0).sum(axis=1)
     weights = model.trainable_weights

@@ -28,9 +28,9 @@ _ORDER = "order"
 class GuidedRetraining(Repair):
     """Training on the first images of an order of clean and adversarial training images.
 
-    scratch_all:          C1, from new initial weights, on the first ceil(inputs * (n + m)) of n clean and m adversarial images.
-    original_all:         C2, the same from the model's own weights.
-    original_adversarial: C3, from the model's own weights, on the first ceil(inputs * m) of the adversarial images.
+    scratch_all:          C1, from new initial weights, on the first ceil(inputs * (n + m)) of n clean and m adversarial
+    images. original_all:         C2, the same from the model's own weights. original_adversarial: C3, from the model's
+    own weights, on the first ceil(inputs * m) of the adversarial images.
 
     Stages draw the same random numbers at the same seed, whatever their order and share, so that initial weights are
     equal and curves differ by training data only; with ``inputs: 1`` every order is the same set, which is trained on

@@ -36,9 +36,10 @@ class Pruning(FurtherTraining):
     residual block adds to others are kept: of a block, all but the last convolution (and the projection) can be pruned.
     A dense layer is pruned only if listed in ``shares``.
 
-    Source: You, Wang, Chen, Liu and Li (2023), Regression Fuzzing for Deep Learning Systems, scenario PRUNE, whose released
-    model tells the criterion (it keeps the maps that are not dead) and the fine-tuning. apoz: Hu, Peng, Tai and Tang (2016),
-    Network Trimming. l1: Li, Kadav, Durdanovic, Samet and Graf (2017), Pruning Filters for Efficient ConvNets.
+    Source: You, Wang, Chen, Liu and Li (2023), Regression Fuzzing for Deep Learning Systems, scenario PRUNE, whose
+    released model shows the criterion (it keeps the maps that are not dead) and the fine-tuning. apoz: Hu, Peng, Tai
+    and Tang (2016), Network Trimming. l1: Li, Kadav, Durdanovic, Samet and Graf (2017), Pruning Filters for Efficient
+    ConvNets.
     """
 
     tag = "pruning"

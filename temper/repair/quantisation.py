@@ -40,10 +40,10 @@ class Quantisation(Repair):
     The model runs on any machine and has the outputs of a device with such numbers, not its speed. The gradient passes
     straight through the rounding of activations, so that gradient-based attacks on the model work.
 
-    Source: You, Wang, Chen, Liu and Li (2023), Regression Fuzzing for Deep Learning Systems: the quantised models beside its
-    artefact. int8: Jacob, Kligys, Chen, Zhu, Tang, Howard, Adam and Kalenichenko (2018), Quantization and Training of Neural
-    Networks for Efficient Integer-Arithmetic-Only Inference; Krishnamoorthi (2018), Quantizing Deep Convolutional Networks
-    for Efficient Inference, for per-unit steps.
+    Source: You, Wang, Chen, Liu and Li (2023), Regression Fuzzing for Deep Learning Systems: the quantised models next
+    to its artefact. int8: Jacob, Kligys, Chen, Zhu, Tang, Howard, Adam and Kalenichenko (2018), Quantization and
+    Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference; Krishnamoorthi (2018), Quantizing Deep
+    Convolutional Networks for Efficient Inference, for per-unit steps.
     """
 
     tag = "quantisation"

@@ -120,7 +120,12 @@ def test_valid_parameters_have_no_problems() -> None:
             "attacker: expected one of fgsm, simba",
         ),
         ("GeoDA", {}, "attack", "GeoDA calls np.mat, which NumPy 2 removed"),
-        ("PixelAttack", {"es": 0}, "attack", "PixelAttack needs what ART does not bring: cma is not installed"),
+        (
+            "PixelAttack",
+            {"es": 0},
+            "attack",
+            "PixelAttack needs packages that ART does not install: cma is not installed",
+        ),
     ],
 )
 def test_invalid_parameters_are_reported(attack: str, params: dict[str, Plain], field: str, message: str) -> None:

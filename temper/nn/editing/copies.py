@@ -1,9 +1,9 @@
 """Copies of Keras models and layers, with the state that Keras keeps outside of weights and configuration.
 
 ``clone_model`` and ``from_config`` restore the configuration, ``set_weights`` the weights. Neither restores the
-vocabulary that a lookup layer was adapted to, what a normalisation layer derives from its weights, or whether a quantised
-layer was calibrated; and a layer quantised after building orders its weights differently from one built quantised.
-Every copy in Temper is made here.
+vocabulary that a lookup layer was adapted to, what a normalisation layer derives from its weights, or whether a
+quantised layer was calibrated; and a layer quantised after building orders its weights differently from one built
+quantised. All copies in Temper are created here.
 """
 
 from __future__ import annotations
@@ -39,10 +39,11 @@ def with_new_weights(model: Any) -> Any:
 def reinitialised(model: Any) -> tuple[Any, tuple[str, ...]]:
     """Return a model of the same layers to train from scratch, and the names of the layers that keep learnt weights.
 
-    Trainable weights are initialised again, and so is the state updated in training: the statistics of batch normalisation
-    and the vectors of spectral normalisation. Everything else is kept: the constants of a normalisation, layers that
-    convert the input, the weights of frozen and of quantised layers. Of these, the layers whose values differ from their
-    initial ones are named. The seeds of initialisers are removed: they would give the same weights at any seed of the experiment.
+    Trainable weights are initialised again, and so is the state updated in training: the statistics of batch
+    normalisation and the vectors of spectral normalisation. Everything else is kept: the constants of a normalisation,
+    layers that convert the input, the weights of frozen and of quantised layers. Of these, the layers whose values
+    differ from their initial ones are named. The seeds of initialisers are removed: they would give the same weights at
+    any seed of the experiment.
     """
     layers = backend.keras().layers
     # recursive, so that the layers of nested models are rebuilt, not shared.
@@ -78,9 +79,9 @@ def _without_seeds(layer: Any) -> Any:
             return type(config)(unseeded(value, initialises) for value in config)
         if not isinstance(config, dict):
             return config
-        here = initialises or "initializers" in str(config.get("module"))
+        inside = initialises or "initializers" in str(config.get("module"))
         return {
-            key: None if here and key == "seed" and isinstance(value, int) else unseeded(value, here)
+            key: None if inside and key == "seed" and isinstance(value, int) else unseeded(value, inside)
             for key, value in config.items()
         }
 

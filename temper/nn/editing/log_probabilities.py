@@ -1,7 +1,7 @@
 """Logarithms of combinations of softmaxes: of averages, sums, products, reshaped and rescaled probabilities.
 
-The logarithm is pushed inside: a softmax becomes a log-softmax, a sum a log-sum-exp, a product a sum. So a probability that
-float32 rounds to 0 or 1 keeps a finite logarithm with a gradient, and the largest stays the largest.
+The logarithm is pushed inside: a softmax becomes a log-softmax, a sum a log-sum-exp, a product a sum. So a probability
+that float32 rounds to 0 or 1 keeps a finite logarithm with a gradient, and the largest stays the largest.
 """
 
 from __future__ import annotations

@@ -77,8 +77,8 @@ def without_units(model: Any, kept: Mapping[str, Places]) -> Any:
 def removal_obstacles(model: Any) -> dict[str, str]:
     """Return for each convolution and dense layer of a model why its units cannot be removed; empty where they can.
 
-    They cannot if they are the logits, or if they are combined element by element with the units of another layer, as at
-    the end of a residual block: removing those of one layer alone would misalign the operands.
+    They cannot if they are the logits, or if they are combined element by element with the units of another layer, as
+    at the end of a residual block: removing those of one layer alone would misalign the operands.
     """
     functional = _functional(model)
     return {layer.name: _obstacle(functional, layer) for layer in functional.layers if _units(layer) is not None}

@@ -120,9 +120,9 @@ class ArrayFile:
         except (StageError, MemoryError):
             raise
         except Exception as error:  # zipfile, its decompressors and NumPy raise all kinds of errors on a corrupted file
-            said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            received = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             raise StageError(
-                f"{self.path}: expected arrays written by NumPy, received {said}; download or write it again"
+                f"{self.path}: expected arrays written by NumPy, received {received}; download or write it again"
             ) from error
 
 

@@ -13,8 +13,8 @@ _OPAQUE = 255
 def pixel_problem(x: NDArray[Any], whole: bool = True) -> str:
     """Return what is wrong with the pixels of images (n, ...) and how to fix it; empty if nothing is.
 
-    Bytes are divided by 255 and floats used unchanged, so bytes of 0 and 1 only, and floats up to 1/255, are nearly black.
-    That is a problem of a ``whole`` set; single images may be dark.
+    Bytes are divided by 255 and floats used unchanged, so bytes of 0 and 1 only, and floats up to 1/255, are nearly
+    black. That is a problem of a ``whole`` set; single images may be dark.
     """
     if x.dtype != np.uint8 and not np.issubdtype(x.dtype, np.floating):
         return f"pixels: expected uint8 or float in [0, 1], received {x.dtype}; convert them"
@@ -23,7 +23,10 @@ def pixel_problem(x: NDArray[Any], whole: bool = True) -> str:
     low, high = float(x.min()), float(x.max())
     if not np.isfinite([low, high]).all():
         image = int((~np.isfinite(x)).reshape(len(x), -1).any(axis=1).argmax())
-        return f"pixels: expected [0, 1], received [{low:g}, {high:g}], first in image {image}; replace or remove these images"
+        return (
+            f"pixels: expected [0, 1], received [{low:g}, {high:g}], first in image {image}; replace or remove "
+            "these images"
+        )
     if x.dtype == np.uint8:
         if x.ndim == 4 and x.shape[-1] in (2, 4) and whole and bool((x[..., -1] == _OPAQUE).all()):
             return "pixels: the last channel is 255 everywhere, an opaque alpha; write x[..., :-1]"

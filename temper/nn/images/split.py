@@ -15,9 +15,9 @@ from temper.nn.images.stratified_sample import sample, stratified
 class Split:
     """How images are split; every choice is stratified and depends on ``seed`` alone.
 
-    ``resplit`` is the number of training, validation and test images sampled from all images; without it the original parts
-    are kept, and ``validation`` is the share of the training images held out. ``train_size`` and ``test_size`` are the
-    numbers of images of a part that are kept.
+    ``resplit`` is the number of training, validation and test images sampled from all images; without it the original
+    parts are kept, and ``validation`` is the share of the training images held out. ``train_size`` and ``test_size``
+    are the numbers of images of a part that are kept.
     """
 
     resplit: tuple[int, ...] = ()

@@ -26,9 +26,9 @@ ERROR = 0.01
 class ClassMismatch:
     """Why a classifier may not match these classes in this order.
 
-    ``hits`` of ``n`` images are right; always predicting the most frequent class gives ``chance``, at least 1 / classes.
-    ``order`` has for each class the one whose output represents it, ``hits_in_order`` is how many would then be right;
-    ``None`` if no other order explains the predictions better.
+    ``hits`` of ``n`` images are right; always predicting the most frequent class gives ``chance``, at least 1 /
+    classes. ``order`` has for each class the one whose output represents it, ``hits_in_order`` is how many would then
+    be right; ``None`` if no other order explains the predictions better.
     """
 
     n: int
@@ -43,28 +43,28 @@ class ClassMismatch:
         return wilson(self.hits, self.n)[0] <= self.chance
 
     def text(self, names: Sequence[str]) -> str:
-        """Return the doubt as a sentence."""
-        said = f"right on {self.hits / self.n:.2%} of {self.n} images"
+        """Return the mismatch as a sentence."""
+        text = f"right on {self.hits / self.n:.2%} of {self.n} images"
         if self.is_chance:
-            said += f", which is not clearly above a guess ({self.chance:.2%})"
+            text += f", which is not clearly above a guess ({self.chance:.2%})"
         if self.order is None:
-            return said
+            return text
         moved = [f"{names[i]} for {names[j]}" for i, j in enumerate(self.order) if i != j]
         shown = ", ".join(moved[:4]) + (f" and {len(moved) - 4} more" if len(moved) > 4 else "")
         return (
-            f"{said}; with its classes in another order it would be right on {self.hits_in_order / self.n:.2%}: "
+            f"{text}; with its classes in another order it would be right on {self.hits_in_order / self.n:.2%}: "
             f"it takes images of {shown}"
         )
 
 
 def class_mismatch(y: Labels, predicted: Labels, classes: int) -> ClassMismatch | None:
-    """Return the doubt about predictions (n,) for images with labels ``y`` (n,); ``None`` if there is none.
+    """Return the mismatch between predictions (n,) and labels ``y`` (n,); ``None`` if there is none.
 
-    The order is the one with the most hits (an assignment problem on the confusion matrix). Classes are exchanged if images
-    of each are predicted as the other class more often than as their own, by a sign test on all of these at ``ERROR``,
-    corrected for the number of possible orders (Bonferroni).
-    On imbalanced classes a model need not beat the most frequent one if it is right on enough of each.
-    A sample so small that even a perfect score would not be above chance is inconclusive.
+    The order is the one with the most hits (an assignment problem on the confusion matrix). Classes are exchanged if
+    images of each are predicted as the other class more often than as their own, by a sign test on all of these at
+    ``ERROR``, corrected for the number of possible orders (Bonferroni). On imbalanced classes a model need not beat the
+    most frequent one if it is right on enough of each. A sample so small that even a perfect score would not be above
+    chance is inconclusive.
 
     Source: Kuhn (1955), The Hungarian Method for the Assignment Problem.
     """
@@ -79,7 +79,7 @@ def class_mismatch(y: Labels, predicted: Labels, classes: int) -> ClassMismatch 
     found = ClassMismatch(
         n, hits, chance, order, hits if order is None else int(confusion[range(classes), order].sum())
     )
-    return found if order is not None or (found.is_chance and not _discerns(confusion)) else None
+    return found if order is not None or (found.is_chance and not _beats_chance_per_class(confusion)) else None
 
 
 def evenly_spaced_sample(examples: Examples, classes: int) -> Examples:
@@ -90,17 +90,18 @@ def evenly_spaced_sample(examples: Examples, classes: int) -> Examples:
 
 
 def mismatch_of(classifier: Classifier, examples: Examples) -> ClassMismatch | None:
-    """Return the doubt about a classifier, based on a sample of the images of its data set."""
+    """Return the mismatch between a classifier and its data set, checked on a sample; ``None`` if there is none."""
     if not len(examples) or int(examples.y.max()) >= classifier.num_classes:
         return None
-    drawn = evenly_spaced_sample(examples, classifier.num_classes)
-    return class_mismatch(drawn.y, classifier.predict(drawn.x), classifier.num_classes)
+    sample = evenly_spaced_sample(examples, classifier.num_classes)
+    return class_mismatch(sample.y, classifier.predict(sample.x), classifier.num_classes)
 
 
-def _discerns(confusion: NDArray[np.int64]) -> bool:
+def _beats_chance_per_class(confusion: NDArray[np.int64]) -> bool:
     """Return whether the mean accuracy over the classes is clearly above that of a guess.
 
-    A model that does not neglect rare classes may pass this while right on fewer images than the most frequent class has.
+    A model that does not neglect rare classes may pass this while right on fewer images than the most frequent class
+    has.
     """
     images = confusion.sum(axis=1)
     there = images > 0

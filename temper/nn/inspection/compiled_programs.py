@@ -93,7 +93,8 @@ _digests: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
 def architecture(model: Any) -> Architecture:
     """Return a Keras model's architecture, equal for models that differ in the values of their variables only.
 
-    Constants that a layer holds besides its variables, such as those of an adapted normalisation, must not change later.
+    Constants that a layer holds besides its variables, such as those of an adapted normalisation, must not change
+    later.
     """
     if model not in _digests:
         _digests[model] = _describe(model)
@@ -183,10 +184,10 @@ def _fuses(model: Any, passes: int) -> bool:
     """Return whether a program of this model consists of small operations, to be fused by XLA and run once per thread.
 
     On a CPU, XLA fuses the small operations of dense layers, which gives three times as many gradients per second as
-    TensorFlow's own kernels. They are too small to be split across threads, so each thread takes a part of the batch. For
-    convolutions XLA replaces oneDNN, which gives a third as many, and parts have no effect (measured:
-    benchmarks/README.md). A kernel of rank 3 or more identifies a convolution. Compiling takes TensorFlow about a second,
-    which a program of few passes does not recover.
+    TensorFlow's own kernels. They are too small to be split across threads, so each thread takes a part of the batch.
+    For convolutions XLA replaces oneDNN, which gives a third as many, and parts have no effect (measured:
+    benchmarks/README.md). A kernel of rank 3 or more identifies a convolution. Compiling takes TensorFlow about a
+    second, which a program of few passes does not recover.
     """
     if backend.name() == "torch" or backend.on_gpu() or any(len(v.shape) > 2 for v in model.variables):
         return False

@@ -48,9 +48,10 @@ def relevance_model(model: Any, rule: RelevanceRule | None) -> Any:
 def unit_relevance_model(model: Any, rule: RelevanceRule | None, names: Collection[str] | None = None) -> Any:
     """Return a model as ``relevance_model`` does, from [images, a factor for each unit (n, units)] to logits.
 
-    The factors multiply the units' values after their activation; units are those of ``temper.nn.inspection.units.Probe``, in its order,
-    or only those of the named layers. Where all factors are 1, the logits are the model's, and their gradient is
-    the units' relevance, for which nothing below the first of these layers is differentiated.
+    The factors multiply the units' values after their activation; units are those of
+    ``temper.nn.inspection.units.Probe``, in its order, or only those of the named layers. Where all factors are 1, the
+    logits are the model's, and their gradient is the units' relevance, for which nothing below the first of these
+    layers is differentiated.
 
     Raises:
         StageError: as ``relevance_model``, or the model has no hidden layer.

@@ -25,8 +25,8 @@ Rows = NDArray[np.int64]
 class Epochs:
     """Trains a compiled Keras model, any number of times in sequence.
 
-    Keras' own ``fit`` on TensorFlow (3.15 on 2.21), once seeded, shuffles into the same order at every epoch, so that the same
-    images always share a batch. Here the order of an epoch is drawn from the seed and the epoch's number.
+    Keras' own ``fit`` on TensorFlow (3.15 on 2.21), once seeded, shuffles into the same order at every epoch, so that
+    the same images always share a batch. Here the order of an epoch is drawn from the seed and the epoch's number.
     """
 
     def __init__(self, model: Any) -> None:

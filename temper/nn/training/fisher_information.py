@@ -29,11 +29,12 @@ def diagonal_fisher(
 ) -> list[NDArray[np.float32]]:
     """Return the diagonal of the Fisher information of every trainable weight, each float32 of its shape.
 
-    F_i = mean_x sum_k p_k(x) (d ln p_k(x) / dw_i)^2, where p is the softmax of the logits over the ``rivals`` (n, classes) of
-    each image. With ``rng`` the sum is over one k drawn from p: one gradient for each image instead of one for each class.
+    F_i = mean_x sum_k p_k(x) (d ln p_k(x) / dw_i)^2, where p is the softmax of the logits over the ``rivals`` (n,
+    classes) of each image. With ``rng`` the sum is over one k drawn from p: one gradient for each image instead of one
+    for each class.
 
-    Source: Kirkpatrick et al. (2017), Overcoming catastrophic forgetting in neural networks, section 2; van de Ven (2025),
-    On the Computation of the Fisher Information in Continual Learning, where these are "exact" and "sample".
+    Source: Kirkpatrick et al. (2017), Overcoming catastrophic forgetting in neural networks, section 2; van de Ven
+    (2025), On the Computation of the Fisher Information in Continual Learning, where these are "exact" and "sample".
     """
     ops = backend.keras().ops
     shares = _shares(model, x, rivals)

@@ -146,14 +146,16 @@ def fit_on_the_fly(
 def copied(model: Any, seed: int, *, weights: bool, remark: Callable[[str], None] = lambda sentence: None) -> Any:
     """Return an independent model of the same layers, with the same weights or newly initialised.
 
-    Only trainable weights are initialised (``copies.reinitialised``); ``remark`` receives a note on layers that keep theirs.
+    Only trainable weights are initialised (``copies.reinitialised``); ``remark`` receives a note on layers that keep
+    theirs.
 
     Raises:
         StageError: the model has no trainable layer.
     """
     if not model.trainable_variables:
         raise StageError(
-            "all layers of the model are frozen (trainable: false), so it cannot be trained; save it with trainable layers"
+            "all layers of the model are frozen (trainable: false), so it cannot be trained; save it with trainable "
+            "layers"
         )
     backend.seed(seed)
     if weights:

@@ -24,9 +24,11 @@ class Continual(ContinualRepair):
     L = the mean over a batch, half of it corner cases and half replayed images, of the cross-entropy, plus the term of
     ``regulariser``. The hold-out is the test part of the same generators, whose seeds are other images.
 
-    Source: GenerativeRepair's CL; van de Ven, Tuytelaars and Tolias (2022), Three types of incremental learning, where it is
-    domain-incremental; experience replay: Chaudhry et al. (2019), On Tiny Episodic Memories in Continual Learning.
-    Differs: GenerativeRepair mixes the corner cases into all training images, at Adam's 1e-3, and trains one model on its sets in turn.
+    Source: GenerativeRepair's CL; van de Ven, Tuytelaars and Tolias (2022), Three types of incremental learning, where
+    it is domain-incremental; experience replay: Chaudhry et al. (2019), On Tiny Episodic Memories in Continual
+    Learning.
+    Differs: GenerativeRepair mixes the corner cases into all training images, at Adam's 1e-3, and trains one model on
+    its sets in turn.
     """
 
     tag = "continual"

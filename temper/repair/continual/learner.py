@@ -123,7 +123,7 @@ class Learner:
         self._run.images += sum(map(len, orders))
 
     def _watch(self, wrapper: Any, state: TrainingState, first: int, batches_per_epoch: int) -> Any:
-        """Return a callback that counts batches ``done`` from ``first`` on, ``batches_per_epoch`` per epoch, and saves when due."""
+        """Return a callback that counts batches ``done`` from ``first`` on and stops the fit when a save is due."""
         before, total = self._step * self._settings.epochs, self._settings.steps * self._settings.epochs
         run, seed = self._run, self._run.framework_seed() + self._step
 

@@ -54,7 +54,7 @@ def group_log_softmax(logits: Tensor, groups: Tensor) -> Tensor:
 
 
 def divergence(before: Tensor, logits: Tensor, groups: Tensor, temperature: float) -> Tensor:
-    """Return T^2 sum_k p_k (ln p_k - ln q_k) of images (n,): p of the previous model, q of ``logits`` at temperature T."""
+    """Return T^2 sum_k p_k (ln p_k - ln q_k) of images (n,), p by the previous model, q of ``logits`` at T."""
     ops = backend.keras().ops
     after = group_log_softmax(logits / temperature, groups)
     # 0 ln 0 = 0.

@@ -72,8 +72,9 @@ class Regulariser(Component):
 class EWC(Regulariser):
     """Elastic weight consolidation: holds each weight more tightly, the more it matters to earlier tasks.
 
-    L = CE + weight / 2 sum_t sum_i F_t,i (w_i - w_t,i)^2 over the earlier steps t, with the diagonal of the Fisher information
-    F_t of the images of that step, at the weights w_t after it. It only needs each step's own training data.
+    L = CE + weight / 2 sum_t sum_i F_t,i (w_i - w_t,i)^2 over the earlier steps t, with the diagonal of the Fisher
+    information F_t of the images of that step, at the weights w_t after it. It only needs each step's own training
+    data.
 
     Source: Kirkpatrick et al. (2017), Overcoming catastrophic forgetting in neural networks, eq. 3.
     """
@@ -108,8 +109,8 @@ class LwF(Regulariser):
     L = CE + weight T^2 KL(softmax(z_before / T) || softmax(z / T)), over the logits z of the classes known, task by
     task where the task is given. It needs no earlier images; replayed ones are held to the previous outputs too.
 
-    Source: Li and Hoiem (2017), Learning without Forgetting, section 3; the factor T^2 of Hinton, Vinyals and Dean (2015), Distilling the
-    Knowledge in a Neural Network, section 2.
+    Source: Li and Hoiem (2017), Learning without Forgetting, section 3; the factor T^2 of Hinton, Vinyals and Dean
+    (2015), Distilling the Knowledge in a Neural Network, section 2.
     """
 
     tag = "lwf"

@@ -45,8 +45,8 @@ def balanced(y: Labels, per_class: int, rng: np.random.Generator) -> Rows:
 def epoch(new: int, old: int, batch_size: int, rng: np.random.Generator) -> Rows:
     """Return the rows of an epoch over ``new`` images followed by ``old`` remembered ones, in the order they are seen.
 
-    Every ``batch_size`` new ones are followed by as many old ones. The epoch is one pass over the larger of the two; the
-    smaller is repeated, in another order each time.
+    Every ``batch_size`` new ones are followed by as many old ones. The epoch is one pass over the larger of the two;
+    the smaller is repeated, in another order each time.
     """
     if not old:
         return rng.permutation(new)

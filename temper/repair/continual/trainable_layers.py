@@ -24,7 +24,8 @@ def head_of(model: Any) -> Any:
     head, classes, layers = weighted(model)[-1], model.output_shape[-1], backend.keras().layers
     if not isinstance(head, layers.Dense | layers.Conv2D) or head.kernel.shape[-1] != classes:
         raise StageError(
-            f"layer '{head.name}' is the model's last with weights; expected a dense layer of {classes} units or a convolution "
+            f"layer '{head.name}' is the model's last with weights; expected a dense layer of {classes} units or a "
+            "convolution "
             "of as many maps, one for each class, which can be trained separately; repair this model with `continual`"
         )
     return head

@@ -117,7 +117,7 @@ def test_the_suspiciousness_loss_increases_suspicious_units_and_holds_the_others
 def test_the_suspiciousness_loss_requires_suspicious_units() -> None:
     with pytest.raises(StageError, match="has no suspicious unit for class 1"):
         Suspiciousness(neurons=RANKING).constants(run(neurons()), 1)
-    held = Suspiciousness(neurons=RANKING, unblamed="hold").constants(run(neurons()), 1)
+    held = Suspiciousness(neurons=RANKING, no_suspicious_units="hold").constants(run(neurons()), 1)
     assert held
     assert not any(mask.any() for mask in held.values()), "all units are among the others, which are held"
 
