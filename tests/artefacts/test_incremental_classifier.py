@@ -1,4 +1,4 @@
-"""What a classifier that learnt its classes in groups says, and that it is kept whole."""
+"""Class-incremental classifiers: predictions among rivals, earlier states, storage."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def model(*logits: float) -> Any:
 
 
 def learnt(task_given: bool, steps: tuple[int, ...] = (1, 2)) -> Incremental:
-    """A model that says 1 after the first step, and 2 after the second."""
+    """A model that predicts 1 after the first step, and 2 after the second."""
     earlier = flat_weights(model(1, 5, 9, 0))[None][: len(steps) - 1]
     return Incremental(model(1, 2, 9, 3), TASKS, steps, task_given, earlier)
 

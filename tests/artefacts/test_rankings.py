@@ -1,4 +1,4 @@
-"""Rankings: kept and read again, and the arithmetic from units to layers."""
+"""Rankings: storage, and the arithmetic from units to layers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Examples: their invariants, and how sets made from one another find each other's rows."""
+"""Examples: their invariants, and rows by index between derived sets."""
 
 from __future__ import annotations
 

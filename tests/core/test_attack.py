@@ -1,4 +1,4 @@
-"""What an attack notes of the images that the report shows."""
+"""What an attack records about the images that the report shows."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_the_report_shows_the_first_images_and_the_first_of_each_class() -> None
 
 
 class Strange(Attack):
-    """Makes one pixel of the first image no number."""
+    """Makes one pixel of the first image nan."""
 
     tag = "strange"
 
@@ -55,7 +55,7 @@ def test_predictions_are_recorded_for_shown_images() -> None:
 
 
 def test_an_interrupted_attack_resumes_with_the_next_batch(tmp_path: Path) -> None:
-    """Random starts included: each batch draws what it would have drawn."""
+    """Random starts included: each batch draws the numbers of an uninterrupted attack."""
     victim, _ = linear()
     rng = np.random.default_rng(0)
     clean = Examples(x=rng.random((10, 4, 4, 1), np.float32), y=np.arange(10) % 2, index=np.arange(10))

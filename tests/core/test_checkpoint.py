@@ -1,4 +1,4 @@
-"""Checkpoints: the last whole state, whatever happened since."""
+"""Checkpoints: the last complete state is restored."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_finished_steps_and_the_current_one_are_saved_together(tmp_path: Path) -
 
 
 def test_a_restored_stream_continues_where_the_saved_one_stopped() -> None:
-    """With the streams that are spawned from it, which what it has drawn says nothing of."""
+    """Spawned streams included, which the generator's own state does not count."""
     first = np.random.default_rng([1, 2])
     first.random(3)
     first.spawn(2)

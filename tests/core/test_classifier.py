@@ -1,4 +1,4 @@
-"""The classifier: its interface, what it refuses, and that it comes back from disk as it was."""
+"""The classifier: its interface, rejected models, and storage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Component declarations: which types a field may have, what is read off them, and what is refused."""
+"""Component declarations: supported field types, what is read from them, and what is rejected."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_a_field_without_a_description_is_rejected() -> None:
 
 
 def _resolved(cls: type[Component], **hints: Any) -> type[Component]:
-    cls.__annotations__.update(hints)  # a class in a function cannot name what is around it
+    cls.__annotations__.update(hints)  # names of the enclosing function are not visible in a class body
     return cls
 
 

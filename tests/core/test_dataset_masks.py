@@ -1,4 +1,4 @@
-"""Object masks of data sets: they follow their images into the parts and to their size."""
+"""Object masks of data sets: they are split and resized with their images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How often intervals hold the truth and tests reject what is true, in simulations: as often as they say."""
+"""Simulations: coverage of confidence intervals and false-positive rates of tests match their nominal values."""
 
 from __future__ import annotations
 

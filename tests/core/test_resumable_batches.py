@@ -1,4 +1,4 @@
-"""Arrays filled batch by batch: each batch once, and the same whenever the work is interrupted."""
+"""Arrays filled batch by batch: each batch once, with the same result after an interruption."""
 
 from __future__ import annotations
 

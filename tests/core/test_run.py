@@ -1,4 +1,4 @@
-"""A run from file to tables: nothing is computed twice, one failure costs only what depends on it."""
+"""A run from file to tables: nothing is computed twice, and a failure skips only dependent stages."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def test_a_corrupted_artefact_is_detected_and_recomputed(run: Run, write: Write,
         content = bytearray(array.read_bytes())
         content[-1] ^= 1
         array.write_bytes(content)
-    # In a process of its own, which has nothing in memory yet.
+    # In a new process, which has nothing in memory.
     process = start(write(PLAIN), "--force", "shade", "--components", PARTS, "--outputs", tmp_path / "outputs")
     said, _ = process.communicate(timeout=120)
     assert process.returncode == 0, said
@@ -219,7 +219,7 @@ def test_a_file_that_changes_content_changes_the_artefact(run: Run, write: Write
     (tmp_path / "moved").write_text("2", encoding="utf-8")
     code, said = run(write(text.replace("path: number", "path: moved")), "--plan")
     assert code == 0
-    assert "0 to run" in said  # the place does not count
+    assert "0 to run" in said  # the location does not matter
 
 
 def test_a_file_of_a_nested_component_changes_the_artefact(run: Run, write: Write, tmp_path: Path) -> None:
@@ -285,7 +285,7 @@ def test_gc_during_a_long_run_keeps_its_inputs(run: Run, write: Write, tmp_path:
     run("--gc")
     assert all(path.exists() for path in kept)
     assert not lost.exists()
-    # Once nothing is under way, only what was interrupted and is wanted is kept.
+    # Once nothing is running, only interrupted tasks that are still needed keep their state.
     os.utime(held, (old, old))
     run("--gc")
     assert [path.exists() for path in kept] == [False, False, True]

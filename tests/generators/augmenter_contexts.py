@@ -1,4 +1,4 @@
-"""What the tests of masks and augmenters share: seeds, and a bench without an engine."""
+"""Fixtures for tests of masks and augmenters: seeds, and a context without an engine."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def context(
     part: Part | None = "test",
     prepared: Mapping[str, Any] | None = None,
 ) -> AugmenterContext:
-    """A bench on which nothing lies but what is given."""
+    """A context with the given preparations only."""
 
     def load(ref: Ref[Any]) -> Any:
         return (prepared or {})[ref.prepared]

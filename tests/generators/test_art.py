@@ -1,4 +1,4 @@
-"""The ART adapter: faults found without importing ART, and attacks that run and do what ART alone does."""
+"""The ART adapter: problems found without importing ART, and attacks that agree with ART itself."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_every_parameter_of_an_attack_has_bounds_or_choices() -> None:
 
 
 def test_the_defaults_of_art_are_within_the_bounds() -> None:
-    """All but two, which it means for pixels from 0 to 255."""
+    """All but two, which are meant for pixels from 0 to 255."""
     refused = {name for name in TRAITS if any("ART's default" in message for _, message in problems(name))}
     assert refused == {"UniversalPerturbation", "TargetedUniversalPerturbation"}
 
@@ -257,7 +257,7 @@ class TestAttacks:
 
     @pytest.mark.slow
     def test_auto_attack_is_silent(self) -> None:
-        """It runs other attacks, and does not pass on that they are to show no bars."""
+        """AutoAttack runs other attacks and does not pass `verbose` on to them."""
         code = (
             "import numpy as np; from temper.core.component import Ref; from temper.generators.art import Art\n"
             "from tests.generators.models import images, small\n"

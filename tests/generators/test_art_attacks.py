@@ -1,4 +1,4 @@
-"""Every evasion attack of ART: it runs, breaks what it should, repairs nothing, and is given what it computes with."""
+"""Every evasion attack of ART: it runs, lowers accuracy, corrects no image, and gets the right inputs."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ DEAR: Mapping[str, Mapping[str, Plain]] = {
     "ZooAttack": {"max_iter": 40, "learning_rate": 0.5, "initial_const": 1.0},
 }
 UNTRIED = {"CompositeAdversarialAttackPyTorch": "kornia"}
-"""Attacks that take a package which the tests do not have."""
+"""Attacks that need a package which the tests do not have."""
 OFTEN = (
     "DeepFool",
     "HopSkipJump",
@@ -96,7 +96,7 @@ def art(attack: str, **more: Any) -> Art:
 
 
 def made(component: Art, images: int = 20) -> tuple[Examples, Examples, Any]:
-    """Return what a component makes of some digits, these, and the classifier."""
+    """Return a component's images for some digits, the digits, and the classifier."""
     victim, x, y = digits()
     x, y = x[:images], y[:images]
     clean = Examples(x=x, y=y, index=np.arange(len(x)))
@@ -119,7 +119,7 @@ def test_every_attack_of_this_version_is_tested_or_listed() -> None:
 
 @pytest.mark.parametrize("attack", every)
 def test_accuracy_under_attack_is_below_that_of_the_clean_images(attack: str) -> None:
-    """No image that the model gets wrong is repaired either, but by chance: of one perturbation for all, or of noise."""
+    """Misclassified images are corrected only by chance: by a universal perturbation or by noise."""
     adversarial, clean, victim = made(art(attack))
     assert np.isfinite(adversarial.x).all()
     before, after = victim.predict(clean.x) == clean.y, victim.predict(adversarial.x) == clean.y
@@ -217,7 +217,7 @@ def test_attacks_on_predictions_skip_misclassified_images_unless_labels_are_pred
 
 
 def by_hand(name: str, x: Images, labels: Any, settings: Mapping[str, Plain]) -> Images:
-    """Return what ART makes of images with a Keras model that ends in softmax, with no line of ours between."""
+    """Return ART's images for a Keras model that ends in softmax, without Temper's adapter."""
     from art.attacks import evasion
     from art.estimators.classification import PyTorchClassifier, TensorFlowV2Classifier
 
@@ -243,7 +243,7 @@ def test_newtonfool_equals_art_on_a_softmax_model() -> None:
 
 
 def test_simba_equals_art_on_a_softmax_model() -> None:
-    """Its order of pixels is drawn, but for this one."""
+    """SimBA samples its order of pixels, except for this one."""
     params = {**CHEAP["SimBA"], "attack": "px", "order": "diag"}
     adversarial, clean, _ = made(art("SimBA", params=params))
     rows = slice(0, 5)
@@ -273,7 +273,7 @@ def test_universal_perturbations_with_every_attacker(inner: str, monkeypatch: py
 
 
 def test_a_targeted_universal_perturbation_reaches_its_target() -> None:
-    """ART gives its inner attack the targets, but does not say that they are any: it would lead away from them."""
+    """ART passes the targets to its inner attack without `targeted`, which would then move away from them."""
     params = {"eps": 0.4, "max_iter": 2, "attacker": "fgsm"}
     component = art("TargetedUniversalPerturbation", params=params, targets="least_likely")
     assert component._settings("FastGradientMethod")["attacker_params"] == {"targeted": True}

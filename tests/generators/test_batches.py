@@ -1,4 +1,4 @@
-"""Attacks of our own make the same images whatever the batch size."""
+"""Temper's own attacks return the same images at any batch size."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_noise_is_bit_identical_at_any_batch_size(attack: Attack) -> None:
 
 @pytest.mark.parametrize("attack", CLIMBS, ids=lambda attack: attack.step_rule)
 def test_gradient_attacks_agree_up_to_the_order_of_sums(attack: Attack) -> None:
-    """A kernel adds up in another order for another batch: the gradients of a linear model are far enough from 0."""
+    """Sums depend on the batch by rounding only: gradients of a linear model are far enough from 0."""
     one, two, three = (made(replace(attack, batch_size=size)) for size in SIZES)
     np.testing.assert_allclose(one, two, atol=1e-5)
     np.testing.assert_allclose(one, three, atol=1e-5)

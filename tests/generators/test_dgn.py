@@ -1,4 +1,4 @@
-"""Data generator networks: their architectures, what they learn, and whose network an image passes through."""
+"""Data generator networks: architectures, training, and the network that an image passes through."""
 
 from __future__ import annotations
 

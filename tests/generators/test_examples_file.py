@@ -1,4 +1,4 @@
-"""Examples made elsewhere: what is read, and every way a file can be wrong."""
+"""Examples from other programs: what is read, and invalid files."""
 
 from __future__ import annotations
 

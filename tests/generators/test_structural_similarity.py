@@ -15,7 +15,7 @@ SHAPES = [(28, 28, 1), (16, 13, 3), (7, 20, 2), (11, 11, 1), (5, 8, 3), (4, 4, 1
 
 
 def pairs(shape: tuple[int, ...], span: float) -> tuple[Any, Any]:
-    """Return images and what noise of several strengths makes of them; the last are equal."""
+    """Return images and noisy versions of several strengths; the last are equal."""
     rng = np.random.default_rng(shape[0])
     one = rng.random((5, *shape))
     two = np.clip(one + rng.normal(size=one.shape) * np.array([0.01, 0.05, 0.2, 1, 0])[:, None, None, None], 0, 1)

@@ -61,7 +61,7 @@ SELECTED = [[0, 2, 3], [1, NO_UNIT, NO_UNIT], [3, 2, NO_UNIT]]
 
 
 def step_of(weights: Any, units: list[int], combine: Combine, step: float, eps: float) -> Any:
-    """Return what an image is moved by, worked by a plain loop over units."""
+    """Return the perturbation of an image, by a plain loop over units."""
     gradients = [weights[:, unit].astype(np.float64) for unit in units]
     if combine == "sign_agreement":
         signs = np.sign(gradients)

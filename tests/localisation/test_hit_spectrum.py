@@ -29,7 +29,7 @@ def network() -> Classifier:
     layers = keras.layers
     stack = [keras.Input((6, 6, 1)), layers.Conv2D(3, 3, activation="relu"), layers.MaxPooling2D(), layers.Conv2D(4, 2)]
     model = keras.Sequential([*stack, layers.Flatten(), layers.Dense(5, "tanh"), layers.Dense(3)])
-    rng = np.random.default_rng(51)  # the same on every backend, and not of one opinion on everything
+    rng = np.random.default_rng(51)  # the same on every backend, with several predicted classes
     model.set_weights([rng.normal(scale=0.5, size=weights.shape) for weights in model.get_weights()])
     return Classifier(model)
 
@@ -115,7 +115,7 @@ def test_positions_where_nothing_can_be_localised() -> None:
 
 
 def by_hand() -> tuple[Classifier, Examples]:
-    """Return a model of two hidden units that say whether a pixel is bright, and six images of three classes.
+    """Return a model of two hidden units that detect a bright pixel, and six images of three classes.
 
     The model says 1 where unit 0 is active, else 0; unit 1 has no say.
     """
@@ -174,7 +174,7 @@ def test_random_units_are_other_units_of_the_suspicious_layers() -> None:
             assert place[0] in {layer for other in suspicious for layer, _ in other.positions_of(label)}
             assert ranking.scores[label, unit] == 1
             drawn.add((label, int(unit)))
-    assert len(drawn) > 4  # not the same again and again
+    assert len(drawn) > 4  # not always the same
 
 
 def test_a_too_small_pool_is_reported() -> None:

@@ -186,7 +186,7 @@ def test_relevance_is_averaged_over_the_images_of_a_class(x: Any) -> None:
 
 @pytest.mark.shared
 def test_deepcustoms_relevant_pixels(shared: Path) -> None:
-    """The pixels DeepCustom publishes for mnist_5x30, known by what was measured with them.
+    """The pixels that DeepCustom published for mnist_5x30, identified by measurements made with them.
 
     Source: of the 200 published pixels, LRP-epsilon (0.01) from the predicted class over the test images gives 200,
     from the true class 199, and the gradient times the input 196 or 197; the network is right on 1,542 test images

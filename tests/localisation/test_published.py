@@ -1,4 +1,4 @@
-"""The suspicious neurons in DeepFault's logs of October 2018, found again."""
+"""The suspicious neurons of DeepFault's logs of October 2018 are reproduced."""
 
 from __future__ import annotations
 

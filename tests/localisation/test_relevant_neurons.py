@@ -1,4 +1,4 @@
-"""The units that classes rest on: means over the images of a class, and where they are used."""
+"""Relevant units: means over the images of a class, and their uses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which units a class's scores select: order, ties, scopes."""
+"""Unit selection: order, ties, scopes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Augmenters for tests, whose results are known beforehand."""
+"""Augmenters with known results, for tests."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def attack(**fields: Any) -> Sign:
      ("default", "fresh", False)],
 )  # fmt: skip
 def test_each_recipe_starts_as_published(recipe: Any, start: Any, continues: bool) -> None:
-    """With a learning rate of next to nothing the weights stay where they started."""
+    """With a tiny learning rate the weights stay at their initial values."""
     source, component = Classifier(linear()), repair(recipe=recipe, start=start, learning_rate=1e-12)
     second = clean() if recipe == "gf" else attack()
     result = component.produce(run(component, [source, second, clean()]))
@@ -196,7 +196,7 @@ def test_adversarial_training_raises_accuracy_under_the_attack() -> None:
 
 
 def test_on_the_fly_equals_arts_trainer_without_randomness() -> None:
-    """With ratio 1 and the whole set as one batch, neither draws anything that matters."""
+    """With ratio 1 and the whole set as one batch, no random choice matters."""
     tf = pytest.importorskip("tensorflow")
     if backend.name() != "tensorflow":
         pytest.skip("ART's Keras classifier works on TensorFlow")

@@ -135,7 +135,7 @@ def test_a_repeatedly_stopped_repair_reaches_the_same_weights(tmp_path: Path) ->
 
 
 def test_zero_epochs_leave_only_the_adaptation() -> None:
-    """A step of next to nothing leaves the weights where they were."""
+    """A tiny step leaves the weights unchanged."""
     source = Classifier(small_model())
     np.testing.assert_allclose(weights(produced(fix(epochs=0, step=1e-12), source)), weights(source), atol=1e-7)
 

@@ -1,4 +1,4 @@
-"""What guided retraining trains on, from which weights, and what is trained once."""
+"""Guided retraining: training data, initial weights, and shared trainings."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MODEL, DATA, FIRST, SECOND = Ref[Classifier]("m"), Ref[Examples]("d"), Ref[Examp
 
 
 def examples(first: int, n: int) -> Examples:
-    """Images whose shade, and whose label, say which row of the union they are."""
+    """Images whose shade and label identify their row in the union."""
     rows = np.arange(first, first + n)
     x = np.tile((rows / 100).astype(np.float32)[:, None, None, None], (1, 2, 2, 1))
     return Examples(x=x, y=rows % 3, index=np.arange(n))
@@ -47,7 +47,7 @@ def original() -> Classifier:
 
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """What is trained on, and from which weights, in place of training."""
+    """Records training data and initial weights instead of training."""
     calls: list[dict[str, Any]] = []
 
     def fit(model: Any, x: Any, y: Any, **settings: Any) -> list[float]:

@@ -1,4 +1,4 @@
-"""Synthetic occlusion, of cut-outs whose place in the result can be seen by their colour."""
+"""Synthetic occlusion with cut-outs that can be located by their colour."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ N = 40
 
 
 def squares(n: int = N, classes: int = 4) -> Examples:
-    """Squares of 6x6 in the middle of 16x16, each class in a shade of its own."""
+    """Squares of 6x6 in the middle of 16x16, each class in its own shade."""
     y = np.arange(n) % classes
     x = np.zeros((n, 16, 16, 1), np.float32)
     x[:, 5:11, 5:11] = ((y + 1) / classes)[:, None, None, None]
@@ -35,7 +35,7 @@ def squares(n: int = N, classes: int = 4) -> Examples:
 
 
 def at_work(augmenter: SyntheticOcclusion, train: Examples) -> AugmenterContext:
-    """A bench with the bank prepared."""
+    """A context with the bank prepared."""
     ((name, preparation),) = augmenter.preparations(Ref("m"), Ref("d")).items()
     assert isinstance(preparation, OccluderBank)
     lent = context(train)

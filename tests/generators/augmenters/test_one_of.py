@@ -19,7 +19,7 @@ from tests.generators.augmenter_contexts import context, seeds
 
 @dataclass(frozen=True, kw_only=True)
 class Paint(Augmenter):
-    """Paints a column in a shade and calls the image by it; refuses odd indices."""
+    """Paints a column in a shade that becomes the label; refuses odd indices."""
 
     shade: int
     column: int

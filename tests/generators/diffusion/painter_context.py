@@ -1,4 +1,4 @@
-"""Seeds, masks and a bench for the tests of inpainting."""
+"""Seeds, masks and a context for the tests of inpainting."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def run(artefacts: Mapping[Ref[Any], Any], progress: Any = lambda done, total, u
 
 
 def context(data: Examples, preparations: Mapping[str, Preparation] | None = None) -> AugmenterContext:
-    """Return a bench on which painters' preparations are made, equal ones once."""
+    """Return a context that computes the painters' preparations, equal ones once."""
     tasks = dict(preparations or {})
     artefacts = {work: work.produce(run({DATA: data})) for work in tasks.values()}
     made = {prepared_by(name): artefacts[work] for name, work in tasks.items()}

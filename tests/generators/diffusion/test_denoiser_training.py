@@ -1,4 +1,4 @@
-"""How the denoiser is trained."""
+"""The training of the denoiser."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_holes_are_whole_images_rectangles_or_their_complements() -> None:
     assert whole.mean() == pytest.approx(0.3, abs=0.03)
     assert not (~masks).all(axis=(1, 2)).any()
     corners = masks[:, 0, 0] & masks[:, -1, -1] & masks[:, 0, -1] & masks[:, -1, 0] & ~whole
-    assert corners.mean() == pytest.approx(0.2, abs=0.06)  # all but rectangles, mostly: some of these reach a corner
+    assert corners.mean() == pytest.approx(0.2, abs=0.06)  # mostly inverted holes: some rectangles reach a corner
     single = next(mask for mask in masks if not mask.all() and _is_rectangle(mask))
     rows, columns = single.any(axis=1).sum(), single.any(axis=0).sum()
     assert 4 <= rows <= 15

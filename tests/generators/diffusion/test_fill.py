@@ -1,4 +1,4 @@
-"""Smooth filling is known exactly where the picture is a slope."""
+"""Smooth filling: exact for images that are linear gradients."""
 
 from __future__ import annotations
 

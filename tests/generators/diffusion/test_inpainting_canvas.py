@@ -1,4 +1,4 @@
-"""Images get onto the canvas and back without loss, and nothing outside a mask is painted."""
+"""The canvas: a lossless round trip, and masks that cover exactly what they should."""
 
 from __future__ import annotations
 

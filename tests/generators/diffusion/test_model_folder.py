@@ -1,4 +1,4 @@
-"""Folders of pipelines that cannot be loaded are told before anything runs, with what to do."""
+"""Pipeline folders that cannot be loaded are reported before anything runs, with a remedy."""
 
 from __future__ import annotations
 

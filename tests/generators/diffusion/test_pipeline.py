@@ -27,7 +27,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 @pytest.fixture(scope="module", autouse=True)
 def offline() -> Any:
-    """Keep the hub out of it, whatever the environment says."""
+    """Keep the hub out of the tests, whatever the environment sets."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
         yield
@@ -211,7 +211,7 @@ def test_missing_models_are_reported(tmp_path: Path, folder: Path) -> None:
 def test_an_index_of_the_hub_may_not_name_code_of_other_packages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Diffusers would import the package; that of a folder is looked at by the plan."""
+    """Diffusers would import the package; the plan checks the index of a folder."""
     index = tmp_path / "models--owner--name" / "snapshots" / COMMIT / "model_index.json"
     index.parent.mkdir(parents=True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
@@ -255,7 +255,7 @@ def test_problems_are_reported_before_anything_runs(folder: Path) -> None:
 
 @pytest.mark.parametrize("name", [None, "main", "v1.0", "fp16", COMMIT[:7], COMMIT.upper() + "0", f"{COMMIT}\n"])
 def test_a_model_of_the_hub_requires_its_commit(name: str | None) -> None:
-    """Whatever else names it may move, and what was made of the old one would count as made of the new."""
+    """A branch may move, and artefacts of the old model would then be attributed to the new one."""
     ((field, message),) = Pipeline(hub="owner/name", revision=name).check()
     assert field == "revision"
     assert f"expected the commit of owner/name, 40 hexadecimal digits, received {name or 'none'}" in message

@@ -1,4 +1,4 @@
-"""What is known of drawing from a denoiser that is known itself."""
+"""Sampling from denoisers with a closed form."""
 
 from __future__ import annotations
 

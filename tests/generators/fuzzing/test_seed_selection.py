@@ -1,4 +1,4 @@
-"""Which images a fuzzer starts from."""
+"""Seed selection: the images that a fuzzer starts from."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_peak_seeds_have_a_selected_position_as_the_most_active_of_its_layer() -
     assert chosen(seen(), watching(3 + 5, positions=True)) == [2]
     assert chosen(seen(), watching(3 + 0, 3 + 7, 2, positions=True)) == [2, 3, 4]
     assert chosen(seen(), watching(3 + 2, 3 + 3, positions=True)) == []
-    # One of units and one of positions are each taken for what they are.
+    # A criterion of units and one of positions are each read correctly.
     assert chosen(seen(), watching(3), watching(3 + 7, positions=True)) == [1, 3, 4]
 
 

@@ -1,4 +1,4 @@
-"""The fuzzer: its gates in their order, its log, and that batches do not matter."""
+"""The fuzzer: the order of its gates, its log, and independence of the batch size."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ MODEL: Any = Ref("model")
 DATA: Any = Ref("data", part="validation")
 SIDE = 8
 CLUSTERS = {"group": np.zeros(1, np.int64), "columns": np.zeros(1, np.int64), "centroids": np.array([[0.1, 0.5]])}
-"""What KNW learnt of the first unit."""
+"""A KNW profile that selects the first unit."""
 
 
 def brightness() -> Classifier:
-    """Return a model that says 1 of images whose mean is above 0.5, with a hidden unit of the mean."""
+    """Return a model that predicts 1 for images with a mean above 0.5, with a hidden unit of the mean."""
     keras = backend.keras()
     inputs = keras.Input((SIDE, SIDE, 1))
     mean = keras.layers.Dense(1, name="mean")(keras.layers.Flatten()(inputs))

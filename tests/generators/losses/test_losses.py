@@ -123,12 +123,12 @@ def test_the_suspiciousness_loss_requires_suspicious_units() -> None:
 
 
 def dense_judge(weights: Any) -> Any:
-    """Return what a look at one dense hidden layer without bias shows: its values, and no logits."""
+    """Return a target with one dense hidden layer without bias: its values, and no logits."""
     return lambda images: [backend.keras().ops.matmul(images[:, 0, 0, :], weights), None]
 
 
 def descent(loss: GeneratorLoss, x: Any, generated: Any, constants: Mapping[str, Any], target: Any) -> Any:
-    """Return the gradient of the loss with respect to what the network makes."""
+    """Return the gradient of the loss with respect to the network's output."""
     ops = backend.keras().ops
     start, labels = ops.convert_to_tensor(x), ops.zeros(len(x), "int32")
     given = {name: ops.convert_to_tensor(array) for name, array in constants.items()}

@@ -1,4 +1,4 @@
-"""CLIP's agreement, with a tiny model of random weights that is made on the spot."""
+"""CLIP's agreement, with a tiny model of random weights."""
 
 from __future__ import annotations
 

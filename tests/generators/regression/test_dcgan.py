@@ -1,4 +1,4 @@
-"""The discriminator as a gate: its calibration, what is refused, and what it learns."""
+"""The discriminator as a gate: calibration, rejection and training."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_networks_fit_any_shape(shape: tuple[int, int, int]) -> None:
 
 
 def test_generator_and_discriminator_learn_in_one_step() -> None:
-    """What the discriminator is taught by the images of its generator is what it would be taught alone."""
+    """The discriminator's gradient equals that of training it alone on the generated images."""
     keras = backend.keras()
     x = squares(64)
     backend.seed(0)

@@ -1,4 +1,4 @@
-"""DeepHunter: the queue and its guidance, beside the rule written out; that a kill loses nothing."""
+"""DeepHunter: the queue and its guidance against a plain loop; resuming after a kill."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DiffChaser: what a generation is bred of, when a seed's turn ends, and that a kill loses nothing."""
+"""DiffChaser: crossover, the end of a seed's turn, and resuming after a kill."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DRFuzz: the batched algorithm with one seed a round is the serial one; its parts; that a kill loses nothing."""
+"""DRFuzz: the batched algorithm against the serial one, its parts, and resuming after a kill."""
 
 from __future__ import annotations
 

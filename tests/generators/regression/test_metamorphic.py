@@ -1,4 +1,4 @@
-"""DeepHunter's mutation: one move at most, and a bound on all that changes beside it."""
+"""DeepHunter's mutation: at most one move, and a bound on all other changes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def seeds(n: int = 300) -> Pixels:
 
 
 def chain(times: int, as_published: bool = False) -> list[tuple[Subjects, Any]]:
-    """Return what each of several mutations in a row makes, and by which operators."""
+    """Return the results of several successive mutations, and their operators."""
     metamorphosis, rng = Metamorphosis(as_published), np.random.default_rng(0)
     steps: list[tuple[Subjects, Any]] = []
     subjects = Subjects.seeds(seeds())

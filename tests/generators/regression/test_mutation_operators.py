@@ -1,4 +1,4 @@
-"""The mutation operators: closed forms, SciPy and scikit-image, and that a batch is a loop."""
+"""The mutation operators: closed forms, SciPy and scikit-image, and batches against loops."""
 
 from __future__ import annotations
 

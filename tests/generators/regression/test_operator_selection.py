@@ -1,4 +1,4 @@
-"""Operator selection: the laws that the chains settle to, and the ranking."""
+"""Operator selection: the stationary distributions of the chains, and the ranking."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def test_initial_faults_equal_those_of_the_published_models(
 
 
 def test_drfuzz_finds_a_larger_share_of_regressions_than_random_testing(shared: Path, mnist: Examples) -> None:
-    """The order of the published tools, at a budget of seconds; so are the yields of the two scenarios."""
+    """The tools rank as published at a budget of seconds, and so do the two scenarios."""
     purity: dict[tuple[str, str], float] = {}
     faults: dict[tuple[str, str], int] = {}
     for pair in PAIRS:

@@ -1,4 +1,4 @@
-"""Random testing: what it draws, and that its accounting is that of the others."""
+"""Random testing: its mutations, and the accounting it shares with the other fuzzers."""
 
 from __future__ import annotations
 

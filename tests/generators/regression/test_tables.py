@@ -1,4 +1,4 @@
-"""The questions of DRFuzz's evaluation as one experiment: how much is found, what trains what, and what it looks like."""
+"""The research questions of DRFuzz's evaluation as one experiment."""
 
 from __future__ import annotations
 

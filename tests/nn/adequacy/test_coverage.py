@@ -1,4 +1,4 @@
-"""Coverage of cells against tables worked by hand and against loops that say what is meant."""
+"""Coverage of cells against tables worked by hand and against reference loops."""
 
 from __future__ import annotations
 

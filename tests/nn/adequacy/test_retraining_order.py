@@ -1,4 +1,4 @@
-"""The order of clean and adversarial images: ties, images without a score, what a score is told of its own images."""
+"""The order of clean and adversarial images: ties, unscored images, and training rows passed to the score."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NAN = np.nan
 
 @dataclass(frozen=True, kw_only=True)
 class Told(Score):
-    """Gives the first logit, less a number for the training image that an input is."""
+    """Scores by the first logit, minus the training row of the input."""
 
     tag = "told"
 

@@ -1,4 +1,4 @@
-"""What results call scores, how inputs are ordered by them, and what is kept of both."""
+"""Scores: display names, orders of inputs, and storage."""
 
 from __future__ import annotations
 

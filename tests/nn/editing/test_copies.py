@@ -23,7 +23,7 @@ RNG = np.random.default_rng(0)
 X = RNG.random((24, 4, 4, 2), np.float32)
 Y = RNG.integers(0, 3, 24).astype(np.int64)
 IMAGES = {1: X, 2: (0.2 + 3 * X**2).astype(np.float32)}
-"""What the layers of two models are adapted to."""
+"""The data that the layers of two models are adapted to."""
 
 
 def adapted(layer: Any, number: int) -> Any:
@@ -85,7 +85,7 @@ def multiplied(number: int) -> Any:
 if backend.name() == "tensorflow":
     STATEFUL["adapted lookup"] = lambda k: numbers(lookup(k))
 VARYING = [name for name in STATEFUL if name != "augmentation"]
-"""Those that the two models answer differently by."""
+"""Cases in which the two models predict differently."""
 
 
 def network(first: Any) -> Any:

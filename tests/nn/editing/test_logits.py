@@ -110,12 +110,12 @@ def average(layers: Any, activation: str) -> Any:
 
 
 def combinations() -> dict[str, Any]:
-    """Return functions from a flat image to probabilities, or to what rises with them."""
+    """Return functions from a flat image to probabilities, or to increasing functions of them."""
     keras = backend.keras()
     layers, ops = keras.layers, keras.ops
 
     def p(x: Any, scale: float = 1.0) -> Any:
-        """Return softmaxes of one direction, so that they agree however sure they are."""
+        """Return softmaxes of one direction, which agree at any confidence."""
         kernel = keras.initializers.RandomNormal(stddev=scale, seed=7)
         return layers.Dense(3, activation="softmax", kernel_initializer=kernel)(x)
 

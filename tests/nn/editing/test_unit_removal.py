@@ -27,7 +27,7 @@ def conv(maps: int, name: str, **options: Any) -> Any:
 
 
 def kill(model: Any, name: str, places: list[int]) -> None:
-    """Make units of a layer give 0 whatever they see, behind their ReLU."""
+    """Make units of a layer output 0 after their ReLU for any input."""
     layer = model.get_layer(name)
     kernel, bias = layer.get_weights()
     kernel[..., places], bias[places] = 0.0, -1.0

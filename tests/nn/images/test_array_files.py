@@ -1,4 +1,4 @@
-"""What a file of arrays says of itself is held against the file before memory is reserved for it."""
+"""Headers of array files are checked against the file before memory is allocated."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_headers_that_contradict_the_file_are_rejected(
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_a_member_larger_than_declared_is_rejected(tmp_path: Path, method: int) -> None:
-    """Python unpacks all that it has read of bzip2 and LZMA, whatever was asked for: 1,522 bytes would be 2 GiB."""
+    """Python decompresses all bzip2 and LZMA input it has read, whatever the requested size: 1,522 bytes become 2 GiB."""
     with zipfile.ZipFile(tmp_path / "a.npz", "w", method) as archive:
         archive.writestr("x.npy", header((4,)) + b"1234")
     file = ArrayFile(tmp_path / "a.npz")

@@ -1,4 +1,4 @@
-"""Image files are what their content says, and no larger than stated."""
+"""Image files are recognised by content, within size limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model computed of images, against the layers' own outputs; and that it is kept as it was."""
+"""Activations against the layers' own outputs, and their storage."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def x() -> Any:
 
 @pytest.fixture(scope="module")
 def outputs(x: Any) -> list[Any]:
-    """Every layer's own values, each from a model of its own."""
+    """Every layer's values, each from a separate model."""
     keras, model = backend.keras(), network()
     values = [
         keras.ops.convert_to_numpy(keras.Model(model.inputs[0], model.get_layer(name).output)(x)) for name in NAMES[:-1]
@@ -103,7 +103,7 @@ def test_a_preparation_computes_and_stores_activations(x: Any, tmp_path: Path) -
 
 
 def named(*names: str) -> Any:
-    """Return a model of dense layers of 2, 3, ... units with these names, the last one's softmax taken off."""
+    """Return a model of dense layers of 2, 3, ... units with these names, the last one's softmax removed."""
     keras = backend.keras()
     backend.seed(0)
     stack = [keras.layers.Dense(2 + i, name=name) for i, name in enumerate(names)]

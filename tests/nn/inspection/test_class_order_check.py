@@ -1,4 +1,4 @@
-"""Doubts about a classifier: a guess, or the classes in another order; against permutations that are known."""
+"""The check of a classifier against its classes: chance level, and known permutations of the classes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NAMES = tuple("abcdefghij")
 
 
 def answers(y: Any, accuracy: float, classes: int, seed: int = 0) -> Any:
-    """Return labels of which this share is right and the rest another class at random."""
+    """Return predictions of which this share is right and the rest a random other class."""
     rng = np.random.default_rng(seed)
     wrong = rng.random(len(y)) >= accuracy
     return np.where(wrong, (y + rng.integers(1, classes, len(y))) % classes, y)
@@ -180,7 +180,7 @@ def test_a_saved_model_with_its_classes_in_another_order(
     assert accuracy[1:] == ["as_saved,0.00", "ordered,100.00"]
     dots.write_text(FILE.replace("name: order", "name: other"), encoding="utf-8")
     code, said = run(dots)
-    assert "0 made" in said  # what is stored is doubted as well
+    assert "0 made" in said  # a stored artefact is checked as well
     assert warned in said
 
 

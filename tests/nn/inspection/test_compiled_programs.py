@@ -1,4 +1,4 @@
-"""Programs and gradients: values, padding, live weights, sharing by architecture, and batches cut up for the cores."""
+"""Programs and gradients: values, padding, live weights, sharing by architecture, and batches split across threads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers that are not finite are refused where they would pass for an answer."""
+"""Non-finite numbers are rejected in weights and outputs."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_non_finite_weight_is_named(value: float, place: str) -> None:
 
 
 def strange() -> Any:
-    """Return a model that gives no number for images whose first pixel is below 0.3, four of the twelve."""
+    """Return a model that returns nan for images whose first pixel is below 0.3, four of the twelve."""
     keras = backend.keras()
     inputs = keras.Input((2, 2, 1))
     flat = keras.layers.Flatten()(inputs)

@@ -68,7 +68,7 @@ def by_hand() -> Any:
         # The logit gives 3 of 3 + 1 parts of its 3, the first unit of g 4 and 2 of 6 + 1 parts of what it got.
         (Epsilon(epsilon=1), [2.25 * 4 / 7, 2.25 * 2 / 7, 2.25, 0]),
         (ZPlus(), [2, 1, 3, 0]),
-        # Nothing speaks against the logit or the first unit of g, so each hands down twice what it got.
+        # The logit and the first unit of g have no negative contributions, so each propagates twice what it received.
         (AlphaBeta(), [12 * 4 / 6, 12 * 2 / 6, 6, 0]),
     ],
     ids=["zero", "epsilon", "z_plus", "alpha_beta"],

@@ -1,4 +1,4 @@
-"""The probe: unfolding changes nothing, and the values are those of the layers."""
+"""The probe: separating activations changes no output, and the values equal those of the layers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trainings of one architecture share a compiled step, and nothing else."""
+"""Trainings of one architecture share a compiled step and nothing else."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _none_kept() -> None:
 
 
 def made() -> int:
-    """How many trainers were made and kept; none but with TensorFlow."""
+    """The number of cached trainers; 0 on other backends than TensorFlow."""
     return compiled_steps._kept.cache_info().misses
 
 
@@ -40,7 +40,7 @@ def trained(**changes: Any) -> np.ndarray:
 
 
 def test_a_cached_trainer_equals_a_new_one() -> None:
-    """Dropout's random state, the optimiser's moments and its number of steps start anew for each model."""
+    """Dropout's random state, the optimiser's moments and its step count are reset for each model."""
     first = trained(optimizer="rmsprop")
     trained(optimizer="rmsprop", seed=4)
     again = trained(optimizer="rmsprop")

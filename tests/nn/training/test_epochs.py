@@ -1,4 +1,4 @@
-"""Trainings draw a new order for each epoch, and come to the same however often they are interrupted."""
+"""Each epoch has a new order, and interrupted trainings reach the same weights."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def on_the_fly(model: Any, checkpoint: Checkpoint | None) -> list[float]:
 def test_repeatedly_stopped_training_reaches_the_same_weights(
     training: Training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Dropout, moments, the running loss and random streams all go on where they were."""
+    """Dropout, moments, the running loss and random streams all resume."""
     monkeypatch.setattr(epochs, "STEPS_AT_ONCE", 2)
     whole = network()
     expected = training(whole, None)

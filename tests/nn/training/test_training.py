@@ -82,7 +82,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others() -> None:
 
 
 def test_pairs_are_shuffled_together() -> None:
-    """Images that equal their adversarial twins, with a label of their own each, are learnt only if kept together."""
+    """Images that equal their adversarial twins, each with its own label, are learnt only if shuffled together."""
     x = np.eye(4, 9, dtype=np.float32).reshape(4, 3, 3, 1)
     model = linear()
     fit_pairs(model, x, x, np.arange(4), ratio=0.5, epochs=40, batch_size=1, learning_rate=0.1, seed=0)

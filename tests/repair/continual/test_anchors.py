@@ -80,7 +80,7 @@ def test_a_published_lenet_learns_erased_digits_and_forgets_next_to_nothing(shar
 
 @pytest.fixture(scope="module")
 def digits() -> tuple[Examples, Examples, Classifier]:
-    """Two thirds of scikit-learn's digits, the rest, and a network whose layers are all that is used of it."""
+    """Two thirds of scikit-learn's digits, the rest, and a network of which only the layers are used."""
     from sklearn.datasets import load_digits
 
     pixels, y = load_digits(return_X_y=True)

@@ -1,4 +1,4 @@
-"""Continual repairs that are interrupted: they come to the same weights, and repeat nothing that is finished."""
+"""Interrupted continual repairs reach the same weights and repeat no finished step."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_an_interrupted_repair_reaches_the_same_weights(
 
 
 def test_a_pause_to_save_changes_nothing(tmp_path: Path) -> None:
-    """A checkpoint that is due after every call into the framework, in a process that goes on."""
+    """A checkpoint that is due after every call into the framework, in a process that continues."""
     repair = Continual(**COMMON | {"epochs": 3}, memory_per_class=2)
     inputs: dict[Any, Any] = {MODEL: network(), DATA: examples(30), CASES: examples(9, seed=1)}
     kept = [repair.produce(run(repair, inputs, checkpoint=c)) for c in (None, Checkpoint(tmp_path, interval=0))]

@@ -1,4 +1,4 @@
-"""What a continual learner minimises: against SciPy, PyTorch and worked numbers."""
+"""The objective of a continual learner, against SciPy, PyTorch and numbers by hand."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_cross_entropy_is_taken_among_the_rivals() -> None:
 
 
 def test_distillation_equals_pytorchs_divergence() -> None:
-    """On the classes known, of which there are three; the others have no part in it."""
+    """Over the three known classes only."""
     torch = pytest.importorskip("torch")
     known = [0, 1, 2]
     before = np.zeros_like(Z)

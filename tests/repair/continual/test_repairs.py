@@ -1,4 +1,4 @@
-"""What the continual repairs learn from, what they keep, and what they leave alone."""
+"""Continual repairs: training data, memory, and unchanged originals."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_frozen_layers_are_unchanged_and_trainable_afterwards(model: Classifier)
 
 @pytest.mark.slow
 def test_a_heavy_penalty_holds_the_weights(model: Classifier) -> None:
-    """Those that matter at all to what was learnt; without the penalty they move."""
+    """Weights that matter to earlier steps stay; without the penalty they move."""
     free, held = (
         repaired(continual(memory_per_class=0, learning_rate=1e-3, regulariser=regulariser), model)
         for regulariser in (None, EWC(weight=1e9, samples=30))
@@ -138,7 +138,7 @@ def test_a_heavy_distillation_preserves_the_predictions(model: Classifier) -> No
 
 @pytest.mark.slow
 def test_replay_prevents_forgetting() -> None:
-    """Corner cases of one class alone teach the model to say that class always."""
+    """Corner cases of a single class teach the model to always predict that class."""
     only = Examples(x=BRIGHT.x[:], y=np.zeros(len(BRIGHT), np.int64), index=BRIGHT.index)
     known: dict[str, Any] = {"m": Classifier(network()), "d": ORIGINAL, "c": only}
     found = []

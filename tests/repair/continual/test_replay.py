@@ -1,4 +1,4 @@
-"""What is kept for replay, and in which order old and new images are seen."""
+"""Replay: the memory, and the order of old and new images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CamVid, on frames made in its format and on the real ones."""
+"""CamVid, on generated frames in its format and on real ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""COCO, on files made in its format."""
+"""COCO, on generated files in its format."""
 
 from __future__ import annotations
 
