@@ -62,7 +62,8 @@ RENAMED = {
     "fidelity": "fidelity_gates",
     # classes and functions
     "Fault": "SpecProblem",
-    "nearest": "did_you_mean",
+    "faults.nearest": "did_you_mean",
+    "images.nearest": "resize_masks",
     "Premises": "WorkerEnv",
     "Fate": "WorkerExit",
     "FailedStart": "FailedJob",
