@@ -40,7 +40,7 @@ class Batch:
     """The inputs of a loss at one training step.
 
     ``x`` are images (n, h, w, c) of one class, ``generated`` the network's outputs for them, ``y`` their labels (n,),
-    ``eps`` the L-inf radius of the perturbation. ``target`` passes images to the loss's ``frozen_target``;
+    ``eps`` the L-inf radius of the perturbation. ``target`` passes images to the model of ``GeneratorLoss.frozen_target``;
     ``constants`` are tensors.
     """
 
@@ -61,7 +61,7 @@ class GeneratorLoss(Component):
     ] = False
 
     def of(self, batch: Batch) -> Tensor:
-        """Return the loss of a batch, computed on the network's output or on that output clipped to eps."""
+        """Return the loss of a batch, a scalar, computed on the network's output or on that output clipped to eps."""
         # As published, the loss is computed on the unclipped output (DeepCustom).
         if not self.clip_in_loss:
             return self.value(batch)
@@ -75,14 +75,14 @@ class GeneratorLoss(Component):
         """Return the loss of a batch, one number, written in ``keras.ops``."""
 
     def frozen_target(self, model: Any) -> Any:
-        """Return the Keras model for ``Batch.look``: a frozen copy of the target that returns logits (n, classes).
+        """Return the Keras model for ``Batch.target``: a frozen copy of the target that returns logits (n, classes).
 
         ``model`` is the target itself, which other stages share: do not change it.
         """
         return with_separate_activations(model)
 
     def constants(self, run: Run, label: int) -> Mapping[str, np.ndarray]:
-        """Return what the loss needs of a class besides its images, with the same shapes for every class.
+        """Return the arrays that the loss needs for a class besides its images, with the same shapes for every class.
 
         Raises:
             StageError: no data exist for that class.

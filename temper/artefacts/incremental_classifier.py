@@ -71,17 +71,17 @@ class Incremental(Classifier):
 
 
 def flat_weights(model: Any) -> NDArray[np.float32]:
-    """Return all weights of a Keras model as one vector, as stored in ``Incremental.earlier``."""
+    """Return all weights of a Keras model as one vector, float32 (weights,), as stored in ``Incremental.earlier``."""
     return np.concatenate([np.ravel(weights) for weights in model.get_weights()]).astype(np.float32)
 
 
 def rivals_among(classes: Iterable[int], num_classes: int) -> Rivals:
-    """Return the rivals where every class competes with these classes and no others."""
+    """Return rivals, bool (classes, classes), where every class competes with these classes and no others."""
     return np.tile(np.isin(np.arange(num_classes), list(classes)), (num_classes, 1))
 
 
 def rivals_within_tasks(tasks: Tasks) -> Rivals:
-    """Return the rivals where each class competes with the classes of its own task."""
+    """Return rivals, bool (classes, classes), where each class competes with the classes of its own task."""
     number = np.empty(sum(map(len, tasks)), np.int64)
     for task, classes in enumerate(tasks):
         number[list(classes)] = task
@@ -90,7 +90,7 @@ def rivals_within_tasks(tasks: Tasks) -> Rivals:
 
 
 def predict_among_rivals(model: Classifier, x: Images, y: Labels, rivals: Rivals) -> Labels:
-    """Return the most likely label of each image (n,) among the rivals of its true label."""
+    """Return the most likely label of each image among the rivals of its true label ``y``, int64 (n,)."""
     # -inf, so that no logit of a class that does not compete can be the largest.
     labels: Labels = np.where(rivals[y], model.logits(x), -np.inf).argmax(axis=1).astype(np.int64)
     return labels

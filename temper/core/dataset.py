@@ -88,7 +88,7 @@ class Dataset(Stage):
         return None
 
     def groups(self) -> tuple[Labels, Labels] | None:
-        """Return a group number for each training and test image; a group is never split between parts.
+        """Return the group number of each training and test image, int64 (n,); a group is never split between parts.
 
         Images of one physical object form a group: splitting them would leak training images into the test part.
         """

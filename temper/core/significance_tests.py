@@ -99,7 +99,7 @@ def holm(p: Sample) -> list[float]:
 
 
 def rounded(sample: Sample) -> NDArray[np.float64]:
-    """Return values to 12 significant digits, without rounding errors: 0.1 + 0.2 and 0.3 tie."""
+    """Return values rounded to 12 significant digits, float64 (n,), so that 0.1 + 0.2 and 0.3 tie."""
     return np.array([_rounded(float(number), abs(float(number))) for number in sample])
 
 

@@ -1,4 +1,4 @@
-"""Coverage criteria: what inputs have covered so far, what more inputs would add, and how criteria are declared."""
+"""Coverage criteria: their declaration, the coverage of inputs so far, and the gain of further inputs."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Coverage(ABC):
 
     @abstractmethod
     def state(self) -> dict[str, NDArray[Any]]:
-        """Return the state, to be saved."""
+        """Return the state as arrays by name, to be saved."""
 
     @abstractmethod
     def restore(self, state: Arrays) -> Self:
@@ -203,10 +203,10 @@ class CellCoverage(Coverage):
 
 @dataclass(frozen=True, kw_only=True)
 class Criterion(Component):
-    """A test adequacy criterion: what it learns from the training images, and what it counts as covered."""
+    """A test adequacy criterion: its fit on the training images, and the items it counts as covered."""
 
     reads_labels: ClassVar[bool] = False
-    """Whether it needs to know of training images what they show."""
+    """Whether its fit reads the labels of the training images."""
 
     layers: Annotated[
         tuple[str, ...] | None, "names of the layers whose units count; default: the hidden ones and the softmax"
@@ -223,7 +223,7 @@ class Criterion(Component):
         return False
 
     def profile(self, reference: ReferenceData) -> dict[str, NDArray[Any]]:
-        """Return what is learnt from training images, as arrays; nothing by default."""
+        """Return the arrays fitted on the training images, by name; none by default."""
         return {}
 
     @abstractmethod

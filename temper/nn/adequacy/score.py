@@ -38,7 +38,7 @@ class Score(Component):
         return type(self).fit is not Score.fit
 
     def fit(self, reference: ReferenceData) -> Arrays:
-        """Return what is learnt from training images, as arrays; nothing by default."""
+        """Return the arrays fitted on the training images, by name; none by default."""
         return {}
 
     @abstractmethod

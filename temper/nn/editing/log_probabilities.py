@@ -55,7 +55,7 @@ class Logarithm:
         self._twins: dict[int, Any] = {}
 
     def of(self, tensor: Tensor) -> Tensor | None:
-        """Return the logarithm of a tensor, or ``None`` where it is not a combination of softmaxes alone."""
+        """Return the logarithm of a tensor, of the same shape; ``None`` where it is not a combination of softmaxes alone."""
         # Each tensor once: a graph of shared branches would otherwise be walked many times.
         if id(tensor) not in self._known:
             self._known[id(tensor)] = self._taken(tensor)

@@ -64,7 +64,7 @@ class ArrayFile:
             return list(self._members(archive, None))
 
     def read(self, wanted: Collection[str]) -> dict[str, NDArray[Any]]:
-        """Return those arrays of the names wanted that exist.
+        """Return the existing arrays among the names wanted, by name.
 
         Raises:
             StageError: as for ``headers``, or the values are corrupted.

@@ -27,7 +27,7 @@ class Split:
     seed: int = 0
 
     def rows(self, y: Labels, train: Labels, test: Labels, groups: Labels | None = None) -> dict[Part, Labels]:
-        """Return the positions in ``y`` of the images of each part, in ascending order.
+        """Return the positions in ``y`` (n,) of the images of each part, int64 (k,), in ascending order.
 
         ``train`` and ``test`` are the positions of the original parts. Held-out images are chosen by whole groups, so
         that sizes are then met only approximately.

@@ -9,7 +9,7 @@ from temper.core.artefacts import Labels
 
 
 def stratified(labels: Labels, size: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Return ``size`` positions in ``labels``, in ascending order, with each class in proportion.
+    """Return ``size`` positions in ``labels`` (n,), in ascending order, with each class in proportion.
 
     Every class gets the integer part of its quota ``size * count / n``; the rest goes one each to the classes with the
     largest remainders, with ties to the smaller label.
@@ -32,7 +32,7 @@ def stratified(labels: Labels, size: int, rng: np.random.Generator) -> NDArray[n
 
 
 def sample(labels: Labels, groups: Labels | None, size: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Return ``size`` positions from ``stratified``, or from ``grouped`` if there are groups."""
+    """Return positions, int64 (k,), from ``stratified``, or from ``grouped`` if there are groups."""
     return stratified(labels, size, rng) if groups is None else grouped(labels, groups, size, rng)
 
 

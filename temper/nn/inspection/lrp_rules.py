@@ -93,7 +93,7 @@ def with_derivative(value: Tensor, *carriers: tuple[Tensor, Tensor]) -> Tensor:
 
 
 def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """Return the quotient, and 0 where the denominator is 0: nothing has a share there."""
+    """Return the quotient, of the operands' shape; 0 where the denominator is 0."""
     ops = backend.keras().ops
     nothing = ops.equal(denominator, 0)
     # Both branches are differentiated, so the unused one must not divide by 0 either.

@@ -1,4 +1,4 @@
-"""What criteria and scores learn from a model's training images."""
+"""Fits coverage criteria and scores on a model's training images."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from temper.nn.shared_stages.activation_readout import ActivationReadout
 
 @dataclass(frozen=True, eq=False)
 class Profile(Artefact):
-    """The arrays that a criterion or a score learnt, by name."""
+    """The arrays that a criterion or a score was fitted to, by name."""
 
     kind: ClassVar[str] = "profile"
 
@@ -72,12 +72,12 @@ class _Learning(Preparation):
 
     @abstractmethod
     def learnt(self, reference: ReferenceData) -> Arrays:
-        """Return what is learnt."""
+        """Return the fitted arrays, by name."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CriterionProfile(_Learning):
-    """What a coverage criterion learns from training images.
+    """The fit of a coverage criterion on training images.
 
     Source: the criterion's.
     """
@@ -96,7 +96,7 @@ class CriterionProfile(_Learning):
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreProfile(_Learning):
-    """What a score learns from training images.
+    """The fit of a score on training images.
 
     Source: the score's.
     """
