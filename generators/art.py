@@ -19,7 +19,7 @@ from temper.core.threat_model import ThreatModel
 from temper.generators import art_bounds
 from temper.generators.art_estimator import estimator
 from temper.generators.art_source import Parameter, parameters
-from temper.generators.art_traits import INNER, TRAITS, Batches, Traits, batches, by_batch_size, needed
+from temper.generators.art_traits import INNER, TRAITS, Batches, Traits, batches, depends_on_batch_size, extra_packages
 from temper.system import backend, packages
 
 _SLACK = 2e-4
@@ -69,7 +69,7 @@ class Art(Attack):
         return self._batches == "all"
 
     def depends_on(self, name: str) -> bool:
-        return name == "batch_size" and name not in self.params and by_batch_size(self._values)
+        return name == "batch_size" and name not in self.params and depends_on_batch_size(self._values)
 
     @property
     def step_rule(self) -> str:
@@ -90,7 +90,7 @@ class Art(Attack):
         wanted = self._traits.backend
         if wanted and wanted != backend.name():
             yield "attack", f"{self.attack} needs KERAS_BACKEND={wanted}, received {backend.name()}"
-        if advice := packages.advice(needed(self.attack, self._values)):
+        if advice := packages.advice(extra_packages(self.attack, self._values)):
             yield "attack", f"{self.attack} needs packages that ART does not install: {advice}"
         if self.targets and self._traits.reads != "targets":
             yield "targets", f"{self.attack} moves away from a label and has no targets; remove `targets`"
@@ -106,7 +106,7 @@ class Art(Attack):
         given, rows = y, np.arange(len(x))
         match self._traits.reads:
             case "targets":
-                given = self._aims(victim, x, y, streams)
+                given = self._target_classes(victim, x, y, streams)
             case "predictions":
                 rows = np.flatnonzero(victim.predict(x) == y)
         made = np.array(x)
@@ -139,10 +139,12 @@ class Art(Attack):
         return self.targets or "random"
 
     def _problems(self, known: Mapping[str, Parameter]) -> Iterator[tuple[str, str]]:
-        mistyped = {name: problem for name, value in self.params.items() if (problem := _mistyped(name, value, known))}
-        for problem in mistyped.values():
+        invalid = {
+            name: problem for name, value in self.params.items() if (problem := _parameter_problem(name, value, known))
+        }
+        for problem in invalid.values():
             yield "params", f"{self.attack}: {problem}"
-        intact = {name: value for name, value in self._values.items() if name not in mistyped}
+        intact = {name: value for name, value in self._values.items() if name not in invalid}
         for name, problem in art_bounds.problems(self.attack, intact):
             origin = "" if name in self.params else f", which is ART's default; set {name} in params"
             yield "params", f"{self.attack}: {name}: {problem}{origin}"
@@ -183,7 +185,7 @@ class Art(Attack):
         known = parameters(self.attack)
         return {name: value for name, value in settings.items() if name in known} | dict(self.params)
 
-    def _aims(self, victim: Classifier, x: Images, y: Labels, streams: Rngs) -> Labels:
+    def _target_classes(self, victim: Classifier, x: Images, y: Labels, streams: Rngs) -> Labels:
         """Return the target class of each image, int64 (n,); never that in ``y``."""
         if self._targets == "random":
             preference = np.stack([stream.random(victim.num_classes) for stream in streams])
@@ -204,7 +206,7 @@ class Art(Attack):
         return drawn[broken[:1]] if len(broken) else None
 
 
-def _mistyped(name: str, value: Plain, known: Mapping[str, Parameter]) -> str:
+def _parameter_problem(name: str, value: Plain, known: Mapping[str, Parameter]) -> str:
     if name not in known:
         return f"no parameter {name}{did_you_mean(name, known)}; expected {', '.join(known)}"
     if name == "targeted" and value:

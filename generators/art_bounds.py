@@ -82,7 +82,7 @@ def problems(attack: str, values: Mapping[str, Plain]) -> Iterator[tuple[str, st
         yield "theta", "expected a number other than 0, which would change no pixel"
     if "norm" in values and TRAITS[attack].norms and norm_of(attack, values) is None:
         yield "norm", _one_of(TRAITS[attack].norms, values["norm"])
-    yield from _lengths(attack, values)
+    yield from _radius_problems(attack, values)
 
 
 def _one_of(choices: Sequence[Plain], value: Plain) -> str:
@@ -90,7 +90,7 @@ def _one_of(choices: Sequence[Plain], value: Plain) -> str:
     return f"expected {'one of ' if len(choices) > 1 else ''}{named}, received {value!r}"
 
 
-def _lengths(attack: str, values: Mapping[str, Plain]) -> Iterator[tuple[str, str]]:
+def _radius_problems(attack: str, values: Mapping[str, Plain]) -> Iterator[tuple[str, str]]:
     """Yield what is wrong with the radius, and with the step relative to it."""
     threat, step = ball(attack, values), values.get("eps_step")
     if threat is None:
@@ -111,7 +111,7 @@ def data_problems(attack: str, values: Mapping[str, Plain], shape: tuple[int, in
         yield f"needs at least {least} classes{why}; the data set has {classes}"
     if traits.square and height != width:
         yield f"needs square images; those of the data set are {height} x {width}"
-    elif attack in ("SquareAttack", "AutoAttack") and (problem := _tile(attack, values, height)):
+    elif attack in ("SquareAttack", "AutoAttack") and (problem := _square_problem(attack, values, height)):
         yield problem
     if attack == "SimBA" and (width - int(values["freq_dim"] or 0)) % int(values["stride"] or 1):
         yield f"needs an image side ({width}) of freq_dim plus a multiple of stride"
@@ -119,7 +119,7 @@ def data_problems(attack: str, values: Mapping[str, Plain], shape: tuple[int, in
         yield f"{traits.radius}: {problem}"
 
 
-def _tile(attack: str, values: Mapping[str, Plain], side: int) -> str:
+def _square_problem(attack: str, values: Mapping[str, Plain], side: int) -> str:
     """Return why ART cannot place the largest square of its square attack on an image, if it cannot."""
     tile = round(math.sqrt(float(values.get("p_init") or 0.8)) * side)
     norm = norm_of(attack, values)

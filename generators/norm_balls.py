@@ -18,7 +18,7 @@ from temper.system import backend
 _TINY = 1e-12
 
 
-def ascent(gradient: Tensor, norm: Norm) -> Tensor:
+def unit_step(gradient: Tensor, norm: Norm) -> Tensor:
     """Return the step of length 1 in ``norm`` for each gradient (n, h, w, c); zero where the gradient is zero.
 
     The sign for inf; the gradient over its own norm for 2 and for 1. (The steepest L1 step would move a single
@@ -45,7 +45,7 @@ def projector(centre: Tensor, eps: Tensor, norm: Norm) -> Callable[[Tensor], Ten
     return lambda images: ops.clip(centre + shrink(images - centre, eps), 0.0, 1.0)
 
 
-def draw(
+def uniform_in_ball(
     source: np.random.Generator | Iterable[np.random.Generator], shape: tuple[int, ...], norm: Norm, eps: float
 ) -> Images:
     """Return perturbations (n, h, w, c) uniformly distributed in the ball, float32.

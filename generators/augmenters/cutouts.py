@@ -28,12 +28,12 @@ from temper.system.hidden_files import counts
 Shape = Literal["ellipse", "blob", "bars"]
 _BORDER = np.float32(0.75)
 _ENDING = ".png"
-_DRAWN_PER_OBJECT = 4
+_SEARCHED_PER_OBJECT = 4
 """Maximum number of training images searched per object requested, since a mask may find none in some."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Objects(Occluders):
+class ObjectCutouts(Occluders):
     """Objects cut out of training images by a mask; an image is occluded by objects of other classes only.
 
     Source: Sárándi, Linder, Arras and Leibe (2018), How Robust is 3D Human Pose Estimation to Occlusion?, whose objects
@@ -48,7 +48,7 @@ class Objects(Occluders):
         return self.mask.preparations(model, data)
 
     def cutouts(self, count: int, context: AugmenterContext, rng: np.random.Generator) -> Cutouts:
-        some = context.train.take(np.sort(rng.permutation(len(context.train))[: _DRAWN_PER_OBJECT * count]))
+        some = context.train.take(np.sort(rng.permutation(len(context.train))[: _SEARCHED_PER_OBJECT * count]))
         zeros = np.zeros(len(some), np.int64)
         # The bank is a preparation, with a random stream of its own.
         entropy = (context.run.seed, crc32(context.run.stream.encode()))
@@ -64,7 +64,7 @@ class Objects(Occluders):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shapes(Occluders):
+class ShapeCutouts(Occluders):
     """Drawn shapes, each of one random colour: ellipses, round blobs, parallel bars.
 
     Source: Sárándi, Linder, Arras and Leibe (2018), How Robust is 3D Human Pose Estimation to Occlusion?, who also
@@ -87,7 +87,7 @@ class Shapes(Occluders):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Files(Occluders):
+class FileCutouts(Occluders):
     """User-supplied cut-outs: PNG files in a folder, transparent outside the object.
 
     Source: Sárándi, Linder, Arras and Leibe (2018), How Robust is 3D Human Pose Estimation to Occlusion?

@@ -46,7 +46,7 @@ class RandomErasing(Augmenter):
         area, aspect = (self.min_area, self.max_area), (1 / self.max_aspect, self.max_aspect)
         for row, mask in enumerate(masks):
             rng = seeds.rng(row, self.tag)
-            if drawn := random_rectangles.draw(rng, mask.shape, area, aspect):
+            if drawn := random_rectangles.random_rectangle(rng, mask.shape, area, aspect):
                 mask[drawn] = True
                 x[row][drawn] = self._filling(x[row], x[row][drawn].shape, rng)
             else:

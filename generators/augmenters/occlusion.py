@@ -15,7 +15,7 @@ from temper.core.augmenter import Augmented, Augmenter, AugmenterContext, Mask, 
 from temper.core.classifier import Classifier
 from temper.core.component import Range, Ref
 from temper.core.stage import Preparation
-from temper.generators.augmenters.cutouts import Objects
+from temper.generators.augmenters.cutouts import ObjectCutouts
 from temper.generators.augmenters.occluders import ANY_CLASS, Cutouts, OccluderBank, Occluders
 from temper.generators.masks.otsu import Otsu
 
@@ -36,7 +36,7 @@ class SyntheticOcclusion(Augmenter):
 
     tag = "synthetic_occlusion"
 
-    occluders: Occluders = field(default_factory=Objects)
+    occluders: Occluders = field(default_factory=ObjectCutouts)
     mask: Mask = field(default_factory=lambda: Otsu(dilate=0))
     bank: Annotated[int, "cut-outs to draw from", Range(ge=1)] = 200
     max_count: Annotated[int, "maximum number of cut-outs per image", Range(ge=1)] = 7

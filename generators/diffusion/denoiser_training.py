@@ -155,14 +155,14 @@ def holes(n: int, size: tuple[int, int], rng: np.random.Generator) -> Masks:
             mask[:] = True
             continue
         for _ in range(rng.integers(1, 3)):
-            rows, columns = (_span(side, rng) for side in size)
+            rows, columns = (_random_interval(side, rng) for side in size)
             mask[rows, columns] = True
         if kind < WHOLE + INVERTED:
             np.logical_not(mask, out=mask)
     return masks
 
 
-def _span(side: int, rng: np.random.Generator) -> slice:
+def _random_interval(side: int, rng: np.random.Generator) -> slice:
     """Return a random interval of between a fifth and three quarters of a side."""
     length = int(rng.integers(max(1, round(side / 5)), max(1, round(0.75 * side)) + 1))
     start = int(rng.integers(side - length + 1))

@@ -60,6 +60,7 @@ class Inpaint(Augmenter):
             x[rows] = np.where(masks[rows][..., None], painted.x, chosen.x)
             y[rows] = labels
             refused |= {int(rows[row]): reason for row, reason in painted.refused.items()}
+        # A refused image is returned unchanged, without a mask.
         for row in refused:
             x[row], y[row], masks[row] = seeds.x[row], seeds.y[row], False
         return Augmented(x, y, masks, refused)

@@ -104,7 +104,7 @@ def _remedy(wanted: PretrainedPipeline, error: Exception) -> str:
     from huggingface_hub import is_offline_mode
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
-    causes = list(_chain(error))
+    causes = list(_all_causes(error))
     text = " ".join(str(error).split())
     if any(isinstance(cause, GatedRepoError) for cause in causes):
         return (
@@ -134,7 +134,7 @@ def _remedy(wanted: PretrainedPipeline, error: Exception) -> str:
     return f"cannot be loaded: {text}"
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
+def _all_causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__

@@ -102,7 +102,7 @@ class Guidance:
         return tuple(coverage.value for coverage in self.coverages)
 
 
-def above(gains: Counts, quantile: float) -> tuple[int, ...]:
+def smallest_above(gains: Counts, quantile: float) -> tuple[int, ...]:
     """Return the smallest integer above a quantile of gains (criteria, n), at least 1, by criterion."""
     # Strictly above the quantile: floor + 1.
     return tuple(int(np.floor(np.quantile(row, quantile))) + 1 for row in gains)

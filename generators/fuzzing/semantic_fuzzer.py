@@ -24,7 +24,7 @@ from temper.core.run import Run
 from temper.core.stage import Preparation
 from temper.generators.fuzzing.findings import Findings
 from temper.generators.fuzzing.fuzzing_loop import FuzzingLoop
-from temper.generators.fuzzing.guidance import Guidance, Rule, above
+from temper.generators.fuzzing.guidance import Guidance, Rule, smallest_above
 from temper.generators.fuzzing.seed_selection import RandomSeeds, Rows, SeedPool, SeedSelection
 from temper.nn.adequacy.coverage import Criterion
 from temper.nn.inspection.activations import Activations
@@ -210,7 +210,7 @@ class Fuzzer(Generator):
                 "or set "
                 "`min_gain`"
             )
-        return above(gate.gains(control), self.control_quantile)
+        return smallest_above(gate.gains(control), self.control_quantile)
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,7 @@ class Suspiciousness(GeneratorLoss):
         return Probe(model).model
 
     def constants(self, run: Run, label: int) -> Mapping[str, np.ndarray]:
+        # A ranking may have more units than the loss uses.
         ranking = run[self.neurons].first(self.top)
         if self.no_suspicious_units == "refuse" and not len(ranking.units_of(label)):
             raise UndertrainedModelError(

@@ -39,7 +39,7 @@ class Box(Mask):
         masks = np.zeros(seeds.x.shape[:3], bool)
         area, aspect = (self.min_area, self.max_area), (1 / self.max_aspect, self.max_aspect)
         for row, mask in enumerate(masks):
-            if drawn := random_rectangles.draw(seeds.rng(row, self.tag), mask.shape, area, aspect):
+            if drawn := random_rectangles.random_rectangle(seeds.rng(row, self.tag), mask.shape, area, aspect):
                 mask[drawn] = True
         return masks
 
@@ -64,5 +64,6 @@ class Centre(Mask):
 
 
 def _middle(side: int, share: float) -> slice:
+    # At least one pixel, whatever the share.
     length = max(1, round(side * share))
     return slice((side - length) // 2, (side - length) // 2 + length)

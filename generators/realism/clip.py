@@ -60,6 +60,7 @@ class CLIP(Realism):
         with torch.inference_mode():
             for start in range(0, len(seeds), _BATCH):
                 rows = slice(start, start + _BATCH)
+                # The processor resizes and normalises as in CLIP's training.
                 pixels = processor(images=_bytes(made.x[rows]), return_tensors="pt", input_data_format="channels_last")
                 likeness = model(**texts, **pixels).logits_per_image.double().softmax(dim=1).numpy()
                 values[rows] = likeness[np.arange(len(likeness)), made.y[rows]]

@@ -13,9 +13,9 @@ from temper.core.component import Range
 from temper.core.run import Run
 from temper.core.stage import Preparation
 from temper.generators.regression import mutation_operators
+from temper.generators.regression.deephunter_mutation import DeepHunterMutation, MutationSubjects
 from temper.generators.regression.fault_accounting import MutantOutcomes, Mutants, Roots
-from temper.generators.regression.metamorphic import Metamorphosis, Subjects
-from temper.generators.regression.model_versions import BOTH_FAIL, FAULT, UNFAITHFUL, unit
+from temper.generators.regression.model_versions import BOTH_FAIL, FAULT, UNFAITHFUL, to_float
 from temper.generators.regression.mutation_operators import Operator
 from temper.generators.regression.mutation_queue import Entries, Rows, weighted_sample
 from temper.generators.regression.pixel_mutations import Pixels
@@ -99,13 +99,13 @@ class _Queue(Entries):
         "chosen": np.int32,
     }
 
-    def subjects(self, entries: Rows) -> Subjects:
+    def subjects(self, entries: Rows) -> MutationSubjects:
         """Return entries as subjects to mutate."""
         reference = self.images(self["reference"][entries])
         changed, levels = (self[name][entries].astype(np.int64) for name in ("changed", "levels"))
-        return Subjects(self.images(entries), reference, self["moved"][entries], changed, levels)
+        return MutationSubjects(self.images(entries), reference, self["moved"][entries], changed, levels)
 
-    def add_mutants(self, made: Subjects, reference: Rows, **columns: Any) -> None:
+    def add_mutants(self, made: MutationSubjects, reference: Rows, **columns: Any) -> None:
         """Add new mutants."""
         self.add(
             made.x, reference=reference, moved=made.moved, changed=made.changed, levels=made.levels,
@@ -118,8 +118,8 @@ class _DeepHunterStrategy(Strategy):
 
     def __init__(self, fuzzer: DeepHunter, roots: Roots, run: Run) -> None:
         self._fuzzer, self._roots, self._model = fuzzer, roots, run[fuzzer.model]
-        self._metamorphosis = Metamorphosis(fuzzer.as_published)
-        self._queue, self._made = _Queue(roots.x.shape[1:]), Subjects.seeds(roots.x)
+        self._mutation = DeepHunterMutation(fuzzer.as_published)
+        self._queue, self._made = _Queue(roots.x.shape[1:]), MutationSubjects.seeds(roots.x)
         own, none = np.arange(len(roots)), np.full(len(roots), -1)
         self._queue.add_mutants(
             self._made, own, parent=none, operator=none, source=own, generation=np.zeros(len(roots))
@@ -141,7 +141,7 @@ class _DeepHunterStrategy(Strategy):
             queue["chosen"][entries] += 1
         entry = np.repeat(entries, fuzzer.mutants_per_seed)
         parents, source = queue.subjects(entry), queue["source"][entry].astype(np.int64)
-        self._made, operator = self._metamorphosis.mutate(parents, rng)
+        self._made, operator = self._mutation.mutate(parents, rng)
         return Mutants(
             x=self._made.x,
             source=source,
@@ -162,7 +162,7 @@ class _DeepHunterStrategy(Strategy):
         if self._fuzzer.as_published:
             np.add.at(queue["chosen"], kept.entry, 1)
         own = queue.size + np.arange(len(rows))
-        reference = np.where(self._metamorphosis.refers_to_itself(kept.operator), own, queue["reference"][kept.entry])
+        reference = np.where(self._mutation.refers_to_itself(kept.operator), own, queue["reference"][kept.entry])
         queue.add_mutants(
             self._made.take(rows), reference, parent=kept.entry, operator=kept.operator, source=kept.source,
             generation=kept.generation,
@@ -185,4 +185,4 @@ class _DeepHunterStrategy(Strategy):
         self._coverage.restore({name.removeprefix(_COVERED): arrays[name] for name in names})
 
     def _seen(self, x: Pixels) -> Activations:
-        return read_activations(self._model, unit(x), positions=self._fuzzer.guidance.positions)
+        return read_activations(self._model, to_float(x), positions=self._fuzzer.guidance.positions)

@@ -194,7 +194,7 @@ class _DRFuzzStrategy(Strategy):
         kept = np.zeros(len(source), np.bool_)
         of_each = self._fuzzer.mutants_per_seed
         # Mutants of one image are compared with the record before them; images of one seed are processed in turn.
-        turn = np.repeat(turns(source[::of_each]), of_each)
+        turn = np.repeat(occurrence_numbers(source[::of_each]), of_each)
         for number in range(turn.max() + 1):
             rows = np.flatnonzero((turn == number) & (candidate | fault))
             new = (divergence[rows] > self._record[source[rows]]).any(axis=1)
@@ -218,7 +218,7 @@ class _DRFuzzStrategy(Strategy):
         self._pool.kill(self._pool.ancestors(entries[groups], reached[groups]))
 
 
-def turns(source: Rows) -> Rows:
+def occurrence_numbers(source: Rows) -> Rows:
     """Return how many rows before each have the same source, int64 (n,)."""
     order = np.argsort(source, kind="stable")
     ordered = source[order]

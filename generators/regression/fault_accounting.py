@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from temper.artefacts.regression_faults import OperatorCount, Snapshot
-from temper.generators.regression.model_versions import BOTH_FAIL, FAULT, UNFAITHFUL, VersionOutputs, drop
+from temper.generators.regression.model_versions import BOTH_FAIL, FAULT, UNFAITHFUL, VersionOutputs, probability_drop
 from temper.generators.regression.mutation_queue import Rows
 from temper.generators.regression.pixel_mutations import Pixels
 
@@ -30,7 +30,7 @@ class Roots:
     @property
     def drops(self) -> NDArray[np.float32]:
         """How far the new version's probability of the true label is below the old one's."""
-        return drop(self.answers, self.y)
+        return probability_drop(self.answers, self.y)
 
 
 @dataclass(frozen=True, eq=False)

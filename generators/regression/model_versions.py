@@ -76,14 +76,14 @@ class Versions:
         )
 
     def _batch(self, x: Pixels) -> tuple[Values, Values, Values]:
-        outputs = compiled_programs.run(self._model, _probabilities, [unit(x)], batch_size=_AT_ONCE)
+        outputs = compiled_programs.run(self._model, _probabilities, [to_float(x)], batch_size=_AT_ONCE)
         for version, answers in zip(("old", "new"), outputs, strict=False):
             check_outputs(answers, f"the {version} version's probabilities")
         score = outputs[2][:, 0] if len(outputs) == 3 else np.zeros(len(x), np.float32)
         return outputs[0], outputs[1], score
 
 
-def unit(x: Pixels) -> Values:
+def to_float(x: Pixels) -> Values:
     """Return pixels as float32 in [0, 1], exactly as loaded from the artefact."""
     return np.divide(x, np.float32(255), dtype=np.float32)
 
@@ -104,7 +104,7 @@ def classify(answers: VersionOutputs, y: Classes, parent_drop: Values) -> NDArra
     Source: DRFuzz, its released code.
     """
     c1, c2 = answers.p1.argmax(axis=1), answers.p2.argmax(axis=1)
-    d = drop(answers, c1)
+    d = probability_drop(answers, c1)
     old, new = c1 == y, c2 == y
     fell = (parent_drop - d > _HALF) & (((parent_drop > 0) & (d < 0)) | ((parent_drop < 0) & (d < parent_drop)))
     kinds = [
@@ -118,7 +118,7 @@ def classify(answers: VersionOutputs, y: Classes, parent_drop: Values) -> NDArra
     return np.select([where for where, _ in kinds], [kind for _, kind in kinds], CANDIDATE).astype(np.int8)
 
 
-def drop(answers: VersionOutputs, labels: Classes) -> Values:
+def probability_drop(answers: VersionOutputs, labels: Classes) -> Values:
     """Return how far the new version's probability of labels (n,) is below the old one's."""
     rows = np.arange(len(labels))
     return np.asarray(answers.p1[rows, labels] - answers.p2[rows, labels])

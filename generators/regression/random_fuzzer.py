@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from temper.core.component import Range
 from temper.core.run import Run
 from temper.generators.regression import mutation_operators
+from temper.generators.regression.deephunter_mutation import DeepHunterMutation, MutationSubjects
 from temper.generators.regression.fault_accounting import MutantOutcomes, Mutants, Roots
-from temper.generators.regression.metamorphic import Metamorphosis, Subjects
 from temper.generators.regression.mutation_operators import Operator
 from temper.generators.regression.mutation_queue import Rows
 from temper.generators.regression.regression_fuzzer import RegressionFuzzer
@@ -47,16 +47,17 @@ class RandomFuzzer(RegressionFuzzer):
 class _RandomStrategy(Strategy):
     def __init__(self, fuzzer: RandomFuzzer, roots: Roots) -> None:
         self._roots, self._operators, self._most = roots, fuzzer.operators, fuzzer.round_mutants
-        self._metamorphosis = Metamorphosis() if fuzzer.operator_set == "deephunter" else None
+        self._mutation = DeepHunterMutation() if fuzzer.operator_set == "deephunter" else None
 
     def propose(self, most: int, rng: np.random.Generator) -> Mutants | None:
+        # Never more than the budget allows.
         n = min(most, self._most)
         if not n:
             return None
         source = rng.integers(len(self._roots), size=n)
         parents = self._roots.x[source]
-        if self._metamorphosis:
-            made, operator = self._metamorphosis.mutate(Subjects.seeds(parents), rng)
+        if self._mutation:
+            made, operator = self._mutation.mutate(MutationSubjects.seeds(parents), rng)
             x = made.x
         else:
             operator = rng.integers(len(self._operators), size=n)

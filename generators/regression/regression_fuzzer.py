@@ -20,7 +20,7 @@ from temper.core.run import Run
 from temper.core.stage import Preparation
 from temper.generators.regression.fault_accounting import FaultAccounting, Roots
 from temper.generators.regression.fidelity_gates import AnyFidelity, Fidelity
-from temper.generators.regression.model_versions import Versions, unit
+from temper.generators.regression.model_versions import Versions, to_float
 from temper.generators.regression.mutation_operators import Operator
 from temper.generators.regression.pixel_mutations import quantised
 from temper.generators.regression.regression_loop import Budget, RegressionLoop, Strategy
@@ -87,7 +87,7 @@ class RegressionFuzzer(Generator):
         pool = run[self.data]
         gate = self.required_fidelity.gate(run)
         versions = Versions(run[self.reference], run[self.model], gate.network)
-        roots, initial = _start(pool, versions)
+        roots, initial = _seeds_and_initial_faults(pool, versions)
         if not len(roots):
             raise UndertrainedModelError(
                 f"both versions are right on none of the {len(pool)} images, so that there is nothing to mutate"
@@ -105,10 +105,10 @@ class RegressionFuzzer(Generator):
         campaign.fuzz()
         about = {name: pool.info[name] for name in ("class_names",) if name in pool.info}
         info = about | {"fuzzer": display_name(self), "exhausted": campaign.exhausted}
-        return replace(_found(campaign), **initial, info=info)
+        return replace(_regression_faults(campaign), **initial, info=info)
 
 
-def _start(pool: Examples, versions: Versions) -> tuple[Roots, dict[str, Any]]:
+def _seeds_and_initial_faults(pool: Examples, versions: Versions) -> tuple[Roots, dict[str, Any]]:
     """Return the images that both versions get right, and those that only the old one does."""
     # Bytes, so that a fault is still one after it was saved as an image file.
     x = quantised(np.asarray(pool.x) * np.float32(255))
@@ -120,7 +120,7 @@ def _start(pool: Examples, versions: Versions) -> tuple[Roots, dict[str, Any]]:
     return roots, {"initial_index": pool.index[faults], "initial_v2": c2[faults]}
 
 
-def _found(campaign: RegressionLoop) -> RegressionFaults:
+def _regression_faults(campaign: RegressionLoop) -> RegressionFaults:
     roots, accounting = campaign.roots, campaign.accounting
     images, (source, wrong, generation, found_at, entry, last) = accounting.faults
     before = campaign.strategy.trace(entry)
@@ -128,7 +128,7 @@ def _found(campaign: RegressionLoop) -> RegressionFaults:
     trace[:, : before.shape[1]] = before
     trace[np.arange(len(source)), generation - 1] = last
     return RegressionFaults(
-        x=unit(images),
+        x=to_float(images),
         y=roots.y[source],
         index=roots.index[source],
         v1=roots.y[source],

@@ -26,6 +26,7 @@ class FolderDataset(Dataset):
         if self.root:
             return Path(self.root)
         parent = os.environ.get(FOLDER_VARIABLE)
+        # One variable for all data sets, each in a folder named by its type.
         return Path(parent) / self.tag if parent else None
 
     @property

@@ -12,7 +12,7 @@ import numpy as np
 from temper.core.errors import StageError
 from temper.system import csv_files
 from temper.targets.datasets.data_folder import FolderDataset
-from temper.targets.datasets.image_files import FileDataset, ImageFiles, folders_in, images_in, in_class_folders
+from temper.targets.datasets.image_files import FileDataset, ImageFiles, folders_in, images_in, list_class_folders
 
 _TRUTH = "GT-final_test.csv"
 _COLUMNS = {"Filename": csv_files.Column(), "ClassId": csv_files.Column("int")}
@@ -167,7 +167,7 @@ def _unmatched(truth: Path, folder: Path) -> Iterator[str]:
 
 def _by_number(folder: Path) -> ImageFiles:
     """List folders named by their class's number, with any number of leading zeros."""
-    return in_class_folders(folder, {name: int(name) for name in folders_in(folder)})
+    return list_class_folders(folder, {name: int(name) for name in folders_in(folder)})
 
 
 def _read(truth: Path) -> dict[str, int]:

@@ -166,7 +166,7 @@ class FileDataset(Dataset):
         return np.unique(names, return_inverse=True)[1].astype(np.int64) if len(names) == len(paths) else None
 
 
-def in_class_folders(folder: Path, labels: Mapping[str, int]) -> ImageFiles:
+def list_class_folders(folder: Path, labels: Mapping[str, int]) -> ImageFiles:
     """List ``folder/<class>/*``, class by class in the order given, sorted by name."""
     found = [(path, label) for name, label in labels.items() for path in images_in(folder / name)]
     return ImageFiles(tuple(path for path, _ in found), np.array([label for _, label in found], np.int64))
@@ -196,12 +196,12 @@ def read_rgb(path: Path, upright: bool = False) -> NDArray[np.uint8]:
     with open_image(path) as image:
         if image.mode not in _EIGHT_BIT:
             raise StageError(f"{path}: expected 8 bits per channel, received mode {image.mode}; convert the image")
-        if problem := _unfit(image) or (upright and _turned(image)):
+        if problem := _conversion_problem(image) or (upright and _exif_problem(image)):
             raise StageError(f"{path}: {problem}")
         return np.asarray(image.convert("RGB"))
 
 
-def _unfit(image: Any) -> str:
+def _conversion_problem(image: Any) -> str:
     """Return what reading an image would silently lose; empty if nothing."""
     for codec, _, _, arguments in image.tile:
         # Pillow silently converts 16-bit colour images to 8 bits when opening them.
@@ -215,7 +215,7 @@ def _unfit(image: Any) -> str:
     return ""
 
 
-def _turned(image: Any) -> str:
+def _exif_problem(image: Any) -> str:
     from PIL import ExifTags
 
     if (orientation := image.getexif().get(ExifTags.Base.Orientation, 1)) in range(2, 9):

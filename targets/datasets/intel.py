@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from temper.targets.datasets.data_folder import FolderDataset
-from temper.targets.datasets.image_files import FileDataset, ImageFiles, folders_in, images_in, in_class_folders
+from temper.targets.datasets.image_files import FileDataset, ImageFiles, folders_in, images_in, list_class_folders
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +64,9 @@ class Intel(FolderDataset, FileDataset):
 
     def _part(self, name: str) -> Path:
         assert self.folder is not None  # checked by check_folders
+        # The archive unpacks to seg_train/seg_train.
         nested = self.folder / name / name
         return nested if nested.is_dir() else self.folder / name
 
     def _listed(self, name: str) -> ImageFiles:
-        return in_class_folders(self._part(name), {label: i for i, label in enumerate(self.class_names)})
+        return list_class_folders(self._part(name), {label: i for i, label in enumerate(self.class_names)})

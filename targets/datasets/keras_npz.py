@@ -39,6 +39,7 @@ class KerasNpz(Dataset):
         root = self.root or os.environ.get(FOLDER_VARIABLE)
         if not root:
             return None
+        # root may be the file itself.
         return Path(root) if Path(root).suffix == ".npz" else Path(root) / f"{self.tag}.npz"
 
     def files(self) -> Iterator[Path]:

@@ -51,10 +51,10 @@ class Npz(Dataset):
             return
         if problem := label_problem(labels, self.class_names):
             yield "class_names" if " names for " in problem else "path", f"{self.path}: {problem}"
-        elif unknown := self._never_shown(labels):
+        elif unknown := self._test_only_classes(labels):
             yield "path", f"{self.path}: no training image has label {unknown[0]}, which a test image has; set resplit"
 
-    def _never_shown(self, labels: NDArray[Any]) -> list[int]:
+    def _test_only_classes(self, labels: NDArray[Any]) -> list[int]:
         """Return the kept classes that occur in test images only."""
         if self.resplit:
             return []
@@ -64,9 +64,9 @@ class Npz(Dataset):
 
     def source_info(self) -> DataInfo:
         shape = with_channels(np.empty((0, *self._archive.headers()["x_train"].shape[1:]))).shape[1:]
-        return DataInfo(shape, self.class_names or self._numbered())
+        return DataInfo(shape, self.class_names or self._label_names())
 
-    def _numbered(self) -> tuple[str, ...]:
+    def _label_names(self) -> tuple[str, ...]:
         """Return the labels as class names."""
         labels = self._archive.labels()
         if problem := label_problem(labels):

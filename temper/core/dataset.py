@@ -24,7 +24,7 @@ from temper.nn.images.split import Split
 Loaded = tuple[NDArray[Any] | ImageSource, NDArray[Any]]
 Source = tuple[Loaded, Loaded]
 """The data that a data set loads: (training images, labels), (test images, labels)."""
-Kept = TypeVar("Kept", bound=Sized)
+Items = TypeVar("Kept", bound=Sized)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +112,7 @@ class Dataset(Stage):
         """Return shape and class names of ``produce``'s data: with ``classes``, ``grey`` and ``resize`` applied."""
         source = self.source_info()
         names = tuple(source.class_names[i] for i in self.classes) if self.classes else source.class_names
-        return DataInfo(self._preparation.shape(source.shape), names, source.masks)
+        return DataInfo(self._preprocessing.shape(source.shape), names, source.masks)
 
     @final
     def check(self) -> Iterator[tuple[str, str]]:
@@ -169,19 +169,20 @@ class Dataset(Stage):
         first, groups, masks = len(train_y), self.groups(), self.masks()
         if masks and (found := tuple(map(len, masks))) != (sizes := (len(train_y), len(test_y))):
             raise StageError(f"{self.tag}: expected masks of {sizes} images, received {found}; repair the data set")
-        prepare = self._preparation
+        preprocess = self._preprocessing
         try:
             rows = self._split.rows(
                 y, kept[kept < first], kept[kept >= first], None if groups is None else np.concatenate(groups)
             )
             parts = {
                 part: Examples(
-                    x=_of_both(train_x, test_x, chosen, lambda x, at: prepare.images(x, at, source.shape)),
+                    x=_preprocessed_rows(train_x, test_x, chosen, lambda x, at: preprocess.images(x, at, source.shape)),
                     y=self._relabelled(y[chosen]),
                     # Without resplit, indices count within a part; with it, through both parts.
                     index=chosen - (first if part == "test" and not self.resplit else 0),
                     info={"class_names": info.class_names},
-                    masks=masks and _of_both(*masks, chosen, lambda x, at: prepare.masks(x, at, source.shape)),
+                    masks=masks
+                    and _preprocessed_rows(*masks, chosen, lambda x, at: preprocess.masks(x, at, source.shape)),
                 )
                 for part, chosen in rows.items()
             }
@@ -208,7 +209,7 @@ class Dataset(Stage):
         return np.array([self.classes.index(label) for label in y], np.int64) if self.classes else y
 
     @property
-    def _preparation(self) -> Preprocessing:
+    def _preprocessing(self) -> Preprocessing:
         return Preprocessing(grey=self.grey, size=self.resize, opencv=self.opencv)
 
     @property
@@ -226,15 +227,17 @@ class Dataset(Stage):
         return False
 
 
-def _of_both(train: Kept, test: Kept, rows: Labels, prepare: Callable[[Kept, Labels], NDArray[Any]]) -> NDArray[Any]:
+def _preprocessed_rows(
+    train: Items, test: Items, rows: Labels, preprocess: Callable[[Items, Labels], NDArray[Any]]
+) -> NDArray[Any]:
     """Return preprocessed rows at positions in the training part followed by the test part, in ascending order."""
     split = int(np.searchsorted(rows, len(train)))
     halves = [(train, rows[:split]), (test, rows[split:] - len(train))]
-    halves_prepared = [prepare(part, places) for part, places in halves if len(places)]
+    halves_prepared = [preprocess(part, places) for part, places in halves if len(places)]
     return (
         np.concatenate(halves_prepared)
         if len(halves_prepared) > 1
         else halves_prepared[0]
         if halves_prepared
-        else prepare(train, rows)
+        else preprocess(train, rows)
     )

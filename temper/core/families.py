@@ -32,6 +32,7 @@ class Target(Stage):
         assert isinstance(artefact, Classifier)
         data = run[self.dataset]
         names = data.info.class_names
+        # Not shown in smoke runs, whose models are undertrained.
         if found := mismatch_of(artefact, data.test):
             run.remark(f"{found.text(names)}. {self.advice(found, names)}", smoke=False)
 

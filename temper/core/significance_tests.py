@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 ALPHA = 0.05
-EXACT = 100
+MAX_EXACT = 100
 """The largest number of values, or pairs, for which p is exact."""
 # Doubles have 15 to 17 significant digits; 12 leave room for the errors of a few operations.
 _DIGITS = 12
@@ -39,23 +39,23 @@ def magnitude(a12: float) -> str:
 
 
 def mann_whitney(first: Sample, second: Sample) -> float:
-    """Return the two-sided p of the Mann-Whitney U test, ties included: exact for up to ``EXACT`` values, then SciPy's.
+    """Return the two-sided p of the Mann-Whitney U test, ties included: exact for up to ``MAX_EXACT`` values, then SciPy's.
 
     Source: Mann and Whitney (1947), On a test of whether one of two random variables is stochastically larger.
     """
     from scipy import stats
 
     numbers = np.concatenate([rounded(first), rounded(second)])
-    if len(numbers) > EXACT:
+    if len(numbers) > MAX_EXACT:
         return float(stats.mannwhitneyu(numbers[: len(first)], numbers[len(first) :], alternative="two-sided").pvalue)
-    ranks = _doubled(stats.rankdata(numbers))
+    ranks = _doubled_ranks(stats.rankdata(numbers))
     return _two_sided(_subset_sums(ranks, len(first)), int(ranks[: len(first)].sum()))
 
 
 def wilcoxon(first: Sample, second: Sample) -> float:
     """Return the two-sided p of the Wilcoxon signed-rank test of paired samples; 1 where no pair differs.
 
-    Pairs that do not differ are excluded. Exact, ties included, for up to ``EXACT`` pairs, then SciPy's.
+    Pairs that do not differ are excluded. Exact, ties included, for up to ``MAX_EXACT`` pairs, then SciPy's.
 
     Source: Wilcoxon (1945), Individual comparisons by ranking methods.
     """
@@ -65,9 +65,9 @@ def wilcoxon(first: Sample, second: Sample) -> float:
     pairs = [(float(a), float(b)) for a, b in zip(first, second, strict=True)]
     differences = np.array([_rounded(a - b, max(abs(a), abs(b))) if a != b else 0.0 for a, b in pairs])
     differences = differences[differences != 0]
-    if len(differences) > EXACT:
+    if len(differences) > MAX_EXACT:
         return float(stats.wilcoxon(differences).pvalue)
-    ranks = _doubled(stats.rankdata(np.abs(differences)))
+    ranks = _doubled_ranks(stats.rankdata(np.abs(differences)))
     return _two_sided(_subset_sums(ranks), int(ranks[differences > 0].sum()))
 
 
@@ -108,7 +108,7 @@ def _rounded(number: float, scale: float) -> float:
     return round(number, _DIGITS - 1 - floor(log10(scale))) if 0 < scale < inf else number
 
 
-def _doubled(ranks: NDArray[np.float64]) -> NDArray[np.int64]:
+def _doubled_ranks(ranks: NDArray[np.float64]) -> NDArray[np.int64]:
     """Return twice the ranks, as integers: ties have half ranks."""
     return np.rint(2 * ranks).astype(np.int64)
 

@@ -62,5 +62,6 @@ class Preparation(Stage):
     @classmethod
     def of(cls, stage: Component, **values: Any) -> Self:
         """Return the preparation with the fields it shares with a stage taken from that stage, except ``values``."""
+        # Shared by name, so that equal settings give equal preparations, which are computed once.
         shared = {f.name for f in dataclasses.fields(cls)} & {f.name for f in dataclasses.fields(stage)}  # type: ignore[arg-type]
         return cls(**({name: getattr(stage, name) for name in shared} | values))

@@ -56,6 +56,7 @@ class RelevantNeurons(Localiser, ClassRelevance):
     scope: Annotated[Scope, "`top` units of the whole network, or of each of its layers"] = "network"
 
     def preparations(self) -> Mapping[str, Preparation]:
+        # Without `top` and `scope`, so that every selection shares one relevance.
         return {"relevance": UnitRelevance.of(self)}
 
     def produce(self, run: Run) -> NeuronRanking:

@@ -67,7 +67,7 @@ class Quantisation(Repair):
         return False
 
     def produce(self, run: Run) -> Classifier:
-        model = rounded(run[self.model].model, self.precision)
+        model = with_rounded_weights(run[self.model].model, self.precision)
         if self.activations:
             assert self.data is not None  # the graph fills in the model's data set
             images = run[self.data]
@@ -79,7 +79,7 @@ class Quantisation(Repair):
         return Classifier(model)
 
 
-def rounded(model: Any, precision: Precision) -> Any:
+def with_rounded_weights(model: Any, precision: Precision) -> Any:
     """Return a copy of a model with rounded weights.
 
     Raises:

@@ -174,7 +174,7 @@ def test_targets_are_other_classes_of_the_stream_or_the_least_likely(attack: str
         component = art(attack, targets=how)
         assert f"towards {how.replace('_', ' ')} targets" in component.step_rule
         streams = [np.random.default_rng(i) for i in range(len(x))]
-        reached[how] = component._aims(victim, x, y, streams)
+        reached[how] = component._target_classes(victim, x, y, streams)
         assert (reached[how] != y).all()
     if not TRAITS[attack].shared_target:
         others = np.where(np.arange(10) == y[:, None], np.inf, victim.logits(x))
@@ -200,7 +200,7 @@ def test_targeted_attacks_do_not_correct_misclassified_images(attack: str, monke
 def test_attacks_that_read_labels_as_targets_reach_them() -> None:
     component = art("SaliencyMapMethod", targets="least_likely", params={"theta": 1.0, "gamma": 1.0})
     adversarial, clean, victim = made(component)
-    aims = component._aims(victim, clean.x, clean.y, [])
+    aims = component._target_classes(victim, clean.x, clean.y, [])
     assert (victim.predict(adversarial.x) == aims).mean() > 0.8
 
 
@@ -279,7 +279,7 @@ def test_a_targeted_universal_perturbation_reaches_its_target() -> None:
     assert component._settings("FastGradientMethod")["attacker_params"] == {"targeted": True}
     assert art("UniversalPerturbation")._settings("DeepFool")["attacker_params"] == {"verbose": False}
     adversarial, clean, victim = made(component)
-    aims = component._aims(victim, clean.x, clean.y, [])
+    aims = component._target_classes(victim, clean.x, clean.y, [])
     assert (victim.predict(adversarial.x) == aims).sum() > (victim.predict(clean.x) == aims).sum()
 
 

@@ -15,7 +15,7 @@ from temper.core.run import Run
 from temper.core.threat_model import Norm
 from temper.generators.fgsm_bim_pgd import BIM, FGSM, PGD
 from temper.generators.image_streams import ImageStreams
-from temper.generators.norm_balls import draw
+from temper.generators.norm_balls import uniform_in_ball
 from temper.generators.random_noise import GaussianNoise, UniformNoise
 from tests.generators.models import images, linear
 
@@ -64,14 +64,14 @@ def test_gradient_attacks_agree_up_to_the_order_of_sums(attack: Attack) -> None:
 def test_draws_are_bit_identical_in_batches(norm: Norm) -> None:
     shape = (9, 3, 5, 1)
     rng = np.random.default_rng(3)
-    parts = [draw(rng, (n, *shape[1:]), norm, 0.5) for n in (4, 3, 2)]
-    np.testing.assert_array_equal(np.concatenate(parts), draw(np.random.default_rng(3), shape, norm, 0.5))
+    parts = [uniform_in_ball(rng, (n, *shape[1:]), norm, 0.5) for n in (4, 3, 2)]
+    np.testing.assert_array_equal(np.concatenate(parts), uniform_in_ball(np.random.default_rng(3), shape, norm, 0.5))
 
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_an_image_keeps_its_streams_in_any_batch_and_selection(norm: Norm) -> None:
     def drawn(streams: ImageStreams, rows: list[int], number: int) -> np.ndarray:
-        return draw(streams.of(np.array(rows), number), (len(rows), 3, 5, 1), norm, 0.5)
+        return uniform_in_ball(streams.of(np.array(rows), number), (len(rows), 3, 5, 1), norm, 0.5)
 
     whole = ImageStreams(np.random.default_rng(3), 9)
     rng = np.random.default_rng(3)
@@ -89,7 +89,7 @@ def test_an_image_keeps_its_streams_in_any_batch_and_selection(norm: Norm) -> No
 def test_draws_from_streams_are_uniform_in_the_ball(norm: Norm) -> None:
     """As from one stream: the volume within a share r of the radius is r^d."""
     streams = ImageStreams(np.random.default_rng(0), 5000)
-    noise = draw(streams.of(np.arange(5000), 2), (5000, 2, 2, 1), norm, 0.7)
+    noise = uniform_in_ball(streams.of(np.arange(5000), 2), (5000, 2, 2, 1), norm, 0.7)
     size = np.abs(noise).reshape(5000, -1)
     length = size.max(axis=1) if norm == "inf" else (size**norm).sum(axis=1) ** (1 / norm)
     np.testing.assert_allclose(np.quantile((length / 0.7) ** 4, [0.1, 0.5, 0.9]), [0.1, 0.5, 0.9], atol=0.03)

@@ -12,11 +12,11 @@ from temper.core.errors import StageError
 from temper.nn.inspection.units import Probe
 from temper.repair.quantisation import (
     Quantisation,
-    rounded,
     rounded_to_float16,
     rounded_to_int8,
     value_ranges,
     with_rounded_activations,
+    with_rounded_weights,
 )
 from temper.system import backend
 from tests.repair.support import DATA, MODEL, examples, run, small_model, weights
@@ -91,7 +91,7 @@ def pixels(*values: float) -> Any:
 
 def test_activations_are_rounded_to_256_steps_of_the_observed_range_and_clipped() -> None:
     model = linear(2.55)
-    seen = value_ranges(rounded(model, "int8"), pixels(0.0, 0.2, 0.4))
+    seen = value_ranges(with_rounded_weights(model, "int8"), pixels(0.0, 0.2, 0.4))
     assert list(seen) == ["hidden"], "the logits are not among them"
     np.testing.assert_allclose(seen["hidden"], [0.0, 1.02], rtol=1e-6)
     v2 = Classifier(with_rounded_activations(model, {"hidden": (0.0, 2.55)}))
@@ -144,5 +144,5 @@ def test_layers_without_a_known_unit_axis_are_rejected() -> None:
         [backend.keras().Input((4, 4, 2)), layers.DepthwiseConv2D(3, name="deep"), layers.Flatten(), layers.Dense(2)]
     )
     with pytest.raises(StageError, match=r"layer 'deep' \(DepthwiseConv2D\): int8 is for .*precision: float16"):
-        rounded(model, "int8")
-    rounded(model, "float16")
+        with_rounded_weights(model, "int8")
+    with_rounded_weights(model, "float16")

@@ -44,6 +44,7 @@ class ReferenceData:
             StageError: no training image remains.
         """
         finite = self.activations.finite
+        # The usual case, without copying memory-mapped activations.
         if finite.all():
             return self
         if not finite.any():

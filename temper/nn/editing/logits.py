@@ -83,7 +83,7 @@ def are_probabilities(outputs: Images) -> bool:
     return bool(one or (varied and np.ptp(sums) < _SUM_TOLERANCE * sums.mean()))
 
 
-def are_shares(outputs: Images) -> bool:
+def are_within_unit_interval(outputs: Images) -> bool:
     """Return whether outputs (n, classes) of many different images are all between 0 and 1."""
     varied = len(outputs) >= _MIN_IMAGES and (outputs != outputs[0]).any()
     return bool(varied and outputs.min() >= 0 and outputs.max() <= 1)

@@ -9,7 +9,7 @@ from temper.core.artefacts import Images
 from temper.core.classifier import Classifier
 from temper.nn.editing.logits import (
     are_probabilities,
-    are_shares,
+    are_within_unit_interval,
     needs_log_probabilities,
     to_logits,
     with_log_probabilities,
@@ -53,7 +53,7 @@ def classifier_of(
         if are_probabilities(outputs):
             remark(_ROUNDED)
             classifier = Classifier(with_log_probabilities(classifier.model))
-        elif are_shares(outputs):
+        elif are_within_unit_interval(outputs):
             remark(_BOUNDED)
     if needs_log_probabilities(model):
         remark(_RESCORED)

@@ -25,10 +25,12 @@ Body = Callable[..., tuple[Tensor, ...]]
 
 BATCH = 500
 """The default batch size."""
+# Smaller batches are padded to this, so that few shapes are compiled.
 _SMALLEST_BATCH = 16
-_SMALLEST_SHARE = 125
-_FEW_PASSES = 10
-_COMPILED_AT_ONCE = 64
+_MIN_IMAGES_PER_THREAD = 125
+# Compiling with XLA takes about a second, which shorter programs do not recover (benchmarks/README.md).
+_MIN_XLA_PASSES = 10
+_CACHE_SIZE = 64
 _NAMES = ("name", "keras_history", "input_layers", "output_layers")
 _UNNUMBERED = re.compile(r"_\d+$")
 """The suffix that Keras adds to default variable names."""
@@ -60,7 +62,7 @@ def run(
     n = len(images[0])
     if n > batch_size:
         raise ValueError(f"compiled_programs.run: expected at most {batch_size} images, received {n}")
-    fused = _fuses(model, passes)
+    fused = _uses_xla(model, passes)
     program = _program(architecture(model), body, static, fused)
     numbers = [np.asarray(value, np.int32 if isinstance(value, int) else np.float32) for value in shared]
     shares = _shares(n) if fused else 1
@@ -125,7 +127,7 @@ def _unnamed(part: Any, names: dict[str, int], reference: bool = False) -> Any:
     return names.setdefault(part, len(names)) if reference and isinstance(part, str) else part
 
 
-@lru_cache(maxsize=_COMPILED_AT_ONCE)
+@lru_cache(maxsize=_CACHE_SIZE)
 def _program(
     architecture: Architecture, body: Body, static: tuple[Hashable, ...], fused: bool
 ) -> Callable[[Any, list[NDArray[Any]]], Arrays]:
@@ -180,7 +182,7 @@ def _compile(
     return lambda model, arguments: graph([v.value.value() for v in model.variables], arguments)
 
 
-def _fuses(model: Any, passes: int) -> bool:
+def _uses_xla(model: Any, passes: int) -> bool:
     """Return whether a program of this model consists of small operations, to be fused by XLA and run once per thread.
 
     On a CPU, XLA fuses the small operations of dense layers, which gives three times as many gradients per second as
@@ -191,12 +193,12 @@ def _fuses(model: Any, passes: int) -> bool:
     """
     if backend.name() == "torch" or backend.on_gpu() or any(len(v.shape) > 2 for v in model.variables):
         return False
-    return backend.name() == "jax" or passes >= _FEW_PASSES
+    return backend.name() == "jax" or passes >= _MIN_XLA_PASSES
 
 
 def _shares(n: int) -> int:
     """Return the number of parts to split a batch of ``n`` images into, one per thread."""
-    return max(1, min(threads.count(), n // _SMALLEST_SHARE))
+    return max(1, min(threads.count(), n // _MIN_IMAGES_PER_THREAD))
 
 
 @cache

@@ -52,6 +52,7 @@ class InputScoring(Preparation):
         seen: Activations = run.prepared("seen")
         learnt: Arrays = run.prepared("profile").arrays if self.score.learns else {}
         n = len(seen)
+        # A training image would be its own nearest neighbour, at distance 0.
         own = np.arange(n) if self.examples == self.data else np.full(n, NOT_FITTED_ON)
         values = self.score.values(learnt, seen, own, run.rng(f"score {self.examples}"))
         run.images += n

@@ -134,4 +134,5 @@ def _tie_note(values: Scores) -> tuple[str, ...]:
     """Return a note on the share of inputs in random order, if it is at least 1 %."""
     _, counts = np.unique(values[~np.isnan(values)], return_counts=True)
     share = counts[counts > 1].sum() / max(1, len(values))
+    # Below 1 % the random order of ties hardly matters.
     return (f"{share:.0%} of the inputs have tied scores, in random order",) if share >= 0.01 else ()

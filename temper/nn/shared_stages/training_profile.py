@@ -53,6 +53,7 @@ class _Learning(Preparation):
         return False
 
     def preparations(self) -> Mapping[str, Preparation]:
+        # The training images first, then sets that a criterion refers to, each once.
         sets = dict.fromkeys((self.data, *(ref for ref in self.references() if ref not in (self.model, self.data))))
         return {str(ref): ActivationReadout(model=self.model, examples=ref, positions=self.positions) for ref in sets}
 

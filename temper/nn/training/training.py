@@ -134,6 +134,7 @@ def fit_on_the_fly(
             batch = order[start : start + batch_size]
             images, labels = x[batch], y[batch]
             replaced = rng.permutation(len(batch))[: math.ceil(share * len(batch))]
+            # Fancy indexing copied the batch, so the training images stay clean.
             images[replaced] = perturb(images[replaced], labels[replaced], attack_rng)
             total += len(batch) * float(wrapper.train_on_batch(images, labels))
         losses.append(total / len(x))

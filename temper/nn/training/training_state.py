@@ -51,6 +51,7 @@ class TrainingState:
     @property
     def _variables(self) -> list[Any]:
         model = self._model
+        # The metrics hold the running loss of an epoch that was interrupted.
         return [*model.variables, *model.optimizer.variables, *model.metrics_variables]
 
 

@@ -17,7 +17,13 @@ from temper.nn.training import training
 from temper.repair.continual.continual_repair import ContinualRepair, corner_cases
 from temper.repair.continual.learner import Learner
 from temper.repair.continual.replay import LabelledImages
-from temper.repair.continual.trainable_layers import freeze, head_of, reinitialise, restored_trainability, weighted
+from temper.repair.continual.trainable_layers import (
+    freeze,
+    head_of,
+    layers_with_weights,
+    reinitialise,
+    restored_trainability,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +74,7 @@ class StepwiseRepair(ContinualRepair):
             learner = Learner(model, self.settings(self.learning_rate, len(steps)), run)
             for number, learnt in enumerate(steps):
                 if number == self.freeze_trunk_after:
-                    freeze(weighted(model)[:-1])
+                    freeze(layers_with_weights(model)[:-1])
                 self._learn(run, learner, images, tasks, steps[number - 1] if number else 0, learnt)
                 earlier.append(flat_weights(model))
         before_last = np.array(earlier[:-1], np.float32).reshape(len(steps) - 1, len(earlier[-1]))

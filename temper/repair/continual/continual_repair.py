@@ -18,7 +18,7 @@ from temper.nn.training.training import Optimizer
 from temper.repair.continual.learner import LearnerSettings
 from temper.repair.continual.regularisers import Regulariser
 from temper.repair.continual.replay import LabelledImages
-from temper.repair.continual.trainable_layers import freeze, weighted
+from temper.repair.continual.trainable_layers import freeze, layers_with_weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,7 @@ class ContinualRepair(Repair):
         Raises:
             StageError: no layer would remain trainable.
         """
-        layers = weighted(model)
+        layers = layers_with_weights(model)
         count = {"none": 0, "first": self.freeze_layers or 0, "all_but_head": len(layers) - 1}[self.freeze]
         if count >= len(layers):
             raise StageError(

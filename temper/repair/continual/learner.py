@@ -19,7 +19,7 @@ from temper.nn.training.training import Optimizer, finite, new_optimizer, steps_
 from temper.nn.training.training_state import TrainingState, assign, values
 from temper.repair.continual.objective import BEFORE, LABELS, objective, set_objective
 from temper.repair.continual.regularisers import Distillation, Penalty, Regulariser
-from temper.repair.continual.replay import LabelledImages, Rows, balanced, epoch
+from temper.repair.continual.replay import LabelledImages, Rows, balanced_rows, epoch_rows
 from temper.system import backend
 
 _PENALTY = "penalty"
@@ -62,7 +62,7 @@ class Learner:
 
     def remember(self, learnt: LabelledImages, rivals: Rivals) -> None:
         """Store a memory of learnt images, with their rivals, as configured by the settings."""
-        rows = balanced(learnt.y, self._settings.memory_per_class, self._run.rng(f"memory {self._step}"))
+        rows = balanced_rows(learnt.y, self._settings.memory_per_class, self._run.rng(f"memory {self._step}"))
         self.memory = self.memory.joined_with(learnt.take(rows))
         self._learnt[learnt.y] = True
         # Only classes learnt so far have previous outputs to preserve.
@@ -101,11 +101,11 @@ class Learner:
         both = new.joined_with(self.memory)
         targets: dict[str, NDArray[Any]] = {LABELS: both.y}
         if distillation is not None:
-            targets[BEFORE] = self._answers(both.x, distillation.temperature)
+            targets[BEFORE] = self._previous_probabilities(both.x, distillation.temperature)
         # Half new, half replayed.
         batch = 2 * settings.batch_size if len(self.memory) else settings.batch_size
         rng = self._run.rng(f"order {self._step}")
-        orders = [epoch(len(new), len(self.memory), settings.batch_size, rng) for _ in range(settings.epochs)]
+        orders = [epoch_rows(len(new), len(self.memory), settings.batch_size, rng) for _ in range(settings.epochs)]
         batches = [rows[start : start + batch] for rows in orders for start in range(0, len(rows), batch)]
         batches_per_epoch = len(batches) // settings.epochs
         with self._trainer(batches_per_epoch, distillation).holding(self.model) as copy:
@@ -149,7 +149,7 @@ class Learner:
         regulariser = self._settings.regulariser
         return regulariser.distillation if regulariser is not None and self._learnt.any() else None
 
-    def _answers(self, x: Images, temperature: float) -> Images:
+    def _previous_probabilities(self, x: Images, temperature: float) -> Images:
         """Return the current model's probabilities of the classes it knows, (n, classes), group by group."""
         logits = Classifier(self.model).logits(x) / np.float32(temperature)
         answers = np.zeros_like(logits)

@@ -35,14 +35,14 @@ class LabelledImages:
         return LabelledImages(np.concatenate([self.x, other.x]), np.concatenate([self.y, other.y]))
 
 
-def balanced(y: Labels, per_class: int, rng: np.random.Generator) -> Rows:
+def balanced_rows(y: Labels, per_class: int, rng: np.random.Generator) -> Rows:
     """Return the rows of ``per_class`` images sampled from each class, ascending; all of a class with fewer."""
     of_each = [np.flatnonzero(y == label) for label in np.unique(y)]
     drawn = [rng.permutation(rows)[:per_class] for rows in of_each]
     return np.sort(np.concatenate([*drawn, np.empty(0, np.int64)]))
 
 
-def epoch(new: int, old: int, batch_size: int, rng: np.random.Generator) -> Rows:
+def epoch_rows(new: int, old: int, batch_size: int, rng: np.random.Generator) -> Rows:
     """Return the rows of an epoch over ``new`` images followed by ``old`` remembered ones, in the order they are seen.
 
     Every ``batch_size`` new ones are followed by as many old ones. The epoch is one pass over the larger of the two;

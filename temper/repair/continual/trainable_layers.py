@@ -10,7 +10,7 @@ from temper.core.errors import StageError
 from temper.system import backend
 
 
-def weighted(model: Any) -> list[Any]:
+def layers_with_weights(model: Any) -> list[Any]:
     """Return the layers of a Keras model that have weights, from the input to the logits."""
     return [layer for layer in model.layers if layer.weights]
 
@@ -21,7 +21,7 @@ def head_of(model: Any) -> Any:
     Raises:
         StageError: the last layer with weights does not have separate weights for each class.
     """
-    head, classes, layers = weighted(model)[-1], model.output_shape[-1], backend.keras().layers
+    head, classes, layers = layers_with_weights(model)[-1], model.output_shape[-1], backend.keras().layers
     if not isinstance(head, layers.Dense | layers.Conv2D) or head.kernel.shape[-1] != classes:
         raise StageError(
             f"layer '{head.name}' is the model's last with weights; expected a dense layer of {classes} units or a "

@@ -16,7 +16,7 @@ from temper.core.augmenter import AugmenterContext
 from temper.core.component import Ref
 from temper.core.errors import StageError
 from temper.core.run import Run
-from temper.generators.augmenters.cutouts import Files, Objects, Shapes
+from temper.generators.augmenters.cutouts import FileCutouts, ObjectCutouts, ShapeCutouts
 from temper.generators.augmenters.occluders import ANY_CLASS, Cutouts, OccluderBank
 from temper.generators.augmenters.occlusion import SyntheticOcclusion, _overlap
 from temper.generators.masks.annotation import Annotation
@@ -44,7 +44,7 @@ def at_work(augmenter: SyntheticOcclusion, train: Examples) -> AugmenterContext:
 
 
 def test_objects_are_cut_out_with_a_soft_border() -> None:
-    cut = Objects().cutouts(10, context(squares()), np.random.default_rng(0))
+    cut = ObjectCutouts().cutouts(10, context(squares()), np.random.default_rng(0))
     assert len(cut.y) == 10
     for x, alpha, y in zip(cut.x, cut.alpha, cut.y, strict=True):
         np.testing.assert_allclose(x[..., 0], alpha * (y + 1) / 4)
@@ -57,13 +57,13 @@ def test_objects_are_cut_out_with_a_soft_border() -> None:
 def test_a_mask_that_finds_no_object_is_an_error() -> None:
     plain = Examples(x=np.zeros((5, 8, 8, 1), np.float32), y=np.zeros(5, np.int64), index=np.arange(5))
     with pytest.raises(StageError, match="otsu found no object in 5 training images; choose"):
-        Objects().cutouts(10, context(plain), np.random.default_rng(0))
+        ObjectCutouts().cutouts(10, context(plain), np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("shape", ["ellipse", "blob", "bars"])
 def test_shapes_have_one_colour_and_their_form(shape: Any) -> None:
     train = Examples(x=np.zeros((1, 64, 64, 3), np.float32), y=np.zeros(1, np.int64), index=np.zeros(1, np.int64))
-    cut = Shapes(shapes=(shape,)).cutouts(30, context(train), np.random.default_rng(0))
+    cut = ShapeCutouts(shapes=(shape,)).cutouts(30, context(train), np.random.default_rng(0))
     assert (cut.y == ANY_CLASS).all()
     shown = cut.alpha > 0
     colours = [
@@ -116,14 +116,14 @@ def test_images_that_cannot_be_occluded_are_refused_with_the_reason() -> None:
     made = augmenter.augment(seeds(train.x, train.y), at_work(augmenter, train))
     assert set(made.refused.values()) == {"the bank has no cut-out of another class"}
     np.testing.assert_array_equal(made.x, train.x)
-    small = SyntheticOcclusion(max_area=0.01, occluders=Shapes())
+    small = SyntheticOcclusion(max_area=0.01, occluders=ShapeCutouts())
     made = small.augment(seeds(train.x, train.y), at_work(small, train))
     assert set(made.refused.values()) <= {"no cut-out fitted"}
     assert len(made.refused) > N / 2
 
 
 def test_shapes_occlude_objects_of_any_class() -> None:
-    train, augmenter = squares(classes=1), SyntheticOcclusion(occluders=Shapes())
+    train, augmenter = squares(classes=1), SyntheticOcclusion(occluders=ShapeCutouts())
     made = augmenter.augment(seeds(train.x, train.y), at_work(augmenter, train))
     assert not made.refused
 
@@ -161,7 +161,7 @@ def test_files_fill_the_image_and_keep_their_transparency(tmp_path: Path, channe
     train = Examples(
         x=np.zeros((1, 16, 16, channels), np.float32), y=np.zeros(1, np.int64), index=np.zeros(1, np.int64)
     )
-    occluders = Files(folder=str(tmp_path))
+    occluders = FileCutouts(folder=str(tmp_path))
     assert not list(occluders.check())
     cut = occluders.cutouts(5, context(train), np.random.default_rng(0))
     assert cut.x.shape == (1, 16, 16, channels)
@@ -175,23 +175,23 @@ def test_files_fill_the_image_and_keep_their_transparency(tmp_path: Path, channe
 
 
 def test_problems_of_files_are_reported(tmp_path: Path) -> None:
-    ((field, message),) = Files(folder=str(tmp_path)).check()
+    ((field, message),) = FileCutouts(folder=str(tmp_path)).check()
     assert field == "folder"
     assert "contains no cut-out" in message
     lent, rng = context(squares()), np.random.default_rng(0)
     rgba(tmp_path / "a.png", np.zeros((4, 4, 3), np.uint8))
     with pytest.raises(StageError, match="alpha channel, received mode RGB"):
-        Files(folder=str(tmp_path)).cutouts(1, lent, rng)
+        FileCutouts(folder=str(tmp_path)).cutouts(1, lent, rng)
     rgba(tmp_path / "a.png", np.zeros((4, 4, 4), np.uint8))
     with pytest.raises(StageError, match="transparent everywhere"):
-        Files(folder=str(tmp_path)).cutouts(1, lent, rng)
+        FileCutouts(folder=str(tmp_path)).cutouts(1, lent, rng)
     (tmp_path / "a.png").write_text("no image")
     with pytest.raises(StageError, match="corrupted"):
-        Files(folder=str(tmp_path)).cutouts(1, lent, rng)
+        FileCutouts(folder=str(tmp_path)).cutouts(1, lent, rng)
 
 
 def test_the_bank_is_a_stored_preparation_of_training_images(tmp_path: Path) -> None:
-    augmenter = SyntheticOcclusion(bank=7, occluders=Objects(mask=Annotation(dilate=0)), mask=Otsu())
+    augmenter = SyntheticOcclusion(bank=7, occluders=ObjectCutouts(mask=Annotation(dilate=0)), mask=Otsu())
     ((name, made),) = augmenter.preparations(Ref("m"), Ref("d", "train")).items()
     assert name.startswith("synthetic_occlusion")
     assert isinstance(made, OccluderBank)
@@ -216,4 +216,4 @@ def test_the_bank_is_a_stored_preparation_of_training_images(tmp_path: Path) -> 
 
 def test_sizes_in_the_wrong_order_and_no_shapes_are_reported() -> None:
     assert [field for field, _ in SyntheticOcclusion(min_size=0.5, max_size=0.4).check()] == ["min_size"]
-    assert [field for field, _ in Shapes(shapes=()).check()] == ["shapes"]
+    assert [field for field, _ in ShapeCutouts(shapes=()).check()] == ["shapes"]

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from temper.generators.fuzzing.guidance import Guidance, above
+from temper.generators.fuzzing.guidance import Guidance, smallest_above
 from temper.nn.adequacy.coverage import CellCoverage
 from temper.nn.inspection.activations import Activations
 from temper.nn.inspection.units import UnitLayer
@@ -67,4 +67,4 @@ def test_a_separate_state_does_not_change_the_first() -> None:
 
 
 def test_the_least_gain_is_above_a_quantile() -> None:
-    assert above(np.array([[0, 0, 0, 4], [1, 2, 3, 4]]), 0.5) == (1, 3)
+    assert smallest_above(np.array([[0, 0, 0, 4], [1, 2, 3, 4]]), 0.5) == (1, 3)

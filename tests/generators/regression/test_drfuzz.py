@@ -17,7 +17,7 @@ from zlib import crc32
 import numpy as np
 import pytest
 
-from temper.generators.regression.drfuzz import DRFuzz, turns
+from temper.generators.regression.drfuzz import DRFuzz, occurrence_numbers
 from temper.generators.regression.fidelity_gates import DistanceFidelity
 from temper.generators.regression.model_versions import Versions
 from temper.generators.regression.mutation_operators import drfuzz
@@ -239,7 +239,7 @@ def test_contradictory_settings_are_reported_before_anything_runs() -> None:
 
 
 def test_images_of_one_seed_are_processed_in_turn() -> None:
-    assert turns(np.array([5, 3, 5, 5, 3, 1])).tolist() == [0, 0, 1, 2, 1, 0]
+    assert occurrence_numbers(np.array([5, 3, 5, 5, 3, 1])).tolist() == [0, 0, 1, 2, 1, 0]
 
 
 def test_progress_reports_counters() -> None:

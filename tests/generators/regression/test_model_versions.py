@@ -16,7 +16,7 @@ from temper.generators.regression.model_versions import (
     VersionOutputs,
     Versions,
     classify,
-    unit,
+    to_float,
 )
 from temper.system import backend
 from tests.generators.regression.toys import CLASSES, SIDE, images, linear, versions
@@ -57,10 +57,10 @@ def test_both_versions_predict_as_they_do_alone() -> None:
     mean = keras.Model(inputs, keras.layers.Reshape((1,))(keras.layers.GlobalAveragePooling2D()(inputs)))
     answers = Versions(old, new, mean).predict(x)
     for alone, mutants_at_a_time in ((old, answers.p1), (new, answers.p2)):
-        logits = np.exp(alone.logits(unit(x)).astype(float))
+        logits = np.exp(alone.logits(to_float(x)).astype(float))
         assert np.allclose(mutants_at_a_time, logits / logits.sum(axis=1, keepdims=True), atol=1e-5)
-    assert np.allclose(answers.scores, unit(x).mean(axis=(1, 2, 3)), atol=1e-6)
-    assert np.array_equal(unit(x), images().x), "what is kept is what was asked"
+    assert np.allclose(answers.scores, to_float(x).mean(axis=(1, 2, 3)), atol=1e-6)
+    assert np.array_equal(to_float(x), images().x), "what is kept is what was asked"
 
 
 def test_many_images_take_several_calls() -> None:

@@ -16,7 +16,7 @@ from temper.core.component import Ref
 from temper.core.run import Run
 from temper.generators.regression.fault_accounting import Roots
 from temper.generators.regression.model_versions import Versions
-from temper.generators.regression.regression_fuzzer import RegressionFuzzer, _start
+from temper.generators.regression.regression_fuzzer import RegressionFuzzer, _seeds_and_initial_faults
 from temper.nn.shared_stages.training_profile import Profile
 from temper.system import backend
 
@@ -57,7 +57,7 @@ def images(n: int = 60) -> Examples:
 
 def roots() -> Roots:
     """Return the images that both versions get right."""
-    return _start(images(), Versions(*versions()))[0]
+    return _seeds_and_initial_faults(images(), Versions(*versions()))[0]
 
 
 class Killed(Exception):

@@ -16,7 +16,7 @@ from temper.nn.inspection import compiled_programs
 from temper.nn.inspection.lrp_rules import relevance_model
 from temper.nn.inspection.units import with_separate_activations
 from temper.nn.training.training import copied, fit
-from temper.repair.quantisation import rounded, with_rounded_activations
+from temper.repair.quantisation import with_rounded_activations, with_rounded_weights
 from temper.system import backend
 
 RNG = np.random.default_rng(0)
@@ -113,7 +113,7 @@ def test_programs_and_copies_keep_state_outside_of_weights(name: str) -> None:
             copies.copied(model),
             copied(model, 5, weights=True),
             with_separate_activations(model),
-            rounded(model, "float16"),
+            with_rounded_weights(model, "float16"),
         ):
             np.testing.assert_allclose(answers(copy), answers(model), rtol=1e-2, atol=1e-2)
         outer = backend.keras().Input((4, 4, 2))

@@ -5,21 +5,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from temper.repair.continual.replay import LabelledImages, balanced, epoch
+from temper.repair.continual.replay import LabelledImages, balanced_rows, epoch_rows
 
 
 def test_the_memory_has_as_many_of_each_class() -> None:
     y = np.repeat([0, 1, 5], [30, 4, 11])
-    rows = balanced(y, 6, np.random.default_rng(0))
+    rows = balanced_rows(y, 6, np.random.default_rng(0))
     assert np.bincount(y[rows]).tolist() == [6, 4, 0, 0, 0, 6]
     assert rows.tolist() == sorted(set(rows.tolist()))
-    assert balanced(y, 0, np.random.default_rng(0)).tolist() == []
-    assert balanced(y[:0], 3, np.random.default_rng(0)).dtype == np.int64
+    assert balanced_rows(y, 0, np.random.default_rng(0)).tolist() == []
+    assert balanced_rows(y[:0], 3, np.random.default_rng(0)).dtype == np.int64
 
 
 @pytest.mark.parametrize(("new", "old"), [(10, 3), (3, 10), (7, 7)])
 def test_batches_are_half_new_half_old_and_an_epoch_covers_the_larger_set(new: int, old: int) -> None:
-    rows = epoch(new, old, 4, np.random.default_rng(0))
+    rows = epoch_rows(new, old, 4, np.random.default_rng(0))
     assert len(rows) == 2 * max(new, old)
     for start in range(0, len(rows), 8):
         batch = rows[start : start + 8]
@@ -31,7 +31,7 @@ def test_batches_are_half_new_half_old_and_an_epoch_covers_the_larger_set(new: i
 
 
 def test_without_a_memory_an_epoch_is_a_shuffle() -> None:
-    rows = epoch(9, 0, 4, np.random.default_rng(0))
+    rows = epoch_rows(9, 0, 4, np.random.default_rng(0))
     assert sorted(rows) == list(range(9))
     assert rows.tolist() != list(range(9))
 

@@ -16,7 +16,7 @@ _TRIES = 49
 
 
 @dataclass(frozen=True, eq=False)
-class Subjects:
+class MutationSubjects:
     """Images with the bounds on their changes, row by row.
 
     ``reference`` is the seed, or the image just after its move if ``moved``; ``changed`` and ``levels`` are the number
@@ -33,21 +33,21 @@ class Subjects:
         return len(self.x)
 
     @classmethod
-    def seeds(cls, x: Pixels) -> Subjects:
+    def seeds(cls, x: Pixels) -> MutationSubjects:
         """Return unchanged seeds."""
         nothing = np.zeros(len(x), np.int64)
         return cls(x, x, np.zeros(len(x), np.bool_), nothing, nothing)
 
-    def copy(self) -> Subjects:
+    def copy(self) -> MutationSubjects:
         """Return a copy with its own arrays."""
-        return Subjects(*(array.copy() for array in vars(self).values()))
+        return MutationSubjects(*(array.copy() for array in vars(self).values()))
 
-    def take(self, rows: NDArray[np.int64]) -> Subjects:
+    def take(self, rows: NDArray[np.int64]) -> MutationSubjects:
         """Return some rows."""
-        return Subjects(*(array[rows] for array in vars(self).values()))
+        return MutationSubjects(*(array[rows] for array in vars(self).values()))
 
 
-class Metamorphosis:
+class DeepHunterMutation:
     """Mutates by one of DeepHunter's operators, all their 69 parameters equally likely.
 
     An operator that moves pixels is only applied to an image that was not moved yet, and always accepted. Any other is
@@ -71,7 +71,7 @@ class Metamorphosis:
         """Return which operators' mutants replace their parent's reference in later comparisons."""
         return np.asarray(~self._local[operator] | self._as_published)
 
-    def mutate(self, subjects: Subjects, rng: np.random.Generator) -> tuple[Subjects, Rows]:
+    def mutate(self, subjects: MutationSubjects, rng: np.random.Generator) -> tuple[MutationSubjects, Rows]:
         """Return each image mutated once, and the operator; the image itself if no mutation was accepted."""
         n = len(subjects)
         made = subjects.copy()
@@ -94,7 +94,9 @@ class Metamorphosis:
             drawn[which] = rng.choice(len(self.operators), size=int(which.sum()), p=shares)
         return drawn
 
-    def _once(self, subjects: Subjects, operator: Rows, rng: np.random.Generator) -> tuple[Subjects, NDArray[np.bool_]]:
+    def _once(
+        self, subjects: MutationSubjects, operator: Rows, rng: np.random.Generator
+    ) -> tuple[MutationSubjects, NDArray[np.bool_]]:
         """Return images mutated by operators, with which of them are accepted."""
         moves = ~self._local[operator]
         made = subjects.copy()
