@@ -51,7 +51,7 @@ class Abreast(GeneratorLoss):
     def value(self, batch: Batch) -> Any:
         ops = backend.keras().ops
         x, made = (ops.reshape(images, (-1, *images.shape[2:])) for images in (batch.x, batch.generated))
-        return self.loss.of(replace(batch, x=x, made=made, y=ops.reshape(batch.y, (-1,))))
+        return self.loss.of(replace(batch, x=x, generated=made, y=ops.reshape(batch.y, (-1,))))
 
 
 def abreast(shape: tuple[int, int, int]) -> Any:

@@ -24,7 +24,7 @@ from temper.nn.images.split import Split
 Loaded = tuple[NDArray[Any] | ImageSource, NDArray[Any]]
 Source = tuple[Loaded, Loaded]
 """The data that a data set loads: (training images, labels), (test images, labels)."""
-Items = TypeVar("Kept", bound=Sized)
+Items = TypeVar("Items", bound=Sized)
 
 
 @dataclass(frozen=True, kw_only=True)
