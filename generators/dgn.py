@@ -226,7 +226,7 @@ class DGN(Generator, _TrainingSettings):
         return np.flatnonzero(target.predict(made) != (before if self.keep == "changed" else y))
 
     def _info(self) -> dict[str, Any]:
-        whose = "true" if self.selector == "true_label" else "predicted"
-        rule = f"one pass through the network of the {whose} class ({self.loss.tag}), kept: {self.keep}"
+        labels = "true" if self.selector == "true_label" else "predicted"
+        rule = f"one pass through the network of the {labels} class ({self.loss.tag}), kept: {self.keep}"
         threat = ThreatModel("inf", self.eps) if self.clipping else None
-        return attack_facts(self.tag, whose, rule, threat) | {"selector": self.selector}
+        return attack_facts(self.tag, labels, rule, threat) | {"selector": self.selector}

@@ -63,8 +63,8 @@ class DDPM(Painter, DiffusionSettings):
 
     def paint(self, holes: Holes, context: AugmenterContext) -> Painted:
         model: DiffusionModel = context.run.prepared(display_name(self))
-        if strange := sorted(set(holes.labels.tolist()) - set(model.classes)):
-            name = context.info.class_names[strange[0]]
+        if unseen := sorted(set(holes.labels.tolist()) - set(model.classes)):
+            name = context.info.class_names[unseen[0]]
             raise StageError(f"ddpm: class {name} cannot be painted, since no training image shows it")
         x = np.empty_like(holes.seeds.x)
         for rows, batch in holes.batches(self.batch_size):

@@ -94,9 +94,9 @@ def _read(path: Path) -> Masks:
     """
     with open_image(path, "mask", "draw it again", ("PNG",)) as image:
         pixels = np.asarray(image.convert("L"))
-    if strange := set(np.unique(pixels).tolist()) - {0, 255}:
+    if grey_levels := set(np.unique(pixels).tolist()) - {0, 255}:
         raise StageError(
-            f"{path}: expected black and white pixels only, received grey {min(strange)}; threshold the mask"
+            f"{path}: expected black and white pixels only, received grey {min(grey_levels)}; threshold the mask"
         )
     white: Masks = pixels == 255
     return white

@@ -41,4 +41,4 @@ class SSIM(Realism):
         if made.masks is None or self.over == "image":
             return similarity(seeds.x, made.x, _WINDOW, 1.0)
         found = similarity_map(seeds.x, made.x, _WINDOW, 1.0)
-        return np.array([everywhere[mask].mean() for everywhere, mask in zip(found, made.masks, strict=True)])
+        return np.array([similarities[mask].mean() for similarities, mask in zip(found, made.masks, strict=True)])

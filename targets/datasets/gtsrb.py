@@ -79,9 +79,9 @@ class GTSRB(FolderDataset, FileDataset):
                 f"00000 to {len(self.class_names) - 1:05d}",
             )
             return
-        strange = list(self._check_class_folders(self._training))
-        yield from strange
-        if self.split == "tracks" and not strange:
+        unknown = list(self._check_class_folders(self._training))
+        yield from unknown
+        if self.split == "tracks" and not unknown:
             alone = next((path for path in self.training_files().paths if "_" not in path.stem), None)
             if alone:
                 yield "split", f"{alone} does not start with its track, as in 00012_00029.ppm; set split: images"
@@ -109,10 +109,10 @@ class GTSRB(FolderDataset, FileDataset):
 
     def _check_class_folders(self, folder: Path) -> Iterator[tuple[str, str]]:
         known = range(len(self.class_names))
-        if strange := [name for name in folders_in(folder) if not (name.isdecimal() and int(name) in known)]:
+        if unknown := [name for name in folders_in(folder) if not (name.isdecimal() and int(name) in known)]:
             yield (
                 self.location_field,
-                f"{folder / strange[0]} is not a class; expected the folders 00000 to {known[-1]:05d}",
+                f"{folder / unknown[0]} is not a class; expected the folders 00000 to {known[-1]:05d}",
             )
             return
         numbers = [int(name) for name in folders_in(folder)]
@@ -154,15 +154,15 @@ def _unmatched(truth: Path, folder: Path) -> Iterator[str]:
         StageError: the labels are in another format.
     """
     labels, images = _read(truth), {path.name for path in images_in(folder)}
-    if strange := [label for label in labels.values() if label not in range(len(GTSRB.class_names))]:
-        yield f"{truth}: there is no class {strange[0]}; expected 0 to {len(GTSRB.class_names) - 1}"
+    if unknown := [label for label in labels.values() if label not in range(len(GTSRB.class_names))]:
+        yield f"{truth}: there is no class {unknown[0]}; expected 0 to {len(GTSRB.class_names) - 1}"
     if missing := [name for name in labels if name not in images]:
         yield (
             f"{truth} has labels of {len(missing)} images that are not in {folder}, such as {missing[0]}; "
             "download both again"
         )
-    if unknown := sorted(images - set(labels)):
-        yield f"{truth} has no label for {len(unknown)} images of {folder}, such as {unknown[0]}; download both again"
+    if unlabelled := sorted(images - set(labels)):
+        yield f"{truth} has no label for {len(unlabelled)} images of {folder}, such as {unlabelled[0]}; download both again"
 
 
 def _by_number(folder: Path) -> ImageFiles:

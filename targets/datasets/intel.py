@@ -51,11 +51,11 @@ class Intel(FolderDataset, FileDataset):
                         f"{folder} contains no image; expected the folders seg_train and seg_test{hint}",
                     )
                     return
-            if strange := sorted(set(folders_in(self._part(name))) - set(self.class_names)):
+            if unknown := sorted(set(folders_in(self._part(name))) - set(self.class_names)):
                 known = ", ".join(self.class_names)
                 yield (
                     self.location_field,
-                    f"{self._part(name) / strange[0]} is not a class; expected {known}; use image_folder for others",
+                    f"{self._part(name) / unknown[0]} is not a class; expected {known}; use image_folder for others",
                 )
 
     @property

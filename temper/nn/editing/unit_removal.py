@@ -109,8 +109,8 @@ def _units(layer: Any) -> int | None:
 def _cuts(functional: Any, kept: Mapping[str, Places]) -> dict[str, _Cut]:
     """Return the kept positions of every layer when some layers keep only these units."""
     known = {layer.name for layer in functional.layers}
-    if strange := [name for name in kept if name not in known]:
-        raise StageError(f"no layer is called '{strange[0]}'; expected one of {', '.join(sorted(known))}")
+    if unknown := [name for name in kept if name not in known]:
+        raise StageError(f"no layer is called '{unknown[0]}'; expected one of {', '.join(sorted(known))}")
     cuts: dict[str, _Cut] = {}
     for layer in functional.operations:
         (node,) = layer._inbound_nodes
