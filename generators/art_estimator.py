@@ -33,6 +33,7 @@ def _in_tensorflow(model: Any, probabilities: bool, reduction: str, common: dict
         return tf.nn.softmax(outputs) if probabilities else outputs
 
     loss = backend.keras().losses.CategoricalCrossentropy(from_logits=not probabilities, reduction=reduction)
+    # Without it each batch size would be traced again.
     compiled = tf.function(call, reduce_retracing=True, autograph=False)
     return TensorFlowV2Classifier(model=compiled, loss_object=loss, **common)
 

@@ -14,6 +14,7 @@ Shape = tuple[int, int, int]
 
 PUBLISHED_SHAPES: dict[str, Shape] = {"mnist": (28, 28, 1), "cifar": (32, 32, 3)}
 """The image shape that each published architecture is made for."""
+# Channels of the published CIFAR-10 encoder.
 _FILTERS = (32, 64, 128, 128)
 _SMALLEST_CODE = 2
 

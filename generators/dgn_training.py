@@ -48,6 +48,7 @@ class GeneratorTrainer:
         self._trainer.compile(optimizer=keras.optimizers.Adam(rate), jit_compile=backend.name() == "jax")
         self._trainer.optimizer.build(self._network.trainable_variables)
         self._epochs = Epochs(self._trainer)
+        # The optimiser's state before any step, restored for each class.
         self._fresh = [keras.ops.convert_to_numpy(variable) for variable in self._trainer.optimizer.variables]
 
     def train(

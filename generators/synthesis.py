@@ -75,6 +75,7 @@ class Synthesis(Generator):
         units = [ranking.units_of(label) for label in range(len(ranking.scores))]
         rows = self._rows(clean, victim, units, run)
         probe = Probe(victim.model, self.values)
+        # A ranking of another model would excite arbitrary units.
         if [layer.units for layer in probe.layers] != [layer.units for layer in ranking.layers]:
             raise StageError(
                 f"synthesis: expected units of layers of {[layer.units for layer in probe.layers]} as the model has, "

@@ -43,6 +43,7 @@ class RandomErasing(Augmenter):
 
     def augment(self, seeds: Seeds, context: AugmenterContext) -> Augmented:
         x, masks, refused = seeds.x.copy(), np.zeros(seeds.x.shape[:3], bool), {}
+        # Symmetric on a log scale: upright rectangles are as likely as lying ones.
         area, aspect = (self.min_area, self.max_area), (1 / self.max_aspect, self.max_aspect)
         for row, mask in enumerate(masks):
             rng = seeds.rng(row, self.tag)

@@ -40,6 +40,7 @@ class OneOf(Augmenter):
         drawn = np.array([seeds.rng(row, self.tag).integers(len(self.of)) for row in range(len(seeds))], np.int64)
         x, y = seeds.x.copy(), seeds.y.copy()
         refused: dict[int, str] = {}
+        # An augmenter without masks may have changed every pixel.
         masks = np.ones(seeds.x.shape[:3], bool)
         for number, augmenter in enumerate(self.of):
             rows = np.flatnonzero(drawn == number)

@@ -132,6 +132,7 @@ class DenoiserTrainer:
         # Sorted, since the images may be memory-mapped.
         rows = np.sort(rng.integers(len(self._x), size=plan.batch_size))
         clean = canvas.images(np.asarray(self._x[rows])).to(self._device)
+        # Some images lose their class, so that the denoiser also learns to work without one.
         labels = np.where(rng.random(len(rows)) < plan.label_dropout, _no_class(self._network), self._y[rows])
         masks = canvas.masks(holes(len(rows), canvas.shape[:2], rng)).to(self._device)
         times = torch.from_numpy(rng.integers(NOISE_STEPS, size=len(rows))).to(self._device)

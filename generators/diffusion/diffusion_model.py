@@ -51,7 +51,11 @@ class DiffusionModel(Artefact):
         raw = read_json(folder / "diffusion.json")
         canvas = Canvas(tuple(raw["canvas"]["shape"]), raw["canvas"]["size"], raw["canvas"]["multiple"])
         network = UNet2DModel.from_pretrained(
-            folder / "network", use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False
+            # Local files in a safe format only: loading never runs code or contacts the hub.
+            folder / "network",
+            use_safetensors=True,
+            local_files_only=True,
+            low_cpu_mem_usage=False,
         )
         table = csv_files.read(
             folder / "losses.csv", {"loss": csv_files.Column("float", optional=True)}, csv_files.OWN_LIMIT

@@ -16,6 +16,7 @@ from temper.core.component import File, Range
 from temper.core.errors import StageError
 from temper.core.realism import Measures, Realism
 
+# Images per forward pass, to bound memory.
 _BATCH = 64
 
 

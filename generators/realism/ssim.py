@@ -12,6 +12,7 @@ from temper.core.component import Range
 from temper.core.realism import Measures, Realism
 from temper.generators.structural_similarity import Window, similarity, similarity_map
 
+# The paper's window.
 _WINDOW = Window(11, sigma=1.5)
 
 

@@ -25,6 +25,7 @@ from temper.nn.inspection import compiled_programs
 from temper.nn.inspection.compiled_programs import Call, Tensor
 from temper.system import backend
 
+# Real images that calibrate the margin; the discriminator must not have seen them.
 _HELD_OUT = 2000
 _REAL, _SHIFTED = "real", "shifted"
 
@@ -109,6 +110,7 @@ class DiscriminatorTraining(Preparation, DiscriminatorSettings):
     def produce(self, run: Run) -> Discriminator:
         images = run[self.data]
         rng = run.rng("corruptions")
+        # Random, since a data set may be sorted by class.
         order = run.rng("split").permutation(len(images))
         held, rest = np.split(order, [min(_HELD_OUT, len(images) // 5)])
         if len(held) < 2:

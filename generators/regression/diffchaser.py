@@ -19,6 +19,7 @@ from temper.generators.regression.pixel_mutations import Pixels, Values
 from temper.generators.regression.regression_fuzzer import RegressionFuzzer
 from temper.generators.regression.regression_loop import Strategy
 
+# The fittest for each of the two versions.
 _ELITES = 2
 # k of k-uncertainty, which alternates.
 _RANKS = (2, 3)

@@ -133,7 +133,9 @@ class _DRFuzzStrategy(Strategy):
         fault = outcomes.kind == FAULT
         divergence = self._divergence(answers.p1, answers.p2, y)
         kept = self._kept(mutants.source, outcomes.kind, divergence)
+        # Only mutants that enter the pool and faults can reward their operator.
         rewarded = (kept | fault) & (self._reward(mutants, outcomes, y) > 0)
+        # All mutants of one image come from one operator, which counts once.
         in_groups = (len(mutants) // of_each, of_each)
         group_fault = fault.reshape(in_groups).any(axis=1)
         self._chain.count(

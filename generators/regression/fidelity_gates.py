@@ -15,6 +15,7 @@ from temper.core.run import Run
 from temper.generators.regression.pixel_mutations import Pixels, Values
 from temper.generators.structural_similarity import Window, similarity
 
+# The default of scikit-image, which DRFuzz calls.
 _WINDOW = Window(7)
 ALPHA, BETA = 0.02, 0.2
 """DeepHunter's share of entries that may change by any amount, and the change allowed for any number of them."""

@@ -18,9 +18,12 @@ from temper.system import backend
 
 Shape = tuple[int, int, int]
 
+# Pixels at which convolutions stop, as in DCGAN.
 _SMALLEST_SIDE = 4
 _KERNEL = 4
+# Steps between checkpoints.
 _ROUND = 128
+# Numbers that the generator makes an image from.
 _CODE = 64
 # Adam's beta_1 as in DCGAN, section 4.
 _MOMENTUM = 0.5

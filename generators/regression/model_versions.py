@@ -16,6 +16,7 @@ from temper.nn.inspection.compiled_programs import Call, Tensor
 from temper.nn.inspection.finite_check import check_outputs
 from temper.system import backend
 
+# One call for a round of DRFuzz's defaults: 256 seeds of 10 mutants.
 _AT_ONCE = 2560
 
 UNFAITHFUL, BOTH_FAIL, FAULT, FIXED, CANDIDATE, HALF_WEAKENED, WEAKENED = range(7)
@@ -77,6 +78,7 @@ class Versions:
 
     def _batch(self, x: Pixels) -> tuple[Values, Values, Values]:
         outputs = compiled_programs.run(self._model, _probabilities, [to_float(x)], batch_size=_AT_ONCE)
+        # A third output, if any, is the gate's and no probability.
         for version, answers in zip(("old", "new"), outputs, strict=False):
             check_outputs(answers, f"the {version} version's probabilities")
         score = outputs[2][:, 0] if len(outputs) == 3 else np.zeros(len(x), np.float32)

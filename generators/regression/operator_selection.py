@@ -46,6 +46,7 @@ class OperatorChain:
         """Return the operators of the next steps, int64 (steps,); they are ranked once, ties at random."""
         n = len(self.used)
         shuffled = rng.permutation(n)
+        # Shuffled before a stable sort, so that ties are in random order.
         order = shuffled[np.argsort(-self.scores[shuffled], kind="stable")]
         rank = int(rng.integers(n)) if self._last is None else int(np.flatnonzero(order == self._last)[0])
         # The very first operator is sampled uniformly and is itself the first step.

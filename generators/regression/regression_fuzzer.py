@@ -126,6 +126,7 @@ def _regression_faults(campaign: RegressionLoop) -> RegressionFaults:
     before = campaign.strategy.trace(entry)
     trace = np.full((len(source), int(generation.max(initial=0))), -1, np.int8)
     trace[:, : before.shape[1]] = before
+    # The last operator led to the fault, which never entered the queue.
     trace[np.arange(len(source)), generation - 1] = last
     return RegressionFaults(
         x=to_float(images),

@@ -117,6 +117,7 @@ class RegressionLoop:
         accounting, step = self.accounting, max(1, self.budget.mutants // _POINTS)
         if accounting.mutants // step > (accounting.mutants - made) // step:
             self._snapshot()
+        # Of this process only: the time before an interruption ran at another speed.
         rate = (accounting.mutants - self._resumed) / max(time.monotonic() - self._started, 1e-9)
         found = f"mutants, {accounting.rfi} regression faults, {accounting.urf} distinct, {rate:,.0f} mutants/s"
         self.run.progress(accounting.mutants, self.budget.mutants, found)

@@ -70,6 +70,7 @@ class CamVid(CropDataset):
         return tuple(found for image, mask in self._frames(part) for found in self._in_frame(image, mask))
 
     def groups(self) -> tuple[Labels, Labels]:
+        # Stretches are numbered within a part, so that no group spans both.
         keys = [(part, *stretch) for part in ("train", "test") for stretch in self._stretches(part)]
         numbers = np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
         first = sum(key[0] == "train" for key in keys)

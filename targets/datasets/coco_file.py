@@ -22,6 +22,7 @@ MAX_BYTES = 2**30
 """Maximum size of a file; that of COCO's training images of 2017 has 448 MB."""
 _EDGE = 1
 """Pixels by which a box may extend beyond its photograph, as COCO's own do by rounding."""
+# Fewer corners enclose no area.
 _CORNERS = 3
 _SHIFT = 48
 """The ASCII offset of the digits of compressed runs."""

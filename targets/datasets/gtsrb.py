@@ -66,6 +66,7 @@ class GTSRB(FolderDataset, FileDataset):
 
     def track(self, path: Path) -> str | None:
         name = path.stem.rpartition("_")[0]
+        # Track numbers restart in each class, so the folder is part of the name.
         return None if self.split == "images" else str(path.parent / name if name else path)
 
     def check_folders(self) -> Iterator[tuple[str, str]]:

@@ -25,6 +25,7 @@ ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".webp")
 OTHER_ENDINGS = (".tif", ".tiff", ".gif", ".jp2", ".avif", ".heic", ".jfif", ".npy", ".pgm")
 """Extensions of image files that are not read."""
 _WHITE = 255
+# Pillow's modes of at most 8 bits per channel.
 _EIGHT_BIT = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 
 

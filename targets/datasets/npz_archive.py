@@ -18,6 +18,7 @@ from temper.nn.images.pixel_range import channels_seem_first, pixel_problem
 
 _CHECKED_BYTES = 2**22
 """Size in bytes of the images of each part that are checked before anything runs."""
+# Names that look like another part, such as x_val or test_images.
 _PART = re.compile(r"[xy]_|(images|labels)$", re.IGNORECASE)
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 

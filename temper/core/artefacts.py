@@ -74,6 +74,7 @@ class Examples(Artefact):
             if not (low >= 0.0 and high <= 1.0):
                 raise ValueError(f"images: expected pixels in [0, 1], received [{low:g}, {high:g}]")
         for name in self._arrays:
+            # Stages share artefacts in memory, so none may change one.
             getattr(self, name).flags.writeable = False
 
     def __len__(self) -> int:

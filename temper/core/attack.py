@@ -102,6 +102,7 @@ class Attack(Generator):
                 f"{self.tag}: expected finite pixels, received nan or inf in {invalid} images; the model's "
                 "gradients are not finite there; common causes: a root, a norm or a division at 0, or half precision"
             )
+        # An attack that leaves its ball is a bug, not a stronger attack.
         if self.threat is not None and not (inside := self.threat.contains(adversarial - clean)).all():
             raise ValueError(f"{self.tag}: {(~inside).sum()} images left the ball {self.threat}")
         return adversarial

@@ -42,6 +42,7 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[fl
 def _student_t(df: int, confidence: float) -> float:
     """Return the t within whose two signs a share ``confidence`` of Student's distribution lies."""
     # Not SciPy's: tables are written where it is not installed.
+    # Doubled until the interval contains the quantile.
     low, high = 0.0, 1.0
     # Bisection until the floats on both sides are neighbours: exact to the last digit.
     while _share_within(high, df) < confidence:

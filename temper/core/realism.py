@@ -40,5 +40,6 @@ class Realism(FittedComponent):
 
     def accepts(self, values: Measures) -> NDArray[np.bool_]:
         """Return which values meet the bound, bool (n,); nan does not."""
+        # Comparisons with nan are false, so an unmeasured image is rejected.
         kept: NDArray[np.bool_] = values >= self.bound if self.higher_is_better else values <= self.bound
         return kept

@@ -127,6 +127,7 @@ def count(
         layer.units * (layer.height * layer.width if conv_unit == "per_position" else 1) for layer in probe.layers
     )
     images, active = np.zeros((2, classes), np.int64), np.zeros((2, classes, cells), np.int64)
+    # Smaller batches where every position is a cell, to bound memory.
     batch = max(1, min(compiled_programs.BATCH, _AT_ONCE // cells))
     for start in range(0, n, batch):
         x, y = np.asarray(examples.x[start : start + batch]), examples.y[start : start + batch]

@@ -110,11 +110,13 @@ class AdversarialTraining(Repair):
     def _train_on_pairs(self, model: Any, run: Run) -> None:
         adversarial, clean = run[self._adversarial], run[self._clean]
         try:
+            # Paired by index: a generator may return some of the images, in another order.
             rows = clean.rows_of(adversarial.index)
         except ValueError as error:
             raise StageError(
                 f"{self.examples}: {error}; gf needs a generator that changes images of its data"
             ) from error
+        # The usual case, without a copy of all images.
         whole = np.array_equal(rows, np.arange(len(clean)))
         training.fit_pairs(
             model,

@@ -83,6 +83,7 @@ class GuidedRetraining(Repair):
         assert self.data is not None  # the graph fills in the model's data set
         sets = [run[self.data], *(run[ref] for ref in self.examples)]
         clean, total = len(sets[0]), sum(map(len, sets))
+        # Rows count through the clean images first.
         rows, note = np.arange(clean if self._adversarial_only else 0, total), ""
         available = len(rows)
         if self.order is not None:

@@ -135,6 +135,7 @@ class CellCoverage(Coverage):
         of_row = np.searchsorted(rows, np.arange(len(seen) + 1))
         by_cell = np.argsort(cells, kind="stable")
         of_cell = np.searchsorted(cells, np.arange(len(self._seen) + 1), sorter=by_cell)
+        # The number of uncovered cells that each input hits.
         left = np.diff(of_row)
         waiting = np.ones(len(self._seen), np.bool_)
         order: list[int] = []

@@ -107,6 +107,7 @@ def _logits(model: Any) -> tuple[Tensor | None, bool]:
     chain, logarithm = _chain(output), Logarithm()
     places = [place for place, tensor in enumerate(chain) if activation(producer(tensor)[0]) == "softmax"]
     last = places[-1] if places else -1
+    # A softmax at the end of the chain is simply removed; anything else needs its logarithm.
     if last != len(chain) - 1 and (logs := logarithm.of(chain[-1])) is not None:
         if logarithm.sigmoids and not _normalised(model):
             raise StageError(_refusal(logarithm.sigmoids[0], "sigmoid"))

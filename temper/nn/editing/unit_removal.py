@@ -97,6 +97,7 @@ def _obstacle(functional: Any, layer: Any) -> str:
 
 def _functional(model: Any) -> Any:
     """Return a copy whose layers are called once each and shared with no other model."""
+    # A copy: each layer must have exactly one call and one output.
     return copied(backend.keras().Model(model.inputs[0], model.outputs[0]))
 
 

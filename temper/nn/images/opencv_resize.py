@@ -11,6 +11,7 @@ Bytes = NDArray[np.uint8]
 
 _GREY_BITS = 15
 _GREY = np.array([9798, 19235, 3735], np.int32)  # weights of red, green and blue: ITU-R 601 luma in units of 2**-15
+# Fixed-point bits of OpenCV's interpolation weights.
 _TAP_BITS = 11
 
 

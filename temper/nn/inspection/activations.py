@@ -77,6 +77,7 @@ class Activations(Artefact):
     @property
     def counted(self) -> tuple[str, ...]:
         """The layers whose units coverage criteria count: all but the logits, which the probabilities represent."""
+        # Counting both would count the same units twice.
         return (*(layer.name for layer in self.layers[:-2]), self.layers[-1].name)
 
     @property

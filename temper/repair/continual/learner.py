@@ -105,6 +105,7 @@ class Learner:
         # Half new, half replayed.
         batch = 2 * settings.batch_size if len(self.memory) else settings.batch_size
         rng = self._run.rng(f"order {self._step}")
+        # Drawn in advance, so that a resumed training sees the same batches.
         orders = [epoch_rows(len(new), len(self.memory), settings.batch_size, rng) for _ in range(settings.epochs)]
         batches = [rows[start : start + batch] for rows in orders for start in range(0, len(rows), batch)]
         batches_per_epoch = len(batches) // settings.epochs
@@ -169,6 +170,7 @@ class Learner:
             wrapper.compile(optimizer=new_optimizer(name, rate), steps_per_execution=steps, jit_compile=jit)
             return wrapper
 
+        # Frozen weights change the compiled step, so they are part of its key.
         moving = tuple(bool(variable.trainable) for variable in self.model.weights)
         return trainer(self.model, compiled, ("continual", name, rate, steps, held, distillation, moving))
 

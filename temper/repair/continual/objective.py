@@ -81,6 +81,7 @@ def _model_class() -> Any:
             super().__init__()
             self.inner, self.distillation = inner, distillation
             classes = inner.output_shape[-1]
+            # Weights, so that a step with other values needs no new program.
             self.rivals = self._constant((classes, classes))
             if distillation is not None:
                 self.known = self._constant((classes, classes))
