@@ -37,7 +37,7 @@ from temper.evaluation.coverage.kmnc import KMNC
 from temper.evaluation.surprise.dsa import DSA
 from temper.evaluation.surprise.lsa import LSA
 from temper.nn.adequacy.reference_data import ReferenceData
-from temper.nn.adequacy.score import NOT_LEARNT, Score
+from temper.nn.adequacy.score import NOT_FITTED_ON, Score
 from temper.nn.inspection.activations import SOFTMAX, Activations
 from temper.nn.inspection.units import UnitLayer
 
@@ -104,7 +104,7 @@ def activations(traces: Floats, labels: NDArray[np.int64]) -> Activations:
     return Activations(layers, means, means > 0, ends, ends, np.zeros((n, 3), np.int32), logits)
 
 
-def material(data: BenchmarkData) -> ReferenceData:
+def reference(data: BenchmarkData) -> ReferenceData:
     """Return the training images as what scores and criteria learn of."""
     unnamed = cast(Any, SimpleNamespace(info={}))  # what is benchmarked asks for the classes' names at most
     return ReferenceData(unnamed, unnamed, activations(data.train, data.train_labels), cast(Any, None))
@@ -114,8 +114,8 @@ def temper(score: Score) -> Callable[[BenchmarkData], Any]:
     """Return what Temper does: learns of the training images and scores the inputs."""
 
     def work(data: BenchmarkData) -> Any:
-        learnt = score.fit(material(data))
-        own = np.full(len(data.test), NOT_LEARNT)
+        learnt = score.fit(reference(data))
+        own = np.full(len(data.test), NOT_FITTED_ON)
         return score.values(learnt, activations(data.test, data.test_labels), own, np.random.default_rng(0))
 
     return work
@@ -170,7 +170,7 @@ def temper_kmnc(data: BenchmarkData) -> Any:
     """Return the coverage of the inputs, as KMNC of the hidden layer."""
     criterion = KMNC(layers=("hidden",), k=SECTIONS)
     seen = activations(data.test, data.test_labels)
-    coverage = criterion.coverage(criterion.profile(material(data)), seen)
+    coverage = criterion.coverage(criterion.profile(reference(data)), seen)
     coverage.update(seen)
     return [coverage.value]
 

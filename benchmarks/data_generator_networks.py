@@ -50,8 +50,8 @@ class Abreast(GeneratorLoss):
 
     def value(self, batch: Batch) -> Any:
         ops = backend.keras().ops
-        x, made = (ops.reshape(images, (-1, *images.shape[2:])) for images in (batch.x, batch.made))
-        return self.loss.of(replace(batch, x=x, made=made, y=ops.reshape(batch.y, (-1,))))
+        x, made = (ops.reshape(images, (-1, *images.shape[2:])) for images in (batch.x, batch.generated))
+        return self.loss.of(replace(batch, x=x, generated=made, y=ops.reshape(batch.y, (-1,))))
 
 
 def abreast(shape: tuple[int, int, int]) -> Any:
@@ -65,7 +65,7 @@ def abreast(shape: tuple[int, int, int]) -> Any:
 
 def training(victim: Classifier, network: Any, loss: GeneratorLoss) -> GeneratorTrainer:
     """Return what trains such a network."""
-    return GeneratorTrainer(network, loss.judge(victim.model), loss, 0.3, 1e-4, {})
+    return GeneratorTrainer(network, loss.frozen_target(victim.model), loss, 0.3, 1e-4, {})
 
 
 def seconds(trainer: GeneratorTrainer, network: Any, x: Any, y: Any, repeats: int) -> float:

@@ -14,7 +14,7 @@ Numbers = dict[str, NDArray[Any]]
 
 def gradients_and_attacks() -> Numbers:
     from temper.core.component import Ref
-    from temper.generators.gradient import BIM, FGSM, PGD
+    from temper.generators.fgsm_bim_pgd import BIM, FGSM, PGD
     from tests.generators.models import images, small
 
     victim = small()
@@ -54,11 +54,11 @@ def relevance() -> Numbers:
 
 def activations() -> Numbers:
     from temper.core.classifier import Classifier
-    from temper.nn.preparations.activation_readout import observe
+    from temper.nn.shared_stages.activation_readout import read_activations
     from tests.nn.inspection.test_lrp import network
 
     x = np.random.default_rng(0).random((9, 8, 8, 2), np.float32)
-    seen = observe(Classifier(network(bias=True)), x)
+    seen = read_activations(Classifier(network(bias=True)), x)
     return {name: np.asarray(getattr(seen, name)) for name in ("means", "positive", "low", "high", "logits")}
 
 

@@ -21,9 +21,9 @@ from temper.core.data_info import DataInfo
 from temper.core.errors import SpecError, SpecProblem
 from temper.nn.adequacy.coverage import Criterion
 from temper.nn.adequacy.score import Score
-from temper.nn.preparations.activation_readout import ActivationReadout
-from temper.nn.preparations.input_scores import InputScoring
-from temper.nn.preparations.training_profile import CriterionProfile
+from temper.nn.shared_stages.activation_readout import ActivationReadout
+from temper.nn.shared_stages.input_scores import InputScoring
+from temper.nn.shared_stages.training_profile import CriterionProfile
 
 _MODEL, _DATA, _SEEN = "model", "data", "examples"
 _SHOWN = {_DATA: "train", _SEEN: "x"}

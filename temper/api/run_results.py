@@ -21,7 +21,7 @@ from temper.engine.storage.artefact_kinds import artefact_class
 from temper.engine.storage.store import STORE, Damaged, Store
 from temper.engine.syntax import document
 from temper.system import csv_files
-from temper.system.csv_files import Column, CsvFault
+from temper.system.csv_files import Column, CsvError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -215,7 +215,7 @@ def _damage_reported(path: Path) -> Iterator[None]:
     """Report the first fault of one of Temper's own CSV files, with its line and what to do."""
     try:
         yield
-    except CsvFault as fault:
+    except CsvError as fault:
         raise SpecError.at(str(path), fault.line, f"{fault.message}; {_AGAIN}") from None
 
 

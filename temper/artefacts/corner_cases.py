@@ -101,6 +101,7 @@ class CornerCases(Examples):
             criteria=tuple(log["criteria"]),
             iterations=tuple(Iteration(**_tuples(row)) for row in log["iterations"]),
             candidates=tuple(Candidate(**_tuples(row)) for row in log["candidates"]),
+            # Memory-mapped: rejected images may be many times the corner cases.
             rejected=np.load(path, mmap_mode="r") if path.exists() else None,
         )
 

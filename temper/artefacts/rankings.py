@@ -74,10 +74,11 @@ class NeuronRanking(Artefact):
         units: Indices = row[row != NO_UNIT]
         return units
 
-    def places_of(self, label: int) -> Iterator[tuple[int, int]]:
+    def positions_of(self, label: int) -> Iterator[tuple[int, int]]:
         """Yield the suspicious units of a class as (position of the layer, position in the layer)."""
         starts = np.cumsum([0, *(layer.units for layer in self.layers)])
         for unit in self.units_of(label).tolist():
+            # side="right": a unit at a layer's start belongs to that layer.
             layer = int(np.searchsorted(starts, unit, side="right")) - 1
             yield layer, int(unit - starts[layer])
 
@@ -115,6 +116,7 @@ class PixelRanking(Artefact):
 
     def pixels_of(self, label: int, top: int) -> Indices:
         """Return the ``top`` most relevant pixels of a class, flat indices in (h, w, c), the most relevant first."""
+        # Stable, so that ties are in order on every platform.
         order: Indices = np.argsort(-self.relevance[label].ravel(), kind="stable")[:top]
         return order
 

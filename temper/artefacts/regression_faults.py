@@ -107,6 +107,7 @@ class RegressionFaults(Examples):
         plain, log = Examples.load(folder), read_json(folder / "log.json")
         return cls(
             **{f.name: getattr(plain, f.name) for f in fields(Examples)},
+            # Not memory-mapped: one small number for each fault.
             **{name: np.load(folder / f"{name}.npy") for name in _ARRAYS},
             operators=tuple(OperatorCount(**row) for row in log["operators"]),
             curve=tuple(Snapshot(**row) for row in log["curve"]),

@@ -74,6 +74,7 @@ class Examples(Artefact):
             if not (low >= 0.0 and high <= 1.0):
                 raise ValueError(f"images: expected pixels in [0, 1], received [{low:g}, {high:g}]")
         for name in self._arrays:
+            # Stages share artefacts in memory, so none may change one.
             getattr(self, name).flags.writeable = False
 
     def __len__(self) -> int:
@@ -88,9 +89,9 @@ class Examples(Artefact):
         order = np.argsort(self.index, kind="stable")
         places = np.searchsorted(self.index, index, sorter=order)
         rows = order[np.minimum(places, len(self) - 1)] if len(self) else np.full(len(index), -1)
-        strange = index[(rows < 0) | (self.index[rows] != index)] if len(self) else index
-        if len(strange):
-            raise ValueError(f"image {strange[0]} is not among the {len(self)} images")
+        unknown = index[(rows < 0) | (self.index[rows] != index)] if len(self) else index
+        if len(unknown):
+            raise ValueError(f"image {unknown[0]} is not among the {len(self)} images")
         return rows
 
     def take(self, rows: NDArray[np.int64]) -> Examples:
@@ -118,6 +119,7 @@ class Examples(Artefact):
         x, y, index = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("x", "y", "index"))
         stored = folder / "masks.npy"
         masks = np.load(stored, mmap_mode="r") if stored.exists() else None
+        # Labels and indices are small, so they are copied into memory; images stay memory-mapped.
         return cls(x=x, y=np.array(y), index=np.array(index), info=read_json(folder / "info.json"), masks=masks)
 
 
@@ -127,12 +129,14 @@ def export_npz(examples: Examples, path: Path) -> None:
     Raises:
         FileExistsError: the path holds anything else, which is left unchanged.
     """
+    # Written next to the target first, so that no reader sees half a file.
     temporary = temporary_name(path)
     try:
         with temporary.open("wb") as stream:
             np.savez_compressed(stream, x_adv=examples.x, y=examples.y, index=examples.index)
         if not path.exists():
             temporary.replace(path)
+        # An equal export of an earlier run is accepted; anything else may be the user's own file.
         elif not path.is_file() or not filecmp.cmp(temporary, path, shallow=False):
             raise FileExistsError(path)
     finally:

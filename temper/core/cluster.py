@@ -25,6 +25,7 @@ def exit_in_words(code: int) -> str:
     if code >= 0:
         return f"ended with exit code {code}"
     try:
+        # Popen reports a signal as a negative exit code.
         return f"killed by {signal.Signals(-code).name}"
     except ValueError:
         return f"killed by signal {-code}"
@@ -97,7 +98,7 @@ class Cluster(Component):
         return ""
 
     def array_job(self, command: Sequence[str], env: WorkerEnv) -> str | None:
-        """Return a script that submits ``workers`` shards of a command as one job, or ``None`` if there is no batch system."""
+        """Return a script that submits ``workers`` shards of a command as one job; ``None`` without a batch system."""
         return None
 
     def worker_exit(self, worker: Mapping[str, Any]) -> WorkerExit:

@@ -47,8 +47,8 @@ class StageError(Exception):
     """A stage failed; the message says what was expected, what was received and what to do."""
 
 
-class TooLittleLearnt(StageError):
-    """A stage failed because its model has learnt too little, as every model of a smoke run."""
+class UndertrainedModelError(StageError):
+    """A stage failed because its model is undertrained, as all models of a smoke run are."""
 
 
 def dotted(path: KeyPath) -> str:
@@ -66,4 +66,5 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
     """Yield an exception and those that caused it, as a traceback shows them."""
     while error is not None:
         yield error
+        # As the interpreter does: an explicit cause hides the context.
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)

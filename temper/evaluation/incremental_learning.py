@@ -9,7 +9,7 @@ from typing import Annotated, Any, Self
 
 import numpy as np
 
-from temper.artefacts.incremental_classifier import Incremental, answers
+from temper.artefacts.incremental_classifier import Incremental, predict_among_rivals
 from temper.core.artefacts import Examples, Row
 from temper.core.component import Ref
 from temper.core.errors import StageError
@@ -85,7 +85,7 @@ class IncrementalLearning(Evaluation):
         """Return the correct counts of each task after each step; a task without images is excluded."""
         counts: Counts = {}
         for step, learnt in enumerate(model.steps):
-            right = answers(model.after(step), images.x, images.y, model.rivals(step)) == images.y
+            right = predict_among_rivals(model.after(step), images.x, images.y, model.rivals(step)) == images.y
             among = [right[np.isin(images.y, task)] for task in model.tasks[:learnt]]
             counts[step] = {task: (int(part.sum()), len(part)) for task, part in enumerate(among) if len(part)}
         if not counts[len(model.steps) - 1]:

@@ -20,7 +20,7 @@ from temper.evaluation.evaluated_examples import Protocol, evaluated
 from temper.nn.adequacy.coverage import Criterion
 from temper.nn.adequacy.score import Score
 from temper.nn.adequacy.score_order import FaultOrder
-from temper.nn.preparations.test_priority import CoveragePriority, ScorePriority
+from temper.nn.shared_stages.test_priority import CoveragePriority, ScorePriority
 
 FIRST = (5, 10, 20)
 """The percentages of first inputs for which the share of faults found is reported."""

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from temper.artefacts.incremental_classifier import Incremental, Rivals, among, answers
+from temper.artefacts.incremental_classifier import Incremental, Rivals, predict_among_rivals, rivals_among
 from temper.core.artefacts import Examples, Row
 from temper.core.classifier import Classifier
 from temper.core.component import Ref
@@ -117,11 +117,11 @@ def _rivals(repaired: Classifier) -> tuple[Rivals, bool]:
     """Return which classes compete, and whether this is because the task is given."""
     if isinstance(repaired, Incremental) and repaired.task_given:
         return repaired.rivals(), True
-    return among(range(repaired.num_classes), repaired.num_classes), False
+    return rivals_among(range(repaired.num_classes), repaired.num_classes), False
 
 
 def _right(models: tuple[Classifier, ...], examples: Examples, rivals: Rivals) -> list[Right]:
-    return [answers(model, examples.x, examples.y, rivals) == examples.y for model in models]
+    return [predict_among_rivals(model, examples.x, examples.y, rivals) == examples.y for model in models]
 
 
 def _accuracy(metric: str, right: Right, about: dict[str, Any]) -> Row:

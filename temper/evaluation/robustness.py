@@ -139,7 +139,7 @@ class AttackSuccess(Evaluation):
         was_right, is_right = model.predict(x) == y, model.predict(adversarial.x) == y
         about: dict[str, Any] = {**self.about(), "note": _note(adversarial)}
         broken = int((was_right & ~is_right).sum())
-        gradient = model.loss_gradient(x, y, adversarial.info.get("climbs", "cross_entropy"))
+        gradient = model.loss_gradient(x, y, adversarial.info.get("ascended_loss", "cross_entropy"))
         n = len(y)
         reached = np.abs(adversarial.x - x).max() if n else np.nan
         yield Row.proportion("attack_success_rate", broken, int(was_right.sum()), higher_is_better=None, **about)

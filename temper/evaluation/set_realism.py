@@ -17,7 +17,7 @@ from temper.core.families import Evaluation
 from temper.core.run import Run
 from temper.core.stage import Preparation
 from temper.nn.inspection.activations import Activations
-from temper.nn.preparations.activation_readout import ActivationReadout
+from temper.nn.shared_stages.activation_readout import ActivationReadout
 
 Floats = NDArray[np.float64]
 

@@ -62,7 +62,7 @@ class SuspiciousLayers(Evaluation):
         classes = range(len(ranking.selected))
         localised = sum(len(ranking.units_of(label)) > 0 for label in classes)
         yield Row.proportion("localised", localised, len(classes), higher_is_better=None, **about)
-        places = [layer for label in classes for layer, _ in ranking.places_of(label)]
+        places = [layer for label in classes for layer, _ in ranking.positions_of(label)]
         for i in range(len(ranking.layers)) if places else ():
             yield Row.proportion(
                 "layer_share", places.count(i), len(places), higher_is_better=None, group=f"layer {i + 1}", **about

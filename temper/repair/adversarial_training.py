@@ -110,11 +110,13 @@ class AdversarialTraining(Repair):
     def _train_on_pairs(self, model: Any, run: Run) -> None:
         adversarial, clean = run[self._adversarial], run[self._clean]
         try:
+            # Paired by index: a generator may return some of the images, in another order.
             rows = clean.rows_of(adversarial.index)
         except ValueError as error:
             raise StageError(
                 f"{self.examples}: {error}; gf needs a generator that changes images of its data"
             ) from error
+        # The usual case, without a copy of all images.
         whole = np.array_equal(rows, np.arange(len(clean)))
         training.fit_pairs(
             model,
@@ -136,9 +138,11 @@ class AdversarialTraining(Repair):
         attack, clean = run.definition(self._attack), run[self._clean]
         if not isinstance(attack, Attack):
             raise StageError(
-                f"examples: recipe {self.recipe} generates images during training, which needs an attack on a model (fgsm, "
+                f"examples: recipe {self.recipe} generates images during training, which needs an attack on a model "
+                "(fgsm, "
                 f"pgd, ...), received {attack.tag}; use recipe: gf"
             )
+        # The model in training itself, so that the attack always sees its current weights.
         victim = Classifier(model)
 
         def perturb(x: Images, y: Labels, rng: np.random.Generator) -> Images:

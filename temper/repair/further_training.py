@@ -40,6 +40,7 @@ class FurtherTraining(Repair):
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
             optimizer=self.optimizer,
+            # The seed of the stage, so that a resumed training shuffles alike.
             seed=run.framework_seed(),
             progress=run.progress,
             checkpoint=checkpoint,

@@ -17,7 +17,7 @@ from temper.core.families import Repair
 from temper.core.run import Run
 from temper.core.stage import Preparation, Stage
 from temper.nn.adequacy.score import Score
-from temper.nn.preparations.retraining_order import RetrainingOrder, RetrainingOrdering, Rows
+from temper.nn.shared_stages.retraining_order import RetrainingOrder, RetrainingOrdering, Rows
 from temper.nn.training import training
 from temper.nn.training.training import Optimizer
 
@@ -28,9 +28,9 @@ _ORDER = "order"
 class GuidedRetraining(Repair):
     """Training on the first images of an order of clean and adversarial training images.
 
-    scratch_all:          C1, from new initial weights, on the first ceil(inputs * (n + m)) of n clean and m adversarial images.
-    original_all:         C2, the same from the model's own weights.
-    original_adversarial: C3, from the model's own weights, on the first ceil(inputs * m) of the adversarial images.
+    scratch_all:          C1, from new initial weights, on the first ceil(inputs * (n + m)) of n clean and m adversarial
+    images. original_all:         C2, the same from the model's own weights. original_adversarial: C3, from the model's
+    own weights, on the first ceil(inputs * m) of the adversarial images.
 
     Stages draw the same random numbers at the same seed, whatever their order and share, so that initial weights are
     equal and curves differ by training data only; with ``inputs: 1`` every order is the same set, which is trained on
@@ -69,9 +69,11 @@ class GuidedRetraining(Repair):
             yield "examples", "expected at least one set of adversarial images"
 
     def stream(self, stage: str) -> str:
+        # One random stream for all stages of this type, so that curves differ by training data only.
         return self.tag
 
     def equivalent(self) -> Stage:
+        # With all images no order matters, so all such stages share one training.
         return replace(self, order=None, as_published=False) if self.inputs == 1 else self
 
     def preparations(self) -> Mapping[str, Preparation]:
@@ -81,6 +83,7 @@ class GuidedRetraining(Repair):
         assert self.data is not None  # the graph fills in the model's data set
         sets = [run[self.data], *(run[ref] for ref in self.examples)]
         clean, total = len(sets[0]), sum(map(len, sets))
+        # Rows count through the clean images first.
         rows, note = np.arange(clean if self._adversarial_only else 0, total), ""
         available = len(rows)
         if self.order is not None:

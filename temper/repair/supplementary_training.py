@@ -20,11 +20,11 @@ from temper.repair.further_training import FurtherTraining
 class SupplementaryTraining(FurtherTraining):
     """Further training on the images that the data set held out for validation when the first version was trained.
 
-    A data set with ``validation: 0.2`` gives the first version 80 % of its training images and the second the other 20 %,
-    both with every class in proportion and disjoint.
+    A data set with ``validation: 0.2`` gives the first version 80 % of its training images and the second the other 20
+    %, both with every class in proportion and disjoint.
 
-    Source: You, Wang, Chen, Liu and Li (2023), Regression Fuzzing for Deep Learning Systems, scenario SUPPLY, whose shares
-    these are and whose released models tell the optimiser; epochs and batch are Temper's own.
+    Source: You, Wang, Chen, Liu and Li (2023), Regression Fuzzing for Deep Learning Systems, scenario SUPPLY, whose
+    shares these are and whose released models show the optimiser; epochs and batch are Temper's own.
     """
 
     tag = "supplementary_training"
@@ -39,6 +39,7 @@ class SupplementaryTraining(FurtherTraining):
     optimizer: Annotated[Optimizer, "optimiser; sgd has Nesterov momentum 0.9"] = "sgd"
 
     def part_of(self, field_name: str) -> Part | Literal["definition"]:
+        # The first version was not trained on the validation part.
         return "validation" if field_name == "data" else "train"
 
     def check(self) -> Iterator[tuple[str, str]]:

@@ -15,7 +15,7 @@ from temper.core.artefacts import Examples
 from temper.core.classifier import Classifier
 from temper.core.component import Ref
 from temper.core.run import Run
-from temper.generators.gradient import PGD
+from temper.generators.fgsm_bim_pgd import PGD
 from temper.system import backend
 
 SIZE, CLASSES = 4, 3

@@ -20,7 +20,7 @@ from temper.engine.catalogue.sections import SECTIONS
 from temper.engine.catalogue.user_modules import modules_of
 from temper.system.installation import PACKAGE
 
-BUILT_IN = ("targets", "localisation", "generators", "repair", "evaluation", "clusters", "nn/preparations")
+BUILT_IN = ("targets", "localisation", "generators", "repair", "evaluation", "clusters", "nn/shared_stages")
 """Folders of the package that hold components."""
 _NO_LINK = (
     "expected a link to a folder, received a file, as git writes it where links are switched off; "

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from temper.core.cluster import Cluster
-from temper.core.errors import SpecError, SpecProblem, TooLittleLearnt
+from temper.core.errors import SpecError, SpecProblem, UndertrainedModelError
 from temper.engine.catalogue import json_schema
 from temper.engine.catalogue.discovery import Catalogue, discover
 from temper.engine.command_line import shipped_experiments
@@ -256,7 +256,7 @@ def _experiment(session: Session, options: argparse.Namespace, out: Terminal) ->
 
 def _undertrained(experiment: Experiment, failures: Iterable[Mapping[str, Any]]) -> int:
     """Return how many failures result from the hardly trained models of a smoke run."""
-    expected = f"{TooLittleLearnt.__name__}: "
+    expected = f"{UndertrainedModelError.__name__}: "
     return sum(str(record["cause"]).startswith(expected) for record in failures) if experiment.smoke else 0
 
 

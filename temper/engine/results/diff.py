@@ -11,7 +11,7 @@ from typing import Any
 from temper.core.errors import SpecError, SpecProblem
 from temper.engine.syntax import document
 from temper.system import csv_files
-from temper.system.csv_files import Column, CsvFault, Table
+from temper.system.csv_files import Column, CsvError, Table
 
 _NUMBER = Column("float", optional=True)  # an undefined number is an empty cell
 _COLUMNS = {"stage": Column(), "metric": Column(), "value": _NUMBER, "lower": _NUMBER, "upper": _NUMBER}
@@ -61,7 +61,7 @@ def _results(folder: Path) -> Table:
     _check_exists(path)
     try:
         return csv_files.read(path, _COLUMNS, csv_files.OWN_LIMIT)
-    except CsvFault as problem:
+    except CsvError as problem:
         message = f"{problem.message}; rewrite the results with --tables, or run the experiment"
         raise SpecError.at(str(path), problem.line, message) from None
 

@@ -137,7 +137,7 @@ def perform(task: TaskSpec, root: Path, report: Report) -> TaskOutcome:
             backend.keras()
         with attempts.attempt(meter.memory()) as attempt, meter.watching(attempt.note_memory):
             run = _run(task, component.stream(task.stage), store, report, checkpoint)
-            checkpoint.carried = RunningCost(meter, run)
+            checkpoint.attached = RunningCost(meter, run)
             with interrupts_repeated():
                 artefact = component.produce(run)
             meter.cost.images = run.images

@@ -26,7 +26,7 @@ PLUMBING = (
     "temper.system.installation",
     "temper.system.stop_request",
     "temper.engine",
-    "temper.nn.inspection.class_order",
+    "temper.nn.inspection.class_order_check",
 )
 """Modules, and packages with their contents, that transport, store and display results: no number depends on them."""
 

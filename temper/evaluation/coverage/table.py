@@ -17,8 +17,8 @@ from temper.core.stage import Preparation
 from temper.evaluation.evaluated_examples import Protocol, evaluated
 from temper.nn.adequacy.coverage import Coverage, Criterion
 from temper.nn.inspection.activations import Activations
-from temper.nn.preparations.activation_readout import ActivationReadout
-from temper.nn.preparations.training_profile import CriterionProfile
+from temper.nn.shared_stages.activation_readout import ActivationReadout
+from temper.nn.shared_stages.training_profile import CriterionProfile
 
 
 @dataclass(frozen=True, kw_only=True)

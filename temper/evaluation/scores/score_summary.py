@@ -21,7 +21,7 @@ from temper.core.stage import Preparation
 from temper.evaluation.evaluated_examples import Protocol, evaluated
 from temper.nn.adequacy.score import Score
 from temper.nn.adequacy.score_order import InputScores
-from temper.nn.preparations.input_scores import InputScoring
+from temper.nn.shared_stages.input_scores import InputScoring
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,6 +35,7 @@ def value_and_gradient(function: Call, x: Tensor) -> tuple[Tensor, Tensor]:
             import torch
 
             with torch.enable_grad():
+                # Detached, so that the gradient stops at the image.
                 leaf = x.detach().requires_grad_(True)
                 values = function(leaf)
                 if not values.requires_grad:

@@ -25,8 +25,8 @@ Rows = NDArray[np.int64]
 class Epochs:
     """Trains a compiled Keras model, any number of times in sequence.
 
-    Keras' own ``fit`` on TensorFlow (3.15 on 2.21), once seeded, shuffles into the same order at every epoch, so that the same
-    images always share a batch. Here the order of an epoch is drawn from the seed and the epoch's number.
+    Keras' own ``fit`` on TensorFlow (3.15 on 2.21), once seeded, shuffles into the same order at every epoch, so that
+    the same images always share a batch. Here the order of an epoch is drawn from the seed and the epoch's number.
     """
 
     def __init__(self, model: Any) -> None:
@@ -87,6 +87,7 @@ class Epochs:
             self._model.reset_metrics()
         for start in range(done, len(order), steps * batch_size):
             rows = order[start : start + steps * batch_size]
+            # A NumPy number becomes a tensor; a Python number would be compiled in, once for each value.
             self._program(*data(rows), np.int64(batch_size))
             yield start + len(rows)
 

@@ -134,6 +134,7 @@ def fit_on_the_fly(
             batch = order[start : start + batch_size]
             images, labels = x[batch], y[batch]
             replaced = rng.permutation(len(batch))[: math.ceil(share * len(batch))]
+            # Fancy indexing copied the batch, so the training images stay clean.
             images[replaced] = perturb(images[replaced], labels[replaced], attack_rng)
             total += len(batch) * float(wrapper.train_on_batch(images, labels))
         losses.append(total / len(x))
@@ -146,19 +147,21 @@ def fit_on_the_fly(
 def copied(model: Any, seed: int, *, weights: bool, remark: Callable[[str], None] = lambda sentence: None) -> Any:
     """Return an independent model of the same layers, with the same weights or newly initialised.
 
-    Only trainable weights are initialised (``copies.restarted``); ``remark`` receives a note on layers that keep theirs.
+    Only trainable weights are initialised (``copies.reinitialised``); ``remark`` receives a note on layers that keep
+    theirs.
 
     Raises:
         StageError: the model has no trainable layer.
     """
     if not model.trainable_variables:
         raise StageError(
-            "all layers of the model are frozen (trainable: false), so it cannot be trained; save it with trainable layers"
+            "all layers of the model are frozen (trainable: false), so it cannot be trained; save it with trainable "
+            "layers"
         )
     backend.seed(seed)
     if weights:
         return copies.copied(model)
-    copy, keeping = copies.restarted(model)
+    copy, keeping = copies.reinitialised(model)
     if keeping:
         remark(
             f"trained from new initial weights except {', '.join(keeping)}: non-trainable layers, such as frozen ones, "

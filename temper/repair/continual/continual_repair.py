@@ -15,10 +15,10 @@ from temper.core.errors import StageError
 from temper.core.families import Repair
 from temper.core.run import Run
 from temper.nn.training.training import Optimizer
-from temper.repair.continual.layers import freeze, weighted
-from temper.repair.continual.learner import Settings
+from temper.repair.continual.learner import LearnerSettings
 from temper.repair.continual.regularisers import Regulariser
-from temper.repair.continual.replay import Labelled
+from temper.repair.continual.replay import LabelledImages
+from temper.repair.continual.trainable_layers import freeze, layers_with_weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,9 +55,9 @@ class ContinualRepair(Repair):
         if self.freeze != "first" and self.freeze_layers is not None:
             yield "freeze_layers", f"only freeze: first uses it, received freeze: {self.freeze}; remove it"
 
-    def settings(self, learning_rate: float, steps: int) -> Settings:
+    def settings(self, learning_rate: float, steps: int) -> LearnerSettings:
         """Return the training settings of each step."""
-        return Settings(
+        return LearnerSettings(
             memory_per_class=self.memory_per_class,
             regulariser=self.regulariser,
             epochs=self.epochs,
@@ -73,7 +73,7 @@ class ContinualRepair(Repair):
         Raises:
             StageError: no layer would remain trainable.
         """
-        layers = weighted(model)
+        layers = layers_with_weights(model)
         count = {"none": 0, "first": self.freeze_layers or 0, "all_but_head": len(layers) - 1}[self.freeze]
         if count >= len(layers):
             raise StageError(
@@ -83,7 +83,7 @@ class ContinualRepair(Repair):
         freeze(layers[:count])
 
 
-def corner_cases(run: Run, refs: tuple[Ref[Examples], ...]) -> Labelled:
+def corner_cases(run: Run, refs: tuple[Ref[Examples], ...]) -> LabelledImages:
     """Return the concatenated images of several sets.
 
     Raises:
@@ -96,4 +96,4 @@ def corner_cases(run: Run, refs: tuple[Ref[Examples], ...]) -> Labelled:
                 f"examples: {ref} has no image to learn from; give the data set a validation part (validation: 0.1), "
                 f"or set another part ({ref.stage}.train)"
             )
-    return Labelled(np.concatenate([e.x for e in sets]), np.concatenate([e.y for e in sets]))
+    return LabelledImages(np.concatenate([e.x for e in sets]), np.concatenate([e.y for e in sets]))

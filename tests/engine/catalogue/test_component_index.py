@@ -240,7 +240,7 @@ print(*(tag for tag in members if "fgs" in tag), *dict(Validator(catalogue).comp
 """
 AGAIN = """
 from dataclasses import dataclass
-from temper.generators.gradient import FGSM
+from temper.generators.fgsm_bim_pgd import FGSM
 
 @dataclass(frozen=True, kw_only=True)
 class Again(FGSM):

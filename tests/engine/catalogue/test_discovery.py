@@ -149,7 +149,7 @@ def test_a_file_that_cannot_be_imported_is_a_problem_at_its_line(
             "core.batchwise is now part of temper; write import temper.core.resumable_batches",
         ),
         # In a checkout this one could be imported, a second time.
-        ("from generators.gradient import PGD", 1, "write from temper.generators.gradient import PGD"),
+        ("from generators.gradient import PGD", 1, "write from temper.generators.fgsm_bim_pgd import PGD"),
         ("from targets.datasets.mnist import MNIST", 1, "write from temper.targets.datasets.mnist import MNIST"),
         ("from evaluation.surprise.lsa import LSA", 1, "write from temper.evaluation.surprise.lsa import LSA"),
         (

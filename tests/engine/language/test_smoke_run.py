@@ -64,7 +64,7 @@ generate:
 def test_what_needs_a_model_that_has_learnt_is_replaced(experiment: Callable[..., Experiment]) -> None:
     small = shrink(experiment(PEAKED))
     assert small.stages["knw"].raw["seeds"] == {"type": "random"}
-    loss = {"type": "suspiciousness", "neurons": "blamed", "gamma": 0.01, "unblamed": "hold"}
+    loss = {"type": "suspiciousness", "neurons": "blamed", "gamma": 0.01, "no_suspicious_units": "hold"}
     assert small.stages["dgn"].raw["loss"] == loss
     gate = small.stages["found"].raw["fidelity"]
     assert gate == {"type": "dcgan", "filters": 4, "train_steps": 20, "pass_corrupted": 1.0}

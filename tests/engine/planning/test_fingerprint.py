@@ -299,7 +299,7 @@ def test_code_that_is_not_imported_does_not_count(user: Path, fingerprint: Calla
 VOCABULARY = {
     "temper", "temper.system", "temper.core", "temper.core.data_info", "temper.nn", "temper.nn.editing", "temper.nn.inspection", "temper.core.artefacts", "temper.system.backend", "temper.core.classifier", "temper.core.component",
     "temper.nn.editing.copies", "temper.nn.inspection.finite_check", "temper.nn.inspection.gradients", "temper.nn.editing.log_probabilities",
-    "temper.nn.editing.operations",
+    "temper.nn.editing.operation_kinds",
     "temper.nn.inspection.compiled_programs", "temper.nn.editing.logits", "temper.core.confidence_intervals", "temper.system.threads",
 }  # fmt: skip
 STAGES = VOCABULARY | {"temper.core.families", "temper.core.run", "temper.core.stage"}
@@ -327,13 +327,13 @@ STAGES = VOCABULARY | {"temper.core.families", "temper.core.run", "temper.core.s
             | {f"temper.nn.training.{name}" for name in ("epochs", "compiled_steps", "training", "training_state")},
         ),
         (
-            "temper.generators.gradient",
+            "temper.generators.fgsm_bim_pgd",
             STAGES
             | {"temper.core.attack", "temper.core.resumable_batches", "temper.core.threat_model"}
             | {
                 "temper.generators",
                 "temper.generators.norm_balls",
-                "temper.generators.gradient",
+                "temper.generators.fgsm_bim_pgd",
                 "temper.generators.image_streams",
             },
         ),

@@ -16,8 +16,8 @@ from temper.engine.results.intact_artefacts import IntactArtefacts
 from temper.engine.results.score_pictures import correlations, score_pictures
 from temper.engine.storage.store import Store
 from temper.nn.adequacy.score_order import FaultOrder, InputScores
-from temper.nn.preparations.input_scores import InputScoring
-from temper.nn.preparations.test_priority import ScorePriority
+from temper.nn.shared_stages.input_scores import InputScoring
+from temper.nn.shared_stages.test_priority import ScorePriority
 from temper.system import backend
 
 SCORED = """

@@ -54,7 +54,7 @@ def a_run() -> Run:
 def test_cost_includes_all_attempts(clock: Clock, tmp_path: Path) -> None:
     for attempt in range(3):
         checkpoint, meter, run = Checkpoint(tmp_path, interval=0), Meter(), a_run()
-        checkpoint.carried = RunningCost(meter, run)
+        checkpoint.attached = RunningCost(meter, run)
         with meter.watching(lambda peak: None):
             run.images += 7  # in each attempt, before its state is loaded
             checkpoint.load()
@@ -69,13 +69,13 @@ def test_cost_includes_all_attempts(clock: Clock, tmp_path: Path) -> None:
 def test_state_loaded_twice_counts_once_and_the_highest_peak_stays(clock: Clock) -> None:
     meter, run = Meter(), a_run()
     meter.cost.peak_memory = 30
-    carried = RunningCost(meter, run)
+    attached = RunningCost(meter, run)
     before = {"seconds": 800.0, "cpu_seconds": 1500.0, "peak_memory": 50, "images": 6}
-    carried.restore(before)
-    carried.restore(before)
+    attached.restore(before)
+    attached.restore(before)
     assert meter.as_dict() == {"seconds": 800.0, "cpu_seconds": 1500.0, "peak_memory": 50, "images": 0}
     assert run.images == 6
-    carried.restore(before | {"peak_memory": 20})
+    attached.restore(before | {"peak_memory": 20})
     assert meter.cost.peak_memory == 50
 
 

@@ -118,14 +118,14 @@ def _same(one: dict[str, Any], two: dict[str, Any]) -> bool:
     return one.keys() == two.keys() and all(np.array_equal(one[name], two[name]) for name in one)
 
 
-def material(seen: Activations) -> ReferenceData:
+def reference(seen: Activations) -> ReferenceData:
     """Return activations as those of training images of which nothing else is known."""
     return ReferenceData(cast("Classifier", None), cast("Examples", SimpleNamespace(info={})), seen, lambda ref: seen)
 
 
 def covering(criterion: Criterion, seen: Activations) -> Coverage:
     """Return the coverage by a criterion that has learnt from these activations, of no input yet."""
-    return criterion.coverage(criterion.profile(material(seen)), seen)
+    return criterion.coverage(criterion.profile(reference(seen)), seen)
 
 
 def hit(coverage: Coverage, seen: Activations) -> tuple[int, int]:

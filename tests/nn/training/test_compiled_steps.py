@@ -1,4 +1,4 @@
-"""Trainings of one architecture share a compiled step, and nothing else."""
+"""Trainings of one architecture share a compiled step and nothing else."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _none_kept() -> None:
 
 
 def made() -> int:
-    """How many trainers were made and kept; none but with TensorFlow."""
+    """The number of cached trainers; 0 on other backends than TensorFlow."""
     return compiled_steps._kept.cache_info().misses
 
 
@@ -39,8 +39,8 @@ def trained(**changes: Any) -> np.ndarray:
     return flat(model)
 
 
-def test_a_kept_trainer_gives_what_a_new_one_gives() -> None:
-    """Dropout's random state, the optimiser's moments and its number of steps start anew for each model."""
+def test_a_cached_trainer_equals_a_new_one() -> None:
+    """Dropout's random state, the optimiser's moments and its step count are reset for each model."""
     first = trained(optimizer="rmsprop")
     trained(optimizer="rmsprop", seed=4)
     again = trained(optimizer="rmsprop")
@@ -48,7 +48,7 @@ def test_a_kept_trainer_gives_what_a_new_one_gives() -> None:
     np.testing.assert_array_equal(first, again)
 
 
-def test_models_that_differ_in_their_weights_only_share_one() -> None:
+def test_models_that_differ_in_weights_only_share_a_trainer() -> None:
     one, two = network(), network()
     two.set_weights([weights * 2 for weights in two.get_weights()])
     for model in (one, two):
@@ -63,7 +63,7 @@ def test_models_that_differ_in_their_weights_only_share_one() -> None:
 
 
 @pytest.mark.parametrize("changes", [{"optimizer": "sgd"}, {"learning_rate": 0.02}])
-def test_what_is_trained_otherwise_has_one_of_its_own(changes: dict[str, Any]) -> None:
+def test_other_training_settings_have_their_own_trainer(changes: dict[str, Any]) -> None:
     trained()
     expected = trained(**changes)
     assert made() == 2 * KEPT
@@ -71,7 +71,7 @@ def test_what_is_trained_otherwise_has_one_of_its_own(changes: dict[str, Any]) -
     np.testing.assert_array_equal(trained(**changes), expected)
 
 
-def test_pairs_are_not_taken_for_single_images() -> None:
+def test_pairs_and_single_images_do_not_share_a_trainer() -> None:
     plain, paired = network(), network()
     fit(plain, X, Y, **ALIKE)
     fit_pairs(paired, X, ADVERSARIAL, Y, ratio=0.5, **ALIKE)
@@ -79,14 +79,14 @@ def test_pairs_are_not_taken_for_single_images() -> None:
     assert not np.array_equal(flat(plain), flat(paired))
 
 
-def test_sets_of_all_sizes_share_one() -> None:
+def test_sets_of_all_sizes_share_a_trainer() -> None:
     x, y = np.tile(X, (20, 1, 1, 1)), np.tile(Y, 20)
     for n in range(100, 1001, 300):
         fit(network(), x[:n], y[:n], **ALIKE)
     assert made() == 1 * KEPT
 
 
-def test_a_training_that_failed_leaves_nothing_behind() -> None:
+def test_failed_training_leaves_nothing_in_the_trainer() -> None:
     expected = trained()
     with pytest.raises(StageError, match="diverged"):
         trained(learning_rate=1e38, epochs=5)

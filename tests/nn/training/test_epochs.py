@@ -1,4 +1,4 @@
-"""Trainings draw a new order for each epoch, and come to the same however often they are interrupted."""
+"""Each epoch has a new order, and interrupted trainings reach the same weights."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def on_the_fly(model: Any, checkpoint: Checkpoint | None) -> list[float]:
 
 
 @pytest.mark.parametrize("training", [plain, pairs, on_the_fly])
-def test_a_training_that_is_stopped_again_and_again_comes_to_the_same(
+def test_repeatedly_stopped_training_reaches_the_same_weights(
     training: Training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Dropout, moments, the running loss and random streams all go on where they were."""
+    """Dropout, moments, the running loss and random streams all resume."""
     monkeypatch.setattr(epochs, "STEPS_AT_ONCE", 2)
     whole = network()
     expected = training(whole, None)
@@ -57,7 +57,7 @@ def test_a_training_that_is_stopped_again_and_again_comes_to_the_same(
     np.testing.assert_array_equal(flat(model), flat(whole))
 
 
-def test_each_epoch_goes_through_all_images_in_an_order_of_its_own() -> None:
+def test_each_epoch_visits_all_images_in_its_own_order() -> None:
     """Batch by batch, the last one smaller, as a plain loop over the documented orders does."""
     keras = backend.keras()
     trained, reference = linear(), linear()
@@ -73,7 +73,7 @@ def test_each_epoch_goes_through_all_images_in_an_order_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("training", [plain, pairs])
-def test_a_set_that_is_not_held_on_the_device_teaches_the_same(
+def test_training_does_not_depend_on_where_the_data_are_held(
     training: Training, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held, copied = network(), network()
@@ -83,7 +83,7 @@ def test_a_set_that_is_not_held_on_the_device_teaches_the_same(
     np.testing.assert_allclose(flat(copied), flat(held), atol=1e-6)
 
 
-def test_without_shuffling_every_epoch_is_in_the_order_of_the_images() -> None:
+def test_without_shuffling_every_epoch_follows_the_order_of_the_images() -> None:
     one, two = linear(), linear()
     fit(one, X, Y, epochs=1, batch_size=10, learning_rate=RATE, seed=1, shuffle=False)
     fit(two, X, Y, epochs=1, batch_size=10, learning_rate=RATE, seed=2, shuffle=False)

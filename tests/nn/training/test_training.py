@@ -60,7 +60,7 @@ def test_pairs_descend_the_mixture_of_both_gradients(ratio: float) -> None:
 
 
 @pytest.mark.parametrize(("ratio", "images"), [(1.0, X), (0.0, ADVERSARIAL)])
-def test_pairs_of_which_one_has_no_weight_are_plain_training_on_the_other(ratio: float, images: Any) -> None:
+def test_pairs_with_one_weight_of_zero_equal_plain_training_on_the_other(ratio: float, images: Any) -> None:
     settings: Any = {"epochs": 3, "batch_size": 16, "learning_rate": RATE, "seed": 3, "shuffle": False}
     paired, plain = linear(), linear()
     fit_pairs(paired, X, ADVERSARIAL, Y, ratio=ratio, **settings)
@@ -82,7 +82,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others() -> None:
 
 
 def test_pairs_are_shuffled_together() -> None:
-    """Images that equal their adversarial twins, with a label of their own each, are learnt only if kept together."""
+    """Images that equal their adversarial twins, each with its own label, are learnt only if shuffled together."""
     x = np.eye(4, 9, dtype=np.float32).reshape(4, 3, 3, 1)
     model = linear()
     fit_pairs(model, x, x, np.arange(4), ratio=0.5, epochs=40, batch_size=1, learning_rate=0.1, seed=0)
@@ -104,7 +104,7 @@ def test_every_optimiser_lowers_the_loss(optimizer: Any) -> None:
     assert history[-1] < history[0]
 
 
-def test_no_epochs_leave_the_model_alone() -> None:
+def test_zero_epochs_leave_the_model_unchanged() -> None:
     model = network()
     before = model.get_weights()
     assert fit(model, X, Y, epochs=0, batch_size=16, learning_rate=RATE, seed=0) == []
@@ -112,7 +112,7 @@ def test_no_epochs_leave_the_model_alone() -> None:
         np.testing.assert_array_equal(a, b)
 
 
-def test_no_optimiser_stays_behind_in_the_model(tmp_path: Any) -> None:
+def test_no_optimiser_is_left_in_the_model(tmp_path: Any) -> None:
     trained, untrained = network(), network()
     fit(trained, X, Y, epochs=1, batch_size=16, learning_rate=RATE, seed=0)
     sizes = []
@@ -129,12 +129,12 @@ def test_progress_is_reported_after_every_epoch() -> None:
     assert seen == [(1, 3, "epochs"), (2, 3, "epochs"), (3, 3, "epochs")]
 
 
-def test_a_loss_that_is_not_finite_is_an_error() -> None:
+def test_a_non_finite_loss_is_an_error() -> None:
     with pytest.raises(StageError, match=r"diverged: the loss of epoch .* lower learning_rate"):
         fit(linear(), X, Y, epochs=5, batch_size=10, learning_rate=1e38, seed=0)
 
 
-def test_on_the_fly_each_image_is_seen_once_an_epoch_and_a_share_is_given_to_the_attack() -> None:
+def test_on_the_fly_each_image_is_seen_once_per_epoch_and_a_share_is_attacked() -> None:
     x = np.tile((np.arange(50) / 50).astype(np.float32).reshape(50, 1, 1, 1), (1, 3, 3, 1))
     y = np.arange(50) % 4
     given: list[tuple[int, np.ndarray]] = []

@@ -1,4 +1,4 @@
-"""Doubts about a classifier: a guess, or the classes in another order; against permutations that are known."""
+"""The check of a classifier against its classes: chance level, and known permutations of the classes."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from temper.engine.results.example_pictures import ExamplePictures
 from temper.engine.results.intact_artefacts import IntactArtefacts
 from temper.engine.storage.digests import Digests
 from temper.engine.storage.store import Store
-from temper.nn.inspection.class_order import Doubt, doubt
+from temper.nn.inspection.class_order_check import ClassMismatch, class_mismatch
 from temper.system import backend
 
 NAMES = tuple("abcdefghij")
 
 
 def answers(y: Any, accuracy: float, classes: int, seed: int = 0) -> Any:
-    """Return labels of which this share is right and the rest another class at random."""
+    """Return predictions of which this share is right and the rest a random other class."""
     rng = np.random.default_rng(seed)
     wrong = rng.random(len(y)) >= accuracy
     return np.where(wrong, (y + rng.integers(1, classes, len(y))) % classes, y)
@@ -41,7 +41,7 @@ def labels(n: int, classes: int) -> Any:
 def test_the_order_is_found(order: list[int], accuracy: float, seed: int) -> None:
     y = labels(500, 5)
     said = answers(y, accuracy, 5, seed)
-    found = doubt(y, np.array(order)[said], 5)
+    found = class_mismatch(y, np.array(order)[said], 5)
     if order == sorted(order):
         assert found is None
     else:
@@ -50,10 +50,10 @@ def test_the_order_is_found(order: list[int], accuracy: float, seed: int) -> Non
         assert found.hits_in_order == (said == y).sum()
 
 
-def test_two_classes_of_ten_that_are_swapped() -> None:
+def test_two_swapped_classes_of_ten_are_found() -> None:
     y = labels(1000, 10)
     swapped = np.array([0, 1, 5, 3, 4, 2, 6, 7, 8, 9])
-    found = doubt(y, swapped[answers(y, 0.99, 10)], 10)
+    found = class_mismatch(y, swapped[answers(y, 0.99, 10)], 10)
     assert found is not None
     assert not found.is_chance
     assert "; with its classes in another order it would be right on 98.90%: " in found.text(NAMES)
@@ -62,49 +62,49 @@ def test_two_classes_of_ten_that_are_swapped() -> None:
 
 
 @pytest.mark.parametrize("classes", [2, 3, 10])
-def test_a_guess_has_no_other_order(classes: int) -> None:
+def test_random_predictions_have_no_other_order(classes: int) -> None:
     y = labels(600, classes)
     for seed in range(20):
-        found = doubt(y, np.random.default_rng(seed).integers(0, classes, len(y)), classes)
+        found = class_mismatch(y, np.random.default_rng(seed).integers(0, classes, len(y)), classes)
         if found is not None:  # a guess is above its chance in one case of forty
             assert found.is_chance
             assert found.order is None
-    constant = doubt(y, np.zeros_like(y), classes)
+    constant = class_mismatch(y, np.zeros_like(y), classes)
     assert constant is not None
     assert (constant.is_chance, constant.order) == (True, None)
 
 
 def test_chance_is_the_most_frequent_class() -> None:
     y = np.repeat([0, 1], [90, 10])
-    found = doubt(y, np.where(np.arange(100) < 98, 0, 1), 2)  # 92 right
-    assert found == Doubt(100, 92, 0.9, None, 92)
+    found = class_mismatch(y, np.where(np.arange(100) < 98, 0, 1), 2)  # 92 right
+    assert found == ClassMismatch(100, 92, 0.9, None, 92)
     assert found.text(NAMES) == "right on 92.00% of 100 images, which is not clearly above a guess (90.00%)"
-    assert doubt(y, y, 2) is None
+    assert class_mismatch(y, y, 2) is None
 
 
-def test_a_model_that_does_not_neglect_rare_classes_is_not_doubted() -> None:
+def test_a_model_that_recognises_rare_classes_is_not_reported() -> None:
     """Right on 90 % of each class, where the most frequent has 95 % of the images."""
     y = (np.arange(1000) % 20 == 0).astype(np.int64)
     said = np.where(np.arange(1000) // 20 % 10 == 0, 1 - y, y)
     assert (said == y).mean() == 0.9
-    assert doubt(y, said, 2) is None
-    found = doubt(y, np.where(np.arange(1000) % 7 == 0, 1, 0), 2)  # knows nothing of either
+    assert class_mismatch(y, said, 2) is None
+    found = class_mismatch(y, np.where(np.arange(1000) % 7 == 0, 1, 0), 2)  # knows nothing of either
     assert found is not None
     assert found.is_chance
 
 
-def test_a_weak_model_above_chance_and_one_that_confuses_two_classes_are_not_doubted() -> None:
+def test_a_weak_model_above_chance_and_one_that_confuses_two_classes_are_not_reported() -> None:
     y = labels(1000, 10)
-    assert doubt(y, answers(y, 0.2, 10), 10) is None
+    assert class_mismatch(y, answers(y, 0.2, 10), 10) is None
     said = y.copy()
     said[(y == 3) & (np.arange(1000) % 100 >= 30)] = 5  # of class 3 more are taken for class 5, but not the other way
-    assert doubt(y, said, 10) is None
+    assert class_mismatch(y, said, 10) is None
 
 
-def test_a_part_of_the_order_may_be_certain() -> None:
+def test_part_of_the_order_may_be_certain() -> None:
     y = np.concatenate([labels(400, 4), [4, 4, 5]])
     said = np.array([1, 0, 2, 3, 5, 4])[y]  # three images do not show that 4 and 5 are swapped
-    found = doubt(y, said, 6)
+    found = class_mismatch(y, said, 6)
     assert found is not None
     assert (found.order, found.hits, found.hits_in_order) == ((1, 0, 2, 3, 4, 5), 200, 400)
 
@@ -112,22 +112,22 @@ def test_a_part_of_the_order_may_be_certain() -> None:
 def test_many_classes() -> None:
     y = labels(2000, 100)
     order = np.random.default_rng(0).permutation(100)
-    found = doubt(y, order[answers(y, 0.4, 100)], 100)
+    found = class_mismatch(y, order[answers(y, 0.4, 100)], 100)
     assert found is not None
     assert found.order == tuple(order)
 
 
-def test_too_few_images_say_nothing() -> None:
-    assert doubt(np.array([0, 1]), np.array([1, 0]), 2) is None
-    assert doubt(np.zeros(0, np.int64), np.zeros(0, np.int64), 2) is None
+def test_too_few_images_are_inconclusive() -> None:
+    assert class_mismatch(np.array([0, 1]), np.array([1, 0]), 2) is None
+    assert class_mismatch(np.zeros(0, np.int64), np.zeros(0, np.int64), 2) is None
 
 
-def test_classes_without_images_have_no_say() -> None:
+def test_classes_without_images_do_not_count() -> None:
     y = labels(400, 4)
-    found = doubt(y, np.array([1, 0, 2, 3])[y], 6)
+    found = class_mismatch(y, np.array([1, 0, 2, 3])[y], 6)
     assert found is not None
     assert found.order == (1, 0, 2, 3, 4, 5)
-    assert doubt(y, y, 6) is None
+    assert class_mismatch(y, y, 6) is None
 
 
 # A whole run.
@@ -180,7 +180,7 @@ def test_a_saved_model_with_its_classes_in_another_order(
     assert accuracy[1:] == ["as_saved,0.00", "ordered,100.00"]
     dots.write_text(FILE.replace("name: order", "name: other"), encoding="utf-8")
     code, said = run(dots)
-    assert "0 made" in said  # what is stored is doubted as well
+    assert "0 made" in said  # a stored artefact is checked as well
     assert warned in said
 
 

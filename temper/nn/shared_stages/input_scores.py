@@ -15,11 +15,11 @@ from temper.core.display_names import display_name
 from temper.core.run import Run
 from temper.core.stage import Preparation
 from temper.nn.adequacy.reference_data import Arrays
-from temper.nn.adequacy.score import NOT_LEARNT, Score, Scores
+from temper.nn.adequacy.score import NOT_FITTED_ON, Score, Scores
 from temper.nn.adequacy.score_order import InputScores
 from temper.nn.inspection.activations import Activations
-from temper.nn.preparations.activation_readout import ActivationReadout
-from temper.nn.preparations.training_profile import ScoreProfile
+from temper.nn.shared_stages.activation_readout import ActivationReadout
+from temper.nn.shared_stages.training_profile import ScoreProfile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,12 +52,13 @@ class InputScoring(Preparation):
         seen: Activations = run.prepared("seen")
         learnt: Arrays = run.prepared("profile").arrays if self.score.learns else {}
         n = len(seen)
-        own = np.arange(n) if self.examples == self.data else np.full(n, NOT_LEARNT)
+        # A training image would be its own nearest neighbour, at distance 0.
+        own = np.arange(n) if self.examples == self.data else np.full(n, NOT_FITTED_ON)
         values = self.score.values(learnt, seen, own, run.rng(f"score {self.examples}"))
         run.images += n
-        return InputScores(display_name(self.score), values, (*self.score.remarks(learnt), *_unjudged(values)))
+        return InputScores(display_name(self.score), values, (*self.score.remarks(learnt), *_unscored(values)))
 
 
-def _unjudged(values: Scores) -> Iterator[str]:
+def _unscored(values: Scores) -> Iterator[str]:
     if missing := int(np.isnan(values).sum()):
         yield f"{missing} of {len(values)} inputs have no score"

@@ -10,7 +10,7 @@ Rectangle = tuple[slice, slice]
 """Rows and columns."""
 
 
-def draw(
+def random_rectangle(
     rng: np.random.Generator,
     size: tuple[int, int],
     area: tuple[float, float],

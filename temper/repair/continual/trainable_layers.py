@@ -10,7 +10,7 @@ from temper.core.errors import StageError
 from temper.system import backend
 
 
-def weighted(model: Any) -> list[Any]:
+def layers_with_weights(model: Any) -> list[Any]:
     """Return the layers of a Keras model that have weights, from the input to the logits."""
     return [layer for layer in model.layers if layer.weights]
 
@@ -21,16 +21,17 @@ def head_of(model: Any) -> Any:
     Raises:
         StageError: the last layer with weights does not have separate weights for each class.
     """
-    head, classes, layers = weighted(model)[-1], model.output_shape[-1], backend.keras().layers
+    head, classes, layers = layers_with_weights(model)[-1], model.output_shape[-1], backend.keras().layers
     if not isinstance(head, layers.Dense | layers.Conv2D) or head.kernel.shape[-1] != classes:
         raise StageError(
-            f"layer '{head.name}' is the model's last with weights; expected a dense layer of {classes} units or a convolution "
+            f"layer '{head.name}' is the model's last with weights; expected a dense layer of {classes} units or a "
+            "convolution "
             "of as many maps, one for each class, which can be trained separately; repair this model with `continual`"
         )
     return head
 
 
-def renew(head: Any, seed: int) -> None:
+def reinitialise(head: Any, seed: int) -> None:
     """Initialise a head: Glorot's weights for the kernel, zero for the bias."""
     initializers = backend.keras().initializers
     head.kernel.assign(initializers.GlorotUniform(seed)(head.kernel.shape))
@@ -45,7 +46,7 @@ def freeze(layers: Sequence[Any]) -> None:
 
 
 @contextmanager
-def as_before(model: Any) -> Iterator[None]:
+def restored_trainability(model: Any) -> Iterator[None]:
     """Restore which of a model's layers are trainable on exit."""
     before = [(layer, layer.trainable) for layer in model.layers]
     yield

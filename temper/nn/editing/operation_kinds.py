@@ -8,7 +8,7 @@ from typing import Any
 from temper.nn.inspection.compiled_programs import Tensor
 from temper.system import backend
 
-UNCHANGED = (
+IDENTITIES = (
     "ActivityRegularization",
     "AlphaDropout",
     "Cast",
@@ -46,7 +46,7 @@ _ACTIVATIONS: Mapping[str, str] = {
 """Layers and operations that are activations, with their names."""
 
 
-def made_by(tensor: Tensor) -> tuple[Any, list[Any]]:
+def producer(tensor: Tensor) -> tuple[Any, list[Any]]:
     """Return the layer or operation that produces a symbolic tensor, and its operands (tensors, constants) in order."""
     history = tensor._keras_history
     node = history.operation._inbound_nodes[history.node_index]
@@ -58,7 +58,7 @@ def activation(operation: Any) -> str:
     kind = type(operation).__name__
     if kind in _ACTIVATIONS:
         return _ACTIVATIONS[kind]
-    if kind != "Activation" and not fuses(operation):
+    if kind != "Activation" and not has_fused_activation(operation):
         return "linear"
     function = operation.activation
     if isinstance(function, backend.keras().layers.Layer):
@@ -66,19 +66,21 @@ def activation(operation: Any) -> str:
     return "linear" if function is None else str(getattr(function, "__name__", function))
 
 
-def fuses(operation: Any) -> bool:
+def has_fused_activation(operation: Any) -> bool:
     """Return whether an operation is a layer with weights that applies an activation to its output."""
     layers = backend.keras().layers
     named = isinstance(operation, layers.Layer) and getattr(operation, "activation", None) is not None
+    # A recurrent layer's activation is inside its loop, not on its output.
     return named and bool(operation.weights) and not isinstance(operation, layers.RNN)
 
 
-def changes_nothing(operation: Any) -> bool:
+def is_identity(operation: Any) -> bool:
     """Return whether an operation is the identity in inference."""
     kind = type(operation).__name__
-    return kind in UNCHANGED or (kind == "Activation" and activation(operation) == "linear")
+    return kind in IDENTITIES or (kind == "Activation" and activation(operation) == "linear")
 
 
-def keeps_largest(clip: Any, classes: int) -> bool:
+def preserves_argmax(clip: Any, classes: int) -> bool:
     """Return whether a clipping of probabilities preserves the largest of each image."""
+    # The largest probability is at least 1 / classes, and the second largest at most 0.5.
     return bool(clip.x_min < 1 / classes and clip.x_max >= 0.5)

@@ -22,7 +22,7 @@ Weights = NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reducing(Component):
+class ReducedModelSettings(Component):
     """The parameters that the reduced models of a repair depend on."""
 
     model: Annotated[Ref[Classifier], "the first version, which is unchanged"]
@@ -54,7 +54,7 @@ class ReducedModels(Artefact):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReducedTraining(Preparation, Reducing):
+class ReducedTraining(Preparation, ReducedModelSettings):
     """The training of the reduced models.
 
     Source: Zhang and Chan (2019), Apricot, as ``apricot`` says.
@@ -69,7 +69,7 @@ class ReducedTraining(Preparation, Reducing):
         steps, found = Steps(run.checkpoint), []
         for number in range(self.reduced):
             if (kept := steps.finished(str(number))) is None:
-                kept = {"weights": self._trained(original, images, number, run, steps.under_way(str(number)))}, {}
+                kept = {"weights": self._trained(original, images, number, run, steps.in_progress(str(number)))}, {}
                 steps.finish(str(number), *kept)
             found.append(kept[0]["weights"])
             run.progress(number + 1, self.reduced, "reduced models")
@@ -80,6 +80,7 @@ class ReducedTraining(Preparation, Reducing):
         return max(1, round(self.subset * len(images)))
 
     def _trained(self, original: Any, images: Examples, number: int, run: Run, checkpoint: Checkpoint) -> Weights:
+        # A seed per model, or all would start from the same weights.
         seed = run.framework_seed() + number
         rows = stratified(images.y, self._size(images), run.rng(f"reduced {number}"))
         model = training.copied(original, seed, weights=self.start == "continued", remark=run.remark)
@@ -93,26 +94,26 @@ class ReducedTraining(Preparation, Reducing):
             seed=seed,
             checkpoint=checkpoint,
         )
-        return side_by_side(model)
+        return flat_trainable_first(model)
 
 
-def answers(model: Any, reduced: ReducedModels, images: Examples) -> NDArray[np.bool_]:
+def correct_answers(model: Any, reduced: ReducedModels, images: Examples) -> NDArray[np.bool_]:
     """Return which reduced model, of the model's architecture, is right on which image, bool (models, images)."""
     copy = training.copied(model, 0, weights=False)
     found = []
     for weights in reduced.weights:
-        _put(copy, weights)
+        _set_weights(copy, weights)
         found.append(Classifier(copy).predict(images.x) == images.y)
     return np.stack(found)
 
 
-def side_by_side(model: Any) -> Weights:
+def flat_trainable_first(model: Any) -> Weights:
     """Return all weights of a Keras model as one vector: trainable ones before the others."""
     weights = (*model.trainable_weights, *model.non_trainable_weights)
     return np.concatenate([np.asarray(variable, np.float32).ravel() for variable in weights])
 
 
-def _put(model: Any, row: Weights) -> None:
+def _set_weights(model: Any, row: Weights) -> None:
     variables = (*model.trainable_weights, *model.non_trainable_weights)
     ends = np.cumsum([int(np.prod(variable.shape)) for variable in variables])
     for variable, values in zip(variables, np.split(np.asarray(row), ends[:-1]), strict=True):

@@ -1,4 +1,4 @@
-"""What the tests of masks and augmenters share: seeds, and a bench without an engine."""
+"""Fixtures for tests of masks and augmenters: seeds, and a context without an engine."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def seeds(x: NDArray[Any], y: Any = None, masks: Any = None, entropy: int = 1, *
     return Seeds(x, y, masks=masks, entropy=(entropy,), **{k: np.asarray(v, np.int64) for k, v in numbers.items()})
 
 
-def bench(
+def context(
     train: Examples | None = None,
     model: Classifier | None = None,
     part: Part | None = "test",
     prepared: Mapping[str, Any] | None = None,
 ) -> AugmenterContext:
-    """A bench on which nothing lies but what is given."""
+    """A context with the given preparations only."""
 
     def load(ref: Ref[Any]) -> Any:
         return (prepared or {})[ref.prepared]

@@ -15,15 +15,15 @@ from temper.core.attack import Attack
 from temper.core.classifier import Classifier, Loss
 from temper.core.component import Range
 from temper.core.run import Run
-from temper.core.threat_model import Norm, ThreatModel, step_fault
-from temper.generators.image_streams import Streams
-from temper.generators.norm_balls import ascent, draw, projector
+from temper.core.threat_model import Norm, ThreatModel, step_problem
+from temper.generators.image_streams import ImageStreams
+from temper.generators.norm_balls import projector, uniform_in_ball, unit_step
 from temper.nn.inspection import compiled_programs
 from temper.nn.inspection.compiled_programs import Body, Call, Tensor
 from temper.nn.inspection.gradients import margin, value_and_gradient
 from temper.system import backend
 
-_REVIEWED = 16
+_REVIEW_IMAGES = 16
 """Number of images whose gradients show whether a model has any."""
 
 
@@ -49,7 +49,7 @@ class GradientAttack(Attack):
         return ThreatModel(self.norm, self.eps)
 
     @property
-    def climbs(self) -> Loss:
+    def ascended_loss(self) -> Loss:
         return self.loss
 
     @property
@@ -61,44 +61,49 @@ class GradientAttack(Attack):
         eps_step, max_iter, starts = self.schedule
         start = f"{starts} random start{'s' * (starts > 1)}" if starts else "no random start"
         rule = f"{max_iter} x {eps_step:g} along the {self.loss} gradient, {start}"
+        # Without a random start the steps must add up to eps to reach the surface.
         if not starts and eps_step * max_iter < self.eps * (1 - 1e-9):
             return f"{rule}; reaches {eps_step * max_iter:g} of eps {self.eps:g}"
         return f"{rule}; steps longer than eps {self.eps:g}" if eps_step > self.eps else rule
 
     def check(self) -> Iterator[tuple[str, str]]:
-        if fault := self.threat.fault():
-            yield "eps", fault
-        if fault := step_fault(self.schedule[0], self.eps):
-            yield "eps_step", fault
+        if problem := self.threat.problem():
+            yield "eps", problem
+        if problem := step_problem(self.schedule[0], self.eps):
+            yield "eps_step", problem
 
-    def review(self, made: Artefact, run: Run) -> None:
+    def review(self, artefact: Artefact, run: Run) -> None:
         assert self.data is not None  # the graph fills in the model's data set
-        clean = run[self.data].take(np.arange(min(len(run[self.data]), _REVIEWED)))
-        if len(clean) and not run[self.model].loss_gradient(clean.x, clean.y, self.climbs).any():
+        clean = run[self.data].take(np.arange(min(len(run[self.data]), _REVIEW_IMAGES)))
+        if len(clean) and not run[self.model].loss_gradient(clean.x, clean.y, self.ascended_loss).any():
             run.remark(
-                f"the gradient of {self.model} is exactly 0 for each of {len(clean)} images, so this attack has no effect: no "
-                "function between the image and the output has a gradient, or all units are saturated. Use an attack that "
+                f"the gradient of {self.model} is exactly 0 for each of {len(clean)} images, so this attack has no "
+                "effect: no "
+                "function between the image and the output has a gradient, or all units are saturated. Use an attack "
+                "that "
                 "needs none, such as SquareAttack or HopSkipJump of type art."
             )
 
     def perturb(self, victim: Classifier, x: Images, y: Labels, rng: np.random.Generator) -> Images:
         starts = self.schedule[2]
         every = np.arange(len(x))
-        streams = Streams(rng, len(x)) if starts else None
+        streams = ImageStreams(rng, len(x)) if starts else None
 
         def start(rows: NDArray[np.int64], number: int) -> Images:
             if streams is None:
                 return x
-            return x[rows] + draw(streams.of(rows, number), x[rows].shape, self.norm, self.eps)
+            return x[rows] + uniform_in_ball(streams.of(rows, number), x[rows].shape, self.norm, self.eps)
 
         if starts <= 1:
-            return self._run(_climb, victim, x, y, start(every, 0), len(x))[0]
-        best, broken, height = map(np.array, self._run(_scored_climb, victim, x, y, start(every, 0), len(x)))
+            return self._run(_ascend, victim, x, y, start(every, 0), len(x))[0]
+        # Copies, since they are updated in place.
+        best, broken, height = map(np.array, self._run(_scored_ascent, victim, x, y, start(every, 0), len(x)))
         for number in range(1, starts):
+            # An image that is misclassified keeps its first such result.
             left = np.flatnonzero(~broken)
             if not len(left):
                 break
-            images, hit, reached = self._run(_scored_climb, victim, x[left], y[left], start(left, number), len(x))
+            images, hit, reached = self._run(_scored_ascent, victim, x[left], y[left], start(left, number), len(x))
             better = hit | (reached > height[left])
             chosen = left[better]
             best[chosen], broken[chosen], height[chosen] = images[better], hit[better], reached[better]
@@ -119,7 +124,7 @@ class GradientAttack(Attack):
         )
 
 
-def _climb(
+def _ascend(
     call: Call, x: Tensor, y: Tensor, start: Tensor, eps: Tensor, eps_step: Tensor, max_iter: Tensor, *how: Any
 ) -> tuple[Tensor]:
     """Return the images after ``max_iter`` steps from ``start``; ``how`` is the norm and the loss."""
@@ -134,15 +139,16 @@ def _climb(
 
     def step(_: Tensor, images: Tensor) -> Tensor:
         gradient = value_and_gradient(objective, images)[1]
-        return project(images + eps_step * ascent(gradient, norm))
+        return project(images + eps_step * unit_step(gradient, norm))
 
+    # A loop in the graph: the number of steps is an input, not a new program.
     return (ops.fori_loop(0, max_iter, step, project(start)),)
 
 
-def _scored_climb(call: Call, x: Tensor, y: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
+def _scored_ascent(call: Call, x: Tensor, y: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
     """Return the images reached, whether they are misclassified (n,), and their margin (n,)."""
     ops = backend.keras().ops
-    (images,) = _climb(call, x, y, *rest)
+    (images,) = _ascend(call, x, y, *rest)
     logits = call(images)
     return images, ops.cast(ops.argmax(logits, axis=-1), "int32") != y, margin(logits, y)
 

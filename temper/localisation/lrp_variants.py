@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from temper.core.component import Range
 from temper.core.errors import StageError
 from temper.nn.inspection.compiled_programs import Tensor
-from temper.nn.inspection.lrp_rules import RelevanceRule, carried, ratio
+from temper.nn.inspection.lrp_rules import RelevanceRule, ratio, with_derivative
 from temper.system import backend
 
 
@@ -29,9 +29,9 @@ class Epsilon(RelevanceRule):
         float, "added to the absolute value of each sum, in units of the layer's values", Range(gt=0)
     ] = 0.01
 
-    def carry(self, layer: Any, x: Tensor, z: Tensor) -> Tensor:
+    def propagate(self, layer: Any, x: Tensor, z: Tensor) -> Tensor:
         ops = backend.keras().ops
-        return carried(z, (z, z / (z + self.epsilon * ops.where(z >= 0, 1.0, -1.0))))
+        return with_derivative(z, (z, z / (z + self.epsilon * ops.where(z >= 0, 1.0, -1.0))))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,8 @@ class Zero(RelevanceRule):
 
     tag = "zero"
 
-    def carry(self, layer: Any, x: Tensor, z: Tensor) -> Tensor:
+    def propagate(self, layer: Any, x: Tensor, z: Tensor) -> Tensor:
+        # The gradient of a linear layer already shares relevance this way.
         return z
 
 
@@ -74,9 +75,9 @@ class AlphaBeta(RelevanceRule):
                 f"expected 1 + beta = {1 + self.beta:g}, or relevance is created or lost; received {self.alpha:g}",
             )
 
-    def carry(self, layer: Any, x: Tensor, z: Tensor) -> Tensor:
+    def propagate(self, layer: Any, x: Tensor, z: Tensor) -> Tensor:
         above, below = _signed_sums(layer, x, with_bias=True)
-        return carried(z, (above, self.alpha * ratio(z, above)), (below, -self.beta * ratio(z, below)))
+        return with_derivative(z, (above, self.alpha * ratio(z, above)), (below, -self.beta * ratio(z, below)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,9 +92,9 @@ class ZPlus(RelevanceRule):
 
     tag = "z_plus"
 
-    def carry(self, layer: Any, x: Tensor, z: Tensor) -> Tensor:
+    def propagate(self, layer: Any, x: Tensor, z: Tensor) -> Tensor:
         above, _ = _signed_sums(layer, x, with_bias=False)
-        return carried(z, (above, ratio(z, above)))
+        return with_derivative(z, (above, ratio(z, above)))
 
 
 def _signed_sums(layer: Any, x: Tensor, with_bias: bool) -> tuple[Tensor, Tensor]:
@@ -108,6 +109,7 @@ def _signed_sums(layer: Any, x: Tensor, with_bias: bool) -> tuple[Tensor, Tensor
     kernel, *bias = layer.get_weights()
 
     def part(of: Tensor, weights: Any) -> Tensor:
+        # Without the name, which Keras would not allow twice in one model.
         config = {key: value for key, value in layer.get_config().items() if key != "name"}
         twin = type(layer).from_config({**config, "use_bias": False})
         outputs = twin(of)
@@ -115,6 +117,7 @@ def _signed_sums(layer: Any, x: Tensor, with_bias: bool) -> tuple[Tensor, Tensor
         return outputs
 
     positive, negative = kernel.clip(0, None), kernel.clip(None, 0)
+    # z_ij = x_i w_ij is positive where both factors have the same sign.
     up = ops.relu(x)
     down = x - up
     above = part(up, positive) + part(down, negative)

@@ -21,9 +21,9 @@ from temper.nn.adequacy.reference_data import Arrays
 from temper.nn.adequacy.score import Score, Scores, descending
 from temper.nn.adequacy.score_order import FaultOrder, InputScores
 from temper.nn.inspection.activations import Activations
-from temper.nn.preparations.activation_readout import ActivationReadout
-from temper.nn.preparations.input_scores import InputScoring
-from temper.nn.preparations.training_profile import CriterionProfile
+from temper.nn.shared_stages.activation_readout import ActivationReadout
+from temper.nn.shared_stages.input_scores import InputScoring
+from temper.nn.shared_stages.training_profile import CriterionProfile
 
 Rows = NDArray[np.int64]
 
@@ -40,9 +40,9 @@ class _Priority(Preparation):
     examples: Annotated[Ref[Examples], "the inputs to order"]
 
     def preparations(self) -> Mapping[str, Preparation]:
-        before = self.before()
+        fitting = self.fitting()
         seen = ActivationReadout(model=self.model, examples=self.examples, positions=self.positions)
-        return {"seen": seen} | ({"learnt": before} if before else {})
+        return {"seen": seen} | ({"learnt": fitting} if fitting else {})
 
     def produce(self, run: Run) -> FaultOrder:
         seen: Activations = run.prepared("seen")
@@ -61,7 +61,7 @@ class _Priority(Preparation):
         """The name of the order."""
 
     @abstractmethod
-    def before(self) -> Preparation | None:
+    def fitting(self) -> Preparation | None:
         """Return the preparation named ``learnt``, if any."""
 
     @abstractmethod
@@ -88,12 +88,12 @@ class ScorePriority(_Priority):
     def name(self) -> str:
         return display_name(self.score)
 
-    def before(self) -> Preparation:
+    def fitting(self) -> Preparation:
         return InputScoring(model=self.model, data=self.data, examples=self.examples, score=self.score)
 
     def order(self, run: Run, seen: Activations) -> tuple[Rows, tuple[str, ...]]:
         scored: InputScores = run.prepared("learnt")
-        return descending(scored.values, run.rng("order")), (*scored.remarks, *_equals(scored.values))
+        return descending(scored.values, run.rng("order")), (*scored.remarks, *_tie_note(scored.values))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +119,7 @@ class CoveragePriority(_Priority):
     def positions(self) -> bool:
         return self.criterion.positions
 
-    def before(self) -> Preparation | None:
+    def fitting(self) -> Preparation | None:
         if not self.criterion.learns:
             return None
         return CriterionProfile(model=self.model, data=self.data, criterion=self.criterion)
@@ -130,8 +130,9 @@ class CoveragePriority(_Priority):
         return coverage.additional_order(seen), tuple(coverage.remarks)
 
 
-def _equals(values: Scores) -> tuple[str, ...]:
+def _tie_note(values: Scores) -> tuple[str, ...]:
     """Return a note on the share of inputs in random order, if it is at least 1 %."""
     _, counts = np.unique(values[~np.isnan(values)], return_counts=True)
     share = counts[counts > 1].sum() / max(1, len(values))
+    # Below 1 % the random order of ties hardly matters.
     return (f"{share:.0%} of the inputs have tied scores, in random order",) if share >= 0.01 else ()

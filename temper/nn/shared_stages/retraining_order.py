@@ -15,10 +15,10 @@ from temper.core.classifier import Classifier
 from temper.core.component import Ref
 from temper.core.run import Run
 from temper.core.stage import Preparation
-from temper.nn.adequacy.score import NOT_LEARNT, Score, Scores, descending
+from temper.nn.adequacy.score import NOT_FITTED_ON, Score, Scores, descending
 from temper.nn.inspection.activations import joined
-from temper.nn.preparations.activation_readout import ActivationReadout
-from temper.nn.preparations.training_profile import ScoreProfile
+from temper.nn.shared_stages.activation_readout import ActivationReadout
+from temper.nn.shared_stages.training_profile import ScoreProfile
 
 Rows = NDArray[np.int64]
 _ARRAYS = ("scores", "rows", "adversarial")
@@ -32,7 +32,7 @@ class RetrainingOrder(Artefact):
         scores: float64 (n + m,), higher first; nan where an image cannot be scored.
         rows: int64 (n + m,), all rows, in order.
         adversarial: int64 (m,), the adversarial rows alone, in order.
-        info: ``unjudged``, the number of images without a score, and ``remarks`` of the score on its fit.
+        info: ``unscored``, the number of images without a score, and ``remarks`` of the score on its fit.
 
     Source: Durán et al. (2023), Guiding the retraining of convolutional neural networks against adversarial inputs.
     """
@@ -47,8 +47,8 @@ class RetrainingOrder(Artefact):
     @property
     def note(self) -> str:
         """Notes on the order for the reader; empty if there are none."""
-        unjudged = self.info["unjudged"]
-        missing = [f"{unjudged} of {len(self.scores)} inputs have no score"] if unjudged else []
+        unscored = self.info["unjudged"]
+        missing = [f"{unscored} of {len(self.scores)} inputs have no score"] if unscored else []
         return "; ".join([*missing, *self.info["remarks"]])
 
     def save(self, folder: Path) -> None:
@@ -95,7 +95,7 @@ class RetrainingOrdering(Preparation):
     def produce(self, run: Run) -> RetrainingOrder:
         seen = joined(run.prepared(str(ref)) for ref in (self.data, *self.examples))
         clean = len(run[self.data])
-        own = np.full(len(seen), NOT_LEARNT)
+        own = np.full(len(seen), NOT_FITTED_ON)
         own[:clean] = np.arange(clean)
         learnt = run.prepared("profile").arrays if self.order.learns else {}
         scores = np.asarray(self.order.values(learnt, seen, own, run.rng("scores")), np.float64)
@@ -110,5 +110,6 @@ class RetrainingOrdering(Preparation):
 
 
 def _reversed(scores: Scores) -> Rows:
+    # NumPy sorts nan last, so the reversed order has images without a score first.
     rows: Rows = np.argsort(scores)[::-1].astype(np.int64)
     return rows

@@ -16,7 +16,7 @@ from temper.nn.editing.logits import free_name
 from temper.nn.inspection import compiled_programs
 from temper.nn.inspection.activations import LOGITS, SOFTMAX, Activations, on_disk
 from temper.nn.inspection.compiled_programs import Call, Tensor
-from temper.nn.inspection.finite_check import check_answers
+from temper.nn.inspection.finite_check import check_outputs
 from temper.nn.inspection.units import UnitLayer
 from temper.system import backend
 
@@ -42,10 +42,10 @@ class ActivationReadout(Preparation):
     def produce(self, run: Run) -> Activations:
         examples = run[self.examples]
         run.images += len(examples)
-        return observe(run[self.model], examples.x, run.progress, positions=self.positions)
+        return read_activations(run[self.model], examples.x, run.progress, positions=self.positions)
 
 
-def observe(
+def read_activations(
     classifier: Classifier,
     x: Images,
     progress: Progress = lambda done, total, unit: None,
@@ -59,7 +59,7 @@ def observe(
     Raises:
         StageError: the model is nested, so that its layers cannot be identified, or logits are not finite.
     """
-    layers, model = _watched(classifier.model)
+    layers, model = _readout_model(classifier.model)
     n, units, classes = len(x), sum(layer.units for layer in layers), classifier.num_classes
     means, positive = on_disk((n, units), np.float32), on_disk((n, units), np.bool_)
     low, high = (on_disk((n, len(layers)), np.float32) for _ in range(2))
@@ -73,18 +73,18 @@ def observe(
         for array, part in zip(arrays, parts, strict=True):
             array[rows] = part
         progress(rows.stop, n, "images")
-    check_answers(logits)
+    check_outputs(logits)
     return Activations(layers, *arrays)
 
 
-def _watched(model: Any) -> tuple[tuple[UnitLayer, ...], Any]:
+def _readout_model(model: Any) -> tuple[tuple[UnitLayer, ...], Any]:
     """Return the layers to read out, logits and probabilities last, and a model of all but the probabilities.
 
     Hidden layers keep their names. A layer of logits with the name of the probabilities ended in the softmax that was
     removed, so the name denotes the probabilities.
     """
     end = model.outputs[0]
-    hidden = [layer for layer in model.layers if _computes(layer) and layer.output is not end]
+    hidden = [layer for layer in model.layers if _is_read(layer) and layer.output is not end]
     names = [layer.name for layer in hidden]
     probabilities = free_name(SOFTMAX, names)
     last = next((layer.name for layer in model.layers if layer.output is end), probabilities)
@@ -95,7 +95,7 @@ def _watched(model: Any) -> tuple[tuple[UnitLayer, ...], Any]:
     return (*layers, _described(probabilities, end.shape)), backend.keras().Model(model.inputs[0], outputs)
 
 
-def _computes(layer: Any) -> bool:
+def _is_read(layer: Any) -> bool:
     """Whether a layer computes values of its own, rather than only inputs, reshapes, scales or drops them."""
     layers = backend.keras().layers
     passing = (
@@ -115,6 +115,7 @@ def _reduced(call: Call, x: Tensor, positions: bool) -> tuple[Tensor, ...]:
     ops = backend.keras().ops
     outputs = call(x)
     *hidden, logits = outputs if isinstance(outputs, list) else [outputs]  # Keras returns no list for one output
+    # Coverage papers count the softmax outputs as units, which the model itself no longer has.
     layers = [*hidden, logits, ops.softmax(logits)]
     spatial = [tuple(range(1, len(layer.shape) - 1)) for layer in layers]
     flat = [ops.reshape(layer, (ops.shape(layer)[0], -1)) for layer in layers]

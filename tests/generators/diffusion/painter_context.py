@@ -1,4 +1,4 @@
-"""Seeds, masks and a bench for the tests of inpainting."""
+"""Seeds, masks and a context for the tests of inpainting."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Square(Mask):
 
     blind: Annotated[tuple[int, ...], "images in which nothing is found"] = ()
 
-    def masks(self, seeds: Seeds, bench: AugmenterContext) -> Masks:
+    def masks(self, seeds: Seeds, context: AugmenterContext) -> Masks:
         _, height, width, _ = seeds.x.shape
         masks = np.zeros((len(seeds), height, width), np.bool_)
         masks[:, height // 2 :, width // 2 :] = True
@@ -51,8 +51,8 @@ def run(artefacts: Mapping[Ref[Any], Any], progress: Any = lambda done, total, u
     return Run("it", 3, None, artefacts.__getitem__, lambda ref: {}, progress)
 
 
-def bench(data: Examples, preparations: Mapping[str, Preparation] | None = None) -> AugmenterContext:
-    """Return a bench on which painters' preparations are made, equal ones once."""
+def context(data: Examples, preparations: Mapping[str, Preparation] | None = None) -> AugmenterContext:
+    """Return a context that computes the painters' preparations, equal ones once."""
     tasks = dict(preparations or {})
     artefacts = {work: work.produce(run({DATA: data})) for work in tasks.values()}
     made = {prepared_by(name): artefacts[work] for name, work in tasks.items()}

@@ -1,4 +1,4 @@
-"""DeepHunter's mutation: one move at most, and a bound on all that changes beside it."""
+"""DeepHunter's mutation: at most one move, and a bound on all other changes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from temper.generators.regression.metamorphic import Metamorphosis, Subjects
+from temper.generators.regression.deephunter_mutation import DeepHunterMutation, MutationSubjects
 from temper.generators.regression.pixel_mutations import Pixels
 
 SIZE = 14 * 14
@@ -20,11 +20,11 @@ def seeds(n: int = 300) -> Pixels:
     return x
 
 
-def chain(times: int, as_published: bool = False) -> list[tuple[Subjects, Any]]:
-    """Return what each of several mutations in a row makes, and by which operators."""
-    metamorphosis, rng = Metamorphosis(as_published), np.random.default_rng(0)
-    steps: list[tuple[Subjects, Any]] = []
-    subjects = Subjects.seeds(seeds())
+def chain(times: int, as_published: bool = False) -> list[tuple[MutationSubjects, Any]]:
+    """Return the results of several successive mutations, and their operators."""
+    metamorphosis, rng = DeepHunterMutation(as_published), np.random.default_rng(0)
+    steps: list[tuple[MutationSubjects, Any]] = []
+    subjects = MutationSubjects.seeds(seeds())
     for _ in range(times):
         subjects, operator = metamorphosis.mutate(subjects, rng)
         steps.append((subjects, operator))
@@ -37,11 +37,11 @@ def apart(one: Pixels, two: Pixels) -> tuple[Any, Any]:
 
 
 def moves(operator: Any) -> Any:
-    local = np.array([candidate.local for candidate in Metamorphosis().operators])
+    local = np.array([candidate.local for candidate in DeepHunterMutation().operators])
     return ~local[operator]
 
 
-def test_an_image_is_moved_once_at_most() -> None:
+def test_an_image_is_moved_at_most_once() -> None:
     moved = sum(moves(operator).astype(int) for _, operator in chain(6))
     assert moved.max() == 1
     assert moved.min() == 0 or moved.mean() > 0.9
@@ -50,7 +50,7 @@ def test_an_image_is_moved_once_at_most() -> None:
 
 
 def test_the_reference_is_the_seed_or_the_moved_image() -> None:
-    before = Subjects.seeds(seeds())
+    before = MutationSubjects.seeds(seeds())
     for after, operator in chain(4):
         stays = ~moves(operator)
         assert np.array_equal(after.reference[stays], before.reference[stays])
@@ -60,7 +60,7 @@ def test_the_reference_is_the_seed_or_the_moved_image() -> None:
 
 
 def test_changes_before_and_after_the_move_add_up() -> None:
-    before = Subjects.seeds(seeds())
+    before = MutationSubjects.seeds(seeds())
     for after, operator in chain(5):
         stays = ~moves(operator)
         changed, levels = apart(after.x, after.reference)
@@ -75,7 +75,7 @@ def test_changes_before_and_after_the_move_add_up() -> None:
     assert before.changed.max() > 0, "some were changed before they were moved"
 
 
-def test_as_published_a_moved_image_hardly_changes_and_a_changed_one_starts_anew() -> None:
+def test_as_published_moved_images_hardly_change_and_changed_ones_become_seeds() -> None:
     (first, operator), (second, _) = chain(2, as_published=True)
     stays = ~moves(operator)
     assert np.array_equal(first.reference[stays], first.x[stays])
@@ -84,7 +84,7 @@ def test_as_published_a_moved_image_hardly_changes_and_a_changed_one_starts_anew
     assert np.array_equal(first.changed[first.moved], changed)
     assert np.array_equal(first.levels[first.moved], levels)
 
-    def refused(one: Subjects, two: Subjects) -> float:
+    def refused(one: MutationSubjects, two: MutationSubjects) -> float:
         return float((one.x == two.x).all(axis=(1, 2, 3))[one.moved].mean())
 
     (paper, _), (paper_next, _) = chain(2)
@@ -92,11 +92,11 @@ def test_as_published_a_moved_image_hardly_changes_and_a_changed_one_starts_anew
 
 
 @pytest.mark.parametrize("as_published", [True, False])
-def test_what_is_refused_stays_what_it_was(as_published: bool) -> None:
+def test_rejected_mutations_leave_the_image_unchanged(as_published: bool) -> None:
     """Black and white images: contrast, brightness and blur change too much, so that only few mutations are left."""
     x = np.zeros((50, 14, 14, 1), np.uint8)
     x[:, ::2] = 255
-    far = Subjects(x, np.zeros_like(x), np.ones(50, np.bool_), np.full(50, SIZE), np.full(50, 255))
-    made, _ = Metamorphosis(as_published).mutate(far, np.random.default_rng(0))
+    far = MutationSubjects(x, np.zeros_like(x), np.ones(50, np.bool_), np.full(50, SIZE), np.full(50, 255))
+    made, _ = DeepHunterMutation(as_published).mutate(far, np.random.default_rng(0))
     for name, values in vars(made).items():
         assert np.array_equal(values, getattr(far, name))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from temper.generators.regression import mutation_operators
-from temper.generators.regression.fidelity_gates import ALPHA, BETA, apart, within
+from temper.generators.regression.fidelity_gates import ALPHA, BETA, difference_counts, within_bounds
 from temper.generators.regression.mutation_queue import Rows
 from temper.generators.regression.pixel_mutations import Pixels
 
@@ -16,7 +16,7 @@ _TRIES = 49
 
 
 @dataclass(frozen=True, eq=False)
-class Subjects:
+class MutationSubjects:
     """Images with the bounds on their changes, row by row.
 
     ``reference`` is the seed, or the image just after its move if ``moved``; ``changed`` and ``levels`` are the number
@@ -33,21 +33,21 @@ class Subjects:
         return len(self.x)
 
     @classmethod
-    def seeds(cls, x: Pixels) -> Subjects:
+    def seeds(cls, x: Pixels) -> MutationSubjects:
         """Return unchanged seeds."""
         nothing = np.zeros(len(x), np.int64)
         return cls(x, x, np.zeros(len(x), np.bool_), nothing, nothing)
 
-    def copy(self) -> Subjects:
+    def copy(self) -> MutationSubjects:
         """Return a copy with its own arrays."""
-        return Subjects(*(array.copy() for array in vars(self).values()))
+        return MutationSubjects(*(array.copy() for array in vars(self).values()))
 
-    def take(self, rows: NDArray[np.int64]) -> Subjects:
+    def take(self, rows: NDArray[np.int64]) -> MutationSubjects:
         """Return some rows."""
-        return Subjects(*(array[rows] for array in vars(self).values()))
+        return MutationSubjects(*(array[rows] for array in vars(self).values()))
 
 
-class Metamorphosis:
+class DeepHunterMutation:
     """Mutates by one of DeepHunter's operators, all their 69 parameters equally likely.
 
     An operator that moves pixels is only applied to an image that was not moved yet, and always accepted. Any other is
@@ -62,6 +62,7 @@ class Metamorphosis:
     def __init__(self, as_published: bool = False) -> None:
         self.operators = mutation_operators.deephunter()
         self._as_published = as_published
+        # By number of parameters, so that all parameters are equally likely.
         weights = np.array([operator.weight for operator in self.operators], float)
         self._local = np.array([operator.local for operator in self.operators])
         self._shares = weights / weights.sum(), weights * self._local / weights[self._local].sum()
@@ -70,7 +71,7 @@ class Metamorphosis:
         """Return which operators' mutants replace their parent's reference in later comparisons."""
         return np.asarray(~self._local[operator] | self._as_published)
 
-    def mutate(self, subjects: Subjects, rng: np.random.Generator) -> tuple[Subjects, Rows]:
+    def mutate(self, subjects: MutationSubjects, rng: np.random.Generator) -> tuple[MutationSubjects, Rows]:
         """Return each image mutated once, and the operator; the image itself if no mutation was accepted."""
         n = len(subjects)
         made = subjects.copy()
@@ -93,18 +94,22 @@ class Metamorphosis:
             drawn[which] = rng.choice(len(self.operators), size=int(which.sum()), p=shares)
         return drawn
 
-    def _once(self, subjects: Subjects, operator: Rows, rng: np.random.Generator) -> tuple[Subjects, NDArray[np.bool_]]:
+    def _once(
+        self, subjects: MutationSubjects, operator: Rows, rng: np.random.Generator
+    ) -> tuple[MutationSubjects, NDArray[np.bool_]]:
         """Return images mutated by operators, with which of them are accepted."""
         moves = ~self._local[operator]
         made = subjects.copy()
         made.x[:] = mutation_operators.mutate(self.operators, operator, subjects.x, rng)
-        changed, levels = apart(made.x, made.reference)
-        near = within(changed + subjects.changed, np.maximum(levels, subjects.levels), made.x[0].size, ALPHA, BETA)
+        changed, levels = difference_counts(made.x, made.reference)
+        near = within_bounds(
+            changed + subjects.changed, np.maximum(levels, subjects.levels), made.x[0].size, ALPHA, BETA
+        )
         before = made.x if self._as_published else subjects.x
-        made.changed[moves], made.levels[moves] = apart(before[moves], subjects.reference[moves])
+        made.changed[moves], made.levels[moves] = difference_counts(before[moves], subjects.reference[moves])
         made.moved[moves] = True
         if self._as_published:
             made.moved[~moves], made.changed[~moves], made.levels[~moves] = False, 0, 0
-        anew = self.refers_to_itself(operator)
-        made.reference[anew] = made.x[anew]
+        refers_to_itself = self.refers_to_itself(operator)
+        made.reference[refers_to_itself] = made.x[refers_to_itself]
         return made, moves | near

@@ -13,7 +13,7 @@ from temper.core.classifier import Classifier
 from temper.core.component import Ref
 from temper.core.run import Run
 from temper.core.threat_model import Norm, distance
-from temper.generators.gradient import BIM, FGSM, PGD, GradientAttack
+from temper.generators.fgsm_bim_pgd import BIM, FGSM, PGD, GradientAttack
 from temper.system import backend
 from tests.generators.models import images, linear, mnist_test, published, small
 
@@ -48,7 +48,7 @@ def test_fast_gradient_method_in_other_norms(norm: Norm, eps: float) -> None:
     np.testing.assert_allclose(made, expected, atol=1e-5)
 
 
-def test_labels_may_be_the_models_own() -> None:
+def test_labels_may_be_the_models_predictions() -> None:
     victim, weights = linear()
     x, y = images(50, (4, 4, 1), classes=3)
     expected = np.clip(x + 0.2 * np.sign(gradient_of(weights, x, victim.predict(x))), 0, 1)
@@ -80,7 +80,7 @@ def test_pgd_without_random_start_steps_as_written(attack: str) -> None:
 
 
 @pytest.mark.parametrize(("norm", "eps"), RADII)
-def test_more_starts_and_steps_never_break_fewer(norm: Norm, eps: float) -> None:
+def test_more_starts_and_steps_never_break_fewer_images(norm: Norm, eps: float) -> None:
     victim, (x, _) = small(), images(150)
     y = victim.predict(x)
     common: dict[str, Any] = {"model": MODEL, "eps": eps, "norm": norm, "eps_step": eps / 4, "max_iter": 3}
@@ -93,7 +93,7 @@ def test_more_starts_and_steps_never_break_fewer(norm: Norm, eps: float) -> None
     assert (distance(five - x, norm) <= eps * (1 + 1e-5)).all()
 
 
-def test_same_seed_same_images_and_other_seed_others() -> None:
+def test_the_seed_determines_the_images() -> None:
     victim, (x, y) = small(), images(30)
     attack = PGD(model=MODEL, eps=0.1, eps_step=0.02, max_iter=3, num_random_init=3)
     first = attack.craft(victim, x, y, RNG(1))
@@ -101,7 +101,7 @@ def test_same_seed_same_images_and_other_seed_others() -> None:
     assert not np.array_equal(first, attack.craft(victim, x, y, RNG(2)))
 
 
-def test_scaling_the_logits_hides_nothing() -> None:
+def test_scaling_the_logits_does_not_weaken_the_attack() -> None:
     """The same decisions with logits 1000 times as large: cross-entropy in float32 loses its gradient, margin does not."""
     victim, (x, _) = small(), images(200)
     y = victim.predict(x)
@@ -219,7 +219,7 @@ def test_agrees_with_foolbox_on_the_published_mlp(shared: Path) -> None:
 
 
 @pytest.mark.parametrize(("rounds", "said"), [(True, 1), (False, 0)])
-def test_an_attack_without_any_gradient_says_so_and_moves_nothing(rounds: bool, said: int) -> None:
+def test_an_attack_without_a_gradient_is_reported_and_changes_nothing(rounds: bool, said: int) -> None:
     keras = backend.keras()
     inputs = keras.Input((4, 4, 1))
     hidden = keras.ops.round(4 * inputs) if rounds else keras.ops.tanh(inputs)

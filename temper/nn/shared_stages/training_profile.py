@@ -1,4 +1,4 @@
-"""What criteria and scores learn from a model's training images."""
+"""Fits coverage criteria and scores on a model's training images."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from temper.nn.adequacy.coverage import Criterion
 from temper.nn.adequacy.reference_data import Arrays, ReferenceData
 from temper.nn.adequacy.score import Score
 from temper.nn.inspection.activations import Activations
-from temper.nn.preparations.activation_readout import ActivationReadout
+from temper.nn.shared_stages.activation_readout import ActivationReadout
 
 
 @dataclass(frozen=True, eq=False)
 class Profile(Artefact):
-    """The arrays that a criterion or a score learnt, by name."""
+    """The arrays that a criterion or a score was fitted to, by name."""
 
     kind: ClassVar[str] = "profile"
 
@@ -53,6 +53,7 @@ class _Learning(Preparation):
         return False
 
     def preparations(self) -> Mapping[str, Preparation]:
+        # The training images first, then sets that a criterion refers to, each once.
         sets = dict.fromkeys((self.data, *(ref for ref in self.references() if ref not in (self.model, self.data))))
         return {str(ref): ActivationReadout(model=self.model, examples=ref, positions=self.positions) for ref in sets}
 
@@ -61,9 +62,9 @@ class _Learning(Preparation):
             found: Activations = run.prepared(str(ref))
             return found
 
-        material = ReferenceData(run[self.model], run[self.data], observed(self.data), observed)
-        run.images += len(material.examples)
-        return Profile(self.learnt(material))
+        reference = ReferenceData(run[self.model], run[self.data], observed(self.data), observed)
+        run.images += len(reference.examples)
+        return Profile(self.learnt(reference))
 
     @property
     def positions(self) -> bool:
@@ -71,13 +72,13 @@ class _Learning(Preparation):
         return False
 
     @abstractmethod
-    def learnt(self, material: ReferenceData) -> Arrays:
-        """Return what is learnt."""
+    def learnt(self, reference: ReferenceData) -> Arrays:
+        """Return the fitted arrays, by name."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CriterionProfile(_Learning):
-    """What a coverage criterion learns from training images.
+    """The fit of a coverage criterion on training images.
 
     Source: the criterion's.
     """
@@ -90,13 +91,13 @@ class CriterionProfile(_Learning):
     def positions(self) -> bool:
         return self.criterion.positions
 
-    def learnt(self, material: ReferenceData) -> Arrays:
-        return self.criterion.profile(material)
+    def learnt(self, reference: ReferenceData) -> Arrays:
+        return self.criterion.profile(reference)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreProfile(_Learning):
-    """What a score learns from training images.
+    """The fit of a score on training images.
 
     Source: the score's.
     """
@@ -105,5 +106,5 @@ class ScoreProfile(_Learning):
 
     score: Score
 
-    def learnt(self, material: ReferenceData) -> Arrays:
-        return self.score.fit(material)
+    def learnt(self, reference: ReferenceData) -> Arrays:
+        return self.score.fit(reference)

@@ -23,6 +23,7 @@ def dilated(masks: Masks, reach: int) -> Masks:
     from scipy import ndimage
 
     size = 2 * reach + 1
+    # A maximum filter dilates a whole batch at once.
     grown: Masks = ndimage.maximum_filter(masks, (1, size, size), mode="constant")
     return grown
 
@@ -40,6 +41,7 @@ def boxes(masks: Masks) -> Masks:
 
 def _between(lines: Masks) -> Masks:
     """Return lines (n, length) set from their first to their last set position."""
+    # Set from the first set line on, and up to the last one: their intersection is the box.
     begun = np.logical_or.accumulate(lines, axis=1)
     not_over = np.logical_or.accumulate(lines[:, ::-1], axis=1)[:, ::-1]
     both: Masks = begun & not_over

@@ -14,16 +14,17 @@ from numpy.typing import NDArray
 from temper.core.dataset import Source
 from temper.core.errors import StageError
 from temper.nn.images.array_files import ArrayFile, Header
-from temper.nn.images.pixel_range import channels_seem_first, pixel_fault
+from temper.nn.images.pixel_range import channels_seem_first, pixel_problem
 
-_LOOKED_AT = 2**22
+_CHECKED_BYTES = 2**22
 """Size in bytes of the images of each part that are checked before anything runs."""
+# Names that look like another part, such as x_val or test_images.
 _PART = re.compile(r"[xy]_|(images|labels)$", re.IGNORECASE)
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 
 
 @dataclass(frozen=True)
-class Archive:
+class NpzArchive:
     """One file of images and labels, of which only requested parts are read."""
 
     path: Path
@@ -40,7 +41,7 @@ class Archive:
         """Return the names of other arrays of images and labels, such as ``x_val``, which are not read."""
         return sorted(name for name in self._file.names() if name not in KEYS and _PART.match(name))
 
-    def faults(self) -> Iterator[str]:
+    def problems(self) -> Iterator[str]:
         """Yield why the file is not a data set of images, as far as the headers show."""
         try:
             headers = self.headers()
@@ -50,19 +51,19 @@ class Archive:
         if missing := [key for key in KEYS if key not in headers]:
             yield f"{self.path} lacks {', '.join(missing)}; expected {', '.join(KEYS)}"
             return
-        sound = True
+        intact = True
         for part in ("train", "test"):
-            for fault in _part_faults(part, headers[f"x_{part}"], headers[f"y_{part}"]):
-                sound = False
-                yield f"{self.path}: {fault}"
-        if sound and (train := headers["x_train"].shape[1:]) != (test := headers["x_test"].shape[1:]):
+            for problem in _part_problems(part, headers[f"x_{part}"], headers[f"y_{part}"]):
+                intact = False
+                yield f"{self.path}: {problem}"
+        if intact and (train := headers["x_train"].shape[1:]) != (test := headers["x_test"].shape[1:]):
             yield f"{self.path}: training images are {train}, test images {test}; expected the same"
 
-    def pixel_faults(self) -> Iterator[str]:
+    def pixel_problems(self) -> Iterator[str]:
         """Yield what is wrong with the first images of each part; the file's headers must be valid."""
         for part in ("train", "test"):
-            if fault := pixel_fault(*self._first(part)):
-                yield f"{self.path}: x_{part}: {fault}"
+            if problem := pixel_problem(*self._first(part)):
+                yield f"{self.path}: x_{part}: {problem}"
 
     def labels(self) -> NDArray[Any]:
         """Return the labels of both parts, int64 (n,).
@@ -85,15 +86,15 @@ class Archive:
         )
 
     def _first(self, part: str) -> tuple[NDArray[Any], bool]:
-        """Return the first images of a part, and whether these are all; none if they are not stored image by image."""
+        """Return the first images of a part, and whether these are all; none if they are not contiguous."""
         try:
-            return self._file.first(f"x_{part}", _LOOKED_AT)
+            return self._file.first(f"x_{part}", _CHECKED_BYTES)
         except StageError:  # reported when the whole file is read
             return np.zeros(0, np.uint8), False
 
     def _read(self, *keys: str) -> list[NDArray[Any]]:
-        for fault in self.faults():
-            raise StageError(fault)
+        for problem in self.problems():
+            raise StageError(problem)
         arrays = self._file.read(keys)
         return [arrays[key] for key in keys]
 
@@ -107,7 +108,7 @@ def with_channels(x: NDArray[Any]) -> NDArray[Any]:
     return x[..., None] if x.ndim == 3 else x
 
 
-def _part_faults(part: str, x: Header, y: Header) -> Iterator[str]:
+def _part_problems(part: str, x: Header, y: Header) -> Iterator[str]:
     is_pixels = x.dtype == np.uint8 or np.issubdtype(x.dtype, np.floating)
     if not is_pixels or len(x.shape) not in (3, 4):
         yield f"x_{part} is {x.dtype} {x.shape}; expected uint8 or float (n, h, w) or (n, h, w, c)"
