@@ -6,7 +6,7 @@ Traces are drawn at random around the middle of ten classes, and bent at zero as
 would end SciPy's density estimate, on which dnn-tip's LSA rests. Values change the work but little.
 dnn-tip's DSA collects garbage twice for every ten inputs; it is timed so (as shipped), and with that taken out. The loops, and dnn-tip as
 shipped, are given a few inputs only, all training images, and their time is extrapolated. Seconds of the processor say more than
-those on the clock where other work runs beside; ratios are of both. Matrix products have one thread unless OPENBLAS_NUM_THREADS says
+those on the clock where other work runs alongside; ratios are of both. Matrix products have one thread unless OPENBLAS_NUM_THREADS says
 otherwise, as threads that wait for a busy processor count as work.
 """
 
@@ -72,7 +72,7 @@ class BenchmarkData:
 
 @dataclass(frozen=True)
 class Timed:
-    """What a way to compute took, for all inputs, and what it gave for those it was given."""
+    """The time of a method for all inputs, and its result for the inputs it was given."""
 
     name: str
     cpu: float
@@ -105,13 +105,13 @@ def activations(traces: Floats, labels: NDArray[np.int64]) -> Activations:
 
 
 def reference(data: BenchmarkData) -> ReferenceData:
-    """Return the training images as what scores and criteria learn of."""
+    """Return the training images as scores and criteria are fitted on them."""
     unnamed = cast(Any, SimpleNamespace(info={}))  # what is benchmarked asks for the classes' names at most
     return ReferenceData(unnamed, unnamed, activations(data.train, data.train_labels), cast(Any, None))
 
 
 def temper(score: Score) -> Callable[[BenchmarkData], Any]:
-    """Return what Temper does: learns of the training images and scores the inputs."""
+    """Return Temper's computation: fit on the training images, score the inputs."""
 
     def work(data: BenchmarkData) -> Any:
         learnt = score.fit(reference(data))
@@ -122,7 +122,7 @@ def temper(score: Score) -> Callable[[BenchmarkData], Any]:
 
 
 def dnn_tip(name: str, collect: bool) -> Callable[[BenchmarkData], Any]:
-    """Return what dnn-tip does, quietly; without ``collect`` it collects no garbage."""
+    """Return dnn-tip's computation, without its output; without ``collect`` it collects no garbage."""
     from dnn_tip import surprise
 
     def work(data: BenchmarkData) -> Any:

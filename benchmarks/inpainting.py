@@ -1,4 +1,4 @@
-"""Inpainting with a diffusion model of the data: what it costs, where the time goes, and whether the label is right.
+"""Inpainting with a diffusion model of the data: cost, where the time goes, and whether the label is right.
 
 Run:  python benchmarks/inpainting.py [--mnist mnist.npz] [--train-steps 1500] [--model folder] [--sheets folder]
 
@@ -122,7 +122,7 @@ def judge(train: Examples) -> Any:
 
 
 def compare(model: DiffusionModel, train: Examples, test: Examples, given: argparse.Namespace) -> None:
-    """Print what each way costs and gives, and draw the sheet."""
+    """Print the cost and result of each way, and draw the sheet."""
     names = tuple(map(str, range(10)))
     critic = judge(train)
     said = critic.predict(test.x[:2000].reshape(-1, critic.n_features_in_)) == test.y[:2000]
@@ -166,7 +166,7 @@ def sheet(seeds: Seeds, made: Augmented, path: Path, rows: int = 12, columns: in
 
 
 def main() -> None:
-    """Train, paint and judge."""
+    """Train, paint and classify."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mnist", type=Path, help="MNIST as Keras stores it, in place of scikit-learn's digits")
     parser.add_argument("--train-steps", type=int, help="default: by the size of the images")

@@ -221,7 +221,7 @@ def main() -> None:
         common: dict[str, Any] = {
             "model": V2, "reference": V1, "data": DATA, "mutants": chosen.mutants, "fidelity": gate,
         }  # fmt: skip
-        works: dict[str, RegressionFuzzer] = {
+        fuzzers: dict[str, RegressionFuzzer] = {
             "drfuzz, 256 seeds a round": DRFuzz(**common),
             "drfuzz, 1 seed a round": DRFuzz(**common | {"round_seeds": 1, "mutants": chosen.mutants // 10}),
             "random_fuzzer": RandomFuzzer(**common),
@@ -229,7 +229,7 @@ def main() -> None:
             "diffchaser": DiffChaser(**common),
         }
         print(f"third model {third}: loop {slow:,.0f}, floor {floor(inputs, third):,.0f} per CPU s", flush=True)
-        for name, fuzzer in works.items():
+        for name, fuzzer in fuzzers.items():
             done = campaign(fuzzer, inputs)
             books = done.cpu - done.mutating - done.asking
             shares = "".join(
