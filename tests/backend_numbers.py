@@ -40,7 +40,8 @@ def information() -> Numbers:
 
 def relevance() -> Numbers:
     from temper.core.classifier import Classifier
-    from temper.nn.inspection.lrp import pixel_relevance, unit_relevance
+    from temper.nn.inspection.lrp import pixel_relevance
+    from tests.nn.inspection.relevance import unit_relevance
     from tests.nn.inspection.test_lrp import RULES, Y, network
 
     x = np.random.default_rng(0).random((9, 8, 8, 2), np.float32)

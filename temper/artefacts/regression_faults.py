@@ -83,10 +83,6 @@ class RegressionFaults(Examples):
                     f"{name}: expected {len(self)} rows, one per fault, received {len(getattr(self, name))}"
                 )
 
-    def path_of(self, row: int) -> tuple[str, ...]:
-        """Return the names of the operators that produced a fault, in order of application."""
-        return tuple(self.operators[step].operator for step in self.trace[row] if step >= 0)
-
     def save(self, folder: Path) -> None:
         super().save(folder)
         for name in _ARRAYS:
