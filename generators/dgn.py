@@ -109,6 +109,9 @@ class _Learning(Component):
     decay_rate: Annotated[float, "factor of the step size", Range(gt=0, le=1)] = 0.9
     shuffle: Annotated[bool, "shuffle the batches each epoch"] = True
 
+    def smoke_limits(self) -> Mapping[str, int]:
+        return {**super().smoke_limits(), "epochs": 1}
+
 
 @dataclass(frozen=True, kw_only=True)
 class DGNTraining(Preparation, _Learning):

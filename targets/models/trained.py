@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, final
@@ -29,6 +29,9 @@ class TrainedTarget(Target):
     initial_weights: Annotated[
         str | None, "HDF5 weights of this network to start from; with epochs: 0 the target as published", File()
     ] = None
+
+    def smoke_limits(self) -> Mapping[str, int]:
+        return {**super().smoke_limits(), "epochs": 1}
 
     @abstractmethod
     def network(self, info: DataInfo) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -56,6 +56,9 @@ class AdversarialTraining(Repair):
     as_published: Annotated[
         bool, "gf from DeepCustom's initial weights (deviation sqrt(2 / first axis), bias 0.1), in fixed order"
     ] = False
+
+    def smoke_limits(self) -> Mapping[str, int]:
+        return {**super().smoke_limits(), "epochs": 1}
 
     def part_of(self, field_name: str) -> Part | Literal["definition"]:
         return "definition" if field_name == "examples" and self.recipe != "gf" else "train"

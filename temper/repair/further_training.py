@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -24,6 +25,9 @@ class FurtherTraining(Repair):
     batch_size: Annotated[int, "images per optimiser step", Range(ge=1)] = 128
     learning_rate: Annotated[float, "step size of the optimiser", Range(gt=0)] = 1e-4
     optimizer: Annotated[Optimizer, "optimiser; sgd has Nesterov momentum 0.9"] = "adam"
+
+    def smoke_limits(self) -> Mapping[str, int]:
+        return {**super().smoke_limits(), "epochs": 1}
 
     def train_further(self, model: Any, images: Examples, run: Run, checkpoint: Checkpoint) -> None:
         """Train a Keras model in place on images, with the settings of the fields.

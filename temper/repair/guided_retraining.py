@@ -62,6 +62,9 @@ class GuidedRetraining(Repair):
     optimizer: Annotated[Optimizer, "optimiser; sgd has Nesterov momentum 0.9"] = "rmsprop"
     as_published: Annotated[bool, "ties as in a reversed unstable sort, and images without a score first"] = False
 
+    def smoke_limits(self) -> Mapping[str, int]:
+        return {**super().smoke_limits(), "epochs": 1}
+
     def check(self) -> Iterator[tuple[str, str]]:
         if self.order is None and self.inputs < 1:
             yield "order", "set the score that orders the images ({type: dsa}, ...), or use all with inputs: 1"

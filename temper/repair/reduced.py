@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -35,6 +36,9 @@ class Reducing(Component):
     reduced_epochs: Annotated[int, "passes of each reduced model over its images", Range(ge=1)] = 4
     reduced_learning_rate: Annotated[float, "step size of Adam for reduced models", Range(gt=0)] = 1e-3
     batch_size: Annotated[int, "images per optimiser step", Range(ge=1)] = 128
+
+    def smoke_limits(self) -> Mapping[str, int]:
+        return {**super().smoke_limits(), "reduced": 3, "reduced_epochs": 1}
 
 
 class ReducedModels(Artefact):

@@ -26,6 +26,8 @@ PLUMBING = (
     "temper.system.installation",
     "temper.system.stop_request",
     "temper.engine",
+    "temper.nn.adequacy.score_comparison",
+    "temper.nn.images.example_grids",
     "temper.nn.inspection.class_order",
 )
 """Modules, and packages with their contents, that carry, store and show what others compute: no number depends on them."""
@@ -35,6 +37,9 @@ _MESSAGES_ONLY = {
     "fits": "Iterator[tuple[str, str]]",
     "suits": "Iterator[tuple[str, str]]",
     "review": "None",
+    "pictures": "Iterator[Picture]",
+    "comparison": "Iterator[Picture]",
+    "smoke_limits": "Mapping[str, int]",
 }
 """Methods that only describe parameters or artefacts of components, with what they return; elsewhere such methods count."""
 _IMPORTERS = ("importlib.import_module", "__import__", "builtins.__import__")

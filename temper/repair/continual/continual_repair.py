@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -45,6 +45,9 @@ class ContinualRepair(Repair):
     ] = 15
     batch_size: Annotated[int, "new images per optimiser step, along with as many replayed ones", Range(ge=1)] = 32
     optimizer: Annotated[Optimizer, "optimiser; sgd has Nesterov momentum 0.9"] = "adam"
+
+    def smoke_limits(self) -> Mapping[str, int]:
+        return {**super().smoke_limits(), "epochs": 1}
 
     def part_of(self, field_name: str) -> Part | Literal["definition"]:
         return "validation" if field_name == "examples" else "train"
