@@ -27,6 +27,7 @@ from temper.generators.dgn_networks import Architecture, Init, build, resolve
 from temper.generators.dgn_training import GeneratorTrainer, Schedule, learning_rate
 from temper.nn.inspection import compiled_programs
 from temper.nn.inspection.compiled_programs import Call, Tensor
+from temper.nn.training.epochs import EpochSettings
 from temper.nn.training.training_state import assign, values
 from temper.system import backend, csv_files
 
@@ -153,9 +154,7 @@ class DGNTraining(Preparation, _Learning):
                 images.x[rows],
                 images.y[rows],
                 constants,
-                epochs=self.epochs,
-                batch_size=self.batch_size,
-                shuffle=self.shuffle,
+                settings=EpochSettings.of(self),
                 seed=seed + label,
                 progress=partial(tell, len(losses) * self.epochs),
                 checkpoint=steps.under_way(str(label)),

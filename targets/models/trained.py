@@ -13,7 +13,7 @@ from temper.core.component import File, Range
 from temper.core.data_info import DataInfo
 from temper.core.families import Target
 from temper.core.run import Run
-from temper.nn.training.training import Optimizer, fit
+from temper.nn.training.training import Optimizer, TrainingSettings, fit
 from temper.system import backend
 from temper.targets.models import hdf5_weights
 
@@ -67,10 +67,7 @@ class TrainedTarget(Target):
             model,
             data.train.x,
             data.train.y,
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            optimizer=self.optimizer,
+            TrainingSettings.of(self),
             seed=seed,
             progress=run.progress,
             checkpoint=run.checkpoint,

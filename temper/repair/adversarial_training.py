@@ -17,6 +17,7 @@ from temper.core.errors import StageError
 from temper.core.families import Repair
 from temper.core.run import Run
 from temper.nn.training import training
+from temper.nn.training.training import Attacker, TrainingSettings
 from temper.system import backend
 
 
@@ -124,12 +125,9 @@ class AdversarialTraining(Repair):
             clean.x if whole else clean.x[rows],
             adversarial.x,
             adversarial.y,
+            TrainingSettings.of(self, shuffle=not self.as_published),
             ratio=self._share,
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
             seed=run.framework_seed(),
-            shuffle=not self.as_published,
             progress=run.progress,
             checkpoint=run.checkpoint,
         )
@@ -151,13 +149,9 @@ class AdversarialTraining(Repair):
             model,
             clean.x,
             clean.y,
-            perturb,
-            share=self._share,
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
+            TrainingSettings.of(self),
+            Attacker(perturb=perturb, share=self._share, rng=run.rng("attack")),
             rng=run.rng(),
-            attack_rng=run.rng("attack"),
             progress=run.progress,
             checkpoint=run.checkpoint,
         )

@@ -13,7 +13,7 @@ from temper.core.component import Range, Ref
 from temper.core.families import Repair
 from temper.core.run import Run
 from temper.nn.training import training
-from temper.nn.training.training import Optimizer
+from temper.nn.training.training import Optimizer, TrainingSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,10 +40,7 @@ class FurtherTraining(Repair):
             model,
             images.x,
             images.y,
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            optimizer=self.optimizer,
+            TrainingSettings.of(self),
             seed=run.framework_seed(),
             progress=run.progress,
             checkpoint=checkpoint,

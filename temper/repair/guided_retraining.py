@@ -19,7 +19,7 @@ from temper.core.stage import Preparation, Stage
 from temper.nn.adequacy.score import Score
 from temper.nn.preparations.retraining_order import RetrainingOrder, RetrainingOrdering, Rows
 from temper.nn.training import training
-from temper.nn.training.training import Optimizer
+from temper.nn.training.training import Optimizer, TrainingSettings
 
 _ORDER = "order"
 
@@ -100,10 +100,7 @@ class GuidedRetraining(Repair):
             model,
             x,
             y,
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            optimizer=self.optimizer,
+            TrainingSettings.of(self),
             seed=seed,
             progress=run.progress,
             checkpoint=run.checkpoint,

@@ -18,6 +18,7 @@ from temper.core.run import Run
 from temper.core.stage import Preparation
 from temper.nn.images.stratified_sample import stratified
 from temper.nn.training import training
+from temper.nn.training.training import TrainingSettings
 
 Weights = NDArray[np.float32]
 
@@ -91,9 +92,7 @@ class ReducedTraining(Preparation, Reducing):
             model,
             images.x[rows],
             images.y[rows],
-            epochs=self.reduced_epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.reduced_learning_rate,
+            TrainingSettings.of(self, epochs=self.reduced_epochs, learning_rate=self.reduced_learning_rate),
             seed=seed,
             checkpoint=checkpoint,
         )
