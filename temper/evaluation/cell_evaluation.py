@@ -61,7 +61,9 @@ class AttackedModels(CellEvaluation):
     def expand(self) -> Iterator[Self]:
         for cell in super().expand():
             others = [name for name, _ in self.cells if name != "models"]
-            regenerated = {name: self.regenerated(getattr(cell, name), cell.models[0]) for name in others}
+            regenerated: dict[str, Any] = {
+                name: self.regenerated(getattr(cell, name), cell.models[0]) for name in others
+            }
             yield dataclasses.replace(cell, **regenerated)
 
     def regenerated(self, refs: tuple[Ref[Any], ...], model: Ref[Classifier]) -> tuple[Ref[Any], ...]:

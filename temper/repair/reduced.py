@@ -18,7 +18,7 @@ from temper.core.run import Run
 from temper.core.stage import Preparation
 from temper.nn.images.stratified_sample import stratified
 from temper.nn.training import training
-from temper.nn.training.training import TrainingSettings
+from temper.nn.training.training import BatchSize, TrainingSettings
 
 Weights = NDArray[np.float32]
 
@@ -36,7 +36,7 @@ class Reducing(Component):
     ] = "fresh"
     reduced_epochs: Annotated[int, "passes of each reduced model over its images", Range(ge=1)] = 4
     reduced_learning_rate: Annotated[float, "step size of Adam for reduced models", Range(gt=0)] = 1e-3
-    batch_size: Annotated[int, "images per optimiser step", Range(ge=1)] = 128
+    batch_size: BatchSize = 128
 
     def smoke_limits(self) -> Mapping[str, int]:
         return {**super().smoke_limits(), "reduced": 3, "reduced_epochs": 1}

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
 from temper.core.artefacts import Images, Labels
 from temper.core.checkpoint import Checkpoint
+from temper.core.component import Range
 from temper.core.errors import StageError
 from temper.core.run import Progress
 from temper.nn.editing import copies
@@ -20,6 +21,9 @@ from temper.nn.training.training_state import TrainingState
 from temper.system import backend
 
 Optimizer = Literal["adam", "adadelta", "rmsprop", "sgd"]
+BatchSize = Annotated[int, "images per optimiser step", Range(ge=1)]
+LearningRate = Annotated[float, "step size of the optimiser", Range(gt=0)]
+OptimizerName = Annotated[Optimizer, "optimiser; sgd has Nesterov momentum 0.9"]
 Perturb = Callable[[Images, Labels, np.random.Generator], Images]
 
 
