@@ -43,6 +43,7 @@ from temper.engine.running.task import TaskSpec, perform
 from temper.engine.storage.artefact_kinds import store_kind
 from temper.engine.storage.digests import Digests
 from temper.engine.storage.store import Store
+from temper.nn.training.epochs import EpochSettings
 from temper.system import backend
 from tests.conftest import PARTS as COMPONENTS
 
@@ -138,7 +139,24 @@ def _names_read(module: str) -> set[str]:
     texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     parts = set(PARTS) if "PARTS" in names else set()  # getattr(self, part) for each of them
-    return attributes | {text for text in texts if text.isidentifier()} | parts
+    # SETTINGS.of(self) reads the fields of those names.
+    settings = [vars(sys.modules[module]).get(node.id) for node in _takers(tree)]
+    taken = {
+        f.name
+        for cls in settings
+        if isinstance(cls, type) and issubclass(cls, EpochSettings)
+        for f in dataclasses.fields(cls)
+    }
+    return attributes | {text for text in texts if text.isidentifier()} | parts | taken
+
+
+def _takers(tree: ast.Module) -> Iterator[ast.Name]:
+    """Yield the classes whose ``of`` a module calls on ``self``."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".of") and node.args:
+            assert isinstance(node.func, ast.Attribute)
+            if isinstance(node.func.value, ast.Name) and ast.unparse(node.args[0]) == "self":
+                yield node.func.value
 
 
 def _innermost(kind: Kind) -> Kind:
