@@ -34,6 +34,7 @@ from temper.generators.dgn import DGNNetworks
 from temper.generators.dgn_networks import build
 from temper.generators.dgn_training import GeneratorTrainer
 from temper.generators.losses.nce_loss import NCE
+from temper.nn.training.epochs import EpochSettings
 from temper.system import backend
 
 CLASSES = 10
@@ -73,8 +74,8 @@ def seconds(trainer: GeneratorTrainer, network: Any, x: Any, y: Any, repeats: in
 
     def taken(epochs: int) -> float:
         start = time.perf_counter()
-        options: dict[str, Any] = {"batch_size": TRAINING_BATCH, "shuffle": True, "seed": 0}
-        trainer.train(network, x, y, {}, epochs=epochs, **options, progress=lambda done: None)
+        settings = EpochSettings(epochs=epochs, batch_size=TRAINING_BATCH)
+        trainer.train(network, x, y, {}, settings=settings, seed=0, progress=lambda done: None)
         return time.perf_counter() - start
 
     taken(1)

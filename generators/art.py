@@ -60,6 +60,9 @@ class Art(Attack):
         "(one for all images where they share a perturbation); default: random",
     ] = None
 
+    def smoke_limits(self) -> Mapping[str, int]:
+        return {**super().smoke_limits(), "max_iter": 2, "num_random_init": 1, "binary_search_steps": 1}
+
     @property
     def threat(self) -> ThreatModel | None:
         return art_bounds.ball(self.attack, self._values)

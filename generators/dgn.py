@@ -27,6 +27,7 @@ from temper.generators.dgn_networks import Architecture, Init, build, resolve
 from temper.generators.dgn_training import GeneratorTrainer, Schedule, learning_rate
 from temper.nn.inspection import compiled_programs
 from temper.nn.inspection.compiled_programs import Call, Tensor
+from temper.nn.training.epochs import EpochSettings
 from temper.nn.training.training_state import assign, values
 from temper.system import backend, csv_files
 
@@ -109,6 +110,9 @@ class _TrainingSettings(Component):
     decay_rate: Annotated[float, "factor of the step size", Range(gt=0, le=1)] = 0.9
     shuffle: Annotated[bool, "shuffle the batches each epoch"] = True
 
+    def smoke_limits(self) -> Mapping[str, int]:
+        return {**super().smoke_limits(), "epochs": 1}
+
 
 @dataclass(frozen=True, kw_only=True)
 class DGNTraining(Preparation, _TrainingSettings):
@@ -151,9 +155,7 @@ class DGNTraining(Preparation, _TrainingSettings):
                 images.x[rows],
                 images.y[rows],
                 constants,
-                epochs=self.epochs,
-                batch_size=self.batch_size,
-                shuffle=self.shuffle,
+                settings=EpochSettings.of(self),
                 seed=seed + label,
                 progress=partial(report, len(losses) * self.epochs),
                 checkpoint=steps.in_progress(str(label)),

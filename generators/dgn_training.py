@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ from temper.artefacts.class_generators import Batch, GeneratorLoss
 from temper.core.artefacts import Images, Labels
 from temper.core.checkpoint import Checkpoint
 from temper.core.errors import StageError
-from temper.nn.training.epochs import Epochs
+from temper.nn.training.epochs import Epochs, EpochSettings
 from temper.system import backend
 
 Schedule = Literal["staircase", "constant"]
@@ -58,9 +59,7 @@ class GeneratorTrainer:
         y: Labels,
         constants: Constants,
         *,
-        epochs: int,
-        batch_size: int,
-        shuffle: bool,
+        settings: EpochSettings,
         seed: int,
         progress: Callable[[int], None],
         checkpoint: Checkpoint | None = None,
@@ -77,8 +76,10 @@ class GeneratorTrainer:
             Stopped: the process was asked to stop; the checkpoint holds the state to resume from.
         """
         self._trainer.reset(network.get_weights(), self._fresh, constants)
+        size = settings.batch_size
         # Smaller batches of equal size where dropping the rest would lose over a tenth.
-        size = batch_size if len(x) >= 10 * batch_size else len(x) // math.ceil(len(x) / batch_size)
+        if len(x) < 10 * size:
+            size = len(x) // math.ceil(len(x) / size)
         whole = len(x) // size * size
 
         def report(epoch: int, loss: float) -> None:
@@ -92,10 +93,8 @@ class GeneratorTrainer:
         losses = self._epochs.train(
             [x[:whole]],
             [y[:whole]],
-            epochs=epochs,
-            batch_size=size,
-            seed=seed,
-            shuffle=shuffle,
+            replace(settings, batch_size=size),
+            seed,
             report=report,
             checkpoint=checkpoint,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -183,6 +183,9 @@ class BIM(GradientAttack):
     eps_step: Annotated[float, "length of one step in `norm`, in input units", Range(gt=0)]
     max_iter: Annotated[int, "number of steps", Range(ge=1)]
 
+    def smoke_limits(self) -> Mapping[str, int]:
+        return {**super().smoke_limits(), "max_iter": 2}
+
     @property
     def schedule(self) -> tuple[float, int, int]:
         return self.eps_step, self.max_iter, 0
@@ -204,6 +207,9 @@ class PGD(GradientAttack):
     eps_step: Annotated[float, "length of one step in `norm`, in input units", Range(gt=0)]
     max_iter: Annotated[int, "number of steps", Range(ge=1)]
     num_random_init: Annotated[int, "random starts; 0 starts once, from the image itself", Range(ge=0)] = 1
+
+    def smoke_limits(self) -> Mapping[str, int]:
+        return {**super().smoke_limits(), "max_iter": 2, "num_random_init": 1}
 
     @property
     def schedule(self) -> tuple[float, int, int]:

@@ -12,7 +12,7 @@ import inspect
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -38,12 +38,12 @@ from temper.engine.catalogue.json_schema import field_schema
 from temper.engine.catalogue.sections import SECTIONS
 from temper.engine.language.build import plain
 from temper.engine.language.experiment_file import load
-from temper.engine.language.smoke_run import TINY
 from temper.engine.planning.task_graph import Task, TaskGraph
 from temper.engine.running.task import TaskSpec, perform
 from temper.engine.storage.artefact_kinds import stored_kind
 from temper.engine.storage.digests import Digests
 from temper.engine.storage.store import Store
+from temper.nn.training.epochs import EpochSettings
 from temper.system import backend
 from tests.conftest import PARTS as COMPONENTS
 
@@ -139,7 +139,24 @@ def _names_read(module: str) -> set[str]:
     texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     parts = set(PARTS) if "PARTS" in names else set()  # getattr(self, part) for each of them
-    return attributes | {text for text in texts if text.isidentifier()} | parts
+    # SETTINGS.of(self) reads the fields of those names.
+    settings = [vars(sys.modules[module]).get(node.id) for node in _takers(tree)]
+    taken = {
+        f.name
+        for cls in settings
+        if isinstance(cls, type) and issubclass(cls, EpochSettings)
+        for f in dataclasses.fields(cls)
+    }
+    return attributes | {text for text in texts if text.isidentifier()} | parts | taken
+
+
+def _takers(tree: ast.Module) -> Iterator[ast.Name]:
+    """Yield the classes whose ``of`` a module calls on ``self``."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".of") and node.args:
+            assert isinstance(node.func, ast.Attribute)
+            if isinstance(node.func.value, ast.Name) and ast.unparse(node.args[0]) == "self":
+                yield node.func.value
 
 
 def _innermost(kind: Kind) -> Kind:
@@ -325,14 +342,27 @@ def _model(path: Path) -> str:
     return str(path)
 
 
+def smoke_limits(leaf: type[Component]) -> Mapping[str, int]:
+    """Return the limits of a component, which depend on no parameter but a data set's."""
+    return {} if issubclass(leaf, Dataset) else leaf.smoke_limits(object.__new__(leaf))
+
+
+@every
+def test_a_limit_of_smoke_runs_is_one_of_a_parameter(leaf: type[Component]) -> None:
+    fields = {field.name for field in fields_of(leaf)}
+    mapped = any(field.kind.name == "mapping" for field in fields_of(leaf))
+    assert mapped or set(smoke_limits(leaf)) <= fields
+
+
 def values(leaf: type[Component], folder: Path, stages: dict[type, str]) -> dict[str, Any]:
     """Return parameters for a component: those it needs, guessed from their types, and small ones for long work."""
     chosen: dict[str, Any] = {"type": leaf.tag}
+    limits = smoke_limits(leaf)
     for field in fields_of(leaf):
         if field.required:
             chosen[field.name] = _guess(field, field.kind, folder, stages)
-        elif field.name in TINY and isinstance(field.default, int) and field.default > TINY[field.name]:
-            chosen[field.name] = TINY[field.name]
+        elif field.name in limits and isinstance(field.default, int) and field.default > limits[field.name]:
+            chosen[field.name] = limits[field.name]
         elif field.name == "width" and isinstance(field.default, float):  # of a published network
             chosen[field.name] = 0.1
     return chosen | (ARGUMENTS[leaf.tag](folder) if leaf.tag in ARGUMENTS else {})

@@ -50,6 +50,9 @@ class DDPM(Painter, DiffusionSettings):
     resamplings: Annotated[int, "repetitions of each step, in mode repaint", Range(ge=1)] = 5
     batch_size: Annotated[int, "images painted at once", Range(ge=1), AtOnce()] = 64
 
+    def smoke_limits(self) -> Mapping[str, int]:
+        return {**super().smoke_limits(), "steps": 4}
+
     def check(self) -> Iterator[tuple[str, str]]:
         yield from super().check()
         if self.guidance != 1 and not self.label_dropout:

@@ -88,6 +88,9 @@ class DiffusionSettings(Component):
     ema: Annotated[float, "decay of the exponential moving average of the weights", Range(ge=0, lt=1)] = 0.995
     per_seed: Annotated[bool, "train a model for every seed of the experiment; otherwise one for all"] = False
 
+    def smoke_limits(self) -> Mapping[str, int]:
+        return {**super().smoke_limits(), "train_steps": 20}
+
     def check(self) -> Iterator[tuple[str, str]]:
         if wrong := [count for count in self.channels if count < GROUP or count % GROUP]:
             yield "channels", f"expected multiples of {GROUP}, received {wrong[0]}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from string import Formatter
@@ -79,6 +79,9 @@ class Pipeline(Painter):
         int, "pixels of the longest side the model paints on; the model's own is best", Range(ge=16, le=2048)
     ] = 512
     batch_size: Annotated[int, "images painted at once", Range(ge=1), AtOnce()] = 4
+
+    def smoke_limits(self) -> Mapping[str, int]:
+        return {**super().smoke_limits(), "steps": 4}
 
     def check(self) -> Iterator[tuple[str, str]]:
         if (self.hub is None) == (self.folder is None):

@@ -83,6 +83,9 @@ class Fuzzer(Generator):
     batch_size: Annotated[int, "images augmented at once", Range(ge=1), AtOnce()] = 100
     keep_rejected: Annotated[bool, "store images that the gates rejected, too"] = False
 
+    def smoke_limits(self) -> Mapping[str, int]:
+        return {**super().smoke_limits(), "iterations": 1, "seed_count": 20}
+
     def check(self) -> Iterator[tuple[str, str]]:
         if self.seeds.guided and not self.guidance:
             yield "seeds", f"{self.seeds.tag} seeds are chosen by a criterion; set `guidance`, or use random seeds"

@@ -86,6 +86,9 @@ class DiscriminatorSettings(Component):
         float, "share of noise, shuffled pixels and negatives among the fake images", Range(ge=0, lt=1)
     ] = 0.25
 
+    def smoke_limits(self) -> Mapping[str, int]:
+        return {**super().smoke_limits(), "train_steps": 20}
+
 
 @dataclass(frozen=True, kw_only=True)
 class DiscriminatorTraining(Preparation, DiscriminatorSettings):

@@ -44,6 +44,9 @@ class RegressionFuzzer(Generator):
     seconds: Annotated[float | None, "time limit in seconds; makes results depend on the machine", Range(gt=0)] = None
     fidelity: Fidelity = field(default_factory=AnyFidelity)
 
+    def smoke_limits(self) -> Mapping[str, int]:
+        return {**super().smoke_limits(), "mutants": 500}
+
     @property
     @abstractmethod
     def operators(self) -> Sequence[Operator]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from temper.core.artefacts import Artefact, read_json, write_json
 from temper.core.errors import StageError
+from temper.core.report_spec import LayerMap, Picture, PictureContext, RelevanceMap
 from temper.nn.inspection.units import UnitLayer
 
 Scores = NDArray[np.float64]
@@ -82,6 +83,16 @@ class NeuronRanking(Artefact):
             layer = int(np.searchsorted(starts, unit, side="right")) - 1
             yield layer, int(unit - starts[layer])
 
+    def pictures(self, context: PictureContext) -> Iterator[Picture]:
+        count = len(self.scores)
+        yield LayerMap(
+            name=context.name,
+            classes=context.class_names(count),
+            layers=[(layer.name, layer.units) for layer in self.layers],
+            scores=self.scores,
+            selected=[self.units_of(label).tolist() for label in range(count)],
+        )
+
     def save(self, folder: Path) -> None:
         for name in ("scores", "selected", "spectrum"):
             np.save(folder / f"{name}.npy", getattr(self, name))
@@ -119,6 +130,10 @@ class PixelRanking(Artefact):
         # Stable, so that ties are in order on every platform.
         order: Indices = np.argsort(-self.relevance[label].ravel(), kind="stable")[:top]
         return order
+
+    def pictures(self, context: PictureContext) -> Iterator[Picture]:
+        classes = context.class_names(len(self.relevance))
+        yield RelevanceMap(name=context.name, classes=classes, relevance=self.relevance)
 
     def save(self, folder: Path) -> None:
         np.save(folder / "relevance.npy", self.relevance)

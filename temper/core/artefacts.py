@@ -5,7 +5,7 @@ from __future__ import annotations
 import filecmp
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -16,11 +16,17 @@ from numpy.typing import NDArray
 from temper.core.component import PARTS, Part
 from temper.core.confidence_intervals import wilson
 from temper.core.data_info import DataInfo
+from temper.core.report_spec import Picture, PictureContext
+from temper.nn.images.example_grids import example_grids
 from temper.system.files import replace_file, temporary_name
 
 Images = NDArray[np.float32]
 Labels = NDArray[np.int64]
 Masks = NDArray[np.bool_]
+SHOWN = 8
+"""Number of images of each set that the report shows first."""
+PER_CLASS = 5
+"""Number of images of each class that the report shows in addition."""
 
 
 class Artefact(ABC):
@@ -36,6 +42,24 @@ class Artefact(ABC):
     @abstractmethod
     def load(cls, folder: Path) -> Self:
         """Read what ``save`` wrote; arrays come back read-only and memory-mapped."""
+
+    def pictures(self, context: PictureContext) -> Iterator[Picture]:
+        """Yield what the report shows of a generator's or localiser's artefact; this code is not part of the fingerprint."""
+        yield from ()
+
+
+class ComparedArtefact(Artefact):
+    """An artefact about a set of inputs that the report shows next to others of the same model.
+
+    The stage that returns it has the references ``model`` and ``examples``; ``name`` is that of what is compared.
+    """
+
+    name: str
+
+    @classmethod
+    @abstractmethod
+    def comparison(cls, model: str, sets: Mapping[str, Mapping[str, Self]]) -> Iterator[Picture]:
+        """Yield the pictures of a model's artefacts, by set and name; this code is not part of the fingerprint."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +132,9 @@ class Examples(Artefact):
     @property
     def _arrays(self) -> tuple[str, ...]:
         return ("x", "y", "index") if self.masks is None else ("x", "y", "index", "masks")
+
+    def pictures(self, context: PictureContext) -> Iterator[Picture]:
+        yield from example_grids(context, self, SHOWN, PER_CLASS)
 
     def save(self, folder: Path) -> None:
         for name in self._arrays:

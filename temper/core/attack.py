@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, final
 import numpy as np
 from numpy.typing import NDArray
 
-from temper.core.artefacts import Examples, Images, Labels
+from temper.core.artefacts import PER_CLASS, SHOWN, Examples, Images, Labels
 from temper.core.classifier import Classifier, Loss
 from temper.core.component import AtOnce, Range, Ref
 from temper.core.data_info import DataInfo
@@ -18,11 +18,6 @@ from temper.core.families import Generator
 from temper.core.resumable_batches import fill_in_batches
 from temper.core.run import Run
 from temper.core.threat_model import ThreatModel
-
-SHOWN = 8
-"""Number of images of each set that the report shows first."""
-PER_CLASS = 5
-"""Number of images of each class that the report shows in addition."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -172,6 +172,10 @@ class Component(ABC):
         """Return the component that a smoke run uses instead: one that does not need a trained model."""
         return self
 
+    def smoke_limits(self) -> Mapping[str, int]:
+        """Return by name the largest value of parameters, and of keys in mapping parameters, in a smoke run."""
+        return {}
+
     def references(self) -> Iterator[Ref[Any]]:
         """Yield every reference this component reads, those of nested components included."""
         for name in fields_holding(type(self), "ref", "nested"):

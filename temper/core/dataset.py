@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Callable, Iterator, Mapping, Sized
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar, final
 
@@ -25,6 +25,8 @@ Loaded = tuple[NDArray[Any] | ImageSource, NDArray[Any]]
 Source = tuple[Loaded, Loaded]
 """The data that a data set loads: (training images, labels), (test images, labels)."""
 Items = TypeVar("Items", bound=Sized)
+SMOKE_SIZES = {"train_size": 200, "test_size": 50}
+"""Largest number of training and test images in a smoke run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +108,11 @@ class Dataset(Stage):
     def sizes(self) -> tuple[int, int] | None:
         """Return the number of training and test images to choose from, if known without loading."""
         return (self.resplit[0], self.resplit[2]) if len(self.resplit) == 3 else self.source_sizes()
+
+    def smoke_limits(self) -> Mapping[str, int]:
+        # A data set of unknown size may have fewer images than that.
+        sizes = dict(zip(("train_size", "test_size"), self.sizes() or (), strict=False))
+        return {name: min(size, SMOKE_SIZES[name]) for name, size in sizes.items() if size}
 
     @final
     def info(self) -> DataInfo:

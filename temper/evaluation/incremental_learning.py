@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -13,15 +12,15 @@ from temper.artefacts.incremental_classifier import Incremental, predict_among_r
 from temper.core.artefacts import Examples, Row
 from temper.core.component import Ref
 from temper.core.errors import StageError
-from temper.core.families import Evaluation
 from temper.core.run import Run
+from temper.evaluation.cell_evaluation import CellEvaluation
 
 Counts = dict[int, dict[int, tuple[int, int]]]
 """By step and by task learnt so far: the number of correct images, and the total."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class IncrementalLearning(Evaluation):
+class IncrementalLearning(CellEvaluation):
     """The accuracy of a model on each task after each step, and its change by later learning.
 
     R[t, j] is the accuracy after step t of T on the images of task j <= t, discriminated from the classes learnt, or
@@ -35,6 +34,7 @@ class IncrementalLearning(Evaluation):
     """
 
     tag = "incremental_learning"
+    cells = (("models", "model"),)
     metrics = ("final_average", "forgetting", "backward_transfer", "task_accuracy")
     rows = ("model",)
     columns = ("metric",)
@@ -43,13 +43,6 @@ class IncrementalLearning(Evaluation):
     data: Annotated[
         Ref[Examples] | None, "the images to evaluate on; default: the test part of the first one's data set"
     ] = None
-
-    def expand(self) -> Iterator[Self]:
-        for model in self.models:
-            yield dataclasses.replace(self, models=(model,))
-
-    def about(self) -> dict[str, str]:
-        return {"model": self.models[0].stage}
 
     def measure(self, run: Run) -> Iterable[Row]:
         assert self.data is not None  # the graph fills in the model's data set

@@ -67,3 +67,7 @@ class SpectrumLocaliser(Localiser, HitSpectrumSettings):
         """Return the units of highest score of each class; none for a class that cannot be localised."""
         sizes = [layer.units for layer in spectrum.layers]
         return most_suspicious_by_class(scores, sizes, self.top, self.scope, self.as_published)
+
+    def ranked(self, spectrum: Spectrum, scores: Scores) -> tuple[Scores, list[Indices]]:
+        """Return scores with the units of highest score of each class."""
+        return scores, self.highest(spectrum, scores)

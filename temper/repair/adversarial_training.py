@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -17,6 +17,7 @@ from temper.core.errors import StageError
 from temper.core.families import Repair
 from temper.core.run import Run
 from temper.nn.training import training
+from temper.nn.training.training import Attacker, TrainingSettings
 from temper.system import backend
 
 
@@ -56,6 +57,9 @@ class AdversarialTraining(Repair):
     as_published: Annotated[
         bool, "gf from DeepCustom's initial weights (deviation sqrt(2 / first axis), bias 0.1), in fixed order"
     ] = False
+
+    def smoke_limits(self) -> Mapping[str, int]:
+        return {**super().smoke_limits(), "epochs": 1}
 
     def part_of(self, field_name: str) -> Part | Literal["definition"]:
         return "definition" if field_name == "examples" and self.recipe != "gf" else "train"
@@ -123,12 +127,9 @@ class AdversarialTraining(Repair):
             clean.x if whole else clean.x[rows],
             adversarial.x,
             adversarial.y,
+            TrainingSettings.of(self, shuffle=not self.as_published),
             ratio=self._share,
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
             seed=run.framework_seed(),
-            shuffle=not self.as_published,
             progress=run.progress,
             checkpoint=run.checkpoint,
         )
@@ -152,13 +153,9 @@ class AdversarialTraining(Repair):
             model,
             clean.x,
             clean.y,
-            perturb,
-            share=self._share,
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
+            TrainingSettings.of(self),
+            Attacker(perturb=perturb, share=self._share, rng=run.rng("attack")),
             rng=run.rng(),
-            attack_rng=run.rng("attack"),
             progress=run.progress,
             checkpoint=run.checkpoint,
         )

@@ -19,7 +19,7 @@ from temper.core.stage import Preparation, Stage
 from temper.nn.adequacy.score import Score
 from temper.nn.shared_stages.retraining_order import RetrainingOrder, RetrainingOrdering, Rows
 from temper.nn.training import training
-from temper.nn.training.training import Optimizer
+from temper.nn.training.training import BatchSize, LearningRate, OptimizerName, TrainingSettings
 
 _ORDER = "order"
 
@@ -57,10 +57,13 @@ class GuidedRetraining(Repair):
     ] = "original_all"
     inputs: Annotated[float, "share of the images to train on, the first of the order", Range(gt=0, le=1)] = 1.0
     epochs: Annotated[int, "passes over these images", Range(ge=1)] = 10
-    batch_size: Annotated[int, "images per optimiser step", Range(ge=1)] = 64
-    learning_rate: Annotated[float, "step size of the optimiser", Range(gt=0)] = 1e-3
-    optimizer: Annotated[Optimizer, "optimiser; sgd has Nesterov momentum 0.9"] = "rmsprop"
+    batch_size: BatchSize = 64
+    learning_rate: LearningRate = 1e-3
+    optimizer: OptimizerName = "rmsprop"
     as_published: Annotated[bool, "ties as in a reversed unstable sort, and images without a score first"] = False
+
+    def smoke_limits(self) -> Mapping[str, int]:
+        return {**super().smoke_limits(), "epochs": 1}
 
     def check(self) -> Iterator[tuple[str, str]]:
         if self.order is None and self.inputs < 1:
@@ -100,10 +103,7 @@ class GuidedRetraining(Repair):
             model,
             x,
             y,
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            optimizer=self.optimizer,
+            TrainingSettings.of(self),
             seed=seed,
             progress=run.progress,
             checkpoint=run.checkpoint,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -17,6 +18,7 @@ from temper.core.run import Run
 from temper.core.stage import Preparation
 from temper.nn.images.stratified_sample import stratified
 from temper.nn.training import training
+from temper.nn.training.training import BatchSize, TrainingSettings
 
 Weights = NDArray[np.float32]
 
@@ -34,7 +36,10 @@ class ReducedModelSettings(Component):
     ] = "fresh"
     reduced_epochs: Annotated[int, "passes of each reduced model over its images", Range(ge=1)] = 4
     reduced_learning_rate: Annotated[float, "step size of Adam for reduced models", Range(gt=0)] = 1e-3
-    batch_size: Annotated[int, "images per optimiser step", Range(ge=1)] = 128
+    batch_size: BatchSize = 128
+
+    def smoke_limits(self) -> Mapping[str, int]:
+        return {**super().smoke_limits(), "reduced": 3, "reduced_epochs": 1}
 
 
 class ReducedModels(Artefact):
@@ -88,9 +93,7 @@ class ReducedTraining(Preparation, ReducedModelSettings):
             model,
             images.x[rows],
             images.y[rows],
-            epochs=self.reduced_epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.reduced_learning_rate,
+            TrainingSettings.of(self, epochs=self.reduced_epochs, learning_rate=self.reduced_learning_rate),
             seed=seed,
             checkpoint=checkpoint,
         )

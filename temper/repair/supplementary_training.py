@@ -12,7 +12,7 @@ from temper.core.component import Part, Range, Ref
 from temper.core.errors import StageError
 from temper.core.run import Run
 from temper.nn.training import training
-from temper.nn.training.training import Optimizer
+from temper.nn.training.training import LearningRate, OptimizerName
 from temper.repair.further_training import FurtherTraining
 
 
@@ -35,8 +35,8 @@ class SupplementaryTraining(FurtherTraining):
         "the new images; default: the validation part of the model's data set, which is unseen",
     ] = None
     epochs: Annotated[int, "passes over the new images", Range(ge=1)] = 5
-    learning_rate: Annotated[float, "step size of the optimiser", Range(gt=0)] = 1e-2
-    optimizer: Annotated[Optimizer, "optimiser; sgd has Nesterov momentum 0.9"] = "sgd"
+    learning_rate: LearningRate = 1e-2
+    optimizer: OptimizerName = "sgd"
 
     def part_of(self, field_name: str) -> Part | Literal["definition"]:
         # The first version was not trained on the validation part.

@@ -55,7 +55,7 @@ RENAMED = {
     "ordering": "retraining_order",
     "priorities": "test_priority",
     "ball": "norm_balls",
-    "protocol": "evaluated_examples",
+    "protocol": "cell_evaluation",
     "geometry": "geometric_mutations",
     "pixels": "pixel_mutations",
     "spectrum": "hit_spectrum",

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from temper.core.artefacts import Examples, Images, Labels
-from temper.core.attack import PER_CLASS, SHOWN, Attack, shown_predictions, shown_rows
+from temper.core.artefacts import PER_CLASS, SHOWN, Examples, Images, Labels
+from temper.core.attack import Attack, shown_predictions, shown_rows
 from temper.core.checkpoint import Checkpoint
 from temper.core.classifier import Classifier
 from temper.core.component import Ref

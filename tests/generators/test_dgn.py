@@ -25,7 +25,7 @@ from temper.generators.losses.lrp_loss import LRP
 from temper.generators.losses.nce_loss import NCE
 from temper.generators.losses.suspiciousness_loss import Suspiciousness
 from temper.nn.inspection.units import Probe
-from temper.nn.training.training import fit_pairs
+from temper.nn.training.training import TrainingSettings, fit_pairs
 from temper.system import backend
 from tests.conftest import stopped_again_and_again
 from tests.generators.models import images, mnist_test, published
@@ -259,6 +259,6 @@ def test_a_few_epochs_break_the_published_mlp_and_harden_another_model(
     assert (model.predict(made) == y).mean() <= left
     backend.seed(1)
     hardened = backend.keras().models.clone_model(model.model)
-    options: Any = {"ratio": 0.5, "epochs": 10, "batch_size": 100, "learning_rate": 1e-3, "seed": 1, "shuffle": True}
-    fit_pairs(hardened, train, learnt.perturb(train, labels), labels, **options)
+    settings = TrainingSettings(epochs=10, batch_size=100, learning_rate=1e-3)
+    fit_pairs(hardened, train, learnt.perturb(train, labels), labels, settings, ratio=0.5, seed=1)
     assert (Classifier(hardened).predict(made) == y).mean() >= 0.97

@@ -11,8 +11,8 @@ import pytest
 from temper.artefacts.rankings import NO_UNIT
 from temper.localisation.lrp_variants import AlphaBeta, Epsilon, Zero
 from temper.localisation.relevant_neurons import RelevantNeurons
-from temper.nn.inspection.lrp import unit_relevance
 from tests.localisation.test_hit_spectrum import COMMON, examples, made, network
+from tests.nn.inspection.relevance import unit_relevance
 
 
 @pytest.mark.parametrize("start", ["predicted", "true"])

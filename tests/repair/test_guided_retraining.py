@@ -50,10 +50,10 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Records training data and initial weights instead of training."""
     calls: list[dict[str, Any]] = []
 
-    def fit(model: Any, x: Any, y: Any, **settings: Any) -> list[float]:
+    def fit(model: Any, x: Any, y: Any, settings: training.TrainingSettings, **how: Any) -> list[float]:
         rows = np.rint(x[:, 0, 0, 0] * 100).astype(int)
         np.testing.assert_array_equal(y, rows % 3)
-        calls.append({"rows": rows.tolist(), "weights": model.get_weights()[0], **settings})
+        calls.append({"rows": rows.tolist(), "weights": model.get_weights()[0], "settings": settings, **how})
         return []
 
     monkeypatch.setattr(training, "fit", fit)

@@ -22,7 +22,7 @@ from temper.engine.planning.task_graph import Task, TaskGraph
 from temper.engine.report.warnings import STRENGTHS
 from temper.engine.results.example_pictures import ExamplePictures
 from temper.engine.results.intact_artefacts import IntactArtefacts
-from temper.engine.results.score_pictures import score_pictures
+from temper.engine.results.model_comparisons import model_comparisons
 from temper.engine.running.out_of_memory import changes_in_words
 from temper.engine.storage.store import Damaged, Store
 from temper.system.traversal import reachable
@@ -52,8 +52,8 @@ class Collection:
                     labels.append(label)
         reduced = {task.label: meta["reduced"] for task, meta in self._finished if "reduced" in meta}
         models = {str(label) for levels in order.values() for label in levels.get("model", ())}
-        examples, localisation = pictures.examples(), pictures.localisation()
-        scores = score_pictures(self._graph, intact)
+        examples, localisation = pictures.of("generate"), pictures.of("localise")
+        scores = model_comparisons(self._graph, intact)
         return ReportedExperiment(
             name=experiment.name,
             description=experiment.description,

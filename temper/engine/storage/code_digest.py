@@ -26,6 +26,8 @@ PLUMBING = (
     "temper.system.installation",
     "temper.system.stop_request",
     "temper.engine",
+    "temper.nn.adequacy.score_comparison",
+    "temper.nn.images.example_grids",
     "temper.nn.inspection.class_order_check",
 )
 """Modules, and packages with their contents, that transport, store and display results: no number depends on them."""
@@ -35,6 +37,9 @@ _MESSAGE_METHODS = {
     "fits": "Iterator[tuple[str, str]]",
     "suits": "Iterator[tuple[str, str]]",
     "review": "None",
+    "pictures": "Iterator[Picture]",
+    "comparison": "Iterator[Picture]",
+    "smoke_limits": "Mapping[str, int]",
 }
 """Component methods that only report problems, with their return annotations: other methods of the same names count."""
 _IMPORTERS = ("importlib.import_module", "__import__", "builtins.__import__")

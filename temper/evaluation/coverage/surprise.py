@@ -97,10 +97,6 @@ class _SurpriseCoverage(CellCoverage):
         self._outside = int(state["outside"])
         return super().restore(state)
 
-    def merge(self, state: Arrays) -> None:
-        super().merge(state)
-        self._outside += int(state["outside"])
-
 
 @dataclass(frozen=True, kw_only=True)
 class LSC(SurpriseCriterion):

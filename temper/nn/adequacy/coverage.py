@@ -21,7 +21,7 @@ NO_CELL = -1
 
 
 class Coverage(ABC):
-    """The coverage of a criterion so far. Its state is a set of arrays that can be saved, loaded and merged.
+    """The coverage of a criterion so far. Its state is a set of arrays that can be saved and loaded.
 
     ``total`` is the number of items (cells, pairs) that can be covered; items that no input can cover do not count.
     """
@@ -83,10 +83,6 @@ class Coverage(ABC):
     @abstractmethod
     def restore(self, state: Arrays) -> Self:
         """Restore the state of another with the same profile; return itself."""
-
-    @abstractmethod
-    def merge(self, state: Arrays) -> None:
-        """Add the coverage of another with the same profile."""
 
 
 class CellCoverage(Coverage):
@@ -167,10 +163,6 @@ class CellCoverage(Coverage):
     def restore(self, state: Arrays) -> Self:
         self._seen, self._unknown = self._unpacked(state), int(state["unknown"])
         return self
-
-    def merge(self, state: Arrays) -> None:
-        self._seen |= self._unpacked(state)
-        self._unknown += int(state["unknown"])
 
     def _found(self, seen: Activations) -> Counts:
         """Return the cells that each input hits, int64 (n, m)."""

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from temper.artefacts.rankings import Scores
 from temper.core.artefacts import Images, Labels
 from temper.core.classifier import Classifier
 from temper.nn.inspection import compiled_programs
@@ -45,16 +44,6 @@ def unit_relevance_batches(
     """
     carrier = unit_relevance_model(classifier.model, rule, layers)
     return _batches(carrier, _of_units, (carrier.inputs[1].shape[1],), x, y)
-
-
-def unit_relevance(
-    classifier: Classifier, x: Images, rule: RelevanceRule | None = None, y: Labels | None = None
-) -> Scores:
-    """Return the relevance of all hidden units for the decision on each image, float64 (n, units).
-
-    As ``unit_relevance_batches``, for images whose relevance fits into memory.
-    """
-    return np.concatenate([found.astype(np.float64) for _, found in unit_relevance_batches(classifier, x, rule, y)])
 
 
 def _batches(carrier: Any, body: Body, static: tuple[int, ...], x: Images, y: Labels | None) -> Batches:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from temper.core.checkpoint import Checkpoint
+from temper.core.component import Component, fields_of
 from temper.nn.training.training_state import TrainingState
 from temper.system import backend
 
@@ -20,6 +22,21 @@ ON_DEVICE = 2**31
 
 Arrays = Sequence[NDArray[Any]]
 Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochSettings:
+    """The number of passes over the data, the images per optimiser step, and whether each pass has its own order."""
+
+    epochs: int
+    batch_size: int
+    shuffle: bool = True
+
+    @classmethod
+    def of(cls, component: Component, **values: Any) -> Self:
+        """Return the settings that a component has as fields of the same names, except ``values``."""
+        shared = {f.name for f in fields(cls)} & {f.name for f in fields_of(type(component))}
+        return cls(**({name: getattr(component, name) for name in shared} | values))
 
 
 class Epochs:
@@ -37,10 +54,8 @@ class Epochs:
         self,
         x: Arrays,
         y: Arrays,
-        epochs: int,
-        batch_size: int,
+        settings: EpochSettings,
         seed: int,
-        shuffle: bool,
         report: Callable[[int, float], None],
         checkpoint: Checkpoint | None = None,
     ) -> list[float]:
@@ -54,9 +69,11 @@ class Epochs:
         """
         state = TrainingState(self._model, checkpoint)
         losses, done = state.restore()
-        steps = self._steps(x, y, batch_size, seed)
-        for epoch in range(len(losses), epochs):
-            order = np.random.default_rng([seed, epoch]).permutation(len(y[0])) if shuffle else np.arange(len(y[0]))
+        steps = self._steps(x, y, settings.batch_size, seed)
+        for epoch in range(len(losses), settings.epochs):
+            order = np.arange(len(y[0]))
+            if settings.shuffle:
+                order = np.random.default_rng([seed, epoch]).permutation(len(order))
             for place in steps(order, done, epoch):
                 if state.due and place < len(order):
                     state.save(losses, place)

@@ -14,6 +14,7 @@ from temper.core.component import Range, Ref
 from temper.core.errors import StageError
 from temper.core.run import Run
 from temper.nn.training import training
+from temper.nn.training.training import LearningRate
 from temper.repair.continual.continual_repair import ContinualRepair, corner_cases
 from temper.repair.continual.learner import Learner
 from temper.repair.continual.replay import LabelledImages
@@ -53,7 +54,7 @@ class StepwiseRepair(ContinualRepair):
         "number of steps after which only the head learns, whatever `freeze` is; default: never",
         Range(ge=1),
     ] = None
-    learning_rate: Annotated[float, "step size of the optimiser", Range(gt=0)] = 1e-3
+    learning_rate: LearningRate = 1e-3
 
     @abstractmethod
     def rivals(self, tasks: Tasks, learnt: int) -> Rivals:

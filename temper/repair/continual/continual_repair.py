@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -14,7 +14,7 @@ from temper.core.component import Part, Range, Ref
 from temper.core.errors import StageError
 from temper.core.families import Repair
 from temper.core.run import Run
-from temper.nn.training.training import Optimizer
+from temper.nn.training.training import OptimizerName
 from temper.repair.continual.learner import LearnerSettings
 from temper.repair.continual.regularisers import Regulariser
 from temper.repair.continual.replay import LabelledImages
@@ -44,7 +44,10 @@ class ContinualRepair(Repair):
         int, "passes over the new images or the memory, whichever is larger, in each step of the training", Range(ge=1)
     ] = 15
     batch_size: Annotated[int, "new images per optimiser step, along with as many replayed ones", Range(ge=1)] = 32
-    optimizer: Annotated[Optimizer, "optimiser; sgd has Nesterov momentum 0.9"] = "adam"
+    optimizer: OptimizerName = "adam"
+
+    def smoke_limits(self) -> Mapping[str, int]:
+        return {**super().smoke_limits(), "epochs": 1}
 
     def part_of(self, field_name: str) -> Part | Literal["definition"]:
         return "validation" if field_name == "examples" else "train"

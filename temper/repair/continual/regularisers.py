@@ -88,6 +88,9 @@ class EWC(Regulariser):
         "per image: every class weighted by its probability, or one sampled class, which needs one gradient",
     ] = "all"
 
+    def smoke_limits(self) -> Mapping[str, int]:
+        return {**super().smoke_limits(), "samples": 20}
+
     def penalty(self, model: Any, learnt: LabelledImages, rivals: Rivals, rng: np.random.Generator) -> Penalty | None:
         rows = np.sort(rng.permutation(len(learnt))[: self.samples])
         few = learnt.take(rows)

@@ -280,7 +280,7 @@ def test_words_do_not_count(user: Path, fingerprint: Callable[[], str], place: s
     assert fingerprint() == before
 
 
-@pytest.mark.parametrize("name", ["check", "fits", "suits", "review"])
+@pytest.mark.parametrize("name", ["check", "fits", "suits", "review", "pictures", "comparison", "smoke_limits"])
 def test_a_method_that_computes_counts_whatever_its_name(name: str, user: Path, fingerprint: Callable[[], str]) -> None:
     (user / "helper.py").write_text(
         f"class Helper:\n    def {name}(self):\n        return 1.0\n\none = Helper().{name}\n", encoding="utf-8"
@@ -297,7 +297,7 @@ def test_code_that_is_not_imported_does_not_count(user: Path, fingerprint: Calla
 
 
 VOCABULARY = {
-    "temper", "temper.system", "temper.core", "temper.core.data_info", "temper.nn", "temper.nn.editing", "temper.nn.inspection", "temper.core.artefacts", "temper.system.backend", "temper.core.classifier", "temper.core.component",
+    "temper", "temper.system", "temper.core", "temper.core.data_info", "temper.nn", "temper.nn.editing", "temper.nn.images", "temper.nn.inspection", "temper.core.artefacts", "temper.system.backend", "temper.core.classifier", "temper.core.component",
     "temper.nn.editing.copies", "temper.nn.inspection.finite_check", "temper.nn.inspection.gradients", "temper.nn.editing.log_probabilities",
     "temper.nn.editing.operation_kinds",
     "temper.nn.inspection.compiled_programs", "temper.nn.editing.logits", "temper.core.confidence_intervals", "temper.system.threads",

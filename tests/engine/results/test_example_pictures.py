@@ -42,16 +42,16 @@ def test_report_shows_examples_and_localisation(
     pictures = ExamplePictures(
         experiment(SHOWN), TaskGraph(experiment(SHOWN), Digests(store.root / "digests.json")), IntactArtefacts(store)
     )
-    (blamed,) = pictures.localisation()
+    (blamed,) = pictures.of("localise")
     assert isinstance(blamed, LayerMap)
     assert (blamed.layers, blamed.classes, blamed.selected) == (
         [("conv", 3), ("dense", 2)],
         ["dark", "light"],
         [[0], []],
     )
-    grid = next(grid for grid in pictures.examples() if isinstance(grid, ClassGrid))
+    grid = next(grid for grid in pictures.of("generate") if isinstance(grid, ClassGrid))
     assert grid.classes == ["dark", "light"]
-    first = next(grid for grid in pictures.examples() if isinstance(grid, ImageGrid))
+    first = next(grid for grid in pictures.of("generate") if isinstance(grid, ImageGrid))
     assert first.true == ["dark"] * 3 + ["light"] * 3
     assert [len(images) for images in grid.made] == [3, 3]
     np.testing.assert_allclose(grid.made[0] - grid.clean[0], 0.1, atol=1e-6)
@@ -85,7 +85,7 @@ def test_damaged_artefacts_are_skipped_and_reported(
 @pytest.mark.parametrize(
     "broken",
     [
-        "temper.engine.results.example_pictures.ExamplePictures._by_class",
+        "temper.core.artefacts.Examples.pictures",
         "temper.engine.results.example_pictures.ExamplePictures._class_names",
     ],
 )
@@ -111,8 +111,8 @@ def test_unfinished_tasks_have_no_pictures(experiment: Callable[..., Experiment]
     pictures = ExamplePictures(
         experiment(SHOWN), TaskGraph(experiment(SHOWN), Digests(tmp_path / "digests.json")), IntactArtefacts(store)
     )
-    assert pictures.examples() == []
-    assert pictures.localisation() == []
+    assert pictures.of("generate") == []
+    assert pictures.of("localise") == []
 
 
 def test_classes_have_the_names_of_the_data_set(experiment: Callable[..., Experiment], tmp_path: Path) -> None:
@@ -125,6 +125,6 @@ def test_classes_have_the_names_of_the_data_set(experiment: Callable[..., Experi
     graph = TaskGraph(checked, Digests(tmp_path / "digests.json"))
     task = next(task for task in graph.tasks.values() if task.stage == "lrp")
     store.publish(task.fingerprint, PixelRanking(np.ones((2, 2, 2, 1))), {})
-    (found,) = ExamplePictures(checked, graph, IntactArtefacts(store)).localisation()
+    (found,) = ExamplePictures(checked, graph, IntactArtefacts(store)).of("localise")
     assert isinstance(found, RelevanceMap)
     assert found.classes == ["dark", "light"]

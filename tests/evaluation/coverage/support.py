@@ -86,13 +86,10 @@ def hold(empty: Coverage, first: Activations, second: Activations) -> None:
     np.testing.assert_array_equal(before.gain(second.take(shuffled)), alone[shuffled])
     assert _after(before, second.take(shuffled)).value == both.value
     np.testing.assert_array_equal(order, naive_order(before, second))
-    # Saved and taken up again, or brought together from two places.
+    # Saved and taken up again.
     taken_up = _after(empty).restore(state)
     assert (taken_up.value, taken_up.remarks) == (before.value, before.remarks)
     np.testing.assert_array_equal(taken_up.gain(second), alone)
-    together = _after(empty, second)
-    together.merge(state)
-    assert (together.value, together.remarks) == (both.value, both.remarks)
 
 
 def naive_order(coverage: Coverage, seen: Activations) -> NDArray[np.int64]:

@@ -16,10 +16,10 @@ from temper.evaluation.coverage.idc import IDC
 from temper.evaluation.coverage.knw import KNW
 from temper.nn.adequacy.reference_data import ReferenceData
 from temper.nn.inspection.activations import Activations
-from temper.nn.inspection.lrp import unit_relevance
 from temper.nn.shared_stages.activation_readout import read_activations
 from temper.system import backend
 from tests.evaluation.coverage.support import activations, hit
+from tests.nn.inspection.relevance import unit_relevance
 
 PROFILE = {
     "group": np.array([0, 0, 1]),

@@ -91,7 +91,7 @@ def test_the_tables_answer_the_research_questions(
     store = Store(tmp_path / "outputs" / ".store")
     grids = ExamplePictures(
         experiment(text), TaskGraph(experiment(text), Digests(store.root / "digests.json")), IntactArtefacts(store)
-    ).examples()
+    ).of("generate")
     directions = {grid.name.partition(".")[0]: grid for grid in grids if isinstance(grid, DirectionGrid)}
     assert set(directions) == set(fuzzers)
     first = directions["drfuzz"]

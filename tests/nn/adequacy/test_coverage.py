@@ -48,15 +48,6 @@ def test_what_cannot_be_covered_does_not_count(table: Activations) -> None:
     assert np.isnan(CellCoverage(3, cells_of, impossible=3).value)
 
 
-def test_states_are_merged_by_or(table: Activations) -> None:
-    one, two = CellCoverage(CELLS, cells_of), CellCoverage(CELLS, cells_of)
-    one.update(table.take(slice(0, 1)))
-    two.update(table.take(slice(3, 4)))
-    one.merge(two.state())
-    assert one.covered == 4
-    assert CellCoverage(CELLS, cells_of).restore(one.state()).covered == 4
-
-
 def test_no_inputs_add_nothing(table: Activations) -> None:
     coverage, nobody = CellCoverage(CELLS, cells_of), table.take(slice(0, 0))
     coverage.update(nobody)

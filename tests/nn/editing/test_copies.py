@@ -15,7 +15,7 @@ from temper.nn.editing.unit_removal import without_units
 from temper.nn.inspection import compiled_programs
 from temper.nn.inspection.lrp_rules import relevance_model
 from temper.nn.inspection.units import with_separate_activations
-from temper.nn.training.training import copied, fit
+from temper.nn.training.training import TrainingSettings, copied, fit
 from temper.repair.quantisation import with_rounded_activations, with_rounded_weights
 from temper.system import backend
 
@@ -132,7 +132,9 @@ def test_a_copy_trains_as_its_original_would() -> None:
         flat = inputs.reshape(24, -1)
         powers = np.exp(flat @ kernel)
         gradient = flat.T @ (powers / powers.sum(axis=1, keepdims=True) - np.eye(3)[Y]) / 24
-        fit(model, X, Y, epochs=1, batch_size=24, learning_rate=0.01, seed=0, optimizer="sgd")
+        fit(
+            model, X, Y, settings=TrainingSettings(epochs=1, batch_size=24, learning_rate=0.01, optimizer="sgd"), seed=0
+        )
         # Nesterov momentum 0.9 makes the first step 1.9 times as long.
         np.testing.assert_allclose(model.get_weights()[-2], kernel - 0.019 * gradient, atol=1e-5)
         np.testing.assert_allclose(Classifier(model).logits(X), answers(model), rtol=1e-3, atol=1e-5)

@@ -226,7 +226,7 @@ def test_results_call_classes_by_their_names(
     store = Store(tmp_path / "outputs" / ".store")
     experiment = load(dots, catalogue)
     graph = TaskGraph(experiment, Digests(store.root / "digests.json"))
-    images, classes = ExamplePictures(experiment, graph, IntactArtefacts(store)).examples()
+    images, classes = ExamplePictures(experiment, graph, IntactArtefacts(store)).of("generate")
     assert isinstance(images, ImageGrid)
     assert isinstance(classes, ClassGrid)
     names = ["10", "two, ± 2", "größe=all"]

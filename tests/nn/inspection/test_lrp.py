@@ -12,10 +12,11 @@ from temper.core.errors import StageError
 from temper.localisation.lrp_variants import AlphaBeta, Epsilon, Zero, ZPlus
 from temper.nn.inspection import compiled_programs
 from temper.nn.inspection.gradients import value_and_gradient
-from temper.nn.inspection.lrp import pixel_relevance, unit_relevance, unit_relevance_batches
+from temper.nn.inspection.lrp import pixel_relevance, unit_relevance_batches
 from temper.nn.inspection.lrp_rules import RelevanceRule
 from temper.nn.inspection.units import Probe
 from temper.system import backend
+from tests.nn.inspection.relevance import unit_relevance
 
 RULES = [Zero(), Epsilon(), AlphaBeta(), ZPlus()]
 Y = np.arange(9) % 3

@@ -13,8 +13,9 @@ from temper.core.artefacts import Artefact
 from temper.core.report_spec import FaultCurves, ScoreCorrelations, ScoreHistograms
 from temper.engine.planning.task_graph import Task, TaskGraph
 from temper.engine.results.intact_artefacts import IntactArtefacts
-from temper.engine.results.score_pictures import correlations, score_pictures
+from temper.engine.results.model_comparisons import model_comparisons
 from temper.engine.storage.store import Store
+from temper.nn.adequacy.score_comparison import correlations
 from temper.nn.adequacy.score_order import FaultOrder, InputScores
 from temper.nn.shared_stages.input_scores import InputScoring
 from temper.nn.shared_stages.test_priority import ScorePriority
@@ -51,10 +52,10 @@ def published(graph: TaskGraph, store: Store, kind: type[InputScoring] | type[Sc
 
 def test_first_point_of_each_model_and_set_is_shown(graph: Callable[..., TaskGraph], tmp_path: Path) -> None:
     whole, store = graph(SCORED), Store(tmp_path / "store")
-    assert score_pictures(whole, IntactArtefacts(store)) == []
+    assert model_comparisons(whole, IntactArtefacts(store)) == []
     tasks = published(whole, store, InputScoring)
     assert len(tasks) == 2 * 2 + 2 * 4, "two scores of the digits by seed, and of fgsm by seed and eps"
-    histograms, table = score_pictures(whole, IntactArtefacts(store))
+    histograms, table = model_comparisons(whole, IntactArtefacts(store))
     assert isinstance(histograms, ScoreHistograms)
     assert isinstance(table, ScoreCorrelations)
     assert (histograms.name, histograms.sets) == ("mlp seed=1", ["digits", "fgsm eps=0.1"])
@@ -62,7 +63,7 @@ def test_first_point_of_each_model_and_set_is_shown(graph: Callable[..., TaskGra
     shown = [tasks[int(values[0]) - 1] for scores in histograms.values for values in scores]
     assert [(w.point.get("seed"), w.point.get("eps")) for w in shown] == [(1, None), (1, 0.1)] * 2
     published(whole, store, ScorePriority)
-    *_, faults = score_pictures(whole, IntactArtefacts(store))
+    *_, faults = model_comparisons(whole, IntactArtefacts(store))
     assert isinstance(faults, FaultCurves)
     assert {label: {name: line.tolist() for name, line in lines.items()} for label, lines in faults.curves.items()} == {
         "fgsm eps=0.1": {"entropy": [0, 1, 1, 1, 1]}
@@ -79,7 +80,7 @@ def test_seed_dependent_score_belongs_to_the_same_set(graph: Callable[..., TaskG
     whole, store = graph(fixed.replace("{type: margin}", "{type: random}")), Store(tmp_path / "store")
     tasks = published(whole, store, InputScoring)
     assert {task.point.get("seed") for task in tasks} == {None, 1, 2}
-    histograms, _ = score_pictures(whole, IntactArtefacts(store))
+    histograms, _ = model_comparisons(whole, IntactArtefacts(store))
     assert isinstance(histograms, ScoreHistograms)
     assert (histograms.name, histograms.sets) == ("mlp", ["digits", "fgsm eps=0.1"])
 
@@ -88,8 +89,7 @@ def test_scores_are_correlated_over_inputs_that_both_have() -> None:
     rng = np.random.default_rng(0)
     one, two = rng.integers(0, 9, 60).astype(float), rng.normal(size=60)
     one[:5], two[3:9] = np.nan, np.nan
-    scored = [InputScores("x", values, ()) for values in (one, two, np.zeros(60))]
-    table = correlations([*scored, None])
+    table = correlations([one, two, np.zeros(60), None])
     assert table[0, 1] == table[1, 0] == pytest.approx(spearmanr(one[9:], two[9:]).statistic)
     assert np.diag(table)[:2] == pytest.approx([1, 1])
     assert np.isnan(table[2:]).all(), "the same for all, and not there"
