@@ -19,7 +19,7 @@ from temper.engine.catalogue.component_index import Entry, cache, cached, stamp
 from temper.engine.catalogue.discovery import Catalogue, discover
 from temper.engine.catalogue.json_schema import schemas
 from temper.engine.catalogue.schema_validation import Validator
-from temper.engine.language import discovery
+from temper.engine.catalogue import discovery
 from temper.system.installation import PACKAGE
 
 
