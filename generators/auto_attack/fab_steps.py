@@ -147,4 +147,5 @@ def _length(moves: Tensor, norm: Norm) -> Tensor:
 
 
 def _dual(weights: Tensor, norm: Norm) -> Tensor:
-    return _length(weights, {"inf": 1, 2: 2, 1: "inf"}[norm])
+    dual: dict[Norm, Norm] = {"inf": 1, 2: 2, 1: "inf"}
+    return _length(weights, dual[norm])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from temper.core.artefacts import Images, Labels
 from temper.core.classifier import Classifier
 
-Array = NDArray[np.generic]
-State = Mapping[str, Array]
+State = Mapping[str, NDArray[Any]]
 """What the jobs of a batch have reached: arrays whose first axis is the job."""
 
 _FULL = 64
