@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from temper.core.artefacts import Images, Labels
 from temper.core.classifier import Classifier
 from temper.core.threat_model import Norm
-from temper.generators.auto_attack.apgd_steps import ApgdKernel
+from temper.generators.auto_attack.apgd_kernel import ApgdKernel
 from temper.generators.auto_attack.attack_losses import AttackLoss
-from temper.generators.auto_attack.fab_steps import FabKernel
+from temper.generators.auto_attack.fab_kernel import FabKernel
 from temper.generators.auto_attack.refilled_batches import Jobs, Kernel, break_images
-from temper.generators.auto_attack.square_steps import SquareKernel
+from temper.generators.auto_attack.square_kernel import SquareKernel
 from temper.generators.image_streams import Streams
 
 PartName = Literal["apgd_ce", "apgd_dlr", "apgd_t", "fab", "fab_t", "square"]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal, Self
 
 import numpy as np
 
@@ -78,6 +78,10 @@ class AutoAttack(Attack):
                     )
         elif not self.attacks:
             yield "attacks", "expected the attacks of version custom, received none"
+
+    def for_smoke(self) -> Self:
+        names = tuple(part.name for part in self.parts)
+        return replace(self, version="custom", attacks=names, max_iter=2, queries=10)
 
     def perturb(self, victim: Classifier, x: Images, y: Labels, rng: np.random.Generator) -> Images:
         return attack_in_turn(self.parts, victim, x, y, rng, self.width)

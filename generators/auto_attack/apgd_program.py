@@ -1,158 +1,39 @@
-"""Auto-PGD for single images: a projected gradient ascent with momentum that chooses its step length itself."""
+"""The compiled program of Auto-PGD: its steps and checkpoints on a batch of single-image jobs."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from temper.core.artefacts import Images, Labels
-from temper.core.classifier import Classifier
 from temper.core.threat_model import Norm
-from temper.generators.auto_attack.attack_losses import AttackLoss, attack_loss
+from temper.generators.auto_attack.attack_losses import attack_loss
 from temper.generators.auto_attack.box_projections import onto_l1_ball
-from temper.generators.auto_attack.job_states import initial, per_image, run_jobs, where
-from temper.generators.auto_attack.random_starts import directions, on_sphere
-from temper.generators.auto_attack.refilled_batches import Jobs, State
-from temper.generators.image_streams import Streams
-from temper.nn.inspection import compiled_programs
+from temper.generators.auto_attack.job_states import per_image, where
 from temper.nn.inspection.compiled_programs import Call, Tensor
 from temper.nn.inspection.gradients import differentiate
 from temper.system import backend
 
-_AT_ONCE = 5
-"""Iterations per call of the program: few, because a broken image's remaining ones are lost."""
 _TINY = 1e-12
 _RISING = 0.75
 """Share of steps that must increase the loss between two checkpoints, or the step is halved (rho)."""
 _MOMENTUM = 0.25
 _L1_SHORTENING, _L1_SHORTEST, _L1_SPARSER = 1.5, 10.0, 0.95
-_L1_STAGES = ((3.0, 0.3), (2.0, 0.3), (1.0, 0.4))
-"""Radius, as a multiple of eps, and share of the iterations of each stage of the attack in norm 1."""
 
 Values = dict[str, Any]
+"""The arrays of a batch of jobs by name, as ``ApgdKernel.begin`` makes them."""
 
 
-@dataclass(frozen=True)
-class ApgdKernel:
-    """Auto-PGD of ``max_iter`` iterations, as a kernel of ``refilled_batches``.
-
-    Source: Croce and Hein (2020), Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
-    attacks, algorithm 1; for norm 1, Croce and Hein (2021), Mind the box, algorithm 1. Constants are those of the
-    authors' implementation.
-    """
-
-    norm: Norm
-    eps: float
-    loss: AttackLoss
-    max_iter: int
-    samples: int
-    streams: Streams
-
-    def begin(self, victim: Classifier, x: Images, y: Labels, jobs: Jobs) -> State:
-        clean = np.asarray(x[jobs.rows], np.float32)
-        start = self._start(clean, jobs)
-        n = len(clean)
-        zero, whole = np.zeros(n, np.float32), np.zeros(n, np.int32)
-        state = initial(clean, y, jobs, self._stages[0][1]) | {
-            "current": start,
-            "previous": start,
-            "gradient": np.zeros_like(clean),
-            "best": start,
-            "best_gradient": np.zeros_like(clean),
-            "step": zero,
-            "loss": zero,
-            "best_loss": zero,
-            "checked_loss": zero,
-            "rises": whole,
-            "reduced": whole,
-            "waited": whole,
-            "interval": whole,
-            "stage": whole,
-            "done": whole - 1,
-            "share": zero,
-            "sparsity": zero,
-        }
-        return self._projected(victim, state, np.ones(n, bool)) if self.norm == 1 else state
-
-    def advance(self, victim: Classifier, state: State, width: int) -> State:
-        last = len(self._stages) - 1
-        stage = np.asarray(state["stage"])
-        state = run_jobs(
-            victim,
-            _advance,
-            state,
-            width,
-            others=(self._radii[stage], (stage == last).astype(np.int32)),
-            shared=(_AT_ONCE,),
-            static=(self.norm, self.loss, self._intervals, self.samples),
-            passes=self.max_iter,
-        )
-        turning = (state["left"] <= 0) & (state["stage"] < last) & (state["broken"] == 0)
-        return self._turned(victim, state, turning) if turning.any() else state
-
-    @property
-    def _stages(self) -> list[tuple[float, int]]:
-        """Radius and iterations of each stage."""
-        if self.norm != 1:
-            return [(self.eps, self.max_iter)]
-        counts = [int(np.ceil(share * self.max_iter)) for _, share in _L1_STAGES]
-        counts[-1] = self.max_iter - sum(counts[:-1])
-        return [(factor * self.eps, count) for (factor, _), count in zip(_L1_STAGES, counts, strict=True)]
-
-    @property
-    def _radii(self) -> NDArray[np.float32]:
-        return np.array([radius for radius, _ in self._stages], np.float32)
-
-    @property
-    def _intervals(self) -> tuple[int, int, int]:
-        """Iterations before the first checkpoint, by how many each later interval is shorter, and the shortest."""
-        if self.norm == 1:
-            return max(int(0.04 * self._stages[0][1]), 1), 0, 1
-        first, shorter, least = (max(int(share * self.max_iter), 1) for share in (0.22, 0.03, 0.06))
-        return first, shorter, least
-
-    def _start(self, clean: Images, jobs: Jobs) -> Images:
-        """Return a random start for each job: on the surface of the ball, or any point for norm 1."""
-        if self.norm == 1:
-            return clean + directions(self.streams, jobs.rows, jobs.numbers, clean.shape[1:], self.norm)
-        unit = on_sphere(self.streams, jobs.rows, jobs.numbers, clean.shape[1:], self.norm)
-        return np.clip(clean + np.float32(self.eps) * unit, 0, 1)
-
-    def _turned(self, victim: Classifier, state: State, turning: NDArray[np.bool_]) -> State:
-        """Return the state with some jobs moved to the start of the next stage."""
-        stage = np.where(turning, state["stage"] + 1, state["stage"])
-        counts = np.array([count for _, count in self._stages])
-        renewed = {
-            "stage": stage,
-            "left": np.where(turning, counts[stage], state["left"]),
-            "done": np.where(turning, -1, state["done"]),
-            "current": np.where(turning[:, None, None, None], state["best"], state["current"]),
-        }
-        return self._projected(victim, {**state, **renewed}, turning)
-
-    def _projected(self, victim: Classifier, state: State, chosen: NDArray[np.bool_]) -> State:
-        """Return the state with the current images of some jobs projected onto the ball of their stage."""
-        rows = np.flatnonzero(chosen)
-        current = np.array(state["current"])
-        eps = self._radii[np.asarray(state["stage"])[rows]]
-        for part in np.array_split(np.arange(len(rows)), -(-len(rows) // compiled_programs.BATCH)):
-            images = (state["x"][rows[part]], current[rows[part]], eps[part])
-            current[rows[part]] = compiled_programs.run(victim.model, _onto_ball, images=images)[0]
-        return {**state, "current": current}
-
-
-def _onto_ball(call: Call, x: Tensor, current: Tensor, eps: Tensor) -> tuple[Tensor]:
+def onto_l1_balls(call: Call, x: Tensor, current: Tensor, eps: Tensor) -> tuple[Tensor]:
+    """Return the images ``current`` (n, h, w, c) projected onto the L1 balls of radius ``eps`` (n,) around ``x``."""
     ops = backend.keras().ops
     flat = ops.reshape(x, (x.shape[0], -1))
     moved = onto_l1_ball(flat, ops.reshape(current, flat.shape) - flat, ops.expand_dims(eps, 1))
     return (ops.reshape(flat + moved, x.shape),)
 
 
-def _advance(call: Call, *arguments: Any) -> tuple[Tensor, ...]:
-    """Run the program of ``ApgdKernel.advance``: some iterations of every job of a batch."""
+def advance(call: Call, *arguments: Any) -> tuple[Tensor, ...]:
+    """Run some iterations of every job of a batch."""
     *arrays, eps, final, iterations, names, norm, loss, intervals, samples = arguments
     ops = backend.keras().ops
     step_of = _sparse_step if norm == 1 else _ball_step

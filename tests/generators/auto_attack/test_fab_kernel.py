@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from temper.core.threat_model import Norm, distance
-from temper.generators.auto_attack.fab_steps import FabKernel
+from temper.generators.auto_attack.fab_kernel import FabKernel
 from temper.generators.auto_attack.refilled_batches import Jobs
 from tests.generators.auto_attack.reference import NORMS, channels_first, channels_last, module_of, torch
 from tests.generators.models import images, small

@@ -9,7 +9,7 @@ import pytest
 
 from temper.core.artefacts import Images
 from temper.core.threat_model import Norm
-from temper.generators.auto_attack.apgd_steps import ApgdKernel
+from temper.generators.auto_attack.apgd_kernel import ApgdKernel
 from temper.generators.auto_attack.attack_losses import AttackLoss
 from temper.generators.auto_attack.refilled_batches import Jobs
 from tests.generators.auto_attack.reference import NORMS, channels_first, channels_last, module_of, torch
