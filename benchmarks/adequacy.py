@@ -6,7 +6,7 @@ Traces are drawn at random around the middle of ten classes, and bent at zero as
 would end SciPy's density estimate, on which dnn-tip's LSA rests. Values change the work but little.
 dnn-tip's DSA collects garbage twice for every ten inputs; it is timed so (as shipped), and with that taken out. The loops, and dnn-tip as
 shipped, are given a few inputs only, all training images, and their time is extrapolated. Seconds of the processor say more than
-those on the clock where other work runs beside; ratios are of both. Matrix products have one thread unless OPENBLAS_NUM_THREADS says
+those on the clock where other work runs alongside; ratios are of both. Matrix products have one thread unless OPENBLAS_NUM_THREADS says
 otherwise, as threads that wait for a busy processor count as work.
 """
 
@@ -37,7 +37,7 @@ from temper.evaluation.coverage.kmnc import KMNC
 from temper.evaluation.surprise.dsa import DSA
 from temper.evaluation.surprise.lsa import LSA
 from temper.nn.adequacy.reference_data import ReferenceData
-from temper.nn.adequacy.score import NOT_LEARNT, Score
+from temper.nn.adequacy.score import NOT_FITTED_ON, Score
 from temper.nn.inspection.activations import SOFTMAX, Activations
 from temper.nn.inspection.units import UnitLayer
 
@@ -72,7 +72,7 @@ class BenchmarkData:
 
 @dataclass(frozen=True)
 class Timed:
-    """What a way to compute took, for all inputs, and what it gave for those it was given."""
+    """The time of a method for all inputs, and its result for the inputs it was given."""
 
     name: str
     cpu: float
@@ -104,25 +104,25 @@ def activations(traces: Floats, labels: NDArray[np.int64]) -> Activations:
     return Activations(layers, means, means > 0, ends, ends, np.zeros((n, 3), np.int32), logits)
 
 
-def material(data: BenchmarkData) -> ReferenceData:
-    """Return the training images as what scores and criteria learn of."""
+def reference(data: BenchmarkData) -> ReferenceData:
+    """Return the training images as scores and criteria are fitted on them."""
     unnamed = cast(Any, SimpleNamespace(info={}))  # what is benchmarked asks for the classes' names at most
     return ReferenceData(unnamed, unnamed, activations(data.train, data.train_labels), cast(Any, None))
 
 
 def temper(score: Score) -> Callable[[BenchmarkData], Any]:
-    """Return what Temper does: learns of the training images and scores the inputs."""
+    """Return Temper's computation: fit on the training images, score the inputs."""
 
     def work(data: BenchmarkData) -> Any:
-        learnt = score.fit(material(data))
-        own = np.full(len(data.test), NOT_LEARNT)
+        learnt = score.fit(reference(data))
+        own = np.full(len(data.test), NOT_FITTED_ON)
         return score.values(learnt, activations(data.test, data.test_labels), own, np.random.default_rng(0))
 
     return work
 
 
 def dnn_tip(name: str, collect: bool) -> Callable[[BenchmarkData], Any]:
-    """Return what dnn-tip does, quietly; without ``collect`` it collects no garbage."""
+    """Return dnn-tip's computation, without its output; without ``collect`` it collects no garbage."""
     from dnn_tip import surprise
 
     def work(data: BenchmarkData) -> Any:
@@ -170,7 +170,7 @@ def temper_kmnc(data: BenchmarkData) -> Any:
     """Return the coverage of the inputs, as KMNC of the hidden layer."""
     criterion = KMNC(layers=("hidden",), k=SECTIONS)
     seen = activations(data.test, data.test_labels)
-    coverage = criterion.coverage(criterion.profile(material(data)), seen)
+    coverage = criterion.coverage(criterion.profile(reference(data)), seen)
     coverage.update(seen)
     return [coverage.value]
 

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from temper.core.classifier import Classifier
 from temper.core.component import Ref
-from temper.generators.gradient import BIM
+from temper.generators.fgsm_bim_pgd import BIM
 from temper.nn.inspection import compiled_programs
 from temper.nn.inspection.gradients import margin, value_and_gradient
 from temper.system import backend
@@ -32,7 +32,7 @@ from temper.system import backend
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 Attack = Callable[[], Any]
 TURN = 0.5
-"""Seconds that an attack is repeated for in each of its turns: one run of 40 ms is at the mercy of the scheduler."""
+"""Seconds that an attack is repeated for in each of its turns: one run of 40 ms depends on the scheduler."""
 
 
 def model(name: str, weights: Path | None) -> Classifier:
@@ -66,7 +66,7 @@ def images(path: Path | None, shape: tuple[int, int, int], n: int) -> tuple[Any,
 
 
 def torch_twin(victim: Classifier) -> Any:
-    """Return the same network in plain torch, channels first, as torch's users have it."""
+    """Return the same network in plain torch, channels first, as is usual in torch."""
     import torch
     from torch import nn
 
@@ -96,7 +96,7 @@ def torch_twin(victim: Classifier) -> Any:
 
 
 def floor(victim: Classifier, x: Any, y: Any, steps: int) -> Attack:
-    """Return as many bare gradients as the attack takes, in one compiled loop that cannot be optimised away."""
+    """Return the attack's number of bare gradients, in one compiled loop that cannot be optimised away."""
     return lambda: compiled_programs.run(victim.model, _bare, (x, y), (steps,), batch_size=len(x), passes=steps)
 
 

@@ -1,4 +1,4 @@
-"""Data generator networks against gradient attacks: images per second, and when their training has paid for itself.
+"""Data generator networks against gradient attacks: images per second, and when their training pays off.
 
 Run:  python benchmarks/data_generator_networks.py [--mlp weights.h5 --mnist mnist.npz] [--convnet weights.h5 --cifar10 cifar10.npz]
 
@@ -7,7 +7,7 @@ device. FGSM is a library's PGD with one step of eps from the image itself. A ne
 had to be trained first: `pays after` is how many images it must make until training and making them took less time than
 the attack would have. The weights of a network do not change its speed, so fresh ones make the images.
 
-At the end, the networks of ten classes are trained one after another, as Temper does, and abreast in one program.
+At the end, the networks of ten classes are trained one after another, as Temper does, and side by side in one program.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from temper.generators.dgn import DGNNetworks
 from temper.generators.dgn_networks import build
 from temper.generators.dgn_training import GeneratorTrainer
 from temper.generators.losses.nce_loss import NCE
+from temper.nn.training.epochs import EpochSettings
 from temper.system import backend
 
 CLASSES = 10
@@ -44,17 +45,17 @@ TRAINING_BATCH = 100
 class Abreast(GeneratorLoss):
     """The mean of a loss over the images (n, classes, h, w, c) of several classes that are trained side by side."""
 
-    tag = "abreast"
+    tag = "side_by_side"
 
     loss: Annotated[GeneratorLoss, "the loss of each class"]
 
     def value(self, batch: Batch) -> Any:
         ops = backend.keras().ops
-        x, made = (ops.reshape(images, (-1, *images.shape[2:])) for images in (batch.x, batch.made))
-        return self.loss.of(replace(batch, x=x, made=made, y=ops.reshape(batch.y, (-1,))))
+        x, made = (ops.reshape(images, (-1, *images.shape[2:])) for images in (batch.x, batch.generated))
+        return self.loss.of(replace(batch, x=x, generated=made, y=ops.reshape(batch.y, (-1,))))
 
 
-def abreast(shape: tuple[int, int, int]) -> Any:
+def side_by_side(shape: tuple[int, int, int]) -> Any:
     """Return one model of the networks of all classes, from images (n, classes, h, w, c) to as many."""
     keras = backend.keras()
     inputs = keras.Input((CLASSES, *shape))
@@ -64,8 +65,8 @@ def abreast(shape: tuple[int, int, int]) -> Any:
 
 
 def training(victim: Classifier, network: Any, loss: GeneratorLoss) -> GeneratorTrainer:
-    """Return what trains such a network."""
-    return GeneratorTrainer(network, loss.judge(victim.model), loss, 0.3, 1e-4, {})
+    """Return a trainer of such a network."""
+    return GeneratorTrainer(network, loss.frozen_target(victim.model), loss, 0.3, 1e-4, {})
 
 
 def seconds(trainer: GeneratorTrainer, network: Any, x: Any, y: Any, repeats: int) -> float:
@@ -73,8 +74,8 @@ def seconds(trainer: GeneratorTrainer, network: Any, x: Any, y: Any, repeats: in
 
     def taken(epochs: int) -> float:
         start = time.perf_counter()
-        options: dict[str, Any] = {"batch_size": TRAINING_BATCH, "shuffle": True, "seed": 0}
-        trainer.train(network, x, y, {}, epochs=epochs, **options, progress=lambda done: None)
+        settings = EpochSettings(epochs=epochs, batch_size=TRAINING_BATCH)
+        trainer.train(network, x, y, {}, settings=settings, seed=0, progress=lambda done: None)
         return time.perf_counter() - start
 
     taken(1)
@@ -83,7 +84,7 @@ def seconds(trainer: GeneratorTrainer, network: Any, x: Any, y: Any, repeats: in
 
 
 def networks(x: Any, mixed: Any, eps: float) -> Iterator[tuple[str, Attack]]:
-    """Yield the making of images by one class's network, and by ten for images of all classes."""
+    """Yield image generation by one class's network, and by ten for images of all classes."""
     made = DGNNetworks({label: build("auto", x.shape[1:], "he", label) for label in range(CLASSES)}, {}, eps)
     yield "DGN, one class", lambda: made.perturb(x, np.zeros(len(x), np.int64))
     yield "DGN, ten classes", lambda: made.perturb(x, mixed)
@@ -125,17 +126,17 @@ def _pays_after(trained: float, made: float, attacked: float) -> str:
 
 
 def compare_training(title: str, victim: Classifier, x: Any, y: Any, given: argparse.Namespace) -> None:
-    """Print how many images per second the networks of ten classes are trained on, one by one and abreast."""
+    """Print how many images per second the networks of ten classes are trained on, one by one and side by side."""
     each = given.training // CLASSES
     x, y = x[: each * CLASSES], y[: each * CLASSES]
-    network, together = build("auto", x.shape[1:], "he", 0), abreast(x.shape[1:])
+    network, together = build("auto", x.shape[1:], "he", 0), side_by_side(x.shape[1:])
     alone = CLASSES * seconds(training(victim, network, NCE()), network, x[:each], y[:each], given.repeats)
-    abreast_of = (each, CLASSES)
+    shape_of_all = (each, CLASSES)
     trainer = training(victim, together, Abreast(loss=NCE()))
-    beside = seconds(trainer, together, x.reshape(*abreast_of, *x.shape[1:]), y.reshape(abreast_of), given.repeats)
+    at_once = seconds(trainer, together, x.reshape(*shape_of_all, *x.shape[1:]), y.reshape(shape_of_all), given.repeats)
     print(f"\n{title}: training ten networks on {each} images each, images/s")
     print(
-        f"one after another {len(x) / alone:,.0f}, abreast {len(x) / beside:,.0f}: {alone / beside:.2f} times",
+        f"one after another {len(x) / alone:,.0f}, side by side {len(x) / at_once:,.0f}: {alone / at_once:.2f} times",
         flush=True,
     )
 

@@ -1,4 +1,4 @@
-"""Inpainting with a diffusion model of the data: what it costs, where the time goes, and whether the label is right.
+"""Inpainting with a diffusion model of the data: cost, where the time goes, and whether the label is right.
 
 Run:  python benchmarks/inpainting.py [--mnist mnist.npz] [--train-steps 1500] [--model folder] [--sheets folder]
 
@@ -122,7 +122,7 @@ def judge(train: Examples) -> Any:
 
 
 def compare(model: DiffusionModel, train: Examples, test: Examples, given: argparse.Namespace) -> None:
-    """Print what each way costs and gives, and draw the sheet."""
+    """Print the cost and result of each way, and draw the sheet."""
     names = tuple(map(str, range(10)))
     critic = judge(train)
     said = critic.predict(test.x[:2000].reshape(-1, critic.n_features_in_)) == test.y[:2000]
@@ -131,13 +131,13 @@ def compare(model: DiffusionModel, train: Examples, test: Examples, given: argpa
     seeds = Seeds(test.x[:n], test.y[:n], test.index[:n], np.zeros(n, np.int64), np.zeros(n, np.int64), (0,))
     victim: Any = None  # nothing here asks the model under test
     work = Run("benchmark", 0, None, lambda ref: replace(model, network=watched), lambda ref: {}, lambda *_: None)
-    bench = AugmenterContext(work, victim, train, DataInfo(test.shape, names))
-    black = np.where(BOX.masks(seeds, bench)[..., None], 0, seeds.x)
+    context = AugmenterContext(work, victim, train, DataInfo(test.shape, names))
+    black = np.where(BOX.masks(seeds, context)[..., None], 0, seeds.x)
     print(f"{'':46}{'images':>7}{'images/s':>10}{'share':>7}{'CPU s':>7}{'wanted':>8}{'own':>6}")
     print(f"{'box, black':46}{n:7}{'':24}{np.mean(critic.predict(black.reshape(n, -1)) == seeds.y):8.2f}")
     for label, way in ways(given.quick):
         watched.seconds, start, cpu = 0.0, time.perf_counter(), time.process_time()
-        made = way.augment(seeds, bench)
+        made = way.augment(seeds, context)
         taken, worked = time.perf_counter() - start, time.process_time() - cpu
         kept = np.array([row for row in range(n) if row not in made.refused])
         shown = critic.predict(made.x[kept].reshape(len(kept), -1))
@@ -166,7 +166,7 @@ def sheet(seeds: Seeds, made: Augmented, path: Path, rows: int = 12, columns: in
 
 
 def main() -> None:
-    """Train, paint and judge."""
+    """Train, paint and classify."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mnist", type=Path, help="MNIST as Keras stores it, in place of scikit-learn's digits")
     parser.add_argument("--train-steps", type=int, help="default: by the size of the images")

@@ -130,7 +130,7 @@ def main() -> None:
     ours = excite()
     theirs = looped_synthesis(probe, few, units, synthesis.step, synthesis.eps)
     print(f"largest difference of a pixel: {np.abs(ours[: chosen.loop] - theirs).max():.1e}")
-    works: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
+    cases: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
         "spectra of all classes": (
             lambda: count(model, data, 0.0, "pre", "map_mean"),
             lambda: looped_spectrum(probe, few, right),
@@ -141,7 +141,7 @@ def main() -> None:
         ),
     }
     print(f"{'':26}{'Temper, images/s':>18}{'loop, images/s':>16}{'Temper / loop':>15}")
-    for name, (temper, loop) in works.items():
+    for name, (temper, loop) in cases.items():
         fast, slow = rate(temper, chosen.images, chosen.repeats), rate(loop, chosen.loop, chosen.repeats)
         print(f"{name:26}{fast:>18,.0f}{slow:>16,.0f}{fast / slow:>15,.0f}", flush=True)
 

@@ -1,13 +1,13 @@
-"""What a stage costs beside its work: 1,000 tiny stages in one process, with two workers, in two shards and on Slurm.
+"""Engine cost per stage: 1,000 tiny stages in one process, with two workers, in two shards and on Slurm.
 
 Run:  python benchmarks/overhead.py [--stages 1000] [--modes alone,workers,shards,slurm]
 
-The stages add a number to six images of 2 x 2 pixels, and take the mean of the result. Each process, workers too, writes down what it spends in planning
-(reading the file, works, fingerprints, a look at the store), claiming (the lease, a look whether the work is there meanwhile), its record of the
-attempt, publishing (files, digests, rename), settling (the lease given back, the ledger of times, what is told, what can begin now) and the report (tables, figures and
-the page, once a run). Seconds of the processor, and on the clock
-where it waits for the file system; both grow where other work runs beside. *Turnaround* is from the first claim to the last stage's end on the clock,
-divided by the stages: what a thousand stages take. On Slurm, one on this host is started for the purpose, as the tests have it.
+The stages add a number to six images of 2 x 2 pixels, and take the mean of the result. Each process, workers included, records its time in planning
+(reading the file, tasks, fingerprints, checking the store), claiming (the lease, checking whether the artefact exists by now), recording the
+attempt, publishing (files, digests, rename), settling (releasing the lease, task times, messages, the ready queue) and the report (tables,
+figures and the page, once a run). CPU seconds, and wall-clock seconds where it waits for the file system; both grow under other load.
+*Turnaround* is the wall-clock time from the first claim to the last stage's end, divided by the number of stages. For Slurm, a private one is
+started on this host, as in the tests.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ PHASES = ("plan", "claim", "attempt", "publish", "settle", "report")
 
 
 def experiment(stages: int) -> str:
-    """Return an experiment of so many works: half of them images, half of them means, and the data."""
+    """Return an experiment of this many tasks: half of them images, half of them means, and the data."""
     names = [f"lighter_{i}" for i in range(stages // FEWEST)]
     shifts = {
         name: f"{{type: shift, data: grey, noise: {{type: fixed, by: $by}}, seconds: {i * 1e-9}}}"

@@ -1,11 +1,11 @@
-"""A campaign of random kills and damage: is anything finished lost or made again, is a number in a table wrong?
+"""A campaign of random kills and corruption: is anything finished lost or recomputed, is a number in a table wrong?
 
 Run:  python benchmarks/random_kills.py [--kills 220] [--seed 1] [--folder FOLDER]
 
 Two experiments fill stores again and again, one of sleeping stages without a framework (its start takes a second) and one that trains,
 attacks and fuzzes on scikit-learn's digits; a third shares most of its stages with the first. They run alone, with two workers, in four shards, and two of
-them in one store. Runners, shards and workers are killed (SIGKILL, some runners warned with SIGTERM first) at moments drawn over what a life was
-measured to take; `--gc` of an aged store and `--tables` run beside them; between lives files of the store are cut, changed, removed or left
+them in one store. Runners, shards and workers are killed (SIGKILL, some runners stopped with SIGTERM first) at moments drawn over what a life was
+measured to take; `--gc` of an aged store and `--tables` run alongside; between lives files of the store are cut, changed, removed or left
 over. Each store is then finished, and compared with one that nothing disturbed. Checkpoints are saved every 0.2 seconds here.
 The choices are those of the seed; what they hit depends on the machine.
 """
@@ -87,12 +87,12 @@ OLD = 7 * 86400.0
 
 @dataclass
 class Books:
-    """What was done to the stores, and what came of it."""
+    """What was done to the stores, and the outcome."""
 
     kills: Counter[str] = field(default_factory=Counter)
     hits: Counter[str] = field(default_factory=Counter)
     damage: Counter[str] = field(default_factory=Counter)
-    beside: Counter[str] = field(default_factory=Counter)
+    alongside: Counter[str] = field(default_factory=Counter)
     tasks: int = 0
     repaired: int = 0
     again: Counter[str] = field(default_factory=Counter)
@@ -148,7 +148,7 @@ class KillCampaign:
         self.whole = folder / "whole"
         self.outputs = self.whole
         self.seen: dict[str, int] = {}
-        self.spoilt: set[str] = set()
+        self.corrupted: set[str] = set()
         self.lives: list[Life] = []
         kept = folder / "whole.json"
         self.first: dict[str, float] = read_json(kept) if kept.exists() else {}
@@ -187,7 +187,7 @@ class KillCampaign:
         """Fill a store from its beginning to its end while it is disturbed, with so many kills at most."""
         self.outputs = self.folder / f"disturbed-{number}"
         shutil.rmtree(self.outputs, ignore_errors=True)
-        self.seen, self.spoilt = {}, set()
+        self.seen, self.corrupted = {}, set()
         names = ["working"] if number % 3 == 1 else ["sleeping", "sharing"]
         before = self.books.kills.total()
         while self.books.kills.total() - before < kills and not self.complete(names):
@@ -214,7 +214,7 @@ class KillCampaign:
         else:
             other = self.rng.choice(names)
             lives = [self.start(name, kind="one of two runners"), self.start(other, kind="one of two runners")]
-        self.beside(name)
+        self.alongside(name)
         if way == "workers":
             self.kill_workers(lives[0], name)
         self.rng.shuffle(lives)
@@ -243,14 +243,14 @@ class KillCampaign:
                 time.sleep(self.rng.uniform(0, 1))
 
     def end(self, life: Life, name: str) -> None:
-        """Kill a runner, or warn it and leave it a moment, or let it end."""
+        """Kill a runner, or signal it and wait a moment, or let it end."""
         self.wait_for_work(life, name)
         workers = life.workers()
         if life.process.poll() is not None:
             return
         if self.rng.random() < 0.1:
             life.process.send_signal(signal.SIGTERM)
-            self.books.beside["runners warned with SIGTERM"] += 1
+            self.books.alongside["runners stopped with SIGTERM"] += 1
             time.sleep(self.rng.uniform(0, 0.5))
         if life.process.poll() is None:
             self.kill(life.process.pid, life.kind, life)
@@ -278,8 +278,8 @@ class KillCampaign:
         self.books.kills[kind] += 1
         self.books.hits[at] += 1
 
-    def beside(self, name: str) -> None:
-        """Look at the tables, or sweep an aged store, while runners are at work."""
+    def alongside(self, name: str) -> None:
+        """Write the tables, or collect an aged store, while runners are at work."""
         for option, chance in (("--tables", 0.25), ("--gc", 0.25)):
             if self.rng.random() > chance:
                 continue
@@ -288,9 +288,9 @@ class KillCampaign:
                 self.age()
             cut = any(path.read_bytes()[-3:] != b"\n}\n" for path in self.outputs.glob("*/last_run.json"))
             done = self._run(*([str(self.files[name])] if option == "--tables" else []), option).wait(120)
-            self.books.beside[f"{option} refused, a last run being cut" if done and cut else option] += 1
+            self.books.alongside[f"{option} refused, a last run being cut" if done and cut else option] += 1
             if done and not (cut and option == "--gc"):
-                self.fault(f"{option} ended with {done} beside a run")
+                self.fault(f"{option} ended with {done} alongside a run")
 
     def age(self) -> None:
         """Make all that is finished look a week old, so that only what refers to it keeps it."""
@@ -304,7 +304,7 @@ class KillCampaign:
     # Damage.
 
     def damage(self) -> None:
-        """Spoil one thing in a store that nobody uses."""
+        """Corrupt one file of a store that nobody uses."""
         store = self.outputs / STORE
         places: Mapping[str, tuple[str, Sequence[Callable[[Path], None]]]] = {
             "file of an artefact": ("[0-9a-f]*/**/*.*", (self.cut, self.change, Path.unlink)),
@@ -312,7 +312,7 @@ class KillCampaign:
             "lease": (f"{LEASES}/[0-9a-f]*", (self.cut, Path.unlink)),
             "checkpoint": (f"{CHECKPOINTS}/*/*.npz", (self.cut, self.change, Path.unlink)),
             "record of an attempt": (".attempts/*/*/*.json", (self.cut, self.change, Path.unlink)),
-            "ledger of times": ("timings.jsonl", (self.cut, Path.unlink)),
+            "task times": ("timings.jsonl", (self.cut, Path.unlink)),
             "memory of digests": ("digests.json", (self.cut, self.change, Path.unlink)),
             "last run": ("../*/last_run.json", (self.cut,)),
             "table or page": ("../*/*.[ch][st][vm]*", (self.cut, Path.unlink)),
@@ -332,7 +332,7 @@ class KillCampaign:
             folder = path.relative_to(store).parts[0]
             self.rng.choice(ways)(path)
             if what.endswith("of an artefact"):
-                self.spoilt.add(folder)
+                self.corrupted.add(folder)
             elif what == "lease" and path.exists():  # one that cannot be read is void after a minute
                 os.utime(path, (time.time() - 90,) * 2)
         self.books.damage[what] += 1
@@ -361,22 +361,22 @@ class KillCampaign:
         return {f: (store.folder(f) / META).stat().st_ino for f in store.fingerprints() if store.has(f)}
 
     def look(self, after: str) -> None:
-        """See that all that was finished is still there, and is what it was unless it had been spoilt."""
+        """See that all that was finished is still there, and is what it was unless it was corrupted."""
         now = self.finished()
         for fingerprint, inode in self.seen.items():
             if now.get(fingerprint) == inode:
                 continue
-            if fingerprint not in self.spoilt:
-                what = "lost" if fingerprint not in now else "made again"
+            if fingerprint not in self.corrupted:
+                what = "lost" if fingerprint not in now else "recomputed"
                 self.fault(f"{fingerprint} was finished and is {what} after {after}")
             elif fingerprint in now:
                 self.books.repaired += 1
-                self.spoilt.discard(fingerprint)
+                self.corrupted.discard(fingerprint)
         self.seen = now
 
     def complete(self, names: Sequence[str]) -> bool:
-        """Return whether the store has all that these experiments are, but for what was spoilt and nobody has asked for since."""
-        there = self.finished().keys() | self.spoilt
+        """Return whether the store has all that these experiments are, except corrupted artefacts that nobody has requested since."""
+        there = self.finished().keys() | self.corrupted
         return all(set(referred(self.whole / name)) <= there for name in names)
 
     def finish(self, names: Sequence[str]) -> None:
@@ -396,7 +396,7 @@ class KillCampaign:
                     self.fault(f"{name}/{path.name} differs")
             if (self.outputs / name / "failures.csv").exists():
                 self.fault(f"{name} has failures")
-            for fingerprint in set(referred(self.whole / name)) - self.spoilt:  # what is spoilt yet, nobody has read
+            for fingerprint in set(referred(self.whole / name)) - self.corrupted:  # still corrupted: nobody has read it
                 self.books.tasks += 1
                 ours, theirs = (self.numbers(outputs, fingerprint) for outputs in (self.outputs, self.whole))
                 if ours != theirs:
@@ -426,12 +426,12 @@ def say(books: Books, seconds: float) -> None:
         ("killed", books.kills),
         ("while", books.hits),
         ("damaged", books.damage),
-        ("beside", books.beside),
+        ("alongside", books.alongside),
     ):
         for what, count in sorted(counts.items()):
             print(f"| {title} | {what} | {count} |")
-    print(f"| checked | works | {books.tasks} |")
-    print(f"| | made again after damage | {books.repaired} |")
+    print(f"| checked | tasks | {books.tasks} |")
+    print(f"| | recomputed after corruption | {books.repaired} |")
     print(f"| | made more than once, after damage too | {books.again.total()} |")
     print(f"| | faults | {len(books.faults)} |")
     print(f"{books.kills.total()} kills, {books.damage.total()} damages in {seconds / 60:.0f} min")

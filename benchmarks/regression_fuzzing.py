@@ -40,14 +40,14 @@ from temper.generators.regression.deephunter import DeepHunter
 from temper.generators.regression.diffchaser import DiffChaser
 from temper.generators.regression.drfuzz import DRFuzz
 from temper.generators.regression.fidelity_gates import AnyFidelity, Fidelity, Gate
-from temper.generators.regression.model_versions import Versions, unit
+from temper.generators.regression.model_versions import Versions, to_float
 from temper.generators.regression.pixel_mutations import Pixels, Values
 from temper.generators.regression.random_fuzzer import RandomFuzzer
 from temper.generators.regression.regression_fuzzer import RegressionFuzzer
 from temper.nn.adequacy.reference_data import ReferenceData
 from temper.nn.editing.logits import to_logits
-from temper.nn.preparations.activation_readout import observe
-from temper.nn.preparations.training_profile import Profile
+from temper.nn.shared_stages.activation_readout import read_activations
+from temper.nn.shared_stages.training_profile import Profile
 from temper.system import backend
 from temper.targets.models.model_file import ModelFile
 
@@ -136,7 +136,7 @@ def campaign(fuzzer: RegressionFuzzer, inputs: dict[str, Any]) -> MeasuredRun:
     mutating, asking = Clock(), Clock()
     started: list[tuple[float, float, float, float, int]] = []
 
-    def tell(done: int, total: int, unit: str) -> None:
+    def tell(done: int, total: int, to_float: str) -> None:
         if not started:  # the first round compiles
             started.append((time.process_time(), time.monotonic(), mutating.seconds, asking.seconds, done))
 
@@ -167,7 +167,7 @@ def loop(inputs: dict[str, Any], third: Third, mutants: int) -> float:
             seed = np.repeat(x[rng.integers(len(x), size=1)], OF_EACH, axis=0)
             made = chosen[rng.integers(len(chosen))].mutate(seed, rng)
             for model in models:
-                model.predict(unit(made), verbose=0)
+                model.predict(to_float(made), verbose=0)
 
     rounds(1)
     start = time.process_time()
@@ -179,16 +179,16 @@ def floor(inputs: dict[str, Any], third: Third, repeats: int = 8) -> float:
     """Return the images per CPU second of the models alone."""
     versions = Versions(inputs["v1"], inputs["v2"], third_network(third))
     x = np.rint(inputs["mnist"].x[:2560] * 255).astype(np.uint8)
-    versions.ask(x)
+    versions.predict(x)
     start = time.process_time()
     for _ in range(repeats):
-        versions.ask(x)
+        versions.predict(x)
     return repeats * len(x) / (time.process_time() - start)
 
 
 def profile(model: Classifier, train: Examples) -> Profile:
     """Return what KMNC learns of the training images."""
-    seen = observe(model, train.x)
+    seen = read_activations(model, train.x)
     return Profile(KMNC().profile(ReferenceData(model, train, seen, lambda ref: seen)))
 
 
@@ -204,7 +204,7 @@ def main() -> None:
     with np.load(chosen.mnist) as stored:
         train, test = (
             Examples(
-                x=unit(stored[f"x_{part}"][..., None]), y=stored[f"y_{part}"].astype(np.int64),
+                x=to_float(stored[f"x_{part}"][..., None]), y=stored[f"y_{part}"].astype(np.int64),
                 index=np.arange(len(stored[f"y_{part}"])),
             )
             for part in ("train", "test")
@@ -221,7 +221,7 @@ def main() -> None:
         common: dict[str, Any] = {
             "model": V2, "reference": V1, "data": DATA, "mutants": chosen.mutants, "fidelity": gate,
         }  # fmt: skip
-        works: dict[str, RegressionFuzzer] = {
+        fuzzers: dict[str, RegressionFuzzer] = {
             "drfuzz, 256 seeds a round": DRFuzz(**common),
             "drfuzz, 1 seed a round": DRFuzz(**common | {"round_seeds": 1, "mutants": chosen.mutants // 10}),
             "random_fuzzer": RandomFuzzer(**common),
@@ -229,7 +229,7 @@ def main() -> None:
             "diffchaser": DiffChaser(**common),
         }
         print(f"third model {third}: loop {slow:,.0f}, floor {floor(inputs, third):,.0f} per CPU s", flush=True)
-        for name, fuzzer in works.items():
+        for name, fuzzer in fuzzers.items():
             done = campaign(fuzzer, inputs)
             books = done.cpu - done.mutating - done.asking
             shares = "".join(

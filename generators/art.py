@@ -19,12 +19,12 @@ from temper.core.threat_model import ThreatModel
 from temper.generators import art_bounds
 from temper.generators.art_estimator import estimator
 from temper.generators.art_source import Parameter, parameters
-from temper.generators.art_traits import INNER, TRAITS, Batches, Traits, batches, by_batch_size, needed
+from temper.generators.art_traits import INNER, TRAITS, Batches, Traits, batches, depends_on_batch_size, extra_packages
 from temper.system import backend, packages
 
 _SLACK = 2e-4
 """Relative excess over the radius that ART allows: AutoAttack accepts DeepFool's images up to 1.0001 times it."""
-Streams = list[np.random.Generator]
+Rngs = list[np.random.Generator]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +60,9 @@ class Art(Attack):
         "(one for all images where they share a perturbation); default: random",
     ] = None
 
+    def smoke_limits(self) -> Mapping[str, int]:
+        return {**super().smoke_limits(), "max_iter": 2, "num_random_init": 1, "binary_search_steps": 1}
+
     @property
     def threat(self) -> ThreatModel | None:
         return art_bounds.ball(self.attack, self._values)
@@ -69,7 +72,7 @@ class Art(Attack):
         return self._batches == "all"
 
     def depends_on(self, name: str) -> bool:
-        return name == "batch_size" and name not in self.params and by_batch_size(self._values)
+        return name == "batch_size" and name not in self.params and depends_on_batch_size(self._values)
 
     @property
     def step_rule(self) -> str:
@@ -90,25 +93,27 @@ class Art(Attack):
         wanted = self._traits.backend
         if wanted and wanted != backend.name():
             yield "attack", f"{self.attack} needs KERAS_BACKEND={wanted}, received {backend.name()}"
-        if advice := packages.advice(needed(self.attack, self._values)):
-            yield "attack", f"{self.attack} needs what ART does not bring: {advice}"
+        if advice := packages.advice(extra_packages(self.attack, self._values)):
+            yield "attack", f"{self.attack} needs packages that ART does not install: {advice}"
         if self.targets and self._traits.reads != "targets":
             yield "targets", f"{self.attack} moves away from a label and has no targets; remove `targets`"
-        yield from self._faults(known)
+        yield from self._problems(known)
 
     def fits(self, info: DataInfo) -> Iterator[tuple[str, str]]:
-        for message in art_bounds.misfits(self.attack, self._values, info.shape, info.num_classes):
+        for message in art_bounds.data_problems(self.attack, self._values, info.shape, info.num_classes):
             yield "params", f"{self.attack}: {message}"
 
     def perturb(self, victim: Classifier, x: Images, y: Labels, rng: np.random.Generator) -> Images:
+        # One stream per image, so that images do not depend on the batch.
         streams = [np.random.default_rng(seed) for seed in rng.integers(2**63, size=len(x))]
         given, rows = y, np.arange(len(x))
         match self._traits.reads:
             case "targets":
-                given = self._aims(victim, x, y, streams)
+                given = self._target_classes(victim, x, y, streams)
             case "predictions":
                 rows = np.flatnonzero(victim.predict(x) == y)
         made = np.array(x)
+        # ART draws for a whole batch in some attacks, so these get one image per call.
         size = max(1, len(rows)) if self._batches != "one" else 1
         for start in range(0, len(rows), size):
             batch = rows[start : start + size]
@@ -136,19 +141,22 @@ class Art(Attack):
     def _targets(self) -> str:
         return self.targets or "random"
 
-    def _faults(self, known: Mapping[str, Parameter]) -> Iterator[tuple[str, str]]:
-        mistyped = {name: fault for name, value in self.params.items() if (fault := _mistyped(name, value, known))}
-        for fault in mistyped.values():
-            yield "params", f"{self.attack}: {fault}"
-        sound = {name: value for name, value in self._values.items() if name not in mistyped}
-        for name, fault in art_bounds.faults(self.attack, sound):
+    def _problems(self, known: Mapping[str, Parameter]) -> Iterator[tuple[str, str]]:
+        invalid = {
+            name: problem for name, value in self.params.items() if (problem := _parameter_problem(name, value, known))
+        }
+        for problem in invalid.values():
+            yield "params", f"{self.attack}: {problem}"
+        intact = {name: value for name, value in self._values.items() if name not in invalid}
+        for name, problem in art_bounds.problems(self.attack, intact):
             origin = "" if name in self.params else f", which is ART's default; set {name} in params"
-            yield "params", f"{self.attack}: {name}: {fault}{origin}"
+            yield "params", f"{self.attack}: {name}: {problem}{origin}"
 
     def _generate(self, victim: Classifier, x: Images, y: Labels, stream: np.random.Generator) -> Images:
         """Return the images that one call of ART returns for images and their labels or targets."""
         from art.attacks import evasion
 
+        # ART draws from the global streams of NumPy and the framework.
         backend.seed(int(stream.integers(2**31)))
         inner = self._inner
         probabilities = self._traits.probabilities or (inner != "" and TRAITS[inner].probabilities)
@@ -180,12 +188,13 @@ class Art(Attack):
         known = parameters(self.attack)
         return {name: value for name, value in settings.items() if name in known} | dict(self.params)
 
-    def _aims(self, victim: Classifier, x: Images, y: Labels, streams: Streams) -> Labels:
+    def _target_classes(self, victim: Classifier, x: Images, y: Labels, streams: Rngs) -> Labels:
         """Return the target class of each image, int64 (n,); never that in ``y``."""
         if self._targets == "random":
             preference = np.stack([stream.random(victim.num_classes) for stream in streams])
         else:
             logits = victim.logits(x).astype(np.float64)
+            # -log p, so that the least likely class is preferred.
             preference = np.logaddexp.reduce(logits, axis=1, keepdims=True) - logits
         if self._traits.shared_target:
             preference = np.tile(preference.mean(axis=0), (len(x), 1))
@@ -200,7 +209,7 @@ class Art(Attack):
         return drawn[broken[:1]] if len(broken) else None
 
 
-def _mistyped(name: str, value: Plain, known: Mapping[str, Parameter]) -> str:
+def _parameter_problem(name: str, value: Plain, known: Mapping[str, Parameter]) -> str:
     if name not in known:
         return f"no parameter {name}{did_you_mean(name, known)}; expected {', '.join(known)}"
     if name == "targeted" and value:

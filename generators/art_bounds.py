@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from temper.core.component import Plain, Range
-from temper.core.threat_model import Norm, ThreatModel, step_fault
+from temper.core.threat_model import Norm, ThreatModel, step_problem
 from temper.generators.art_traits import INNER, TRAITS
 
 _COUNT, _ANY_COUNT = Range(ge=1), Range(ge=0)
@@ -68,21 +68,21 @@ def ball(attack: str, values: Mapping[str, Plain]) -> ThreatModel | None:
     return ThreatModel(norm, float(radius))
 
 
-def faults(attack: str, values: Mapping[str, Plain]) -> Iterator[tuple[str, str]]:
+def problems(attack: str, values: Mapping[str, Plain]) -> Iterator[tuple[str, str]]:
     """Yield (parameter, message) for every invalid value; ``values`` include the defaults."""
     for name, value in values.items():
         choices = CHOICES.get(f"{attack}.{name}", CHOICES.get(name))
         if choices and value not in choices:
             yield name, _one_of(choices, value)
         bounds = BOUNDS.get(f"{attack}.{name}", BOUNDS.get(name))
-        judged = name == TRAITS[attack].radius and ball(attack, values) is not None  # by `_lengths`
-        if bounds and not judged and isinstance(value, int | float) and not bounds.contains(value):
+        checked_as_radius = name == TRAITS[attack].radius and ball(attack, values) is not None  # by `_lengths`
+        if bounds and not checked_as_radius and isinstance(value, int | float) and not bounds.contains(value):
             yield name, f"expected {bounds}, received {value:g}"
     if values.get("theta") == 0:
         yield "theta", "expected a number other than 0, which would change no pixel"
     if "norm" in values and TRAITS[attack].norms and norm_of(attack, values) is None:
         yield "norm", _one_of(TRAITS[attack].norms, values["norm"])
-    yield from _lengths(attack, values)
+    yield from _radius_problems(attack, values)
 
 
 def _one_of(choices: Sequence[Plain], value: Plain) -> str:
@@ -90,19 +90,19 @@ def _one_of(choices: Sequence[Plain], value: Plain) -> str:
     return f"expected {'one of ' if len(choices) > 1 else ''}{named}, received {value!r}"
 
 
-def _lengths(attack: str, values: Mapping[str, Plain]) -> Iterator[tuple[str, str]]:
+def _radius_problems(attack: str, values: Mapping[str, Plain]) -> Iterator[tuple[str, str]]:
     """Yield what is wrong with the radius, and with the step relative to it."""
     threat, step = ball(attack, values), values.get("eps_step")
     if threat is None:
         return
-    if fault := threat.fault():
-        yield TRAITS[attack].radius, fault
+    if problem := threat.problem():
+        yield TRAITS[attack].radius, problem
     steps = "max_iter" in values or attack == "AutoAttack" or values.get("minimal")
-    if steps and isinstance(step, int | float) and (fault := step_fault(step, threat.eps)):
-        yield "eps_step", fault
+    if steps and isinstance(step, int | float) and (problem := step_problem(step, threat.eps)):
+        yield "eps_step", problem
 
 
-def misfits(attack: str, values: Mapping[str, Plain], shape: tuple[int, int, int], classes: int) -> Iterator[str]:
+def data_problems(attack: str, values: Mapping[str, Plain], shape: tuple[int, int, int], classes: int) -> Iterator[str]:
     """Yield why an attack cannot work on images of a shape (height, width, channels), or on so few classes."""
     traits, (height, width, _) = TRAITS[attack], shape
     ratio = values.get("loss_type") == "difference_logits_ratio"
@@ -111,21 +111,22 @@ def misfits(attack: str, values: Mapping[str, Plain], shape: tuple[int, int, int
         yield f"needs at least {least} classes{why}; the data set has {classes}"
     if traits.square and height != width:
         yield f"needs square images; those of the data set are {height} x {width}"
-    elif attack in ("SquareAttack", "AutoAttack") and (fault := _tile(attack, values, height)):
-        yield fault
+    elif attack in ("SquareAttack", "AutoAttack") and (problem := _square_problem(attack, values, height)):
+        yield problem
     if attack == "SimBA" and (width - int(values["freq_dim"] or 0)) % int(values["stride"] or 1):
         yield f"needs an image side ({width}) of freq_dim plus a multiple of stride"
-    if (threat := ball(attack, values)) and (fault := threat.misfit(shape)):
-        yield f"{traits.radius}: {fault}"
+    if (threat := ball(attack, values)) and (problem := threat.size_problem(shape)):
+        yield f"{traits.radius}: {problem}"
 
 
-def _tile(attack: str, values: Mapping[str, Plain], side: int) -> str:
+def _square_problem(attack: str, values: Mapping[str, Plain], side: int) -> str:
     """Return why ART cannot place the largest square of its square attack on an image, if it cannot."""
     tile = round(math.sqrt(float(values.get("p_init") or 0.8)) * side)
     norm = norm_of(attack, values)
     if norm == 1:
         return ""  # AutoAttack's square attack has no effect then
     if norm == 2:
+        # ART's L2 square is odd and at least 3 pixels wide.
         tile = max(tile, 3) + (max(tile, 3) % 2 == 0)
     if tile >= side or (norm == 2 and side < 10):
         return f"its square attack in norm {norm} has no room to move a square of {tile} pixels on a side of {side}"

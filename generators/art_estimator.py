@@ -17,6 +17,7 @@ def estimator(model: Any, probabilities: bool = False, summed: bool = True) -> A
     on the batch size, as that of the mean does. Cached, because a new one is compiled again.
     """
     victim = Classifier(model)
+    # Pixels are in [0, 1] in all of Temper.
     common = {"nb_classes": victim.num_classes, "input_shape": victim.input_shape, "clip_values": (0.0, 1.0)}
     if backend.name() == "tensorflow":
         return _in_tensorflow(model, probabilities, "sum" if summed else "sum_over_batch_size", common)
@@ -32,6 +33,7 @@ def _in_tensorflow(model: Any, probabilities: bool, reduction: str, common: dict
         return tf.nn.softmax(outputs) if probabilities else outputs
 
     loss = backend.keras().losses.CategoricalCrossentropy(from_logits=not probabilities, reduction=reduction)
+    # Without it each batch size would be traced again.
     compiled = tf.function(call, reduce_retracing=True, autograph=False)
     return TensorFlowV2Classifier(model=compiled, loss_object=loss, **common)
 
@@ -44,6 +46,7 @@ def _in_torch(model: Any, probabilities: bool, reduction: str, common: dict[str,
         """Cross-entropy of probabilities; torch only provides it for their logarithms."""
 
         def forward(self, given: Any, labels: Any) -> Any:
+            # The smallest positive number keeps the logarithm of a probability of 0 finite.
             return super().forward(given.clamp_min(torch.finfo(given.dtype).tiny).log(), labels)
 
     loss = (LogLikelihood if probabilities else torch.nn.CrossEntropyLoss)(reduction=reduction)

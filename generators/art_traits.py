@@ -22,7 +22,7 @@ UNSUITABLE: Mapping[str, str] = {
     "AdversarialPatchTensorFlowV2": _PATCH,
     "AdversarialPatchPyTorch": _PATCH,
     "AdversarialTexturePyTorch": _OBJECTS,
-    "BrendelBethgeAttack": "needs numba, and was not tried without it",
+    "BrendelBethgeAttack": "needs numba; untested without it",
     "CarliniWagnerASR": _SPEECH,
     "DecisionTreeAttack": "needs a decision tree",
     "DPatch": _OBJECTS,
@@ -78,11 +78,11 @@ class Traits:
 
 
 _PGD = Traits(radius="eps")
-_DRAWN = Traits(radius="eps", batches="all")
+_RANDOM_BATCH = Traits(radius="eps", batches="all")
 TRAITS: Mapping[str, Traits] = {
     "AutoAttack": Traits(radius="eps", batches="all", min_classes=3, square=True, packages=("multiprocess",)),
-    "AutoConjugateGradient": _DRAWN,
-    "AutoProjectedGradientDescent": _DRAWN,
+    "AutoConjugateGradient": _RANDOM_BATCH,
+    "AutoProjectedGradientDescent": _RANDOM_BATCH,
     "BasicIterativeMethod": Traits(radius="eps", norms=("inf",)),
     "BoundaryAttack": Traits(reads="predictions", batches="one", starts=True),
     "CarliniL0Method": Traits(batches="one"),
@@ -147,12 +147,12 @@ def batches(attack: str, values: Mapping[str, Plain]) -> Batches:
     return "all" if any(values.get(name) for name in DRAWS) else TRAITS[attack].batches
 
 
-def by_batch_size(values: Mapping[str, Plain]) -> bool:
+def depends_on_batch_size(values: Mapping[str, Plain]) -> bool:
     """Return whether ART's random draws depend on its batch size, as with several random starts."""
     restarts = values.get("num_random_init")
     return isinstance(restarts, int) and restarts > 1
 
 
-def needed(attack: str, values: Mapping[str, Plain]) -> tuple[str, ...]:
+def extra_packages(attack: str, values: Mapping[str, Plain]) -> tuple[str, ...]:
     """Return the packages that an attack imports and ART does not install."""
     return (*TRAITS[attack].packages, *(("cma",) if values.get("es") == 0 else ()))

@@ -27,6 +27,7 @@ from temper.generators.dgn_networks import Architecture, Init, build, resolve
 from temper.generators.dgn_training import GeneratorTrainer, Schedule, learning_rate
 from temper.nn.inspection import compiled_programs
 from temper.nn.inspection.compiled_programs import Call, Tensor
+from temper.nn.training.epochs import EpochSettings
 from temper.nn.training.training_state import assign, values
 from temper.system import backend, csv_files
 
@@ -46,9 +47,9 @@ class DGNNetworks(ClassGenerators):
     info: Mapping[str, Any] = field(default_factory=dict)
 
     def perturb(self, x: Images, labels: Labels) -> Images:
-        if strange := sorted(set(labels.tolist()) - set(self.networks)):
+        if unknown := sorted(set(labels.tolist()) - set(self.networks)):
             names = self.info.get("class_names", ())
-            name = names[strange[0]] if strange[0] < len(names) else strange[0]
+            name = names[unknown[0]] if unknown[0] < len(names) else unknown[0]
             raise StageError(f"class {name} has no network, since the training part has no image of it")
         made = np.empty_like(x)
         for label in np.unique(labels).tolist():
@@ -87,7 +88,7 @@ def _perturbed(call: Call, x: Tensor, radius: Tensor) -> tuple[Tensor]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Learning(Component):
+class _TrainingSettings(Component):
     """The parameters that the networks depend on."""
 
     model: Annotated[Ref[Classifier], "the frozen target"]
@@ -109,9 +110,12 @@ class _Learning(Component):
     decay_rate: Annotated[float, "factor of the step size", Range(gt=0, le=1)] = 0.9
     shuffle: Annotated[bool, "shuffle the batches each epoch"] = True
 
+    def smoke_limits(self) -> Mapping[str, int]:
+        return {**super().smoke_limits(), "epochs": 1}
+
 
 @dataclass(frozen=True, kw_only=True)
-class DGNTraining(Preparation, _Learning):
+class DGNTraining(Preparation, _TrainingSettings):
     """The training of the data generator networks of all classes.
 
     Source: DeepCustom, as ``dgn`` says.
@@ -130,10 +134,11 @@ class DGNTraining(Preparation, _Learning):
         networks: dict[int, Any] = {}
         losses: dict[int, list[float]] = {}
 
-        def tell(before: int, done: int) -> None:
+        def report(before: int, done: int) -> None:
             run.progress(before + done, self.epochs * len(classes), "epochs")
 
         for label in classes:
+            # A seed per class, or all networks would start from the same weights.
             network = networks[label] = build(self.architecture, images.shape, self.init, seed + label)
             if (kept := steps.finished(str(label))) is not None:
                 arrays, losses[label] = kept[0], kept[1]["losses"]
@@ -142,7 +147,7 @@ class DGNTraining(Preparation, _Learning):
             constants = self.loss.constants(run, label)
             if training is None:
                 training = GeneratorTrainer(
-                    network, self.loss.judge(target.model), self.loss, self.eps, rate, constants
+                    network, self.loss.frozen_target(target.model), self.loss, self.eps, rate, constants
                 )
             rows = np.flatnonzero(images.y == label)
             losses[label] = training.train(
@@ -150,12 +155,10 @@ class DGNTraining(Preparation, _Learning):
                 images.x[rows],
                 images.y[rows],
                 constants,
-                epochs=self.epochs,
-                batch_size=self.batch_size,
-                shuffle=self.shuffle,
+                settings=EpochSettings.of(self),
                 seed=seed + label,
-                progress=partial(tell, len(losses) * self.epochs),
-                checkpoint=steps.under_way(str(label)),
+                progress=partial(report, len(losses) * self.epochs),
+                checkpoint=steps.in_progress(str(label)),
             )
             steps.finish(str(label), values(network.variables), {"losses": losses[label]})
         run.images += self.epochs * len(images)
@@ -168,14 +171,14 @@ class DGNTraining(Preparation, _Learning):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DGN(Generator, _Learning):
+class DGN(Generator, _TrainingSettings):
     """Data generator networks: a convolutional autoencoder for each class, trained against the frozen target.
 
-    g = G_c(x), x' = clip(x + clip(g - x, -eps, eps), 0, 1), where G_c is trained with ``loss`` on the training images of
-    class c. Which network an image passes through depends on a label: with ``selector: true_label``, as published, the
-    perturbation reveals the true class, and a model trained on it may exploit that (measured by ``label_leak``).
+    g = G_c(x), x' = clip(x + clip(g - x, -eps, eps), 0, 1), where G_c is trained with ``loss`` on the training images
+    of class c. Which network an image passes through depends on a label: with ``selector: true_label``, as published,
+    the perturbation reveals the true class, and a model trained on it may exploit that (measured by ``label_leak``).
 
-    The artefact draws its batches in fixed order (``shuffle: false``), never lets the learning rate fall
+    The artefact draws its batches in fixed order (``shuffle: false``), never decreases the learning rate
     (``lr_schedule: constant``) except in one of six configurations, and initialises as ``init: legacy``. It also
     computes the statistics of batch normalisation on test images, which is not supported.
 
@@ -225,7 +228,7 @@ class DGN(Generator, _Learning):
         return np.flatnonzero(target.predict(made) != (before if self.keep == "changed" else y))
 
     def _info(self) -> dict[str, Any]:
-        whose = "true" if self.selector == "true_label" else "predicted"
-        rule = f"one pass through the network of the {whose} class ({self.loss.tag}), kept: {self.keep}"
+        labels = "true" if self.selector == "true_label" else "predicted"
+        rule = f"one pass through the network of the {labels} class ({self.loss.tag}), kept: {self.keep}"
         threat = ThreatModel("inf", self.eps) if self.clipping else None
-        return attack_facts(self.tag, whose, rule, threat) | {"selector": self.selector}
+        return attack_facts(self.tag, labels, rule, threat) | {"selector": self.selector}

@@ -12,8 +12,9 @@ Architecture = Literal["auto", "mnist", "cifar", "adaptive"]
 Init = Literal["he", "legacy"]
 Shape = tuple[int, int, int]
 
-FITS: dict[str, Shape] = {"mnist": (28, 28, 1), "cifar": (32, 32, 3)}
+PUBLISHED_SHAPES: dict[str, Shape] = {"mnist": (28, 28, 1), "cifar": (32, 32, 3)}
 """The image shape that each published architecture is made for."""
+# Channels of the published CIFAR-10 encoder.
 _FILTERS = (32, 64, 128, 128)
 _SMALLEST_CODE = 2
 
@@ -25,10 +26,10 @@ def resolve(architecture: Architecture, shape: Shape) -> str:
         StageError: a published architecture is requested, and images have another shape.
     """
     if architecture == "auto":
-        return next((name for name, fitting in FITS.items() if fitting == shape), "adaptive")
-    if FITS.get(architecture, shape) != shape:
+        return next((name for name, fitting in PUBLISHED_SHAPES.items() if fitting == shape), "adaptive")
+    if PUBLISHED_SHAPES.get(architecture, shape) != shape:
         raise StageError(
-            f"architecture: {architecture} takes images of shape {FITS[architecture]}, received {shape}; use auto"
+            f"architecture: {architecture} takes images of shape {PUBLISHED_SHAPES[architecture]}, received {shape}; use auto"
         )
     return architecture
 
@@ -52,13 +53,13 @@ def _mnist(shape: Shape, init: Init) -> Iterator[Any]:
     for filters, padding in ((32, "same"), (64, "same"), (128, "valid")):
         yield _convolution(filters, init, padding=padding)
         yield layers.MaxPooling2D(2, padding="same")
-    yield from _up((64, 3, 2), (32, 2, 2), last=(shape[2], 2, 2))
+    yield from _decoder((64, 3, 2), (32, 2, 2), last=(shape[2], 2, 2))
 
 
 def _cifar(shape: Shape, init: Init) -> Iterator[Any]:
     for filters, strides in ((32, 1), (64, 2), (128, 1), (128, 2)):
         yield _convolution(filters, init, strides=strides)
-    yield from _up((128, 3, 2), (64, 4, 1), (32, 4, 2), last=(shape[2], 3, 1))
+    yield from _decoder((128, 3, 2), (64, 4, 1), (32, 4, 2), last=(shape[2], 3, 1))
 
 
 def _adaptive(shape: Shape, init: Init) -> Iterator[Any]:
@@ -68,7 +69,8 @@ def _adaptive(shape: Shape, init: Init) -> Iterator[Any]:
     for filters in _FILTERS[:depth]:
         yield _convolution(filters, init, strides=2, padding="same")
     back = [(filters, 3, 2) for filters in reversed(_FILTERS[: depth - 1])]
-    yield from _up(*back, last=(channels, 3, 2), padding="same")
+    yield from _decoder(*back, last=(channels, 3, 2), padding="same")
+    # Each halving rounds up, so the decoder may return a few rows too many, which are cropped.
     step = 2**depth
     surplus = [-size % step for size in (height, width)]
     yield backend.keras().layers.Cropping2D(((0, surplus[0]), (0, surplus[1])))
@@ -85,7 +87,7 @@ def _convolution(filters: int, init: Init, strides: int = 1, padding: str = "val
     return keras.layers.Conv2D(filters, 3, strides=strides, padding=padding, **common)
 
 
-def _up(*stages: tuple[int, int, int], last: tuple[int, int, int], padding: str = "valid") -> Iterator[Any]:
+def _decoder(*stages: tuple[int, int, int], last: tuple[int, int, int], padding: str = "valid") -> Iterator[Any]:
     """Yield transposed convolutions of (filters, kernel, stride)."""
     layers = backend.keras().layers
     for filters, kernel, strides in stages:

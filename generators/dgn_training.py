@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any, Literal
 
@@ -13,13 +14,13 @@ from temper.artefacts.class_generators import Batch, GeneratorLoss
 from temper.core.artefacts import Images, Labels
 from temper.core.checkpoint import Checkpoint
 from temper.core.errors import StageError
-from temper.nn.training.epochs import Epochs
+from temper.nn.training.epochs import Epochs, EpochSettings
 from temper.system import backend
 
 Schedule = Literal["staircase", "constant"]
 Constants = Mapping[str, np.ndarray]
 
-SETTLING_BATCHES = 20
+STATISTICS_BATCHES = 20
 """Number of batches for the final statistics of batch normalisation."""
 
 
@@ -37,16 +38,18 @@ class GeneratorTrainer:
     """
 
     def __init__(
-        self, network: Any, judge: Any, loss: GeneratorLoss, eps: float, rate: Any, constants: Constants
+        self, network: Any, frozen_target: Any, loss: GeneratorLoss, eps: float, rate: Any, constants: Constants
     ) -> None:
         """Build the training step; ``constants`` are those of any class, whose shapes all share."""
         keras = backend.keras()
-        judge.trainable = False
+        # The target must not learn: it is what the network is trained against.
+        frozen_target.trainable = False
         self._network = keras.models.clone_model(network)
-        self._trainer = _trainer_class()(self._network, judge, loss, eps, constants)
+        self._trainer = _trainer_class()(self._network, frozen_target, loss, eps, constants)
         self._trainer.compile(optimizer=keras.optimizers.Adam(rate), jit_compile=backend.name() == "jax")
         self._trainer.optimizer.build(self._network.trainable_variables)
         self._epochs = Epochs(self._trainer)
+        # The optimiser's state before any step, restored for each class.
         self._fresh = [keras.ops.convert_to_numpy(variable) for variable in self._trainer.optimizer.variables]
 
     def train(
@@ -56,9 +59,7 @@ class GeneratorTrainer:
         y: Labels,
         constants: Constants,
         *,
-        epochs: int,
-        batch_size: int,
-        shuffle: bool,
+        settings: EpochSettings,
         seed: int,
         progress: Callable[[int], None],
         checkpoint: Checkpoint | None = None,
@@ -75,32 +76,34 @@ class GeneratorTrainer:
             Stopped: the process was asked to stop; the checkpoint holds the state to resume from.
         """
         self._trainer.reset(network.get_weights(), self._fresh, constants)
-        size = batch_size if len(x) >= 10 * batch_size else len(x) // math.ceil(len(x) / batch_size)
+        size = settings.batch_size
+        # Smaller batches of equal size where dropping the rest would lose over a tenth.
+        if len(x) < 10 * size:
+            size = len(x) // math.ceil(len(x) / size)
         whole = len(x) // size * size
 
         def report(epoch: int, loss: float) -> None:
             if not math.isfinite(loss):
                 raise StageError(
-                    f"training diverged: the loss of epoch {epoch + 1} is {loss}; lower learning_rate or set clip_in_loss"
+                    f"training diverged: the loss of epoch {epoch + 1} is {loss}; lower learning_rate or set "
+                    "clip_in_loss"
                 )
             progress(epoch + 1)
 
         losses = self._epochs.train(
             [x[:whole]],
             [y[:whole]],
-            epochs=epochs,
-            batch_size=size,
-            seed=seed,
-            shuffle=shuffle,
+            replace(settings, batch_size=size),
+            seed,
             report=report,
             checkpoint=checkpoint,
         )
         network.set_weights(self._network.get_weights())
-        settle(network, x[:: max(1, len(x) // (size * SETTLING_BATCHES))], size)
+        recompute_batch_statistics(network, x[:: max(1, len(x) // (size * STATISTICS_BATCHES))], size)
         return losses
 
 
-def settle(network: Any, x: Images, batch_size: int) -> None:
+def recompute_batch_statistics(network: Any, x: Images, batch_size: int) -> None:
     """Set the statistics of batch normalisation to their mean over batches of ``x``, in place.
 
     The running mean of training weights a batch by 0.01: before some 500 steps it still depends strongly on its initial
@@ -111,9 +114,10 @@ def settle(network: Any, x: Images, batch_size: int) -> None:
     keras = backend.keras()
     layers = [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]
     momenta = [layer.momentum for layer in layers]
-    parts = np.array_split(x, max(1, min(SETTLING_BATCHES, len(x) // batch_size)))
+    parts = np.array_split(x, max(1, min(STATISTICS_BATCHES, len(x) // batch_size)))
     for done, part in enumerate(parts):
         for layer in layers:
+            # A cumulative mean: batch k has weight 1 / k.
             layer.momentum = done / (done + 1)
         network(keras.ops.convert_to_tensor(part), training=True)
     for layer, momentum in zip(layers, momenta, strict=True):
@@ -128,9 +132,11 @@ def _trainer_class() -> Any:
     class Trainer(keras.Model):  # type: ignore[misc, name-defined]
         """A network together with the frozen judge and the constants of its loss."""
 
-        def __init__(self, network: Any, judge: Any, loss: GeneratorLoss, eps: float, constants: Constants) -> None:
+        def __init__(
+            self, network: Any, frozen_target: Any, loss: GeneratorLoss, eps: float, constants: Constants
+        ) -> None:
             super().__init__()
-            self.network, self.judge, self.objective, self.eps = network, judge, loss, eps
+            self.network, self.frozen_target, self.objective, self.eps = network, frozen_target, loss, eps
             self.constants = {
                 name: self.add_weight(shape=np.shape(value), initializer="zeros", trainable=False, name=name)
                 for name, value in constants.items()
@@ -152,10 +158,10 @@ def _trainer_class() -> Any:
         ) -> Any:
             batch = Batch(
                 x=x,
-                made=y_pred,
+                generated=y_pred,
                 y=ops.cast(y, "int32"),
                 eps=self.eps,
-                look=lambda images: self.judge(images, training=False),
+                target=lambda images: self.frozen_target(images, training=False),
                 constants={name: ops.convert_to_tensor(variable) for name, variable in self.constants.items()},
             )
             return self.objective.of(batch)

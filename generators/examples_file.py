@@ -16,9 +16,10 @@ from temper.core.errors import StageError
 from temper.core.families import Generator
 from temper.core.run import Run
 from temper.nn.images.array_files import ArrayFile
-from temper.nn.images.pixel_range import pixel_fault
+from temper.nn.images.pixel_range import pixel_problem
 from temper.nn.images.preprocessing import to_unit
 
+# In this order: a file may hold the clean images as x.
 _IMAGES = ("x_adv", "x")
 _NAMED = {"": "x"}
 """The name for the array of an .npy file."""
@@ -27,7 +28,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class ExamplesFile(Generator):
-    """Examples made by another program, one file for each part.
+    """Examples from another program, one file for each part.
 
     A .npz file holds `x_adv` (or `x`), and may hold `index`, the image of the data set that each one was derived from
     (its position in the set's own part), and `y`, its label, which must then be that image's. Without `index`, and in a
@@ -74,7 +75,7 @@ class ExamplesFile(Generator):
                 "check that the rows are in the same order and `data` is the right data set"
             )
         run.images += len(x)
-        info = {"attack": self.tag, "step_rule": f"made elsewhere: {Path(path).name}"}
+        info = {"attack": self.tag, "step_rule": f"from another program: {Path(path).name}"}
         return Examples(x=x, y=y, index=clean.index[rows], info=info)
 
 
@@ -125,6 +126,6 @@ def _shaped(x: NDArray[Any], shape: tuple[int, int, int], path: object) -> Image
     same_layout = x.shape[1:] in (shape, (height * width * channels,)) or (channels == 1 and x.shape[1:] == shape[:2])
     if not same_layout:
         raise StageError(f"{path}: expected images {shape} as in `data`, received {x.shape[1:]}; channels come last")
-    if fault := pixel_fault(x):
-        raise StageError(f"{path}: {fault}")
+    if problem := pixel_problem(x):
+        raise StageError(f"{path}: {problem}")
     return to_unit(x.reshape(-1, *shape))

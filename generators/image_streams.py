@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class Streams:
+class ImageStreams:
     """Random streams for each image of a batch, any number of them, independent of the batch it is in.
 
     One key for each image is drawn from ``rng``, in order; its streams are the counter-based generator with that key,
@@ -24,13 +24,15 @@ class Streams:
     def of(self, rows: NDArray[np.int64], number: int) -> Iterator[np.random.Generator]:
         """Yield stream ``number`` of some images, in sequence.
 
-        It is one generator that is reset: draw from each before the next.
+        All are one generator that is reset: draw from each before the next.
         """
         bits = np.random.Philox(key=0)
         start: Any = bits.state
+        # The highest word of the counter: 2^192 numbers lie between two streams.
         start["state"]["counter"][3] = number
         rng = np.random.Generator(bits)
         for key in self._keys[rows]:
             start["state"]["key"][0] = key
+            # Setting the state is a quarter of the cost of a new generator.
             bits.state = start
             yield rng

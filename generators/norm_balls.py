@@ -14,10 +14,11 @@ from temper.core.threat_model import Norm
 from temper.nn.inspection.compiled_programs import Tensor
 from temper.system import backend
 
+# Keeps a zero gradient zero instead of 0 / 0.
 _TINY = 1e-12
 
 
-def ascent(gradient: Tensor, norm: Norm) -> Tensor:
+def unit_step(gradient: Tensor, norm: Norm) -> Tensor:
     """Return the step of length 1 in ``norm`` for each gradient (n, h, w, c); zero where the gradient is zero.
 
     The sign for inf; the gradient over its own norm for 2 and for 1. (The steepest L1 step would move a single
@@ -26,9 +27,10 @@ def ascent(gradient: Tensor, norm: Norm) -> Tensor:
     ops = backend.keras().ops
     if norm == "inf":
         return ops.sign(gradient)
-    # Divide by the largest entry first: the squares of a small gradient would underflow in float32.
-    gradient = gradient / ops.maximum(ops.max(ops.abs(gradient), axis=(1, 2, 3), keepdims=True), 1e-30)
-    return gradient / ops.maximum(_length(gradient, norm), _TINY)
+    # Divide by the largest entry first: the squares of a small gradient would underflow in float32. Then no length is below
+    # 1 but that of 0. XLA divides once, by the product of both, which must not underflow either.
+    gradient = gradient / ops.maximum(ops.max(ops.abs(gradient), axis=(1, 2, 3), keepdims=True), 1e-37)
+    return gradient / ops.maximum(_length(gradient, norm), 1.0)
 
 
 def projector(centre: Tensor, eps: Tensor, norm: Norm) -> Callable[[Tensor], Tensor]:
@@ -44,7 +46,7 @@ def projector(centre: Tensor, eps: Tensor, norm: Norm) -> Callable[[Tensor], Ten
     return lambda images: ops.clip(centre + shrink(images - centre, eps), 0.0, 1.0)
 
 
-def draw(
+def uniform_in_ball(
     source: np.random.Generator | Iterable[np.random.Generator], shape: tuple[int, ...], norm: Norm, eps: float
 ) -> Images:
     """Return perturbations (n, h, w, c) uniformly distributed in the ball, float32.
@@ -60,6 +62,7 @@ def draw(
         unit: Images = _drawn(
             source, lambda rng, out: rng.random(dtype=np.float32, out=out), shape[0], size, np.float32
         )
+        # float32 throughout: a double would promote the whole array.
         return ((unit * np.float32(2) - np.float32(1)) * np.float32(eps)).reshape(shape)
     if norm == 1:
         noise = _drawn(source, _laplace, shape[0], size + 1)

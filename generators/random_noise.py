@@ -14,7 +14,7 @@ from temper.core.attack import Attack
 from temper.core.classifier import Classifier
 from temper.core.component import Range
 from temper.core.threat_model import ThreatModel
-from temper.generators.norm_balls import draw
+from temper.generators.norm_balls import uniform_in_ball
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ class UniformNoise(Noise):
         return ThreatModel("inf", self.eps)
 
     def disturbance(self, shape: tuple[int, ...], rng: np.random.Generator) -> Images:
-        return draw(rng, shape, "inf", self.eps)
+        return uniform_in_ball(rng, shape, "inf", self.eps)
 
 
 @dataclass(frozen=True, kw_only=True)

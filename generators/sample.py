@@ -43,6 +43,8 @@ class Sample(Generator):
 
     def produce(self, run: Run) -> Examples:
         data = run[self.data]
+        # Small parts are divided evenly, so that folds stay disjoint.
         size = min(self.size, len(data) // self.folds)
+        # One permutation for all folds, so that they are disjoint.
         drawn = run.rng(run.part or "").permutation(len(data))[(self.fold - 1) * size : self.fold * size]
         return data.take(np.sort(drawn))

@@ -36,8 +36,8 @@ def similarity_map(one: NDArray[Any], two: NDArray[Any], window: Window, span: f
     ``span`` is the range of pixel values, 255 or 1. Variances are sample variances with uniform weights, and population
     variances with Gaussian weights.
 
-    Source: Wang, Bovik, Sheikh and Simoncelli (2004), Image Quality Assessment: From Error Visibility to Structural Similarity,
-    eq. 13, as scikit-image has it.
+    Source: Wang, Bovik, Sheikh and Simoncelli (2004), Image Quality Assessment: From Error Visibility to Structural
+    Similarity, eq. 13, as scikit-image has it.
     """
     from scipy.ndimage import gaussian_filter, uniform_filter
 
@@ -51,6 +51,7 @@ def similarity_map(one: NDArray[Any], two: NDArray[Any], window: Window, span: f
     mean_one, mean_two = mean(first), mean(second)
     together = unbiased * (mean(first * second) - mean_one * mean_two)
     variances = unbiased * (mean(first * first) - mean_one**2 + mean(second * second) - mean_two**2)
+    # K1 and K2 of the paper.
     dark, flat = (0.01 * span) ** 2, (0.03 * span) ** 2
     found: Floats = (2 * mean_one * mean_two + dark) / (mean_one**2 + mean_two**2 + dark)
     found *= (2 * together + flat) / (variances + flat)

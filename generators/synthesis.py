@@ -14,9 +14,9 @@ from temper.core.artefacts import Examples, Images
 from temper.core.attack import attack_facts, shown_predictions
 from temper.core.classifier import Classifier
 from temper.core.component import AtOnce, Range, Ref
-from temper.core.errors import StageError, TooLittleLearnt
+from temper.core.errors import StageError, UndertrainedModelError
 from temper.core.families import Generator
-from temper.core.resumable_batches import filled
+from temper.core.resumable_batches import fill_in_batches
 from temper.core.run import Run
 from temper.core.threat_model import ThreatModel
 from temper.nn.inspection import compiled_programs
@@ -75,22 +75,24 @@ class Synthesis(Generator):
         units = [ranking.units_of(label) for label in range(len(ranking.scores))]
         rows = self._rows(clean, victim, units, run)
         probe = Probe(victim.model, self.values)
+        # A ranking of another model would excite arbitrary units.
         if [layer.units for layer in probe.layers] != [layer.units for layer in ranking.layers]:
             raise StageError(
                 f"synthesis: expected units of layers of {[layer.units for layer in probe.layers]} as the model has, "
                 f"received {[layer.units for layer in ranking.layers]}; localise them in this model"
             )
+        # Every image has a gradient for each of its units.
         batch = max(1, self.batch_size // max(len(chosen) for chosen in units))
 
         def excited(places: slice) -> Images:
             part = rows[places]
             return self.excite(probe, np.asarray(clean.x[part]), [units[y] for y in clean.y[part]], batch)
 
-        x = filled(run, np.empty((len(rows), *clean.shape), np.float32), batch, excited)
+        x = fill_in_batches(run, np.empty((len(rows), *clean.shape), np.float32), batch, excited)
         run.images += len(rows)
         rule = self.combine if self.combine == "sign_agreement" else f"one step, {self.step:g} x {self.combine}"
         info = attack_facts(self.tag, "true", rule, ThreatModel("inf", self.eps))
-        info |= {"left_out": len(clean) - len(rows)} | shown_predictions(victim, x, clean.y[rows])
+        info |= {"skipped": len(clean) - len(rows)} | shown_predictions(victim, x, clean.y[rows])
         return Examples(x=x, y=clean.y[rows], index=clean.index[rows], info=info)
 
     def excite(self, probe: Probe, x: Images, units: list[Indices], batch_size: int) -> Images:
@@ -99,12 +101,18 @@ class Synthesis(Generator):
         Units are counted through all layers of the probe, as a ranking counts them.
         """
         most = max(len(chosen) for chosen in units)
-        filled = np.zeros((len(x), most), np.int32)
+        unit_rows = np.zeros((len(x), most), np.int32)
         weight = np.zeros((len(x), most), np.float32)
         for i, chosen in enumerate(units):
-            filled[i, : len(chosen)], weight[i, : len(chosen)] = chosen, 1
+            unit_rows[i, : len(chosen)], weight[i, : len(chosen)] = chosen, 1
         (moved,) = compiled_programs.run(
-            probe.model, _excite, (x, filled, weight), (self.step, self.eps), (most, self.combine), batch_size, most
+            probe.model,
+            _excite,
+            (x, unit_rows, weight),
+            (self.step, self.eps),
+            (most, self.combine),
+            batch_size,
+            most,
         )
         return moved
 
@@ -117,7 +125,7 @@ class Synthesis(Generator):
         if self.per_class is not None:
             rows = np.sort(np.concatenate([*self._chosen(clean, rows, self.per_class, run), rows[:0]]))
         if not len(rows):
-            raise TooLittleLearnt(
+            raise UndertrainedModelError(
                 f"synthesis: expected images of localised classes to start from ({self.inputs}), received none of "
                 f"{len(clean)}; train the model longer, or set `inputs: all`"
             )
@@ -156,7 +164,7 @@ def _excite(
 
 
 def _gradient(call: Call, x: Tensor, units: Tensor, weight: Tensor) -> Tensor:
-    """Return the gradient, with respect to the images (n, ...), of the sum of ``units`` (n, k), each times its weight."""
+    """Return the gradient with respect to the images (n, ...) of the weighted sum of ``units`` (n, k)."""
     ops = backend.keras().ops
 
     def value(images: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ Numbers = dict[str, NDArray[Any]]
 
 def gradients_and_attacks() -> Numbers:
     from temper.core.component import Ref
-    from temper.generators.gradient import BIM, FGSM, PGD
+    from temper.generators.fgsm_bim_pgd import BIM, FGSM, PGD
     from tests.generators.models import images, small
 
     victim = small()
@@ -40,7 +40,8 @@ def information() -> Numbers:
 
 def relevance() -> Numbers:
     from temper.core.classifier import Classifier
-    from temper.nn.inspection.lrp import pixel_relevance, unit_relevance
+    from temper.nn.inspection.lrp import pixel_relevance
+    from tests.nn.inspection.relevance import unit_relevance
     from tests.nn.inspection.test_lrp import RULES, Y, network
 
     x = np.random.default_rng(0).random((9, 8, 8, 2), np.float32)
@@ -54,11 +55,11 @@ def relevance() -> Numbers:
 
 def activations() -> Numbers:
     from temper.core.classifier import Classifier
-    from temper.nn.preparations.activation_readout import observe
+    from temper.nn.shared_stages.activation_readout import read_activations
     from tests.nn.inspection.test_lrp import network
 
     x = np.random.default_rng(0).random((9, 8, 8, 2), np.float32)
-    seen = observe(Classifier(network(bias=True)), x)
+    seen = read_activations(Classifier(network(bias=True)), x)
     return {name: np.asarray(getattr(seen, name)) for name in ("means", "positive", "low", "high", "logits")}
 
 
@@ -81,19 +82,17 @@ def spectra_and_synthesis() -> Numbers:
 
 
 def training() -> Numbers:
-    from temper.nn.training.training import fit, fit_on_the_fly, fit_pairs
+    from temper.nn.training.training import Attacker, TrainingSettings, fit, fit_on_the_fly, fit_pairs
     from tests.nn.training.test_training import ADVERSARIAL, RATE, X, Y, linear
 
-    settings: dict[str, Any] = {"epochs": 2, "batch_size": 20, "learning_rate": RATE}
+    settings = TrainingSettings(epochs=2, batch_size=20, learning_rate=RATE)
+    attacker = Attacker(perturb=lambda x, y, rng: x + np.float32(0.1), share=0.5, rng=np.random.default_rng(1))
     plain, pairs, flown = linear(), linear(), linear()
     losses = {
-        "losses": fit(plain, X, Y, seed=3, **settings),
-        "losses of pairs": fit_pairs(pairs, X, ADVERSARIAL, Y, ratio=0.3, seed=3, **settings),
-        "losses on the fly": fit_on_the_fly(
-            flown, X, Y, lambda x, y, rng: x + np.float32(0.1), share=0.5,
-            rng=np.random.default_rng(0), attack_rng=np.random.default_rng(1), **settings,
-        ),
-    }  # fmt: skip
+        "losses": fit(plain, X, Y, settings, seed=3),
+        "losses of pairs": fit_pairs(pairs, X, ADVERSARIAL, Y, settings, ratio=0.3, seed=3),
+        "losses on the fly": fit_on_the_fly(flown, X, Y, settings, attacker, rng=np.random.default_rng(0)),
+    }
     weights = {"trained": plain, "trained on pairs": pairs, "trained on the fly": flown}
     return {k: np.array(v) for k, v in losses.items()} | {k: m.get_weights()[0] for k, m in weights.items()}
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
@@ -14,8 +15,8 @@ from typing import TypeVar
 import pytest
 from hypothesis import settings
 
+from temper.engine.catalogue.discovery import Catalogue, discover
 from temper.engine.command_line.main import main
-from temper.engine.language.discovery import Catalogue, discover
 from temper.engine.language.experiment import Experiment
 from temper.engine.language.experiment_file import load
 from temper.engine.planning.task_graph import TaskGraph
@@ -57,6 +58,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     isolate(os.environ)  # before a module of tests is imported, and a framework with it
+    config_home = tempfile.TemporaryDirectory(prefix="temper-tests-")  # the user's cluster files are not the tests'
+    config.add_cleanup(config_home.cleanup)
+    os.environ["XDG_CONFIG_HOME"] = config_home.name
     if backend := config.getoption("--backend"):
         os.environ["KERAS_BACKEND"] = backend
     config.pluginmanager.register(CpuBudget(config.getoption("--cpu-by-file")), "cpu-budget")

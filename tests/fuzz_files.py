@@ -90,7 +90,7 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _experiment(suffix: str) -> Callable[[Path, random.Random], Callable[[], object]]:
-    from temper.engine.language.discovery import discover
+    from temper.engine.catalogue.discovery import discover
     from temper.engine.language.experiment_file import load
 
     catalogue = discover()

@@ -244,7 +244,7 @@ PROBE = """
 import sys
 sys.path.insert(0, {root!r})
 import temper.engine.command_line.main
-from temper.engine.language.discovery import discover
+from temper.engine.catalogue.discovery import discover
 assert discover().leaves
 print(",".join(sorted({{name.partition(".")[0] for name in sys.modules}} & {heavy!r})))
 """

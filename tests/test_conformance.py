@@ -12,7 +12,7 @@ import inspect
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -33,17 +33,17 @@ from temper.core.dataset import Dataset
 from temper.core.families import Evaluation, Generator, Target
 from temper.core.stage import Preparation, Stage
 from temper.core.threat_model import ThreatModel
+from temper.engine.catalogue.discovery import discover
+from temper.engine.catalogue.json_schema import field_schema
+from temper.engine.catalogue.sections import SECTIONS
 from temper.engine.language.build import plain
-from temper.engine.language.discovery import discover
 from temper.engine.language.experiment_file import load
-from temper.engine.language.json_schema import field_schema
-from temper.engine.language.sections import SECTIONS
-from temper.engine.language.smoke_run import TINY
 from temper.engine.planning.task_graph import Task, TaskGraph
 from temper.engine.running.task import TaskSpec, perform
-from temper.engine.storage.artefact_kinds import store_kind
+from temper.engine.storage.artefact_kinds import stored_kind
 from temper.engine.storage.digests import Digests
 from temper.engine.storage.store import Store
+from temper.nn.training.epochs import EpochSettings
 from temper.system import backend
 from tests.conftest import PARTS as COMPONENTS
 
@@ -139,7 +139,24 @@ def _names_read(module: str) -> set[str]:
     texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     parts = set(PARTS) if "PARTS" in names else set()  # getattr(self, part) for each of them
-    return attributes | {text for text in texts if text.isidentifier()} | parts
+    # SETTINGS.of(self) reads the fields of those names.
+    settings = [vars(sys.modules[module]).get(node.id) for node in _takers(tree)]
+    taken = {
+        f.name
+        for cls in settings
+        if isinstance(cls, type) and issubclass(cls, EpochSettings)
+        for f in dataclasses.fields(cls)
+    }
+    return attributes | {text for text in texts if text.isidentifier()} | parts | taken
+
+
+def _takers(tree: ast.Module) -> Iterator[ast.Name]:
+    """Yield the classes whose ``of`` a module calls on ``self``."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".of") and node.args:
+            assert isinstance(node.func, ast.Attribute)
+            if isinstance(node.func.value, ast.Name) and ast.unparse(node.args[0]) == "self":
+                yield node.func.value
 
 
 def _innermost(kind: Kind) -> Kind:
@@ -326,14 +343,27 @@ def _model(path: Path) -> str:
     return str(path)
 
 
+def smoke_limits(leaf: type[Component]) -> Mapping[str, int]:
+    """Return the limits of a component, which depend on no parameter but a data set's."""
+    return {} if issubclass(leaf, Dataset) else leaf.smoke_limits(object.__new__(leaf))
+
+
+@every
+def test_a_limit_of_smoke_runs_is_one_of_a_parameter(leaf: type[Component]) -> None:
+    fields = {field.name for field in fields_of(leaf)}
+    mapped = any(field.kind.name == "mapping" for field in fields_of(leaf))
+    assert mapped or set(smoke_limits(leaf)) <= fields
+
+
 def values(leaf: type[Component], folder: Path, stages: dict[type, str]) -> dict[str, Any]:
     """Return parameters for a component: those it needs, guessed from their types, and small ones for long work."""
     chosen: dict[str, Any] = {"type": leaf.tag}
+    limits = smoke_limits(leaf)
     for field in fields_of(leaf):
         if field.required:
             chosen[field.name] = _guess(field, field.kind, folder, stages)
-        elif field.name in TINY and isinstance(field.default, int) and field.default > TINY[field.name]:
-            chosen[field.name] = TINY[field.name]
+        elif field.name in limits and isinstance(field.default, int) and field.default > limits[field.name]:
+            chosen[field.name] = limits[field.name]
         elif field.name == "width" and isinstance(field.default, float):  # of a published network
             chosen[field.name] = 0.1
     return chosen | (ARGUMENTS[leaf.tag](folder) if leaf.tag in ARGUMENTS else {})
@@ -397,7 +427,7 @@ class Bench:
             assert outcome.status == "done", outcome.log or outcome.cause
 
     def artefact(self, work: Task, kind: type[Artefact]) -> Any:
-        assert store_kind(self.store, work.fingerprint) == kind.kind
+        assert stored_kind(self.store, work.fingerprint) == kind.kind
         return Store(self.store.root).load(work.fingerprint, kind)  # a fresh store reads and checks it anew
 
 
@@ -508,21 +538,21 @@ MEASURES_TIME = {"cost"}
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+def context(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     return Bench(tmp_path_factory.mktemp("bench"))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("leaf", STAGES, ids=ids)
-def test_it_runs_the_same_again_and_touches_nothing_else(leaf: type[Stage], bench: Bench, tmp_path: Path) -> None:
-    written = document(leaf, bench.folder)
-    graph = bench.graph(written)
-    bench.make(graph)
+def test_it_runs_the_same_again_and_touches_nothing_else(leaf: type[Stage], context: Bench, tmp_path: Path) -> None:
+    written = document(leaf, context.folder)
+    graph = context.graph(written)
+    context.make(graph)
     work = its(graph)
-    made = content(bench.artefact(work, leaf.produces))
+    made = content(context.artefact(work, leaf.produces))
     # What was written to the store can still be read, inputs included: nobody has written into them.
     for other in graph.tasks.values():
-        bench.artefact(other, other.component.produces)
+        context.artefact(other, other.component.produces)
     # The same in another store, with other random streams disturbed and another stage beside it.
     again = Bench(tmp_path)
     written.setdefault("generate", {})["beside"] = {"type": "gaussian_noise", "model": "model", "std": 0.1}
@@ -531,7 +561,7 @@ def test_it_runs_the_same_again_and_touches_nothing_else(leaf: type[Stage], benc
     for fingerprint in work.needs:
         needed = graph.tasks[fingerprint]
         again.store.publish(
-            fingerprint, bench.artefact(needed, needed.component.produces), bench.store.meta(fingerprint)
+            fingerprint, context.artefact(needed, needed.component.produces), context.store.meta(fingerprint)
         )
     again.make(repeated, disturb=True)
     assert leaf.tag in MEASURES_TIME or same(content(again.artefact(work, leaf.produces)), made)
@@ -539,13 +569,13 @@ def test_it_runs_the_same_again_and_touches_nothing_else(leaf: type[Stage], benc
 
 @pytest.mark.slow
 @of(Dataset)
-def test_a_data_set_is_what_it_says(leaf: type[Dataset], bench: Bench) -> None:
-    written = document(leaf, bench.folder)
+def test_a_data_set_is_what_it_says(leaf: type[Dataset], context: Bench) -> None:
+    written = document(leaf, context.folder)
     written["datasets"]["it"] |= {"validation": 0.25}
-    graph = bench.graph(written)
-    bench.make(graph)
+    graph = context.graph(written)
+    context.make(graph)
     work = its(graph)
-    data = bench.artefact(work, Data)
+    data = context.artefact(work, Data)
     assert isinstance(work.component, Dataset)
     assert data.info == work.component.info()
     for part in (data.train, data.validation, data.test):
@@ -557,13 +587,13 @@ def test_a_data_set_is_what_it_says(leaf: type[Dataset], bench: Bench) -> None:
 
 @pytest.mark.slow
 @of(Generator)
-def test_a_generator_says_which_image_each_was_made_from(leaf: type[Generator], bench: Bench) -> None:
-    graph = bench.graph(document(leaf, bench.folder))
-    bench.make(graph)
+def test_a_generator_says_which_image_each_was_made_from(leaf: type[Generator], context: Bench) -> None:
+    graph = context.graph(document(leaf, context.folder))
+    context.make(graph)
     work = its(graph)
-    made = bench.artefact(work, leaf.produces)
+    made = context.artefact(work, leaf.produces)
     assert isinstance(made, Examples)
-    clean = bench.artefact(next(w for w in graph.tasks.values() if w.stage == "data"), Data).test
+    clean = context.artefact(next(w for w in graph.tasks.values() if w.stage == "data"), Data).test
     assert len(made) > 0
     rows = clean.rows_of(made.index)
     assert len(rows) == len(made)
@@ -575,12 +605,12 @@ def test_a_generator_says_which_image_each_was_made_from(leaf: type[Generator], 
 
 @pytest.mark.slow
 @of(Attack)
-def test_an_attack_keeps_labels_and_bounds(leaf: type[Attack], bench: Bench) -> None:
-    graph = bench.graph(document(leaf, bench.folder))
-    bench.make(graph)
+def test_an_attack_keeps_labels_and_bounds(leaf: type[Attack], context: Bench) -> None:
+    graph = context.graph(document(leaf, context.folder))
+    context.make(graph)
     work = its(graph)
-    made = bench.artefact(work, Examples)
-    clean = bench.artefact(next(w for w in graph.tasks.values() if w.stage == "data"), Data).test
+    made = context.artefact(work, Examples)
+    clean = context.artefact(next(w for w in graph.tasks.values() if w.stage == "data"), Data).test
     assert made.x.shape == clean.x.shape
     assert made.x.dtype == np.float32
     assert np.array_equal(made.y, clean.y)
@@ -606,7 +636,7 @@ def shades(constant: bool) -> Classifier:
     return Classifier(model)
 
 
-def evaluated(leaf: type[Evaluation], bench: Bench, model: Classifier) -> TaskGraph:
+def evaluated(leaf: type[Evaluation], context: Bench, model: Classifier) -> TaskGraph:
     """Return the graph of an evaluation of images and of noise on them, with the model in the store."""
     whole: dict[str, Any] = {
         "datasets": {"data": {"type": "plain", "images": 6}},
@@ -615,13 +645,13 @@ def evaluated(leaf: type[Evaluation], bench: Bench, model: Classifier) -> TaskGr
     }
     whole["evaluate"] = {
         **SURROUNDINGS["evaluate"],
-        "it": values(leaf, bench.folder, ORIGINS | dict(_special(leaf))),
+        "it": values(leaf, context.folder, ORIGINS | dict(_special(leaf))),
     }
-    add_needed(whole, leaf, bench.folder)
-    graph = bench.graph(whole)
+    add_needed(whole, leaf, context.folder)
+    graph = context.graph(whole)
     target = next(work for work in graph.tasks.values() if work.stage == "model")
     cost = {"seconds": 1.0, "cpu_seconds": 1.0, "peak_memory": 2**20, "images": 6}
-    bench.store.publish(target.fingerprint, model, {"cost": cost})
+    context.store.publish(target.fingerprint, model, {"cost": cost})
     return graph
 
 
@@ -632,11 +662,11 @@ KNOWN = {False: {"accuracy": 1.0, "clean_accuracy": 1.0, "robust_accuracy": 1.0,
 @pytest.mark.parametrize("constant", [False, True], ids=["perfect", "constant"])
 @of(Evaluation)
 def test_an_evaluation_gives_numbers_in_range(leaf: type[Evaluation], constant: bool, tmp_path: Path) -> None:
-    bench = Bench(tmp_path)
-    graph = evaluated(leaf, bench, shades(constant))
-    bench.make(graph)
+    context = Bench(tmp_path)
+    graph = evaluated(leaf, context, shades(constant))
+    context.make(graph)
     cells = [w for w in graph.tasks.values() if w.stage == "it" and not isinstance(w.component, Preparation)]
-    rows = [row for w in cells for row in bench.artefact(w, Results).rows]
+    rows = [row for w in cells for row in context.artefact(w, Results).rows]
     assert {row.metric for row in rows} <= set(leaf.metrics)
     assert leaf.metrics[0] in {row.metric for row in rows}, "the headline is there"
     for row in rows:
@@ -659,22 +689,24 @@ OF_NOTHING = ("published", "coverage")
 def test_an_evaluation_of_a_generator_that_found_nothing_gives_no_number_or_says_why(
     leaf: type[Evaluation], tmp_path: Path
 ) -> None:
-    bench = Bench(tmp_path)
-    graph = evaluated(leaf, bench, shades(constant=False))
+    context = Bench(tmp_path)
+    graph = evaluated(leaf, context, shades(constant=False))
     info = {"attack": "uniform_noise", "eps": 0.01, "norm": "inf"}
     none = Examples(x=np.empty((0, 2, 2, 1), np.float32), y=np.empty(0, int), index=np.empty(0, int), info=info)
     for work in graph.tasks.values():
         if work.stage == "noise" and not isinstance(work.component, Preparation):
-            bench.store.publish(work.fingerprint, none, {})
+            context.store.publish(work.fingerprint, none, {})
     for fingerprint, work in graph.tasks.items():
-        if bench.store.has(fingerprint):
+        if context.store.has(fingerprint):
             continue
-        if not all(bench.store.has(task.fingerprint) for task in work.inputs.values()):
+        if not all(context.store.has(task.fingerprint) for task in work.inputs.values()):
             continue  # of a stage that said why
-        outcome = perform(TaskSpec.of(work, "run", CATALOGUE), bench.store.root, lambda *_: None)
-        assert outcome.status == "done" or outcome.cause.startswith(("StageError", "TooLittleLearnt")), outcome.log
-        if outcome.status == "done" and store_kind(bench.store, fingerprint) == Results.kind:
-            for row in bench.artefact(work, Results).rows:
+        outcome = perform(TaskSpec.of(work, "run", CATALOGUE), context.store.root, lambda *_: None)
+        assert outcome.status == "done" or outcome.cause.startswith(("StageError", "UndertrainedModelError")), (
+            outcome.log
+        )
+        if outcome.status == "done" and stored_kind(context.store, fingerprint) == Results.kind:
+            for row in context.artefact(work, Results).rows:
                 assert row.n or row.unit == "count" or row.metric in OF_NOTHING or np.isnan(row.value), row
 
 

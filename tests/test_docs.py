@@ -20,16 +20,17 @@ from temper.core.dataset import Dataset
 from temper.core.errors import SpecError
 from temper.core.report_spec import ExpectedSpec
 from temper.core.stage import Preparation
+from temper.engine.catalogue import json_schema
+from temper.engine.catalogue.discovery import Catalogue, discover
 from temper.engine.command_line.main import DONE, main
 from temper.engine.command_line.options import parser
-from temper.engine.language import experiment_file, json_schema
+from temper.engine.language import experiment_file
 from temper.engine.language.build import build
-from temper.engine.language.discovery import Catalogue, discover
 from temper.system import backend
 from temper.system.former_names import FORMER_PACKAGES
 from tests.conftest import PLAIN, ROOT
-from tests.generators.benches import bench
-from tests.generators.benches import seeds as seeds_of
+from tests.generators.augmenter_contexts import context
+from tests.generators.augmenter_contexts import seeds as seeds_of
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 TEXT = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
@@ -270,7 +271,7 @@ def test_every_make_target_exists() -> None:
 
 @pytest.mark.parametrize("page", [p for p in PAGES if any(blocks(p, "yaml"))], ids=lambda page: page.stem)
 def test_yaml_blocks_are_yaml_and_whole_experiments_load(page: Path, tmp_path: Path) -> None:
-    from temper.engine.language.document import parse
+    from temper.engine.syntax.document import parse
 
     for text in blocks(page, "yaml"):
         parse(text, page.name)
@@ -355,7 +356,7 @@ def test_the_loss_of_the_page_wants_dark_images_and_a_wrong_target(own: Path) ->
     logits = backend.keras().ops.convert_to_tensor([[0.0, 3.0]])
     made = backend.keras().ops.full((1, 2, 2, 1), 0.25)
     labels = backend.keras().ops.convert_to_tensor([0])
-    value = loss.of(Batch(x=made, made=made, y=labels, eps=0.1, look=lambda _: logits, constants={}))
+    value = loss.of(Batch(x=made, generated=made, y=labels, eps=0.1, target=lambda _: logits, constants={}))
     assert float(value) == pytest.approx(0.25 - 0.5 * 3)
 
 
@@ -364,7 +365,7 @@ def test_the_augmenter_of_the_page_darkens_what_is_masked(own: Path) -> None:
     shade = build(catalogue.of(Augmenter)["shade"], {"mask": {"type": "centre"}, "most": 0.5}, catalogue)
     assert isinstance(shade, Augmenter)
     seeds = seeds_of(np.full((3, 8, 8, 1), 0.6))
-    made = shade.augment(seeds, bench())
+    made = shade.augment(seeds, context())
     assert made.masks is not None
     assert (made.x[~made.masks] == seeds.x[~made.masks]).all()
     assert made.x[made.masks].min() >= np.float32(0.3)

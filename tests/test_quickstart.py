@@ -51,7 +51,7 @@ def test_the_quickstart_makes_its_table_once(seeds: str, expected: str, tmp_path
             assert abs(float(a.split(" ± ")[0]) - float(b.split(" ± ")[0])) <= POINTS, (mine[0], a, b)
 
     again = run(tmp_path, "--seeds", seeds, python=["-X", "importtime"])
-    assert " 0 made" in again
+    assert " 0 computed" in again
     imported = set(re.findall(r"\|\s+(\w+)$", again, re.MULTILINE))
     assert "numpy" in imported
     assert not imported & {"tensorflow", "keras", "torch", "jax", "art", "pandas", "matplotlib"}

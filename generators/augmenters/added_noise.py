@@ -25,9 +25,10 @@ class AddedNoise(Augmenter):
 
     std: Annotated[float, "standard deviation of the noise, in input units", Range(gt=0, le=1)] = 0.1
 
-    def augment(self, seeds: Seeds, bench: AugmenterContext) -> Augmented:
+    def augment(self, seeds: Seeds, context: AugmenterContext) -> Augmented:
         x = np.empty_like(seeds.x)
         for row, image in enumerate(x):
+            # Written into the image itself: no second array of the batch's size.
             seeds.rng(row, self.tag).standard_normal(dtype=np.float32, out=image)
         x *= np.float32(self.std)
         x += seeds.x

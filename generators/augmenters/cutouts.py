@@ -19,8 +19,8 @@ from temper.core.component import File, Ref
 from temper.core.errors import StageError
 from temper.core.stage import Preparation
 from temper.generators.augmenters.occluders import ANY_CLASS, Cutouts, Occluders
+from temper.generators.masks.mask_operations import inner
 from temper.generators.masks.otsu import Otsu
-from temper.generators.masks.shapes import inner
 from temper.nn.images.image_opening import open_image
 from temper.nn.images.preprocessing import LUMA, scaled, to_unit
 from temper.system.hidden_files import counts
@@ -28,16 +28,16 @@ from temper.system.hidden_files import counts
 Shape = Literal["ellipse", "blob", "bars"]
 _BORDER = np.float32(0.75)
 _ENDING = ".png"
-_DRAWN_PER_OBJECT = 4
+_SEARCHED_PER_OBJECT = 4
 """Maximum number of training images searched per object requested, since a mask may find none in some."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Objects(Occluders):
+class ObjectCutouts(Occluders):
     """Objects cut out of training images by a mask; an image is occluded by objects of other classes only.
 
-    Source: Sárándi, Linder, Arras and Leibe (2018), How Robust is 3D Human Pose Estimation to Occlusion?, whose objects are
-    those of Pascal VOC.
+    Source: Sárándi, Linder, Arras and Leibe (2018), How Robust is 3D Human Pose Estimation to Occlusion?, whose objects
+    are those of Pascal VOC.
     """
 
     tag = "objects"
@@ -47,26 +47,28 @@ class Objects(Occluders):
     def preparations(self, model: Ref[Classifier], data: Ref[Examples]) -> Mapping[str, Preparation]:
         return self.mask.preparations(model, data)
 
-    def cutouts(self, count: int, bench: AugmenterContext, rng: np.random.Generator) -> Cutouts:
-        some = bench.train.take(np.sort(rng.permutation(len(bench.train))[: _DRAWN_PER_OBJECT * count]))
+    def cutouts(self, count: int, context: AugmenterContext, rng: np.random.Generator) -> Cutouts:
+        some = context.train.take(np.sort(rng.permutation(len(context.train))[: _SEARCHED_PER_OBJECT * count]))
         zeros = np.zeros(len(some), np.int64)
-        entropy = (bench.run.seed, crc32(bench.run.stream.encode()))
-        found = self.mask.masks(Seeds(some.x, some.y, some.index, zeros, zeros, entropy, some.masks), bench)
+        # The bank is a preparation, with a random stream of its own.
+        entropy = (context.run.seed, crc32(context.run.stream.encode()))
+        found = self.mask.masks(Seeds(some.x, some.y, some.index, zeros, zeros, entropy, some.masks), context)
         rows = rng.permutation(np.flatnonzero(found.any(axis=(1, 2))))[:count]
         if not len(rows):
             raise StageError(
-                f"occluders objects: {self.mask.tag} found no object in {len(some)} training images; choose another mask, "
+                f"occluders objects: {self.mask.tag} found no object in {len(some)} training images; choose another "
+                "mask, "
                 "or occluders of another type"
             )
         return _coloured(some.x[rows], _softened(found[rows]), some.y[rows])
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shapes(Occluders):
+class ShapeCutouts(Occluders):
     """Drawn shapes, each of one random colour: ellipses, round blobs, parallel bars.
 
-    Source: Sárándi, Linder, Arras and Leibe (2018), How Robust is 3D Human Pose Estimation to Occlusion?, who also paste
-    circles, rectangles and bars.
+    Source: Sárándi, Linder, Arras and Leibe (2018), How Robust is 3D Human Pose Estimation to Occlusion?, who also
+    paste circles, rectangles and bars.
     """
 
     tag = "shapes"
@@ -77,15 +79,15 @@ class Shapes(Occluders):
         if not self.shapes:
             yield "shapes", "expected at least one of ellipse, blob and bars, received none"
 
-    def cutouts(self, count: int, bench: AugmenterContext, rng: np.random.Generator) -> Cutouts:
-        height, width, channels = bench.train.shape
+    def cutouts(self, count: int, context: AugmenterContext, rng: np.random.Generator) -> Cutouts:
+        height, width, channels = context.train.shape
         masks = np.stack([_shape(self.shapes[i % len(self.shapes)], height, width, rng) for i in range(count)])
         colours = rng.random((count, 1, 1, channels), np.float32)
         return _coloured(colours, _softened(masks), np.full(count, ANY_CLASS))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Files(Occluders):
+class FileCutouts(Occluders):
     """User-supplied cut-outs: PNG files in a folder, transparent outside the object.
 
     Source: Sárándi, Linder, Arras and Leibe (2018), How Robust is 3D Human Pose Estimation to Occlusion?
@@ -100,11 +102,11 @@ class Files(Occluders):
         if not self._paths:
             yield "folder", f"{self.folder} contains no cut-out; expected files that end in {_ENDING}"
 
-    def cutouts(self, count: int, bench: AugmenterContext, rng: np.random.Generator) -> Cutouts:
+    def cutouts(self, count: int, context: AugmenterContext, rng: np.random.Generator) -> Cutouts:
         paths = [self._paths[i] for i in sorted(rng.permutation(len(self._paths))[:count])]
-        layers = np.stack([_fitted(_read(path), bench.train.shape[:2]) for path in paths])
+        layers = np.stack([_fitted(_read(path), context.train.shape[:2]) for path in paths])
         colours, alpha = layers[..., :3], layers[..., 3]
-        if bench.train.shape[2] == 1:
+        if context.train.shape[2] == 1:
             colours = (colours @ LUMA)[..., None]
         return Cutouts(np.clip(colours, 0, 1), np.clip(alpha, 0, 1), np.full(len(paths), ANY_CLASS))
 
@@ -135,6 +137,7 @@ def _shape(shape: Shape, height: int, width: int, rng: np.random.Generator) -> M
             mask = u**2 + (v / rng.uniform(0.4, 1)) ** 2 <= 1
         case "blob":
             angle = np.arctan2(v, u)
+            # A circle whose radius varies by a few low frequencies: round, but irregular.
             waves = sum(rng.uniform(0, 0.3 / k) * np.cos(k * angle + rng.uniform(0, 2 * math.pi)) for k in (2, 3, 5))
             mask = np.hypot(u, v) <= 0.75 * (1 + waves)
         case "bars":
@@ -155,6 +158,7 @@ def _read(path: Path) -> Images:
         pixels = to_unit(np.asarray(image.convert("RGBA")))
     if not pixels[..., 3].any():
         raise StageError(f"{path}: the cut-out is transparent everywhere; replace or remove it")
+    # Premultiplied, so that resizing does not blend in the transparent background.
     pixels[..., :3] *= pixels[..., 3:]
     return pixels
 

@@ -11,7 +11,7 @@ import numpy as np
 from temper.core.artefacts import Images
 from temper.core.augmenter import Augmented, Augmenter, AugmenterContext, Seeds
 from temper.core.component import Range
-from temper.generators import rectangles
+from temper.generators import random_rectangles
 
 Fill = Literal["normal_clipped", "uniform", "mean", "zero"]
 
@@ -23,8 +23,8 @@ class RandomErasing(Augmenter):
     The rectangle's share of the image is uniform, its aspect ratio (height / width) log-uniform; up to ten attempts to
     place it.
 
-    Source: Zhong, Zheng, Kang, Li and Yang (2020), Random Erasing Data Augmentation, algorithm 1; the defaults are timm's,
-    which GenerativeRepair uses for half of SemOcc. Differs: values drawn from N(0, 1) are clipped to [0, 1].
+    Source: Zhong, Zheng, Kang, Li and Yang (2020), Random Erasing Data Augmentation, algorithm 1; the defaults are
+    timm's, which GenerativeRepair uses for half of SemOcc. Differs: values drawn from N(0, 1) are clipped to [0, 1].
     """
 
     tag = "random_erasing"
@@ -41,12 +41,13 @@ class RandomErasing(Augmenter):
         if self.min_area > self.max_area:
             yield "min_area", f"{self.min_area:g} exceeds max_area, {self.max_area:g}; swap them"
 
-    def augment(self, seeds: Seeds, bench: AugmenterContext) -> Augmented:
+    def augment(self, seeds: Seeds, context: AugmenterContext) -> Augmented:
         x, masks, refused = seeds.x.copy(), np.zeros(seeds.x.shape[:3], bool), {}
+        # Symmetric on a log scale: upright rectangles are as likely as lying ones.
         area, aspect = (self.min_area, self.max_area), (1 / self.max_aspect, self.max_aspect)
         for row, mask in enumerate(masks):
             rng = seeds.rng(row, self.tag)
-            if drawn := rectangles.draw(rng, mask.shape, area, aspect):
+            if drawn := random_rectangles.random_rectangle(rng, mask.shape, area, aspect):
                 mask[drawn] = True
                 x[row][drawn] = self._filling(x[row], x[row][drawn].shape, rng)
             else:
@@ -56,6 +57,7 @@ class RandomErasing(Augmenter):
     def _filling(self, image: Images, shape: tuple[int, ...], rng: np.random.Generator) -> Images:
         match self.fill:
             case "normal_clipped":
+                # Pixels must stay in [0, 1]; half of the values become 0.
                 return np.clip(rng.standard_normal(shape, np.float32), 0, 1)
             case "uniform":
                 return rng.random(shape, np.float32)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from temper.core.artefacts import Artefact, Examples, Images, Labels
-from temper.core.augmenter import AugmenterContext, WithPreparations
+from temper.core.augmenter import AugmenterContext, FittedComponent
 from temper.core.classifier import Classifier
 from temper.core.component import Range, Ref
 from temper.core.data_info import DataInfo
@@ -69,11 +69,11 @@ def _extent(layer: Images, across: int) -> slice:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Occluders(WithPreparations):
+class Occluders(FittedComponent):
     """A source of cut-outs."""
 
     @abstractmethod
-    def cutouts(self, count: int, bench: AugmenterContext, rng: np.random.Generator) -> Cutouts:
+    def cutouts(self, count: int, context: AugmenterContext, rng: np.random.Generator) -> Cutouts:
         """Return at most ``count`` cut-outs of the size and channels of the training images.
 
         Raises:

@@ -36,16 +36,17 @@ class OneOf(Augmenter):
             before |= augmenter.preparations(model, data)
         return before
 
-    def augment(self, seeds: Seeds, bench: AugmenterContext) -> Augmented:
+    def augment(self, seeds: Seeds, context: AugmenterContext) -> Augmented:
         drawn = np.array([seeds.rng(row, self.tag).integers(len(self.of)) for row in range(len(seeds))], np.int64)
         x, y = seeds.x.copy(), seeds.y.copy()
         refused: dict[int, str] = {}
+        # An augmenter without masks may have changed every pixel.
         masks = np.ones(seeds.x.shape[:3], bool)
         for number, augmenter in enumerate(self.of):
             rows = np.flatnonzero(drawn == number)
             if not len(rows):
                 continue
-            made = augmenter.augment(seeds.take(rows), bench)
+            made = augmenter.augment(seeds.take(rows), context)
             x[rows], y[rows] = made.x, made.y
             if made.masks is not None:
                 masks[rows] = made.masks

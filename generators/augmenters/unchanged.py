@@ -16,5 +16,5 @@ class Unchanged(Augmenter):
 
     tag = "unchanged"
 
-    def augment(self, seeds: Seeds, bench: AugmenterContext) -> Augmented:
+    def augment(self, seeds: Seeds, context: AugmenterContext) -> Augmented:
         return Augmented(seeds.x, seeds.y)

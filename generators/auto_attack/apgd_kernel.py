@@ -15,7 +15,7 @@ from temper.generators.auto_attack.attack_losses import AttackLoss
 from temper.generators.auto_attack.job_states import initial, run_jobs
 from temper.generators.auto_attack.random_starts import directions, on_sphere
 from temper.generators.auto_attack.refilled_batches import Jobs, State
-from temper.generators.image_streams import Streams
+from temper.generators.image_streams import ImageStreams
 from temper.nn.inspection import compiled_programs
 
 _AT_ONCE = 5
@@ -38,7 +38,7 @@ class ApgdKernel:
     loss: AttackLoss
     max_iter: int
     samples: int
-    streams: Streams
+    streams: ImageStreams
 
     def begin(self, victim: Classifier, x: Images, y: Labels, jobs: Jobs) -> State:
         clean = np.asarray(x[jobs.rows], np.float32)

@@ -17,7 +17,7 @@ from temper.generators.auto_attack.attack_losses import AttackLoss
 from temper.generators.auto_attack.fab_kernel import FabKernel
 from temper.generators.auto_attack.refilled_batches import Jobs, Kernel, break_images
 from temper.generators.auto_attack.square_kernel import SquareKernel
-from temper.generators.image_streams import Streams
+from temper.generators.image_streams import ImageStreams
 
 PartName = Literal["apgd_ce", "apgd_dlr", "apgd_t", "fab", "fab_t", "square"]
 MIN_CLASSES = {"dlr": 3, "dlr_targeted": 4}
@@ -41,7 +41,7 @@ class AttackPart:
     samples: int = 1
 
     def run(
-        self, victim: Classifier, x: Images, y: Labels, rows: NDArray[np.int64], streams: Streams, width: int
+        self, victim: Classifier, x: Images, y: Labels, rows: NDArray[np.int64], streams: ImageStreams, width: int
     ) -> tuple[Images, NDArray[np.bool_]]:
         """Return the images ``x`` (n, h, w, c), those of ``rows`` attacked, and which were broken, bool (n,)."""
         kernel = self._kernel(victim.num_classes, streams)
@@ -51,7 +51,7 @@ class AttackPart:
     def targeted(self) -> bool:
         return self.name.endswith("_t")
 
-    def _kernel(self, classes: int, streams: Streams) -> Kernel:
+    def _kernel(self, classes: int, streams: ImageStreams) -> Kernel:
         match self.name:
             case "square":
                 return SquareKernel(self.norm, self.eps, self.max_iter, streams)
@@ -83,7 +83,7 @@ def attack_in_turn(
     robust = victim.predict(x) == y
     for part in parts:
         # Drawn even if no image is left, so that an image does not depend on the others.
-        streams = Streams(rng, len(x))
+        streams = ImageStreams(rng, len(x))
         rows = np.flatnonzero(robust)
         if len(rows):
             images, broken = part.run(victim, x, y, rows, streams, width)

@@ -66,7 +66,7 @@ class AutoAttack(Attack):
         ]
 
     def check(self) -> Iterator[tuple[str, str]]:
-        if problem := self.threat.fault():
+        if problem := self.threat.problem():
             yield "eps", problem
         if self.version != "custom":
             defaults = {"attacks": (), "max_iter": _ITERATIONS, "queries": _QUERIES}

@@ -14,7 +14,7 @@ from temper.generators.auto_attack.box_projections import onto_hyperplane
 from temper.generators.auto_attack.job_states import initial, run_jobs, where
 from temper.generators.auto_attack.random_starts import on_sphere
 from temper.generators.auto_attack.refilled_batches import Jobs, State
-from temper.generators.image_streams import Streams
+from temper.generators.image_streams import ImageStreams
 from temper.nn.inspection.compiled_programs import Call, Tensor
 from temper.nn.inspection.gradients import differentiate
 from temper.system import backend
@@ -46,7 +46,7 @@ class FabKernel:
     eps: float
     max_iter: int
     targeted: bool
-    streams: Streams
+    streams: ImageStreams
 
     def begin(self, victim: Classifier, x: Images, y: Labels, jobs: Jobs) -> State:
         clean = np.asarray(x[jobs.rows], np.float32)

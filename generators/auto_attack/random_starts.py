@@ -7,13 +7,13 @@ from numpy.typing import NDArray
 
 from temper.core.artefacts import Images
 from temper.core.threat_model import Norm, distance
-from temper.generators.image_streams import Streams
+from temper.generators.image_streams import ImageStreams
 
 _TINY = 1e-12
 
 
 def directions(
-    streams: Streams, rows: NDArray[np.int64], numbers: NDArray[np.int64], shape: tuple[int, ...], norm: Norm
+    streams: ImageStreams, rows: NDArray[np.int64], numbers: NDArray[np.int64], shape: tuple[int, ...], norm: Norm
 ) -> Images:
     """Return noise (n, *shape), uniform in [-1, 1] for norm inf and normal else, from stream ``numbers`` of ``rows``."""
     noise = np.empty((len(rows), *shape), np.float32)
@@ -25,7 +25,7 @@ def directions(
 
 
 def on_sphere(
-    streams: Streams, rows: NDArray[np.int64], numbers: NDArray[np.int64], shape: tuple[int, ...], norm: Norm
+    streams: ImageStreams, rows: NDArray[np.int64], numbers: NDArray[np.int64], shape: tuple[int, ...], norm: Norm
 ) -> Images:
     """Return ``directions`` scaled to length 1 in ``norm``."""
     noise = directions(streams, rows, numbers, shape, norm)

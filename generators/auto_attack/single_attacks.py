@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -46,7 +46,7 @@ class AutoAttackPart(Attack):
         return "iterations"
 
     def check(self) -> Iterator[tuple[str, str]]:
-        if problem := self.threat.fault():
+        if problem := self.threat.problem():
             yield "eps", problem
 
     def perturb(self, victim: Classifier, x: Images, y: Labels, rng: np.random.Generator) -> Images:
@@ -76,6 +76,9 @@ class APGD(AutoAttackPart):
     max_iter: Annotated[int, "number of steps", Range(ge=1)] = 100
     targets: Annotated[int, "classes that dlr_targeted tries in turn", Range(ge=1)] = 9
     samples: Annotated[int, "gradients averaged in each step, for models that draw random numbers", Range(ge=1)] = 1
+
+    def smoke_limits(self) -> Mapping[str, int]:
+        return {**super().smoke_limits(), "max_iter": 2, "restarts": 1, "targets": 1}
 
     @property
     def part(self) -> AttackPart:
@@ -113,6 +116,9 @@ class FAB(AutoAttackPart):
     targets: Annotated[
         int, "most likely wrong classes tried in turn; 0: the nearest of all, a gradient per class", Range(ge=0)
     ] = 9
+
+    def smoke_limits(self) -> Mapping[str, int]:
+        return {**super().smoke_limits(), "max_iter": 2, "restarts": 1, "targets": 1}
 
     @property
     def part(self) -> AttackPart:

@@ -15,7 +15,7 @@ from temper.generators.auto_attack.box_projections import onto_l1_ball
 from temper.generators.auto_attack.job_states import initial, run_jobs, where
 from temper.generators.auto_attack.refilled_batches import Jobs, State
 from temper.generators.auto_attack.square_windows import placed, square_sizes, tiled
-from temper.generators.image_streams import Streams
+from temper.generators.image_streams import ImageStreams
 from temper.nn.inspection import compiled_programs
 from temper.nn.inspection.compiled_programs import Call, Tensor
 from temper.system import backend
@@ -41,7 +41,7 @@ class SquareKernel:
     norm: Norm
     eps: float
     queries: int
-    streams: Streams
+    streams: ImageStreams
 
     def begin(self, victim: Classifier, x: Images, y: Labels, jobs: Jobs) -> State:
         clean = np.asarray(x[jobs.rows], np.float32)

@@ -30,10 +30,10 @@ class DDPM(Painter, DiffusionSettings):
     surroundings.
 
     Source: Ho, Jain and Abbeel (2020), Denoising Diffusion Probabilistic Models; Song, Meng and Ermon (2021), Denoising
-    Diffusion Implicit Models; cond: Saharia et al. (2022), Palette: Image-to-Image Diffusion Models; replace: Song et al.
-    (2021), Score-Based Generative Modeling through Stochastic Differential Equations; repaint: Lugmayr et al. (2022),
-    RePaint: Inpainting using Denoising Diffusion Probabilistic Models; guidance: Ho and Salimans (2022), Classifier-Free
-    Diffusion Guidance.
+    Diffusion Implicit Models; cond: Saharia et al. (2022), Palette: Image-to-Image Diffusion Models; replace: Song et
+    al. (2021), Score-Based Generative Modeling through Stochastic Differential Equations; repaint: Lugmayr et al.
+    (2022), RePaint: Inpainting using Denoising Diffusion Probabilistic Models; guidance: Ho and Salimans (2022),
+    Classifier-Free Diffusion Guidance.
     """
 
     tag = "ddpm"
@@ -50,6 +50,9 @@ class DDPM(Painter, DiffusionSettings):
     resamplings: Annotated[int, "repetitions of each step, in mode repaint", Range(ge=1)] = 5
     batch_size: Annotated[int, "images painted at once", Range(ge=1), AtOnce()] = 64
 
+    def smoke_limits(self) -> Mapping[str, int]:
+        return {**super().smoke_limits(), "steps": 4}
+
     def check(self) -> Iterator[tuple[str, str]]:
         yield from super().check()
         if self.guidance != 1 and not self.label_dropout:
@@ -61,10 +64,10 @@ class DDPM(Painter, DiffusionSettings):
     def preparations(self, model: Ref[Classifier], data: Ref[Examples]) -> Mapping[str, Preparation]:
         return {display_name(self): DiffusionTraining.of(self, data=data)}
 
-    def paint(self, holes: Holes, bench: AugmenterContext) -> Painted:
-        model: DiffusionModel = bench.run.prepared(display_name(self))
-        if strange := sorted(set(holes.labels.tolist()) - set(model.classes)):
-            name = bench.info.class_names[strange[0]]
+    def paint(self, holes: Holes, context: AugmenterContext) -> Painted:
+        model: DiffusionModel = context.run.prepared(display_name(self))
+        if unseen := sorted(set(holes.labels.tolist()) - set(model.classes)):
+            name = context.info.class_names[unseen[0]]
             raise StageError(f"ddpm: class {name} cannot be painted, since no training image shows it")
         x = np.empty_like(holes.seeds.x)
         for rows, batch in holes.batches(self.batch_size):
@@ -81,6 +84,7 @@ class DDPM(Painter, DiffusionSettings):
             numbers = [stream.standard_normal(tuple(known.shape[1:]), np.float32) for stream in streams]
             return torch.from_numpy(np.stack(numbers)).to(device)
 
+        # A copy, since torch warns of arrays that are read-only.
         labels = torch.from_numpy(np.array(holes.labels)).to(device)
         sampler = Sampler(self.mode, self.steps, self.eta, self.guidance, self.resamplings)
         return sampler.paint(model.network, known, masks, labels, draw)

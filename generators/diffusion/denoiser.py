@@ -14,7 +14,7 @@ GROUP = 8
 """The divisor of channel counts: the size of normalisation groups and attention heads."""
 
 
-class Shipped(NamedTuple):
+class DefaultSettings(NamedTuple):
     """Default settings for images of a size, found to be sufficient."""
 
     channels: tuple[int, ...]
@@ -22,15 +22,15 @@ class Shipped(NamedTuple):
     train_steps: int
 
 
-SHIPPED = {16: Shipped((32, 64), False, 1500), 28: Shipped((16, 32, 32), False, 2000)}
+DEFAULTS = {16: DefaultSettings((32, 64), False, 1500), 28: DefaultSettings((16, 32, 32), False, 2000)}
 """Settings by the longest side in pixels they apply to."""
-LARGER = Shipped((32, 64, 128), True, 20_000)
+DEFAULTS_FOR_LARGER = DefaultSettings((32, 64, 128), True, 20_000)
 """Settings for larger images: they take hours without a GPU."""
 
 
-def shipped(longest: int) -> Shipped:
+def default_settings(longest: int) -> DefaultSettings:
     """Return the settings for images with a longest side of ``size`` pixels."""
-    return next((settings for side, settings in SHIPPED.items() if longest <= side), LARGER)
+    return next((settings for side, settings in DEFAULTS.items() if longest <= side), DEFAULTS_FOR_LARGER)
 
 
 def build(canvas: Canvas, channels: Sequence[int], attention: bool, classes: int, seed: int) -> Any:
@@ -46,6 +46,7 @@ def build(canvas: Canvas, channels: Sequence[int], attention: bool, classes: int
     torch.manual_seed(seed)
     return UNet2DModel(
         sample_size=(canvas.rows, canvas.columns),
+        # The noisy image, the known pixels, and the mask.
         in_channels=2 * colours + 1,
         out_channels=colours,
         layers_per_block=1,
@@ -54,11 +55,12 @@ def build(canvas: Canvas, channels: Sequence[int], attention: bool, classes: int
         up_block_types=("AttnUpBlock2D" if attention else "UpBlock2D",) + ("UpBlock2D",) * plain,
         norm_num_groups=GROUP,
         attention_head_dim=GROUP,
+        # One more for "no class", which guidance needs.
         num_class_embeds=classes + 1,
     )
 
 
-def kept_signal() -> Any:
+def signal_share() -> Any:
     """Return the remaining share of an image's variance after each noise step, a tensor (``NOISE_STEPS``,).
 
     Source: Nichol and Dhariwal (2021), Improved Denoising Diffusion Probabilistic Models, eq. 17.

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from temper.core.artefacts import Images, Labels, Masks
 from temper.core.errors import StageError
-from temper.generators.diffusion.denoiser import NOISE_STEPS, kept_signal
+from temper.generators.diffusion.denoiser import NOISE_STEPS, signal_share
 from temper.generators.diffusion.inpainting_canvas import Canvas
 from temper.system import backend
 
-WHOLE, INSIDE_OUT = 0.3, 0.2
+WHOLE, INVERTED = 0.3, 0.2
 """Shares of holes that are the whole image, so that whole images are learnt too, and all but a rectangle."""
 LARGEST_GRADIENT = 1.0
 """Norm that the gradient of a step is clipped to."""
@@ -49,7 +49,7 @@ class DenoiserTrainer:
     Attributes:
         losses: the loss of each completed step.
 
-    Source: Ho, Jain and Abbeel (2020), Denoising Diffusion Probabilistic Models, algorithm 1; labels left out as in Ho
+    Source: Ho, Jain and Abbeel (2020), Denoising Diffusion Probabilistic Models, algorithm 1; labels dropped as in Ho
     and Salimans (2022), Classifier-Free Diffusion Guidance, algorithm 1; the hole and its surroundings as further
     channels as in Saharia et al. (2022), Palette: Image-to-Image Diffusion Models.
     """
@@ -63,7 +63,7 @@ class DenoiserTrainer:
         self._device = next(network.parameters()).device
         self._optimiser = torch.optim.AdamW(network.parameters(), lr=plan.learning_rate, fused=True)
         self._average = EMAModel(network.parameters(), decay=plan.ema)
-        self._kept = kept_signal().to(self._device)
+        self._kept = signal_share().to(self._device)
         self.losses: list[float] = []
         network.train()
 
@@ -74,8 +74,8 @@ class DenoiserTrainer:
             StageError: the loss is no longer finite.
         """
         torch, network, number = backend.torch(), self._network, len(self.losses)
-        seen, times, labels, noise = self._drawn(number)
-        guess = network(seen, times, class_labels=labels).sample
+        inputs, times, labels, noise = self._sampled(number)
+        guess = network(inputs, times, class_labels=labels).sample
         loss = torch.nn.functional.mse_loss(guess, noise)
         self._optimiser.param_groups[0]["lr"] = self._plan.rate(number)
         self._optimiser.zero_grad()
@@ -105,6 +105,7 @@ class DenoiserTrainer:
         torch = backend.torch()
         for parameter in self._network.parameters():  # the optimiser creates its moments at its first step
             parameter.grad = torch.zeros_like(parameter)
+        # A step of rate 0 creates the moments without moving the weights.
         self._optimiser.param_groups[0]["lr"] = 0.0
         self._optimiser.step()
         with torch.no_grad():
@@ -123,13 +124,16 @@ class DenoiserTrainer:
             **{name: [moment[name] for moment in moments] for name in ("step", "exp_avg", "exp_avg_sq")},
         }
 
-    def _drawn(self, number: int) -> tuple[Any, Any, Any, Any]:
+    def _sampled(self, number: int) -> tuple[Any, Any, Any, Any]:
         """Return the denoiser's inputs at a step, its times and labels, and the noise to predict."""
         torch, canvas, plan = backend.torch(), self._canvas, self._plan
+        # By the step's number, so that a resumed training draws the same.
         rng = np.random.default_rng([self._seed, number])
+        # Sorted, since the images may be memory-mapped.
         rows = np.sort(rng.integers(len(self._x), size=plan.batch_size))
         clean = canvas.images(np.asarray(self._x[rows])).to(self._device)
-        labels = np.where(rng.random(len(rows)) < plan.label_dropout, _untold(self._network), self._y[rows])
+        # Some images lose their class, so that the denoiser also learns to work without one.
+        labels = np.where(rng.random(len(rows)) < plan.label_dropout, _no_class(self._network), self._y[rows])
         masks = canvas.masks(holes(len(rows), canvas.shape[:2], rng)).to(self._device)
         times = torch.from_numpy(rng.integers(NOISE_STEPS, size=len(rows))).to(self._device)
         noise = torch.from_numpy(rng.standard_normal(tuple(clean.shape), np.float32)).to(self._device)
@@ -139,7 +143,7 @@ class DenoiserTrainer:
         return seen, times, torch.from_numpy(labels).to(self._device), noise
 
 
-def _untold(network: Any) -> int:
+def _no_class(network: Any) -> int:
     return int(network.config.num_class_embeds) - 1
 
 
@@ -152,14 +156,14 @@ def holes(n: int, size: tuple[int, int], rng: np.random.Generator) -> Masks:
             mask[:] = True
             continue
         for _ in range(rng.integers(1, 3)):
-            rows, columns = (_span(side, rng) for side in size)
+            rows, columns = (_random_interval(side, rng) for side in size)
             mask[rows, columns] = True
-        if kind < WHOLE + INSIDE_OUT:
+        if kind < WHOLE + INVERTED:
             np.logical_not(mask, out=mask)
     return masks
 
 
-def _span(side: int, rng: np.random.Generator) -> slice:
+def _random_interval(side: int, rng: np.random.Generator) -> slice:
     """Return a random interval of between a fifth and three quarters of a side."""
     length = int(rng.integers(max(1, round(side / 5)), max(1, round(0.75 * side)) + 1))
     start = int(rng.integers(side - length + 1))

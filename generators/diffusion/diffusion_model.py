@@ -14,7 +14,7 @@ from temper.core.artefacts import Artefact, Examples, read_json, write_json
 from temper.core.component import Component, Range, Ref
 from temper.core.run import Run
 from temper.core.stage import Preparation
-from temper.generators.diffusion.denoiser import GROUP, build, shipped
+from temper.generators.diffusion.denoiser import GROUP, build, default_settings
 from temper.generators.diffusion.denoiser_training import DenoiserSettings, DenoiserTrainer
 from temper.generators.diffusion.inpainting_canvas import SMALLEST, Canvas
 from temper.system import backend, csv_files
@@ -51,7 +51,11 @@ class DiffusionModel(Artefact):
         raw = read_json(folder / "diffusion.json")
         canvas = Canvas(tuple(raw["canvas"]["shape"]), raw["canvas"]["size"], raw["canvas"]["multiple"])
         network = UNet2DModel.from_pretrained(
-            folder / "network", use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False
+            # Local files in a safe format only: loading never runs code or contacts the hub.
+            folder / "network",
+            use_safetensors=True,
+            local_files_only=True,
+            low_cpu_mem_usage=False,
         )
         table = csv_files.read(
             folder / "losses.csv", {"loss": csv_files.Column("float", optional=True)}, csv_files.OWN_LIMIT
@@ -84,6 +88,9 @@ class DiffusionSettings(Component):
     ema: Annotated[float, "decay of the exponential moving average of the weights", Range(ge=0, lt=1)] = 0.995
     per_seed: Annotated[bool, "train a model for every seed of the experiment; otherwise one for all"] = False
 
+    def smoke_limits(self) -> Mapping[str, int]:
+        return {**super().smoke_limits(), "train_steps": 20}
+
     def check(self) -> Iterator[tuple[str, str]]:
         if wrong := [count for count in self.channels if count < GROUP or count % GROUP]:
             yield "channels", f"expected multiples of {GROUP}, received {wrong[0]}"
@@ -103,8 +110,9 @@ class DiffusionSettings(Component):
 class DiffusionTraining(Preparation, DiffusionSettings):
     """Training of a class-conditional diffusion model that inpaints.
 
-    Source: Ho, Jain and Abbeel (2020), Denoising Diffusion Probabilistic Models; Ho and Salimans (2022), Classifier-Free
-    Diffusion Guidance; Saharia et al. (2022), Palette: Image-to-Image Diffusion Models; the parts are diffusers'.
+    Source: Ho, Jain and Abbeel (2020), Denoising Diffusion Probabilistic Models; Ho and Salimans (2022),
+    Classifier-Free Diffusion Guidance; Saharia et al. (2022), Palette: Image-to-Image Diffusion Models; the parts are
+    diffusers'.
     """
 
     tag = "diffusion_training"
@@ -123,7 +131,7 @@ class DiffusionTraining(Preparation, DiffusionSettings):
     def produce(self, run: Run) -> DiffusionModel:
         images = run[self.data]
         longest = self.size or max(images.shape[:2])
-        settings = shipped(longest)
+        settings = default_settings(longest)
         channels = self.channels or settings.channels
         attention = settings.attention if self.attention is None else self.attention
         canvas = Canvas.of(images.shape, self.size, len(channels) - 1)

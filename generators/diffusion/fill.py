@@ -27,7 +27,7 @@ class Fill(Painter):
     tag = "fill"
     knows_classes = False
 
-    def paint(self, holes: Holes, bench: AugmenterContext) -> Painted:
+    def paint(self, holes: Holes, context: AugmenterContext) -> Painted:
         return Painted(np.stack([harmonic(x, hole) for x, hole in zip(holes.seeds.x, holes.masks, strict=True)]))
 
 
@@ -39,6 +39,7 @@ def harmonic(x: Images, hole: NDArray[np.bool_]) -> Images:
     from scipy.sparse import coo_array
     from scipy.sparse.linalg import spsolve
 
+    # Without a known pixel the system of equations is singular.
     if hole.all():
         return np.broadcast_to(x.mean(axis=(0, 1)), x.shape).astype(np.float32)
     unknown = np.cumsum(hole).reshape(hole.shape) - 1
@@ -56,6 +57,7 @@ def harmonic(x: Images, hole: NDArray[np.bool_]) -> Images:
         columns.append(unknown[tuple(place[inner].T)])
         known[inside[~inner]] += x[tuple(place[~inner].T)]
     values = np.concatenate([count, *(np.full(len(part), -1.0) for part in rows[1:])])
+    # One equation per pixel of the hole: neighbours times the pixel minus unknown neighbours = known ones.
     system = coo_array((values, (np.concatenate(rows), np.concatenate(columns))), shape=(n, n)).tocsc()
     filled = np.array(x)
     filled[hole] = spsolve(system, known).reshape(n, -1).clip(0, 1)

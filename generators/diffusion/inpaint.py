@@ -48,18 +48,19 @@ class Inpaint(Augmenter):
     def preparations(self, model: Ref[Classifier], data: Ref[Examples]) -> Mapping[str, Preparation]:
         return {**self.mask.preparations(model, data), **self.backend.preparations(model, data)}
 
-    def augment(self, seeds: Seeds, bench: AugmenterContext) -> Augmented:
-        masks = np.array(self.mask.masks(seeds, bench))
+    def augment(self, seeds: Seeds, context: AugmenterContext) -> Augmented:
+        masks = np.array(self.mask.masks(seeds, context))
         refused = self._refused(masks.mean(axis=(1, 2)))
         rows = np.array([row for row in range(len(seeds)) if row not in refused], np.int64)
         x, y = np.array(seeds.x), np.array(seeds.y)
         if len(rows):
             chosen = seeds.take(rows)
-            labels = chosen.y if self.label_policy == "preserve" else targets(chosen, np.unique(bench.train.y))
-            painted = self.backend.paint(Holes(chosen, masks[rows], labels), bench)
+            labels = chosen.y if self.label_policy == "preserve" else targets(chosen, np.unique(context.train.y))
+            painted = self.backend.paint(Holes(chosen, masks[rows], labels), context)
             x[rows] = np.where(masks[rows][..., None], painted.x, chosen.x)
             y[rows] = labels
             refused |= {int(rows[row]): reason for row, reason in painted.refused.items()}
+        # A refused image is returned unchanged, without a mask.
         for row in refused:
             x[row], y[row], masks[row] = seeds.x[row], seeds.y[row], False
         return Augmented(x, y, masks, refused)

@@ -63,6 +63,7 @@ class Canvas:
         functional = backend.torch().nn.functional
         tensor = _tensor(masks[..., None].astype(np.float32))
         if max(self.inner) < max(self.shape[:2]):
+            # The maximum, so that no masked pixel is lost when the canvas is smaller.
             return self._padded(functional.adaptive_max_pool2d(tensor, self.inner))
         return self._padded(_resized(tensor, self.inner, smooth=False))
 
@@ -89,5 +90,6 @@ def _resized(tensor: Tensor, size: tuple[int, int], smooth: bool) -> Tensor:
         return tensor
     resize = backend.torch().nn.functional.interpolate
     if max(size) < max(before):
+        # The mean over each block, the inverse of repeating pixels.
         return resize(tensor, size, mode="area")
     return resize(tensor, size, mode="bicubic", align_corners=False) if smooth else resize(tensor, size, mode="nearest")

@@ -27,7 +27,7 @@ class ModelFolder:
     path: Path
     variant: str | None
 
-    def faults(self) -> Iterator[tuple[str, str]]:
+    def problems(self) -> Iterator[tuple[str, str]]:
         """Yield ``(field, message)`` for every reason the pipeline cannot be loaded."""
         if not self.path.is_dir():
             yield (
@@ -42,8 +42,8 @@ class ModelFolder:
             yield "folder", str(error)
             return
         for part in parts:
-            if fault := self._fault(self.path / part):
-                yield fault
+            if problem := self._problem(self.path / part):
+                yield problem
                 return
 
     def _parts(self) -> Iterator[str]:
@@ -62,7 +62,7 @@ class ModelFolder:
                 raise StageError(f"{self.path} has no folder {name}, which {INDEX} names; download the model again")
             yield name
 
-    def _fault(self, part: Path) -> tuple[str, str] | None:
+    def _problem(self, part: Path) -> tuple[str, str] | None:
         """Return why the weights of a part cannot be loaded; ``None`` if they can, or it has none."""
         names = [entry.name for entry in part.iterdir()]
         found = {match["variant"] for name in names if (match := _WEIGHTS.match(name))}
@@ -78,7 +78,8 @@ class ModelFolder:
             )
         if unsafe := [name for name in names if name.endswith(_UNSAFE)]:
             return "folder", (
-                f"{part} has no weights in the safetensors format, the only one supported, but {unsafe[0]}; load it with "
+                f"{part} has no weights in the safetensors format, the only one supported, but {unsafe[0]}; load it "
+                "with "
                 "diffusers where you trust it and save it with save_pretrained"
             )
         return None

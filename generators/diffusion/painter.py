@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from temper.core.artefacts import Images, Labels, Masks
-from temper.core.augmenter import AugmenterContext, Seeds, WithPreparations
+from temper.core.augmenter import AugmenterContext, FittedComponent, Seeds
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,12 +38,12 @@ class Painted:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Painter(WithPreparations):
+class Painter(FittedComponent):
     """Fills holes in images."""
 
     knows_classes: ClassVar[bool] = True
     """Whether it paints the requested class."""
 
     @abstractmethod
-    def paint(self, holes: Holes, bench: AugmenterContext) -> Painted:
+    def paint(self, holes: Holes, context: AugmenterContext) -> Painted:
         """Return the images with their holes filled; each depends on its own seed alone."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from string import Formatter
@@ -25,8 +25,9 @@ from temper.system import backend
 MULTIPLE = 16
 """The divisor of both sides of a canvas that suits the autoencoders of all pipelines."""
 
-_NO_HOLES = (
-    "was trained to generate whole images and never gets the mask: its output may not fit its surroundings. A model for "
+_IGNORES_MASK = (
+    "was trained to generate whole images and never gets the mask: its output may not fit its surroundings. A model "
+    "for "
     "inpainting takes the mask and the surrounding image as further channels."
 )
 _COMMIT = r"[0-9a-f]{40}"
@@ -36,10 +37,11 @@ _COMMIT = r"[0-9a-f]{40}"
 class Pipeline(Painter):
     """A text-guided inpainting pipeline of diffusers: Stable Diffusion 1.5, 2 or XL, or any other of its kind.
 
-    It is loaded once for a run. Images are enlarged to ``size`` and the result is scaled back to their own; grey ones are
-    repeated in three channels, and the result is converted back to grey. Every image has its own random stream. Only weights
-    in the safetensors format are read. A model of the hub is named with its commit, which enters the fingerprint as the
-    content of a folder does. huggingface_hub reads a token, if one is needed, from its own environment variable.
+    It is loaded once for a run. Images are enlarged to ``size`` and the result is scaled back to their own; grey ones
+    are repeated in three channels, and the result is converted back to grey. Every image has its own random stream.
+    Only weights in the safetensors format are read. A model of the hub is named with its commit, which enters the
+    fingerprint as the content of a folder does. huggingface_hub reads a token, if one is needed, from its own
+    environment variable.
 
     Source: Rombach, Blattmann, Lorenz, Esser and Ommer (2022), High-Resolution Image Synthesis with Latent Diffusion
     Models; GenerativeRepair, whose prompts are the template's.
@@ -78,6 +80,9 @@ class Pipeline(Painter):
     ] = 512
     batch_size: Annotated[int, "images painted at once", Range(ge=1), AtOnce()] = 4
 
+    def smoke_limits(self) -> Mapping[str, int]:
+        return {**super().smoke_limits(), "steps": 4}
+
     def check(self) -> Iterator[tuple[str, str]]:
         if (self.hub is None) == (self.folder is None):
             yield "", "expected either hub, the id of a model, or folder, its path"
@@ -91,12 +96,13 @@ class Pipeline(Painter):
         if self.hub is not None and self.folder is None and not re.fullmatch(_COMMIT, self.revision or ""):
             yield (
                 "revision",
-                f"expected the commit of {self.hub}, 40 hexadecimal digits, received {self.revision or 'none'}; a branch or a tag "
+                f"expected the commit of {self.hub}, 40 hexadecimal digits, received {self.revision or 'none'}; a "
+                "branch or a tag "
                 "may change. The model's page on the hub lists its commits, and "
                 f"`hf download {self.hub}` prints the one it downloads, as the last part of a path",
             )
         if self.hub is None and self.folder is not None:
-            yield from ModelFolder(Path(self.folder), self.variant).faults()
+            yield from ModelFolder(Path(self.folder), self.variant).problems()
         if self.folder is not None and self.revision is not None:
             yield "revision", "applies to models of the hub only; a folder holds one revision"
         if int(self.steps * self.strength) < 1:
@@ -104,7 +110,7 @@ class Pipeline(Painter):
         if wrong := _not_a_template(self.prompt):
             yield "prompt", f"expected {{source}} and {{target}} alone in braces, received {wrong}"
 
-    def paint(self, holes: Holes, bench: AugmenterContext) -> Painted:
+    def paint(self, holes: Holes, context: AugmenterContext) -> Painted:
         pretrained = PretrainedPipeline(
             name=self.hub or self.folder or "",
             revision=self.revision,
@@ -115,13 +121,14 @@ class Pipeline(Painter):
             safety_checker=self.safety_checker,
         )
         model = pretrained.pipeline()
-        if _knows_no_holes(model):
-            bench.run.remark(f"pipeline: {pretrained.name} {_NO_HOLES}")
+        if _ignores_mask(model):
+            context.run.remark(f"pipeline: {pretrained.name} {_IGNORES_MASK}")
+        # Pipelines take colour images only.
         canvas = Canvas((*holes.seeds.x.shape[1:3], 3), self.size, MULTIPLE, smooth=True)
         x = np.empty_like(holes.seeds.x)
         refused: dict[int, str] = {}
         for rows, batch in holes.batches(self.batch_size):
-            images, objections = self._batch(model, canvas, batch, bench.info.class_names)
+            images, objections = self._batch(model, canvas, batch, context.info.class_names)
             x[rows] = images
             refused |= {rows.start + row: reason for row, reason in objections.items()}
         return Painted(x, refused)
@@ -149,7 +156,8 @@ class Pipeline(Painter):
             )
         except torch.OutOfMemoryError as error:
             raise StageError(
-                f"pipeline: out of GPU memory for {len(holes)} images of {canvas.rows} x {canvas.columns} pixels; lower "
+                f"pipeline: out of GPU memory for {len(holes)} images of {canvas.rows} x {canvas.columns} pixels; "
+                "lower "
                 "batch_size or size, or set cpu_offload: true"
             ) from error
         images = done.images.float()
@@ -161,10 +169,11 @@ class Pipeline(Painter):
         return (x if seeds.x.shape[3] == 3 else (x @ LUMA)[..., None]), refused
 
 
-def _knows_no_holes(model: Any) -> bool:
+def _ignores_mask(model: Any) -> bool:
     """Return whether the network takes the noisy image alone, without a mask."""
     network, coder = (getattr(getattr(model, name, None), "config", None) for name in ("unet", "vae"))
     channels, latent = getattr(network, "in_channels", None), getattr(coder, "latent_channels", None)
+    # A model trained for inpainting takes the mask and the masked image as further channels.
     return channels is not None and channels == latent
 
 

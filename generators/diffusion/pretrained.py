@@ -60,7 +60,7 @@ def _loaded(wanted: PretrainedPipeline) -> Any:
     diffusers_logging.disable_progress_bar()
     try:
         if not wanted.local:
-            _judge_index(wanted)
+            _check_index(wanted)
         pipeline = AutoPipelineForInpainting.from_pretrained(
             wanted.name,
             revision=wanted.revision,
@@ -86,7 +86,7 @@ def _loaded(wanted: PretrainedPipeline) -> Any:
     return pipeline
 
 
-def _judge_index(wanted: PretrainedPipeline) -> None:
+def _check_index(wanted: PretrainedPipeline) -> None:
     """Check the index of a model of the hub, as the plan does for a folder: diffusers imports whatever it names.
 
     Raises:
@@ -104,22 +104,24 @@ def _remedy(wanted: PretrainedPipeline, error: Exception) -> str:
     from huggingface_hub import is_offline_mode
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
-    causes = list(_chain(error))
-    said = " ".join(str(error).split())
+    causes = list(_all_causes(error))
+    text = " ".join(str(error).split())
     if any(isinstance(cause, GatedRepoError) for cause in causes):
         return (
-            "is gated: accept its terms on its page of the hub, then log in with `hf auth login` or set the environment "
+            "is gated: accept its terms on its page of the hub, then log in with `hf auth login` or set the "
+            "environment "
             "variable HF_TOKEN; no experiment file takes a token"
         )
-    if wanted.variant is not None and "variant" in said:
+    if wanted.variant is not None and "variant" in text:
         return f"has no variant {wanted.variant}; remove variant, or set one that exists"
-    if "safetensors" in said:
+    if "safetensors" in text:
         return (
-            f"has no weights in the safetensors format, the only one supported, or only those of a variant such as fp16 "
-            f"(variant: fp16): {said}"
+            "has no weights in the safetensors format, the only one supported, or only those of a variant such as "
+            "fp16 "
+            f"(variant: fp16): {text}"
         )
     if wanted.local:
-        return f"is a folder without a whole inpainting pipeline; expected what `save_pretrained` writes ({said})"
+        return f"is a folder without a whole inpainting pipeline; expected what `save_pretrained` writes ({text})"
     if wanted.offline or is_offline_mode():
         setting = "offline is set" if wanted.offline else "HF_HUB_OFFLINE is set"
         return (
@@ -129,10 +131,10 @@ def _remedy(wanted: PretrainedPipeline, error: Exception) -> str:
         )
     if any(isinstance(cause, RepositoryNotFoundError) for cause in causes):
         return "is not on the hub, or private; correct the id, or log in with `hf auth login`"
-    return f"cannot be loaded: {said}"
+    return f"cannot be loaded: {text}"
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
+def _all_causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__

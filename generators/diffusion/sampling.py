@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from temper.generators.diffusion.denoiser import NOISE_STEPS, kept_signal
+from temper.generators.diffusion.denoiser import NOISE_STEPS, signal_share
 from temper.system import backend
 
 Tensor = Any
@@ -31,11 +31,12 @@ class Sampler:
         paint. ``draw`` returns standard normal numbers of the shape of ``known``, new ones on each call.
         """
         torch = backend.torch()
-        kept = kept_signal()
+        kept = signal_share()
+        # Evenly spaced steps from pure noise to the image.
         times = torch.linspace(NOISE_STEPS - 1, 0, self.steps).round().long().tolist()
-        told, mask = known * (1 - holes), holes
+        known_pixels, mask = known * (1 - holes), holes
         if self.mode != "cond":  # the denoiser paints everything; known pixels are restored at every step
-            told, mask = torch.zeros_like(known), torch.ones_like(holes)
+            known_pixels, mask = torch.zeros_like(known), torch.ones_like(holes)
         with torch.inference_mode():
             x = draw()
             for time, following in zip(times, [*times[1:], None], strict=True):
@@ -45,9 +46,10 @@ class Sampler:
                 for repeat in range(rounds):
                     if repeat:
                         x = (signal / left) ** 0.5 * x + (1 - signal / left) ** 0.5 * draw()
-                    noise = self._noise(network, torch.cat([x, told, mask], dim=1), time, labels)
+                    noise = self._noise(network, torch.cat([x, known_pixels, mask], dim=1), time, labels)
                     x = step(x, noise, signal, left, self.eta, draw)
                     if self.mode != "cond":
+                        # Known pixels get the noise level of the next step.
                         around = left**0.5 * known + (1 - left) ** 0.5 * draw() if left < 1 else known
                         x = holes * x + (1 - holes) * around
         return x
@@ -55,10 +57,11 @@ class Sampler:
     def _noise(self, network: Any, seen: Tensor, time: int, labels: Tensor) -> Tensor:
         """Return the predicted noise, moved away from the prediction without a class (classifier-free guidance)."""
         torch = backend.torch()
+        # At weight 1 the prediction without a class cancels out, so one call is enough.
         if self.guidance == 1:
             return network(seen, time, class_labels=labels).sample
-        untold = torch.full_like(labels, network.config.num_class_embeds - 1)
-        both = network(torch.cat([seen, seen]), time, class_labels=torch.cat([labels, untold])).sample
+        no_class = torch.full_like(labels, network.config.num_class_embeds - 1)
+        both = network(torch.cat([seen, seen]), time, class_labels=torch.cat([labels, no_class])).sample
         of_class, of_any = both.chunk(2)
         return of_any + self.guidance * (of_class - of_any)
 

@@ -44,7 +44,7 @@ class Findings:
     _rejected: list[Images] = field(default_factory=list)
     _candidates: list[Candidate] = field(default_factory=list)
 
-    def add(self, iteration: int, batch: Seeds, judged: CandidateOutcomes) -> Seeds:
+    def add(self, iteration: int, batch: Seeds, outcomes: CandidateOutcomes) -> Seeds:
         """Record the results of a batch and return its corner cases as seeds."""
         for row in range(len(batch)):
             self._candidates.append(
@@ -53,19 +53,19 @@ class Findings:
                     seed=int(batch.index[row]),
                     depth=int(batch.depth[row]) + 1,
                     seed_label=int(batch.y[row]),
-                    label=int(judged.made.y[row]),
-                    predicted=int(judged.predicted[row]),
-                    outcome=str(judged.outcome[row]),
-                    reason=judged.made.refused.get(row, ""),
-                    realism=tuple(judged.realism[:, row].tolist()),
-                    gains=tuple(judged.gains[:, row].tolist()),
+                    label=int(outcomes.made.y[row]),
+                    predicted=int(outcomes.predicted[row]),
+                    outcome=str(outcomes.outcome[row]),
+                    reason=outcomes.made.refused.get(row, ""),
+                    realism=tuple(outcomes.realism[:, row].tolist()),
+                    gains=tuple(outcomes.gains[:, row].tolist()),
                 )
             )
-        corner = np.flatnonzero(judged.outcome == CORNER_CASE)
+        corner = np.flatnonzero(outcomes.outcome == CORNER_CASE)
         if self.with_rejected:
-            self._rejected.append(judged.made.x[judged.outcome != CORNER_CASE])
+            self._rejected.append(outcomes.made.x[outcomes.outcome != CORNER_CASE])
         parent = batch.take(corner)
-        kept = replace(parent, x=judged.made.x[corner], y=judged.made.y[corner], depth=parent.depth + 1)
+        kept = replace(parent, x=outcomes.made.x[corner], y=outcomes.made.y[corner], depth=parent.depth + 1)
         self._kept.append(kept)
         return kept
 

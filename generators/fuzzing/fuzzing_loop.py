@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from temper.artefacts.corner_cases import CORNER_CASE, NOTHING_NEW, REFUSED, UNREALISTIC, CornerCases, Iteration
 from temper.core.augmenter import Augmenter, AugmenterContext, Seeds
-from temper.core.checkpoint import part_of
+from temper.core.checkpoint import with_prefix
 from temper.core.display_names import display_name
 from temper.core.realism import Realism
 from temper.generators.fuzzing.findings import CandidateOutcomes, Findings, arrays_of, joined, seeds_of
 from temper.generators.fuzzing.guidance import Guidance
 from temper.nn.inspection.activations import Activations
-from temper.nn.preparations.activation_readout import observe
+from temper.nn.shared_stages.activation_readout import read_activations
 
 _PARTS = ("found", "queue", "again", "guidance")
 
@@ -40,11 +40,11 @@ class _Round:
 class FuzzingLoop:
     """A running fuzzer.
 
-    ``control`` are the activations on unchanged clean images, ``None`` without guidance. Corner cases that were augmented
-    fewer than ``deepest`` times are augmented again. ``found`` are the findings so far.
+    ``control`` are the activations on unchanged clean images, ``None`` without guidance. Corner cases that were
+    augmented fewer than ``deepest`` times are augmented again. ``found`` are the findings so far.
     """
 
-    bench: AugmenterContext
+    context: AugmenterContext
     augmenter: Augmenter
     realism: Sequence[Realism]
     guidance: Guidance
@@ -62,7 +62,7 @@ class FuzzingLoop:
         Raises:
             Stopped: the process was asked to stop; the checkpoint holds the state to resume from.
         """
-        checkpoint = self.bench.run.checkpoint
+        checkpoint = self.context.run.checkpoint
         current = self._resumed(seeds.entropy) or _Round(0, seeds, self._control_share())
         while True:
             while current.done < len(current.queue):
@@ -81,14 +81,14 @@ class FuzzingLoop:
         rows = slice(current.done, min(current.done + self.batch_size, length))
         batch = current.queue.take(rows)
         batch = replace(batch, variant=np.full(len(batch), current.number))
-        judged = self._judge(batch)
-        corner = self.found.add(current.number, batch, judged)
+        outcomes = self._evaluate(batch)
+        corner = self.found.add(current.number, batch, outcomes)
         current.again.append(corner.take(corner.depth < self.deepest))
-        current.failures += judged.failures
-        current.outcomes.update(judged.outcome.tolist())
+        current.failures += outcomes.failures
+        current.outcomes.update(outcomes.outcome.tolist())
         current.done = rows.stop
         done = current.number * length + rows.stop
-        self.bench.run.progress(done, self.iterations * length, "candidates")
+        self.context.run.progress(done, self.iterations * length, "candidates")
 
     def _summary(self, current: _Round) -> Iteration:
         return Iteration(
@@ -108,18 +108,20 @@ class FuzzingLoop:
             return float("nan")
         return float(self.guidance.enough(self.guidance.gains(self.control)).mean())
 
-    def _judge(self, batch: Seeds) -> CandidateOutcomes:
-        made, n = self.augmenter.augment(batch, self.bench), len(batch)
+    def _evaluate(self, batch: Seeds) -> CandidateOutcomes:
+        made, n = self.augmenter.augment(batch, self.context), len(batch)
+        # Each gate overwrites the outcome of the images it rejects.
         outcome = np.full(n, CORNER_CASE, dtype="U16")
         outcome[list(made.refused)] = REFUSED
         alive = np.flatnonzero(outcome == CORNER_CASE)
+        # nan where an earlier measure already rejected the image.
         realism = np.full((len(self.realism), n), np.nan)
         for row, measure in zip(realism, self.realism, strict=True):
-            row[alive] = measure.values(made.take(alive), batch.take(alive), self.bench)
+            row[alive] = measure.values(made.take(alive), batch.take(alive), self.context)
             outcome[alive[~measure.accepts(row[alive])]] = UNREALISTIC
         # One forward pass gives both the predictions and the coverage.
         positions = self.control is not None and self.control.positions is not None
-        seen = observe(self.bench.model, np.ascontiguousarray(made.x[alive]), positions=positions)
+        seen = read_activations(self.context.model, np.ascontiguousarray(made.x[alive]), positions=positions)
         predicted = np.full(n, -1)
         predicted[alive] = seen.predicted
         real = outcome[alive] == CORNER_CASE
@@ -127,7 +129,7 @@ class FuzzingLoop:
         outcome[alive[real][~admitted]] = NOTHING_NEW
         gains = np.full((len(added), n), -1)
         gains[:, alive[real]] = added
-        self.bench.run.images += n
+        self.context.run.images += n
         return CandidateOutcomes(made, outcome, predicted, realism, gains)
 
     def _state(self, current: _Round) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
@@ -141,10 +143,10 @@ class FuzzingLoop:
 
     def _resumed(self, entropy: tuple[int, ...]) -> _Round | None:
         """Return the iteration in which an interrupted campaign stopped, and restore its findings."""
-        if (saved := self.bench.run.checkpoint.load()) is None:
+        if (saved := self.context.run.checkpoint.load()) is None:
             return None
         arrays, plain = saved
-        found, queue, again, guidance = (part_of(arrays, part) for part in _PARTS)
+        found, queue, again, guidance = (with_prefix(arrays, part) for part in _PARTS)
         self.found.restore(found, plain["log"], entropy)
         self.guidance.restore(guidance)
         numbers = plain["round"] | {"outcomes": Counter(plain["round"]["outcomes"])}

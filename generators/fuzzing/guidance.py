@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from temper.core.checkpoint import part_of
+from temper.core.checkpoint import with_prefix
 from temper.nn.adequacy.coverage import CellCoverage, Counts, Coverage
 from temper.nn.inspection.activations import Activations
 
@@ -53,6 +53,7 @@ class Guidance:
         """Return whether gains (criteria, ...) suffice, bool (...)."""
         if not self.coverages:
             return np.ones(gains.shape[1:], np.bool_)
+        # One bound per criterion, broadcast over the inputs.
         reached = gains >= np.reshape(self.least, (-1,) + (1,) * (gains.ndim - 1))
         return np.asarray(reached.any(axis=0) if self.rule == "any" else reached.all(axis=0))
 
@@ -93,7 +94,7 @@ class Guidance:
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Continue from a state of the same criteria."""
         for number, coverage in enumerate(self.coverages):
-            coverage.restore(part_of(arrays, str(number)))
+            coverage.restore(with_prefix(arrays, str(number)))
 
     @property
     def values(self) -> tuple[float, ...]:
@@ -101,6 +102,7 @@ class Guidance:
         return tuple(coverage.value for coverage in self.coverages)
 
 
-def above(gains: Counts, quantile: float) -> tuple[int, ...]:
+def smallest_above(gains: Counts, quantile: float) -> tuple[int, ...]:
     """Return the smallest integer above a quantile of gains (criteria, n), at least 1, by criterion."""
+    # Strictly above the quantile: floor + 1.
     return tuple(int(np.floor(np.quantile(row, quantile))) + 1 for row in gains)

@@ -17,19 +17,19 @@ from temper.core.classifier import Classifier
 from temper.core.component import AtOnce, Range, Ref
 from temper.core.data_info import DataInfo
 from temper.core.display_names import display_name
-from temper.core.errors import StageError, TooLittleLearnt
+from temper.core.errors import StageError, UndertrainedModelError
 from temper.core.families import Generator
 from temper.core.realism import Realism
 from temper.core.run import Run
 from temper.core.stage import Preparation
 from temper.generators.fuzzing.findings import Findings
 from temper.generators.fuzzing.fuzzing_loop import FuzzingLoop
-from temper.generators.fuzzing.guidance import Guidance, Rule, above
+from temper.generators.fuzzing.guidance import Guidance, Rule, smallest_above
 from temper.generators.fuzzing.seed_selection import RandomSeeds, Rows, SeedPool, SeedSelection
 from temper.nn.adequacy.coverage import Criterion
 from temper.nn.inspection.activations import Activations
-from temper.nn.preparations.activation_readout import ActivationReadout
-from temper.nn.preparations.training_profile import CriterionProfile
+from temper.nn.shared_stages.activation_readout import ActivationReadout
+from temper.nn.shared_stages.training_profile import CriterionProfile
 
 _POOL, _BASE = "pool", "base"
 
@@ -47,8 +47,8 @@ class Fuzzer(Generator):
     Coverage admits almost every clean image, too, and some criteria favour noise: the log has the share of unchanged
     clean images that would have been admitted as ``control``. They are the images of the pool that are not seeds.
 
-    RN is ``random`` seeds with noise, RInp ``random`` with ``inpaint``, SemOcc ``random`` with erasing and occlusion, KnwInp
-    ``peak`` seeds with ``inpaint`` and the guidance ``knw``.
+    RN is ``random`` seeds with noise, RInp ``random`` with ``inpaint``, SemOcc ``random`` with erasing and occlusion,
+    KnwInp ``peak`` seeds with ``inpaint`` and the guidance ``knw``.
 
     Source: GenerativeRepair, the figure and the list of fuzzers of its documentation; its released code has no
     feedback. Differs: the pool is never the part that a repair is tested on; realism is checked before coverage; the
@@ -83,6 +83,9 @@ class Fuzzer(Generator):
     batch_size: Annotated[int, "images augmented at once", Range(ge=1), AtOnce()] = 100
     keep_rejected: Annotated[bool, "store images that the gates rejected, too"] = False
 
+    def smoke_limits(self) -> Mapping[str, int]:
+        return {**super().smoke_limits(), "iterations": 1, "seed_count": 20}
+
     def check(self) -> Iterator[tuple[str, str]]:
         if self.seeds.guided and not self.guidance:
             yield "seeds", f"{self.seeds.tag} seeds are chosen by a criterion; set `guidance`, or use random seeds"
@@ -90,7 +93,8 @@ class Fuzzer(Generator):
             tags = ", ".join(criterion.tag for criterion in self.guidance)
             yield (
                 "seeds",
-                f"{self.seeds.tag} seeds need a criterion that selects units (knw, idc), received {tags}, which uses all; "
+                f"{self.seeds.tag} seeds need a criterion that selects units (knw, idc), received {tags}, which uses "
+                "all; "
                 "use random or coverage seeds",
             )
         if self.requeue and self.max_depth == 1:
@@ -153,7 +157,7 @@ class Fuzzer(Generator):
         )
         names = train.info.get("class_names", map(str, range(model.num_classes)))
         campaign = FuzzingLoop(
-            bench=AugmenterContext(run, model, train, DataInfo(pool.shape, tuple(names))),
+            context=AugmenterContext(run, model, train, DataInfo(pool.shape, tuple(names))),
             augmenter=self.augmenter,
             realism=self.realism,
             guidance=start.guidance,
@@ -182,15 +186,20 @@ class Fuzzer(Generator):
             gate.count(run.prepared(_BASE))
         order = self.seeds.order(SeedPool(len(pool), seen, learnt), rng)
         if not len(order):
-            raise TooLittleLearnt(
-                f"seeds {self.seeds.tag}: none of the {len(pool)} images has a unit that the guidance selects as the most active "
-                "of its layer (layers with all units selected do not count); use random or coverage seeds, or another criterion"
+            raise UndertrainedModelError(
+                f"seeds {self.seeds.tag}: none of the {len(pool)} images has a unit that the guidance selects as the "
+                "most active "
+                "of its layer (layers with all units selected do not count); use random or coverage seeds, or another "
+                "criterion"
             )
+        # A separate state, so that choosing a seed does not use up what its mutants may cover.
         rows = gate.separate().first(seen, order, self.seed_count)
         exhausted = not len(rows)
         rows = order[: self.seed_count] if exhausted else rows
         others = rng.permutation(np.setdiff1d(np.arange(len(pool)), rows))
+        # Half of the other images is covered at the start, the other half is the control.
         covered, clean = (others[:0], others) if self.base else np.array_split(others, 2)
+        # Sorted, since activations are memory-mapped.
         gate.count(seen.take(np.sort(covered)))
         control = seen.take(np.sort(clean))
         return _Start(rows, replace(gate, least=self._least(gate, control)), control, exhausted)
@@ -200,10 +209,11 @@ class Fuzzer(Generator):
             return (self.min_gain,) * len(self.guidance)
         if not len(control):
             raise StageError(
-                f"seed_count: {self.seed_count} seeds leave no clean images in the pool to compare with; use fewer, or set "
+                f"seed_count: {self.seed_count} seeds leave no clean images in the pool to compare with; use fewer, "
+                "or set "
                 "`min_gain`"
             )
-        return above(gate.gains(control), self.control_quantile)
+        return smallest_above(gate.gains(control), self.control_quantile)
 
 
 @dataclass(frozen=True)

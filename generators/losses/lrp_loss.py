@@ -39,7 +39,8 @@ class LRP(GeneratorLoss):
         relevance = ranking.relevance[label]
         if np.isnan(relevance).any():
             raise StageError(
-                f"pixels: {self.pixels} has no relevance for {run.class_label(self.pixels, label)}, since it had no image of it; give it images of "
+                f"pixels: {self.pixels} has no relevance for {run.class_label(self.pixels, label)}, since it had no "
+                "image of it; give it images of "
                 "every class"
             )
         if self.k >= relevance.size:
@@ -51,8 +52,9 @@ class LRP(GeneratorLoss):
     def value(self, batch: Batch) -> Tensor:
         ops = backend.keras().ops
         relevant = batch.constants["relevant"]
-        lowered = ops.square(batch.x - batch.eps - batch.made) * relevant
-        raised = ops.square(batch.x + batch.eps - batch.made) * (1 - relevant)
+        lowered = ops.square(batch.x - batch.eps - batch.generated) * relevant
+        raised = ops.square(batch.x + batch.eps - batch.generated) * (1 - relevant)
+        # Each mean is over its own subset, so that k pixels weigh as much as all others.
         others = int(np.prod(batch.x.shape[1:])) - self.k
         weight = self.custom_loss_constant
         sums = weight * ops.sum(lowered, axis=(1, 2, 3)) / self.k

@@ -31,8 +31,9 @@ class NCE(GeneratorLoss):
 
     def value(self, batch: Batch) -> Tensor:
         ops = backend.keras().ops
-        distance = ops.mean(ops.square(batch.made - batch.x))
-        cross_entropy = ops.mean(ops.softplus(margin(batch.look(batch.made), batch.y)))
+        distance = ops.mean(ops.square(batch.generated - batch.x))
+        # softplus(margin) is the cross-entropy, with a gradient where the softmax saturates.
+        cross_entropy = ops.mean(ops.softplus(margin(batch.target(batch.generated), batch.y)))
         if self.custom_loss_constant is None:
             return distance - cross_entropy
         return self.custom_loss_constant * distance - (1 - self.custom_loss_constant) * cross_entropy

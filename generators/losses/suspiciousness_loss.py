@@ -11,7 +11,7 @@ import numpy as np
 from temper.artefacts.class_generators import Batch, GeneratorLoss
 from temper.artefacts.rankings import NeuronRanking
 from temper.core.component import Range, Ref
-from temper.core.errors import TooLittleLearnt
+from temper.core.errors import UndertrainedModelError
 from temper.core.run import Run
 from temper.nn.inspection.compiled_programs import Tensor
 from temper.nn.inspection.units import Probe
@@ -50,34 +50,37 @@ class Suspiciousness(GeneratorLoss):
     alpha: Annotated[float, "weight of the suspicious feature maps", Range(ge=0)] = 0.5
     beta: Annotated[float, "weight of the other feature maps", Range(ge=0)] = 0.01
     as_published: Annotated[bool, "sum over the batch where the artefact does"] = False
-    unblamed: Annotated[
+    no_suspicious_units: Annotated[
         Literal["refuse", "hold"],
         "for a class without suspicious units: stop with an error, or hold all its units",
     ] = "refuse"
 
     def for_smoke(self) -> Self:
-        return replace(self, unblamed="hold")  # a barely trained model never predicts some classes
+        return replace(self, no_suspicious_units="hold")  # a barely trained model never predicts some classes
 
-    def judge(self, model: Any) -> Any:
+    def frozen_target(self, model: Any) -> Any:
         return Probe(model).model
 
     def constants(self, run: Run, label: int) -> Mapping[str, np.ndarray]:
+        # A ranking may have more units than the loss uses.
         ranking = run[self.neurons].first(self.top)
-        if self.unblamed == "refuse" and not len(ranking.units_of(label)):
-            raise TooLittleLearnt(
-                f"neurons: {self.neurons} has no suspicious unit for {run.class_label(self.neurons, label)}: the model makes no mistake there, or only "
-                "mistakes; give the ranking more images or another model, or set unblamed: hold"
+        if self.no_suspicious_units == "refuse" and not len(ranking.units_of(label)):
+            raise UndertrainedModelError(
+                f"neurons: {self.neurons} has no suspicious unit for {run.class_label(self.neurons, label)}: the "
+                "model makes no mistake there, or only "
+                "mistakes; give the ranking more images or another model, or set no_suspicious_units: hold"
             )
         masks = {f"suspicious_{i}": np.zeros(layer.units, np.float32) for i, layer in enumerate(ranking.layers)}
-        for layer, unit in ranking.places_of(label):
+        for layer, unit in ranking.positions_of(label):
             masks[f"suspicious_{layer}"][unit] = 1
         return masks
 
     def value(self, batch: Batch) -> Tensor:
         ops = backend.keras().ops
-        *before, _ = batch.look(batch.x)
-        *after, _ = batch.look(batch.made)
+        *before, _ = batch.target(batch.x)
+        *after, _ = batch.target(batch.generated)
         images = ops.cast(ops.shape(batch.x)[0], "float32")
+        # The artefact's CIFAR loss sums over the batch; its MNIST loss does not.
         times = images if self.as_published and any(len(z.shape) == 4 for z in before) else 1.0
         total = 0.0
         for i, (z, changed) in enumerate(zip(before, after, strict=True)):
@@ -91,11 +94,12 @@ class Suspiciousness(GeneratorLoss):
             else:
                 total = total + times * self.theta * ops.mean(ops.sum(difference * suspicious, axis=-1))
                 total = total + self.gamma * ops.mean(ops.sum(size * others, axis=-1))
-        distance = ops.mean(ops.square(batch.made - batch.x))
+        distance = ops.mean(ops.square(batch.generated - batch.x))
         return self.custom_loss_constant * total + (1 - self.custom_loss_constant) * distance
 
 
 def _mean(values: Tensor, mask: Tensor) -> Tensor:
     """Return the mean of each row of ``values`` (n, units) over the units of a mask, (n,); 0 if the mask is empty."""
     ops = backend.keras().ops
+    # At least 1, so that an empty mask gives 0 and not nan.
     return ops.sum(values * mask, axis=-1) / ops.maximum(ops.sum(mask), 1.0)

@@ -14,9 +14,9 @@ from temper.core.augmenter import AugmenterContext, Seeds
 from temper.core.component import PARTS, File
 from temper.core.data_info import DataInfo
 from temper.core.errors import StageError
-from temper.generators.masks.objects import ObjectMask
+from temper.generators.masks.object_mask import ObjectMask
 from temper.nn.images.image_opening import open_image
-from temper.nn.images.preprocessing import nearest
+from temper.nn.images.preprocessing import resize_masks
 
 _ENDING = ".png"
 _UNMARKED = (
@@ -39,7 +39,7 @@ class Annotation(ObjectMask):
         if not info.masks:
             yield "", _UNMARKED
 
-    def objects(self, seeds: Seeds, bench: AugmenterContext) -> Masks:
+    def objects(self, seeds: Seeds, context: AugmenterContext) -> Masks:
         if seeds.masks is None:
             raise StageError(f"mask annotation: {_UNMARKED}")
         return seeds.masks
@@ -73,8 +73,8 @@ class MaskFiles(ObjectMask):
                     f"{folder} contains no mask; expected PNG files named by the index of their image, such as 17.png",
                 )
 
-    def objects(self, seeds: Seeds, bench: AugmenterContext) -> Masks:
-        part = bench.run.part or "train"  # preparations use the training images
+    def objects(self, seeds: Seeds, context: AugmenterContext) -> Masks:
+        part = context.run.part or "train"  # preparations use the training images
         folder = getattr(self, part)
         if folder is None:
             raise StageError(f"mask files: no folder for the {part} part; set one in `{part}`")
@@ -82,7 +82,7 @@ class MaskFiles(ObjectMask):
         for row, index in enumerate(seeds.index):
             path = Path(folder) / f"{index}{_ENDING}"
             if path.exists():
-                objects[row] = nearest(_read(path)[None], objects.shape[1:])[0]
+                objects[row] = resize_masks(_read(path)[None], objects.shape[1:])[0]
         return objects
 
 
@@ -94,9 +94,9 @@ def _read(path: Path) -> Masks:
     """
     with open_image(path, "mask", "draw it again", ("PNG",)) as image:
         pixels = np.asarray(image.convert("L"))
-    if strange := set(np.unique(pixels).tolist()) - {0, 255}:
+    if grey_levels := set(np.unique(pixels).tolist()) - {0, 255}:
         raise StageError(
-            f"{path}: expected black and white pixels only, received grey {min(strange)}; threshold the mask"
+            f"{path}: expected black and white pixels only, received grey {min(grey_levels)}; threshold the mask"
         )
     white: Masks = pixels == 255
     return white

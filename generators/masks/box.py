@@ -12,7 +12,7 @@ import numpy as np
 from temper.core.artefacts import Masks
 from temper.core.augmenter import AugmenterContext, Mask, Seeds
 from temper.core.component import Range
-from temper.generators import rectangles
+from temper.generators import random_rectangles
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,8 +21,8 @@ class Box(Mask):
 
     Its share of the image is uniform, its aspect ratio (height / width) log-uniform.
 
-    Source: Pathak, Krähenbühl, Donahue, Darrell and Efros (2016), Context Encoders: Feature Learning by Inpainting (random
-    regions); the shares are Temper's own.
+    Source: Pathak, Krähenbühl, Donahue, Darrell and Efros (2016), Context Encoders: Feature Learning by Inpainting
+    (random regions); the shares are Temper's own.
     """
 
     tag = "box"
@@ -35,11 +35,11 @@ class Box(Mask):
         if self.min_area > self.max_area:
             yield "min_area", f"{self.min_area:g} exceeds max_area, {self.max_area:g}; swap them"
 
-    def masks(self, seeds: Seeds, bench: AugmenterContext) -> Masks:
+    def masks(self, seeds: Seeds, context: AugmenterContext) -> Masks:
         masks = np.zeros(seeds.x.shape[:3], bool)
         area, aspect = (self.min_area, self.max_area), (1 / self.max_aspect, self.max_aspect)
         for row, mask in enumerate(masks):
-            if drawn := rectangles.draw(seeds.rng(row, self.tag), mask.shape, area, aspect):
+            if drawn := random_rectangles.random_rectangle(seeds.rng(row, self.tag), mask.shape, area, aspect):
                 mask[drawn] = True
         return masks
 
@@ -48,15 +48,15 @@ class Box(Mask):
 class Centre(Mask):
     """A rectangle in the middle of the image, of the image's shape.
 
-    Source: Pathak, Krähenbühl, Donahue, Darrell and Efros (2016), Context Encoders: Feature Learning by Inpainting, whose
-    central region is a quarter of the image: the default.
+    Source: Pathak, Krähenbühl, Donahue, Darrell and Efros (2016), Context Encoders: Feature Learning by Inpainting,
+    whose central region is a quarter of the image: the default.
     """
 
     tag = "centre"
 
     area: Annotated[float, "share of the image", Range(gt=0, le=1)] = 0.25
 
-    def masks(self, seeds: Seeds, bench: AugmenterContext) -> Masks:
+    def masks(self, seeds: Seeds, context: AugmenterContext) -> Masks:
         masks = np.zeros(seeds.x.shape[:3], bool)
         height, width = seeds.x.shape[1:3]
         masks[:, _middle(height, math.sqrt(self.area)), _middle(width, math.sqrt(self.area))] = True
@@ -64,5 +64,6 @@ class Centre(Mask):
 
 
 def _middle(side: int, share: float) -> slice:
+    # At least one pixel, whatever the share.
     length = max(1, round(side * share))
     return slice((side - length) // 2, (side - length) // 2 + length)

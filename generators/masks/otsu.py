@@ -8,8 +8,8 @@ import numpy as np
 
 from temper.core.artefacts import Images, Masks
 from temper.core.augmenter import AugmenterContext, Seeds
-from temper.generators.masks.objects import ObjectMask
-from temper.generators.masks.shapes import largest_piece
+from temper.generators.masks.mask_operations import largest_piece
+from temper.generators.masks.object_mask import ObjectMask
 from temper.nn.images.preprocessing import LUMA
 
 
@@ -25,7 +25,7 @@ class Otsu(ObjectMask):
     tag = "otsu"
     requires = ("skimage",)
 
-    def objects(self, seeds: Seeds, bench: AugmenterContext) -> Masks:
+    def objects(self, seeds: Seeds, context: AugmenterContext) -> Masks:
         objects = np.empty(seeds.x.shape[:3], bool)
         for row, image in enumerate(_brightness(seeds.x)):
             objects[row] = _object(image)
@@ -39,6 +39,7 @@ def _brightness(x: Images) -> Images:
 def _object(image: Images) -> Masks:
     from skimage.filters import threshold_otsu
 
+    # Otsu's threshold is undefined for one grey level.
     if image.min() == image.max():
         return np.zeros(image.shape, bool)
     bright = image > threshold_otsu(image)

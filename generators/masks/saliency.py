@@ -10,8 +10,8 @@ import numpy as np
 from temper.core.artefacts import Masks
 from temper.core.augmenter import AugmenterContext, Seeds
 from temper.core.component import Range
-from temper.generators.masks.objects import ObjectMask
-from temper.generators.masks.shapes import largest_piece
+from temper.generators.masks.mask_operations import largest_piece
+from temper.generators.masks.object_mask import ObjectMask
 from temper.nn.inspection import compiled_programs
 from temper.nn.inspection.compiled_programs import Call, Tensor
 from temper.nn.inspection.gradients import value_and_gradient
@@ -34,11 +34,11 @@ class Saliency(ObjectMask):
     percentile: Annotated[float, "percentage of an image's pixels that are not salient", Range(ge=0, lt=100)] = 70.0
     smoothing: Annotated[float, "standard deviation of the Gaussian that smooths the map, in pixels", Range(ge=0)] = 1.0
 
-    def objects(self, seeds: Seeds, bench: AugmenterContext) -> Masks:
+    def objects(self, seeds: Seeds, context: AugmenterContext) -> Masks:
         from scipy import ndimage
 
-        (looked_at,) = compiled_programs.run_all(bench.model.model, _gradient_times_input, seeds.x)
-        smooth = ndimage.gaussian_filter(looked_at, (0, self.smoothing, self.smoothing))
+        (saliency,) = compiled_programs.run_all(context.model.model, _gradient_times_input, seeds.x)
+        smooth = ndimage.gaussian_filter(saliency, (0, self.smoothing, self.smoothing))
         bounds = np.percentile(smooth, self.percentile, axis=(1, 2), keepdims=True)
         objects: Masks = smooth > bounds
         for row, mask in enumerate(objects):
@@ -49,4 +49,5 @@ class Saliency(ObjectMask):
 def _gradient_times_input(call: Call, x: Tensor) -> tuple[Tensor]:
     ops = backend.keras().ops
     gradient = value_and_gradient(lambda images: ops.max(call(images), axis=-1), x)[1]
+    # Absolute values: evidence against the class is salient, too.
     return (ops.sum(ops.abs(gradient * x), axis=-1),)

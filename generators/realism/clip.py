@@ -16,6 +16,7 @@ from temper.core.component import File, Range
 from temper.core.errors import StageError
 from temper.core.realism import Measures, Realism
 
+# Images per forward pass, to bound memory.
 _BATCH = 64
 
 
@@ -50,16 +51,17 @@ class CLIP(Realism):
     def bound(self) -> float:
         return self.min
 
-    def values(self, made: Augmented, seeds: Seeds, bench: AugmenterContext) -> Measures:
+    def values(self, made: Augmented, seeds: Seeds, context: AugmenterContext) -> Measures:
         import torch
 
         model, tokenizer, processor = _loaded(self.folder)
-        captions = [self.prompt.replace("{label}", name) for name in bench.info.class_names]
+        captions = [self.prompt.replace("{label}", name) for name in context.info.class_names]
         texts = tokenizer(captions, return_tensors="pt", padding=True, truncation=True)
         values = np.empty(len(seeds))
         with torch.inference_mode():
             for start in range(0, len(seeds), _BATCH):
                 rows = slice(start, start + _BATCH)
+                # The processor resizes and normalises as in CLIP's training.
                 pixels = processor(images=_bytes(made.x[rows]), return_tensors="pt", input_data_format="channels_last")
                 likeness = model(**texts, **pixels).logits_per_image.double().softmax(dim=1).numpy()
                 values[rows] = likeness[np.arange(len(likeness)), made.y[rows]]

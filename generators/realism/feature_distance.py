@@ -18,8 +18,8 @@ from temper.core.realism import Measures, Realism
 from temper.core.run import Run
 from temper.core.stage import Preparation
 from temper.nn.inspection.activations import Activations
-from temper.nn.preparations.activation_readout import ActivationReadout, observe
-from temper.nn.preparations.training_profile import Profile
+from temper.nn.shared_stages.activation_readout import ActivationReadout, read_activations
+from temper.nn.shared_stages.training_profile import Profile
 
 _SEEN = "seen"
 _HELD_OUT = 5
@@ -30,8 +30,8 @@ _HELD_OUT = 5
 class FeatureStatistics(Preparation):
     """Class means, shared precision and the usual distance of held-out images, in a classifier's last hidden layer.
 
-    Source: Lee, Lee, Lee and Shin (2018), A Simple Unified Framework for Detecting Out-of-Distribution Samples, eq. 1; the
-    covariance is shrunk as Ledoit and Wolf (2004).
+    Source: Lee, Lee, Lee and Shin (2018), A Simple Unified Framework for Detecting Out-of-Distribution Samples, eq. 1;
+    the covariance is shrunk as Ledoit and Wolf (2004).
     """
 
     tag = "feature_statistics"
@@ -53,11 +53,13 @@ class FeatureStatistics(Preparation):
         from sklearn.covariance import LedoitWolf
 
         x, y = features(run.prepared(_SEEN)), run[self.data].y
+        # The images that means are computed from lie nearer to them than new images do.
         held_out = np.arange(len(x)) % _HELD_OUT == 0
         classes = int(y.max()) + 1
         means = np.full((classes, x.shape[1]), np.nan)
         for label in np.unique(y[~held_out]):
             means[label] = x[(y == label) & ~held_out].mean(axis=0)
+        # One covariance for all classes, of deviations from their class's mean.
         centred = x[~held_out] - means[y[~held_out]]
         precision = LedoitWolf(assume_centered=True).fit(centred).precision_
         apart = distances(x[held_out], y[held_out], means, precision)
@@ -65,7 +67,8 @@ class FeatureStatistics(Preparation):
         usual = np.quantile(known, self.quantile) if len(known) else 0.0
         if not usual > 0:
             raise StageError(
-                f"feature_distance: expected held-out training images that differ from their classes' means, received {len(known)} of known "
+                "feature_distance: expected held-out training images that differ from their classes' means, received "
+                f"{len(known)} of known "
                 f"classes at a usual distance of {usual:g}; use more training images or another classifier"
             )
         run.images += len(x)
@@ -96,9 +99,9 @@ class FeatureDistance(Realism):
     def preparations(self, model: Ref[Classifier], data: Ref[Examples]) -> Mapping[str, Preparation]:
         return {self._name: FeatureStatistics(model=self.model, data=data, quantile=self.quantile)}
 
-    def values(self, made: Augmented, seeds: Seeds, bench: AugmenterContext) -> Measures:
-        learnt = bench.run.prepared(self._name).arrays
-        x = features(observe(bench.run[self.model], made.x))
+    def values(self, made: Augmented, seeds: Seeds, context: AugmenterContext) -> Measures:
+        learnt = context.run.prepared(self._name).arrays
+        x = features(read_activations(context.run[self.model], made.x))
         return distances(x, made.y, learnt["means"], learnt["precision"]) / float(learnt["usual"])
 
     @property
@@ -117,4 +120,5 @@ def distances(
     """Return the Mahalanobis distances of features (n, d) from the means of their classes, float64 (n,)."""
     away = x - means[y]
     squares: Measures = np.einsum("nd,nd->n", away @ precision, away)
+    # Rounding can make a distance near 0 slightly negative.
     return np.sqrt(np.maximum(squares, 0))

@@ -17,7 +17,8 @@ from temper.core.realism import Measures, Realism
 class Judge(Realism):
     """The probability of an image's intended label by another classifier, never the one under test.
 
-    Source: GenerativeRepair asks CLIP whether an image fits its new caption; a classifier of the same classes in its place.
+    Source: GenerativeRepair asks CLIP whether an image fits its new caption; a classifier of the same classes in its
+    place.
     """
 
     tag = "judge"
@@ -30,9 +31,9 @@ class Judge(Realism):
     def bound(self) -> float:
         return self.min
 
-    def values(self, made: Augmented, seeds: Seeds, bench: AugmenterContext) -> Measures:
+    def values(self, made: Augmented, seeds: Seeds, context: AugmenterContext) -> Measures:
         from scipy.special import softmax
 
-        probabilities = softmax(bench.run[self.model].logits(made.x).astype(np.float64), axis=1)
+        probabilities = softmax(context.run[self.model].logits(made.x).astype(np.float64), axis=1)
         chosen: Measures = probabilities[np.arange(len(seeds)), made.y]
         return chosen

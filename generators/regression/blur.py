@@ -25,6 +25,7 @@ def box(x: Pixels, size: int) -> Pixels:
     """
     area = size * size
     share, rest = divmod(1 << _SHIFT, area)
+    # Whether OpenCV rounds the reciprocal of the area up.
     upwards = 2 * rest >= area
     sums = _filtered(x, (1.0,) * size).astype(np.int64)
     return np.asarray(((sums + area // 2 + (not upwards)) * (share + upwards)) >> _SHIFT, np.uint8)
@@ -42,6 +43,7 @@ def median(x: Pixels, size: int) -> Pixels:
     value is added, until one is left: this needs only comparisons of whole batches.
     """
     half = size // 2
+    # "edge" for the median, "reflect" for the means, as in OpenCV.
     padded = np.pad(x, [(0, 0), (half, half), (half, half), (0, 0)], mode="edge")
     values = [column for row in windows(padded, 1, size) for column in windows(row, 2, size)]
     held, rest = values[: len(values) // 2 + 2], values[len(values) // 2 + 2 :]

@@ -14,7 +14,7 @@ from temper.core.artefacts import Artefact, Examples, read_json, write_json
 from temper.core.classifier import Classifier
 from temper.core.component import Component, Range, Ref
 from temper.core.display_names import display_name
-from temper.core.errors import StageError, TooLittleLearnt
+from temper.core.errors import StageError, UndertrainedModelError
 from temper.core.run import Run
 from temper.core.stage import Preparation
 from temper.generators.regression import gan
@@ -25,6 +25,7 @@ from temper.nn.inspection import compiled_programs
 from temper.nn.inspection.compiled_programs import Call, Tensor
 from temper.system import backend
 
+# Real images that calibrate the margin; the discriminator must not have seen them.
 _HELD_OUT = 2000
 _REAL, _SHIFTED = "real", "shifted"
 
@@ -51,6 +52,7 @@ class Discriminator(Artefact):
         real = self.logits[_REAL]
         # Each image with the next: k pairs, none with itself.
         second = np.roll(real, 1) if pairs == "others" else self.logits[_SHIFTED]
+        # Never negative: a mutant equal to its seed must pass.
         return max(0.0, float(np.quantile(real - second, share)))
 
     def passing(self, margin: float) -> dict[str, float]:
@@ -84,6 +86,9 @@ class DiscriminatorSettings(Component):
         float, "share of noise, shuffled pixels and negatives among the fake images", Range(ge=0, lt=1)
     ] = 0.25
 
+    def smoke_limits(self) -> Mapping[str, int]:
+        return {**super().smoke_limits(), "train_steps": 20}
+
 
 @dataclass(frozen=True, kw_only=True)
 class DiscriminatorTraining(Preparation, DiscriminatorSettings):
@@ -108,6 +113,7 @@ class DiscriminatorTraining(Preparation, DiscriminatorSettings):
     def produce(self, run: Run) -> Discriminator:
         images = run[self.data]
         rng = run.rng("corruptions")
+        # Random, since a data set may be sorted by class.
         order = run.rng("split").permutation(len(images))
         held, rest = np.split(order, [min(_HELD_OUT, len(images) // 5)])
         if len(held) < 2:
@@ -118,6 +124,7 @@ class DiscriminatorTraining(Preparation, DiscriminatorSettings):
         network = gan.discriminator(images.shape, self.filters)
         losses = gan.train(network, np.asarray(images.x)[np.sort(rest)], plan, seed, run.progress, run.checkpoint)
         real = np.asarray(images.x[np.sort(held)])
+        # One pixel to the left; the last column is repeated.
         shifted = np.concatenate([real[:, :, 1:], real[:, :, -1:]], axis=2)
         shown = {_REAL: real, _SHIFTED: shifted} | gan.corruptions(real, rng)
         logits = {name: compiled_programs.run_all(network, _logits, x)[0] for name, x in shown.items()}
@@ -164,15 +171,16 @@ class DCGAN(Fidelity, DiscriminatorSettings):
         passing = found.passing(margin)
         worst = max(passing, key=lambda name: passing[name])
         if passing[worst] > self.pass_corrupted:
-            raise TooLittleLearnt(
+            raise UndertrainedModelError(
                 f"dcgan: the discriminator lets {passing[worst]:.0%} of {worst} pass as real images, expected "
-                f"{self.pass_corrupted:.0%} at most; train it longer (train_steps), with more filters, or on more noise "
+                f"{self.pass_corrupted:.0%} at most; train it longer (train_steps), with more filters, or on more "
+                "noise "
                 "(corrupted), narrow the margin (pairs: shifted), or use another fidelity"
             )
-        return _Discriminating(found.network, margin)
+        return _DiscriminatorGate(found.network, margin)
 
 
-class _Discriminating(Gate):
+class _DiscriminatorGate(Gate):
     def __init__(self, network: Any, margin: float) -> None:
         self.network, self._margin = network, np.float32(margin)
 

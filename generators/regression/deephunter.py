@@ -13,18 +13,18 @@ from temper.core.component import Range
 from temper.core.run import Run
 from temper.core.stage import Preparation
 from temper.generators.regression import mutation_operators
+from temper.generators.regression.deephunter_mutation import DeepHunterMutation, MutationSubjects
 from temper.generators.regression.fault_accounting import MutantOutcomes, Mutants, Roots
-from temper.generators.regression.metamorphic import Metamorphosis, Subjects
-from temper.generators.regression.model_versions import BOTH_FAIL, FAULT, UNFAITHFUL, unit
+from temper.generators.regression.model_versions import BOTH_FAIL, FAULT, UNFAITHFUL, to_float
 from temper.generators.regression.mutation_operators import Operator
-from temper.generators.regression.mutation_queue import Entries, Rows, raced
+from temper.generators.regression.mutation_queue import Entries, Rows, weighted_sample
 from temper.generators.regression.pixel_mutations import Pixels
 from temper.generators.regression.regression_fuzzer import RegressionFuzzer
 from temper.generators.regression.regression_loop import Strategy
 from temper.nn.adequacy.coverage import Criterion
 from temper.nn.inspection.activations import Activations
-from temper.nn.preparations.activation_readout import observe
-from temper.nn.preparations.training_profile import CriterionProfile, Profile
+from temper.nn.shared_stages.activation_readout import read_activations
+from temper.nn.shared_stages.training_profile import CriterionProfile, Profile
 
 _PROFILE, _COVERED = "profile", "covered."
 _P_MIN, _P_MIN_PUBLISHED = 0.3, 0.01
@@ -66,7 +66,7 @@ class DeepHunter(RegressionFuzzer):
         return mutation_operators.deephunter()
 
     @property
-    def together(self) -> int:
+    def mutants_at_a_time(self) -> int:
         return self.mutants_per_seed
 
     def preparations(self) -> Mapping[str, Preparation]:
@@ -81,7 +81,7 @@ class DeepHunter(RegressionFuzzer):
         return (_P_MIN_PUBLISHED if self.as_published else _P_MIN) if self.p_min is None else self.p_min
 
     def strategy(self, roots: Roots, run: Run) -> Strategy:
-        return _Guided(self, roots, run)
+        return _DeepHunterStrategy(self, roots, run)
 
 
 class _Queue(Entries):
@@ -99,13 +99,13 @@ class _Queue(Entries):
         "chosen": np.int32,
     }
 
-    def subjects(self, entries: Rows) -> Subjects:
+    def subjects(self, entries: Rows) -> MutationSubjects:
         """Return entries as subjects to mutate."""
         reference = self.images(self["reference"][entries])
         changed, levels = (self[name][entries].astype(np.int64) for name in ("changed", "levels"))
-        return Subjects(self.images(entries), reference, self["moved"][entries], changed, levels)
+        return MutationSubjects(self.images(entries), reference, self["moved"][entries], changed, levels)
 
-    def put(self, made: Subjects, reference: Rows, **columns: Any) -> None:
+    def add_mutants(self, made: MutationSubjects, reference: Rows, **columns: Any) -> None:
         """Add new mutants."""
         self.add(
             made.x, reference=reference, moved=made.moved, changed=made.changed, levels=made.levels,
@@ -113,15 +113,17 @@ class _Queue(Entries):
         )  # fmt: skip
 
 
-class _Guided(Strategy):
+class _DeepHunterStrategy(Strategy):
     """The queue and the coverage so far."""
 
     def __init__(self, fuzzer: DeepHunter, roots: Roots, run: Run) -> None:
         self._fuzzer, self._roots, self._model = fuzzer, roots, run[fuzzer.model]
-        self._metamorphosis = Metamorphosis(fuzzer.as_published)
-        self._queue, self._made = _Queue(roots.x.shape[1:]), Subjects.seeds(roots.x)
+        self._mutation = DeepHunterMutation(fuzzer.as_published)
+        self._queue, self._made = _Queue(roots.x.shape[1:]), MutationSubjects.seeds(roots.x)
         own, none = np.arange(len(roots)), np.full(len(roots), -1)
-        self._queue.put(self._made, own, parent=none, operator=none, source=own, generation=np.zeros(len(roots)))
+        self._queue.add_mutants(
+            self._made, own, parent=none, operator=none, source=own, generation=np.zeros(len(roots))
+        )
         seen = self._seen(roots.x)
         profile: Profile | None = run.prepared(_PROFILE) if fuzzer.guidance.learns else None
         self._coverage = fuzzer.guidance.coverage({} if profile is None else profile.arrays, seen)
@@ -129,16 +131,17 @@ class _Guided(Strategy):
 
     def propose(self, most: int, rng: np.random.Generator) -> Mutants | None:
         fuzzer, queue = self._fuzzer, self._queue
+        # At most 5 % of the queue, whatever `round_seeds` is.
         seeds = min(fuzzer.round_seeds, max(1, queue.size // 20), most // fuzzer.mutants_per_seed)
         if not seeds:
             return None
         odds = np.maximum(1 - queue["chosen"] / np.float32(fuzzer.gamma), np.float32(fuzzer.least))
-        entries = raced(odds, seeds, rng)
+        entries = weighted_sample(odds, seeds, rng)
         if not fuzzer.as_published:
             queue["chosen"][entries] += 1
         entry = np.repeat(entries, fuzzer.mutants_per_seed)
         parents, source = queue.subjects(entry), queue["source"][entry].astype(np.int64)
-        self._made, operator = self._metamorphosis.mutate(parents, rng)
+        self._made, operator = self._mutation.mutate(parents, rng)
         return Mutants(
             x=self._made.x,
             source=source,
@@ -149,8 +152,8 @@ class _Guided(Strategy):
             changed=(self._made.x != parents.x).any(axis=(1, 2, 3)),
         )
 
-    def learn(self, mutants: Mutants, judged: MutantOutcomes, found: NDArray[np.bool_]) -> None:
-        right = np.flatnonzero(~np.isin(judged.kind, (UNFAITHFUL, BOTH_FAIL, FAULT)))
+    def learn(self, mutants: Mutants, outcomes: MutantOutcomes, found: NDArray[np.bool_]) -> None:
+        right = np.flatnonzero(~np.isin(outcomes.kind, (UNFAITHFUL, BOTH_FAIL, FAULT)))
         seen = self._seen(mutants.x[right])
         new = self._coverage.sequential_gain(seen) > 0
         self._coverage.update(seen.take(new))
@@ -159,8 +162,8 @@ class _Guided(Strategy):
         if self._fuzzer.as_published:
             np.add.at(queue["chosen"], kept.entry, 1)
         own = queue.size + np.arange(len(rows))
-        reference = np.where(self._metamorphosis.refers_to_itself(kept.operator), own, queue["reference"][kept.entry])
-        queue.put(
+        reference = np.where(self._mutation.refers_to_itself(kept.operator), own, queue["reference"][kept.entry])
+        queue.add_mutants(
             self._made.take(rows), reference, parent=kept.entry, operator=kept.operator, source=kept.source,
             generation=kept.generation,
         )  # fmt: skip
@@ -182,4 +185,4 @@ class _Guided(Strategy):
         self._coverage.restore({name.removeprefix(_COVERED): arrays[name] for name in names})
 
     def _seen(self, x: Pixels) -> Activations:
-        return observe(self._model, unit(x), positions=self._fuzzer.guidance.positions)
+        return read_activations(self._model, to_float(x), positions=self._fuzzer.guidance.positions)

@@ -19,7 +19,9 @@ from temper.generators.regression.pixel_mutations import Pixels, Values
 from temper.generators.regression.regression_fuzzer import RegressionFuzzer
 from temper.generators.regression.regression_loop import Strategy
 
+# The fittest for each of the two versions.
 _ELITES = 2
+# k of k-uncertainty, which alternates.
 _RANKS = (2, 3)
 _LEVELS = 255
 _STATE = ("source", "age", "individuals", "fitness", "waiting")
@@ -60,21 +62,22 @@ class DiffChaser(RegressionFuzzer):
         return max(1, round(self.beta * _LEVELS))
 
     @property
-    def together(self) -> int:
+    def mutants_at_a_time(self) -> int:
         return self.population - _ELITES
 
     def strategy(self, roots: Roots, run: Run) -> Strategy:
-        return _Breeding(self, roots)
+        return _GeneticStrategy(self, roots)
 
     def _mutated(self, x: Pixels, rng: np.random.Generator) -> Pixels:
         """Return images with some of their entries changed by up to ``beta``."""
         places = rng.integers(x.size, size=rng.binomial(x.size, self.mutation_rate))
         made = x.ravel().astype(np.int16)
+        # int16, so that sums outside 0..255 are clipped and do not wrap.
         made[places] += rng.integers(-self.most, self.most, size=len(places), dtype=np.int16, endpoint=True)
         return np.clip(made, 0, _LEVELS).astype(np.uint8).reshape(x.shape)
 
 
-class _Breeding(Strategy):
+class _GeneticStrategy(Strategy):
     """The populations of the current seeds.
 
     ``source`` (s,) is the seed's row, -1 where its turn is over; ``age`` (s,) the generation of its population;
@@ -90,7 +93,7 @@ class _Breeding(Strategy):
         self._waiting = np.zeros(0, np.int64)
 
     def propose(self, most: int, rng: np.random.Generator) -> Mutants | None:
-        fuzzer, each = self._fuzzer, self._fuzzer.together
+        fuzzer, each = self._fuzzer, self._fuzzer.mutants_at_a_time
         slots = np.arange(min(len(self._source), most // each))
         if not len(slots):
             return None
@@ -112,12 +115,13 @@ class _Breeding(Strategy):
             changed=(x != one).any(axis=(1, 2, 3)) & (x != two).any(axis=(1, 2, 3)),
         )
 
-    def learn(self, mutants: Mutants, judged: MutantOutcomes, found: NDArray[np.bool_]) -> None:
-        each = self._fuzzer.together
+    def learn(self, mutants: Mutants, outcomes: MutantOutcomes, found: NDArray[np.bool_]) -> None:
+        each = self._fuzzer.mutants_at_a_time
         slots = np.arange(len(mutants) // each)
-        faithful = judged.kind != UNFAITHFUL
-        p1, p2 = judged.answers.p1, judged.answers.p2
+        faithful = outcomes.kind != UNFAITHFUL
+        p1, p2 = outcomes.answers.p1, outcomes.answers.p2
         rank = _rank(mutants.source)
+        # inf, so that an unfaithful individual never survives.
         fitness = np.where(faithful, [uncertainty(p1, rank), uncertainty(p2, rank)], np.inf)
         elite = self._fitness[:, slots].argmin(axis=2).T
         children = mutants.x.reshape(len(slots), each, *mutants.x.shape[1:])
@@ -159,7 +163,7 @@ class _Breeding(Strategy):
 
     def _parents(self, fitness: Values, slots: Rows, rng: np.random.Generator) -> Pixels:
         """Return a parent for each mutant of populations, the fittest of a few of its population."""
-        size = (len(slots), self._fuzzer.together, self._fuzzer.tournament)
+        size = (len(slots), self._fuzzer.mutants_at_a_time, self._fuzzer.tournament)
         rivals = rng.integers(self._fuzzer.population, size=size)
         best = fitness[slots[:, None, None], rivals].argmin(axis=2)
         chosen = np.take_along_axis(rivals, best[..., None], axis=2)[..., 0]

@@ -34,18 +34,19 @@ class DRFuzz(RegressionFuzzer):
     pool if for some wrong label k the new version's probability exceeds the old one's by more than it ever did among
     this seed's mutants (diversity). An operator is rewarded if such a mutant or a fault decreases the versions'
     probability of the true label: (1 - k) (p2(parent) - p2(mutant)) + k (p1(mutant) - p2(mutant)) > 0. After a fault,
-    its ancestors that lean towards the same wrong label leave the pool (trimming), and so do all entries of a seed
-    whose every wrong label was seen (banning).
+    its ancestors whose strongest direction is the same wrong label leave the pool (trimming), and so do all entries of
+    a seed whose every wrong label was seen (banning).
 
     ``ablate`` removes a part: ``mcmc`` samples operators uniformly; without ``diversity`` every mutant that both get
     right, except those on which the new version improved, enters the pool; without ``fidelity`` the gate is open.
 
-    A round mutates several images of the pool and learns from all of them at its end; ``round_seeds: 1`` is the published,
-    serial algorithm.
+    A round mutates several images of the pool and learns from all of them at its end; ``round_seeds: 1`` is the
+    published, serial algorithm.
 
     Source: You, Wang, Chen, Liu and Li (2023), Regression Fuzzing for Deep Learning Systems, and its released code.
-    Differs: noise is clipped, every selection counts for the decay, and a dead image stays dead. ``as_published`` undoes the first
-    two: noise overflows, and only the selections count in which a fault was found. A mutant is rounded to steps of 1/255.
+    Differs: noise is clipped, every selection counts for the decay, and a dead image stays dead. ``as_published``
+    undoes the first two: noise overflows, and only the selections count in which a fault was found. A mutant is rounded
+    to steps of 1/255.
     """
 
     tag = "drfuzz"
@@ -73,18 +74,18 @@ class DRFuzz(RegressionFuzzer):
             yield "ablate", "there is no gate to remove; set a `fidelity`"
 
     @property
-    def together(self) -> int:
+    def mutants_at_a_time(self) -> int:
         return self.mutants_per_seed
 
     @property
-    def demanded(self) -> Fidelity:
+    def required_fidelity(self) -> Fidelity:
         return AnyFidelity() if self.ablate == "fidelity" else self.fidelity
 
     def strategy(self, roots: Roots, run: Run) -> Strategy:
-        return _Chained(self, roots)
+        return _DRFuzzStrategy(self, roots)
 
 
-class _Chained(Strategy):
+class _DRFuzzStrategy(Strategy):
     """The pool, the chain and the record of a campaign."""
 
     def __init__(self, fuzzer: DRFuzz, roots: Roots) -> None:
@@ -107,6 +108,7 @@ class _Chained(Strategy):
 
     def propose(self, most: int, rng: np.random.Generator) -> Mutants | None:
         of_each, pool = self._fuzzer.mutants_per_seed, self._pool
+        # At most 5 % of the pool, whatever `round_seeds` is.
         seeds = min(self._fuzzer.round_seeds, max(1, len(pool.living) // 20), most // of_each)
         entries = pool.choose(seeds, rng)
         if not len(entries):
@@ -125,18 +127,20 @@ class _Chained(Strategy):
             changed=(x != parents).any(axis=(1, 2, 3)),
         )
 
-    def learn(self, mutants: Mutants, judged: MutantOutcomes, found: NDArray[np.bool_]) -> None:
+    def learn(self, mutants: Mutants, outcomes: MutantOutcomes, found: NDArray[np.bool_]) -> None:
         of_each, without = self._fuzzer.mutants_per_seed, self._fuzzer.ablate
-        y, answers = self._roots.y[mutants.source], judged.answers
-        fault = judged.kind == FAULT
+        y, answers = self._roots.y[mutants.source], outcomes.answers
+        fault = outcomes.kind == FAULT
         divergence = self._divergence(answers.p1, answers.p2, y)
-        kept = self._kept(mutants.source, judged.kind, divergence)
-        rewarded = (kept | fault) & (self._reward(mutants, judged, y) > 0)
+        kept = self._kept(mutants.source, outcomes.kind, divergence)
+        # Only mutants that enter the pool and faults can reward their operator.
+        rewarded = (kept | fault) & (self._reward(mutants, outcomes, y) > 0)
+        # All mutants of one image come from one operator, which counts once.
         in_groups = (len(mutants) // of_each, of_each)
         group_fault = fault.reshape(in_groups).any(axis=1)
         self._chain.count(
             mutants.operator[::of_each],
-            (judged.kind != UNFAITHFUL).reshape(in_groups).any(axis=1),
+            (outcomes.kind != UNFAITHFUL).reshape(in_groups).any(axis=1),
             rewarded.reshape(in_groups).any(axis=1),
         )
         entries = mutants.entry[::of_each]
@@ -144,6 +148,7 @@ class _Chained(Strategy):
             self._pool.decay(entries[group_fault] if self._fuzzer.as_published else entries)
         if without != "trimming":
             self._trim(entries, fault, answers.p2.argmax(axis=1))
+        # All wrong labels: classes minus the true one.
         banned = found.sum(axis=1) >= found.shape[1] - 1 if without != "banning" else np.zeros(len(found), np.bool_)
         rows = np.flatnonzero(kept & ~banned[mutants.source])
         self._pool.add(
@@ -177,8 +182,9 @@ class _Chained(Strategy):
 
     @staticmethod
     def _divergence(p1: NDArray[np.float32], p2: NDArray[np.float32], y: Rows) -> NDArray[np.float32]:
-        """Return how far the new version leans more than the old one towards each wrong label, (n, classes)."""
+        """Return by how much the new version's probability of each wrong label exceeds the old one's, (n, classes)."""
         divergence = p2 - p1
+        # The true label is no direction of a fault.
         divergence[np.arange(len(y)), y] = -np.inf
         return divergence
 
@@ -190,7 +196,7 @@ class _Chained(Strategy):
         kept = np.zeros(len(source), np.bool_)
         of_each = self._fuzzer.mutants_per_seed
         # Mutants of one image are compared with the record before them; images of one seed are processed in turn.
-        turn = np.repeat(turns(source[::of_each]), of_each)
+        turn = np.repeat(occurrence_numbers(source[::of_each]), of_each)
         for number in range(turn.max() + 1):
             rows = np.flatnonzero((turn == number) & (candidate | fault))
             new = (divergence[rows] > self._record[source[rows]]).any(axis=1)
@@ -199,14 +205,14 @@ class _Chained(Strategy):
             np.maximum.at(self._record, source[counted], divergence[counted])
         return kept
 
-    def _reward(self, mutants: Mutants, judged: MutantOutcomes, y: Rows) -> NDArray[np.float32]:
+    def _reward(self, mutants: Mutants, outcomes: MutantOutcomes, y: Rows) -> NDArray[np.float32]:
         rows, k = np.arange(len(y)), self._fuzzer.reward_k
-        p1, p2 = judged.answers.p1[rows, y], judged.answers.p2[rows, y]
+        p1, p2 = outcomes.answers.p1[rows, y], outcomes.answers.p2[rows, y]
         lost = self._pool["right"][mutants.entry] - p2
         return np.asarray((1 - k) * lost + k * (p1 - p2))
 
     def _trim(self, entries: Rows, fault: NDArray[np.bool_], wrong: Rows) -> None:
-        """Remove from the pool ancestors of faults that lean towards the wrong label of a fault in their group."""
+        """Remove ancestors of faults from the pool if their strongest direction is the wrong label of such a fault."""
         rows = np.flatnonzero(fault)
         reached = np.zeros((len(entries), self._record.shape[1]), np.bool_)
         reached[rows // self._fuzzer.mutants_per_seed, wrong[rows]] = True
@@ -214,7 +220,7 @@ class _Chained(Strategy):
         self._pool.kill(self._pool.ancestors(entries[groups], reached[groups]))
 
 
-def turns(source: Rows) -> Rows:
+def occurrence_numbers(source: Rows) -> Rows:
     """Return how many rows before each have the same source, int64 (n,)."""
     order = np.argsort(source, kind="stable")
     ordered = source[order]

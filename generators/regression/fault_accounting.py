@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from temper.artefacts.regression_faults import OperatorCount, Snapshot
-from temper.generators.regression.model_versions import BOTH_FAIL, FAULT, UNFAITHFUL, Answers, drop
+from temper.generators.regression.model_versions import BOTH_FAIL, FAULT, UNFAITHFUL, VersionOutputs, probability_drop
 from temper.generators.regression.mutation_queue import Rows
 from temper.generators.regression.pixel_mutations import Pixels
 
@@ -22,7 +22,7 @@ class Roots:
     x: Pixels
     y: Rows
     index: Rows
-    answers: Answers
+    answers: VersionOutputs
 
     def __len__(self) -> int:
         return len(self.x)
@@ -30,7 +30,7 @@ class Roots:
     @property
     def drops(self) -> NDArray[np.float32]:
         """How far the new version's probability of the true label is below the old one's."""
-        return drop(self.answers, self.y)
+        return probability_drop(self.answers, self.y)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +63,7 @@ class MutantOutcomes:
     """The outcomes of mutants: their kinds (``model_versions.classify``) and both versions' answers, row by row."""
 
     kind: NDArray[np.int8]
-    answers: Answers
+    answers: VersionOutputs
 
 
 class FaultAccounting:
@@ -81,10 +81,10 @@ class FaultAccounting:
         self._faults: list[tuple[Pixels, Rows]] = []
         self.curve: list[Snapshot] = []
 
-    def count(self, mutants: Mutants, judged: MutantOutcomes) -> None:
+    def count(self, mutants: Mutants, outcomes: MutantOutcomes) -> None:
         """Record a round."""
-        kind = judged.kind
-        wrong = judged.answers.p2.argmax(axis=1)
+        kind = outcomes.kind
+        wrong = outcomes.answers.p2.argmax(axis=1)
         for row, where in zip(
             self._counts, (slice(None), kind != UNFAITHFUL, kind == FAULT, kind == BOTH_FAIL), strict=True
         ):
@@ -97,6 +97,7 @@ class FaultAccounting:
             self._faults.append((mutants.x[rows], np.stack([*columns, mutants.operator[rows]])))
         self.mutants += len(mutants)
         self.rfi += len(rows)
+        # A fault fails in the new version as well.
         self.failures += len(rows) + int((kind == BOTH_FAIL).sum())
 
     def snapshot(self, model_calls: int, seconds: float, pool: int) -> None:
@@ -117,7 +118,10 @@ class FaultAccounting:
 
     @property
     def faults(self) -> tuple[Pixels, Rows]:
-        """The faults: images, and int64 (6, n): root, wrong label, generation, mutants until then, entry and last operator."""
+        """The faults: images uint8 (n, h, w, c), and int64 (6, n).
+
+        The six rows are root, wrong label, generation, mutants until then, entry and last operator.
+        """
         images, columns = zip(*self._faults, strict=True) if self._faults else ((), ())
         return (
             np.concatenate(images) if images else np.zeros((0, *self._shape), np.uint8),

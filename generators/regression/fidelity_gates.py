@@ -9,12 +9,13 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from temper.core.augmenter import WithPreparations
+from temper.core.augmenter import FittedComponent
 from temper.core.component import Range
 from temper.core.run import Run
 from temper.generators.regression.pixel_mutations import Pixels, Values
 from temper.generators.structural_similarity import Window, similarity
 
+# The default of scikit-image, which DRFuzz calls.
 _WINDOW = Window(7)
 ALPHA, BETA = 0.02, 0.2
 """DeepHunter's share of entries that may change by any amount, and the change allowed for any number of them."""
@@ -36,7 +37,7 @@ class Gate(ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fidelity(WithPreparations):
+class Fidelity(FittedComponent):
     """A gate that compares a mutant with the seed at the root of its lineage, after any number of mutations."""
 
     @abstractmethod
@@ -44,7 +45,7 @@ class Fidelity(WithPreparations):
         """Return the running gate."""
 
 
-class _Own(Gate):
+class _GateItself(Gate):
     """The gate of a fidelity without preparations."""
 
     def gate(self, run: Run) -> Gate:
@@ -53,7 +54,7 @@ class _Own(Gate):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnyFidelity(_Own, Fidelity):
+class AnyFidelity(_GateItself, Fidelity):
     """Every mutant is faithful enough.
 
     Source: the variant of DRFuzz without fidelity.
@@ -66,11 +67,11 @@ class AnyFidelity(_Own, Fidelity):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StructuralFidelity(_Own, Fidelity):
+class StructuralFidelity(_GateItself, Fidelity):
     """Structural similarity to the seed, the mean over windows of 7 x 7, with uniform weights.
 
-    Source: DRFuzz, fidelity mode ``ssim``; Wang, Bovik, Sheikh and Simoncelli (2004), Image Quality Assessment: From Error
-    Visibility to Structural Similarity.
+    Source: DRFuzz, fidelity mode ``ssim``; Wang, Bovik, Sheikh and Simoncelli (2004), Image Quality Assessment: From
+    Error Visibility to Structural Similarity.
     Differs: a failed mutant is not retried with another operator.
     """
 
@@ -83,7 +84,7 @@ class StructuralFidelity(_Own, Fidelity):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DistanceFidelity(_Own, Fidelity):
+class DistanceFidelity(_GateItself, Fidelity):
     """Few entries differ from the seed's, or none by much: L0 < alpha * entries or L-inf < beta.
 
     Source: Xie et al. (2019), DeepHunter: A Coverage-Guided Fuzz Testing Framework for Deep Neural Networks, eq. 2.
@@ -95,15 +96,16 @@ class DistanceFidelity(_Own, Fidelity):
     beta: Annotated[float, "change allowed for any number of entries, in pixel values", Range(ge=0, le=1)] = BETA
 
     def keeps(self, x: Pixels, roots: Pixels, scores: Values, root_scores: Values) -> NDArray[np.bool_]:
-        return within(*apart(x, roots), x[0].size, self.alpha, self.beta)
+        return within_bounds(*difference_counts(x, roots), x[0].size, self.alpha, self.beta)
 
 
-def apart(x: Pixels, roots: Pixels) -> tuple[Levels, Levels]:
+def difference_counts(x: Pixels, roots: Pixels) -> tuple[Levels, Levels]:
     """Return the number of differing entries of images, and the largest difference in levels, int64 (n,) each."""
+    # Unsigned bytes: a plain difference would wrap.
     difference = np.maximum(x, roots) - np.minimum(x, roots)
     return np.count_nonzero(difference, axis=(1, 2, 3)), difference.max(axis=(1, 2, 3), initial=0).astype(np.int64)
 
 
-def within(changed: Levels, levels: Levels, entries: int, alpha: float, beta: float) -> NDArray[np.bool_]:
+def within_bounds(changed: Levels, levels: Levels, entries: int, alpha: float, beta: float) -> NDArray[np.bool_]:
     """Return where L0 < alpha * entries or L-inf < beta * 255, bool (n,)."""
     return np.asarray((changed < alpha * entries) | (levels < beta * 255))

@@ -18,13 +18,17 @@ from temper.system import backend
 
 Shape = tuple[int, int, int]
 
+# Pixels at which convolutions stop, as in DCGAN.
 _SMALLEST_SIDE = 4
 _KERNEL = 4
+# Steps between checkpoints.
 _ROUND = 128
+# Numbers that the generator makes an image from.
 _CODE = 64
+# Adam's beta_1 as in DCGAN, section 4.
 _MOMENTUM = 0.5
 _LEVELS = 255
-_DOUBT = 0.1
+_SMOOTHING = 0.1
 """The fake share in the labels of real images: one-sided label smoothing."""
 
 
@@ -68,8 +72,8 @@ def train(
 
     The result does not depend on whether it was interrupted and resumed from the checkpoint.
 
-    Source: Goodfellow et al. (2014), Generative Adversarial Nets; label smoothing: Salimans et al. (2016), Improved Techniques for
-    Training GANs.
+    Source: Goodfellow et al. (2014), Generative Adversarial Nets; label smoothing: Salimans et al. (2016), Improved
+    Techniques for Training GANs.
 
     Raises:
         StageError: the loss is no longer finite.
@@ -79,6 +83,7 @@ def train(
     backend.seed(seed)
     pair = _pair_class()(_generator(x.shape[1:], plan.filters), network, plan.corrupted, seed)
     batch_size = min(plan.batch_size, len(x))
+    # A round has no image twice.
     round_steps = min(_ROUND, len(x) // batch_size, plan.steps)
     pair.compile(
         optimizer=keras.optimizers.Adam(plan.learning_rate, beta_1=_MOMENTUM),
@@ -103,8 +108,8 @@ def corruptions(x: Images, rng: np.random.Generator) -> dict[str, Images]:
     """Return corrupted versions of images (n, h, w, c): noise, shuffled pixels and negatives."""
     n, height, width, channels = x.shape
     order = rng.random((n, height * width, 1)).argsort(axis=1)
-    disorder = np.take_along_axis(x.reshape(n, -1, channels), order, axis=1).reshape(x.shape)
-    return {"noise": rng.random(x.shape, np.float32), "shuffled pixels": disorder, "negatives": 1 - x}
+    shuffled = np.take_along_axis(x.reshape(n, -1, channels), order, axis=1).reshape(x.shape)
+    return {"noise": rng.random(x.shape, np.float32), "shuffled pixels": shuffled, "negatives": 1 - x}
 
 
 def _halvings(shape: Shape) -> int:
@@ -160,16 +165,22 @@ def _pair_class() -> Any:
             self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
         ) -> Any:
             n = ops.shape(x)[0]
+            # The generated images twice: once without a gradient for the discriminator, once for the generator.
             images = [x, ops.stop_gradient(y_pred), y_pred, *([self._corrupted(x)] if self.corrupted else [])]
             logits = self.network(ops.concatenate(images))
-            real, kept, learning, spoilt = (logits[:n], logits[n : 2 * n], logits[2 * n : 3 * n], logits[3 * n :])
+            real, kept, learning, corrupted_logits = (
+                logits[:n],
+                logits[n : 2 * n],
+                logits[2 * n : 3 * n],
+                logits[3 * n :],
+            )
             fake = ops.mean(ops.softplus(kept))
             if self.corrupted:
-                fake = (1 - self.corrupted) * fake + self.corrupted * ops.mean(ops.softplus(spoilt))
+                fake = (1 - self.corrupted) * fake + self.corrupted * ops.mean(ops.softplus(corrupted_logits))
             # Equal in value: the discriminator's gradients cancel out, the generator's do not.
             fooled = ops.mean(ops.softplus(-learning)) - ops.mean(ops.softplus(-kept))
             # Label smoothing keeps the logits of real images close together, so that the margin is narrow.
-            sure = (1 - _DOUBT) * ops.mean(ops.softplus(-real)) + _DOUBT * ops.mean(ops.softplus(real))
+            sure = (1 - _SMOOTHING) * ops.mean(ops.softplus(-real)) + _SMOOTHING * ops.mean(ops.softplus(real))
             return sure + fake + fooled
 
         def _corrupted(self, x: Any) -> Any:
@@ -177,7 +188,7 @@ def _pair_class() -> Any:
             part = x[: ops.shape(x)[0] // 2]
             noise = keras.random.uniform(ops.shape(part), seed=self.seeds)
             pixels = ops.reshape(part, (-1, part.shape[1] * part.shape[2], part.shape[3]))
-            disorder = ops.reshape(keras.random.shuffle(pixels, axis=1, seed=self.seeds), ops.shape(part))
-            return ops.concatenate([noise, disorder, 1 - part])
+            shuffled = ops.reshape(keras.random.shuffle(pixels, axis=1, seed=self.seeds), ops.shape(part))
+            return ops.concatenate([noise, shuffled, 1 - part])
 
     return Pair

@@ -74,6 +74,7 @@ def _affine(x: Pixels, across: tuple[Numbers, ...], down: tuple[Numbers, ...]) -
     padded = np.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)]).astype(np.float32).reshape(-1)
     line = (width + 2) * channels
     images = np.arange(n)[:, None, None] * ((height + 2) * line)
+    # Flat indices, so that each corner is one gather.
     corner = (images + (top + 1) * line + (left + 1) * channels)[..., None] + np.arange(channels)
 
     def mixed(start: int) -> Values:

@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from temper.generators.regression.mutation_queue import Entries, Rows, raced
+from temper.generators.regression.mutation_queue import Entries, Rows, weighted_sample
 from temper.generators.regression.pixel_mutations import Pixels
 
+# The weight falls to 5 % after 20 generations, as in DRFuzz's released code.
 _DECAY = math.log(1 / 0.05) / 20
 _MOST_SELECTIONS = 10
 
@@ -52,7 +53,7 @@ class MutantPool(Entries):
     def choose(self, count: int, rng: np.random.Generator) -> Rows:
         """Return living entries sampled without replacement in proportion to their weights."""
         living = self.living
-        return living[raced(self["weight"][living], count, rng)]
+        return living[weighted_sample(self["weight"][living], count, rng)]
 
     def decay(self, entries: Rows) -> None:
         """Count a selection of entries and lower their weight; dead ones stay dead."""

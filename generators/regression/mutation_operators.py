@@ -24,6 +24,7 @@ _BLURS: tuple[Callable[[Pixels], Pixels], ...] = (
 )
 _KERNELS = ((1, 1), (1, 2), (2, 1), (2, 2), (1, 3), (3, 1), (3, 3))
 _ADDITIVE = (2.0, 1.0, 0.5, 0.1, 0.05, 0.01, 0.005, 0.001)
+# Share of entries, as in DRFuzz's released code.
 _SALT_AND_PEPPER = 0.004
 Draw = Callable[[np.random.Generator, int], Numbers]
 
@@ -32,8 +33,8 @@ Draw = Callable[[np.random.Generator, int], Numbers]
 class Operator:
     """A mutation that samples its parameters for each image.
 
-    ``weight`` is its number of parameters, for sets in which all parameters of all operators are equally likely; ``local``
-    means that pixels stay in place.
+    ``weight`` is its number of parameters, for sets in which all parameters of all operators are equally likely;
+    ``local`` means that pixels stay in place.
     """
 
     name: str
@@ -56,6 +57,7 @@ def drfuzz(wrap: bool = False) -> tuple[Operator, ...]:
     def local(name: str, mutation: Mutation) -> Operator:
         return Operator(name, mutation, local=True)
 
+    # Asymmetric, as in DRFuzz's released code.
     shift = partial(_integers, low=-3, high=2)
     return (
         move("translation", geometric_mutations.translated, shift, shift),

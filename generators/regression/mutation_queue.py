@@ -16,8 +16,9 @@ Rows = NDArray[np.int64]
 class Entries:
     """Images as one array, and their properties as columns.
 
-    ``parent`` is the entry that an image was derived from, -1 for a seed; ``operator`` the last one used; ``source`` the row of the seed;
-    ``generation`` how often it was mutated; ``slot`` the row of its image. Subclasses add ``columns``.
+    ``parent`` is the entry that an image was derived from, -1 for a seed; ``operator`` the last one used; ``source``
+    the row of the seed; ``generation`` how often it was mutated; ``slot`` the row of its image. Subclasses add
+    ``columns``.
     """
 
     columns: ClassVar[Mapping[str, type]] = {
@@ -93,7 +94,7 @@ class Entries:
         return slots
 
 
-def raced(weights: NDArray[np.float32], count: int, rng: np.random.Generator) -> Rows:
+def weighted_sample(weights: NDArray[np.float32], count: int, rng: np.random.Generator) -> Rows:
     """Return positions sampled without replacement in proportion to their weights, which are above 0.
 
     An exponential race: a position with a larger weight tends to arrive first.
@@ -107,6 +108,7 @@ def grown(column: NDArray[Any], size: int) -> NDArray[Any]:
     """Return a column with room for ``size`` rows, enlarged by half if it must grow."""
     if size <= len(column):
         return column
+    # Growing by half makes the cost of appending constant on average.
     larger = np.zeros((max(size, len(column) * 3 // 2), *column.shape[1:]), column.dtype)
     larger[: len(column)] = column
     return larger

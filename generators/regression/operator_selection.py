@@ -33,6 +33,7 @@ class OperatorChain:
 
     def __init__(self, n: int, selection: Selection) -> None:
         self.used, self.faithful, self.rewarded = (np.zeros(n, np.int64) for _ in range(3))
+        # Without the last column, which may round to less than 1 and be exceeded by a draw.
         self._steps = [row.tolist() for row in np.cumsum(kernel(selection, n), axis=1)[:, :-1]]
         self._last: int | None = None
 
@@ -45,6 +46,7 @@ class OperatorChain:
         """Return the operators of the next steps, int64 (steps,); they are ranked once, ties at random."""
         n = len(self.used)
         shuffled = rng.permutation(n)
+        # Shuffled before a stable sort, so that ties are in random order.
         order = shuffled[np.argsort(-self.scores[shuffled], kind="stable")]
         rank = int(rng.integers(n)) if self._last is None else int(np.flatnonzero(order == self._last)[0])
         # The very first operator is sampled uniformly and is itself the first step.

@@ -59,6 +59,7 @@ def salt_and_pepper(x: Pixels, amount: float, rng: np.random.Generator) -> Pixel
     """
     n, size = len(x), x[0].size
     made = x.reshape(n, size).copy()
+    # With replacement, as in DRFuzz: an entry may be drawn twice.
     entries = rng.integers(size, size=(2, n, int(np.ceil(amount * size / 2))))
     for level, chosen in zip((255, 0), entries, strict=True):
         np.put_along_axis(made, chosen, np.uint8(level), axis=1)

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from temper.core.component import Range
 from temper.core.run import Run
 from temper.generators.regression import mutation_operators
+from temper.generators.regression.deephunter_mutation import DeepHunterMutation, MutationSubjects
 from temper.generators.regression.fault_accounting import MutantOutcomes, Mutants, Roots
-from temper.generators.regression.metamorphic import Metamorphosis, Subjects
 from temper.generators.regression.mutation_operators import Operator
 from temper.generators.regression.mutation_queue import Rows
 from temper.generators.regression.regression_fuzzer import RegressionFuzzer
@@ -24,8 +24,8 @@ from temper.generators.regression.regression_loop import Strategy
 class RandomFuzzer(RegressionFuzzer):
     """Random testing: every mutant is a seed mutated once by a random operator with random parameters.
 
-    With DeepHunter's operators all their 69 parameters are equally likely, and an operator that moves no pixels is drawn again, up
-    to 49 times, until less than 2 % of the entries differ or none by more than 51 of 255 levels.
+    With DeepHunter's operators all their 69 parameters are equally likely, and an operator that moves no pixels is
+    drawn again, up to 49 times, until less than 2 % of the entries differ or none by more than 51 of 255 levels.
 
     Source: the baseline that DRFuzz's evaluation lacks; Xie et al. (2019), DeepHunter: A Coverage-Guided Fuzz Testing
     Framework for Deep Neural Networks, for operators and bound.
@@ -41,22 +41,23 @@ class RandomFuzzer(RegressionFuzzer):
         return mutation_operators.deephunter() if self.operator_set == "deephunter" else mutation_operators.drfuzz()
 
     def strategy(self, roots: Roots, run: Run) -> Strategy:
-        return _Blind(self, roots)
+        return _RandomStrategy(self, roots)
 
 
-class _Blind(Strategy):
+class _RandomStrategy(Strategy):
     def __init__(self, fuzzer: RandomFuzzer, roots: Roots) -> None:
         self._roots, self._operators, self._most = roots, fuzzer.operators, fuzzer.round_mutants
-        self._metamorphosis = Metamorphosis() if fuzzer.operator_set == "deephunter" else None
+        self._mutation = DeepHunterMutation() if fuzzer.operator_set == "deephunter" else None
 
     def propose(self, most: int, rng: np.random.Generator) -> Mutants | None:
+        # Never more than the budget allows.
         n = min(most, self._most)
         if not n:
             return None
         source = rng.integers(len(self._roots), size=n)
         parents = self._roots.x[source]
-        if self._metamorphosis:
-            made, operator = self._metamorphosis.mutate(Subjects.seeds(parents), rng)
+        if self._mutation:
+            made, operator = self._mutation.mutate(MutationSubjects.seeds(parents), rng)
             x = made.x
         else:
             operator = rng.integers(len(self._operators), size=n)
@@ -71,7 +72,7 @@ class _Blind(Strategy):
             changed=(x != parents).any(axis=(1, 2, 3)),
         )
 
-    def learn(self, mutants: Mutants, judged: MutantOutcomes, found: NDArray[np.bool_]) -> None:
+    def learn(self, mutants: Mutants, outcomes: MutantOutcomes, found: NDArray[np.bool_]) -> None:
         """Learn nothing."""
 
     def trace(self, entries: Rows) -> NDArray[np.int8]:

@@ -14,13 +14,13 @@ from temper.core.artefacts import Examples
 from temper.core.classifier import Classifier
 from temper.core.component import Range, Ref
 from temper.core.display_names import display_name
-from temper.core.errors import TooLittleLearnt
+from temper.core.errors import UndertrainedModelError
 from temper.core.families import Generator
 from temper.core.run import Run
 from temper.core.stage import Preparation
 from temper.generators.regression.fault_accounting import FaultAccounting, Roots
 from temper.generators.regression.fidelity_gates import AnyFidelity, Fidelity
-from temper.generators.regression.model_versions import Versions, unit
+from temper.generators.regression.model_versions import Versions, to_float
 from temper.generators.regression.mutation_operators import Operator
 from temper.generators.regression.pixel_mutations import quantised
 from temper.generators.regression.regression_loop import Budget, RegressionLoop, Strategy
@@ -44,18 +44,21 @@ class RegressionFuzzer(Generator):
     seconds: Annotated[float | None, "time limit in seconds; makes results depend on the machine", Range(gt=0)] = None
     fidelity: Fidelity = field(default_factory=AnyFidelity)
 
+    def smoke_limits(self) -> Mapping[str, int]:
+        return {**super().smoke_limits(), "mutants": 500}
+
     @property
     @abstractmethod
     def operators(self) -> Sequence[Operator]:
         """The mutation operators, in the order that traces refer to."""
 
     @property
-    def together(self) -> int:
+    def mutants_at_a_time(self) -> int:
         """The number of mutants per seed at a time, the minimum of a campaign."""
         return 1
 
     @property
-    def demanded(self) -> Fidelity:
+    def required_fidelity(self) -> Fidelity:
         """The required fidelity of mutants."""
         return self.fidelity
 
@@ -66,14 +69,14 @@ class RegressionFuzzer(Generator):
     def check(self) -> Iterator[tuple[str, str]]:
         if self.reference == self.model:
             yield "reference", "is the model under test itself, which has no regressions; set its older version"
-        if self.mutants < self.together:
+        if self.mutants < self.mutants_at_a_time:
             yield (
                 "mutants",
-                f"{self.mutants} is less than the {self.together} mutants per seed; raise it",
+                f"{self.mutants} is less than the {self.mutants_at_a_time} mutants per seed; raise it",
             )
 
     def preparations(self) -> Mapping[str, Preparation]:
-        return self.demanded.preparations(self.model, self.train)
+        return self.required_fidelity.preparations(self.model, self.train)
 
     @property
     def train(self) -> Ref[Examples]:
@@ -85,14 +88,14 @@ class RegressionFuzzer(Generator):
     def produce(self, run: Run) -> RegressionFaults:
         assert self.data is not None
         pool = run[self.data]
-        gate = self.demanded.gate(run)
+        gate = self.required_fidelity.gate(run)
         versions = Versions(run[self.reference], run[self.model], gate.network)
-        roots, initial = _start(pool, versions)
+        roots, initial = _seeds_and_initial_faults(pool, versions)
         if not len(roots):
-            raise TooLittleLearnt(
+            raise UndertrainedModelError(
                 f"both versions are right on none of the {len(pool)} images, so that there is nothing to mutate"
             )
-        ledger = FaultAccounting(roots, [operator.name for operator in self.operators])
+        accounting = FaultAccounting(roots, [operator.name for operator in self.operators])
         campaign = RegressionLoop(
             run=run,
             budget=Budget(self.mutants, self.model_calls, self.seconds),
@@ -100,18 +103,19 @@ class RegressionFuzzer(Generator):
             gate=gate,
             roots=roots,
             strategy=self.strategy(roots, run),
-            ledger=ledger,
+            accounting=accounting,
         )
         campaign.fuzz()
         about = {name: pool.info[name] for name in ("class_names",) if name in pool.info}
         info = about | {"fuzzer": display_name(self), "exhausted": campaign.exhausted}
-        return replace(_found(campaign), **initial, info=info)
+        return replace(_regression_faults(campaign), **initial, info=info)
 
 
-def _start(pool: Examples, versions: Versions) -> tuple[Roots, dict[str, Any]]:
+def _seeds_and_initial_faults(pool: Examples, versions: Versions) -> tuple[Roots, dict[str, Any]]:
     """Return the images that both versions get right, and those that only the old one does."""
+    # Bytes, so that a fault is still one after it was saved as an image file.
     x = quantised(np.asarray(pool.x) * np.float32(255))
-    answers = versions.ask(x)
+    answers = versions.predict(x)
     c1, c2 = answers.p1.argmax(axis=1), answers.p2.argmax(axis=1)
     old, new = c1 == pool.y, c2 == pool.y
     rows, faults = np.flatnonzero(old & new), np.flatnonzero(old & ~new)
@@ -119,15 +123,16 @@ def _start(pool: Examples, versions: Versions) -> tuple[Roots, dict[str, Any]]:
     return roots, {"initial_index": pool.index[faults], "initial_v2": c2[faults]}
 
 
-def _found(campaign: RegressionLoop) -> RegressionFaults:
-    roots, ledger = campaign.roots, campaign.ledger
-    images, (source, wrong, generation, found_at, entry, last) = ledger.faults
+def _regression_faults(campaign: RegressionLoop) -> RegressionFaults:
+    roots, accounting = campaign.roots, campaign.accounting
+    images, (source, wrong, generation, found_at, entry, last) = accounting.faults
     before = campaign.strategy.trace(entry)
     trace = np.full((len(source), int(generation.max(initial=0))), -1, np.int8)
     trace[:, : before.shape[1]] = before
+    # The last operator led to the fault, which never entered the queue.
     trace[np.arange(len(source)), generation - 1] = last
     return RegressionFaults(
-        x=unit(images),
+        x=to_float(images),
         y=roots.y[source],
         index=roots.index[source],
         v1=roots.y[source],
@@ -135,7 +140,7 @@ def _found(campaign: RegressionLoop) -> RegressionFaults:
         generation=generation,
         found_at=found_at,
         trace=trace,
-        operators=ledger.operators,
-        curve=tuple(ledger.curve),
+        operators=accounting.operators,
+        curve=tuple(accounting.curve),
         seed_count=len(roots),
     )

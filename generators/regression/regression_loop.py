@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from temper.core.checkpoint import part_of, restore_stream, stream_state
+from temper.core.checkpoint import restore_stream, stream_state, with_prefix
 from temper.core.run import Run
 from temper.generators.regression.fault_accounting import FaultAccounting, MutantOutcomes, Mutants, Roots
 from temper.generators.regression.fidelity_gates import Gate
@@ -45,7 +45,7 @@ class Strategy(ABC):
         """Return the next round, at most ``most`` mutants; ``None`` if no image is left or ``most`` is too small."""
 
     @abstractmethod
-    def learn(self, mutants: Mutants, judged: MutantOutcomes, found: NDArray[np.bool_]) -> None:
+    def learn(self, mutants: Mutants, outcomes: MutantOutcomes, found: NDArray[np.bool_]) -> None:
         """Learn from the outcomes of a round; ``found`` are each root's wrong labels so far, including this round's."""
 
     @abstractmethod
@@ -76,7 +76,7 @@ class RegressionLoop:
     gate: Gate
     roots: Roots
     strategy: Strategy
-    ledger: FaultAccounting
+    accounting: FaultAccounting
     exhausted: bool = False
     _before: float = 0.0
     _resumed: int = 0
@@ -87,14 +87,14 @@ class RegressionLoop:
         rng = self.run.rng("fuzzing")
         self._resume(rng)
         while not self.budget.spent(self.versions.calls, self.seconds):
-            mutants = self.strategy.propose(self.budget.mutants - self.ledger.mutants, rng)
+            mutants = self.strategy.propose(self.budget.mutants - self.accounting.mutants, rng)
             if mutants is None:
                 self.exhausted = not self.strategy.waiting
                 break
-            judged = self._judge(mutants)
-            self.ledger.count(mutants, judged)
-            self.strategy.learn(mutants, judged, self.ledger.found)
-            self._tell(len(mutants))
+            outcomes = self._evaluate(mutants)
+            self.accounting.count(mutants, outcomes)
+            self.strategy.learn(mutants, outcomes, self.accounting.found)
+            self._report_progress(len(mutants))
             if self.run.checkpoint.due:
                 self._save(rng)
         self._snapshot()
@@ -104,25 +104,27 @@ class RegressionLoop:
         """The running time of the campaign, including the time before interruptions."""
         return self._before + time.monotonic() - self._started
 
-    def _judge(self, mutants: Mutants) -> MutantOutcomes:
-        answers, roots = self.versions.ask(mutants.x), self.roots
+    def _evaluate(self, mutants: Mutants) -> MutantOutcomes:
+        answers, roots = self.versions.predict(mutants.x), self.roots
         kept = self.gate.keeps(mutants.x, roots.x[mutants.source], answers.scores, roots.answers.scores[mutants.source])
         kind = classify(answers, roots.y[mutants.source], mutants.drop)
+        # An unchanged mutant finds nothing new and counts as unfaithful.
         kind[~(kept & mutants.changed)] = UNFAITHFUL
         return MutantOutcomes(kind, answers)
 
-    def _tell(self, made: int) -> None:
+    def _report_progress(self, made: int) -> None:
         self.run.images += made
-        ledger, step = self.ledger, max(1, self.budget.mutants // _POINTS)
-        if ledger.mutants // step > (ledger.mutants - made) // step:
+        accounting, step = self.accounting, max(1, self.budget.mutants // _POINTS)
+        if accounting.mutants // step > (accounting.mutants - made) // step:
             self._snapshot()
-        rate = (ledger.mutants - self._resumed) / max(time.monotonic() - self._started, 1e-9)
-        found = f"mutants, {ledger.rfi} regression faults, {ledger.urf} distinct, {rate:,.0f} mutants/s"
-        self.run.progress(ledger.mutants, self.budget.mutants, found)
+        # Of this process only: the time before an interruption ran at another speed.
+        rate = (accounting.mutants - self._resumed) / max(time.monotonic() - self._started, 1e-9)
+        found = f"mutants, {accounting.rfi} regression faults, {accounting.urf} distinct, {rate:,.0f} mutants/s"
+        self.run.progress(accounting.mutants, self.budget.mutants, found)
 
     def _snapshot(self) -> None:
-        if not self.ledger.curve or self.ledger.curve[-1].mutants < self.ledger.mutants:
-            self.ledger.snapshot(self.versions.calls, self.seconds, self.strategy.waiting)
+        if not self.accounting.curve or self.accounting.curve[-1].mutants < self.accounting.mutants:
+            self.accounting.snapshot(self.versions.calls, self.seconds, self.strategy.waiting)
 
     def _save(self, rng: np.random.Generator) -> None:
         arrays: dict[str, NDArray[Any]] = {}
@@ -131,7 +133,7 @@ class RegressionLoop:
             "calls": self.versions.calls,
             "seconds": self.seconds,
         }
-        for name, part in (("ledger", self.ledger), ("strategy", self.strategy)):
+        for name, part in (("accounting", self.accounting), ("strategy", self.strategy)):
             own, plain[name] = part.state()
             arrays |= {f"{name}.{key}": array for key, array in own.items()}
         self.run.checkpoint.save(arrays, plain)
@@ -143,6 +145,6 @@ class RegressionLoop:
         arrays, plain = saved
         restore_stream(rng, plain["rng"])
         self.versions.calls, self._before = plain["calls"], plain["seconds"]
-        for name, part in (("ledger", self.ledger), ("strategy", self.strategy)):
-            part.restore(part_of(arrays, name), plain[name])
-        self._resumed = self.ledger.mutants
+        for name, part in (("accounting", self.accounting), ("strategy", self.strategy)):
+            part.restore(with_prefix(arrays, name), plain[name])
+        self._resumed = self.accounting.mutants

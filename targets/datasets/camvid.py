@@ -31,12 +31,13 @@ _STRETCH = 30
 class CamVid(CropDataset):
     """Road users and signs cut out of the frames of a video from a car, with their masks.
 
-    ``root`` holds <part>/images and <part>/masks; the mask of NAME.jpg or NAME.png is NAME.png or NAME_mask.png, whose grey levels
-    are sky 0, building 1, pole 2, road 3, pavement 4, tree 5, sign 6, fence 7, car 8, pedestrian 9, bicyclist 10, void 11.
-    Each connected region of a class is one object, so cars that touch are one. At 160x120: 1,089 training and 456 test images.
+    ``root`` holds <part>/images and <part>/masks; the mask of NAME.jpg or NAME.png is NAME.png or NAME_mask.png, whose
+    grey levels are sky 0, building 1, pole 2, road 3, pavement 4, tree 5, sign 6, fence 7, car 8, pedestrian 9,
+    bicyclist 10, void 11. Each connected region of a class is one object, so cars that touch are one. At 160x120: 1,089
+    training and 456 test images.
 
-    Source: Brostow, Fauqueur and Cipolla (2009), Semantic object classes in video: A high-definition ground truth database;
-    its parts and regions are those of Badrinarayanan, Kendall and Cipolla (2017), SegNet.
+    Source: Brostow, Fauqueur and Cipolla (2009), Semantic object classes in video: A high-definition ground truth
+    database; its parts and regions are those of Badrinarayanan, Kendall and Cipolla (2017), SegNet.
     """
 
     tag = "camvid"
@@ -69,6 +70,7 @@ class CamVid(CropDataset):
         return tuple(found for image, mask in self._frames(part) for found in self._in_frame(image, mask))
 
     def groups(self) -> tuple[Labels, Labels]:
+        # Stretches are numbered within a part, so that no group spans both.
         keys = [(part, *stretch) for part in ("train", "test") for stretch in self._stretches(part)]
         numbers = np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
         first = sum(key[0] == "train" for key in keys)
@@ -97,6 +99,7 @@ class CamVid(CropDataset):
 
         regions = _read(mask)
         for label, name in enumerate(self.categories):
+            # 3 x 3 neighbours: regions that touch at a corner are one object.
             pieces, _ = ndimage.label(regions == REGIONS.index(name), structure=np.ones((3, 3)))
             for number, (rows, columns) in enumerate(ndimage.find_objects(pieces), 1):
                 box = (columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)

@@ -14,7 +14,7 @@ from temper.targets.datasets.crops import CropDataset, FoundObject, Part
 
 _ANIMALS = ("bear", "bird", "cat", "cow", "dog", "elephant", "giraffe", "horse", "sheep", "zebra")
 
-_READ_BY_THE_PLAN = 2**25
+_PLAN_LIMIT = 2**25
 """Size in bytes of annotations that are read before anything runs (about a second); larger ones are read later."""
 
 
@@ -58,10 +58,10 @@ class COCO(CropDataset):
                 yield field, f"there is no folder {self.folder / name}; expected the images of {name}"
 
     def check_source(self) -> Iterator[tuple[str, str]]:
-        faults = list(super().check_source())
-        yield from faults
+        problems = list(super().check_source())
+        yield from problems
         parts: tuple[tuple[Part, str], ...] = (("train", self.train_part), ("test", self.test_part))
-        if faults or sum(self._annotations(name).stat().st_size for _, name in parts) > _READ_BY_THE_PLAN:
+        if problems or sum(self._annotations(name).stat().st_size for _, name in parts) > _PLAN_LIMIT:
             return
         for part, name in parts:
             try:
@@ -94,11 +94,12 @@ def _objects(path: Path, folder: Path, categories: tuple[str, ...], min_size: in
     largest: dict[Any, Object] = {}
     for found in AnnotationFile(path).objects(categories):
         known = largest.get(found.image)
+        # One object per photograph, so that no two images show one scene.
         if max(found.box[2:]) >= min_size and (known is None or found.area > known.area):
             largest[found.image] = found
     for found in largest.values():
-        if fault := found.segmentation_fault():
-            raise StageError(f"{found.where}: {fault}")
+        if problem := found.segmentation_problem():
+            raise StageError(f"{found.where}: {problem}")
     return tuple(
         FoundObject(folder / one.file_name, categories.index(one.category), one.box, one.size, one.outline)
         for one in (largest[number] for number in sorted(largest))

@@ -15,13 +15,14 @@ import numpy as np
 
 from temper.core.artefacts import Masks
 from temper.core.errors import StageError
-from temper.nn.images.image_opening import size_fault
+from temper.nn.images.image_opening import size_problem
 from temper.system.files import read_bytes
 
 MAX_BYTES = 2**30
 """Maximum size of a file; that of COCO's training images of 2017 has 448 MB."""
 _EDGE = 1
 """Pixels by which a box may extend beyond its photograph, as COCO's own do by rounding."""
+# Fewer corners enclose no area.
 _CORNERS = 3
 _SHIFT = 48
 """The ASCII offset of the digits of compressed runs."""
@@ -52,6 +53,7 @@ class Object:
             return np.asarray(mask.decode(mask.merge(mask.frPyObjects(self.segmentation, *self.size))), bool)
         runs = self._runs()
         flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
+        # COCO counts runs column by column.
         return flat.reshape(self.size, order="F")
 
     def _runs(self) -> list[int]:
@@ -61,7 +63,7 @@ class Object:
             raise StageError(f"{self.where}: the runs do not sum to the photograph's {math.prod(self.size):,} pixels")
         return list(runs)
 
-    def segmentation_fault(self) -> str:
+    def segmentation_problem(self) -> str:
         """Return what is wrong with the segmentation, as far as visible without rasterising it."""
         height, width = self.size
         if not self.segmentation:
@@ -155,8 +157,8 @@ class AnnotationFile:
                 raise StageError(
                     f"{where}: expected height and width in pixels, received {height!r:.40} and {width!r:.40}"
                 )
-            if fault := size_fault(height, width):
-                raise StageError(f"{where}: {fault}")
+            if problem := size_problem(height, width):
+                raise StageError(f"{where}: {problem}")
             found[number] = (name, (height, width))
         if len({type(number) for number in found}) > 1:
             raise StageError(f"{self.path}: expected image ids that are all numbers or all text, received both")
@@ -187,11 +189,13 @@ class AnnotationFile:
 
 def _is_number(value: Any) -> TypeGuard[float]:
     """Return whether a value is a number that is finite as a float."""
+    # type() and not isinstance(): JSON's true is an int in Python.
     return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
 
 def _stays_inside(name: str) -> bool:
     """Return whether a name resolves to a path below a folder, on any system; existing links are followed."""
+    # Windows syntax covers both separators and drive letters.
     parts = PureWindowsPath(name)
     return bool(parts.parts) and not parts.anchor and ".." not in parts.parts and "\0" not in name
 
@@ -199,13 +203,14 @@ def _stays_inside(name: str) -> bool:
 def _unpacked(text: str, where: str) -> list[int]:
     """Return the lengths of runs compressed as text.
 
-    Source: cocoapi, ``rleFrString``: digits of five bits, the least first, and from the third number on the difference to the
-    last but one.
+    Source: cocoapi, ``rleFrString``: digits of five bits, the least first, and from the third number on the difference
+    to the last but one.
     """
     runs: list[int] = []
     value = shift = 0
     for digit in text.encode("utf-8", "replace"):
         bits = digit - _SHIFT
+        # More than twelve digits of five bits are no number of pixels.
         if not 0 <= bits < 64 or shift > 60:
             raise StageError(f"{where}: its compressed runs are corrupted")
         value |= (bits & 0x1F) << shift

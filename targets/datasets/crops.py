@@ -17,9 +17,9 @@ from temper.core.component import Range
 from temper.core.data_info import DataInfo
 from temper.core.dataset import Source
 from temper.core.errors import StageError
-from temper.nn.images.image_opening import size_fault
+from temper.nn.images.image_opening import size_problem
 from temper.nn.images.preprocessing import ImageSource
-from temper.targets.datasets.data_folder import Placed
+from temper.targets.datasets.data_folder import FolderDataset
 from temper.targets.datasets.image_files import read_rgb
 
 Part = Literal["train", "test"]
@@ -29,8 +29,8 @@ Part = Literal["train", "test"]
 class FoundObject:
     """An object in a photograph.
 
-    ``box`` is left, top, width and height in pixels, ``size`` the photograph's height and width; ``outline`` returns the
-    object's pixels, bool of that size.
+    ``box`` is left, top, width and height in pixels, ``size`` the photograph's height and width; ``outline`` returns
+    the object's pixels, bool of that size.
     """
 
     path: Path
@@ -58,6 +58,7 @@ class FoundObject:
         left, top, width, height = self.box
         lines = []
         for middle, whole in zip((top + height / 2, left + width / 2), self.size, strict=True):
+            # Shifted into the photograph where it fits, else centred on it.
             start = min(max(round(middle - side / 2), 0), whole - side) if side <= whole else (whole - side) // 2
             lines.append(np.arange(start, start + side))
         return lines[0], lines[1]
@@ -110,7 +111,7 @@ class CropMasks:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CropDataset(Placed):
+class CropDataset(FolderDataset):
     """Objects cut out of photographs as squares, which ``resize`` scales to one size.
 
     Members implement ``objects``, ``names`` and ``check_folders``, and declare ``min_size``.
@@ -167,10 +168,11 @@ class CropDataset(Placed):
                 f"{self.tag}, {part}: no object of {', '.join(self.names())} is {self.min_size} pixels or longer; "
                 "lower min_size, or set other categories"
             )
+        # Only the largest: all others are within the limit then.
         largest = max(found, key=lambda one: one.side(self.margin))
-        if fault := size_fault(largest.side(self.margin), largest.side(self.margin)):
+        if problem := size_problem(largest.side(self.margin), largest.side(self.margin)):
             raise StageError(
-                f"{self.tag}, {part}: the square around an object in {largest.path}: {fault}; remove its annotation"
+                f"{self.tag}, {part}: the square around an object in {largest.path}: {problem}; remove its annotation"
             )
         return Crops(found, self.margin)
 

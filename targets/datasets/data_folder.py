@@ -15,7 +15,7 @@ FOLDER_VARIABLE = "TEMPER_DATA"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Placed(Dataset):
+class FolderDataset(Dataset):
     """A data set that is a folder, with its official layout."""
 
     root: Annotated[str | None, "folder of the data set; default: the folder <type> in $TEMPER_DATA", File()] = None
@@ -26,6 +26,7 @@ class Placed(Dataset):
         if self.root:
             return Path(self.root)
         parent = os.environ.get(FOLDER_VARIABLE)
+        # One variable for all data sets, each in a folder named by its type.
         return Path(parent) / self.tag if parent else None
 
     @property

@@ -14,7 +14,7 @@ from temper.core.dataset import Dataset, Source
 from temper.nn.images.stratified_sample import stratified
 
 _FILE = Path(__file__).with_name("digits.csv.gz")
-"""scikit-learn's file as it is: in each line the 64 pixels of an image, from 0 to 16, and its label (UCI, CC BY 4.0)."""
+"""scikit-learn's file (UCI, CC BY 4.0): each line has the 64 pixels of an image, from 0 to 16, and its label."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +43,7 @@ class Digits(Dataset):
 
     def load(self) -> Source:
         table = np.loadtxt(_FILE, delimiter=",")
+        # Pixels of this data set go from 0 to 16.
         x, y = (table[:, :-1].reshape(-1, 8, 8, 1) / 16).astype(np.float32), table[:, -1].astype(np.int64)
         test = np.zeros(len(y), bool)
         test[stratified(y, self.test_images, np.random.default_rng([self.split_seed, len(y)]))] = True

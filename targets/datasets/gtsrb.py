@@ -11,15 +11,15 @@ import numpy as np
 
 from temper.core.errors import StageError
 from temper.system import csv_files
-from temper.targets.datasets.data_folder import Placed
-from temper.targets.datasets.image_files import FileDataset, ImageFiles, folders_in, images_in, in_class_folders
+from temper.targets.datasets.data_folder import FolderDataset
+from temper.targets.datasets.image_files import FileDataset, ImageFiles, folders_in, images_in, list_class_folders
 
 _TRUTH = "GT-final_test.csv"
 _COLUMNS = {"Filename": csv_files.Column(), "ClassId": csv_files.Column("int")}
 
 
 @dataclass(frozen=True, kw_only=True)
-class GTSRB(Placed, FileDataset):
+class GTSRB(FolderDataset, FileDataset):
     """Photographs of German traffic signs: 39,209 training and 12,630 test images of 15 to 250 pixels, 43 classes.
 
     ``root`` holds the official folders, GTSRB/Final_Training/Images/000NN and GTSRB/Final_Test/Images with
@@ -66,6 +66,7 @@ class GTSRB(Placed, FileDataset):
 
     def track(self, path: Path) -> str | None:
         name = path.stem.rpartition("_")[0]
+        # Track numbers restart in each class, so the folder is part of the name.
         return None if self.split == "images" else str(path.parent / name if name else path)
 
     def check_folders(self) -> Iterator[tuple[str, str]]:
@@ -79,9 +80,9 @@ class GTSRB(Placed, FileDataset):
                 f"00000 to {len(self.class_names) - 1:05d}",
             )
             return
-        strange = list(self._check_class_folders(self._training))
-        yield from strange
-        if self.split == "tracks" and not strange:
+        unknown = list(self._check_class_folders(self._training))
+        yield from unknown
+        if self.split == "tracks" and not unknown:
             alone = next((path for path in self.training_files().paths if "_" not in path.stem), None)
             if alone:
                 yield "split", f"{alone} does not start with its track, as in 00012_00029.ppm; set split: images"
@@ -103,16 +104,16 @@ class GTSRB(Placed, FileDataset):
             )
         else:
             try:
-                yield from ((self.location_field, fault) for fault in _unmatched(self._truth, self._test))
+                yield from ((self.location_field, problem) for problem in _unmatched(self._truth, self._test))
             except StageError as error:
                 yield self.location_field, str(error)
 
     def _check_class_folders(self, folder: Path) -> Iterator[tuple[str, str]]:
         known = range(len(self.class_names))
-        if strange := [name for name in folders_in(folder) if not (name.isdecimal() and int(name) in known)]:
+        if unknown := [name for name in folders_in(folder) if not (name.isdecimal() and int(name) in known)]:
             yield (
                 self.location_field,
-                f"{folder / strange[0]} is not a class; expected the folders 00000 to {known[-1]:05d}",
+                f"{folder / unknown[0]} is not a class; expected the folders 00000 to {known[-1]:05d}",
             )
             return
         numbers = [int(name) for name in folders_in(folder)]
@@ -154,17 +155,20 @@ def _unmatched(truth: Path, folder: Path) -> Iterator[str]:
         StageError: the labels are in another format.
     """
     labels, images = _read(truth), {path.name for path in images_in(folder)}
-    if strange := [label for label in labels.values() if label not in range(len(GTSRB.class_names))]:
-        yield f"{truth}: there is no class {strange[0]}; expected 0 to {len(GTSRB.class_names) - 1}"
+    if unknown := [label for label in labels.values() if label not in range(len(GTSRB.class_names))]:
+        yield f"{truth}: there is no class {unknown[0]}; expected 0 to {len(GTSRB.class_names) - 1}"
     if missing := [name for name in labels if name not in images]:
-        yield f"{truth} has labels of {len(missing)} images that are not in {folder}, such as {missing[0]}; download both again"
-    if unknown := sorted(images - set(labels)):
-        yield f"{truth} has no label for {len(unknown)} images of {folder}, such as {unknown[0]}; download both again"
+        yield (
+            f"{truth} has labels of {len(missing)} images that are not in {folder}, such as {missing[0]}; "
+            "download both again"
+        )
+    if unlabelled := sorted(images - set(labels)):
+        yield f"{truth} has no label for {len(unlabelled)} images of {folder}, such as {unlabelled[0]}; download both again"
 
 
 def _by_number(folder: Path) -> ImageFiles:
     """List folders named by their class's number, with any number of leading zeros."""
-    return in_class_folders(folder, {name: int(name) for name in folders_in(folder)})
+    return list_class_folders(folder, {name: int(name) for name in folders_in(folder)})
 
 
 def _read(truth: Path) -> dict[str, int]:
@@ -177,6 +181,6 @@ def _read(truth: Path) -> dict[str, int]:
     found: dict[str, int] = {}
     for row, line in zip(table.rows, table.lines, strict=True):
         if row["Filename"] in found:
-            raise csv_files.CsvFault(truth, line, f"'{row['Filename']}' occurs twice; download the file again")
+            raise csv_files.CsvError(truth, line, f"'{row['Filename']}' occurs twice; download the file again")
         found[row["Filename"]] = row["ClassId"]
     return found

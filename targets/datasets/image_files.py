@@ -18,13 +18,14 @@ from temper.core.dataset import Dataset, Source
 from temper.core.errors import StageError
 from temper.nn.images.image_opening import open_image
 from temper.nn.images.preprocessing import Shape
-from temper.nn.images.stratified_sample import drawn
+from temper.nn.images.stratified_sample import sample
 from temper.system.hidden_files import counts
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".webp")
 OTHER_ENDINGS = (".tif", ".tiff", ".gif", ".jp2", ".avif", ".heic", ".jfif", ".npy", ".pgm")
 """Extensions of image files that are not read."""
 _WHITE = 255
+# Pillow's modes of at most 8 bits per channel.
 _EIGHT_BIT = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 
 
@@ -95,9 +96,9 @@ class FileDataset(Dataset):
         return "root"
 
     def check_source(self) -> Iterator[tuple[str, str]]:
-        faults = list(self.check_folders())
-        yield from faults
-        if not faults:
+        problems = list(self.check_folders())
+        yield from problems
+        if not problems:
             yield from self._check_images()
 
     def _check_images(self) -> Iterator[tuple[str, str]]:
@@ -114,6 +115,7 @@ class FileDataset(Dataset):
                 others = f", and so are {len(empty) - 1} more" if empty[1:] else ""
                 yield self.location_field, f"{empty[0]} is an empty file{others}; download it again or remove it"
                 return
+            # One image per class: opening all would take too long before a run.
             for row in np.unique(files.labels, return_index=True)[1]:
                 try:
                     image = files.read(row)
@@ -157,7 +159,7 @@ class FileDataset(Dataset):
         if self.test_share is None:
             return train, self.test_files()
         size, rng = round(self.test_share * len(train)), np.random.default_rng([self.split_seed, len(train)])
-        test = drawn(train.labels, self._tracks(train.paths), size, rng)
+        test = sample(train.labels, self._tracks(train.paths), size, rng)
         return train.at(np.delete(np.arange(len(train)), test)), train.at(test)
 
     def _tracks(self, paths: tuple[Path, ...]) -> Labels | None:
@@ -165,7 +167,7 @@ class FileDataset(Dataset):
         return np.unique(names, return_inverse=True)[1].astype(np.int64) if len(names) == len(paths) else None
 
 
-def in_class_folders(folder: Path, labels: Mapping[str, int]) -> ImageFiles:
+def list_class_folders(folder: Path, labels: Mapping[str, int]) -> ImageFiles:
     """List ``folder/<class>/*``, class by class in the order given, sorted by name."""
     found = [(path, label) for name, label in labels.items() for path in images_in(folder / name)]
     return ImageFiles(tuple(path for path, _ in found), np.array([label for _, label in found], np.int64))
@@ -195,12 +197,12 @@ def read_rgb(path: Path, upright: bool = False) -> NDArray[np.uint8]:
     with open_image(path) as image:
         if image.mode not in _EIGHT_BIT:
             raise StageError(f"{path}: expected 8 bits per channel, received mode {image.mode}; convert the image")
-        if fault := _unfit(image) or (upright and _turned(image)):
-            raise StageError(f"{path}: {fault}")
+        if problem := _conversion_problem(image) or (upright and _exif_problem(image)):
+            raise StageError(f"{path}: {problem}")
         return np.asarray(image.convert("RGB"))
 
 
-def _unfit(image: Any) -> str:
+def _conversion_problem(image: Any) -> str:
     """Return what reading an image would silently lose; empty if nothing."""
     for codec, _, _, arguments in image.tile:
         # Pillow silently converts 16-bit colour images to 8 bits when opening them.
@@ -214,12 +216,13 @@ def _unfit(image: Any) -> str:
     return ""
 
 
-def _turned(image: Any) -> str:
+def _exif_problem(image: Any) -> str:
     from PIL import ExifTags
 
     if (orientation := image.getexif().get(ExifTags.Base.Orientation, 1)) in range(2, 9):
         return (
-            f"viewers rotate it (EXIF orientation {orientation}) and most training code does not; save it with the pixels rotated, as by "
+            f"viewers rotate it (EXIF orientation {orientation}) and most training code does not; save it with the "
+            "pixels rotated, as by "
             "PIL.ImageOps.exif_transpose, or without the tag"
         )
     return ""
@@ -227,4 +230,7 @@ def _turned(image: Any) -> str:
 
 def _other_size(path: Path, shape: tuple[int, ...], expected: tuple[int, ...]) -> str:
     height, width = shape[:2]
-    return f"{path} is {height}x{width}, the first image {expected[0]}x{expected[1]}; set 'resize', or convert all images to one size"
+    return (
+        f"{path} is {height}x{width}, the first image {expected[0]}x{expected[1]}; set 'resize', or convert all "
+        "images to one size"
+    )

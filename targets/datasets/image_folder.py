@@ -16,7 +16,7 @@ from temper.targets.datasets.image_files import (
     ImageFiles,
     folders_in,
     images_in,
-    in_class_folders,
+    list_class_folders,
 )
 
 
@@ -41,6 +41,7 @@ class ImageFolder(FileDataset):
     @property
     def _folders(self) -> dict[str, Path]:
         """The folders to read, by the field that sets them."""
+        # By field, so that a problem is reported where it was set.
         folders = {"train_folder": Path(self.root) / self.train_folder}
         return folders if self.test_share else folders | {"test_folder": Path(self.root) / self.test_folder}
 
@@ -57,7 +58,7 @@ class ImageFolder(FileDataset):
         return self._listed("test_folder")
 
     def _listed(self, field: str) -> ImageFiles:
-        return in_class_folders(self._folders[field], {name: label for label, name in enumerate(self.names())})
+        return list_class_folders(self._folders[field], {name: label for label, name in enumerate(self.names())})
 
     def check_folders(self) -> Iterator[tuple[str, str]]:
         for field, folder in self._folders.items():

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from temper.targets.datasets.data_folder import Placed
-from temper.targets.datasets.image_files import FileDataset, ImageFiles, folders_in, images_in, in_class_folders
+from temper.targets.datasets.data_folder import FolderDataset
+from temper.targets.datasets.image_files import FileDataset, ImageFiles, folders_in, images_in, list_class_folders
 
 
 @dataclass(frozen=True, kw_only=True)
-class Intel(Placed, FileDataset):
+class Intel(FolderDataset, FileDataset):
     """Photographs of landscapes and streets: 14,034 training and 3,000 test images, mostly 150x150, 6 classes.
 
     ``root`` holds seg_train/<class>/*.jpg and seg_test/<class>/*.jpg, each possibly nested in a folder of the same
@@ -51,11 +51,11 @@ class Intel(Placed, FileDataset):
                         f"{folder} contains no image; expected the folders seg_train and seg_test{hint}",
                     )
                     return
-            if strange := sorted(set(folders_in(self._part(name))) - set(self.class_names)):
+            if unknown := sorted(set(folders_in(self._part(name))) - set(self.class_names)):
                 known = ", ".join(self.class_names)
                 yield (
                     self.location_field,
-                    f"{self._part(name) / strange[0]} is not a class; expected {known}; use image_folder for others",
+                    f"{self._part(name) / unknown[0]} is not a class; expected {known}; use image_folder for others",
                 )
 
     @property
@@ -64,8 +64,9 @@ class Intel(Placed, FileDataset):
 
     def _part(self, name: str) -> Path:
         assert self.folder is not None  # checked by check_folders
+        # The archive unpacks to seg_train/seg_train.
         nested = self.folder / name / name
         return nested if nested.is_dir() else self.folder / name
 
     def _listed(self, name: str) -> ImageFiles:
-        return in_class_folders(self._part(name), {label: i for i, label in enumerate(self.class_names)})
+        return list_class_folders(self._part(name), {label: i for i, label in enumerate(self.class_names)})

@@ -13,9 +13,9 @@ from temper.core.data_info import DataInfo
 from temper.core.dataset import Dataset, Source
 from temper.core.errors import StageError
 from temper.system import backend
-from temper.targets.datasets.archive import Archive, with_channels
 from temper.targets.datasets.data_folder import FOLDER_VARIABLE
-from temper.targets.datasets.labels import label_fault
+from temper.targets.datasets.label_check import label_problem
+from temper.targets.datasets.npz_archive import NpzArchive, with_channels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +39,7 @@ class KerasNpz(Dataset):
         root = self.root or os.environ.get(FOLDER_VARIABLE)
         if not root:
             return None
+        # root may be the file itself.
         return Path(root) if Path(root).suffix == ".npz" else Path(root) / f"{self.tag}.npz"
 
     def files(self) -> Iterator[Path]:
@@ -51,7 +52,7 @@ class KerasNpz(Dataset):
     def source_sizes(self) -> tuple[int, int] | None:
         if self.path is None:
             return None
-        headers = Archive(self.path).headers()
+        headers = NpzArchive(self.path).headers()
         return headers["x_train"].shape[0], headers["x_test"].shape[0]
 
     def check_source(self) -> Iterator[tuple[str, str]]:
@@ -62,23 +63,23 @@ class KerasNpz(Dataset):
             given = "" if self.root else f" (from {FOLDER_VARIABLE})"
             yield field, f"there is no file {self.path}{given}; expected a folder with {self.tag}.npz"
             return
-        faults = list(Archive(self.path).faults())
-        yield from ((field, fault) for fault in faults)
-        if not faults:
-            shape = Archive(self.path).headers()["x_train"].shape[1:]
+        problems = list(NpzArchive(self.path).problems())
+        yield from ((field, problem) for problem in problems)
+        if not problems:
+            shape = NpzArchive(self.path).headers()["x_train"].shape[1:]
             if (*shape, 1)[:3] != self.image_shape:
                 yield field, f"{self.path} contains images {shape}; expected those of {self.tag}, {self.image_shape}"
-            yield from ((field, fault) for fault in Archive(self.path).pixel_faults())
+            yield from ((field, problem) for problem in NpzArchive(self.path).pixel_problems())
             try:
-                labels = Archive(self.path).labels()
+                labels = NpzArchive(self.path).labels()
             except StageError as error:
                 yield field, str(error)
                 return
-            if fault := label_fault(labels, self.class_names):
-                yield field, f"{self.path}: {fault}"
+            if problem := label_problem(labels, self.class_names):
+                yield field, f"{self.path}: {problem}"
 
     def load(self) -> Source:
-        return Archive(self.path).load() if self.path else self._from_keras()
+        return NpzArchive(self.path).load() if self.path else self._from_keras()
 
     def _from_keras(self) -> Source:
         try:

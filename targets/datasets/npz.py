@@ -16,8 +16,8 @@ from temper.core.data_info import DataInfo
 from temper.core.dataset import Dataset, Source
 from temper.core.errors import StageError
 from temper.core.run import Run
-from temper.targets.datasets.archive import KEYS, Archive, with_channels
-from temper.targets.datasets.labels import label_fault
+from temper.targets.datasets.label_check import label_problem
+from temper.targets.datasets.npz_archive import KEYS, NpzArchive, with_channels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,26 +35,26 @@ class Npz(Dataset):
     class_names: Annotated[tuple[str, ...], "names of the classes, by label; default: the labels themselves"] = ()
 
     @property
-    def _archive(self) -> Archive:
-        return Archive(Path(self.path))
+    def _archive(self) -> NpzArchive:
+        return NpzArchive(Path(self.path))
 
     def check_source(self) -> Iterator[tuple[str, str]]:
-        faults = list(self._archive.faults())
-        yield from (("path", fault) for fault in faults)
-        if faults:
+        problems = list(self._archive.problems())
+        yield from (("path", problem) for problem in problems)
+        if problems:
             return
-        yield from (("path", fault) for fault in self._archive.pixel_faults())
+        yield from (("path", problem) for problem in self._archive.pixel_problems())
         try:
             labels = self._archive.labels()
         except StageError as error:
             yield "path", str(error)
             return
-        if fault := label_fault(labels, self.class_names):
-            yield "class_names" if " names for " in fault else "path", f"{self.path}: {fault}"
-        elif unknown := self._never_shown(labels):
+        if problem := label_problem(labels, self.class_names):
+            yield "class_names" if " names for " in problem else "path", f"{self.path}: {problem}"
+        elif unknown := self._test_only_classes(labels):
             yield "path", f"{self.path}: no training image has label {unknown[0]}, which a test image has; set resplit"
 
-    def _never_shown(self, labels: NDArray[Any]) -> list[int]:
+    def _test_only_classes(self, labels: NDArray[Any]) -> list[int]:
         """Return the kept classes that occur in test images only."""
         if self.resplit:
             return []
@@ -64,13 +64,13 @@ class Npz(Dataset):
 
     def source_info(self) -> DataInfo:
         shape = with_channels(np.empty((0, *self._archive.headers()["x_train"].shape[1:]))).shape[1:]
-        return DataInfo(shape, self.class_names or self._numbered())
+        return DataInfo(shape, self.class_names or self._label_names())
 
-    def _numbered(self) -> tuple[str, ...]:
+    def _label_names(self) -> tuple[str, ...]:
         """Return the labels as class names."""
         labels = self._archive.labels()
-        if fault := label_fault(labels):
-            raise StageError(f"{self.path}: {fault}")
+        if problem := label_problem(labels):
+            raise StageError(f"{self.path}: {problem}")
         return tuple(str(label) for label in range(int(labels.max()) + 1))
 
     def source_sizes(self) -> tuple[int, int]:
@@ -80,9 +80,10 @@ class Npz(Dataset):
     def load(self) -> Source:
         return self._archive.load()
 
-    def review(self, made: Artefact, run: Run) -> None:
+    def review(self, artefact: Artefact, run: Run) -> None:
         if unread := self._archive.unread():
             run.remark(
-                f"{self.path} also contains {', '.join(unread)}, which no stage reads; expected {', '.join(KEYS)}: append data to "
+                f"{self.path} also contains {', '.join(unread)}, which no stage reads; expected {', '.join(KEYS)}: "
+                "append data to "
                 "train on to x_train and y_train, or hold out a share of these with `validation`."
             )

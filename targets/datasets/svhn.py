@@ -16,13 +16,13 @@ from temper.core.data_info import DataInfo
 from temper.core.dataset import Source
 from temper.core.errors import StageError
 from temper.system.files import regular, unpacks_to_too_much
-from temper.targets.datasets.data_folder import Placed
+from temper.targets.datasets.data_folder import FolderDataset
 
 _SIDE = 32
 
 
 @dataclass(frozen=True, kw_only=True)
-class SVHN(Placed):
+class SVHN(FolderDataset):
     """Digits cut out of photographs of house numbers: 73,257 training and 26,032 test images, 32x32, 10 classes.
 
     ``root`` holds train_32x32.mat and test_32x32.mat, the cropped digits of the official site.
@@ -78,8 +78,8 @@ def _images_in(path: Path) -> int:
     images = shapes.get("X", ())
     if len(images) != 4 or images[:3] != (_SIDE, _SIDE, 3) or shapes.get("y") != (images[3], 1):
         raise StageError(f"{path} contains {shapes}; expected X ({_SIDE}, {_SIDE}, 3, n) and y (n, 1)")
-    if fault := unpacks_to_too_much(path.stat().st_size, math.prod(images)):
-        raise StageError(f"{path}: {fault}")
+    if problem := unpacks_to_too_much(path.stat().st_size, math.prod(images)):
+        raise StageError(f"{path}: {problem}")
     return int(images[3])
 
 
@@ -101,6 +101,7 @@ def _read(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
         )
     if {0, 10} <= set(labels.tolist()):
         raise StageError(f"{path}: expected the digit 0 as label 10, or as 0, received both; download it again")
+    # MATLAB stores the image number last, and labels from 1, so that 10 is the digit 0.
     return np.moveaxis(arrays["X"], 3, 0), labels % 10
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
-from temper.core.component import Range
 from temper.core.data_info import DataInfo
+from temper.nn.training.training import BatchSize, LearningRate
 from temper.system import backend
-from temper.targets.models.trained import TrainedTarget
+from temper.targets.models.trained import Passes, TrainedTarget
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,9 +20,9 @@ class ConvNet(TrainedTarget):
 
     tag = "convnet"
 
-    epochs: Annotated[int, "passes over the training images; 0: keep the initial weights", Range(ge=0)] = 10
-    batch_size: Annotated[int, "images per optimiser step", Range(ge=1)] = 32
-    learning_rate: Annotated[float, "step size of the optimiser", Range(gt=0)] = 1e-3
+    epochs: Passes = 10
+    batch_size: BatchSize = 32
+    learning_rate: LearningRate = 1e-3
 
     @property
     def smallest_side(self) -> int:

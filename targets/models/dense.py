@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 
 from temper.core.component import Range
 from temper.core.data_info import DataInfo
+from temper.nn.training.training import BatchSize, LearningRate
 from temper.system import backend
-from temper.targets.models.trained import TrainedTarget
+from temper.targets.models.trained import Passes, TrainedTarget
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,9 +28,9 @@ class Dense(TrainedTarget):
     units: Annotated[int, "neurons of each hidden layer", Range(ge=1)] = 30
     activation: Annotated[Literal["relu", "leaky_relu"], "of the hidden layers; leaky_relu has slope 0.01"] = "relu"
     bias: Annotated[bool, "whether layers add a bias"] = True
-    epochs: Annotated[int, "passes over the training images; 0: keep the initial weights", Range(ge=0)] = 20
-    batch_size: Annotated[int, "images per optimiser step", Range(ge=1)] = 128
-    learning_rate: Annotated[float, "step size of the optimiser", Range(gt=0)] = 1e-3
+    epochs: Passes = 20
+    batch_size: BatchSize = 128
+    learning_rate: LearningRate = 1e-3
 
     def network(self, info: DataInfo) -> Any:
         keras = backend.keras()

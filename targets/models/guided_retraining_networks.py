@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
-from temper.core.component import Range
 from temper.core.data_info import DataInfo
-from temper.nn.training.training import Optimizer
+from temper.nn.training.training import BatchSize, LearningRate, OptimizerName
 from temper.system import backend
-from temper.targets.models.trained import TrainedTarget
+from temper.targets.models.trained import Passes, TrainedTarget
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,10 +26,10 @@ class Guided(TrainedTarget):
     units: ClassVar[tuple[int, ...]]
     unit_dropout: ClassVar[tuple[float, ...]]
 
-    epochs: Annotated[int, "passes over the training images; 0: keep the initial weights", Range(ge=0)] = 10
-    batch_size: Annotated[int, "images per optimiser step", Range(ge=1)] = 64
-    learning_rate: Annotated[float, "step size of the optimiser", Range(gt=0)] = 1e-3
-    optimizer: Annotated[Optimizer, "optimiser; sgd has Nesterov momentum 0.9"] = "rmsprop"
+    epochs: Passes = 10
+    batch_size: BatchSize = 64
+    learning_rate: LearningRate = 1e-3
+    optimizer: OptimizerName = "rmsprop"
 
     @property
     def smallest_side(self) -> int:
@@ -87,7 +86,7 @@ class GuidedFashionMNIST(Guided):
     units = (128, 64)
     unit_dropout = (0.5, 0.5)
 
-    optimizer: Annotated[Optimizer, "optimiser; sgd has Nesterov momentum 0.9"] = "adam"
+    optimizer: OptimizerName = "adam"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +104,7 @@ class GuidedCIFAR10(Guided):
     units = (256, 64)
     unit_dropout = (0.3, 0.0)
 
-    epochs: Annotated[int, "passes over the training images; 0: keep the initial weights", Range(ge=0)] = 20
+    epochs: Passes = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,5 +137,5 @@ class GuidedIntel(Guided):
     units = (512, 100)
     unit_dropout = (0.5, 0.0)
 
-    epochs: Annotated[int, "passes over the training images; 0: keep the initial weights", Range(ge=0)] = 20
-    batch_size: Annotated[int, "images per optimiser step", Range(ge=1)] = 128
+    epochs: Passes = 20
+    batch_size: BatchSize = 128

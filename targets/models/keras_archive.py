@@ -15,7 +15,7 @@ from typing import Any
 
 from temper.core.errors import StageError
 from temper.system.files import opened, unpacks_to_too_much
-from temper.system.zip_member import member_fault
+from temper.system.zip_member import member_problem
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
 MAX_CONFIG = 8 * 2**20
@@ -58,7 +58,7 @@ def _members(path: Path, archive: zipfile.ZipFile) -> Mapping[str, zipfile.ZipIn
             raise StageError(f"{path}: expected {', '.join(_MEMBERS)} alone, received {info.filename[:80]!r}")
         if info.filename in members:
             raise StageError(f"{path}: contains {info.filename} twice")
-        if fault := member_fault(info):
+        if fault := member_problem(info):
             raise StageError(f"{path}: {fault}; save the model again")
         members[info.filename] = info
         if info.filename != WEIGHTS and info.file_size > MAX_CONFIG:

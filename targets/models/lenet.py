@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from temper.core.component import Range
 from temper.core.data_info import DataInfo
-from temper.nn.training.training import Optimizer
+from temper.nn.training.training import BatchSize, LearningRate, OptimizerName
 from temper.system import backend
-from temper.targets.models.trained import TrainedTarget
+from temper.targets.models.trained import Passes, TrainedTarget
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,10 +21,10 @@ class LeNet(TrainedTarget):
     padding: Annotated[
         Literal["valid", "same"], "padding of the convolutions; DeepImportance and DRFuzz use valid, DeepFault same"
     ] = "valid"
-    epochs: Annotated[int, "passes over the training images; 0: keep the initial weights", Range(ge=0)] = 10
-    batch_size: Annotated[int, "images per optimiser step", Range(ge=1)] = 256
-    learning_rate: Annotated[float, "step size of the optimiser", Range(gt=0)] = 1.0
-    optimizer: Annotated[Optimizer, "optimiser; sgd has Nesterov momentum 0.9"] = "adadelta"
+    epochs: Passes = 10
+    batch_size: BatchSize = 256
+    learning_rate: LearningRate = 1.0
+    optimizer: OptimizerName = "adadelta"
 
     @property
     def smallest_side(self) -> int:

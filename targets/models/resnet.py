@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
-from temper.core.component import Range
 from temper.core.data_info import DataInfo
+from temper.nn.training.training import BatchSize, LearningRate
 from temper.system import backend
+from temper.targets.models.trained import Passes
 from temper.targets.models.width import WidenedTarget
 
 _STAGES = (64, 128, 256, 512)
@@ -27,9 +28,9 @@ class ResNet18(WidenedTarget):
 
     tag = "resnet18"
 
-    epochs: Annotated[int, "passes over the training images; 0: keep the initial weights", Range(ge=0)] = 20
-    batch_size: Annotated[int, "images per optimiser step", Range(ge=1)] = 128
-    learning_rate: Annotated[float, "step size of the optimiser", Range(gt=0)] = 1e-3
+    epochs: Passes = 20
+    batch_size: BatchSize = 128
+    learning_rate: LearningRate = 1e-3
 
     def network(self, info: DataInfo) -> Any:
         keras = backend.keras()

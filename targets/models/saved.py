@@ -18,10 +18,10 @@ from temper.core.errors import StageError
 from temper.core.families import Target
 from temper.core.run import Run
 from temper.nn.editing.input_conventions import InputConventions, InputShape, agree, form
-from temper.nn.editing.logits import reordered
+from temper.nn.editing.logits import with_reordered_outputs
 from temper.nn.editing.model_endings import classifier_of
 from temper.nn.images.preprocessing import Grey
-from temper.nn.inspection.class_order import Doubt
+from temper.nn.inspection.class_order_check import ClassMismatch
 from temper.targets.models.model_file import ModelFile
 
 _LOOKED_AT = 100
@@ -116,9 +116,9 @@ class Saved(Target):
             raise StageError(f"{self.path}: {error}") from None
         if not self.classes:
             return classifier
-        return Classifier(reordered(classifier.model, self._outputs(data.info.class_names)))
+        return Classifier(with_reordered_outputs(classifier.model, self._outputs(data.info.class_names)))
 
-    def advice(self, found: Doubt, names: Sequence[str]) -> str:
+    def advice(self, found: ClassMismatch, names: Sequence[str]) -> str:
         if found.order is None:
             return f"{super().advice(found, names)} Check that its input is what the model expects (scale, offset, channel order)."
         wanted = [names[found.order.index(names.index(name))] for name in self.classes or names]

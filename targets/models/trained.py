@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, final
@@ -13,22 +13,27 @@ from temper.core.component import File, Range
 from temper.core.data_info import DataInfo
 from temper.core.families import Target
 from temper.core.run import Run
-from temper.nn.training.training import Optimizer, fit
+from temper.nn.training.training import BatchSize, LearningRate, OptimizerName, TrainingSettings, fit
 from temper.system import backend
 from temper.targets.models import hdf5_weights
+
+Passes = Annotated[int, "passes over the training images; 0: keep the initial weights", Range(ge=0)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedTarget(Target):
     """A network built for a data set and trained on its training part. Members implement ``network``."""
 
-    epochs: Annotated[int, "passes over the training images; 0: keep the initial weights", Range(ge=0)]
-    batch_size: Annotated[int, "images per optimiser step", Range(ge=1)]
-    learning_rate: Annotated[float, "step size of the optimiser", Range(gt=0)]
-    optimizer: Annotated[Optimizer, "optimiser; sgd has Nesterov momentum 0.9"] = "adam"
+    epochs: Passes
+    batch_size: BatchSize
+    learning_rate: LearningRate
+    optimizer: OptimizerName = "adam"
     initial_weights: Annotated[
         str | None, "HDF5 weights of this network to start from; with epochs: 0 the target as published", File()
     ] = None
+
+    def smoke_limits(self) -> Mapping[str, int]:
+        return {**super().smoke_limits(), "epochs": 1}
 
     @abstractmethod
     def network(self, info: DataInfo) -> Any:
@@ -64,10 +69,7 @@ class TrainedTarget(Target):
             model,
             data.train.x,
             data.train.y,
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            optimizer=self.optimizer,
+            TrainingSettings.of(self),
             seed=seed,
             progress=run.progress,
             checkpoint=run.checkpoint,

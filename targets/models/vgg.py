@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
-from temper.core.component import Range
 from temper.core.data_info import DataInfo
+from temper.nn.training.training import BatchSize, LearningRate
 from temper.system import backend
+from temper.targets.models.trained import Passes
 from temper.targets.models.width import WidenedTarget
 
 _MAPS = (64, 128, 256, 512, 512)
@@ -27,9 +28,9 @@ class VGG(WidenedTarget):
     normalised: ClassVar[bool] = False
     dropout: ClassVar[float] = 0.0
 
-    epochs: Annotated[int, "passes over the training images; 0: keep the initial weights", Range(ge=0)] = 30
-    batch_size: Annotated[int, "images per optimiser step", Range(ge=1)] = 128
-    learning_rate: Annotated[float, "step size of the optimiser", Range(gt=0)] = 1e-4
+    epochs: Passes = 30
+    batch_size: BatchSize = 128
+    learning_rate: LearningRate = 1e-4
 
     @property
     def smallest_side(self) -> int:
@@ -77,7 +78,7 @@ class VGG16(VGG):
     convolutions = (2, 2, 3, 3, 3)
     normalised = True
 
-    learning_rate: Annotated[float, "step size of the optimiser", Range(gt=0)] = 1e-3
+    learning_rate: LearningRate = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,9 +10,9 @@ from typing import Any
 from temper.api.in_memory import plain
 from temper.core.component import PARTS
 from temper.core.errors import SpecError, did_you_mean
-from temper.engine.language.build import fraction
-from temper.engine.language.experiment import SEED
-from temper.engine.language.sections import SECTIONS
+from temper.engine.catalogue.sections import SECTIONS
+from temper.engine.language.axis_points import SEED
+from temper.engine.language.written_values import fraction
 from temper.engine.planning.bound_component import show_value
 
 _STEM = re.compile(r"(?P<stage>[^.@\[]+)(?:\.(?P<part>[^.@\[]+))?(?:@(?P<against>[^.@\[]+))?")

@@ -15,9 +15,10 @@ from temper.core.component import Component, Part, Ref, fields_of
 from temper.core.errors import KeyPath, SpecError, SpecProblem, did_you_mean, dotted
 from temper.core.run import Progress, Run
 from temper.core.stage import Stage
-from temper.engine.language.build import build, located, map_files, normalise
-from temper.engine.language.discovery import Catalogue
-from temper.engine.language.schema_validation import Validator
+from temper.engine.catalogue.discovery import Catalogue
+from temper.engine.catalogue.schema_validation import Validator
+from temper.engine.language.build import build
+from temper.engine.language.written_values import converted, located
 from temper.engine.running.task import catalogue as catalogue_of
 
 Given = tuple[dict[str, Any], dict[str, tuple[Any, Any]]]
@@ -43,7 +44,7 @@ def component(where: str, family: type[Component], name: str, values: Mapping[st
             problems.append(SpecProblem(where, 0, dotted(place), message))
         return full
 
-    raw = map_files(normalise(plain({"type": name, **values}), leaf, found), leaf, found, settled)
+    raw = converted(plain({"type": name, **values}), leaf, found, settled)
     root = next(base for base in found.families() if issubclass(leaf, base))
     problems += [SpecProblem(where, 0, dotted(place), text) for place, text in Validator(found).component(root, raw)]
     if not problems:
@@ -148,7 +149,7 @@ class InMemory:
 
 def warn(remarks: Sequence[str], where: str) -> None:
     """Warn the caller of a function of this package of what is remarked on its result."""
-    for text in dict.fromkeys(remarks):
+    for text in filter(None, dict.fromkeys(remarks)):
         warnings.warn(f"{where}: {text}", UserWarning, stacklevel=3)
 
 

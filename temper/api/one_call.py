@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from temper.api import given_arrays, in_memory
+from temper.api.attack_defaults import with_default_steps
 from temper.api.in_memory import InMemory
 from temper.api.process_state import adopt_backend, adopt_threads
 from temper.core.artefacts import Examples, Images
@@ -20,9 +21,9 @@ from temper.core.data_info import DataInfo
 from temper.core.errors import SpecError, SpecProblem
 from temper.nn.adequacy.coverage import Criterion
 from temper.nn.adequacy.score import Score
-from temper.nn.preparations.activation_readout import ActivationReadout
-from temper.nn.preparations.input_scores import InputScoring
-from temper.nn.preparations.training_profile import CriterionProfile
+from temper.nn.shared_stages.activation_readout import ActivationReadout
+from temper.nn.shared_stages.input_scores import InputScoring
+from temper.nn.shared_stages.training_profile import CriterionProfile
 
 _MODEL, _DATA, _SEEN = "model", "data", "examples"
 _SHOWN = {_DATA: "train", _SEEN: "x"}
@@ -52,7 +53,8 @@ def attack(
     """Return images perturbed so that a model errs on them, float32 like ``x``, in [0, 1] and inside the attack's ball.
 
     ``name`` is the attack's type (``pgd``) and ``parameters`` are its fields (``eps=8/255, eps_step=2/255, max_iter=10,
-    norm="inf"``), in input units. ``model`` is a Keras model from images to logits or probabilities, which stays as it is;
+    norm="inf"``), in input units. ``pgd`` and ``bim`` without ``eps_step`` or ``max_iter`` take Foolbox's: 40 steps of eps / 30 for ``pgd``
+    (50 of eps / 40 in norm 1 and 2), 10 of eps / 5 for ``bim``; ``eps`` (``std`` of ``gaussian_noise``) has no default. ``model`` is a Keras model from images to logits or probabilities, which stays as it is;
     ``x`` are floats (n, height, width, channels) in [0, 1], ``y`` whole numbers (n,), the true labels. The result is the same as that of
     a stage called ``stage`` (by default like its type) at ``seed``. ``components`` are folders of your own attacks.
 
@@ -61,7 +63,9 @@ def attack(
         StageError: the attack cannot be carried out on this model.
     """
     where = f"temper.attack('{name}')"
-    built, given = _component(where, Attack, name, parameters, components, model=_MODEL, data=_DATA)
+    complete, remark = with_default_steps(name, parameters)
+    built, given = _component(where, Attack, name, complete, components, model=_MODEL, data=_DATA)
+    seed = given_arrays.whole_number(f"{where}: seed", seed, 0)
     images, classifier, remarks = _given(where, model, x)
     seeds = given_arrays.examples(where, (images, y), classifier.num_classes, labelled=True)
     _fit(where, built, seeds.shape, classifier.num_classes)
@@ -69,7 +73,7 @@ def attack(
         artefacts = {_MODEL: classifier, _DATA: seeds, **_artefacts(where, given, classifier, images)}
         memory = InMemory(artefacts, stage or name, seed, report)
         made = memory.perform(built, "test")
-    in_memory.warn([*remarks, *memory.remarks], where)
+    in_memory.warn([remark, *remarks, *memory.remarks], where)
     return np.array(made.x)
 
 
@@ -154,6 +158,7 @@ def scores(
     where = f"temper.scores('{name}')"
     score, given = _component(where, Score, name, parameters, components)
     _demand_train(where, train, score.learns)
+    seed = given_arrays.whole_number(f"{where}: seed", seed, 0)
     images, classifier, remarks = _given(where, model, x)
     judged = given_arrays.examples(f"{where}: x", images, classifier.num_classes, labelled=False)
     artefacts = {_MODEL: classifier, _SEEN: judged, **_artefacts(where, given, classifier, images)}

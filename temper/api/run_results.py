@@ -15,13 +15,13 @@ from temper.core.artefacts import Artefact, read_json
 from temper.core.classifier import Classifier
 from temper.core.display_names import label
 from temper.core.errors import SpecError, did_you_mean
-from temper.engine.language import document
-from temper.engine.language.experiment import SEED
-from temper.engine.running.session import FAILURE
-from temper.engine.storage.artefact_kinds import kind_of_artefact
+from temper.engine.language.axis_points import SEED
+from temper.engine.running.session import FAILURE_COLUMNS
+from temper.engine.storage.artefact_kinds import artefact_class
 from temper.engine.storage.store import STORE, Damaged, Store
+from temper.engine.syntax import document
 from temper.system import csv_files
-from temper.system.csv_files import Column, CsvFault
+from temper.system.csv_files import Column, CsvError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -121,7 +121,7 @@ class RunResults:
         """The stages that failed, each with ``stage``, ``label``, ``cause``, ``host``, ``seconds``, ``peak_memory`` and ``log``."""
         if not (self.folder / "failures.csv").is_file():
             return []
-        kinds = dict.fromkeys(FAILURE, _TEXT) | {"seconds": _NUMBER, "peak_memory": _NUMBER}
+        kinds = dict.fromkeys(FAILURE_COLUMNS, _TEXT) | {"seconds": _NUMBER, "peak_memory": _NUMBER}
         return self._csv("failures.csv", kinds).rows
 
     def load(self, stage: str, *, part: str | None = None, against: str | None = None, **axes: Any) -> Any:
@@ -136,9 +136,9 @@ class RunResults:
             SpecError: nothing or more than one thing is called so, or it is not in the store.
         """
         made = choose(str(self.folder), self._made, self._axes, stage, part, against, axes)
-        catalogue(self._components)  # the classes of artefacts are known once the components are
         try:
-            artefact: Artefact = self._store.load(made.fingerprint, kind_of_artefact(self._store, made.fingerprint))
+            kind = artefact_class(self._store, made.fingerprint, catalogue(self._components))
+            artefact: Artefact = self._store.load(made.fingerprint, kind)
         except Damaged as damage:
             raise SpecError.at(str(self.folder), 0, self._missing(made, damage)) from None
         if made.part_of_data:
@@ -215,7 +215,7 @@ def _damage_reported(path: Path) -> Iterator[None]:
     """Report the first fault of one of Temper's own CSV files, with its line and what to do."""
     try:
         yield
-    except CsvFault as fault:
+    except CsvError as fault:
         raise SpecError.at(str(path), fault.line, f"{fault.message}; {_AGAIN}") from None
 
 

@@ -39,16 +39,16 @@ class ClassGenerators(Artefact):
 class Batch:
     """The inputs of a loss at one training step.
 
-    ``x`` are images (n, h, w, c) of one class, ``made`` the network's outputs for them, ``y`` their labels (n,),
-    ``eps`` the L-inf radius of the perturbation. ``look`` passes images to the loss's ``judge``; ``constants`` are
-    tensors.
+    ``x`` are images (n, h, w, c) of one class, ``generated`` the network's outputs for them, ``y`` their labels (n,),
+    ``eps`` the L-inf radius of the perturbation. ``target`` passes images to the model of ``GeneratorLoss.frozen_target``;
+    ``constants`` are tensors.
     """
 
     x: Tensor
-    made: Tensor
+    generated: Tensor
     y: Tensor
     eps: float
-    look: Callable[[Tensor], Any]
+    target: Callable[[Tensor], Any]
     constants: Mapping[str, Tensor]
 
 
@@ -61,25 +61,28 @@ class GeneratorLoss(Component):
     ] = False
 
     def of(self, batch: Batch) -> Tensor:
-        """Return the loss of a batch, computed on the network's output or on that output clipped to eps."""
+        """Return the loss of a batch, a scalar, computed on the network's output or on that output clipped to eps."""
+        # As published, the loss is computed on the unclipped output (DeepCustom).
         if not self.clip_in_loss:
             return self.value(batch)
         ops = backend.keras().ops
-        return self.value(replace(batch, made=batch.x + ops.clip(batch.made - batch.x, -batch.eps, batch.eps)))
+        return self.value(
+            replace(batch, generated=batch.x + ops.clip(batch.generated - batch.x, -batch.eps, batch.eps))
+        )
 
     @abstractmethod
     def value(self, batch: Batch) -> Tensor:
         """Return the loss of a batch, one number, written in ``keras.ops``."""
 
-    def judge(self, model: Any) -> Any:
-        """Return the Keras model for ``Batch.look``: a frozen copy of the target that returns logits (n, classes).
+    def frozen_target(self, model: Any) -> Any:
+        """Return the Keras model for ``Batch.target``: a frozen copy of the target that returns logits (n, classes).
 
         ``model`` is the target itself, which other stages share: do not change it.
         """
         return with_separate_activations(model)
 
     def constants(self, run: Run, label: int) -> Mapping[str, np.ndarray]:
-        """Return what the loss needs of a class besides its images, with the same shapes for every class.
+        """Return the arrays that the loss needs for a class besides its images, with the same shapes for every class.
 
         Raises:
             StageError: no data exist for that class.

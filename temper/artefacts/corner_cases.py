@@ -14,7 +14,7 @@ from temper.core.artefacts import Examples, read_json, write_json
 from temper.system import csv_files
 
 CORNER_CASE, REFUSED, UNREALISTIC, NOTHING_NEW = "corner case", "refused", "unrealistic", "adds nothing"
-OUTCOMES = (CORNER_CASE, REFUSED, UNREALISTIC, NOTHING_NEW)
+"""The outcomes of a candidate."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Candidate:
     """One generated image: its seed, its label and its outcome.
 
     ``seed`` is the index of the image in the data set's part, ``depth`` the number of augmentations; ``predicted`` is
-    -1 if it was refused. ``outcome`` is one of ``OUTCOMES``, ``reason`` says why it was refused. ``realism`` and
+    -1 if it was refused. ``outcome`` is one of the four, ``reason`` says why it was refused. ``realism`` and
     ``gains`` follow the order of the fuzzer's measures and criteria; nan and -1 where an earlier gate rejected the
     candidate.
     """
@@ -101,6 +101,7 @@ class CornerCases(Examples):
             criteria=tuple(log["criteria"]),
             iterations=tuple(Iteration(**_tuples(row)) for row in log["iterations"]),
             candidates=tuple(Candidate(**_tuples(row)) for row in log["candidates"]),
+            # Memory-mapped: rejected images may be many times the corner cases.
             rejected=np.load(path, mmap_mode="r") if path.exists() else None,
         )
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from temper.core.artefacts import Images, Labels, read_json, write_json
 from temper.core.classifier import Classifier
-from temper.nn.editing.copies import copied, put
+from temper.nn.editing.copies import copied, set_weights
 
 Tasks = tuple[tuple[int, ...], ...]
 """The classes of each task, in the order of learning."""
@@ -40,9 +40,9 @@ class Incremental(Classifier):
     def rivals(self, step: int = -1) -> Rivals:
         """Return which classes compete after a step, by default the last: those learnt, or those of a task."""
         if self.task_given:
-            return within(self.tasks)
+            return rivals_within_tasks(self.tasks)
         learnt = [label for task in self.tasks[: self.steps[step]] for label in task]
-        return among(learnt, self.num_classes)
+        return rivals_among(learnt, self.num_classes)
 
     def after(self, step: int) -> Classifier:
         """Return the classifier as it was after a training step, counted from 0."""
@@ -51,8 +51,9 @@ class Incremental(Classifier):
         copy = copied(self.model)
         shapes = [weights.shape for weights in self.model.get_weights()]
         ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
+        # The inverse of flat_weights.
         parts = np.split(np.asarray(self.earlier[step]), ends[:-1])
-        put(copy, [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)])
+        set_weights(copy, [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)])
         return Classifier(copy)
 
     def save(self, folder: Path) -> None:
@@ -69,18 +70,18 @@ class Incremental(Classifier):
         return cls(Classifier.load(folder).model, tasks, tuple(about["steps"]), about["task_given"], earlier)
 
 
-def side_by_side(model: Any) -> NDArray[np.float32]:
-    """Return all weights of a Keras model as one vector, as stored in ``Incremental.earlier``."""
+def flat_weights(model: Any) -> NDArray[np.float32]:
+    """Return all weights of a Keras model as one vector, float32 (weights,), as stored in ``Incremental.earlier``."""
     return np.concatenate([np.ravel(weights) for weights in model.get_weights()]).astype(np.float32)
 
 
-def among(classes: Iterable[int], num_classes: int) -> Rivals:
-    """Return the rivals where every class competes with these classes and no others."""
+def rivals_among(classes: Iterable[int], num_classes: int) -> Rivals:
+    """Return rivals, bool (classes, classes), where every class competes with these classes and no others."""
     return np.tile(np.isin(np.arange(num_classes), list(classes)), (num_classes, 1))
 
 
-def within(tasks: Tasks) -> Rivals:
-    """Return the rivals where each class competes with the classes of its own task."""
+def rivals_within_tasks(tasks: Tasks) -> Rivals:
+    """Return rivals, bool (classes, classes), where each class competes with the classes of its own task."""
     number = np.empty(sum(map(len, tasks)), np.int64)
     for task, classes in enumerate(tasks):
         number[list(classes)] = task
@@ -88,7 +89,8 @@ def within(tasks: Tasks) -> Rivals:
     return rivals
 
 
-def answers(model: Classifier, x: Images, y: Labels, rivals: Rivals) -> Labels:
-    """Return the most likely label of each image (n,) among the rivals of its true label."""
+def predict_among_rivals(model: Classifier, x: Images, y: Labels, rivals: Rivals) -> Labels:
+    """Return the most likely label of each image among the rivals of its true label ``y``, int64 (n,)."""
+    # -inf, so that no logit of a class that does not compete can be the largest.
     labels: Labels = np.where(rivals[y], model.logits(x), -np.inf).argmax(axis=1).astype(np.int64)
     return labels

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from temper.core.artefacts import Artefact, read_json, write_json
 from temper.core.errors import StageError
+from temper.core.report_spec import LayerMap, Picture, PictureContext, RelevanceMap
 from temper.nn.inspection.units import UnitLayer
 
 Scores = NDArray[np.float64]
@@ -74,12 +75,23 @@ class NeuronRanking(Artefact):
         units: Indices = row[row != NO_UNIT]
         return units
 
-    def places_of(self, label: int) -> Iterator[tuple[int, int]]:
+    def positions_of(self, label: int) -> Iterator[tuple[int, int]]:
         """Yield the suspicious units of a class as (position of the layer, position in the layer)."""
         starts = np.cumsum([0, *(layer.units for layer in self.layers)])
         for unit in self.units_of(label).tolist():
+            # side="right": a unit at a layer's start belongs to that layer.
             layer = int(np.searchsorted(starts, unit, side="right")) - 1
             yield layer, int(unit - starts[layer])
+
+    def pictures(self, context: PictureContext) -> Iterator[Picture]:
+        count = len(self.scores)
+        yield LayerMap(
+            name=context.name,
+            classes=context.class_names(count),
+            layers=[(layer.name, layer.units) for layer in self.layers],
+            scores=self.scores,
+            selected=[self.units_of(label).tolist() for label in range(count)],
+        )
 
     def save(self, folder: Path) -> None:
         for name in ("scores", "selected", "spectrum"):
@@ -115,8 +127,13 @@ class PixelRanking(Artefact):
 
     def pixels_of(self, label: int, top: int) -> Indices:
         """Return the ``top`` most relevant pixels of a class, flat indices in (h, w, c), the most relevant first."""
+        # Stable, so that ties are in order on every platform.
         order: Indices = np.argsort(-self.relevance[label].ravel(), kind="stable")[:top]
         return order
+
+    def pictures(self, context: PictureContext) -> Iterator[Picture]:
+        classes = context.class_names(len(self.relevance))
+        yield RelevanceMap(name=context.name, classes=classes, relevance=self.relevance)
 
     def save(self, folder: Path) -> None:
         np.save(folder / "relevance.npy", self.relevance)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,7 +10,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from temper.core.artefacts import Examples, read_json, write_json
+from temper.core.artefacts import PER_CLASS, Examples, read_json, write_json
+from temper.core.report_spec import Picture, PictureContext
+from temper.nn.images.example_grids import direction_grid
 from temper.system import csv_files
 
 Integers = NDArray[np.int64]
@@ -83,9 +85,8 @@ class RegressionFaults(Examples):
                     f"{name}: expected {len(self)} rows, one per fault, received {len(getattr(self, name))}"
                 )
 
-    def path_of(self, row: int) -> tuple[str, ...]:
-        """Return the names of the operators that produced a fault, in order of application."""
-        return tuple(self.operators[step].operator for step in self.trace[row] if step >= 0)
+    def pictures(self, context: PictureContext) -> Iterator[Picture]:
+        yield from direction_grid(context, self, PER_CLASS)
 
     def save(self, folder: Path) -> None:
         super().save(folder)
@@ -107,6 +108,7 @@ class RegressionFaults(Examples):
         plain, log = Examples.load(folder), read_json(folder / "log.json")
         return cls(
             **{f.name: getattr(plain, f.name) for f in fields(Examples)},
+            # Not memory-mapped: one small number for each fault.
             **{name: np.load(folder / f"{name}.npy") for name in _ARRAYS},
             operators=tuple(OperatorCount(**row) for row in log["operators"]),
             curve=tuple(Snapshot(**row) for row in log["curve"]),

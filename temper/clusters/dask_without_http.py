@@ -1,7 +1,8 @@
 """Dask's scheduler and worker without their HTTP servers.
 
 The servers listen on all interfaces even without a dashboard, and show logs and metrics to everyone, however the other
-connections are protected. Dask has no setting that turns them off (2026.8), so the method that starts them does nothing.
+connections are protected. Dask has no setting that turns them off (2026.8), so the method that starts them does
+nothing.
 """
 
 from __future__ import annotations

@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import atexit
 import logging
-import os
-import re
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from itertools import takewhile
 from typing import Annotated, Any
 
 from temper.clusters import dask_without_http
+from temper.clusters.gpu_assignment import VISIBLE_DEVICES, gpu_variables, visible_gpus
 from temper.core.cluster import LOGS, Cluster, WorkerEnv, WorkerExit, exit_in_words
 from temper.core.component import Range
 
-_PATIENCE = 2.0
-"""Seconds within which a nanny learns of its worker's end."""
-_VISIBLE = "CUDA_VISIBLE_DEVICES"
-_GPU = r"\d+|(GPU|MIG)-[\w/-]+"
-"""The number or the name of a GPU, or the name of a part of one."""
+_TIMEOUT = 2.0
+"""Seconds to wait until a nanny has recorded its worker's exit."""
 _EXITS: dict[int, int] = {}
 """The exit codes of this process's workers, by process id."""
 
@@ -32,29 +27,32 @@ _EXITS: dict[int, int] = {}
 class Local(Cluster):
     """Worker processes on this machine, each replaced when it dies.
 
-    Each computes on as many threads as the experiment file says. With ``gpus``, every worker sees one GPU, the first
-    worker the first; more workers than GPUs share them, and none reserves memory that it does not use.
+    Each computes on the number of threads in the experiment file. With ``gpus``, every worker sees one GPU, the first
+    worker the first; if there are more workers than GPUs, they share them, and none reserves memory that it does not
+    use.
 
     Source: Dask's SpecCluster, with a nanny for each worker.
     """
 
     tag = "local"
 
-    gpus: Annotated[int, "GPUs to share out among the workers; 0: every worker sees all there are", Range(ge=0)] = 0
+    gpus: Annotated[
+        int, "number of GPUs, assigned to the workers in turn; 0: every worker sees all GPUs", Range(ge=0)
+    ] = 0
 
     def check(self) -> Iterator[tuple[str, str]]:
         if self.gpus > self.workers:
-            yield "gpus", f"{self.workers} workers use no more than {self.workers} of {self.gpus}; raise workers"
-        visible = _visible()
+            yield "gpus", f"expected at most the {self.workers} workers, received {self.gpus}; raise workers"
+        visible = visible_gpus()
         if visible is not None and self.gpus > len(visible):
-            yield "gpus", f"expected at most the {len(visible)} that {_VISIBLE} names, received {self.gpus}"
+            yield "gpus", f"expected at most the {len(visible)} that {VISIBLE_DEVICES} lists, received {self.gpus}"
 
     def start(self, env: WorkerEnv) -> Any:
         from distributed import SpecCluster
         from distributed.security import Security
 
-        # Whoever reaches a scheduler's port runs code on its workers: without TLS, every other user of this machine could.
-        guarded = {"protocol": "tls", "security": Security.temporary(), "host": "127.0.0.1"}
+        # Whoever reaches a scheduler's port can run code on its workers: without TLS, every user of this machine could.
+        encrypted = {"protocol": "tls", "security": Security.temporary(), "host": "127.0.0.1"}
         folder = str(env.folder)
         nanny = _nanny()
         workers = {
@@ -62,50 +60,30 @@ class Local(Cluster):
                 "cls": nanny,
                 "options": {
                     "nthreads": 1,
-                    "memory_limit": 0,
-                    "env": {**env.environment, **self._share(number), LOGS: _logs()},
+                    "memory_limit": 0,  # Dask would pause or kill a worker over the limit
+                    "env": {**env.environment, **gpu_variables(number, self.workers, self.gpus), LOGS: _log_folder()},
                     "local_directory": folder,
                     "silence_logs": logging.CRITICAL,
                     "worker_class": dask_without_http.Worker,
-                    **guarded,
+                    **encrypted,
                 },
             }
             for number in range(self.workers)
         }
-        scheduler = {"cls": dask_without_http.Scheduler, "options": {"port": 0, "dashboard": False, **guarded}}
-        security = guarded["security"]
+        scheduler = {"cls": dask_without_http.Scheduler, "options": {"port": 0, "dashboard": False, **encrypted}}
+        security = encrypted["security"]
         return SpecCluster(workers=workers, scheduler=scheduler, security=security, silence_logs=logging.CRITICAL)
 
     def worker_exit(self, worker: Mapping[str, Any]) -> WorkerExit:
-        pid, deadline = int(worker["pid"]), time.monotonic() + _PATIENCE
+        pid, deadline = int(worker["pid"]), time.monotonic() + _TIMEOUT
         while pid not in _EXITS and time.monotonic() < deadline:
             time.sleep(0.02)
         return WorkerExit(exit_in_words(_EXITS[pid])) if pid in _EXITS else WorkerExit()
 
-    def _share(self, number: int) -> dict[str, str]:
-        """Return the variables that give a worker its share of the GPUs."""
-        share: dict[str, str] = {}
-        if self.gpus:
-            share[_VISIBLE] = (_visible() or list(map(str, range(self.gpus))))[number % self.gpus]
-        if self.gpus < self.workers:
-            share |= {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
-        return share
-
-
-def _visible() -> list[str] | None:
-    """Return the GPUs that the runner may use, by number or name; ``None`` if nothing limits them.
-
-    Source: CUDA, which uses those before the first invalid one, such as -1.
-    """
-    named = os.environ.get(_VISIBLE)
-    if named is None:
-        return None
-    return list(dict.fromkeys(takewhile(re.compile(_GPU).fullmatch, map(str.strip, named.split(",")))))
-
 
 @cache
-def _logs() -> str:
-    """Return the folder of the logs of this process's workers, which exists as long as the process lives."""
+def _log_folder() -> str:
+    """Return the folder of the workers' logs; it is removed when this process exits."""
     folder = tempfile.mkdtemp(prefix="temper-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder

@@ -19,11 +19,11 @@ class LSF(JobQueue):
 
     tag = "lsf"
     queue_class = "LSFCluster"
-    id = "LSB_JOBID"
-    submit = "bsub"
-    array = '#BSUB -J "temper[1-{count}]"\n#BSUB -Q 130'
-    index = "LSB_JOBINDEX"
-    again = "exit 130"
+    job_id_variable = "LSB_JOBID"
+    submit_command = "bsub"
+    array_directive = '#BSUB -J "temper[1-{count}]"\n#BSUB -Q 130'
+    array_index_variable = "LSB_JOBINDEX"
+    requeue_command = "exit 130"  # -Q: a job with this exit code is requeued
 
     queue: Annotated[str | None, "queue; default: the site's"] = None
     grace: Annotated[
@@ -32,11 +32,11 @@ class LSF(JobQueue):
 
     def check(self) -> Iterator[tuple[str, str]]:
         yield from super().check()
-        if 0 < self.seconds <= self.grace * 60:
-            yield "grace", f"{self.grace} minutes leave nothing of a walltime of {self.walltime}"
+        if 0 < self.walltime_seconds <= self.grace * 60:
+            yield "grace", f"expected less than the walltime of {self.walltime}, received {self.grace} minutes"
 
-    def job(self) -> dict[str, Any]:
-        minutes = -(-self.seconds // 60)
+    def job_arguments(self) -> dict[str, Any]:
+        minutes = -(-self.walltime_seconds // 60)  # LSF counts whole minutes: rounded up
         directives = [f"-wa TERM -wt {self.grace}", *self.options]
         if self.gpus:
             directives.append(f"-gpu num={self.gpus}")

@@ -20,16 +20,16 @@ from temper.system.files import read_bytes
 _ENCRYPTED = ("tls", "wss")
 _KINDS = ("tcp", "ucx", "ws", *_ENCRYPTED)
 _MAX_BYTES = 2**20
-"""Largest file of a scheduler's address."""
+"""Maximum size of a scheduler file in bytes."""
 _TLS = ("tls_ca", "tls_cert", "tls_key")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scheduler(Cluster):
-    """A running Dask scheduler, by its address or by the file it has written; its workers belong to the site.
+    """A running Dask scheduler, by its address or by the file it has written; the site runs its workers.
 
-    They must be started with one thread each (``dask worker --nthreads 1``), in an environment like the runner's, and see
-    the store at the same path; one that does not cannot join the run. The scheduler stays when the run ends.
+    They must be started with one thread each (``dask worker --nthreads 1``), in an environment like the runner's, and
+    see the store at the same path; a worker that does not cannot join the run. The scheduler outlives the run.
 
     Source: Dask's client.
     """
@@ -37,13 +37,13 @@ class Scheduler(Cluster):
     tag = "scheduler"
 
     address: Annotated[str | None, "tls://HOST:PORT or tcp://HOST:PORT"] = None
-    file: Annotated[str | None, "what dask scheduler --scheduler-file has written", File()] = None
-    tls_ca: Annotated[str | None, "certificate of the authority that both sides trust, for tls://", File()] = None
-    tls_cert: Annotated[str | None, "certificate that the runner shows", File()] = None
-    tls_key: Annotated[str | None, "private key of that certificate", File()] = None
+    file: Annotated[str | None, "file that dask scheduler --scheduler-file has written", File()] = None
+    tls_ca: Annotated[str | None, "certificate of the authority (CA) that both sides trust, for tls://", File()] = None
+    tls_cert: Annotated[str | None, "certificate of the runner", File()] = None
+    tls_key: Annotated[str | None, "private key of the runner's certificate", File()] = None
     trusted: Annotated[
         bool,
-        "nobody else is on the network, for tcp:// to other hosts: whoever reaches the scheduler runs code on its workers",
+        "the network is private, for tcp:// to other hosts: whoever reaches the scheduler can run code on its workers",
     ] = False
 
     def check(self) -> Iterator[tuple[str, str]]:
@@ -52,7 +52,7 @@ class Scheduler(Cluster):
             return
         field = "file" if self.address is None else "address"
         try:
-            kind, host, port = self._place.scheme, self._place.hostname, self._place.port
+            kind, host, port = self._parsed_address.scheme, self._parsed_address.hostname, self._parsed_address.port
         except (StageError, ValueError, KeyError, TypeError, RecursionError) as error:
             wanted = (
                 "what dask scheduler --scheduler-file writes"
@@ -62,26 +62,26 @@ class Scheduler(Cluster):
             yield field, f"expected {wanted}, received {type(error).__name__}: {error}"
             return
         if kind not in _KINDS or not host or not port:
-            yield field, f"expected tcp://HOST:PORT or tls://HOST:PORT, received '{self._place.geturl()}'"
+            yield field, f"expected tcp://HOST:PORT or tls://HOST:PORT, received '{self._parsed_address.geturl()}'"
             return
         named = [name for name in _TLS if getattr(self, name) is not None]
         if kind in _ENCRYPTED:
             for name in _TLS:
                 if name not in named:
-                    yield name, f"is missing; {kind}:// takes {', '.join(_TLS)}"
+                    yield name, f"is missing; {kind}:// needs {', '.join(_TLS)}"
             if named == list(_TLS):
                 yield from self._check_certificates()
         elif named:
             yield (
                 named[0],
-                f"{kind}:// is not encrypted; give the scheduler a tls:// address, or leave {', '.join(named)} out",
+                f"{kind}:// is not encrypted; give the scheduler a tls:// address, or remove {', '.join(named)}",
             )
         elif not (self.trusted or _is_loopback(host)):
             yield (
                 "trusted",
                 (
-                    f"{kind}://{host} is neither encrypted nor on this machine, and whoever reaches it runs code; use tls://, or write "
-                    "`trusted: true` if nobody else is on that network"
+                    f"{kind}://{host} is neither encrypted nor on this machine, and whoever reaches it can run code; "
+                    "use tls://, or set `trusted: true` if that network is private"
                 ),
             )
 
@@ -102,7 +102,7 @@ class Scheduler(Cluster):
             )
 
     @cached_property
-    def _place(self) -> Any:
+    def _parsed_address(self) -> Any:
         text = self.address
         if text is None:
             assert self.file is not None
@@ -112,13 +112,13 @@ class Scheduler(Cluster):
     def start(self, env: WorkerEnv) -> Any:
         from distributed.security import Security
 
-        place = {"address": self._place.geturl()}
-        if self._place.scheme not in _ENCRYPTED:
-            return place
+        connection = {"address": self._parsed_address.geturl()}
+        if self._parsed_address.scheme not in _ENCRYPTED:
+            return connection
         security = Security(
             tls_ca_file=self.tls_ca, tls_client_cert=self.tls_cert, tls_client_key=self.tls_key, require_encryption=True
         )
-        return {**place, "security": security}
+        return {**connection, "security": security}
 
 
 def _is_loopback(host: str) -> bool:

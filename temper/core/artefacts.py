@@ -5,7 +5,7 @@ from __future__ import annotations
 import filecmp
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -16,11 +16,17 @@ from numpy.typing import NDArray
 from temper.core.component import PARTS, Part
 from temper.core.confidence_intervals import wilson
 from temper.core.data_info import DataInfo
+from temper.core.report_spec import Picture, PictureContext
+from temper.nn.images.example_grids import example_grids
 from temper.system.files import replace_file, temporary_name
 
 Images = NDArray[np.float32]
 Labels = NDArray[np.int64]
 Masks = NDArray[np.bool_]
+SHOWN = 8
+"""Number of images of each set that the report shows first."""
+PER_CLASS = 5
+"""Number of images of each class that the report shows in addition."""
 
 
 class Artefact(ABC):
@@ -36,6 +42,24 @@ class Artefact(ABC):
     @abstractmethod
     def load(cls, folder: Path) -> Self:
         """Read what ``save`` wrote; arrays come back read-only and memory-mapped."""
+
+    def pictures(self, context: PictureContext) -> Iterator[Picture]:
+        """Yield what the report shows of a generator's or localiser's artefact; this code is not part of the fingerprint."""
+        yield from ()
+
+
+class ComparedArtefact(Artefact):
+    """An artefact about a set of inputs that the report shows next to others of the same model.
+
+    The stage that returns it has the references ``model`` and ``examples``; ``name`` is that of what is compared.
+    """
+
+    name: str
+
+    @classmethod
+    @abstractmethod
+    def comparison(cls, model: str, sets: Mapping[str, Mapping[str, Self]]) -> Iterator[Picture]:
+        """Yield the pictures of a model's artefacts, by set and name; this code is not part of the fingerprint."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +98,7 @@ class Examples(Artefact):
             if not (low >= 0.0 and high <= 1.0):
                 raise ValueError(f"images: expected pixels in [0, 1], received [{low:g}, {high:g}]")
         for name in self._arrays:
+            # Stages share artefacts in memory, so none may change one.
             getattr(self, name).flags.writeable = False
 
     def __len__(self) -> int:
@@ -88,9 +113,9 @@ class Examples(Artefact):
         order = np.argsort(self.index, kind="stable")
         places = np.searchsorted(self.index, index, sorter=order)
         rows = order[np.minimum(places, len(self) - 1)] if len(self) else np.full(len(index), -1)
-        strange = index[(rows < 0) | (self.index[rows] != index)] if len(self) else index
-        if len(strange):
-            raise ValueError(f"image {strange[0]} is not among the {len(self)} images")
+        unknown = index[(rows < 0) | (self.index[rows] != index)] if len(self) else index
+        if len(unknown):
+            raise ValueError(f"image {unknown[0]} is not among the {len(self)} images")
         return rows
 
     def take(self, rows: NDArray[np.int64]) -> Examples:
@@ -108,6 +133,9 @@ class Examples(Artefact):
     def _arrays(self) -> tuple[str, ...]:
         return ("x", "y", "index") if self.masks is None else ("x", "y", "index", "masks")
 
+    def pictures(self, context: PictureContext) -> Iterator[Picture]:
+        yield from example_grids(context, self, SHOWN, PER_CLASS)
+
     def save(self, folder: Path) -> None:
         for name in self._arrays:
             np.save(folder / f"{name}.npy", getattr(self, name))
@@ -118,6 +146,7 @@ class Examples(Artefact):
         x, y, index = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("x", "y", "index"))
         stored = folder / "masks.npy"
         masks = np.load(stored, mmap_mode="r") if stored.exists() else None
+        # Labels and indices are small, so they are copied into memory; images stay memory-mapped.
         return cls(x=x, y=np.array(y), index=np.array(index), info=read_json(folder / "info.json"), masks=masks)
 
 
@@ -127,12 +156,14 @@ def export_npz(examples: Examples, path: Path) -> None:
     Raises:
         FileExistsError: the path holds anything else, which is left unchanged.
     """
+    # Written next to the target first, so that no reader sees half a file.
     temporary = temporary_name(path)
     try:
         with temporary.open("wb") as stream:
             np.savez_compressed(stream, x_adv=examples.x, y=examples.y, index=examples.index)
         if not path.exists():
             temporary.replace(path)
+        # An equal export of an earlier run is accepted; anything else may be the user's own file.
         elif not path.is_file() or not filecmp.cmp(temporary, path, shallow=False):
             raise FileExistsError(path)
     finally:

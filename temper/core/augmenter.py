@@ -44,6 +44,7 @@ class Seeds:
     def rng(self, row: int, purpose: str = "") -> np.random.Generator:
         """Return the random stream of one seed; it does not depend on the batch."""
         own = (self.index[row], self.variant[row], self.depth[row])
+        # CRC-32 and not hash(), which Python salts in every process.
         return np.random.default_rng([*self.entropy, *map(int, own), crc32(purpose.encode())])
 
     def take(self, rows: slice | NDArray[Any]) -> Seeds:
@@ -73,7 +74,7 @@ class Augmented:
 
 @dataclass(frozen=True, eq=False)
 class AugmenterContext:
-    """What an augmenter may read: the model under test, its training images and the augmenter's preparations."""
+    """The inputs of an augmenter: the model under test, its training images, and preparations through ``run``."""
 
     run: Run
     model: Classifier
@@ -81,8 +82,8 @@ class AugmenterContext:
     info: DataInfo
 
 
-class WithPreparations(Component):
-    """A component nested in a stage that may need preparations, which the stage declares for it."""
+class FittedComponent(Component):
+    """A component nested in a stage that may need fitting first; the stage declares its preparations."""
 
     def preparations(self, model: Ref[Classifier], data: Ref[Examples]) -> Mapping[str, Preparation]:
         """Return the preparations needed, under names that start with the component's type.
@@ -94,18 +95,18 @@ class WithPreparations(Component):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mask(WithPreparations):
+class Mask(FittedComponent):
     """Selects the pixels of each image to regenerate."""
 
     @abstractmethod
-    def masks(self, seeds: Seeds, bench: AugmenterContext) -> Masks:
+    def masks(self, seeds: Seeds, context: AugmenterContext) -> Masks:
         """Return the pixels, bool (n, h, w); none for an image where nothing is found."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Augmenter(WithPreparations):
+class Augmenter(FittedComponent):
     """Derives one new image from each seed."""
 
     @abstractmethod
-    def augment(self, seeds: Seeds, bench: AugmenterContext) -> Augmented:
+    def augment(self, seeds: Seeds, context: AugmenterContext) -> Augmented:
         """Return one image for each seed; must not depend on which other seeds are in the batch."""

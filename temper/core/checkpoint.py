@@ -18,14 +18,14 @@ from temper.system.files import replacing
 
 INTERVAL = 60.0
 """Seconds between saves: the most work that a kill may cost."""
-_META, _CARRIED = "_meta", "_carried"
+_META, _ATTACHED = "_meta", "_attached"
 _STATE = "state.npz"
 
 State = tuple[dict[str, NDArray[Any]], dict[str, Any]]
 """Arrays by name, and plain JSON values."""
 
 
-class Carried(Protocol):
+class AttachedState(Protocol):
     """State saved along with that of any task, unknown to the task itself, such as its cost so far."""
 
     def state(self) -> Mapping[str, Any]:
@@ -47,7 +47,7 @@ class Checkpoint:
 
     def __init__(self, folder: Path | None = None, interval: float = INTERVAL) -> None:
         self._folder, self._interval = folder, interval
-        self.carried: Carried | None = None
+        self.attached: AttachedState | None = None
         self._last = time.monotonic()
 
     @property
@@ -64,8 +64,9 @@ class Checkpoint:
         """
         if self._folder is None:
             return
-        carried = self.carried.state() if self.carried else {}
-        stored: dict[str, Any] = {_META: _as_array(meta), _CARRIED: _as_array(carried), **arrays}
+        attached = self.attached.state() if self.attached else {}
+        stored: dict[str, Any] = {_META: _as_array(meta), _ATTACHED: _as_array(attached), **arrays}
+        # Replaced atomically: a kill while saving leaves the last state.
         with replacing(self._folder / _STATE) as temporary, temporary.open("wb") as stream:
             np.savez(stream, **stored)
         self._last = time.monotonic()
@@ -79,11 +80,12 @@ class Checkpoint:
         try:
             with (self._folder / _STATE).open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
-            meta, carried = (json.loads(arrays.pop(name).tobytes()) for name in (_META, _CARRIED))
+            meta, attached = (json.loads(arrays.pop(name).tobytes()) for name in (_META, _ATTACHED))
+        # A state that a killed process left half-written costs time only, so it is no error.
         except (OSError, ValueError, KeyError, zipfile.BadZipFile):
             return None
-        if self.carried and carried:
-            self.carried.restore(carried)
+        if self.attached and attached:
+            self.attached.restore(attached)
         return arrays, meta
 
     def drop(self) -> None:
@@ -96,7 +98,7 @@ class Steps:
     """The checkpoint of a task of several long steps: the finished ones and the state of the current one.
 
     Each time the task starts, it calls ``finished`` for each step and computes those that are not, each with its own
-    checkpoint from ``under_way``.
+    checkpoint from ``in_progress``.
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
@@ -105,9 +107,9 @@ class Steps:
         self._current: tuple[str, State] | None = None
         if (saved := checkpoint.load()) is not None:
             arrays, meta = saved
-            self._finished = {name: (part_of(arrays, name), plain) for name, plain in meta["finished"].items()}
-            for name, plain in meta["under_way"].items():
-                self._current = name, (part_of(arrays, name), plain)
+            self._finished = {name: (with_prefix(arrays, name), plain) for name, plain in meta["finished"].items()}
+            for name, plain in meta["in_progress"].items():
+                self._current = name, (with_prefix(arrays, name), plain)
 
     def finished(self, name: str) -> State | None:
         """Return the result of a step, ``None`` if it is not finished."""
@@ -123,18 +125,18 @@ class Steps:
         if self._checkpoint.due:
             self._save({})
 
-    def under_way(self, name: str) -> Checkpoint:
+    def in_progress(self, name: str) -> Checkpoint:
         """Return a checkpoint for one step; its state is saved together with the finished steps."""
-        return _UnderWay(self, name)
+        return _StepCheckpoint(self, name)
 
-    def _save(self, under_way: Mapping[str, State]) -> None:
-        states = {**self._finished, **under_way}
+    def _save(self, in_progress: Mapping[str, State]) -> None:
+        states = {**self._finished, **in_progress}
         arrays = {f"{name}.{key}": array for name, (own, _) in states.items() for key, array in own.items()}
-        plain = [{name: meta for name, (_, meta) in part.items()} for part in (self._finished, under_way)]
-        self._checkpoint.save(arrays, {"finished": plain[0], "under_way": plain[1]})
+        plain = [{name: meta for name, (_, meta) in part.items()} for part in (self._finished, in_progress)]
+        self._checkpoint.save(arrays, {"finished": plain[0], "in_progress": plain[1]})
 
 
-class _UnderWay(Checkpoint):
+class _StepCheckpoint(Checkpoint):
     """The checkpoint of one step of a task."""
 
     def __init__(self, steps: Steps, name: str) -> None:
@@ -154,6 +156,7 @@ class _UnderWay(Checkpoint):
 
 
 def _as_array(plain: Mapping[str, Any]) -> NDArray[np.uint8]:
+    # As bytes, so that the whole state is one .npz file and never needs a pickle.
     return np.frombuffer(json.dumps(plain).encode(), np.uint8)
 
 
@@ -167,10 +170,11 @@ def restore_stream(stream: np.random.Generator, state: Mapping[str, Any]) -> Non
     """Set a new random stream of the same seed to a saved state."""
     bits: Any = stream.bit_generator
     bits.state = state["bits"]
+    # A generator's state does not include the number of streams spawned from its seed.
     bits.seed_seq.spawn(state["spawned"] - bits.seed_seq.n_children_spawned)
 
 
-def part_of(arrays: Mapping[str, NDArray[Any]], name: str) -> dict[str, NDArray[Any]]:
+def with_prefix(arrays: Mapping[str, NDArray[Any]], name: str) -> dict[str, NDArray[Any]]:
     """Return the arrays whose names start with ``name`` and a dot, with this prefix removed."""
     prefix = f"{name}."
     return {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}

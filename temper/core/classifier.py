@@ -13,7 +13,7 @@ from temper.core.errors import StageError
 from temper.nn.editing.logits import to_logits
 from temper.nn.inspection import compiled_programs
 from temper.nn.inspection.compiled_programs import Body, Call, Tensor
-from temper.nn.inspection.finite_check import check_answers, check_weights
+from temper.nn.inspection.finite_check import check_outputs, check_weights
 from temper.nn.inspection.gradients import margin, value_and_gradient
 from temper.system import backend
 
@@ -63,7 +63,7 @@ class Classifier(Artefact):
             StageError: some are not finite.
         """
         logits = compiled_programs.run_all(self.model, _logits, x)[0]
-        check_answers(logits)
+        check_outputs(logits)
         return logits
 
     def predict(self, x: Images) -> Labels:
@@ -96,6 +96,7 @@ def _logits(call: Call, x: Tensor) -> tuple[Tensor]:
 
 
 def _loss_gradient(call: Call, x: Tensor, y: Tensor) -> tuple[Tensor]:
+    # The cross-entropy is softplus(margin).
     softplus = backend.keras().ops.softplus
     return (value_and_gradient(lambda images: softplus(margin(call(images), y)), x)[1],)
 

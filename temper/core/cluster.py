@@ -25,6 +25,7 @@ def exit_in_words(code: int) -> str:
     if code >= 0:
         return f"ended with exit code {code}"
     try:
+        # Popen reports a signal as a negative exit code.
         return f"killed by {signal.Signals(-code).name}"
     except ValueError:
         return f"killed by signal {-code}"
@@ -92,17 +93,12 @@ class Cluster(Component):
         """The number of processors of each worker; ``None`` if the cluster file does not set it."""
         return None
 
-    @property
-    def slots(self) -> int:
-        """The number of stages that can run at once."""
-        return self.workers
-
     def unavailable(self) -> str:
         """Return why workers cannot be started from here and what to do; empty if they can."""
         return ""
 
     def array_job(self, command: Sequence[str], env: WorkerEnv) -> str | None:
-        """Return a script that submits ``workers`` shards of a command as one job, or ``None`` if there is no batch system."""
+        """Return a script that submits ``workers`` shards of a command as one job; ``None`` without a batch system."""
         return None
 
     def worker_exit(self, worker: Mapping[str, Any]) -> WorkerExit:
@@ -112,11 +108,11 @@ class Cluster(Component):
         """
         return WorkerExit()
 
-    def failed_starts(self, started: Any, joined: Collection[str]) -> Sequence[FailedJob]:
+    def failed_jobs(self, started: Any, joined: Collection[str]) -> Sequence[FailedJob]:
         """Return the jobs of a started cluster that have definitely ended and are not among ``joined``."""
         return ()
 
-    def replace(self, started: Any, failed: FailedJob) -> None:
+    def replace_job(self, started: Any, failed: FailedJob) -> None:
         """Submit a replacement for a failed job."""
 
     @abstractmethod

@@ -107,6 +107,11 @@ class Kind:
     item: Kind | None = None
     target: type | None = None
 
+    @property
+    def innermost(self) -> Kind:
+        """The kind of a single value: that of a list's items, or of what is optional."""
+        return self if self.item is None else self.item.innermost
+
     def __str__(self) -> str:
         match self.name:
             case "choice":
@@ -167,10 +172,19 @@ class Component(ABC):
         """Return the component that a smoke run uses instead: one that does not need a trained model."""
         return self
 
+    def smoke_limits(self) -> Mapping[str, int]:
+        """Return by name the largest value of parameters, and of keys in mapping parameters, in a smoke run."""
+        return {}
+
     def references(self) -> Iterator[Ref[Any]]:
         """Yield every reference this component reads, those of nested components included."""
-        for f in dataclasses.fields(self):  # type: ignore[arg-type]
-            yield from _references(getattr(self, f.name))
+        for name in fields_holding(type(self), "ref", "nested"):
+            value = getattr(self, name)
+            for item in value if isinstance(value, tuple) else (value,):
+                if isinstance(item, Ref):
+                    yield item
+                elif item is not None:
+                    yield from item.references()
 
     def part_of(self, field_name: str) -> Part | Literal["definition"]:
         """Return the part that a bare reference in ``field_name`` denotes."""
@@ -183,11 +197,8 @@ class Component(ABC):
         """
         for component in self.with_nested():
             for f in fields_of(type(component)):
-                value = getattr(component, f.name)
-                if f.is_file:
-                    yield from (
-                        Path(item) for item in (value if isinstance(value, tuple) else (value,)) if item is not None
-                    )
+                if f.is_file and (value := getattr(component, f.name)) is not None:
+                    yield from map(Path, value if isinstance(value, tuple) else (value,))
 
     def with_nested(self) -> Iterator[Component]:
         """Yield the component itself and every component nested in it."""
@@ -196,13 +207,13 @@ class Component(ABC):
     def with_places(self, place: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Component]]:
         """Yield the component itself and every component nested in it, each with its path below ``place``."""
         yield place, self
-        for f in dataclasses.fields(self):  # type: ignore[arg-type]
-            value = getattr(self, f.name)
-            if isinstance(value, Component):
-                yield from value.with_places((*place, f.name))
-            for i, item in enumerate(value if isinstance(value, tuple) else ()):
-                if isinstance(item, Component):
-                    yield from item.with_places((*place, f.name, i))
+        for name in fields_holding(type(self), "nested"):
+            value = getattr(self, name)
+            if isinstance(value, tuple):
+                for i, item in enumerate(value):
+                    yield from item.with_places((*place, name, i))
+            elif value is not None:
+                yield from value.with_places((*place, name))
 
     def depends_on(self, name: str) -> bool:
         """Whether the artefact depends on a field marked ``AtOnce`` after all, by more than rounding."""
@@ -214,14 +225,12 @@ class Component(ABC):
         return True
 
 
-def _references(value: object) -> Iterator[Ref[Any]]:
-    if isinstance(value, Ref):
-        yield value
-    elif isinstance(value, Component):
-        yield from value.references()
-    elif isinstance(value, tuple):
-        for item in value:
-            yield from _references(item)
+@cache
+def fields_holding(cls: type[Component], *kinds: str) -> tuple[str, ...]:
+    """Return the names of the fields whose values, or the items of whose lists, are of some kinds."""
+    hints = typing.get_type_hints(cls)
+    names = (f.name for f in dataclasses.fields(cls))  # type: ignore[arg-type]
+    return tuple(name for name in names if kind_of(hints[name], f"{cls.__qualname__}.{name}").innermost.name in kinds)
 
 
 @cache

@@ -42,7 +42,9 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[fl
 def _student_t(df: int, confidence: float) -> float:
     """Return the t within whose two signs a share ``confidence`` of Student's distribution lies."""
     # Not SciPy's: tables are written where it is not installed.
+    # Doubled until the interval contains the quantile.
     low, high = 0.0, 1.0
+    # Bisection until the floats on both sides are neighbours: exact to the last digit.
     while _share_within(high, df) < confidence:
         high *= 2
     while low < (middle := (low + high) / 2) < high:
@@ -74,7 +76,8 @@ def difference_interval(
     Raises:
         ValueError: fewer than two values on a side, whose spread is unknown.
 
-    Source: Welch (1947), The generalization of Student's problem when several different population variances are involved.
+    Source: Welch (1947), The generalization of Student's problem when several different population variances are
+    involved.
     """
     if (fewest := min(len(first), len(second))) < 2:
         raise ValueError(f"interval of a difference: expected at least 2 values on each side, received {fewest}")

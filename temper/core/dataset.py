@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Callable, Iterator, Mapping, Sized
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar, final
 
@@ -17,14 +17,16 @@ from temper.core.data_info import DataInfo
 from temper.core.errors import StageError
 from temper.core.run import Run
 from temper.core.stage import Stage
-from temper.nn.images.pixel_range import pixel_fault
+from temper.nn.images.pixel_range import pixel_problem
 from temper.nn.images.preprocessing import Grey, ImageSource, Preprocessing
 from temper.nn.images.split import Split
 
 Loaded = tuple[NDArray[Any] | ImageSource, NDArray[Any]]
 Source = tuple[Loaded, Loaded]
 """The data that a data set loads: (training images, labels), (test images, labels)."""
-Kept = TypeVar("Kept", bound=Sized)
+Items = TypeVar("Items", bound=Sized)
+SMOKE_SIZES = {"train_size": 200, "test_size": 50}
+"""Largest number of training and test images in a smoke run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +45,7 @@ class Dataset(Stage):
     classes: Annotated[tuple[int, ...], "keep only these classes, relabelled 0, 1, ... in this order; empty: all"] = ()
     resplit: Annotated[
         tuple[int, ...],
-        "merge both parts and split them anew, stratified: images for training, validation, test; empty: no change",
+        "merge both parts and split them again, stratified: images for training, validation, test; empty: no change",
     ] = ()
     train_size: Annotated[int | None, "training images to keep, stratified; default: all", Range(ge=1)] = None
     test_size: Annotated[int | None, "test images to keep, stratified; default: all", Range(ge=1)] = None
@@ -88,9 +90,9 @@ class Dataset(Stage):
         return None
 
     def groups(self) -> tuple[Labels, Labels] | None:
-        """Return a group number for each training and test image; a group is never split between parts.
+        """Return the group number of each training and test image, int64 (n,); a group is never split between parts.
 
-        Images of one physical object form a group: a model that has seen one of them knows the others.
+        Images of one physical object form a group: splitting them would leak training images into the test part.
         """
         return None
 
@@ -107,18 +109,23 @@ class Dataset(Stage):
         """Return the number of training and test images to choose from, if known without loading."""
         return (self.resplit[0], self.resplit[2]) if len(self.resplit) == 3 else self.source_sizes()
 
+    def smoke_limits(self) -> Mapping[str, int]:
+        # A data set of unknown size may have fewer images than that.
+        sizes = dict(zip(("train_size", "test_size"), self.sizes() or (), strict=False))
+        return {name: min(size, SMOKE_SIZES[name]) for name, size in sizes.items() if size}
+
     @final
     def info(self) -> DataInfo:
         """Return shape and class names of ``produce``'s data: with ``classes``, ``grey`` and ``resize`` applied."""
         source = self.source_info()
         names = tuple(source.class_names[i] for i in self.classes) if self.classes else source.class_names
-        return DataInfo(self._preparation.shape(source.shape), names, source.masks)
+        return DataInfo(self._preprocessing.shape(source.shape), names, source.masks)
 
     @final
     def check(self) -> Iterator[tuple[str, str]]:
-        faults = [*self._check_options(), *self.check_source()]
-        yield from faults
-        if faults:
+        problems = [*self._check_options(), *self.check_source()]
+        yield from problems
+        if problems:
             return
         source = self.source_info()
         if twice := [name for name, count in Counter(source.class_names).items() if count > 1]:
@@ -148,9 +155,9 @@ class Dataset(Stage):
         elif self.validation:
             yield "validation", "resplit already sets the size of the validation part; remove one of them"
 
-    def _check_sizes(self, there_are: int) -> Iterator[tuple[str, str]]:
-        asked = (("resplit", sum(self.resplit)), ("train_size", self.train_size), ("test_size", self.test_size))
-        for (field, size), available in zip(asked, (there_are, *(self.sizes() or ())), strict=True):
+    def _check_sizes(self, total: int) -> Iterator[tuple[str, str]]:
+        requested = (("resplit", sum(self.resplit)), ("train_size", self.train_size), ("test_size", self.test_size))
+        for (field, size), available in zip(requested, (total, *(self.sizes() or ())), strict=True):
             if size is not None and size > available:
                 yield field, f"{size} images requested; expected at most {available}, the number available"
 
@@ -160,32 +167,35 @@ class Dataset(Stage):
         loaded = self.load()
         for part, (x, y) in zip(("train", "test"), loaded, strict=True):
             self._check_part(part, x, y, source)
-            if isinstance(x, np.ndarray) and (fault := pixel_fault(x)):
-                raise StageError(f"{self.tag}: {fault} ({part} part)")
+            if isinstance(x, np.ndarray) and (problem := pixel_problem(x)):
+                raise StageError(f"{self.tag}: {problem} ({part} part)")
         (train_x, train_y), (test_x, test_y) = loaded
+        # Both parts as one, training images first, so that resplit can sample from all.
         y = np.concatenate([train_y, test_y]).astype(np.int64)
         kept = np.flatnonzero(np.isin(y, self.classes)) if self.classes else np.arange(len(y))
         first, groups, masks = len(train_y), self.groups(), self.masks()
         if masks and (found := tuple(map(len, masks))) != (sizes := (len(train_y), len(test_y))):
             raise StageError(f"{self.tag}: expected masks of {sizes} images, received {found}; repair the data set")
-        prepare = self._preparation
+        preprocess = self._preprocessing
         try:
             rows = self._split.rows(
                 y, kept[kept < first], kept[kept >= first], None if groups is None else np.concatenate(groups)
             )
             parts = {
                 part: Examples(
-                    x=_of_both(train_x, test_x, chosen, lambda x, at: prepare.images(x, at, source.shape)),
+                    x=_preprocessed_rows(train_x, test_x, chosen, lambda x, at: preprocess.images(x, at, source.shape)),
                     y=self._relabelled(y[chosen]),
+                    # Without resplit, indices count within a part; with it, through both parts.
                     index=chosen - (first if part == "test" and not self.resplit else 0),
                     info={"class_names": info.class_names},
-                    masks=masks and _of_both(*masks, chosen, lambda x, at: prepare.masks(x, at, source.shape)),
+                    masks=masks
+                    and _preprocessed_rows(*masks, chosen, lambda x, at: preprocess.masks(x, at, source.shape)),
                 )
                 for part, chosen in rows.items()
             }
         except ValueError as error:
-            of = f" (classes {list(self.classes)})" if self.classes else ""
-            raise StageError(f"{self.tag}{of}: {error}") from None
+            selection = f" (classes {list(self.classes)})" if self.classes else ""
+            raise StageError(f"{self.tag}{selection}: {error}") from None
         run.images += sum(map(len, rows.values()))
         return Data(info, train=parts["train"], validation=parts["validation"], test=parts["test"])
 
@@ -206,13 +216,13 @@ class Dataset(Stage):
         return np.array([self.classes.index(label) for label in y], np.int64) if self.classes else y
 
     @property
-    def _preparation(self) -> Preprocessing:
+    def _preprocessing(self) -> Preprocessing:
         return Preprocessing(grey=self.grey, size=self.resize, opencv=self.opencv)
 
     @property
     def _split(self) -> Split:
         return Split(
-            anew=self.resplit,
+            resplit=self.resplit,
             train_size=self.train_size,
             test_size=self.test_size,
             validation=self.validation,
@@ -224,9 +234,17 @@ class Dataset(Stage):
         return False
 
 
-def _of_both(train: Kept, test: Kept, rows: Labels, prepare: Callable[[Kept, Labels], NDArray[Any]]) -> NDArray[Any]:
+def _preprocessed_rows(
+    train: Items, test: Items, rows: Labels, preprocess: Callable[[Items, Labels], NDArray[Any]]
+) -> NDArray[Any]:
     """Return preprocessed rows at positions in the training part followed by the test part, in ascending order."""
     split = int(np.searchsorted(rows, len(train)))
     halves = [(train, rows[:split]), (test, rows[split:] - len(train))]
-    made = [prepare(part, places) for part, places in halves if len(places)]
-    return np.concatenate(made) if len(made) > 1 else made[0] if made else prepare(train, rows)
+    halves_prepared = [preprocess(part, places) for part, places in halves if len(places)]
+    return (
+        np.concatenate(halves_prepared)
+        if len(halves_prepared) > 1
+        else halves_prepared[0]
+        if halves_prepared
+        else preprocess(train, rows)
+    )

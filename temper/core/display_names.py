@@ -37,4 +37,5 @@ def label(value: Plain) -> str:
     # Radii on 8-bit images are conventionally written as multiples of 1/255.
     if len(repr(value)) > 8 and abs(value * 255 - round(value * 255)) < 1e-9:
         return f"{round(value * 255)}/255"
+    # Ten digits: 0.1 + 0.2 reads 0.3.
     return f"{value:.10g}"

@@ -28,11 +28,11 @@ class SpecProblem:
 
 
 class SpecError(Exception):
-    """The user's files or command line are wrong; ``faults`` holds every problem found, by file and line."""
+    """The user's files or command line are wrong; ``problems`` holds every problem found, by file and line."""
 
-    def __init__(self, faults: Iterable[SpecProblem]) -> None:
-        self.faults = tuple(sorted(faults, key=lambda fault: (fault.file, fault.line)))
-        super().__init__(self.faults)
+    def __init__(self, problems: Iterable[SpecProblem]) -> None:
+        self.problems = tuple(sorted(problems, key=lambda problem: (problem.file, problem.line)))
+        super().__init__(self.problems)
 
     @classmethod
     def at(cls, file: str, line: int, message: str) -> SpecError:
@@ -40,15 +40,15 @@ class SpecError(Exception):
         return cls([SpecProblem(file, line, "", message)])
 
     def __str__(self) -> str:
-        return "\n".join(map(str, self.faults))
+        return "\n".join(map(str, self.problems))
 
 
 class StageError(Exception):
     """A stage failed; the message says what was expected, what was received and what to do."""
 
 
-class TooLittleLearnt(StageError):
-    """A stage failed because its model has learnt too little, as every model of a smoke run."""
+class UndertrainedModelError(StageError):
+    """A stage failed because its model is undertrained, as all models of a smoke run are."""
 
 
 def dotted(path: KeyPath) -> str:
@@ -66,4 +66,5 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
     """Yield an exception and those that caused it, as a traceback shows them."""
     while error is not None:
         yield error
+        # As the interpreter does: an explicit cause hides the context.
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)

@@ -16,7 +16,7 @@ from temper.core.component import Part, Plain, Ref
 from temper.core.report_spec import TableFigure
 from temper.core.run import Run
 from temper.core.stage import Stage
-from temper.nn.inspection.class_order import Doubt, doubt_of
+from temper.nn.inspection.class_order_check import ClassMismatch, mismatch_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,15 +28,16 @@ class Target(Stage):
 
     dataset: Annotated[Ref[Data], "the data set this model classifies"]
 
-    def review(self, made: Artefact, run: Run) -> None:
-        assert isinstance(made, Classifier)
+    def review(self, artefact: Artefact, run: Run) -> None:
+        assert isinstance(artefact, Classifier)
         data = run[self.dataset]
         names = data.info.class_names
-        if found := doubt_of(made, data.test):
+        # Not shown in smoke runs, whose models are undertrained.
+        if found := mismatch_of(artefact, data.test):
             run.remark(f"{found.text(names)}. {self.advice(found, names)}", smoke=False)
 
-    def advice(self, found: Doubt, names: Sequence[str]) -> str:
-        """Return a sentence that says what to do about a doubt."""
+    def advice(self, found: ClassMismatch, names: Sequence[str]) -> str:
+        """Return a sentence with the remedy for a mismatch between the model and its classes."""
         if found.order is None:
             return "Look at the images, their labels and how the model was trained."
         wanted = sorted(range(len(names)), key=found.order.__getitem__)
@@ -73,10 +74,14 @@ class Repair(Stage):
     section = "repair"
     produces: ClassVar[type[Classifier]] = Classifier
 
-    def review(self, made: Artefact, run: Run) -> None:
+    def review(self, artefact: Artefact, run: Run) -> None:
         images = getattr(self, "data", None)  # the images it was trained on, if it was trained
-        if isinstance(made, Classifier) and isinstance(images, Ref) and (found := doubt_of(made, run[images])):
-            names = run.origin(images).classes or tuple(map(str, range(made.num_classes)))
+        if (
+            isinstance(artefact, Classifier)
+            and isinstance(images, Ref)
+            and (found := mismatch_of(artefact, run[images]))
+        ):
+            names = run.origin(images).classes or tuple(map(str, range(artefact.num_classes)))
             run.remark(f"{found.text(names)}, including those it was trained on.", smoke=False)
 
 
@@ -118,8 +123,8 @@ class Evaluation(Stage):
     def suits(self, columns: Mapping[str, Sequence[Plain]]) -> Iterator[tuple[str, str]]:
         """Yield ``(field, message)`` for every reason this evaluation cannot use the results it reads.
 
-        ``columns`` has the values of ``metric``, ``model``, ``examples``, and of each axis that these results vary over.
-        Must not import a framework.
+        ``columns`` has the values of ``metric``, ``model``, ``examples``, and of each axis that these results vary
+        over. Must not import a framework.
         """
         yield from ()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -168,6 +168,19 @@ Picture = ImageGrid | ClassGrid | RelevanceMap | LayerMap | ScoreHistograms | Sc
 
 
 @dataclass(frozen=True, kw_only=True)
+class PictureContext:
+    """What an artefact does not know itself but needs for its pictures.
+
+    ``name`` is the label of its task; ``class_names`` returns the names of the first n classes, ``originals`` the images
+    (k, h, w, c) with given indices that the stage started from, or ``None`` if these are unknown.
+    """
+
+    name: str
+    class_names: Callable[[int], Sequence[str]]
+    originals: Callable[[NDArray[Any]], NDArray[Any] | None]
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReportedExperiment:
     """The experiment around the numbers.
 
@@ -200,9 +213,9 @@ class ReportedExperiment:
     classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     failures: Sequence[Mapping[str, Any]] = ()
     resolved: str = ""
-    examples: Sequence[ImageGrid | ClassGrid] = ()
-    localisation: Sequence[RelevanceMap | LayerMap] = ()
-    scores: Sequence[ScoreHistograms | ScoreCorrelations | FaultCurves] = ()
+    examples: Sequence[Picture] = ()
+    localisation: Sequence[Picture] = ()
+    scores: Sequence[Picture] = ()
 
     def values(self, level: str, stage: str) -> Sequence[Plain]:
         """Return the labels of a level of a stage's results in declared order; empty where none are declared."""

@@ -12,27 +12,28 @@ from temper.core.checkpoint import restore_stream, stream_state
 from temper.core.run import Run
 
 
-def filled(
-    run: Run, made: NDArray[Any], size: int, make: Callable[[slice], NDArray[Any]], *streams: np.random.Generator
+def fill_in_batches(
+    run: Run, out: NDArray[Any], size: int, compute: Callable[[slice], NDArray[Any]], *streams: np.random.Generator
 ) -> NDArray[Any]:
-    """Return ``made`` (n, ...) filled by ``make``, called on batches of ``size`` rows; report the progress in images.
+    """Return ``out`` (n, ...) filled by ``compute``, called on batches of ``size`` rows; report the progress in images.
 
-    ``streams`` are the random streams that ``make`` draws from. The result does not depend on interruptions.
+    ``streams`` are the random streams that ``compute`` draws from. The result does not depend on interruptions.
 
     Raises:
         Stopped: the process was asked to stop; the checkpoint holds the state to resume from.
     """
-    done, n = 0, len(made)
+    done, n = 0, len(out)
     if (saved := run.checkpoint.load()) is not None:
         arrays, plain = saved
-        done = len(arrays["made"])
-        made[:done] = arrays["made"]
+        done = len(arrays["rows"])
+        out[:done] = arrays["rows"]
         for stream, state in zip(streams, plain["streams"], strict=True):
             restore_stream(stream, state)
     for start in range(done, n, size):
         rows = slice(start, min(start + size, n))
-        made[rows] = make(rows)
+        out[rows] = compute(rows)
         run.progress(rows.stop, n, "images")
+        # After the last batch the artefact itself is stored, so a checkpoint would be wasted.
         if run.checkpoint.due and rows.stop < n:
-            run.checkpoint.save({"made": made[: rows.stop]}, {"streams": list(map(stream_state, streams))})
-    return made
+            run.checkpoint.save({"rows": out[: rows.stop]}, {"streams": list(map(stream_state, streams))})
+    return out

@@ -108,9 +108,9 @@ class Run:
         return self._load(ref)  # type: ignore[no-any-return]
 
     def cost(self, ref: Ref[Any]) -> Mapping[str, Any]:
-        """Return the cost of a reference's artefact: the fields of ``temper.engine.running.resource_usage.ResourceUsage``.
+        """Return the cost of a reference's artefact.
 
-        A stage with preparations adds ``preparation_seconds``.
+        Keys are the fields of ``temper.engine.running.resource_usage.ResourceUsage``. A stage with preparations adds ``preparation_seconds``.
         """
         return self._cost(ref)
 
@@ -130,6 +130,7 @@ class Run:
 
         Derived from the seed and the stream's name alone, so that adding a stage does not change the numbers of others.
         """
+        # CRC-32 and not hash(), which Python salts in every process.
         return np.random.default_rng([self.seed, crc32(self.stream.encode()), crc32(purpose.encode())])
 
     def framework_seed(self) -> int:

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 ALPHA = 0.05
-EXACT = 100
+MAX_EXACT = 100
 """The largest number of values, or pairs, for which p is exact."""
+# Doubles have 15 to 17 significant digits; 12 leave room for the errors of a few operations.
 _DIGITS = 12
 EFFECTS = ((0.71, "large"), (0.64, "medium"), (0.56, "small"))
 
@@ -20,7 +21,8 @@ Sample = Sequence[float] | NDArray[np.float64]
 def vargha_delaney(first: Sample, second: Sample) -> float:
     """Return A12, the probability that a value of the first sample exceeds one of the second, ties counted half.
 
-    Source: Vargha and Delaney (2000), A Critique and Improvement of the CL Common Language Effect Size Statistics, eq. 1.
+    Source: Vargha and Delaney (2000), A Critique and Improvement of the CL Common Language Effect Size Statistics, eq.
+    1.
     """
     ordered, numbers = np.sort(np.asarray(second, float)), np.asarray(first, float)
     below, not_above = (np.searchsorted(ordered, numbers, side=side).sum() for side in ("left", "right"))
@@ -37,23 +39,23 @@ def magnitude(a12: float) -> str:
 
 
 def mann_whitney(first: Sample, second: Sample) -> float:
-    """Return the two-sided p of the Mann-Whitney U test, ties included: exact for up to ``EXACT`` values, then SciPy's.
+    """Return the two-sided p of the Mann-Whitney U test, ties included: exact for up to ``MAX_EXACT`` values, then SciPy's.
 
     Source: Mann and Whitney (1947), On a test of whether one of two random variables is stochastically larger.
     """
     from scipy import stats
 
     numbers = np.concatenate([rounded(first), rounded(second)])
-    if len(numbers) > EXACT:
+    if len(numbers) > MAX_EXACT:
         return float(stats.mannwhitneyu(numbers[: len(first)], numbers[len(first) :], alternative="two-sided").pvalue)
-    ranks = _doubled(stats.rankdata(numbers))
+    ranks = _doubled_ranks(stats.rankdata(numbers))
     return _two_sided(_subset_sums(ranks, len(first)), int(ranks[: len(first)].sum()))
 
 
 def wilcoxon(first: Sample, second: Sample) -> float:
     """Return the two-sided p of the Wilcoxon signed-rank test of paired samples; 1 where no pair differs.
 
-    Pairs that do not differ are excluded. Exact, ties included, for up to ``EXACT`` pairs, then SciPy's.
+    Pairs that do not differ are excluded. Exact, ties included, for up to ``MAX_EXACT`` pairs, then SciPy's.
 
     Source: Wilcoxon (1945), Individual comparisons by ranking methods.
     """
@@ -63,9 +65,9 @@ def wilcoxon(first: Sample, second: Sample) -> float:
     pairs = [(float(a), float(b)) for a, b in zip(first, second, strict=True)]
     differences = np.array([_rounded(a - b, max(abs(a), abs(b))) if a != b else 0.0 for a, b in pairs])
     differences = differences[differences != 0]
-    if len(differences) > EXACT:
+    if len(differences) > MAX_EXACT:
         return float(stats.wilcoxon(differences).pvalue)
-    ranks = _doubled(stats.rankdata(np.abs(differences)))
+    ranks = _doubled_ranks(stats.rankdata(np.abs(differences)))
     return _two_sided(_subset_sums(ranks), int(ranks[differences > 0].sum()))
 
 
@@ -97,7 +99,7 @@ def holm(p: Sample) -> list[float]:
 
 
 def rounded(sample: Sample) -> NDArray[np.float64]:
-    """Return values to 12 significant digits, without rounding errors: 0.1 + 0.2 and 0.3 tie."""
+    """Return values rounded to 12 significant digits, float64 (n,), so that 0.1 + 0.2 and 0.3 tie."""
     return np.array([_rounded(float(number), abs(float(number))) for number in sample])
 
 
@@ -106,7 +108,7 @@ def _rounded(number: float, scale: float) -> float:
     return round(number, _DIGITS - 1 - floor(log10(scale))) if 0 < scale < inf else number
 
 
-def _doubled(ranks: NDArray[np.float64]) -> NDArray[np.int64]:
+def _doubled_ranks(ranks: NDArray[np.float64]) -> NDArray[np.int64]:
     """Return twice the ranks, as integers: ties have half ranks."""
     return np.rint(2 * ranks).astype(np.int64)
 
@@ -114,6 +116,7 @@ def _doubled(ranks: NDArray[np.float64]) -> NDArray[np.int64]:
 def _subset_sums(values: NDArray[np.int64], size: int | None = None) -> NDArray[np.float64]:
     """Return the probability of each subset sum from 0 to the total; all subsets (of one size) are equally likely."""
     ways = np.zeros((1 if size is None else size + 1, int(values.sum()) + 1))
+    # The empty subset sums to 0.
     ways[0, 0] = 1
     for value in values:
         # The right-hand sides are copies, so that each value enters a subset at most once.
@@ -126,4 +129,5 @@ def _subset_sums(values: NDArray[np.int64], size: int | None = None) -> NDArray[
 
 
 def _two_sided(shares: NDArray[np.float64], found: int) -> float:
+    # Doubling the smaller tail may exceed 1 where the sample is at the centre.
     return min(1.0, 2 * float(min(shares[: found + 1].sum(), shares[found:].sum())))

@@ -21,9 +21,9 @@ class Stage(Component):
     """Whether the stage uses a framework, which is then imported before its cost is measured."""
 
     def preparations(self) -> Mapping[str, Preparation]:
-        """Return what the stage needs learnt, counted or observed first, by the names for ``run.prepared``.
+        """Return the tasks that must finish first, by their names for ``run.prepared``.
 
-        Called on a component whose references have explicit parts. A stage that does not depend on the seed must not
+        They fit, count or read activations. Called on a component whose references have explicit parts. A stage that does not depend on the seed must not
         have preparations that do.
         """
         return {}
@@ -46,12 +46,12 @@ class Stage(Component):
     def produce(self, run: Run) -> Artefact:
         """Compute and return the artefact."""
 
-    def review(self, made: Artefact, run: Run) -> None:
+    def review(self, artefact: Artefact, run: Run) -> None:
         """Add remarks (``run.remark``) on the artefact of ``produce``; this code is not part of the fingerprint."""
 
 
 class Preparation(Stage):
-    """A task that a stage depends on, in no section of a file: the stage derives it from its own parameters.
+    """A task that a stage depends on and derives from its own parameters; it is in no section of a file.
 
     It is a separate task, run once for all stages, parts and cells whose preparations are equal. Its fields are
     what it depends on, so omit what only the stage itself reads.
@@ -62,5 +62,6 @@ class Preparation(Stage):
     @classmethod
     def of(cls, stage: Component, **values: Any) -> Self:
         """Return the preparation with the fields it shares with a stage taken from that stage, except ``values``."""
+        # Shared by name, so that equal settings give equal preparations, which are computed once.
         shared = {f.name for f in dataclasses.fields(cls)} & {f.name for f in dataclasses.fields(stage)}  # type: ignore[arg-type]
         return cls(**({name: getattr(stage, name) for name in shared} | values))

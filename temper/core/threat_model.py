@@ -16,8 +16,9 @@ TOLERANCE = 1e-5  # rounding errors of the attack's own arithmetic
 PIXEL_ROUNDING = 2.0**-24  # error of rounding x + perturbation to float32, for x up to 1
 
 
-def step_fault(eps_step: float, eps: float) -> str:
+def step_problem(eps_step: float, eps: float) -> str:
     """Return why a step is too long for an attack in a ball of radius ``eps``; empty if it is not."""
+    # 1e-9 allows for rounding of values such as 2 * 8/255.
     if eps_step <= 2 * eps * (1 + 1e-9):
         return ""
     return f"expected at most 2 x eps = {2 * eps:g}, the width of the ball, received {eps_step:g}"
@@ -46,7 +47,7 @@ class ThreatModel:
     norm: Norm
     eps: float
 
-    def fault(self) -> str:
+    def problem(self) -> str:
         """Return why the radius is invalid for pixels from 0 to 1; empty if it is valid."""
         if not self.eps > 0:
             return f"expected more than 0, received {self.eps:g}"
@@ -54,7 +55,7 @@ class ThreatModel:
             return f"expected at most 1, the range of a pixel, received {self.eps:g}; write 8/255 for 8"
         return ""
 
-    def misfit(self, shape: tuple[int, int, int]) -> str:
+    def size_problem(self, shape: tuple[int, int, int]) -> str:
         """Return why the radius is too large for images of a shape; empty if it is not."""
         diameter = 1.0 if self.norm == "inf" else math.prod(shape) ** (1 / self.norm)
         if self.eps <= diameter:
@@ -68,6 +69,7 @@ class ThreatModel:
         """Return perturbations (n, h, w, c); those longer than ``eps`` by at most the share ``slack`` are cut to it."""
         length = distance(difference, self.norm)
         over = (length > self.eps) & (length <= self.eps * (1 + slack))
+        # Both branches are evaluated: the maximum keeps the unused one from dividing by 0.
         share = np.where(over, self.eps / np.maximum(length, self.eps), 1.0).astype(np.float32)
         return difference * share[:, None, None, None]
 
@@ -75,4 +77,5 @@ class ThreatModel:
         """Return which images' perturbations lie inside the ball, up to rounding; bool (n,)."""
         pixels = math.prod(difference.shape[1:])
         rounding = PIXEL_ROUNDING * (1.0 if self.norm == "inf" else pixels ** (1 / self.norm))
+        # The relative part covers large radii, the absolute part radii near 0.
         return distance(difference, self.norm) <= self.eps * (1 + TOLERANCE) + TOLERANCE + rounding

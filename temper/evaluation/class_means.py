@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from temper.core.artefacts import Examples, Row
-from temper.core.classifier import Classifier
 from temper.core.component import Range, Ref
-from temper.core.families import Evaluation
 from temper.core.run import Run
-from temper.evaluation.evaluated_examples import Protocol, evaluated
+from temper.evaluation.cell_evaluation import AttackedModels
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassMeans(Evaluation):
+class ClassMeans(AttackedModels):
     """Loss and accuracy class by class, and their means over the classes.
 
     accuracy = mean_c |{i in c : m(x_i) = c}| / n_c and loss = mean_c mean_{i in c} -ln p_c(x_i), over the classes c that
@@ -31,25 +28,12 @@ class ClassMeans(Evaluation):
     tag = "class_means"
     metrics = ("accuracy", "loss", "class_accuracy", "class_loss")
 
-    models: Annotated[tuple[Ref[Classifier], ...], "the models, one row each"]
     examples: Annotated[tuple[Ref[Examples], ...], "data sets and generators, one column each"]
-    protocol: Annotated[
-        Protocol,
-        "transfer: examples generated on the generator's own model; white_box: generated against each model",
-    ] = "white_box"
     clip: Annotated[
         float,
         "probabilities are clipped to at least this in the loss, which bounds the loss of one image; 0: unclipped",
         Range(ge=0, lt=1),
     ] = 0.0
-
-    def expand(self) -> Iterator[Self]:
-        for model in self.models:
-            for ref in self.examples:
-                yield dataclasses.replace(self, models=(model,), examples=(evaluated(ref, model, self.protocol),))
-
-    def about(self) -> dict[str, str]:
-        return {"model": self.models[0].stage, "examples": self.examples[0].label}
 
     def measure(self, run: Run) -> Iterable[Row]:
         model, examples = run[self.models[0]], run[self.examples[0]]

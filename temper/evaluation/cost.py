@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 from temper.core.artefacts import Artefact, Row
 from temper.core.component import Ref
-from temper.core.families import Evaluation
 from temper.core.run import Run
+from temper.evaluation.cell_evaluation import CellEvaluation
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cost(Evaluation):
+class Cost(CellEvaluation):
     """Seconds, CPU seconds, peak memory and images per second of stages, as measured when they were computed.
 
     The figures are stored with each artefact, so that a resumed or fully cached run still reports them. For an
@@ -26,19 +25,13 @@ class Cost(Evaluation):
     """
 
     tag = "cost"
+    cells = (("stages", "examples"),)
     metrics = ("seconds", "preparation_seconds", "cpu_seconds", "peak_memory", "images_per_second")
     framework = False
     rows = ("examples",)
     columns = ("metric",)
 
     stages: Annotated[tuple[Ref[Artefact], ...], "the models and generators to report the cost of"]
-
-    def expand(self) -> Iterator[Self]:
-        for ref in self.stages:
-            yield dataclasses.replace(self, stages=(ref,))
-
-    def about(self) -> dict[str, str]:
-        return {"examples": self.stages[0].label}
 
     def measure(self, run: Run) -> Iterable[Row]:
         cost = run.cost(self.stages[0])

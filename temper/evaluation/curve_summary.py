@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from temper.core.artefacts import Results, Row
 from temper.core.component import Plain, Ref
-from temper.core.errors import StageError, TooLittleLearnt, did_you_mean
+from temper.core.errors import StageError, UndertrainedModelError, did_you_mean
 from temper.core.families import Evaluation
 from temper.core.run import MeasuredValue, Run
 
@@ -82,7 +82,9 @@ class CurveSummary(Evaluation):
         rows = run.gather(self.of)
         curves = _curves(rows, self.metric, self.along)
         if not curves:
-            raise TooLittleLearnt(f"metric: '{self.of}' measured no '{self.metric}' along '{self.along}' in this task")
+            raise UndertrainedModelError(
+                f"metric: '{self.of}' measured no '{self.metric}' along '{self.along}' in this task"
+            )
         inputs = _curves(rows, INPUTS, self.along)
         decisive = _curves(run.gather(self.select_by), self.metric, self.along) if self.select_by else {}
         for about, curve in curves.items():

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 import numpy as np
 
 from temper.artefacts.corner_cases import NOTHING_NEW, REFUSED, UNREALISTIC, CornerCases
 from temper.core.artefacts import Row
 from temper.core.component import Ref
-from temper.core.families import Evaluation
 from temper.core.run import Run
+from temper.evaluation.cell_evaluation import CellEvaluation
 
 _SHARES = {"refused": REFUSED, "unrealistic": UNREALISTIC, "nothing_new": NOTHING_NEW}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fuzzing(Evaluation):
+class Fuzzing(CellEvaluation):
     """The number of candidates of each fuzzer, those rejected by each gate, and the failures among its corner cases.
 
     ``refused``, ``unrealistic`` and ``nothing_new`` are shares of the candidates, ``failure_rate`` is a share of the
@@ -31,6 +30,7 @@ class Fuzzing(Evaluation):
     """
 
     tag = "fuzzing"
+    cells = (("examples", "examples"),)
     metrics = (
         "failures", "corner_cases", "candidates", "failure_rate", "refused", "unrealistic", "nothing_new", "control", "coverage",
     )  # fmt: skip
@@ -39,13 +39,6 @@ class Fuzzing(Evaluation):
     columns = ("metric",)
 
     examples: Annotated[tuple[Ref[CornerCases], ...], "the fuzzers, one row each"]
-
-    def expand(self) -> Iterator[Self]:
-        for ref in self.examples:
-            yield dataclasses.replace(self, examples=(ref,))
-
-    def about(self) -> dict[str, str]:
-        return {"examples": self.examples[0].label}
 
     def measure(self, run: Run) -> Iterable[Row]:
         found = run[self.examples[0]]

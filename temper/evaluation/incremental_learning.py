@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 import numpy as np
 
-from temper.artefacts.incremental_classifier import Incremental, answers
+from temper.artefacts.incremental_classifier import Incremental, predict_among_rivals
 from temper.core.artefacts import Examples, Row
 from temper.core.component import Ref
 from temper.core.errors import StageError
-from temper.core.families import Evaluation
 from temper.core.run import Run
+from temper.evaluation.cell_evaluation import CellEvaluation
 
 Counts = dict[int, dict[int, tuple[int, int]]]
 """By step and by task learnt so far: the number of correct images, and the total."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class IncrementalLearning(Evaluation):
+class IncrementalLearning(CellEvaluation):
     """The accuracy of a model on each task after each step, and its change by later learning.
 
     R[t, j] is the accuracy after step t of T on the images of task j <= t, discriminated from the classes learnt, or
@@ -35,6 +34,7 @@ class IncrementalLearning(Evaluation):
     """
 
     tag = "incremental_learning"
+    cells = (("models", "model"),)
     metrics = ("final_average", "forgetting", "backward_transfer", "task_accuracy")
     rows = ("model",)
     columns = ("metric",)
@@ -43,13 +43,6 @@ class IncrementalLearning(Evaluation):
     data: Annotated[
         Ref[Examples] | None, "the images to evaluate on; default: the test part of the first one's data set"
     ] = None
-
-    def expand(self) -> Iterator[Self]:
-        for model in self.models:
-            yield dataclasses.replace(self, models=(model,))
-
-    def about(self) -> dict[str, str]:
-        return {"model": self.models[0].stage}
 
     def measure(self, run: Run) -> Iterable[Row]:
         assert self.data is not None  # the graph fills in the model's data set
@@ -85,7 +78,7 @@ class IncrementalLearning(Evaluation):
         """Return the correct counts of each task after each step; a task without images is excluded."""
         counts: Counts = {}
         for step, learnt in enumerate(model.steps):
-            right = answers(model.after(step), images.x, images.y, model.rivals(step)) == images.y
+            right = predict_among_rivals(model.after(step), images.x, images.y, model.rivals(step)) == images.y
             among = [right[np.isin(images.y, task)] for task in model.tasks[:learnt]]
             counts[step] = {task: (int(part.sum()), len(part)) for task, part in enumerate(among) if len(part)}
         if not counts[len(model.steps) - 1]:

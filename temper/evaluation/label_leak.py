@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -13,12 +13,12 @@ from temper.artefacts.class_generators import ClassExamples, ClassGenerators
 from temper.core.artefacts import Row
 from temper.core.classifier import Classifier
 from temper.core.component import Ref
-from temper.core.families import Evaluation
 from temper.core.run import Run
+from temper.evaluation.cell_evaluation import CellEvaluation
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelLeak(Evaluation):
+class LabelLeak(CellEvaluation):
     """Predictions of models for images perturbed by the network of a wrong class.
 
     If one network per class perturbs the images, selected by the true class, the perturbation reveals the class. Here
@@ -35,6 +35,7 @@ class LabelLeak(Evaluation):
     metrics = ("says_generator", "accuracy", "own_accuracy")
     rows = ("model", "examples")
     columns = ("metric",)
+    reads_originals = True
 
     models: Annotated[tuple[Ref[Classifier], ...], "the models to evaluate"]
     examples: Annotated[tuple[Ref[ClassExamples], ...], "generators that have a network for each class"]
@@ -43,24 +44,15 @@ class LabelLeak(Evaluation):
     def stochastic(self) -> bool:
         return True
 
-    def expand(self) -> Iterator[Self]:
-        for model in self.models:
-            for examples in self.examples:
-                yield dataclasses.replace(self, models=(model,), examples=(examples,))
-
     def references(self) -> Iterator[Ref[Any]]:
         yield from super().references()
         for ref in self.examples:
-            yield dataclasses.replace(ref, clean=True)
             yield dataclasses.replace(ref, prepared="networks")
-
-    def about(self) -> dict[str, str]:
-        return {"model": self.models[0].stage, "examples": self.examples[0].label}
 
     def measure(self, run: Run) -> Iterable[Row]:
         (model,), (ref,) = self.models, self.examples
         networks: ClassGenerators = run[dataclasses.replace(ref, prepared="networks")]  # type: ignore[assignment]
-        clean, classifier = run[dataclasses.replace(ref, clean=True)], run[model]
+        clean, classifier = run[self.originals[0]], run[model]
         x, y = np.asarray(clean.x), clean.y
         n, classes = len(y), classifier.num_classes
         wrong = (y + run.rng().integers(1, classes, size=n)) % classes

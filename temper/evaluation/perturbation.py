@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 import numpy as np
 
 from temper.core.artefacts import Examples, Row
 from temper.core.component import Ref
-from temper.core.families import Evaluation
 from temper.core.run import Run
 from temper.core.threat_model import ThreatModel, distance
+from temper.evaluation.cell_evaluation import CellEvaluation
 
 BLOCK = 2000
 """Number of images whose differences are held at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Perturbation(Evaluation):
+class Perturbation(CellEvaluation):
     """The mean L0, L1, L2 and the mean and largest L-inf distance of each set from its original images.
 
     d_p(x, x') = ||x' - x||_p over all pixels and channels; L0 counts the values that changed. ``inside`` is the
@@ -30,27 +29,18 @@ class Perturbation(Evaluation):
     """
 
     tag = "perturbation"
+    cells = (("examples", "examples"),)
     metrics = ("l0", "l1", "l2", "linf", "linf_max", "changed", "inside")
     framework = False
     rows = ("examples",)
     columns = ("metric",)
+    reads_originals = True
 
     examples: Annotated[tuple[Ref[Examples], ...], "the generators to measure"]
 
-    def expand(self) -> Iterator[Self]:
-        for ref in self.examples:
-            yield dataclasses.replace(self, examples=(ref,))
-
-    def references(self) -> Iterator[Ref[Any]]:
-        yield from super().references()
-        yield from (dataclasses.replace(ref, clean=True) for ref in self.examples)
-
-    def about(self) -> dict[str, str]:
-        return {"examples": self.examples[0].label}
-
     def measure(self, run: Run) -> Iterable[Row]:
         made = run[self.examples[0]]
-        clean = run[dataclasses.replace(self.examples[0], clean=True)]
+        clean = run[self.originals[0]]
         info, n = made.info, len(made)
         rows = clean.rows_of(made.index)
         threat = ThreatModel(info["norm"], info["eps"]) if "eps" in info else None

@@ -6,28 +6,27 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import ceil
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 
 from temper.core.artefacts import Examples, Row
 from temper.core.classifier import Classifier
-from temper.core.component import Part, Ref
-from temper.core.families import Evaluation
+from temper.core.component import Ref
 from temper.core.run import Run
 from temper.core.stage import Preparation
-from temper.evaluation.evaluated_examples import Protocol, evaluated
+from temper.evaluation.cell_evaluation import FittedToModels
 from temper.nn.adequacy.coverage import Criterion
 from temper.nn.adequacy.score import Score
 from temper.nn.adequacy.score_order import FaultOrder
-from temper.nn.preparations.test_priority import CoveragePriority, ScorePriority
+from temper.nn.shared_stages.test_priority import CoveragePriority, ScorePriority
 
 FIRST = (5, 10, 20)
 """The percentages of first inputs for which the share of faults found is reported."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prioritisation(Evaluation):
+class Prioritisation(FittedToModels):
     """How soon misclassified inputs are found by checking inputs in the order of scores and of coverage.
 
     Each misclassified input is a fault that it alone reveals. apfd = 1 - sum_i place_i / (n m) + 1 / (2 n) for m faults
@@ -50,32 +49,17 @@ class Prioritisation(Evaluation):
     examples: Annotated[tuple[Ref[Examples], ...], "data sets and generators whose images are ordered"]
     scores: Annotated[tuple[Score, ...], "the scores to order by, in the group column"]
     criteria: Annotated[tuple[Criterion, ...], "the coverage criteria to order by, in the group column"] = ()
-    data: Annotated[
-        Ref[Examples] | None, "the images that scores and criteria are fitted on; default: the model's training images"
-    ] = None
-    protocol: Annotated[
-        Protocol,
-        "transfer: examples generated on the generator's own model; white_box: generated against each model",
-    ] = "white_box"
 
     @property
     def stochastic(self) -> bool:
         return any(score.stochastic or score.coarse for score in self.scores)
 
-    def part_of(self, field_name: str) -> Part | Literal["definition"]:
-        return "train" if field_name == "data" else "test"
-
     def expand(self) -> Iterator[Self]:
-        for model in self.models:
-            for ref in self.examples:
-                cell = dataclasses.replace(self, models=(model,), examples=(evaluated(ref, model, self.protocol),))
-                for score in self.scores:
-                    yield dataclasses.replace(cell, scores=(score,), criteria=())
-                for criterion in self.criteria:
-                    yield dataclasses.replace(cell, scores=(), criteria=(criterion,))
-
-    def about(self) -> dict[str, str]:
-        return {"model": self.models[0].stage, "examples": self.examples[0].label}
+        for cell in super().expand():
+            for score in self.scores:
+                yield dataclasses.replace(cell, scores=(score,), criteria=())
+            for criterion in self.criteria:
+                yield dataclasses.replace(cell, scores=(), criteria=(criterion,))
 
     def preparations(self) -> Mapping[str, Preparation]:
         assert self.data is not None

@@ -128,5 +128,5 @@ def _read(path: str) -> tuple[tuple[str, ...], Sequence[Line]]:
     table = csv_files.read(Path(path), _COLUMNS)
     for row, line in zip(table.rows, table.lines, strict=True):
         if not math.isfinite(row["value"]):
-            raise csv_files.CsvFault(Path(path), line, f"expected a finite number as value, received {row['value']}")
+            raise csv_files.CsvError(Path(path), line, f"expected a finite number as value, received {row['value']}")
     return table.columns, table.rows

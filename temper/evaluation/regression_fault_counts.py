@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 from temper.artefacts.regression_faults import OperatorCount, RegressionFaults
 from temper.core.artefacts import Row
 from temper.core.component import Ref
-from temper.core.families import Evaluation
 from temper.core.run import Run
+from temper.evaluation.cell_evaluation import CellEvaluation
 
 
 @dataclass(frozen=True, kw_only=True)
-class RegressionFaultCounts(Evaluation):
+class RegressionFaultCounts(CellEvaluation):
     """The number of images found by each regression fuzzer that the old version gets right and the new one wrong.
 
     ``rfi`` counts all of them, ``images`` distinct ones, ``urf`` distinct pairs of a source image and the wrong label,
@@ -31,19 +30,13 @@ class RegressionFaultCounts(Evaluation):
     """
 
     tag = "regression_faults"
+    cells = (("examples", "examples"),)
     metrics = ("urf", "rfi", "images", "seeds", "v2_failures", "initial", "mutants", "purity", "pass_rate", "yield")
     framework = False
     rows = ("examples",)
     columns = ("metric",)
 
     examples: Annotated[tuple[Ref[RegressionFaults], ...], "the regression fuzzers, one row each"]
-
-    def expand(self) -> Iterator[Self]:
-        for ref in self.examples:
-            yield dataclasses.replace(self, examples=(ref,))
-
-    def about(self) -> dict[str, str]:
-        return {"examples": self.examples[0].label}
 
     def measure(self, run: Run) -> Iterable[Row]:
         found = run[self.examples[0]]

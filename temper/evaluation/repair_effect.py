@@ -10,20 +10,20 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from temper.artefacts.incremental_classifier import Incremental, Rivals, among, answers
+from temper.artefacts.incremental_classifier import Incremental, Rivals, predict_among_rivals, rivals_among
 from temper.core.artefacts import Examples, Row
 from temper.core.classifier import Classifier
 from temper.core.component import Ref
-from temper.core.families import Evaluation
 from temper.core.run import Run
 from temper.core.significance_tests import mcnemar
+from temper.evaluation.cell_evaluation import CellEvaluation
 
 Right = NDArray[np.bool_]
 """The images that a model classifies correctly, bool (n,)."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class RepairEffect(Evaluation):
+class RepairEffect(CellEvaluation):
     """Accuracy before and after a repair, the failures it fixed and the correct predictions it broke.
 
     With b_i and a_i, whether the model is right on image i before and after: change = mean a_i - mean b_i; repair_rate
@@ -39,6 +39,7 @@ class RepairEffect(Evaluation):
     """
 
     tag = "repair_effect"
+    cells = (("repaired", "model"), ("examples", "examples"))
     metrics = (
         "accuracy_after",
         "accuracy_before",
@@ -73,16 +74,15 @@ class RepairEffect(Evaluation):
             )
 
     def expand(self) -> Iterator[Self]:
-        if self.pairing == "position":
-            pairs = list(zip(self.repaired, self.examples, strict=True))
-        else:
-            pairs = [(model, ref) for model in self.repaired for ref in self.examples]
-        for model, ref in pairs:
+        if self.pairing == "every":
+            yield from super().expand()
+            return
+        for model, ref in zip(self.repaired, self.examples, strict=True):
             yield dataclasses.replace(self, repaired=(model,), examples=(ref,))
 
     def about(self) -> dict[str, str]:
-        named = {} if self.pairing == "position" else {"model": self.repaired[0].stage}
-        return {**named, "examples": self.examples[0].label}
+        columns = super().about()
+        return columns if self.pairing == "every" else {"examples": columns["examples"]}
 
     def measure(self, run: Run) -> Iterable[Row]:
         assert self.data is not None  # the graph fills in the model's data set
@@ -117,11 +117,11 @@ def _rivals(repaired: Classifier) -> tuple[Rivals, bool]:
     """Return which classes compete, and whether this is because the task is given."""
     if isinstance(repaired, Incremental) and repaired.task_given:
         return repaired.rivals(), True
-    return among(range(repaired.num_classes), repaired.num_classes), False
+    return rivals_among(range(repaired.num_classes), repaired.num_classes), False
 
 
 def _right(models: tuple[Classifier, ...], examples: Examples, rivals: Rivals) -> list[Right]:
-    return [answers(model, examples.x, examples.y, rivals) == examples.y for model in models]
+    return [predict_among_rivals(model, examples.x, examples.y, rivals) == examples.y for model in models]
 
 
 def _accuracy(metric: str, right: Right, about: dict[str, Any]) -> Row:

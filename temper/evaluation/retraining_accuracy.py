@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 from temper.artefacts.retrained_classifier import Retrained, TrainedOn
 from temper.core.artefacts import Examples, Row
 from temper.core.classifier import Classifier
 from temper.core.component import Ref
-from temper.core.families import Evaluation
 from temper.core.run import Run
+from temper.evaluation.cell_evaluation import CellEvaluation
 
 UNION = "union"
 
 
 @dataclass(frozen=True, kw_only=True)
-class RetrainingAccuracy(Evaluation):
+class RetrainingAccuracy(CellEvaluation):
     """Accuracy of models on each set of examples and on their union, and the size of each model's retraining data.
 
     accuracy(m, E) = |{i : argmax m(x_i) = y_i}| / n; in ``union`` every image of every set counts once, so that a set
@@ -30,6 +29,8 @@ class RetrainingAccuracy(Evaluation):
     """
 
     tag = "retraining_accuracy"
+    # A curve has hundreds of models and few sets: storing a cell per pair would take longer than measuring it.
+    cells = (("models", "model"),)
     metrics = ("accuracy", "inputs", "adversarial_inputs")
 
     models: Annotated[tuple[Ref[Classifier], ...], "the models, one row each: the original, and the retrained ones"]
@@ -38,14 +39,6 @@ class RetrainingAccuracy(Evaluation):
     def check(self) -> Iterator[tuple[str, str]]:
         if len(set(self.examples)) > 1 and any(ref.stage == UNION for ref in self.examples):
             yield "examples", f"'{UNION}' is reserved for all of them together; rename the stage"
-
-    def expand(self) -> Iterator[Self]:
-        # A curve has hundreds of models and few sets: storing a cell per pair would take longer than measuring it.
-        for model in self.models:
-            yield dataclasses.replace(self, models=(model,))
-
-    def about(self) -> dict[str, str]:
-        return {"model": self.models[0].stage}
 
     def measure(self, run: Run) -> Iterable[Row]:
         model, name = run[self.models[0]], self.models[0].stage

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Self
 
 import numpy as np
@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 from temper.core.artefacts import Examples, Row
 from temper.core.classifier import Classifier
 from temper.core.component import Ref
-from temper.core.families import Evaluation
 from temper.core.run import Run
-from temper.evaluation.evaluated_examples import Protocol, evaluated
+from temper.evaluation.cell_evaluation import AttackedModels, ExamplesProtocol
 from temper.evaluation.worst_case import WORST_CASE, right_in_all, worst_cases
 
 
 @dataclass(frozen=True, kw_only=True)
-class RobustnessMatrix(Evaluation):
+class RobustnessMatrix(AttackedModels):
     """Accuracy of every model on every set of examples, with respect to the true labels.
 
     accuracy(m, E) = |{i : argmax m(x_i) = y_i}| / n. The row ``worst_case`` counts an image only if the model is right
@@ -36,12 +35,8 @@ class RobustnessMatrix(Evaluation):
     metrics = ("accuracy", "class_accuracy")
     names_sources = True
 
-    models: Annotated[tuple[Ref[Classifier], ...], "the models, one row each"]
     examples: Annotated[tuple[Ref[Examples], ...], "data sets and generators, one column each"]
-    protocol: Annotated[
-        Protocol,
-        "transfer: examples generated on the generator's own model; white_box: generated against each model",
-    ]
+    protocol: ExamplesProtocol = field()  # no default: the file decides which of the two numbers its table shows
     per_class: Annotated[bool, "also report the accuracy of each class"] = False
     worst_case: Annotated[bool, "add the worst case over the examples of each threat model"] = True
 
@@ -54,19 +49,14 @@ class RobustnessMatrix(Evaluation):
 
     def expand(self) -> Iterator[Self]:
         for model in self.models:
-            examples = tuple(evaluated(ref, model, self.protocol) for ref in self.examples)
+            examples = self.regenerated(self.examples, model)
             for ref in examples:
                 yield dataclasses.replace(self, models=(model,), examples=(ref,), worst_case=False)
             if self.worst_case and len(examples) > 1:
                 yield dataclasses.replace(self, models=(model,), examples=examples, per_class=False)
 
     def about(self) -> dict[str, str]:
-        return {"model": self.models[0].stage, "examples": self._column()}
-
-    def _column(self) -> str:
-        if self.worst_case:
-            return WORST_CASE
-        return self.examples[0].label
+        return super().about() | ({"examples": WORST_CASE} if self.worst_case else {})
 
     def measure(self, run: Run) -> Iterable[Row]:
         model = run[self.models[0]]
@@ -76,7 +66,7 @@ class RobustnessMatrix(Evaluation):
             return
         (examples,) = (run[ref] for ref in self.examples)
         originals, right = right_in_all(model, [examples])
-        yield self._accuracy(right, self._column())
+        yield self._accuracy(right, self.examples[0].label)
         if self.per_class:
             y = examples.y[examples.rows_of(originals)]
             for number in range(model.num_classes):
@@ -96,7 +86,7 @@ class RobustnessMatrix(Evaluation):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AttackSuccess(Evaluation):
+class AttackSuccess(AttackedModels):
     """How often an attack turns a correct prediction into a wrong one, with evidence that the number is credible.
 
     attack_success_rate = |{i : m(x_i) = y_i and m(x'_i) != y_i}| / |{i : m(x_i) = y_i}|. ``zero_gradients`` is the
@@ -111,35 +101,20 @@ class AttackSuccess(Evaluation):
     metrics = ("attack_success_rate", "robust_accuracy", "clean_accuracy", "zero_gradients", "linf_reached")
     rows = ("model", "examples")
     columns = ("metric",)
+    reads_originals = True
 
     models: Annotated[tuple[Ref[Classifier], ...], "the models that are attacked"]
     examples: Annotated[tuple[Ref[Examples], ...], "the generators to evaluate"]
-    protocol: Annotated[
-        Protocol,
-        "transfer: examples generated on the generator's own model; white_box: generated against each model",
-    ] = "white_box"
-
-    def expand(self) -> Iterator[Self]:
-        for model in self.models:
-            for ref in self.examples:
-                yield dataclasses.replace(self, models=(model,), examples=(evaluated(ref, model, self.protocol),))
-
-    def references(self) -> Iterator[Ref[Any]]:
-        yield from super().references()
-        yield from (dataclasses.replace(ref, clean=True) for ref in self.examples)
-
-    def about(self) -> dict[str, str]:
-        return {"model": self.models[0].stage, "examples": self.examples[0].label}
 
     def measure(self, run: Run) -> Iterable[Row]:
         model, adversarial = run[self.models[0]], run[self.examples[0]]
-        clean = run[dataclasses.replace(self.examples[0], clean=True)]
+        clean = run[self.originals[0]]
         rows = clean.rows_of(adversarial.index)
         x, y = clean.x[rows], clean.y[rows]
         was_right, is_right = model.predict(x) == y, model.predict(adversarial.x) == y
         about: dict[str, Any] = {**self.about(), "note": _note(adversarial)}
         broken = int((was_right & ~is_right).sum())
-        gradient = model.loss_gradient(x, y, adversarial.info.get("climbs", "cross_entropy"))
+        gradient = model.loss_gradient(x, y, adversarial.info.get("ascended_loss", "cross_entropy"))
         n = len(y)
         reached = np.abs(adversarial.x - x).max() if n else np.nan
         yield Row.proportion("attack_success_rate", broken, int(was_right.sum()), higher_is_better=None, **about)

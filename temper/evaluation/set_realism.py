@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from temper.core.artefacts import Examples, Row
 from temper.core.classifier import Classifier
-from temper.core.component import Part, Ref
-from temper.core.families import Evaluation
+from temper.core.component import Ref
 from temper.core.run import Run
 from temper.core.stage import Preparation
+from temper.evaluation.cell_evaluation import CellEvaluation
 from temper.nn.inspection.activations import Activations
-from temper.nn.preparations.activation_readout import ActivationReadout
+from temper.nn.shared_stages.activation_readout import ActivationReadout
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
-class SetRealism(Evaluation):
+class SetRealism(CellEvaluation):
     """The Frechet distance of each set from real images, and the share of its labels confirmed by another classifier.
 
     d^2 = |m - m'|^2 + tr(S + S' - 2 (S S')^(1/2)) of means and covariances of the judge's last hidden layer. It falls
@@ -35,6 +34,7 @@ class SetRealism(Evaluation):
     """
 
     tag = "realism"
+    cells = (("examples", "examples"),)
     metrics = ("frechet", "frechet_floor", "agreement")
     rows = ("examples",)
     columns = ("metric",)
@@ -45,15 +45,8 @@ class SetRealism(Evaluation):
     ]
     data: Annotated[Ref[Examples], "the real images"]
 
-    def part_of(self, field_name: str) -> Part | Literal["definition"]:
-        return "test"
-
-    def expand(self) -> Iterator[Self]:
-        for ref in self.examples:
-            yield dataclasses.replace(self, examples=(ref,))
-
     def about(self) -> dict[str, str]:
-        return {"model": self.judge.stage, "examples": self.examples[0].label}
+        return {"model": self.judge.stage, **super().about()}
 
     def preparations(self) -> Mapping[str, Preparation]:
         return {

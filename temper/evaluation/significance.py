@@ -15,7 +15,7 @@ from temper.core.artefacts import Results, Row
 from temper.core.component import Plain, Ref
 from temper.core.confidence_intervals import difference_interval, mean_interval
 from temper.core.display_names import label
-from temper.core.errors import StageError, TooLittleLearnt, did_you_mean
+from temper.core.errors import StageError, UndertrainedModelError, did_you_mean
 from temper.core.families import Evaluation
 from temper.core.run import MeasuredValue, Run
 
@@ -84,7 +84,7 @@ class Significance(Evaluation):
         rows = [m for m in run.gather(self.of) if m.row.metric == self.metric]
         if not rows:
             # The evaluation declares the metric, but could not measure it in this case.
-            raise TooLittleLearnt(
+            raise UndertrainedModelError(
                 f"metric: '{self.of}' measured no '{self.metric}' in this task; compare a metric that it measured"
             )
         for about, samples in self._samples(rows).items():

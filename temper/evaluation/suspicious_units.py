@@ -12,11 +12,9 @@ from numpy.typing import NDArray
 
 from temper.artefacts.rankings import NO_UNIT, Indices, NeuronRanking
 from temper.core.artefacts import Examples, Images, Row
-from temper.core.classifier import Classifier
 from temper.core.component import Range, Ref
-from temper.core.families import Evaluation
 from temper.core.run import Run
-from temper.evaluation.evaluated_examples import Protocol, evaluated
+from temper.evaluation.cell_evaluation import AttackedModels, Protocol
 from temper.nn.inspection import compiled_programs
 from temper.nn.inspection.compiled_programs import Call, Tensor
 from temper.nn.inspection.units import Probe, Values, unit_means
@@ -24,7 +22,7 @@ from temper.system import backend
 
 
 @dataclass(frozen=True, kw_only=True)
-class SuspiciousLayers(Evaluation):
+class SuspiciousLayers(AttackedModels):
     """The distribution of suspicious units over layers.
 
     ``layer_share`` is the share of all classes' suspicious units in a layer, ``localised`` the share of classes with
@@ -34,12 +32,12 @@ class SuspiciousLayers(Evaluation):
     """
 
     tag = "suspicious_layers"
+    cells = (("models", "model"), ("neurons", "examples"))
     metrics = ("localised", "layer_share")
     framework = False
     rows = ("model", "examples")
     columns = ("metric", "group")
 
-    models: Annotated[tuple[Ref[Classifier], ...], "the models, one row each"]
     neurons: Annotated[tuple[Ref[NeuronRanking], ...], "the localisers, one row each for every model"]
     top: Annotated[
         int | None, "number of units per class to evaluate, the most suspicious first; default: all", Range(ge=1)
@@ -48,21 +46,13 @@ class SuspiciousLayers(Evaluation):
         Protocol, "transfer: as found in the localiser's own model; white_box: localised again in each"
     ] = "white_box"
 
-    def expand(self) -> Iterator[Self]:
-        for model in self.models:
-            for ref in self.neurons:
-                yield dataclasses.replace(self, models=(model,), neurons=(evaluated(ref, model, self.protocol),))
-
-    def about(self) -> dict[str, str]:
-        return {"model": self.models[0].stage, "examples": self.neurons[0].stage}
-
     def measure(self, run: Run) -> Iterable[Row]:
         ranking = run[self.neurons[0]].first(self.top)
         about: dict[str, Any] = self.about()
         classes = range(len(ranking.selected))
         localised = sum(len(ranking.units_of(label)) > 0 for label in classes)
         yield Row.proportion("localised", localised, len(classes), higher_is_better=None, **about)
-        places = [layer for label in classes for layer, _ in ranking.places_of(label)]
+        places = [layer for label in classes for layer, _ in ranking.positions_of(label)]
         for i in range(len(ranking.layers)) if places else ():
             yield Row.proportion(
                 "layer_share", places.count(i), len(places), higher_is_better=None, group=f"layer {i + 1}", **about
@@ -70,7 +60,7 @@ class SuspiciousLayers(Evaluation):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SuspiciousActivations(Evaluation):
+class SuspiciousActivations(AttackedModels):
     """Whether images excite the suspicious units of their class more than their original images do.
 
     Over all images x' derived from x and the suspicious units n of the class of x: ``raised`` is the share of pairs
@@ -84,8 +74,8 @@ class SuspiciousActivations(Evaluation):
     metrics = ("judged", "raised", "increase")
     rows = ("model", "examples")
     columns = ("metric",)
+    reads_originals = True
 
-    models: Annotated[tuple[Ref[Classifier], ...], "the models, one row each"]
     examples: Annotated[tuple[Ref[Examples], ...], "the generators, one row each for every model"]
     neurons: Annotated[
         tuple[Ref[NeuronRanking], ...],
@@ -110,19 +100,12 @@ class SuspiciousActivations(Evaluation):
         neurons = self.neurons * len(self.examples) if len(self.neurons) == 1 else self.neurons
         for model in self.models:
             for ref, units in zip(self.examples, neurons, strict=True):
-                pair = (evaluated(ref, model, self.protocol), evaluated(units, model, self.protocol))
+                pair = self.regenerated((ref, units), model)
                 yield dataclasses.replace(self, models=(model,), examples=pair[:1], neurons=pair[1:])
-
-    def references(self) -> Iterator[Ref[Any]]:
-        yield from super().references()
-        yield from (dataclasses.replace(ref, clean=True) for ref in self.examples)
-
-    def about(self) -> dict[str, str]:
-        return {"model": self.models[0].stage, "examples": self.examples[0].label}
 
     def measure(self, run: Run) -> Iterable[Row]:
         made, ranking = run[self.examples[0]], run[self.neurons[0]].first(self.top)
-        clean = run[dataclasses.replace(self.examples[0], clean=True)]
+        clean = run[self.originals[0]]
         starts, units = clean.rows_of(made.index), ranking.selected[made.y]
         suspicious = units != NO_UNIT
         counted = np.flatnonzero(suspicious.any(axis=1))

@@ -13,7 +13,7 @@ from temper.core.artefacts import Examples
 from temper.core.classifier import Classifier
 from temper.core.component import Component, Ref
 from temper.core.run import Run
-from temper.localisation.relevance_rules import Epsilon
+from temper.localisation.lrp_variants import Epsilon
 from temper.nn.inspection.lrp import Batches
 from temper.nn.inspection.lrp_rules import RelevanceRule
 
@@ -53,6 +53,7 @@ class ClassRelevance(Component):
             run.progress(rows.stop, len(images), "images")
         run.images += len(images)
         counts = np.bincount(images.y, minlength=model.num_classes)
+        # nan and not 0, which would rank the pixels of a class without images.
         sums[counts == 0] = np.nan
         means: Scores = sums / np.maximum(counts, 1).reshape(-1, *[1] * len(shape))
         return means, {"rule": self.rule.tag, "start": self.start, "images": counts.tolist()}

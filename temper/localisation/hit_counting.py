@@ -15,7 +15,7 @@ from temper.nn.inspection.units import Values
 
 
 @dataclass(frozen=True, kw_only=True)
-class Counted(Component):
+class HitSpectrumSettings(Component):
     """The parameters that a hit spectrum depends on."""
 
     model: Annotated[Ref[Classifier], "the model to inspect"]
@@ -33,7 +33,7 @@ class Counted(Component):
 
 
 @dataclass(frozen=True, kw_only=True)
-class HitSpectrum(Preparation, Counted):
+class HitSpectrum(Preparation, HitSpectrumSettings):
     """The hit spectra of all classes, from one forward pass.
 
     Source: Eniser, Gerasimou and Sen (2019), DeepFault, section 3.1.

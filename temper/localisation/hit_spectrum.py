@@ -15,7 +15,7 @@ from temper.core.artefacts import Artefact, Examples, read_json, write_json
 from temper.core.classifier import Classifier
 from temper.nn.inspection import compiled_programs
 from temper.nn.inspection.compiled_programs import Call, Tensor
-from temper.nn.inspection.finite_check import check_answers
+from temper.nn.inspection.finite_check import check_outputs
 from temper.nn.inspection.units import Probe, UnitLayer, Values, unit_means
 from temper.system import backend
 
@@ -127,13 +127,15 @@ def count(
         layer.units * (layer.height * layer.width if conv_unit == "per_position" else 1) for layer in probe.layers
     )
     images, active = np.zeros((2, classes), np.int64), np.zeros((2, classes, cells), np.int64)
+    # Smaller batches where every position is a cell, to bound memory.
     batch = max(1, min(compiled_programs.BATCH, _AT_ONCE // cells))
     for start in range(0, n, batch):
         x, y = np.asarray(examples.x[start : start + batch]), examples.y[start : start + batch]
         hits, logits = compiled_programs.run(probe.model, _hits, (x,), (threshold,), (conv_unit,), batch)
-        check_answers(logits)
+        check_outputs(logits)
         right = logits.argmax(axis=1) == y
         for row, which in enumerate((~right, right)):
+            # float32, so that counting by class is one fast matrix product.
             of_class = (np.arange(classes)[:, None] == y[which]).astype(np.float32)
             images[row] += of_class.sum(axis=1).astype(np.int64)
             # Integers below 2^24, which float32 adds exactly.

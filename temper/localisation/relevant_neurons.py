@@ -14,8 +14,8 @@ from temper.core.families import Localiser
 from temper.core.run import Run
 from temper.core.stage import Preparation
 from temper.localisation.class_relevance import ClassRelevance
-from temper.localisation.unit_selection import Scope, highest, table
-from temper.nn.inspection.lrp import unit_batches
+from temper.localisation.unit_selection import Scope, most_suspicious_by_class, padded
+from temper.nn.inspection.lrp import unit_relevance_batches
 from temper.nn.inspection.units import Probe
 
 
@@ -31,9 +31,9 @@ class UnitRelevance(Preparation, ClassRelevance):
 
     def produce(self, run: Run) -> NeuronRanking:
         layers = Probe(run[self.model].model).layers
-        means, info = self.means(run, unit_batches, (sum(layer.units for layer in layers),))
-        nobody, uncounted = np.zeros((len(means), 0), np.int64), np.zeros((*means.shape, 0), np.int64)
-        return NeuronRanking(layers, means, nobody, uncounted, info)
+        means, info = self.means(run, unit_relevance_batches, (sum(layer.units for layer in layers),))
+        none_selected, no_spectrum = np.zeros((len(means), 0), np.int64), np.zeros((*means.shape, 0), np.int64)
+        return NeuronRanking(layers, means, none_selected, no_spectrum, info)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +56,10 @@ class RelevantNeurons(Localiser, ClassRelevance):
     scope: Annotated[Scope, "`top` units of the whole network, or of each of its layers"] = "network"
 
     def preparations(self) -> Mapping[str, Preparation]:
+        # Without `top` and `scope`, so that every selection shares one relevance.
         return {"relevance": UnitRelevance.of(self)}
 
     def produce(self, run: Run) -> NeuronRanking:
         found: NeuronRanking = run.prepared("relevance")
-        chosen = highest(found.scores, [layer.units for layer in found.layers], self.top, self.scope)
-        return replace(found, selected=table(chosen), info={"localiser": self.tag, **found.info})
+        chosen = most_suspicious_by_class(found.scores, [layer.units for layer in found.layers], self.top, self.scope)
+        return replace(found, selected=padded(chosen), info={"localiser": self.tag, **found.info})

@@ -12,13 +12,13 @@ from temper.core.component import Part, Range
 from temper.core.families import Localiser
 from temper.core.run import Run
 from temper.core.stage import Preparation
-from temper.localisation.hit_counting import Counted, HitSpectrum
+from temper.localisation.hit_counting import HitSpectrum, HitSpectrumSettings
 from temper.localisation.hit_spectrum import Spectrum
-from temper.localisation.unit_selection import Scope, highest, table
+from temper.localisation.unit_selection import Scope, most_suspicious_by_class, padded
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpectrumLocaliser(Localiser, Counted):
+class SpectrumLocaliser(Localiser, HitSpectrumSettings):
     """Selects units for each class by their hit spectra. Members implement ``select``.
 
     A class of which the model gets every image wrong, or none, cannot be localised: its scores are nan, and no unit is
@@ -34,6 +34,7 @@ class SpectrumLocaliser(Localiser, Counted):
     ] = False
 
     def part_of(self, field_name: str) -> Part | Literal["definition"]:
+        # The artefacts count spectra on the test part, which leaks into synthesis and evaluation.
         return "test" if self.as_published else "train"
 
     @property
@@ -60,9 +61,13 @@ class SpectrumLocaliser(Localiser, Counted):
             "passed": spectrum.passed.tolist(),
             "not_localisable": [c for c in range(len(spectrum.failed)) if c not in localisable],
         }
-        return NeuronRanking(spectrum.layers, scores, table(chosen), spectrum.unit_counts, info)
+        return NeuronRanking(spectrum.layers, scores, padded(chosen), spectrum.unit_counts, info)
 
     def highest(self, spectrum: Spectrum, scores: Scores) -> list[Indices]:
         """Return the units of highest score of each class; none for a class that cannot be localised."""
         sizes = [layer.units for layer in spectrum.layers]
-        return highest(scores, sizes, self.top, self.scope, self.as_published)
+        return most_suspicious_by_class(scores, sizes, self.top, self.scope, self.as_published)
+
+    def ranked(self, spectrum: Spectrum, scores: Scores) -> tuple[Scores, list[Indices]]:
+        """Return scores with the units of highest score of each class."""
+        return scores, self.highest(spectrum, scores)

@@ -27,8 +27,7 @@ class Tarantula(SpectrumLocaliser):
     tag = "tarantula"
 
     def select(self, spectrum: Spectrum, run: Run) -> tuple[Scores, list[Indices]]:
-        scores = spectrum.scores(suspiciousness_measures.tarantula)
-        return scores, self.highest(spectrum, scores)
+        return self.ranked(spectrum, spectrum.scores(suspiciousness_measures.tarantula))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +42,7 @@ class Ochiai(SpectrumLocaliser):
     tag = "ochiai"
 
     def select(self, spectrum: Spectrum, run: Run) -> tuple[Scores, list[Indices]]:
-        scores = spectrum.scores(suspiciousness_measures.ochiai)
-        return scores, self.highest(spectrum, scores)
+        return self.ranked(spectrum, spectrum.scores(suspiciousness_measures.ochiai))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,5 +59,4 @@ class DStar(SpectrumLocaliser):
     star: Annotated[float, "exponent of the failures with the unit active", Range(gt=0)] = 3.0
 
     def select(self, spectrum: Spectrum, run: Run) -> tuple[Scores, list[Indices]]:
-        scores = spectrum.scores(partial(suspiciousness_measures.dstar, star=self.star))
-        return scores, self.highest(spectrum, scores)
+        return self.ranked(spectrum, spectrum.scores(partial(suspiciousness_measures.dstar, star=self.star)))

@@ -40,6 +40,7 @@ def dstar(counts: Indices, star: float) -> Scores:
     """
     cf, uf, cs, _ = _parts(counts)
     scores = _divided(cf**star, cs + uf)
+    # Perfect evidence: active on all failures and on no pass, so it ranks first.
     scores[(cf > 0) & (cs + uf == 0)] = np.inf
     return scores
 
@@ -50,5 +51,6 @@ def _parts(counts: Indices) -> tuple[Scores, Scores, Scores, Scores]:
 
 
 def _divided(above: Scores, below: Scores) -> Scores:
+    # 0 where the denominator is 0: no activity, no suspicion.
     quotient: Scores = np.divide(above, below, out=np.zeros_like(above), where=below > 0)
     return quotient

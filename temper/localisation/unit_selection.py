@@ -13,7 +13,9 @@ from temper.core.errors import StageError
 Scope = Literal["network", "layer"]
 
 
-def most(scores: Scores, sizes: Sequence[int], top: int, scope: Scope, as_published: bool = False) -> Indices:
+def most_suspicious(
+    scores: Scores, sizes: Sequence[int], top: int, scope: Scope, as_published: bool = False
+) -> Indices:
     """Return the ``top`` units of highest score of one class, the highest first, int64 (k,).
 
     ``scores`` is float64 (units,) without nan, ``sizes`` the number of units of each layer in order. Ties are in order.
@@ -24,21 +26,25 @@ def most(scores: Scores, sizes: Sequence[int], top: int, scope: Scope, as_publis
     Raises:
         StageError: the network has fewer than ``top`` units.
     """
-    everyone = np.arange(len(scores))
-    layers = np.split(everyone, np.cumsum(sizes)[:-1])
+    all_units = np.arange(len(scores))
+    layers = np.split(all_units, np.cumsum(sizes)[:-1])
     if scope == "layer":
         chosen = np.concatenate([_highest(scores, layer, top) for layer in layers])
     elif top > len(scores):
         raise StageError(f"expected at least {top} units to choose from, received {len(scores)}; lower `top`")
     else:
-        chosen = _scanned(scores, layers, top) if as_published else _highest(scores, everyone, top)
+        chosen = _scanned(scores, layers, top) if as_published else _highest(scores, all_units, top)
+    # Sorted by position first, so that ties come in order.
     return _highest(scores, np.sort(chosen), len(chosen))
 
 
-def highest(scores: Scores, sizes: Sequence[int], top: int, scope: Scope, as_published: bool = False) -> list[Indices]:
-    """Return the selection of ``most`` for each row of scores (classes, units); empty where a score is nan."""
+def most_suspicious_by_class(
+    scores: Scores, sizes: Sequence[int], top: int, scope: Scope, as_published: bool = False
+) -> list[Indices]:
+    """Return ``most_suspicious`` for each row of scores (classes, units); empty where a score is nan."""
     return [
-        np.zeros(0, np.int64) if np.isnan(row).any() else most(row, sizes, top, scope, as_published) for row in scores
+        np.zeros(0, np.int64) if np.isnan(row).any() else most_suspicious(row, sizes, top, scope, as_published)
+        for row in scores
     ]
 
 
@@ -49,7 +55,7 @@ def layers_of(units: Iterable[int], sizes: Sequence[int]) -> Indices:
     return found
 
 
-def table(chosen: Sequence[Indices]) -> Indices:
+def padded(chosen: Sequence[Indices]) -> Indices:
     """Return the units of every class as one array (classes, most units), padded with ``NO_UNIT``."""
     selected = np.full((len(chosen), max((len(units) for units in chosen), default=0)), NO_UNIT, np.int64)
     for row, units in zip(selected, chosen, strict=True):
@@ -69,6 +75,7 @@ def _scanned(scores: Scores, layers: Sequence[Indices], top: int) -> Indices:
         for unit in layer.tolist():
             if scores[unit] >= lowest:
                 found.append(unit)
+            # Leaves this layer only: later layers may add more ties, as in DeepFault's code of 2018.
             if len(found) == top:
                 break
     return np.array(found, np.int64)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -17,6 +17,7 @@ from temper.core.errors import StageError
 from temper.core.families import Repair
 from temper.core.run import Run
 from temper.nn.training import training
+from temper.nn.training.training import Attacker, TrainingSettings
 from temper.system import backend
 
 
@@ -56,6 +57,9 @@ class AdversarialTraining(Repair):
     as_published: Annotated[
         bool, "gf from DeepCustom's initial weights (deviation sqrt(2 / first axis), bias 0.1), in fixed order"
     ] = False
+
+    def smoke_limits(self) -> Mapping[str, int]:
+        return {**super().smoke_limits(), "epochs": 1}
 
     def part_of(self, field_name: str) -> Part | Literal["definition"]:
         return "definition" if field_name == "examples" and self.recipe != "gf" else "train"
@@ -110,23 +114,22 @@ class AdversarialTraining(Repair):
     def _train_on_pairs(self, model: Any, run: Run) -> None:
         adversarial, clean = run[self._adversarial], run[self._clean]
         try:
+            # Paired by index: a generator may return some of the images, in another order.
             rows = clean.rows_of(adversarial.index)
         except ValueError as error:
             raise StageError(
                 f"{self.examples}: {error}; gf needs a generator that changes images of its data"
             ) from error
+        # The usual case, without a copy of all images.
         whole = np.array_equal(rows, np.arange(len(clean)))
         training.fit_pairs(
             model,
             clean.x if whole else clean.x[rows],
             adversarial.x,
             adversarial.y,
+            TrainingSettings.of(self, shuffle=not self.as_published),
             ratio=self._share,
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
             seed=run.framework_seed(),
-            shuffle=not self.as_published,
             progress=run.progress,
             checkpoint=run.checkpoint,
         )
@@ -136,9 +139,11 @@ class AdversarialTraining(Repair):
         attack, clean = run.definition(self._attack), run[self._clean]
         if not isinstance(attack, Attack):
             raise StageError(
-                f"examples: recipe {self.recipe} generates images during training, which needs an attack on a model (fgsm, "
+                f"examples: recipe {self.recipe} generates images during training, which needs an attack on a model "
+                "(fgsm, "
                 f"pgd, ...), received {attack.tag}; use recipe: gf"
             )
+        # The model in training itself, so that the attack always sees its current weights.
         victim = Classifier(model)
 
         def perturb(x: Images, y: Labels, rng: np.random.Generator) -> Images:
@@ -148,13 +153,9 @@ class AdversarialTraining(Repair):
             model,
             clean.x,
             clean.y,
-            perturb,
-            share=self._share,
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
+            TrainingSettings.of(self),
+            Attacker(perturb=perturb, share=self._share, rng=run.rng("attack")),
             rng=run.rng(),
-            attack_rng=run.rng("attack"),
             progress=run.progress,
             checkpoint=run.checkpoint,
         )

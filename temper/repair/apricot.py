@@ -21,13 +21,13 @@ from temper.core.stage import Preparation
 from temper.nn.training import training
 from temper.nn.training.training_state import assign, values
 from temper.repair.further_training import FurtherTraining
-from temper.repair.reduced import ReducedModels, ReducedTraining, Reducing, Weights, answers
+from temper.repair.reduced_models import ReducedModels, ReducedModelSettings, ReducedTraining, Weights, correct_answers
 
 _REDUCED = "reduced"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Apricot(Reducing, FurtherTraining):
+class Apricot(ReducedModelSettings, FurtherTraining):
     """Model fixing by weight adaptation.
 
     For every training image x that the model w gets wrong, with c of R reduced models right on it and i = R - c wrong,
@@ -81,40 +81,45 @@ class Apricot(Reducing, FurtherTraining):
         images, held_out = run[self.data], run[self._held_out]
         if not len(held_out):
             raise StageError(
-                f"holdout: {self._held_out} has no image; give the data set a validation part (validation: 0.1), or set "
+                f"holdout: {self._held_out} has no image; give the data set a validation part (validation: 0.1), or "
+                "set "
                 "images that decide which changes are kept"
             )
         reduced: ReducedModels = run.prepared(_REDUCED)
-        fixing = Fixing(training.copied(run[self.model].model, run.framework_seed(), weights=True), held_out)
-        for number in range(fixing.resume(run.checkpoint), self.rounds):
-            self._adapt(fixing, reduced, images, run.rng(f"round {number}"))
+        repaired = ModelUnderRepair(
+            training.copied(run[self.model].model, run.framework_seed(), weights=True), held_out
+        )
+        for number in range(repaired.resume(run.checkpoint), self.rounds):
+            self._adapt(repaired, reduced, images, run.rng(f"round {number}"))
             if self.epochs:
                 # An interrupted round is repeated: its training may still be reverted.
-                fixing.attempt(partial(self.train_further, images=images, run=run, checkpoint=Checkpoint()))
-            fixing.save(run.checkpoint, number + 1)
-        return Retrained(fixing.model, TrainedOn(inputs=len(images), adversarial=0, available=len(images)))
+                repaired.attempt(partial(self.train_further, images=images, run=run, checkpoint=Checkpoint()))
+            repaired.save(run.checkpoint, number + 1)
+        return Retrained(repaired.model, TrainedOn(inputs=len(images), adversarial=0, available=len(images)))
 
     @property
     def _held_out(self) -> Ref[Examples]:
         assert self.data is not None
         return self.holdout or replace(self.data, part="validation")
 
-    def _adapt(self, fixing: Fixing, reduced: ReducedModels, images: Examples, rng: np.random.Generator) -> None:
-        wrong = np.flatnonzero(Classifier(fixing.model).predict(images.x) != images.y)
+    def _adapt(
+        self, repaired: ModelUnderRepair, reduced: ReducedModels, images: Examples, rng: np.random.Generator
+    ) -> None:
+        wrong = np.flatnonzero(Classifier(repaired.model).predict(images.x) != images.y)
         if not len(wrong):
             return
         wrong = rng.permutation(wrong)
-        right = answers(fixing.model, reduced, images.take(wrong))
+        right = correct_answers(repaired.model, reduced, images.take(wrong))
         without_gain = 0
         for start in range(0, len(wrong), self.failures):
             batch = right[:, start : start + self.failures]
-            gained = fixing.attempt(partial(adapt, reduced=reduced.weights, right=batch, step=self.step))
+            gained = repaired.attempt(partial(adapt, reduced=reduced.weights, right=batch, step=self.step))
             without_gain = 0 if gained else without_gain + 1
             if without_gain == self.patience:
                 return
 
 
-class Fixing:
+class ModelUnderRepair:
     """A Keras model under repair, in which no change may decrease held-out accuracy.
 
     Attributes:
@@ -128,6 +133,7 @@ class Fixing:
 
     def attempt(self, change: Callable[[Any], None]) -> bool:
         """Change the model in place and revert the change if accuracy drops; return whether it rose."""
+        # All weights, statistics of normalisation included, which further training changes too.
         before = self.model.get_weights()
         change(self.model)
         accuracy = self._measured()
@@ -158,14 +164,15 @@ class Fixing:
 def adapt(model: Any, reduced: Weights, right: NDArray[np.bool_], step: float) -> None:
     """Adapt a model's trainable weights in place, as in ``Apricot``, for a batch of images it gets wrong.
 
-    ``reduced`` has the weights of the reduced models, (models, weights), ``right`` which of them is right on which image,
-    (models, images). With s = 1 for right and -1 for wrong, the change is -step / R * sum over models and images of
-    s * (w - w_r).
+    ``reduced`` has the weights of the reduced models, (models, weights), ``right`` which of them is right on which
+    image, (models, images). With s = 1 for right and -1 for wrong, the change is -step / R * sum over models and images
+    of s * (w - w_r).
     """
     signs = np.where(right, 1.0, -1.0).sum(axis=1)
     weights = model.trainable_weights
     ends = np.cumsum([int(np.prod(variable.shape)) for variable in weights])
     for variable, start, end in zip(weights, (0, *ends[:-1]), ends, strict=True):
+        # Double precision: the change is a small difference of large sums.
         own = np.asarray(variable).ravel().astype(np.float64)
         change = signs.sum() * own - signs @ np.asarray(reduced[:, start:end], np.float64)
         variable.assign((own - step / len(reduced) * change).reshape(variable.shape))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ from temper.core.component import Range, Ref
 from temper.core.families import Repair
 from temper.core.run import Run
 from temper.nn.training import training
-from temper.nn.training.training import Optimizer
+from temper.nn.training.training import BatchSize, LearningRate, OptimizerName, TrainingSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,9 +22,12 @@ class FurtherTraining(Repair):
 
     model: Annotated[Ref[Classifier], "the first version, which is unchanged"]
     epochs: Annotated[int, "passes over the images", Range(ge=0)]
-    batch_size: Annotated[int, "images per optimiser step", Range(ge=1)] = 128
-    learning_rate: Annotated[float, "step size of the optimiser", Range(gt=0)] = 1e-4
-    optimizer: Annotated[Optimizer, "optimiser; sgd has Nesterov momentum 0.9"] = "adam"
+    batch_size: BatchSize = 128
+    learning_rate: LearningRate = 1e-4
+    optimizer: OptimizerName = "adam"
+
+    def smoke_limits(self) -> Mapping[str, int]:
+        return {**super().smoke_limits(), "epochs": 1}
 
     def train_further(self, model: Any, images: Examples, run: Run, checkpoint: Checkpoint) -> None:
         """Train a Keras model in place on images, with the settings of the fields.
@@ -36,10 +40,8 @@ class FurtherTraining(Repair):
             model,
             images.x,
             images.y,
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            optimizer=self.optimizer,
+            TrainingSettings.of(self),
+            # The seed of the stage, so that a resumed training shuffles alike.
             seed=run.framework_seed(),
             progress=run.progress,
             checkpoint=checkpoint,

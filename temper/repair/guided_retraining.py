@@ -17,9 +17,9 @@ from temper.core.families import Repair
 from temper.core.run import Run
 from temper.core.stage import Preparation, Stage
 from temper.nn.adequacy.score import Score
-from temper.nn.preparations.retraining_order import RetrainingOrder, RetrainingOrdering, Rows
+from temper.nn.shared_stages.retraining_order import RetrainingOrder, RetrainingOrdering, Rows
 from temper.nn.training import training
-from temper.nn.training.training import Optimizer
+from temper.nn.training.training import BatchSize, LearningRate, OptimizerName, TrainingSettings
 
 _ORDER = "order"
 
@@ -28,9 +28,9 @@ _ORDER = "order"
 class GuidedRetraining(Repair):
     """Training on the first images of an order of clean and adversarial training images.
 
-    scratch_all:          C1, from new initial weights, on the first ceil(inputs * (n + m)) of n clean and m adversarial images.
-    original_all:         C2, the same from the model's own weights.
-    original_adversarial: C3, from the model's own weights, on the first ceil(inputs * m) of the adversarial images.
+    scratch_all:          C1, from new initial weights, on the first ceil(inputs * (n + m)) of n clean and m adversarial
+    images. original_all:         C2, the same from the model's own weights. original_adversarial: C3, from the model's
+    own weights, on the first ceil(inputs * m) of the adversarial images.
 
     Stages draw the same random numbers at the same seed, whatever their order and share, so that initial weights are
     equal and curves differ by training data only; with ``inputs: 1`` every order is the same set, which is trained on
@@ -57,10 +57,13 @@ class GuidedRetraining(Repair):
     ] = "original_all"
     inputs: Annotated[float, "share of the images to train on, the first of the order", Range(gt=0, le=1)] = 1.0
     epochs: Annotated[int, "passes over these images", Range(ge=1)] = 10
-    batch_size: Annotated[int, "images per optimiser step", Range(ge=1)] = 64
-    learning_rate: Annotated[float, "step size of the optimiser", Range(gt=0)] = 1e-3
-    optimizer: Annotated[Optimizer, "optimiser; sgd has Nesterov momentum 0.9"] = "rmsprop"
+    batch_size: BatchSize = 64
+    learning_rate: LearningRate = 1e-3
+    optimizer: OptimizerName = "rmsprop"
     as_published: Annotated[bool, "ties as in a reversed unstable sort, and images without a score first"] = False
+
+    def smoke_limits(self) -> Mapping[str, int]:
+        return {**super().smoke_limits(), "epochs": 1}
 
     def check(self) -> Iterator[tuple[str, str]]:
         if self.order is None and self.inputs < 1:
@@ -69,9 +72,11 @@ class GuidedRetraining(Repair):
             yield "examples", "expected at least one set of adversarial images"
 
     def stream(self, stage: str) -> str:
+        # One random stream for all stages of this type, so that curves differ by training data only.
         return self.tag
 
     def equivalent(self) -> Stage:
+        # With all images no order matters, so all such stages share one training.
         return replace(self, order=None, as_published=False) if self.inputs == 1 else self
 
     def preparations(self) -> Mapping[str, Preparation]:
@@ -81,6 +86,7 @@ class GuidedRetraining(Repair):
         assert self.data is not None  # the graph fills in the model's data set
         sets = [run[self.data], *(run[ref] for ref in self.examples)]
         clean, total = len(sets[0]), sum(map(len, sets))
+        # Rows count through the clean images first.
         rows, note = np.arange(clean if self._adversarial_only else 0, total), ""
         available = len(rows)
         if self.order is not None:
@@ -97,10 +103,7 @@ class GuidedRetraining(Repair):
             model,
             x,
             y,
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            optimizer=self.optimizer,
+            TrainingSettings.of(self),
             seed=seed,
             progress=run.progress,
             checkpoint=run.checkpoint,

@@ -14,14 +14,14 @@ from temper.core.artefacts import Examples, Images
 from temper.core.component import Plain, Range, Ref, empty_mapping
 from temper.core.errors import StageError
 from temper.core.run import Run
-from temper.nn.editing.unit_removal import obstacles, without
+from temper.nn.editing.unit_removal import removal_obstacles, without_units
 from temper.nn.inspection import compiled_programs
 from temper.nn.inspection.compiled_programs import Call, Tensor
 from temper.nn.inspection.units import Probe
 from temper.repair.further_training import FurtherTraining
 from temper.system import backend
 
-Needs = Mapping[str, NDArray[np.float64]]
+Importance = Mapping[str, NDArray[np.float64]]
 """The importance of each unit of a model's layers, by the layer's name."""
 
 
@@ -36,9 +36,10 @@ class Pruning(FurtherTraining):
     residual block adds to others are kept: of a block, all but the last convolution (and the projection) can be pruned.
     A dense layer is pruned only if listed in ``shares``.
 
-    Source: You, Wang, Chen, Liu and Li (2023), Regression Fuzzing for Deep Learning Systems, scenario PRUNE, whose released
-    model tells the criterion (it keeps the maps that are not dead) and the fine-tuning. apoz: Hu, Peng, Tai and Tang (2016),
-    Network Trimming. l1: Li, Kadav, Durdanovic, Samet and Graf (2017), Pruning Filters for Efficient ConvNets.
+    Source: You, Wang, Chen, Liu and Li (2023), Regression Fuzzing for Deep Learning Systems, scenario PRUNE, whose
+    released model shows the criterion (it keeps the maps that are not dead) and the fine-tuning. apoz: Hu, Peng, Tai
+    and Tang (2016), Network Trimming. l1: Li, Kadav, Durdanovic, Samet and Graf (2017), Pruning Filters for Efficient
+    ConvNets.
     """
 
     tag = "pruning"
@@ -67,44 +68,46 @@ class Pruning(FurtherTraining):
         assert self.data is not None  # the graph fills in the model's data set
         images, original = run[self.data], run[self.model].model
         shares = self._wanted(original)
-        needs = zeros_apart(original, images.x) if self.criterion == "apoz" else kernel_norms(original)
-        kept = {name: most_needed(needs[name], share) for name, share in shares.items()}
-        model = without(original, kept)
+        importance = nonzero_shares(original, images.x) if self.criterion == "apoz" else kernel_norms(original)
+        kept = {name: kept_units(importance[name], share) for name, share in shares.items()}
+        model = without_units(original, kept)
         run.images += len(images)
         self.train_further(model, images, run, run.checkpoint)
         return Retrained(model, TrainedOn(inputs=len(images), adversarial=0, available=len(images)))
 
     def _wanted(self, model: Any) -> dict[str, float]:
         """Return the share of units to prune, by layer."""
-        in_the_way = obstacles(model)
+        blocked = removal_obstacles(model)
         for name in self.shares:
-            if name not in in_the_way:
+            if name not in blocked:
                 raise StageError(
-                    f"shares: no layer with units is called '{name}'; expected one of {', '.join(in_the_way)}"
+                    f"shares: no layer with units is called '{name}'; expected one of {', '.join(blocked)}"
                 )
-            if in_the_way[name]:
-                raise StageError(f"shares: layer '{name}' cannot be pruned: {in_the_way[name]}")
-        maps = [n for n, obstacle in in_the_way.items() if not obstacle and hasattr(model.get_layer(n), "filters")]
+            if blocked[name]:
+                raise StageError(f"shares: layer '{name}' cannot be pruned: {blocked[name]}")
+        # Dense layers are pruned only if named: `share` is about feature maps.
+        maps = [n for n, obstacle in blocked.items() if not obstacle and hasattr(model.get_layer(n), "filters")]
         wanted = dict.fromkeys(maps, self.share) | {name: float(share or 0) for name, share in self.shares.items()}
         if not any(wanted.values()):
             raise StageError("share: nothing would be pruned; list layers in `shares`, or set a larger share")
         return wanted
 
 
-def most_needed(needs: NDArray[np.float64], share: float) -> NDArray[np.int64]:
+def kept_units(importance: NDArray[np.float64], share: float) -> NDArray[np.int64]:
     """Return the positions of the units kept when a share is removed, ascending; of ties the last are removed."""
-    lost = min(round(share * len(needs)), len(needs) - 1)
-    return np.sort(np.argsort(-needs, kind="stable")[: len(needs) - lost])
+    # At least one unit is kept.
+    lost = min(round(share * len(importance)), len(importance) - 1)
+    return np.sort(np.argsort(-importance, kind="stable")[: len(importance) - lost])
 
 
-def kernel_norms(model: Any) -> Needs:
+def kernel_norms(model: Any) -> Importance:
     """Return the sum of the absolute weights of each unit's kernel, layer by layer."""
     layers = [layer for layer in model.layers if hasattr(layer, "kernel")]
     kernels = {layer.name: np.abs(np.asarray(layer.get_weights()[0], np.float64)) for layer in layers}
     return {name: kernel.sum(axis=tuple(range(kernel.ndim - 1))) for name, kernel in kernels.items()}
 
 
-def zeros_apart(model: Any, x: Images) -> Needs:
+def nonzero_shares(model: Any, x: Images) -> Importance:
     """Return the share of nonzero values of each hidden unit after the activation, over all positions and images."""
     probe = Probe(model, "post")
     batches = (x[start : start + compiled_programs.BATCH] for start in range(0, len(x), compiled_programs.BATCH))

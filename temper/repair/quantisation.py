@@ -15,12 +15,12 @@ from temper.core.component import Ref
 from temper.core.errors import StageError
 from temper.core.families import Repair
 from temper.core.run import Run
-from temper.nn.editing.copies import copied, inherit, like, put
+from temper.nn.editing.copies import clone_layer, copied, copy_state, set_weights
 from temper.nn.inspection import compiled_programs
 from temper.nn.inspection.compiled_programs import Call, Tensor
 from temper.system import backend
 
-Reach = Mapping[str, tuple[float, float]]
+Ranges = Mapping[str, tuple[float, float]]
 """The smallest and the largest value of layers, by name."""
 Precision = Literal["float16", "int8"]
 
@@ -40,10 +40,10 @@ class Quantisation(Repair):
     The model runs on any machine and has the outputs of a device with such numbers, not its speed. The gradient passes
     straight through the rounding of activations, so that gradient-based attacks on the model work.
 
-    Source: You, Wang, Chen, Liu and Li (2023), Regression Fuzzing for Deep Learning Systems: the quantised models beside its
-    artefact. int8: Jacob, Kligys, Chen, Zhu, Tang, Howard, Adam and Kalenichenko (2018), Quantization and Training of Neural
-    Networks for Efficient Integer-Arithmetic-Only Inference; Krishnamoorthi (2018), Quantizing Deep Convolutional Networks
-    for Efficient Inference, for per-unit steps.
+    Source: You, Wang, Chen, Liu and Li (2023), Regression Fuzzing for Deep Learning Systems: the quantised models next
+    to its artefact. int8: Jacob, Kligys, Chen, Zhu, Tang, Howard, Adam and Kalenichenko (2018), Quantization and
+    Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference; Krishnamoorthi (2018), Quantizing Deep
+    Convolutional Networks for Efficient Inference, for per-unit steps.
     """
 
     tag = "quantisation"
@@ -67,19 +67,19 @@ class Quantisation(Repair):
         return False
 
     def produce(self, run: Run) -> Classifier:
-        model = rounded(run[self.model].model, self.precision)
+        model = with_rounded_weights(run[self.model].model, self.precision)
         if self.activations:
             assert self.data is not None  # the graph fills in the model's data set
             images = run[self.data]
             if not len(images):
                 raise StageError(f"data: {self.data} has no image to read activations from; set other images")
             # Pixels range from 0 to 1 whatever the data.
-            model = with_rounded_activations(model, reach(model, images.x))
+            model = with_rounded_activations(model, value_ranges(model, images.x))
             run.images += len(images)
         return Classifier(model)
 
 
-def rounded(model: Any, precision: Precision) -> Any:
+def with_rounded_weights(model: Any, precision: Precision) -> Any:
     """Return a copy of a model with rounded weights.
 
     Raises:
@@ -90,15 +90,15 @@ def rounded(model: Any, precision: Precision) -> Any:
     for layer in model.layers:
         arrays = layer.get_weights()
         if precision == "float16":
-            arrays = [half(weights) for weights in arrays]
+            arrays = [rounded_to_float16(weights) for weights in arrays]
         elif (place := _kernel(layer)) is not None:
-            arrays[place] = eighth(arrays[place])
+            arrays[place] = rounded_to_int8(arrays[place])
         if arrays:
-            put(copy.get_layer(layer.name), arrays)
+            set_weights(copy.get_layer(layer.name), arrays)
     return copy
 
 
-def half(weights: NDArray[Any]) -> NDArray[np.float32]:
+def rounded_to_float16(weights: NDArray[Any]) -> NDArray[np.float32]:
     """Return weights rounded to the nearest 16-bit numbers, as float32.
 
     Raises:
@@ -111,7 +111,7 @@ def half(weights: NDArray[Any]) -> NDArray[np.float32]:
     return found
 
 
-def eighth(kernel: NDArray[Any]) -> NDArray[np.float32]:
+def rounded_to_int8(kernel: NDArray[Any]) -> NDArray[np.float32]:
     """Return a kernel (..., units) rounded to 127 steps on each side of 0, of equal size for each unit."""
     values = kernel.astype(np.float64)
     steps = np.abs(values).max(axis=tuple(range(values.ndim - 1)), keepdims=True) / _STEPS
@@ -133,7 +133,7 @@ def _kernel(layer: Any) -> int | None:
     return None
 
 
-def _points(model: Any) -> list[Any]:
+def _stored_layers(model: Any) -> list[Any]:
     """Return the hidden layers of a functional model whose values a device would store.
 
     Normalisation and activation are fused with the preceding layer, so that only the last of such a chain counts;
@@ -150,9 +150,9 @@ def _only_feeds(layer: Any, kinds: tuple[Any, ...]) -> bool:
     return all(isinstance(node.operation, kinds) for node in layer._outbound_nodes)
 
 
-def reach(model: Any, x: Images) -> Reach:
+def value_ranges(model: Any, x: Images) -> Ranges:
     """Return the smallest and the largest value of every rounded layer, over all images (n, h, w, c)."""
-    points = _points(model)
+    points = _stored_layers(model)
     observed = backend.keras().Model(model.inputs[0], [layer.output for layer in points])
     low, high = compiled_programs.run_all(observed, _extremes, x)
     ends = zip(low.min(axis=0).tolist(), high.max(axis=0).tolist(), strict=True)
@@ -166,11 +166,12 @@ def _extremes(call: Call, x: Tensor) -> tuple[Tensor, Tensor]:
     return ops.stack([ops.min(v, axis=1) for v in flat], axis=1), ops.stack([ops.max(v, axis=1) for v in flat], axis=1)
 
 
-def with_rounded_activations(model: Any, reaches: Reach) -> Any:
+def with_rounded_activations(model: Any, ranges: Ranges) -> Any:
     """Return a copy of a model that rounds its image and these layers' values to 256 steps between their extremes."""
     keras = backend.keras()
 
     def rounding(values: Tensor, low: float, high: float) -> Tensor:
+        # The range includes 0, which padding and ReLU produce exactly.
         low, high = min(low, 0.0), max(high, 0.0)
         return keras.quantizers.fake_quant_with_min_max_vars(values, low, high) if low < high else values
 
@@ -179,11 +180,11 @@ def with_rounded_activations(model: Any, reaches: Reach) -> Any:
             lambda values: rounding(values, 0.0, 1.0) if _is_image(values) else values, arguments
         )
         outputs = layer(*given, **options)
-        return rounding(outputs, *reaches.get(layer.name, (0.0, 0.0)))
+        return rounding(outputs, *ranges.get(layer.name, (0.0, 0.0)))
 
     functional = keras.Model(model.inputs[0], model.outputs[0])
-    copy = keras.models.clone_model(functional, clone_function=like, call_function=call)
-    inherit(copy, functional)
+    copy = keras.models.clone_model(functional, clone_function=clone_layer, call_function=call)
+    copy_state(copy, functional)
     return copy
 
 

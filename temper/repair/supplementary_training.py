@@ -12,7 +12,7 @@ from temper.core.component import Part, Range, Ref
 from temper.core.errors import StageError
 from temper.core.run import Run
 from temper.nn.training import training
-from temper.nn.training.training import Optimizer
+from temper.nn.training.training import LearningRate, OptimizerName
 from temper.repair.further_training import FurtherTraining
 
 
@@ -20,11 +20,11 @@ from temper.repair.further_training import FurtherTraining
 class SupplementaryTraining(FurtherTraining):
     """Further training on the images that the data set held out for validation when the first version was trained.
 
-    A data set with ``validation: 0.2`` gives the first version 80 % of its training images and the second the other 20 %,
-    both with every class in proportion and disjoint.
+    A data set with ``validation: 0.2`` gives the first version 80 % of its training images and the second the other 20
+    %, both with every class in proportion and disjoint.
 
-    Source: You, Wang, Chen, Liu and Li (2023), Regression Fuzzing for Deep Learning Systems, scenario SUPPLY, whose shares
-    these are and whose released models tell the optimiser; epochs and batch are Temper's own.
+    Source: You, Wang, Chen, Liu and Li (2023), Regression Fuzzing for Deep Learning Systems, scenario SUPPLY, whose
+    shares these are and whose released models show the optimiser; epochs and batch are Temper's own.
     """
 
     tag = "supplementary_training"
@@ -35,10 +35,11 @@ class SupplementaryTraining(FurtherTraining):
         "the new images; default: the validation part of the model's data set, which is unseen",
     ] = None
     epochs: Annotated[int, "passes over the new images", Range(ge=1)] = 5
-    learning_rate: Annotated[float, "step size of the optimiser", Range(gt=0)] = 1e-2
-    optimizer: Annotated[Optimizer, "optimiser; sgd has Nesterov momentum 0.9"] = "sgd"
+    learning_rate: LearningRate = 1e-2
+    optimizer: OptimizerName = "sgd"
 
     def part_of(self, field_name: str) -> Part | Literal["definition"]:
+        # The first version was not trained on the validation part.
         return "validation" if field_name == "data" else "train"
 
     def check(self) -> Iterator[tuple[str, str]]:

@@ -34,7 +34,7 @@ _WRITTEN_AS = {
 }
 
 
-class CsvFault(StageError):
+class CsvError(StageError):
     """A CSV file cannot be read; ``line`` counts from 1 and is 0 where no line is at fault."""
 
     def __init__(self, path: Path, line: int, message: str) -> None:
@@ -88,7 +88,7 @@ def read(path: Path, columns: Mapping[str, Column], limit: int = LIMIT) -> Table
     UTF-8 is read with and without a byte order mark, with commas, semicolons or tabs between cells.
 
     Raises:
-        CsvFault: the file cannot be read, lacks or repeats a column, or a cell has the wrong type.
+        CsvError: the file cannot be read, lacks or repeats a column, or a cell has the wrong type.
     """
     content = _decoded(path, limit)
     separator = _separator(path, content, columns)
@@ -97,17 +97,17 @@ def read(path: Path, columns: Mapping[str, Column], limit: int = LIMIT) -> Table
     names = tuple(map(_unescaped, header))
     if missing := [name for name in columns if name not in names]:
         have = ", ".join(names) or "none"
-        raise CsvFault(
+        raise CsvError(
             path,
             0,
             f"there is no column {' and no column '.join(missing)}; expected {', '.join(columns)}, received {have:.300}",
         )
     if twice := [name for name in names if names.count(name) > 1]:
-        raise CsvFault(path, 0, f"expected columns of different names, received '{twice[0]}' twice")
+        raise CsvError(path, 0, f"expected columns of different names, received '{twice[0]}' twice")
     table = Table(names, [], [])
     for cells, line in found:
         if len(cells) != len(names):
-            raise CsvFault(path, line, f"expected {len(names)} cells, received {len(cells)}")
+            raise CsvError(path, line, f"expected {len(names)} cells, received {len(cells)}")
         table.rows.append({
             name: _value(path, line, name, columns.get(name, Column()), cell)
             for name, cell in zip(names, cells, strict=True)
@@ -120,7 +120,7 @@ def records(path: Path, limit: int = LIMIT) -> list[list[str]]:
     """Return the cells of a file of ours of at most ``limit`` bytes as text, record by record.
 
     Raises:
-        CsvFault: the file cannot be read.
+        CsvError: the file cannot be read.
     """
     return [list(map(_unescaped, cells)) for cells, _ in _Records(path, _decoded(path, limit), ",")]
 
@@ -142,7 +142,7 @@ class _Records:
             try:
                 cells = next(self._reader)
             except csv.Error as error:
-                raise CsvFault(self._path, line, f"is no CSV ({error}); write quotes within quotes twice") from None
+                raise CsvError(self._path, line, f"is no CSV ({error}); write quotes within quotes twice") from None
         return cells, line
 
 
@@ -167,12 +167,12 @@ def _decoded(path: Path, limit: int) -> str:
     try:
         data = read_bytes(path, limit)
     except StageError as error:
-        raise CsvFault(path, 0, str(error).removeprefix(f"{path}: ")) from None
+        raise CsvError(path, 0, str(error).removeprefix(f"{path}: ")) from None
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise CsvFault(
+        raise CsvError(
             path,
             line,
             f"expected a .csv file in UTF-8, received byte 0x{data[error.start]:02x}; save it as 'CSV UTF-8'",
@@ -185,7 +185,7 @@ def _separator(path: Path, content: str, columns: Mapping[str, Column]) -> str:
     def known(separator: str) -> int:
         try:
             names, _ = next(_Records(path, content, separator), ([], 0))
-        except CsvFault:
+        except CsvError:
             return -1  # a quoted name next to another separator
         return len(set(columns) & set(map(_unescaped, names)))
 
@@ -199,7 +199,7 @@ def _value(path: Path, line: int, name: str, column: Column, cell: str) -> Cell:
         return None
     pattern, expected = _WRITTEN_AS[column.kind]
     if not pattern.fullmatch(cell):
-        raise CsvFault(path, line, f"expected {expected} as {name}, received {cell!r}")
+        raise CsvError(path, line, f"expected {expected} as {name}, received {cell!r}")
     if column.kind == "bool":
         return cell.lower() == "true"
     return int(cell) if column.kind == "int" else float(cell)

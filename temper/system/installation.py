@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tomllib
-from importlib import metadata
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -18,7 +16,11 @@ CHECKOUT = IMPORT_FOLDER if (IMPORT_FOLDER / "runner.py").is_file() else None
 def version() -> str:
     """Return the version of Temper."""
     if CHECKOUT is None:
+        from importlib import metadata  # here and below: a plan needs no version, and these take a tenth of its start
+
         return metadata.version("temper")
+    import tomllib
+
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))
     return str(project["project"]["version"])
 

@@ -9,7 +9,7 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """Methods whose unpacking can be limited; for bzip2 and LZMA Python unpacks all it has read, however large."""
 
 
-def member_fault(info: zipfile.ZipInfo) -> str:
+def member_problem(info: zipfile.ZipInfo) -> str:
     """Return why a member is not unpacked; empty if it is accepted."""
     if info.flag_bits & _ENCRYPTED:
         return f"{info.filename[:80]!r} is encrypted"

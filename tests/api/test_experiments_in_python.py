@@ -20,6 +20,7 @@ import yaml
 import temper
 from temper.artefacts.rankings import NeuronRanking
 from temper.core.artefacts import Data, Examples
+from temper.engine.running.engine import NoWorkers
 from temper.engine.running.session import Session
 from temper.system import stop_request
 from tests.conftest import PARTS, PLAIN, ROOT, tables
@@ -108,6 +109,23 @@ def test_overrides_seeds_and_stages_are_those_of_the_command_line(done: tuple[Pa
     assert (resolved["axes"], resolved["seeds"], resolved["datasets"]["grey"]["images"]) == ({"by": [0.3]}, [5], 4)
     assert len(found.load("random")) == 4
     assert len(found.frame) == 0
+
+
+def test_a_shard_computes_what_others_have_not(done: tuple[Path, Path], tmp_path: Path) -> None:
+    found = temper.run(done[0], outputs=tmp_path, components=[PARTS], shard="2/3", seeds=np.array([1, 2]))
+    assert (found.folder / "log-2-of-3.txt").is_file()
+    pd.testing.assert_frame_equal(found.frame, temper.open(done[1]).frame)
+
+
+def test_workers_that_are_gone_end_a_run_with_advice(
+    done: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: Any) -> None:
+        raise NoWorkers("no worker is left")
+
+    monkeypatch.setattr(Session, "run", gone)
+    with pytest.raises(temper.StageError, match=r"no worker is left. What was finished is kept: run it again"):
+        temper.run(done[0], outputs=tmp_path, components=[PARTS])
 
 
 def test_a_plan_says_what_would_run(done: tuple[Path, Path], tmp_path: Path) -> None:
@@ -260,9 +278,17 @@ def test_a_stage_that_fails_is_in_the_failures(tmp_path: Path) -> None:
         ({}, {"set": {"generate.lighter": {"type": "shft"}}}, "did you mean 'shift'"),
         ({}, {"only": "grye"}, "only: no stage is called 'grye'; did you mean 'grey'"),
         ({}, {"force": ["nothing"]}, "force: no stage is called 'nothing'"),
-        ({}, {"jobs": 0}, "jobs: expected different whole numbers from 1, received"),
+        ({}, {"jobs": 0}, "jobs: expected a whole number from 1, received"),
         ({}, {"seeds": [1, 1]}, "seeds: expected different whole numbers"),
         ({}, {"components": ["nowhere"]}, "no such folder"),
+        ({}, {"seeds": [1, 1]}, r"seeds: expected different whole numbers, received \[1, 1\]"),
+        ({}, {"seeds": 3}, "seeds: expected a list of whole numbers, received 3"),
+        ({}, {"set": ["axes.by=1"]}, r"set: expected a mapping such as .* received \['axes.by=1'\]"),
+        ({}, {"only": [1]}, r"only: expected names of stages, received \[1\]"),
+        ({}, {"on": "slum"}, "^on: there is no cluster file 'slum'; did you mean 'slurm'"),
+        ({}, {"on": "slurm", "jobs": 2}, "on: a cluster file states its own workers; leave jobs and gpus out"),
+        ({}, {"gpus": 2}, "^gpus: 1 workers use no more than 1 of 2"),
+        ({}, {"shard": "3/2"}, "shard: expected K/N with K from 1 to N, such as 2/8, received '3/2'"),
     ],
 )
 def test_a_wrong_experiment_is_refused_before_any_work(

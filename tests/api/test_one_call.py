@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +15,7 @@ from temper.core.artefacts import Examples
 from temper.core.classifier import Classifier
 from temper.core.component import Ref
 from temper.core.run import Run
-from temper.generators.gradient import PGD
+from temper.generators.fgsm_bim_pgd import PGD
 from temper.system import backend
 
 SIZE, CLASSES = 4, 3
@@ -184,17 +185,70 @@ WRONG = {
         {"x": np.full((2, 4, 4, 1), 255.0)},
         r"expected pixels in \[0, 1\], received \[255, 255\]; divide",
     ),
-    "nan": ({"x": np.full((2, 4, 4, 1), np.nan)}, r"expected pixels in \[0, 1\], received \[nan"),
+    "nan": ({"x": np.full((2, 4, 4, 1), np.nan)}, r"expected pixels in \[0, 1\], received nan in 2 images"),
+    "normalised pixels": ({"x": np.full((2, 4, 4, 1), -0.5)}, "let the model undo it"),
+    "pixels of 0 and 1": ({"x": np.ones((2, 4, 4, 1), bool)}, r"received bool; use x.astype\('float32'\)"),
+    "one image": ({"x": np.zeros((4, 4, 1))}, r"received \(4, 4, 1\); make a batch of one image: x\[None\]"),
+    "flat images": ({"x": np.zeros((2, 16))}, r"restore the image shape: x.reshape\(len\(x\), height"),
+    "channels first": ({"x": np.zeros((2, 1, 4, 4))}, r"channels come last: x.transpose\(0, 2, 3, 1\)"),
+    "labels in a column": ({"y": [[0], [1]]}, r"received \(2, 1\); use np.ravel\(y\)"),
+    "names of classes": ({"y": ["cat", "dog"]}, "use the classes' numbers"),
+    "a negative seed": ({"name": "pgd", "seed": -1}, "seed: expected a whole number from 0, received -1"),
+    "half a seed": ({"name": "pgd", "seed": 1.5}, "seed: expected a whole number from 0, received 1.5"),
+    "a model's path": ({"model": "mlp.keras"}, "received builtins.str; load it: keras.saving.load_model"),
+    "only eps is missing": ({"name": "pgd", "eps": ...}, r"\A[^\n]*'eps' is missing[^\n]*\Z"),
+    "only eps is wrong": ({"name": "bim", "eps": "big"}, r"\A[^\n]* eps: expected a number[^\n]*\Z"),
     "no channels": ({"x": np.zeros((2, 4, 4))}, r"received \(2, 4, 4\); add the channel axis: x\[\.\.\., None\]"),
     "no images": ({"x": np.zeros((0, 4, 4, 1))}, r"received \(0, 4, 4, 1\)"),
     "text": ({"x": "mnist.npz"}, "x: expected"),
     "another size": ({"x": np.zeros((2, 8, 8, 1))}, "model: the model takes 4x4x1 images, received 8x8x1 images"),
     "one-hot labels": ({"y": np.eye(3)[[0, 1]]}, r"received one-hot rows \(2, 3\); use y.argmax\(axis=1\)"),
     "too few labels": ({"y": [1]}, r"expected a label for each of 2 images, \(2,\), received \(1,\)"),
-    "labels as floats": ({"y": [0.0, 1.0]}, "expected whole numbers from 0 to 2, received float64"),
+    "labels as floats": (
+        {"y": [0.0, 1.0]},
+        r"expected whole numbers from 0 to 2, received float64; use y.astype\('int64'\)",
+    ),
     "a label too many": ({"y": [0, 3]}, "expected labels from 0 to 2, received 0 to 3; the model has 3 outputs"),
     "no model": ({"model": len}, "model: expected a Keras 3 model, received builtins.builtin_function_or_method"),
 }
+
+
+@pytest.mark.parametrize(
+    ("name", "norm", "foolbox"),
+    [
+        ("pgd", "inf", "LinfPGD"),
+        ("pgd", 2, "L2PGD"),
+        ("pgd", 1, "L1PGD"),
+        ("bim", "inf", "LinfBasicIterativeAttack"),
+        ("bim", 2, "L2BasicIterativeAttack"),
+        ("bim", 1, "L1BasicIterativeAttack"),
+    ],
+)
+def test_steps_that_are_not_stated_are_those_of_foolbox(
+    name: str, norm: Any, foolbox: str, model: Any, data: tuple[Any, Any]
+) -> None:
+    defaults = inspect.signature(getattr(pytest.importorskip("foolbox").attacks, foolbox)).parameters
+    share, steps = (defaults[key].default for key in ("rel_stepsize", "steps"))
+    stated = temper.attack(name, model, *data, eps=EPS, norm=norm, eps_step=EPS * share, max_iter=steps)
+    np.testing.assert_array_equal(temper.attack(name, model, *data, eps=EPS, norm=norm), stated)
+
+
+def test_an_attack_that_reaches_no_bound_by_default_warns(model: Any, data: tuple[Any, Any]) -> None:
+    with pytest.warns(
+        UserWarning, match=r"3 steps of 0.00333333 reach 0.01 of eps 0.1: eps_step is a default; state it"
+    ):
+        temper.attack("pgd", model, *data, eps=EPS, max_iter=3)
+    with pytest.warns(UserWarning, match=r"10 steps of 0.001 reach 0.01 of eps 0.1: max_iter is a default; state it"):
+        temper.attack("bim", model, *data, eps=EPS, eps_step=0.001)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        temper.attack("pgd", model, *data, eps=EPS, eps_step=0.001, max_iter=1)
+
+
+def test_a_torch_module_is_to_be_wrapped(data: tuple[Any, Any]) -> None:
+    module = type("Module", (), {"__module__": "torch.nn.modules.module"})
+    with pytest.raises(temper.SpecError, match=r"with KERAS_BACKEND=torch, wrap it: .*keras.Input\(\(4, 4, 1\)\)"):
+        temper.attack("fgsm", type("Net", (module,), {})(), *data, eps=EPS)
 
 
 @pytest.mark.parametrize("case", WRONG)

@@ -1,4 +1,4 @@
-"""Rankings: kept and read again, and the arithmetic from units to layers."""
+"""Rankings: storage, and the arithmetic from units to layers."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def ranking() -> NeuronRanking:
     )
 
 
-def test_units_have_a_place_in_their_layer() -> None:
+def test_units_have_a_position_in_their_layer() -> None:
     assert ranking().units_of(0).tolist() == [1, 4, 2]
-    assert list(ranking().places_of(0)) == [(0, 1), (1, 2), (1, 0)]
-    assert list(ranking().places_of(1)) == []
+    assert list(ranking().positions_of(0)) == [(0, 1), (1, 2), (1, 0)]
+    assert list(ranking().positions_of(1)) == []
 
 
 def test_the_first_units_of_each_class() -> None:
@@ -42,7 +42,7 @@ def test_the_first_units_of_each_class() -> None:
     assert nobody.first(4).units_of(0).tolist() == []
 
 
-def test_a_neuron_ranking_is_kept(tmp_path: Path) -> None:
+def test_a_stored_neuron_ranking_is_restored(tmp_path: Path) -> None:
     ranking().save(tmp_path)
     again = NeuronRanking.load(tmp_path)
     assert (again.layers, again.info) == (ranking().layers, ranking().info)
@@ -50,7 +50,7 @@ def test_a_neuron_ranking_is_kept(tmp_path: Path) -> None:
         np.testing.assert_array_equal(getattr(again, name), getattr(ranking(), name))
 
 
-def test_arrays_that_do_not_fit_are_refused() -> None:
+def test_arrays_of_mismatched_shapes_are_rejected() -> None:
     with pytest.raises(ValueError, match="5 units of 1 classes"):
         NeuronRanking(LAYERS, np.zeros((1, 4)), np.zeros((1, 1), np.int64), np.zeros((1, 5, 4), np.int64))
     with pytest.raises(ValueError, match="below 5"):

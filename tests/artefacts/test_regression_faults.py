@@ -32,7 +32,7 @@ def faults(**values: Any) -> RegressionFaults:
     return RegressionFaults(**(given | values))
 
 
-def test_they_are_kept_as_they_were(tmp_path: Path) -> None:
+def test_stored_regression_faults_are_restored(tmp_path: Path) -> None:
     found = faults(info={"class_names": ["a"]})
     found.save(tmp_path)
     loaded = RegressionFaults.load(tmp_path)
@@ -47,10 +47,6 @@ def test_they_are_kept_as_they_were(tmp_path: Path) -> None:
         assert [row["operator"] for row in csv.DictReader(stream)] == ["scale", "blur"]
 
 
-def test_a_trace_names_the_operators_in_their_order() -> None:
-    assert [faults().path_of(row) for row in range(3)] == [("scale",), ("blur", "scale"), ("blur",)]
-
-
-def test_columns_of_another_length_are_refused() -> None:
+def test_columns_of_another_length_are_rejected() -> None:
     with pytest.raises(ValueError, match="v2: expected 3 rows, one per fault, received 2"):
         faults(v2=np.array([0, 3]))

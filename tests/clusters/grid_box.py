@@ -1,7 +1,8 @@
-"""A private Grid Engine on this host, for tests: its own cell, ports and processes, nothing of the system's touched.
+"""A private Grid Engine on this host for tests: its own cell, ports and processes, independent of the system's.
 
-Facts it rests on: programs find a cell by SGE_ROOT, and the ports by SGE_QMASTER_PORT and SGE_EXECD_PORT; with classic spooling a cell is
-a folder of text files; ``host_aliases`` makes one host of all names this one has; SGE_ND keeps daemons in the foreground.
+Facts it rests on: programs find a cell by SGE_ROOT, and the ports by SGE_QMASTER_PORT and SGE_EXECD_PORT; with classic
+spooling a cell is a folder of text files; ``host_aliases`` makes one host of all names this one has; SGE_ND keeps
+daemons in the foreground.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _SEARCHED = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 
 
 def missing() -> str:
-    """Return why there can be no Grid Engine here, or nothing."""
+    """Return why Grid Engine cannot run on this host; empty if it can."""
     lacking = [name for name in PROGRAMS if shutil.which(name, path=_SEARCHED) is None]
     lacking += [str(folder) for folder in (_LIB, _SHARE, _INSTALLED) if not folder.is_dir()]
     install = "apt-get install gridengine-master gridengine-exec gridengine-client"
@@ -36,7 +37,7 @@ def missing() -> str:
 
 
 class GridBox:
-    """A Grid Engine of this host in one folder, with some slots."""
+    """A Grid Engine on this host, in one folder, with a number of slots."""
 
     def __init__(self, folder: Path, slots: int) -> None:
         self.folder, self._slots = folder, slots
@@ -67,7 +68,7 @@ class GridBox:
         self._launch("sge_execd")
         SlurmBox.wait(lambda: self.call(["qconf", "-se", "localhost"]) == 0, 30, "execd")
         self._define("-Aq", _QUEUE.format(slots=self._slots))
-        SlurmBox.wait(lambda: "lx-" in self.said(["qstat", "-f"]), 30, "queue")
+        SlurmBox.wait(lambda: "lx-" in self.output(["qstat", "-f"]), 30, "queue")
 
     def stop(self) -> None:
         self.call(["qdel", "-f", "-u", "*"])
@@ -77,18 +78,18 @@ class GridBox:
                 daemon.wait(10)
             except subprocess.TimeoutExpired:
                 daemon.kill()
-        for process in psutil.process_iter():  # jobs and their shepherds outlive execd
+        for process in psutil.process_iter():  # jobs and their shepherds survive execd
             if self.owns(process):
                 process.send_signal(signal.SIGKILL)
 
     def jobs(self, states: str = "r") -> list[str]:
-        """Return the ids of the jobs in some states, one for each task of an array."""
-        return [line.split()[0] for line in self.said(["qstat", "-s", states, "-g", "d"]).splitlines()[2:]]
+        """Return the ids of the jobs in the given states, one per array task."""
+        return [line.split()[0] for line in self.output(["qstat", "-s", states, "-g", "d"]).splitlines()[2:]]
 
     def call(self, command: Sequence[str]) -> int:
         return subprocess.run(command, env=self.environment, check=False, capture_output=True).returncode
 
-    def said(self, command: Sequence[str]) -> str:
+    def output(self, command: Sequence[str]) -> str:
         return subprocess.run(command, env=self.environment, check=False, capture_output=True, text=True).stdout
 
     def _launch(self, name: str) -> None:
@@ -100,7 +101,7 @@ class GridBox:
             )
 
     def owns(self, process: psutil.Process) -> bool:
-        """Return whether a process is of this box."""
+        """Return whether a process belongs to this Grid Engine."""
         try:
             return process.pid != os.getpid() and process.environ().get("SGE_ROOT") == str(self.folder)
         except psutil.Error:
@@ -142,7 +143,7 @@ class GridBox:
         self._do("qconf", option, str(path))
 
     def _alter(self, write: str, read: str, **values: str) -> None:
-        self._define(write, _lines(_parsed(self.said(["qconf", read])) | values))
+        self._define(write, _lines(_parsed(self.output(["qconf", read])) | values))
 
     def _do(self, *command: str) -> None:
         subprocess.run(command, env=self.environment, check=True, capture_output=True)

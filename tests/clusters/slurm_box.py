@@ -1,7 +1,7 @@
-"""A private Slurm on this host, for tests: its own configuration, ports and processes, nothing of the system's touched.
+"""A private Slurm on this host for tests: its own configuration, ports and processes, independent of the system's.
 
-Facts it rests on: Debian builds slurmd so that several nodes may run on one host (``slurmd -N``); without cgroups jobs are
-followed by process group; a munge of its own gives it credentials of its own; clients find it by SLURM_CONF.
+Facts it rests on: Debian builds slurmd so that several nodes may run on one host (``slurmd -N``); without cgroups jobs
+are followed by process group; a munge of its own gives it credentials of its own; clients find it by SLURM_CONF.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _CGROUPS = Path("/sys/fs/cgroup")
 
 
 def missing() -> str:
-    """Return why there can be no Slurm here, or nothing."""
+    """Return why Slurm cannot run on this host; empty if it can."""
     lacking = [name for name in PROGRAMS if _which(name) is None]
     return (
         f"no {', '.join(lacking)} on this machine; apt-get install slurmctld slurmd slurm-client munge"
@@ -37,7 +37,7 @@ def _which(name: str) -> str | None:
 
 
 class SlurmBox:
-    """A Slurm of some nodes in one folder."""
+    """A Slurm with several nodes, in one folder."""
 
     def __init__(self, folder: Path, nodes: int, cpus: int) -> None:
         self.folder, self._nodes, self._cpus = folder, nodes, cpus
@@ -64,12 +64,12 @@ class SlurmBox:
         self.wait(lambda: self.call(["scontrol", "ping"], check=False) == 0, 20, "slurmctld")
         for number in range(1, self._nodes + 1):
             self._launch(["slurmd", "-D", "-N", f"n{number}", "-f", str(self.conf)])
-        self.wait(lambda: self.said(["sinfo", "-h", "-N", "-o", "%T"]).count("idle") == self._nodes, 30, "nodes")
+        self.wait(lambda: self.output(["sinfo", "-h", "-N", "-o", "%T"]).count("idle") == self._nodes, 30, "nodes")
 
     def stop(self) -> None:
         self.call(["scancel", "--user", str(os.getuid())], check=False)
         deadline = time.monotonic() + 10
-        while self.said(["squeue", "-h"]).strip() and time.monotonic() < deadline:
+        while self.output(["squeue", "-h"]).strip() and time.monotonic() < deadline:
             time.sleep(0.1)
         for daemon in reversed(self._daemons):
             daemon.terminate()
@@ -77,18 +77,18 @@ class SlurmBox:
                 daemon.wait(10)
             except subprocess.TimeoutExpired:
                 daemon.kill()
-        for process in psutil.process_iter(["name"]):  # a step's keeper outlives its slurmd
+        for process in psutil.process_iter(["name"]):  # slurmstepd survives slurmd
             if (process.info["name"] or "").startswith("slurmstepd") and self.owns(process):
                 process.send_signal(signal.SIGKILL)
 
     def jobs(self) -> list[str]:
-        """Return the ids of the jobs that run."""
-        return self.said(["squeue", "-h", "-t", "RUNNING", "-o", "%i"]).split()
+        """Return the ids of the running jobs."""
+        return self.output(["squeue", "-h", "-t", "RUNNING", "-o", "%i"]).split()
 
     def call(self, command: Sequence[str], check: bool = True) -> int:
         return subprocess.run(command, env=self.environment, check=check, capture_output=True).returncode
 
-    def said(self, command: Sequence[str]) -> str:
+    def output(self, command: Sequence[str]) -> str:
         return subprocess.run(command, env=self.environment, check=False, capture_output=True, text=True).stdout
 
     @staticmethod
@@ -106,7 +106,7 @@ class SlurmBox:
             )
 
     def owns(self, process: psutil.Process) -> bool:
-        """Return whether a process is of this box."""
+        """Return whether a process belongs to this Slurm."""
         try:
             return process.environ().get("SLURM_CONF") == str(self.conf)
         except psutil.Error:
@@ -123,7 +123,7 @@ class SlurmBox:
             SlurmUser={me}
             SlurmdUser={me}
             AuthType=auth/munge
-            # A job that is put back into the queue waits until its credentials have expired.
+            # A requeued job waits until its credentials have expired.
             AuthInfo=socket={self.folder}/run/munge.socket,cred_expire=15
             CredType=cred/munge
             StateSaveLocation={self.folder}/state
@@ -154,8 +154,8 @@ class SlurmBox:
 
 
 def free_ports(count: int) -> int:
-    """Return the first of so many ports in a row that nobody listens on."""
-    start = 21000 + os.getpid() % 1000 * 8  # two boxes that start at once must not look at the same ones
+    """Return the first of ``count`` consecutive free ports."""
+    start = 21000 + os.getpid() % 1000 * 8  # two boxes that start at the same time must not try the same ports
     for first in range(start, start + 2000, count):
         try:
             for port in range(first, first + count):

@@ -1,4 +1,4 @@
-"""Cluster files: what is wrong in them is told at its line, and what workers and jobs are told is what they say."""
+"""Cluster files: problems are reported at their line, and workers and jobs are configured as the file says."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from temper.clusters.sge import SGE
 from temper.clusters.slurm import Slurm
 from temper.core.cluster import Cluster, WorkerEnv, WorkerExit
 from temper.core.errors import SpecError
-from temper.engine.language.cluster_file import load
-from temper.engine.language.discovery import Catalogue
+from temper.engine.catalogue.discovery import Catalogue
+from temper.engine.workers.cluster_file import load
 from temper.engine.workers.worker_env import worker_env
 from tests.conftest import ROOT
 
@@ -46,33 +46,33 @@ Write = Callable[..., Path]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_the_files_that_come_with_it_are_right(path: Path, catalogue: Catalogue) -> None:
+def test_shipped_cluster_files_load(path: Path, catalogue: Catalogue) -> None:
     assert load(path, catalogue).tag in (path.stem, "local")
 
 
-def test_there_is_a_file_for_every_type(catalogue: Catalogue) -> None:
+def test_every_cluster_type_has_a_shipped_file(catalogue: Catalogue) -> None:
     assert {path.stem for path in FILES} - {"workstation"} == set(catalogue.of(Cluster)) - {"local"}
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected_text"),
     [
         ("type: slum", "cluster.yaml:1: type: unknown type 'slum'; did you mean 'slurm'?"),
         ("workers: 2", "'type' is missing; choose one of local, lsf, pbs, scheduler, sge, slurm"),
         (SLURM.replace("workers: 3", "worker: 3"), "cluster.yaml:3: worker: unknown key 'worker'; did you mean 'workers'?"),
         (SLURM.replace("16GB", "lots"), "cluster.yaml:5: memory: expected a number and a unit (KB, MB, GB, TB) such as 16GB, received 'lots'"),
         (SLURM.replace("1-02:00:00", "04:00"), "cluster.yaml:6: walltime: expected HH:MM:SS or D-HH:MM:SS, received '04:00'"),
-        (SLURM.replace("1-02:00:00", "00:01:00"), "grace: 120 s leave nothing of a walltime of 00:01:00"),
-        ("type: local\nworkers: 1\ngpus: 2", "cluster.yaml:3: gpus: 1 workers use no more than 1 of 2; raise workers"),
+        (SLURM.replace("1-02:00:00", "00:01:00"), "grace: expected less than the walltime of 00:01:00, received 120 s"),
+        ("type: local\nworkers: 1\ngpus: 2", "cluster.yaml:3: gpus: expected at most the 1 workers, received 2; raise workers"),
         ("type: scheduler\nworkers: 1", "expected one of address and file, received none"),
         ("type: scheduler\nworkers: 1\nfile: gone.json", "cluster.yaml:3: file: there is no file or folder "),
         (SLURM.replace("16GB", "'16'"), "memory: expected a number and a unit"),
         (SLURM.replace("16GB", "16GiG"), "memory: expected a number and a unit"),
         (SLURM.replace("16GB", "0GB"), "memory: expected a number and a unit"),
         (SLURM.replace("1-02:00:00", "00:00:00"), "walltime: expected HH:MM:SS"),
-        ("type: lsf\nworkers: 1\nmemory: 1GB\nwalltime: '00:02:00'", "grace: 2 minutes leave nothing of a walltime of 00:02:00"),
-        (f"{AT}tls://host:1", "tls_ca: is missing; tls:// takes tls_ca, tls_cert, tls_key"),
-        (f"{AT}wss://host:1", "tls_key: is missing; wss:// takes"),
+        ("type: lsf\nworkers: 1\nmemory: 1GB\nwalltime: '00:02:00'", "grace: expected less than the walltime of 00:02:00, received 2 minutes"),
+        (f"{AT}tls://host:1", "tls_ca: is missing; tls:// needs tls_ca, tls_cert, tls_key"),
+        (f"{AT}wss://host:1", "tls_key: is missing; wss:// needs"),
         (f"{AT}tcp://host:1", "trusted: tcp://host is neither encrypted nor on this machine"),
         (f"{AT}ucx://10.0.0.7:1", "trusted: ucx://10.0.0.7 is neither"),
         (f"{AT}tcp://127.0.0.1:1\ntls_ca: cluster.yaml", "tls_ca: tcp:// is not encrypted"),
@@ -86,16 +86,16 @@ def test_there_is_a_file_for_every_type(catalogue: Catalogue) -> None:
         (f"{AT}tls://host:1\ntls_ca: cluster.yaml\ntls_cert: cluster.yaml\ntls_key: cluster.yaml", "tls_ca: expected certificates in PEM"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_told(write: Write, catalogue: Catalogue, text: str, said: str) -> None:
+def test_problems_are_reported_at_their_line(write: Write, catalogue: Catalogue, text: str, expected_text: str) -> None:
     path = write(text.lstrip(), "cluster.yaml")
     with pytest.raises(SpecError) as caught:
         load(path, catalogue)
-    assert said.replace("cluster.yaml:6", "cluster.yaml:5").split(": ", 1)[-1] in str(caught.value)
+    assert expected_text.replace("cluster.yaml:6", "cluster.yaml:5").split(": ", 1)[-1] in str(caught.value)
     assert "cluster.yaml:" in str(caught.value)
 
 
 @pytest.mark.parametrize("content", ["[" * 100_000, "[1]", "7", "{", "", " " * (2**20 + 1), None])
-def test_an_address_file_of_others_is_read_within_limits(
+def test_scheduler_file_is_read_within_limits(
     tmp_path: Path, write: Write, catalogue: Catalogue, content: str | None
 ) -> None:
     if content is None:
@@ -107,7 +107,7 @@ def test_an_address_file_of_others_is_read_within_limits(
 
 
 @pytest.mark.parametrize(("cert", "key"), [("cert", "ca"), ("key", "key"), ("cert", "locked")])
-def test_certificates_that_cannot_be_used_are_told(
+def test_unusable_certificates_are_reported(
     tmp_path: Path, write: Write, catalogue: Catalogue, cert: str, key: str
 ) -> None:
     from cryptography.hazmat.primitives import serialization
@@ -126,25 +126,27 @@ def test_certificates_that_cannot_be_used_are_told(
         load(path, catalogue)
 
 
-def test_a_wrong_cluster_is_told_before_anything_runs(run: Run, write: Write) -> None:
-    code, said = run(write("name: a\ndatasets: {d: {type: plain}}"), "--on", write("type: slum", "cluster.yaml"))
+def test_cluster_problems_are_reported_before_anything_runs(run: Run, write: Write) -> None:
+    code, output = run(write("name: a\ndatasets: {d: {type: plain}}"), "--on", write("type: slum", "cluster.yaml"))
     assert code == 2
-    assert "did you mean 'slurm'?" in said
+    assert "did you mean 'slurm'?" in output
 
 
-def test_jobs_and_clusters_exclude_each_other(run: Run, write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+def test_jobs_and_cluster_options_are_mutually_exclusive(
+    run: Run, write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit):
         run(write("name: a"), "--jobs", "2", "--on", "slurm")
     assert "not allowed with" in capsys.readouterr().err
 
 
-def test_more_gpus_than_jobs(run: Run, write: Write) -> None:
-    code, said = run(write("name: a\ndatasets: {d: {type: plain}}"), "--jobs", "2", "--gpus", "3")
+def test_more_gpus_than_workers_are_rejected(run: Run, write: Write) -> None:
+    code, output = run(write("name: a\ndatasets: {d: {type: plain}}"), "--jobs", "2", "--gpus", "3")
     assert code == 2
-    assert "--gpus: 2 workers use no more than 2 of 3" in said
+    assert "--gpus: expected at most the 2 workers, received 3" in output
 
 
-def test_an_array_job_says_what_the_file_says(run: Run, write: Write, tmp_path: Path) -> None:
+def test_array_job_contains_the_settings_of_the_file(run: Run, write: Write, tmp_path: Path) -> None:
     code, script = run(write("name: a\ndatasets: {d: {type: plain}}"), "--job-script", write(SLURM, "cluster.yaml"))
     assert code == 0
     lines = script.splitlines()
@@ -168,7 +170,7 @@ def test_an_array_job_says_what_the_file_says(run: Run, write: Write, tmp_path: 
         ("sge", ["#$ -l h_vmem=4G", "#$ -l h_rt=04:00:00", "#$ -notify", "#$ -pe smp 4", "#$ -t 1-8"]),
     ],
 )
-def test_other_batch_systems(run: Run, write: Write, system: str, wanted: list[str]) -> None:
+def test_array_jobs_of_other_batch_systems(run: Run, write: Write, system: str, wanted: list[str]) -> None:
     shipped = (ROOT / "temper" / "clusters" / f"{system}.yaml").read_text(encoding="utf-8")
     cluster = write(shipped.replace("cores: 1 ", "cores: 4 "), "cluster.yaml")
     code, script = run(write("name: a\ndatasets: {d: {type: plain}}"), "--job-script", cluster)
@@ -178,7 +180,7 @@ def test_other_batch_systems(run: Run, write: Write, system: str, wanted: list[s
 
 
 @pytest.mark.parametrize(("system", "wanted"), [("pbs", "#PBS -l walltime=26:00:00"), ("sge", "#$ -l h_rt=26:00:00")])
-def test_systems_that_know_no_days(run: Run, write: Write, system: str, wanted: str) -> None:
+def test_walltime_is_converted_for_systems_without_days(run: Run, write: Write, system: str, wanted: str) -> None:
     cluster = write(f"type: {system}\nworkers: 2\nmemory: 16GiB\nwalltime: 1-02:00:00", "cluster.yaml")
     code, script = run(write("name: a\ndatasets: {d: {type: plain}}"), "--job-script", cluster)
     assert code == 0
@@ -186,20 +188,20 @@ def test_systems_that_know_no_days(run: Run, write: Write, system: str, wanted: 
     assert ("mem=16gb" if system == "pbs" else "#$ -l h_vmem=16G\n") in script
 
 
-def test_no_job_is_written_for_a_wrong_experiment(run: Run, write: Write) -> None:
-    code, said = run(write("name: a\ndatasets: {d: {type: plane}}"), "--job-script", "slurm")
+def test_no_job_script_for_an_invalid_experiment(run: Run, write: Write) -> None:
+    code, output = run(write("name: a\ndatasets: {d: {type: plane}}"), "--job-script", "slurm")
     assert code == 2
-    assert "did you mean 'plain'?" in said
-    assert "#SBATCH" not in said
+    assert "did you mean 'plain'?" in output
+    assert "#SBATCH" not in output
 
 
-def test_what_is_no_batch_system_has_no_jobs(run: Run, write: Write) -> None:
-    code, said = run(write("name: a\ndatasets: {d: {type: plain}}"), "--job-script", "workstation")
+def test_job_script_needs_a_batch_system(run: Run, write: Write) -> None:
+    code, output = run(write("name: a\ndatasets: {d: {type: plain}}"), "--job-script", "workstation")
     assert code == 2
-    assert "type 'local' has no jobs; name a file of a batch system" in said
+    assert "type 'local' is not a batch system; name the cluster file of one" in output
 
 
-def test_gpus_are_shared_out_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpus_are_assigned_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started: dict[str, Any] = {}
     monkeypatch.setattr("distributed.SpecCluster", lambda **options: started.update(options))
     Local(workers=4, gpus=2).start(WorkerEnv(tmp_path, {"A": "b"}))
@@ -215,8 +217,8 @@ def test_gpus_are_shared_out_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyP
     ("memory", "cores", "wanted"),
     [("16GB", 1, "16G"), ("16GB", 4, "4G"), ("10GB", 4, "2560M"), ("1.5TiB", 2, "768G"), ("1GB", 3, "342M"), ("7KB", 2, "4K")],
 )  # fmt: skip
-def test_grid_engine_counts_memory_by_the_slot(memory: str, cores: int, wanted: str) -> None:
-    job = SGE(workers=1, memory=memory, cores=cores, walltime="01:00:00").job()
+def test_grid_engine_requests_memory_per_slot(memory: str, cores: int, wanted: str) -> None:
+    job = SGE(workers=1, memory=memory, cores=cores, walltime="01:00:00").job_arguments()
     assert job["resource_spec"] == f"h_vmem={wanted}"
 
 
@@ -224,7 +226,7 @@ def test_grid_engine_counts_memory_by_the_slot(memory: str, cores: int, wanted: 
     ("visible", "shares"), [("2,3", ["2", "3", "2"]), ("GPU-a, GPU-b", ["GPU-a", "GPU-b", "GPU-a"]), ("7,1,-1,4", ["7", "1", "7"]),
      ("MIG-GPU-a/1/0,MIG-b", ["MIG-GPU-a/1/0", "MIG-b", "MIG-GPU-a/1/0"])],
 )  # fmt: skip
-def test_only_the_gpus_that_the_runner_may_use_are_shared_out(
+def test_only_visible_gpus_are_assigned(
     visible: str, shares: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
@@ -236,13 +238,13 @@ def test_only_the_gpus_that_the_runner_may_use_are_shared_out(
 
 
 @pytest.mark.parametrize("visible", ["5", "", "GPU-a", "-1", "0,-1,1", "0,0", "0,,1", "NoDevFiles", ","])
-def test_more_gpus_than_the_runner_may_use(
+def test_more_gpus_than_visible_are_rejected(
     visible: str, run: Run, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    code, said = run(write("name: a\ndatasets: {d: {type: plain}}"), "--jobs", "2", "--gpus", "2")
+    code, output = run(write("name: a\ndatasets: {d: {type: plain}}"), "--jobs", "2", "--gpus", "2")
     assert code == 2
-    assert "that CUDA_VISIBLE_DEVICES names, received 2" in said
+    assert "that CUDA_VISIBLE_DEVICES lists, received 2" in output
 
 
 @pytest.mark.parametrize(
@@ -250,19 +252,19 @@ def test_more_gpus_than_the_runner_may_use(
     [("partition", "a\nrm -rf x"), ("account", "a\tb"), ("options", ("--x", "a\n#SBATCH b")), ("interface", "\x1b[1m"),
      ("partition", "gpu --uid=root"), ("account", ""), ("interface", "lo;id"), ("interface", "$(id)"), ("account", "a'b")],
 )  # fmt: skip
-def test_a_directive_is_one_line_and_a_name_one_word(field: str, value: Any) -> None:
+def test_directives_are_single_lines_and_names_single_words(field: str, value: Any) -> None:
     slurm = Slurm(workers=1, memory="1GB", walltime="01:00:00", **{field: value})
     assert [found for found, _ in slurm.check()] == [field]
 
 
 @pytest.mark.parametrize("system", ["pbs", "lsf", "sge"])
-def test_a_queue_is_one_word(system: str, catalogue: Catalogue) -> None:
+def test_queue_is_one_word(system: str, catalogue: Catalogue) -> None:
     cluster: Any = load(ROOT / "temper" / "clusters" / f"{system}.yaml", catalogue)
     assert not list(replace(cluster, queue="all.q@host-1,short*").check())
     assert [field for field, _ in replace(cluster, queue="a -b").check()] == ["queue"]
 
 
-def test_only_variables_that_a_shell_can_name_reach_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_shell_identifiers_are_exported_to_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("TEMPER_X;touch ran;", "TEMPER_A B", "TEMPER_\nrm", "TEMPER_É"):
         monkeypatch.setenv(name, "1")
     monkeypatch.setenv("TEMPER_MINE_2", "$(touch ran)\n;")
@@ -272,10 +274,10 @@ def test_only_variables_that_a_shell_can_name_reach_a_job(tmp_path: Path, monkey
 
 
 @pytest.mark.parametrize("system", ["slurm", "pbs", "lsf", "sge"])
-def test_a_folder_with_spaces_and_quotes_breaks_no_job(
+def test_folder_with_spaces_and_quotes_is_quoted_in_jobs(
     system: str, catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No directive names it, and the shell reads it as it is, in the jobs of workers and of arrays."""
+    """No directive contains the folder, and the shell receives it unchanged, in jobs of workers and of arrays."""
     import dask_jobqueue
 
     folder = tmp_path / 'my results\' "here" $HOME' / ".dask"
@@ -283,7 +285,7 @@ def test_a_folder_with_spaces_and_quotes_breaks_no_job(
     assert isinstance(cluster, JobQueue)
     worker_env = WorkerEnv(folder, {"A": "b c"})
     base = getattr(dask_jobqueue, cluster.queue_class).job_cls
-    options = {"local_directory": str(folder), **cluster._common(worker_env), **cluster._job()}
+    options = {"local_directory": str(folder), **cluster._common_arguments(worker_env), **cluster._job_arguments()}
     job = _job_class(base, str(folder))(scheduler="tls://h:1", name="w", **options)
     for script in (job.job_script(), cluster.array_job(["temper", "my file.yaml"], worker_env) or ""):
         directives = [line for line in script.splitlines() if line.startswith("#")]
@@ -296,14 +298,14 @@ def test_a_folder_with_spaces_and_quotes_breaks_no_job(
         assert done.returncode == 0
 
 
-def test_a_cluster_closes_whatever_became_of_its_jobs(tmp_path: Path) -> None:
-    """Dask refuses to close a cluster while a job that it still knows is neither closed nor failed."""
+def test_cluster_closes_after_failed_and_rejected_jobs(tmp_path: Path) -> None:
+    """Dask does not close a cluster while one of its jobs is neither closed nor failed."""
     from dask_jobqueue import local
     from distributed import Status
     from tornado.ioloop import IOLoop
 
     class Job(_job_class(local.LocalJob, str(tmp_path))):  # type: ignore[misc]
-        """Stands in for a batch system that takes the first job and refuses all others."""
+        """Simulates a batch system that accepts the first job and rejects all others."""
 
         async def _submit_job(self, _script: str) -> str:
             if taken:
@@ -313,7 +315,7 @@ def test_a_cluster_closes_whatever_became_of_its_jobs(tmp_path: Path) -> None:
 
         @classmethod
         async def _close_job(cls, job_id: str, cancel_command: str) -> None:
-            """Stop nothing."""
+            """Do nothing."""
 
     taken: list[Any] = []
 
@@ -335,11 +337,11 @@ def test_a_cluster_closes_whatever_became_of_its_jobs(tmp_path: Path) -> None:
 
     jobs = IOLoop(make_current=False).run_sync(life)
     assert [job.status for job in jobs] == [Status.closed, Status.closed]
-    assert [job.refusal for job in jobs] == ["", "no such partition"]
+    assert [job.rejection for job in jobs] == ["", "no such partition"]
 
 
-def test_nobody_else_gets_in_and_nothing_speaks_http(tmp_path: Path) -> None:
-    """Of all ports that the scheduler and a worker open, none answers without the certificate of the run."""
+def test_connections_need_tls_and_no_http_server_listens(tmp_path: Path) -> None:
+    """No port that the scheduler or a worker opens answers without the certificate of the run."""
     from distributed import Client
 
     before = {connection.laddr for connection in listening()}
@@ -364,15 +366,15 @@ def worker_environment() -> dict[str, str]:
 
 
 def listening() -> list[Any]:
-    """Return what this process and its children listen on."""
+    """Return the sockets on which this process and its children listen."""
     processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
     return [found for p in processes for found in p.net_connections("tcp") if found.status == psutil.CONN_LISTEN]
 
 
-def answer(port: int, said: bytes) -> bytes:
+def answer(port: int, output: bytes) -> bytes:
     with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
         connection.settimeout(1)
-        connection.sendall(said)
+        connection.sendall(output)
         try:
             return connection.recv(1000)
         except OSError:
@@ -382,13 +384,13 @@ def answer(port: int, said: bytes) -> bytes:
 @pytest.mark.parametrize(
     "end", ["tcp://127.0.0.1:9", "tcp://localhost:9", "tcp://[::1]:9", "tcp://far:9\ntrusted: true"]
 )
-def test_a_network_that_is_trusted(end: str, write: Write, catalogue: Catalogue) -> None:
+def test_trusted_network_needs_no_encryption(end: str, write: Write, catalogue: Catalogue) -> None:
     cluster = load(write(f"{AT}{end}", "cluster.yaml"), catalogue)
     assert cluster.start(WorkerEnv(Path(), {})) == {"address": end.partition("\n")[0]}
 
 
-def test_the_certificates_of_a_scheduler_are_used(tmp_path: Path, write: Write, catalogue: Catalogue) -> None:
-    """The address comes from the file that the scheduler has written, and a client without them is not let in."""
+def test_scheduler_certificates_are_passed_to_dask(tmp_path: Path, write: Write, catalogue: Catalogue) -> None:
+    """The address comes from the scheduler file, and a client without certificates is rejected."""
     from distributed import Client, LocalCluster
     from distributed.security import Security
 
@@ -406,28 +408,28 @@ def test_the_certificates_of_a_scheduler_are_used(tmp_path: Path, write: Write, 
             Client(started.scheduler_address, security=Security.temporary(), timeout=3)
 
 
-def test_an_interface_that_is_not_here_is_told(
+def test_unknown_network_interface_is_reported(
     run: Run, write: Write, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "sbatch").touch(mode=0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     cluster = write(SLURM + "interface: ib99\n", "cluster.yaml")
-    code, said = run(write("name: a\ndatasets: {d: {type: plain}}"), "--on", cluster)
+    code, output = run(write("name: a\ndatasets: {d: {type: plain}}"), "--on", cluster)
     assert code == 2
-    assert "interface: there is no 'ib99' on this machine; it has " in said
-    code, said = run(write("name: a\ndatasets: {d: {type: plain}}"), "--job-script", cluster)
-    assert code == 0  # shards reach nobody by it
+    assert "interface: 'ib99' is not on this machine; it has " in output
+    code, output = run(write("name: a\ndatasets: {d: {type: plain}}"), "--job-script", cluster)
+    assert code == 0  # shards use no network interface
 
 
-def test_a_batch_system_that_is_not_here_is_told(run: Run, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_batch_system_is_reported(run: Run, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    code, said = run(write("name: a\ndatasets: {d: {type: plain}}"), "--on", "slurm")
+    code, output = run(write("name: a\ndatasets: {d: {type: plain}}"), "--on", "slurm")
     assert code == 2
-    assert "there is no sbatch on this machine; start the run where jobs are submitted" in said
+    assert "sbatch is not on this machine; start the run on a submit host" in output
 
 
 @pytest.mark.parametrize(
-    ("said", "fate"),
+    ("expected", "fate"),
     [
         ("JobState=FAILED ExitCode=0:9", WorkerExit("killed by SIGKILL, the job FAILED")),
         ("JobState=FAILED ExitCode=3:0", WorkerExit("ended with exit code 3, the job FAILED")),
@@ -435,22 +437,36 @@ def test_a_batch_system_that_is_not_here_is_told(run: Run, write: Write, monkeyp
         ("", WorkerExit()),
     ],
 )
-def test_what_slurm_says_of_a_job_that_ended(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, fate: WorkerExit
+def test_slurm_report_of_an_ended_job_is_parsed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, expected: str, fate: WorkerExit
 ) -> None:
     scontrol = tmp_path / "scontrol"
-    scontrol.write_text(f'#!/bin/sh\necho "JobId=7 JobName=temper {said} Requeue=0"\n', encoding="utf-8")
+    scontrol.write_text(f'#!/bin/sh\necho "JobId=7 JobName=temper {expected} Requeue=0"\n', encoding="utf-8")
     scontrol.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     slurm = Slurm(workers=1, memory="1GB", walltime="01:00:00")
     assert slurm.worker_exit({"job": "7"}) == fate
 
 
-def test_a_scheduler_that_does_not_answer_is_told(run: Run, write: Write) -> None:
+def test_unreachable_scheduler_is_reported(run: Run, write: Write) -> None:
     import dask
 
     cluster = write("type: scheduler\nworkers: 1\naddress: tcp://127.0.0.1:9", "cluster.yaml")
     with dask.config.set({"distributed.comm.timeouts.connect": "1s"}):
-        code, said = run(write("name: a\ndatasets: {d: {type: plain}}"), "--on", cluster)
+        code, output = run(write("name: a\ndatasets: {d: {type: plain}}"), "--on", cluster)
     assert code == 2
-    assert "no scheduler answers at tcp://127.0.0.1:9" in said
+    assert "no scheduler answers at tcp://127.0.0.1:9" in output
+
+
+def test_a_name_is_the_users_own_cluster_file_before_the_shipped_one(
+    run: Run, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    file = write("name: a\ndatasets: {d: {type: plain}}")
+    assert run(file, "--job-script", "lab")[0] == 2
+    own = tmp_path / "config/temper/clusters"
+    own.mkdir(parents=True)
+    for name in ("lab", "slurm"):
+        (own / f"{name}.yaml").write_text("type: slurm\nworkers: 7\nmemory: 3GiB\nwalltime: 01:00:00\n")
+        code, script = run(file, "--job-script", name)
+        assert (code, "#SBATCH --mem=3G" in script) == (0, True), script

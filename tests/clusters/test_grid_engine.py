@@ -1,4 +1,4 @@
-"""Runs on a real Grid Engine of this host: whatever is killed, the tables are those of one machine."""
+"""Runs on a real Grid Engine on this host: the tables equal those of one machine, whatever is killed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from tests.clusters.grid_box import GridBox, grid_box, missing
 from tests.clusters.slurm_box import SlurmBox
-from tests.clusters.test_slurm import ODD, first_steps, long_ones_run, text, workers
+from tests.clusters.test_slurm import ODD, first_steps, long_stages_run, text, workers
 from tests.conftest import PARTS, start, tables
 
 pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.skipif(bool(missing()), reason=missing())]
@@ -34,13 +34,13 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GridBox]:
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, bytes]:
-    """The tables of one machine."""
+    """The tables of a run on one machine."""
     folder = tmp_path_factory.mktemp("alone")
     file = folder / "experiment.yaml"
     file.write_text(text(folder), encoding="utf-8")
     process = start(file, "--components", PARTS, "--outputs", folder / "outputs")
-    said, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, said
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
     return tables(folder / "outputs" / "chain")
 
 
@@ -56,7 +56,7 @@ def cluster(write: Callable[..., Path]) -> Path:
 
 @pytest.fixture
 def process(box: GridBox, file: Path, cluster: Path, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """A run on two jobs; it does not outlive the test."""
+    """A run with two jobs; it ends with the test."""
     process = start(file, "--components", PARTS, "--outputs", tmp_path / ODD, "--on", cluster, **box.environment)
     yield process
     if process.poll() is None:
@@ -66,17 +66,17 @@ def process(box: GridBox, file: Path, cluster: Path, tmp_path: Path) -> Iterator
 
 
 def end(process: subprocess.Popen[str], outputs: Path, alone: Mapping[str, bytes]) -> str:
-    said, _ = process.communicate(timeout=240)
-    assert process.returncode == 0, said
-    assert " 0 failed" in said
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, output
+    assert " 0 failed" in output
     assert tables(outputs / "chain") == alone
-    return said
+    return output
 
 
-def test_a_run_whose_workers_are_killed(
+def test_run_survives_killed_workers(
     process: subprocess.Popen[str], box: GridBox, tmp_path: Path, alone: Mapping[str, bytes]
 ) -> None:
-    SlurmBox.wait(lambda: long_ones_run(tmp_path), 90, "the long stages")
+    SlurmBox.wait(lambda: long_stages_run(tmp_path), 90, "the long stages")
     assert len(box.jobs()) == 2
     for worker in workers(box):
         worker.send_signal(signal.SIGKILL)
@@ -84,17 +84,17 @@ def test_a_run_whose_workers_are_killed(
     SlurmBox.wait(lambda: not box.jobs(), 60, "the end of the jobs")
 
 
-def test_jobs_that_are_deleted_keep_what_they_did(
+def test_deleted_jobs_save_checkpoints(
     process: subprocess.Popen[str], box: GridBox, tmp_path: Path, alone: Mapping[str, bytes]
 ) -> None:
-    SlurmBox.wait(lambda: long_ones_run(tmp_path), 90, "the long stages")
+    SlurmBox.wait(lambda: long_stages_run(tmp_path), 90, "the long stages")
     time.sleep(2)
     box.call(["qdel", *box.jobs()])
     assert "interrupted; its checkpoint is saved" in end(process, tmp_path / ODD, alone)
     assert max(first_steps(tmp_path)) > 3, first_steps(tmp_path)
 
 
-def test_an_array_of_shards(
+def test_array_job_of_shards(
     box: GridBox, file: Path, cluster: Path, tmp_path: Path, alone: Mapping[str, bytes]
 ) -> None:
     outputs = tmp_path / ODD
@@ -103,6 +103,6 @@ def test_an_array_of_shards(
     assert printing.returncode == 0, script
     (tmp_path / "job.sh").write_text(script, encoding="utf-8")
     assert box.call(["qsub", str(tmp_path / "job.sh")]) == 0
-    SlurmBox.wait(lambda: long_ones_run(tmp_path), 90, "the long stages")
+    SlurmBox.wait(lambda: long_stages_run(tmp_path), 90, "the long stages")
     SlurmBox.wait(lambda: not box.jobs("prs"), 240, "the end of the array")
     assert tables(outputs / "chain") == alone

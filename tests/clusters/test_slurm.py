@@ -1,4 +1,4 @@
-"""Runs on a real Slurm of this host: whatever is killed, the tables are those of one machine."""
+"""Runs on a real Slurm on this host: the tables equal those of one machine, whatever is killed."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ evaluate:
   shade: {type: shade, examples: [grey, stuck, long, after, a, b]}
 """
 ODD = 'my results\' "here"'
-"""A folder of results whose name a shell must not split."""
+"""An outputs folder whose name a shell must not split."""
 CLUSTER = """
 type: slurm
 workers: WORKERS
@@ -49,7 +49,7 @@ interface: lo
 
 
 def text(folder: Path, free: Path = PARTS, seconds: float = 0.0) -> str:
-    """The experiment, counted in a folder; no stage of it comes to no end once ``free`` is there."""
+    """The experiment, with its computations counted in a folder; every stage can end once ``free`` exists."""
     return EXPERIMENT.replace("COUNTER", f"{folder}/count").replace("FREE", str(free)).replace("SECONDS", str(seconds))
 
 
@@ -61,13 +61,13 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmBox]:
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, bytes]:
-    """The tables of one machine."""
+    """The tables of a run on one machine."""
     folder = tmp_path_factory.mktemp("alone")
     file = folder / "experiment.yaml"
     file.write_text(text(folder), encoding="utf-8")
     process = start(file, "--components", PARTS, "--outputs", folder / "outputs")
-    said, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, said
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
     return tables(folder / "outputs" / "chain")
 
 
@@ -94,7 +94,7 @@ Begin = Callable[[Path, Path, Path], subprocess.Popen[str]]
 
 @pytest.fixture
 def begin(box: SlurmBox) -> Iterator[Begin]:
-    """Start a run of an experiment on a cluster with a folder of results; it does not outlive the test."""
+    """Start a run of an experiment on a cluster; it ends with the test."""
     begun = []
 
     def begin(file: Path, cluster: Path, outputs: Path) -> subprocess.Popen[str]:
@@ -110,11 +110,11 @@ def begin(box: SlurmBox) -> Iterator[Begin]:
 
 
 def end(process: subprocess.Popen[str], outputs: Path, alone: Mapping[str, bytes], seconds: float = 240) -> str:
-    said, _ = process.communicate(timeout=seconds)
-    assert process.returncode == 0, said
-    assert " 0 failed" in said
+    output, _ = process.communicate(timeout=seconds)
+    assert process.returncode == 0, output
+    assert " 0 failed" in output
     assert tables(outputs / "chain") == alone
-    return said
+    return output
 
 
 def counted(tmp_path: Path) -> list[str]:
@@ -122,12 +122,12 @@ def counted(tmp_path: Path) -> list[str]:
     return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
 
-def long_ones_run(tmp_path: Path) -> bool:
+def long_stages_run(tmp_path: Path) -> bool:
     return sum(line.startswith("long ") for line in counted(tmp_path)) >= 2
 
 
 def workers(box: SlurmBox | GridBox) -> list[psutil.Process]:
-    """Return the workers in the jobs of a box."""
+    """Return the worker processes in the jobs of a box."""
     found = []
     for process in psutil.process_iter(["cmdline"]):
         if "distributed.cli.dask_worker" in (process.info["cmdline"] or ()) and box.owns(process):
@@ -145,11 +145,11 @@ def submit_array(box: SlurmBox, file: Path, cluster: Path, outputs: Path) -> Non
 
 
 def first_steps(folder: Path) -> list[int]:
-    """Return the step at which each attempt at a long stage began."""
+    """Return the step from which each attempt at a long stage started."""
     return [int(line.split()[-1]) for line in counted(folder) if line.startswith("long ")]
 
 
-def test_a_run_on_slurm(
+def test_run_on_slurm(
     begin: Begin, box: SlurmBox, file: Path, cluster: Path, tmp_path: Path, alone: Mapping[str, bytes]
 ) -> None:
     outputs = tmp_path / ODD
@@ -158,23 +158,23 @@ def test_a_run_on_slurm(
     box.wait(lambda: not box.jobs(), 30, "the end of the jobs")
 
 
-def test_jobs_that_are_cancelled_keep_what_they_did(
+def test_cancelled_jobs_save_checkpoints(
     begin: Begin, box: SlurmBox, file: Path, cluster: Path, tmp_path: Path, alone: Mapping[str, bytes]
 ) -> None:
     process = begin(file, cluster, tmp_path / "outputs")
-    box.wait(lambda: long_ones_run(tmp_path), 60, "the long stages")
+    box.wait(lambda: long_stages_run(tmp_path), 60, "the long stages")
     time.sleep(2)
     box.call(["scancel", *box.jobs()])
-    said = end(process, tmp_path / "outputs", alone)
-    assert "interrupted; its checkpoint is saved" in said
+    output = end(process, tmp_path / "outputs", alone)
+    assert "interrupted; its checkpoint is saved" in output
     assert max(first_steps(tmp_path)) > 3, first_steps(tmp_path)
 
 
-def test_workers_that_are_killed_cost_their_stage_only(
+def test_killed_worker_repeats_only_its_stage(
     begin: Begin, box: SlurmBox, file: Path, cluster: Path, tmp_path: Path, alone: Mapping[str, bytes]
 ) -> None:
     process = begin(file, cluster, tmp_path / "outputs")
-    box.wait(lambda: long_ones_run(tmp_path), 60, "the long stages")
+    box.wait(lambda: long_stages_run(tmp_path), 60, "the long stages")
     for worker in workers(box):
         worker.send_signal(signal.SIGKILL)
     end(process, tmp_path / "outputs", alone)
@@ -183,7 +183,7 @@ def test_workers_that_are_killed_cost_their_stage_only(
 
 
 @pytest.mark.long
-def test_a_stage_that_kills_its_worker_is_told_of(
+def test_stage_that_kills_its_workers_is_reported(
     begin: Begin, box: SlurmBox, cluster: Path, write: Callable[..., Path], tmp_path: Path
 ) -> None:
     file = write("""
@@ -193,12 +193,12 @@ def test_a_stage_that_kills_its_worker_is_told_of(
         evaluate: {shade: {type: shade, examples: [grey, poison]}}
     """)
     process = begin(file, cluster, tmp_path / "outputs")
-    said, _ = process.communicate(timeout=240)
-    assert process.returncode == 1, said
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == 1, output
     with (tmp_path / "outputs" / "poison" / "failures.csv").open(encoding="utf-8-sig") as stream:
         (failure,) = csv.DictReader(stream)
     assert (
-        "its worker process died 2 times (killed by SIGKILL, the job FAILED); it was last seen using"
+        "its worker process died 2 times (killed by SIGKILL, the job FAILED); its memory was last seen at"
         in failure["cause"]
     )
     log = Path(failure["log"]).read_text(encoding="utf-8")
@@ -212,7 +212,7 @@ def test_a_stage_that_kills_its_worker_is_told_of(
 
 
 @pytest.mark.long
-def test_a_stage_that_slurm_kills_for_its_memory_is_tried_again_with_less(
+def test_stage_killed_by_slurm_for_its_memory_is_retried_with_reduced_settings(
     begin: Begin,
     box: SlurmBox,
     cluster: Path,
@@ -220,7 +220,7 @@ def test_a_stage_that_slurm_kills_for_its_memory_is_tried_again_with_less(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Slurm's word is put in its mouth, since without control groups it does not look at memory."""
+    """Slurm's report is replaced, since without control groups it does not limit memory."""
     scontrol = tmp_path / "bin" / "scontrol"
     scontrol.parent.mkdir()
     real = shutil.which("scontrol")
@@ -238,18 +238,18 @@ def test_a_stage_that_slurm_kills_for_its_memory_is_tried_again_with_less(
         evaluate: {shade: {type: shade, examples: [grey, light]}}
     """)
     process = begin(file, cluster, tmp_path / "outputs")
-    said, _ = process.communicate(timeout=240)
-    assert process.returncode == 0, said
-    assert "light.test out of memory; retried with batch_size 50 instead of 100" in said
-    assert "light.test: out of memory, so it ran with batch_size 50 instead of 100" in said
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, output
+    assert "light.test out of memory; retrying with batch_size 50 instead of 100" in output
+    assert "light.test: out of memory, so it ran with batch_size 50 instead of 100" in output
 
 
 @pytest.mark.long
-def test_a_runner_that_is_killed_is_started_again(
+def test_killed_runner_can_be_restarted(
     begin: Begin, box: SlurmBox, file: Path, cluster: Path, tmp_path: Path, alone: Mapping[str, bytes]
 ) -> None:
     process = begin(file, cluster, tmp_path / "outputs")
-    box.wait(lambda: long_ones_run(tmp_path), 60, "the long stages")
+    box.wait(lambda: long_stages_run(tmp_path), 60, "the long stages")
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=30)
     box.wait(lambda: not box.jobs(), 90, "the end of the jobs")
@@ -257,7 +257,7 @@ def test_a_runner_that_is_killed_is_started_again(
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         ('setup: ["echo no such module >&2; exit 3"]', "ended with exit code 3, the job FAILED"),
         pytest.param(
@@ -266,33 +266,37 @@ def test_a_runner_that_is_killed_is_started_again(
     ],
     ids=["setup", "refused"],
 )
-def test_jobs_that_never_become_workers_end_the_run(
-    begin: Begin, box: SlurmBox, write: Callable[..., Path], tmp_path: Path, line: str, told: str
+def test_jobs_without_workers_end_the_run(
+    begin: Begin, box: SlurmBox, write: Callable[..., Path], tmp_path: Path, line: str, message: str
 ) -> None:
     cluster = described(write, workers=2, walltime="00:10:00", grace=20)
     cluster.write_text(cluster.read_text(encoding="utf-8") + line + "\n", encoding="utf-8")
     process = begin(write(text(tmp_path)), cluster, tmp_path / "outputs")
-    said, _ = process.communicate(timeout=120)
-    assert process.returncode == 4, said
-    assert said.count(told) >= 3, said
-    assert "3 jobs in a row" in said
-    assert f"Go on with: python {ROOT / 'runner.py'}" in said
-    assert "Traceback" not in said
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 4, output
+    assert output.count(message) >= 3, output
+    assert "3 jobs in a row" in output
+    assert f"Resume with: python {ROOT / 'runner.py'}" in output
+    assert "Traceback" not in output
     if line.startswith("setup"):
-        assert re.search(r"job \d+ exited before its worker connected: .*; see its log \S+/temper-\d+\.log", said), said
-        assert "no such module" in said
+        assert re.search(r"job \d+ exited before its worker connected: .*; see its log \S+/temper-\d+\.log", output), (
+            output
+        )
+        assert "no such module" in output
     assert (tmp_path / "outputs" / "chain" / "shade.csv").exists()
-    box.wait(lambda: not box.said(["squeue", "-h"]).strip(), 30, "the end of the jobs")
+    box.wait(lambda: not box.output(["squeue", "-h"]).strip(), 30, "the end of the jobs")
 
 
 @pytest.mark.long
-def test_jobs_that_wait_are_waited_for(
+def test_pending_jobs_are_waited_for(
     begin: Begin, box: SlurmBox, file: Path, cluster: Path, tmp_path: Path, alone: Mapping[str, bytes]
 ) -> None:
     box.call(["scontrol", "update", "PartitionName=main", "State=DOWN"])
     try:
         process = begin(file, cluster, tmp_path / "outputs")
-        box.wait(lambda: box.said(["squeue", "-h", "-t", "PENDING", "-o", "%i"]).strip() != "", 60, "a job that waits")
+        box.wait(
+            lambda: box.output(["squeue", "-h", "-t", "PENDING", "-o", "%i"]).strip() != "", 60, "a job that waits"
+        )
         with pytest.raises(subprocess.TimeoutExpired):
             process.communicate(timeout=25)
     finally:
@@ -300,26 +304,27 @@ def test_jobs_that_wait_are_waited_for(
     assert "ended before" not in end(process, tmp_path / "outputs", alone)
 
 
-def test_an_array_of_shards(
+def test_array_job_of_shards(
     box: SlurmBox, file: Path, cluster: Path, tmp_path: Path, alone: Mapping[str, bytes]
 ) -> None:
     outputs = tmp_path / ODD
     submit_array(box, file, cluster, outputs)
-    box.wait(lambda: long_ones_run(tmp_path), 60, "the long stages")
+    box.wait(lambda: long_stages_run(tmp_path), 60, "the long stages")
     time.sleep(1)
     box.call(["scancel", "--signal=TERM", "--batch", box.jobs()[0]])  # as before the end of the walltime
-    box.wait(lambda: not box.said(["squeue", "-h"]).strip(), 240, "the end of the array")
+    box.wait(lambda: not box.output(["squeue", "-h"]).strip(), 240, "the end of the array")
     assert tables(outputs / "chain") == alone
     assert max(first_steps(tmp_path)) > 0
 
 
 @pytest.mark.long
-def test_the_walltime_runs_out(
+def test_walltime_limit_saves_checkpoints(
     begin: Begin, box: SlurmBox, write: Callable[..., Path], tmp_path: Path, alone: Mapping[str, bytes]
 ) -> None:
-    """Of jobs under a runner and of an array of shards, side by side, since Slurm counts in minutes.
+    """For jobs of a runner and for an array of shards, in parallel, since Slurm's resolution is a minute.
 
-    The long stages outlast the time until their job is warned. The one that comes to no end keeps its job until Slurm ends it.
+    The long stages outlast the time until their job is warned. The one that comes to no end keeps its job until Slurm
+    ends it.
     """
     free = tmp_path / "free"
     cluster = described(write, workers=3, walltime="00:01:00", grace=10)
@@ -332,10 +337,10 @@ def test_the_walltime_runs_out(
     for folder in (jobs, shards):
         box.wait(lambda folder=folder: "stuck hang" in counted(folder), 90, "the stage that comes to no end")
     free.touch()
-    said = end(process, jobs / "outputs", alone, seconds=600)
-    assert "interrupted; its checkpoint is saved" in said
-    assert "JobState=TIMEOUT" in box.said(["scontrol", "show", "jobs"])
-    box.wait(lambda: not box.said(["squeue", "-h"]).strip(), 240, "the end of the array")
+    output = end(process, jobs / "outputs", alone, seconds=600)
+    assert "interrupted; its checkpoint is saved" in output
+    assert "JobState=TIMEOUT" in box.output(["scontrol", "show", "jobs"])
+    box.wait(lambda: not box.output(["squeue", "-h"]).strip(), 240, "the end of the array")
     assert tables(shards / "outputs" / "chain") == alone
     for folder in (jobs, shards):
         assert max(first_steps(folder)) > 3, first_steps(folder)

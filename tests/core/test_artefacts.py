@@ -1,4 +1,4 @@
-"""Examples: their invariants, and how sets made from one another find each other's rows."""
+"""Examples: their invariants, and rows by index between derived sets."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def test_rows_are_found_by_index(index: list[int], data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("index", [[], [5, 3, 9]])
-def test_an_image_of_another_set_is_refused(index: list[int]) -> None:
+def test_an_unknown_image_is_rejected(index: list[int]) -> None:
     for strange in (0, 4, 10):
         with pytest.raises(ValueError, match=f"image {strange} is not among the {len(index)} images"):
             examples(index).rows_of(np.array([strange]))
 
 
-def test_pixels_outside_the_unit_interval_are_refused() -> None:
+def test_pixels_outside_the_unit_interval_are_rejected() -> None:
     x = np.full((1, 1, 1, 1), np.nan, np.float32)
     for value in (-0.1, 1.1, np.nan):
         with pytest.raises(ValueError, match="pixels in"):
@@ -52,12 +52,12 @@ def masked(n: int = 3) -> Examples:
 
 
 @pytest.mark.parametrize("masks", [np.zeros((3, 2, 2), np.uint8), np.zeros((2, 2, 2), bool), np.zeros((3, 2), bool)])
-def test_masks_are_of_one_size_with_the_images(masks: np.ndarray) -> None:
+def test_masks_must_have_the_size_of_the_images(masks: np.ndarray) -> None:
     with pytest.raises(ValueError, match=r"masks: expected bool \(3, 2, 2\)"):
         replace(masked(), masks=masks)
 
 
-def test_masks_are_kept_and_read_only(tmp_path: Path) -> None:
+def test_masks_are_stored_and_read_only(tmp_path: Path) -> None:
     masked().save(tmp_path)
     read = Examples.load(tmp_path)
     assert read.masks is not None
@@ -68,13 +68,13 @@ def test_masks_are_kept_and_read_only(tmp_path: Path) -> None:
         masked().masks[0] = True  # type: ignore[index]
 
 
-def test_a_folder_without_masks_is_one_of_examples_without(tmp_path: Path) -> None:
+def test_a_stored_set_without_masks_loads_without_masks(tmp_path: Path) -> None:
     replace(masked(), masks=None).save(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["index.npy", "info.json", "x.npy", "y.npy"]
     assert Examples.load(tmp_path).masks is None
 
 
-def test_taken_rows_keep_their_masks_and_lose_what_was_said_of_all() -> None:
+def test_taken_rows_keep_their_masks_and_lose_metadata_of_the_whole_set() -> None:
     some, whole = masked().take(np.array([2, 0])), masked()
     for name in ("x", "y", "index", "masks"):
         np.testing.assert_array_equal(getattr(some, name), getattr(whole, name)[[2, 0]])

@@ -1,4 +1,4 @@
-"""What an attack notes of the images that the report shows."""
+"""What an attack records about the images that the report shows."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from temper.core.artefacts import Examples, Images, Labels
-from temper.core.attack import PER_CLASS, SHOWN, Attack, shown_predictions, shown_rows
+from temper.core.artefacts import PER_CLASS, SHOWN, Examples, Images, Labels
+from temper.core.attack import Attack, shown_predictions, shown_rows
 from temper.core.checkpoint import Checkpoint
 from temper.core.classifier import Classifier
 from temper.core.component import Ref
-from temper.generators.gradient import PGD
+from temper.generators.fgsm_bim_pgd import PGD
 from tests.conftest import stopped_again_and_again
 from tests.generators.models import linear
 from tests.repair.support import run
 
 
-def test_the_first_images_are_pictured_and_the_first_of_each_class() -> None:
+def test_the_report_shows_the_first_images_and_the_first_of_each_class() -> None:
     y = np.repeat([2, 0, 1], [SHOWN + 10, PER_CLASS + 3, 2])
     zeros, ones = SHOWN + 10, SHOWN + 10 + PER_CLASS + 3
     assert shown_rows(y).tolist() == [*range(SHOWN), *range(zeros, zeros + PER_CLASS), ones, ones + 1]
@@ -27,7 +27,7 @@ def test_the_first_images_are_pictured_and_the_first_of_each_class() -> None:
 
 
 class Strange(Attack):
-    """Makes one pixel of the first image no number."""
+    """Makes one pixel of the first image nan."""
 
     tag = "strange"
 
@@ -37,14 +37,14 @@ class Strange(Attack):
         return made
 
 
-def test_pixels_that_are_no_numbers_are_refused() -> None:
+def test_non_finite_pixels_are_rejected() -> None:
     victim, _ = linear()
     x = np.zeros((3, 4, 4, 1), np.float32)
     with pytest.raises(ValueError, match="received nan or inf in 1 images"):
         Strange(model=Ref("m")).craft(victim, x, np.zeros(3, np.int64), np.random.default_rng(0))
 
 
-def test_the_model_is_asked_about_what_is_pictured() -> None:
+def test_predictions_are_recorded_for_shown_images() -> None:
     victim, _ = linear()
     x = np.random.default_rng(0).random((40, 4, 4, 1), np.float32)
     y = np.repeat([0, 1], 20)
@@ -54,8 +54,8 @@ def test_the_model_is_asked_about_what_is_pictured() -> None:
     assert "20" in said
 
 
-def test_an_interrupted_attack_continues_with_the_next_batch(tmp_path: Path) -> None:
-    """Random starts included: each batch draws what it would have drawn."""
+def test_an_interrupted_attack_resumes_with_the_next_batch(tmp_path: Path) -> None:
+    """Random starts included: each batch draws the numbers of an uninterrupted attack."""
     victim, _ = linear()
     rng = np.random.default_rng(0)
     clean = Examples(x=rng.random((10, 4, 4, 1), np.float32), y=np.arange(10) % 2, index=np.arange(10))

@@ -1,4 +1,4 @@
-"""Checkpoints: the last whole state, whatever happened since."""
+"""Checkpoints: the last complete state is restored."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from temper.core.checkpoint import Checkpoint, Steps, restore_stream, stream_sta
 from temper.system import stop_request
 
 
-def test_a_state_comes_back_as_it_was(tmp_path: Path) -> None:
+def test_a_saved_state_is_restored_unchanged(tmp_path: Path) -> None:
     kept = Checkpoint(tmp_path / "work", interval=0)
     assert kept.load() is None
     assert kept.due
@@ -29,7 +29,7 @@ def test_a_state_comes_back_as_it_was(tmp_path: Path) -> None:
     assert not (tmp_path / "work").exists()
 
 
-def test_half_a_state_is_none(tmp_path: Path) -> None:
+def test_a_truncated_state_is_ignored(tmp_path: Path) -> None:
     kept = Checkpoint(tmp_path, interval=0)
     kept.save({"x": np.arange(1000)}, {})
     state = tmp_path / "state.npz"
@@ -37,12 +37,12 @@ def test_half_a_state_is_none(tmp_path: Path) -> None:
     assert kept.load() is None
 
 
-def test_objects_are_not_read(tmp_path: Path) -> None:
+def test_pickled_objects_are_not_loaded(tmp_path: Path) -> None:
     np.savez(tmp_path / "state.npz", _meta=np.array([{}], object))
     assert Checkpoint(tmp_path).load() is None
 
 
-def test_it_is_due_once_an_interval_and_nowhere_without_a_folder(tmp_path: Path) -> None:
+def test_it_is_due_once_per_interval_and_never_without_a_folder(tmp_path: Path) -> None:
     kept = Checkpoint(tmp_path, interval=3600)
     assert not kept.due
     nowhere = Checkpoint()
@@ -51,7 +51,7 @@ def test_it_is_due_once_an_interval_and_nowhere_without_a_folder(tmp_path: Path)
     assert nowhere.load() is None
 
 
-def test_a_request_to_stop_makes_it_due_and_ends_the_work_once_it_is_kept(tmp_path: Path) -> None:
+def test_a_stop_request_makes_it_due_and_stops_the_task_after_saving(tmp_path: Path) -> None:
     kept, nowhere = Checkpoint(tmp_path, interval=3600), Checkpoint()
     stop_request.request()
     try:
@@ -68,33 +68,33 @@ def test_a_request_to_stop_makes_it_due_and_ends_the_work_once_it_is_kept(tmp_pa
     kept.save({}, {})
 
 
-def test_steps_are_kept_with_what_is_finished_and_what_is_under_way(tmp_path: Path) -> None:
+def test_finished_steps_and_the_current_one_are_saved_together(tmp_path: Path) -> None:
     steps = Steps(Checkpoint(tmp_path, interval=0))
     assert steps.finished("0") is None
-    assert steps.under_way("0").load() is None
+    assert steps.in_progress("0").load() is None
     steps.finish("0", {"a.b": np.arange(2)}, {"loss": 1})
-    second = steps.under_way("01")
+    second = steps.in_progress("01")
     assert second.due
     second.save({"x": np.arange(3)}, {"epoch": 4})
 
     steps = Steps(Checkpoint(tmp_path, interval=3600))
-    finished, under_way = steps.finished("0"), steps.under_way("01").load()
+    finished, in_progress = steps.finished("0"), steps.in_progress("01").load()
     assert finished is not None
     assert finished[0]["a.b"].tolist() == [0, 1]
     assert finished[1] == {"loss": 1}
-    assert under_way is not None
-    assert under_way[0]["x"].tolist() == [0, 1, 2]
-    assert under_way[1] == {"epoch": 4}
+    assert in_progress is not None
+    assert in_progress[0]["x"].tolist() == [0, 1, 2]
+    assert in_progress[1] == {"epoch": 4}
     assert steps.finished("01") is None
-    assert steps.under_way("0").load() is None
-    assert not steps.under_way("01").due
+    assert steps.in_progress("0").load() is None
+    assert not steps.in_progress("01").due
 
     steps.finish("01", {}, {})
     assert Steps(Checkpoint(tmp_path)).finished("01") is None
 
 
-def test_a_stream_continues_where_another_stood() -> None:
-    """With the streams that are spawned from it, which what it has drawn says nothing of."""
+def test_a_restored_stream_continues_where_the_saved_one_stopped() -> None:
+    """Spawned streams included, which the generator's own state does not count."""
     first = np.random.default_rng([1, 2])
     first.random(3)
     first.spawn(2)

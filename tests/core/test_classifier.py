@@ -1,4 +1,4 @@
-"""The classifier: its interface, what it refuses, and that it comes back from disk as it was."""
+"""The classifier: its interface, rejected models, and storage."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def test_shapes_and_predictions() -> None:
     assert np.array_equal(victim.predict(x), (x.reshape(30, 16) @ weights).argmax(axis=1))
 
 
-def test_comes_back_from_disk(tmp_path: Path) -> None:
+def test_a_stored_classifier_is_restored(tmp_path: Path) -> None:
     victim = small(convolution=True)
     victim.save(tmp_path)
     x, _ = images(8)
     np.testing.assert_allclose(Classifier.load(tmp_path).logits(x), victim.logits(x), atol=1e-6)
 
 
-def test_refuses_softmax_and_other_shapes() -> None:
+def test_softmax_and_other_shapes_are_rejected() -> None:
     keras = backend.keras()
     flat = keras.Sequential([keras.Input((16,)), keras.layers.Dense(3)])
     with pytest.raises(StageError, match=r"expected a model from \(n, height, width, channels\) to \(n, classes\)"):

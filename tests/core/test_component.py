@@ -1,4 +1,4 @@
-"""Component declarations: which types a field may have, what is read off them, and what is refused."""
+"""Component declarations: supported field types, what is read from them, and what is rejected."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ FIELDS = {field.name: field for field in fields_of(Whole)}
         ("extra", "mapping of plain values"),
     ],
 )
-def test_every_type_of_the_closed_set_is_understood(name: str, shown: str) -> None:
+def test_every_supported_field_type_is_recognised(name: str, shown: str) -> None:
     assert str(FIELDS[name].kind) == shown
 
 
@@ -76,7 +76,7 @@ def test_fields_come_in_the_order_of_their_declaration() -> None:
     ]  # fmt: skip
 
 
-def test_defaults_bounds_and_files_are_read_off_the_declaration() -> None:
+def test_defaults_bounds_and_files_are_read_from_the_declaration() -> None:
     assert [name for name, field in FIELDS.items() if field.required] == ["flag", "count", "model", "part"]
     assert FIELDS["count"].bounds == Range(ge=1, lt=5)
     assert FIELDS["size"].default == 0.5
@@ -101,12 +101,12 @@ def test_defaults_bounds_and_files_are_read_off_the_declaration() -> None:
         set[int],
     ],
 )
-def test_other_types_are_refused_by_name(hint: object) -> None:
+def test_unsupported_types_are_rejected_by_name(hint: object) -> None:
     with pytest.raises(TypeError, match=r"here: unsupported field type .* expected bool, int"):
         kind_of(hint, "here")
 
 
-def test_a_field_without_a_description_is_refused() -> None:
+def test_a_field_without_a_description_is_rejected() -> None:
     @dataclass(frozen=True, kw_only=True)
     class Silent(Component):
         """Silent."""
@@ -119,7 +119,7 @@ def test_a_field_without_a_description_is_refused() -> None:
 
 
 def _resolved(cls: type[Component], **hints: Any) -> type[Component]:
-    cls.__annotations__.update(hints)  # a class in a function cannot name what is around it
+    cls.__annotations__.update(hints)  # names of the enclosing function are not visible in a class body
     return cls
 
 
@@ -135,12 +135,12 @@ REF = [
 
 
 @pytest.mark.parametrize("text", REF)
-def test_a_reference_is_read_as_it_is_written(text: str) -> None:
+def test_references_survive_a_round_trip_through_text(text: str) -> None:
     assert str(Ref.parse(text)) == text
 
 
 @pytest.mark.parametrize(("text", "label"), [("a", "a"), ("a.test", "a"), ("a.train", "a.train"), ("a@m", "a")])
-def test_results_name_the_part_unless_it_is_the_test_part(text: str, label: str) -> None:
+def test_labels_name_the_part_unless_it_is_the_test_part(text: str, label: str) -> None:
     assert Ref.parse(text).label == label
 
 
@@ -158,18 +158,18 @@ def test_references_are_found_in_lists_and_nested_components() -> None:
     assert [ref.stage for ref in whole.references()] == ["a", "b", "c", "d"]
 
 
-def test_the_files_of_a_component_are_its_fields_marked_so() -> None:
+def test_the_files_of_a_component_are_its_file_fields() -> None:
     whole = Whole(flag=True, count=1, model=Ref("a"), part=Leaf(), path="weights.h5")
     assert [str(path) for path in whole.files()] == ["weights.h5"]
     assert list(Whole(flag=True, count=1, model=Ref("a"), part=Leaf()).files()) == []
 
 
-def test_the_summary_is_the_first_line() -> None:
+def test_the_summary_is_the_first_docstring_line() -> None:
     assert summary(Leaf) == "One line."
     assert summary(int) == int.__doc__.splitlines()[0]
 
 
-def test_a_range_contains_what_is_within_all_its_bounds() -> None:
+def test_a_range_contains_values_within_all_its_bounds() -> None:
     inside = Range(gt=0, le=1)
     assert [inside.contains(value) for value in (0, 0.5, 1, 1.1, float("nan"))] == [False, True, True, False, False]
     assert not Range(ge=0, lt=1).contains(1)

@@ -27,13 +27,13 @@ def test_students_interval_agrees_with_scipy(values: list[float], confidence: fl
 
 @pytest.mark.parametrize("runs", [2, 3, 4, 5, 30, 1000])
 @pytest.mark.parametrize("confidence", [0.5, 0.95, 0.99])
-def test_student_t_is_exact_to_all_but_the_last_digits(runs: int, confidence: float) -> None:
+def test_student_t_is_accurate_to_the_last_digits(runs: int, confidence: float) -> None:
     values = [0.0] * (runs - 1) + [1.0]
     _, theirs = stats.t.interval(confidence, runs - 1, loc=1 / runs, scale=stats.sem(values))
     assert mean_interval(values, confidence)[1] == pytest.approx(theirs, rel=1e-13)
 
 
-def test_two_values_have_the_widest_interval() -> None:
+def test_the_interval_of_two_values_is_the_widest() -> None:
     # One degree of freedom: t(0.975; 1) = tan(0.475 pi); the sd of 0.4 and 0.6 over sqrt(2) is 0.1.
     half = math.tan(0.475 * math.pi)
     assert mean_interval([0.4, 0.6]) == pytest.approx((0.5 - 0.1 * half, 0.5 + 0.1 * half))
@@ -64,7 +64,7 @@ def test_welchs_interval_by_hand() -> None:
 @pytest.mark.parametrize(
     ("first", "second"), [([0.5] * 3, [0.2] * 3), ([0.5] * 3, [0.1, 0.3]), ([0.1 + 0.2, 0.3], [0.3, 0.3])]
 )
-def test_samples_without_spread_have_an_interval(first: list[float], second: list[float]) -> None:
+def test_samples_without_spread_have_an_interval_of_no_width(first: list[float], second: list[float]) -> None:
     low, high = difference_interval(first, second)
     difference = sum(first) / len(first) - sum(second) / len(second)
     assert low - 1e-12 <= difference <= high + 1e-12
@@ -76,7 +76,7 @@ def test_one_value_on_a_side_has_no_interval() -> None:
         difference_interval([1.0], [2.0, 3.0])
 
 
-def test_a_proportion_is_in_its_own_interval() -> None:
+def test_a_proportion_lies_in_its_own_interval() -> None:
     for n in range(1, 200):
         for hits in {0, 1, n // 2, n - 1, n}:
             low, high = wilson(hits, n)

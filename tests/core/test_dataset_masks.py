@@ -1,4 +1,4 @@
-"""Object masks of data sets: they follow their images into the parts and to their size."""
+"""Object masks of data sets: they are split and resized with their images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from temper.core.artefacts import Masks
 from temper.core.data_info import DataInfo
 from temper.core.dataset import Dataset, Source
 from temper.core.errors import StageError
-from temper.nn.images.preprocessing import nearest
+from temper.nn.images.preprocessing import resize_masks
 from tests.targets.datasets.support import produced
 
 N = {"train": 12, "test": 6}
@@ -78,13 +78,13 @@ def test_masks_stay_with_their_images(split: dict[str, Any], size: int | None, a
         assert part.masks.shape == part.x.shape[:3]
 
 
-def test_masks_that_are_not_of_all_images_are_refused() -> None:
+def test_masks_of_some_images_only_are_rejected() -> None:
     with pytest.raises(StageError, match=r"masks of \(12, 6\) images, received \(12, 5\)"):
         produced(Marked(lost=1))
 
 
-def test_the_nearest_pixel_is_taken() -> None:
+def test_masks_are_resized_by_nearest_neighbour() -> None:
     row = np.array([[[True, False, False, True, True, False]]])
-    assert nearest(row, (1, 3)).tolist() == [[[False, True, False]]]  # centres 1, 3, 5 of 6
-    assert nearest(row, (1, 12)).tolist() == row.repeat(2, axis=2).tolist()
-    assert nearest(row, (2, 6)).tolist() == row.repeat(2, axis=1).tolist()
+    assert resize_masks(row, (1, 3)).tolist() == [[[False, True, False]]]  # centres 1, 3, 5 of 6
+    assert resize_masks(row, (1, 12)).tolist() == row.repeat(2, axis=2).tolist()
+    assert resize_masks(row, (2, 6)).tolist() == row.repeat(2, axis=1).tolist()

@@ -1,4 +1,4 @@
-"""How often intervals hold the truth and tests reject what is true, in simulations: as often as they say."""
+"""Simulations: coverage of confidence intervals and false-positive rates of tests match their nominal values."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def share(holds: Callable[[Rng], bool]) -> float:
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 10])
-def test_of_a_mean(n: int) -> None:
+def test_interval_of_a_mean_has_its_coverage(n: int) -> None:
     def holds(rng: Rng) -> bool:
         low, high = mean_interval(rng.normal(0.3, 0.1, n).tolist())
         return low <= 0.3 <= high
@@ -34,7 +34,7 @@ def test_of_a_mean(n: int) -> None:
 
 @pytest.mark.parametrize("sizes", [(3, 3), (3, 10), (5, 5), (10, 10)])
 @pytest.mark.parametrize("spread", [1.0, 4.0])
-def test_of_a_difference(sizes: tuple[int, int], spread: float) -> None:
+def test_interval_of_a_difference_has_its_coverage(sizes: tuple[int, int], spread: float) -> None:
     def holds(rng: Rng) -> bool:
         low, high = difference_interval(rng.normal(1, 1, sizes[0]).tolist(), rng.normal(0, spread, sizes[1]).tolist())
         return low <= 1 <= high
@@ -44,7 +44,7 @@ def test_of_a_difference(sizes: tuple[int, int], spread: float) -> None:
 
 
 @pytest.mark.parametrize("n", [5, 20, 200])
-def test_of_a_proportion(n: int) -> None:
+def test_interval_of_a_proportion_has_its_coverage(n: int) -> None:
     def holds(rng: Rng) -> bool:
         p = rng.uniform()
         low, high = wilson(int(rng.binomial(n, p)), n)
@@ -55,7 +55,7 @@ def test_of_a_proportion(n: int) -> None:
 
 @pytest.mark.parametrize("p", [0.9, 0.98])
 @pytest.mark.parametrize("seeds", [2, 3, 10])
-def test_of_a_proportion_over_seeds(seeds: int, p: float) -> None:
+def test_interval_of_a_proportion_over_seeds_has_its_coverage(seeds: int, p: float) -> None:
     def holds(rng: Rng) -> bool:
         bounds, values = [], []
         for hits in rng.binomial(200, p, seeds).tolist():
@@ -98,7 +98,7 @@ def of_equals() -> Iterator[tuple[str, Callable[[Rng], float]]]:
 
 
 @pytest.mark.parametrize("p", [pytest.param(p, id=name) for name, p in of_equals()])
-def test_of_p(p: Callable[[Rng], float]) -> None:
+def test_p_values_are_uniform_under_the_null_hypothesis(p: Callable[[Rng], float]) -> None:
     # What is discrete rejects less often than it may, never more.
     rng = np.random.default_rng(1)
     found = np.array([p(rng) for _ in range(RUNS)])

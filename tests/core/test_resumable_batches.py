@@ -1,4 +1,4 @@
-"""Arrays filled batch by batch: each batch once, and the same whenever the work is interrupted."""
+"""Arrays filled batch by batch: each batch once, with the same result after an interruption."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from temper.core.checkpoint import Checkpoint
-from temper.core.resumable_batches import filled
+from temper.core.resumable_batches import fill_in_batches
 from temper.core.run import Run
 from tests.conftest import stopped_again_and_again
 
@@ -32,11 +32,11 @@ def fill(n: int, size: int, checkpoint: Checkpoint | None, made: list[tuple[int,
         made.append((rows.start, rows.stop))
         return np.arange(rows.start, rows.stop)[:, None] + rng.random((rows.stop - rows.start, 2))
 
-    return filled(run, np.empty((n, 2)), size, make, rng), told
+    return fill_in_batches(run, np.empty((n, 2)), size, make, rng), told
 
 
 @pytest.mark.parametrize(("n", "size", "stops"), [(10, 3, 3), (9, 3, 2), (2, 5, 0), (0, 5, 0)])
-def test_it_is_the_same_whenever_it_is_interrupted(n: int, size: int, stops: int, tmp_path: Path) -> None:
+def test_the_result_does_not_depend_on_interruptions(n: int, size: int, stops: int, tmp_path: Path) -> None:
     batches = [(start, min(start + size, n)) for start in range(0, n, size)]
     made: list[tuple[int, int]] = []
     whole, told = fill(n, size, None, made)

@@ -1,4 +1,4 @@
-"""A run from file to tables: nothing is computed twice, one failure costs only what depends on it."""
+"""A run from file to tables: nothing is computed twice, and a failure skips only dependent stages."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def table(tmp_path: Path, experiment: str, name: str) -> list[list[str]]:
         return list(csv.reader(stream))
 
 
-def test_a_run_writes_its_tables_and_where_they_come_from(run: Run, write: Write, tmp_path: Path) -> None:
+def test_a_run_writes_its_tables_and_their_provenance(run: Run, write: Write, tmp_path: Path) -> None:
     code, said = run(write(PLAIN))
     assert code == 0, said
     rows = {tuple(row[:2]): row[2] for row in table(tmp_path, "plain", "shade")[1:]}
@@ -43,7 +43,7 @@ def test_a_run_writes_its_tables_and_where_they_come_from(run: Run, write: Write
     }  # fmt: skip
 
 
-def test_the_resolved_experiment_is_an_experiment_with_the_same_works(run: Run, write: Write, tmp_path: Path) -> None:
+def test_the_resolved_experiment_has_the_same_tasks(run: Run, write: Write, tmp_path: Path) -> None:
     run(write(PLAIN))
     resolved = tmp_path / "outputs" / "plain" / "experiment.resolved.yaml"
     code, said = run(resolved, "--plan")
@@ -83,7 +83,7 @@ def test_a_new_value_of_an_axis_runs_only_what_is_new(run: Run, write: Write) ->
         ("examples: [grey, lighter, random]", "examples: [grey, lighter, random], scale: 2", "scale 1 → 2"),
     ],
 )
-def test_the_plan_says_why(run: Run, write: Write, old: str, new: str, reason: str) -> None:
+def test_the_plan_states_reasons(run: Run, write: Write, old: str, new: str, reason: str) -> None:
     run(write(PLAIN))
     text = PLAIN.replace(old, new)
     if "$by" not in text:
@@ -93,7 +93,7 @@ def test_the_plan_says_why(run: Run, write: Write, old: str, new: str, reason: s
     assert f"run, because {reason}" in said
 
 
-def test_an_estimate_comes_from_past_runs(run: Run, write: Write) -> None:
+def test_estimates_are_based_on_past_runs(run: Run, write: Write) -> None:
     code, said = run(write(PLAIN), "--plan")
     assert "about" not in said
     run(write(PLAIN))
@@ -121,7 +121,7 @@ def trouble(tmp_path: Path, how: str) -> str:
 
 
 @pytest.mark.parametrize(("how", "cause"), [("raise", "RuntimeError: asked to fail"), ("memory", "out of memory")])
-def test_a_failure_costs_only_what_depends_on_it(run: Run, write: Write, tmp_path: Path, how: str, cause: str) -> None:
+def test_a_failure_skips_only_dependent_stages(run: Run, write: Write, tmp_path: Path, how: str, cause: str) -> None:
     code, said = run(write(trouble(tmp_path, how)))
     assert code == 1
     assert cause in said
@@ -135,7 +135,7 @@ def test_a_failure_costs_only_what_depends_on_it(run: Run, write: Write, tmp_pat
     assert "Traceback" in Path(failures[1][-1]).read_text(encoding="utf-8")
 
 
-def test_a_failure_is_remembered_until_it_is_asked_for_again(run: Run, write: Write, tmp_path: Path) -> None:
+def test_a_failure_is_remembered_until_a_retry_is_requested(run: Run, write: Write, tmp_path: Path) -> None:
     file = write(trouble(tmp_path, "raise"))
     run(file)
     (tmp_path / "well").touch()
@@ -149,7 +149,7 @@ def test_a_failure_is_remembered_until_it_is_asked_for_again(run: Run, write: Wr
     assert not (tmp_path / "outputs" / "trouble" / "failures.csv").exists()
 
 
-def test_a_damaged_artefact_is_noticed_and_made_again(run: Run, write: Write, tmp_path: Path) -> None:
+def test_a_corrupted_artefact_is_detected_and_recomputed(run: Run, write: Write, tmp_path: Path) -> None:
     run(write(PLAIN))
     expected = (tmp_path / "outputs" / "plain" / "results.csv").read_bytes()
     store = tmp_path / "outputs" / ".store"
@@ -157,7 +157,7 @@ def test_a_damaged_artefact_is_noticed_and_made_again(run: Run, write: Write, tm
         content = bytearray(array.read_bytes())
         content[-1] ^= 1
         array.write_bytes(content)
-    # In a process of its own, which has nothing in memory yet.
+    # In a new process, which has nothing in memory.
     process = start(write(PLAIN), "--force", "shade", "--components", PARTS, "--outputs", tmp_path / "outputs")
     said, _ = process.communicate(timeout=120)
     assert process.returncode == 0, said
@@ -165,7 +165,7 @@ def test_a_damaged_artefact_is_noticed_and_made_again(run: Run, write: Write, tm
     assert (tmp_path / "outputs" / "plain" / "results.csv").read_bytes() == expected
 
 
-def test_a_lost_table_is_written_again(run: Run, write: Write, tmp_path: Path) -> None:
+def test_a_missing_table_is_rewritten(run: Run, write: Write, tmp_path: Path) -> None:
     run(write(PLAIN))
     lost = tmp_path / "outputs" / "plain" / "shade.csv"
     content = lost.read_bytes()
@@ -175,7 +175,7 @@ def test_a_lost_table_is_written_again(run: Run, write: Write, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
-def test_results_that_are_damaged_without_a_change_of_size_are_made_again(
+def test_results_corrupted_without_a_change_of_size_are_recomputed(
     run: Run, write: Write, tmp_path: Path, jobs: str
 ) -> None:
     run(write(PLAIN))
@@ -192,13 +192,13 @@ def test_results_that_are_damaged_without_a_change_of_size_are_made_again(
     assert "0 to run" in run(write(PLAIN), "--plan")[1]
 
 
-def test_tables_can_be_had_before_anything_is_finished(run: Run, write: Write, tmp_path: Path) -> None:
+def test_tables_can_be_written_before_anything_is_finished(run: Run, write: Write, tmp_path: Path) -> None:
     code, said = run(write(PLAIN), "--tables")
     assert code == 0, said
     assert {cell for row in table(tmp_path, "plain", "shade")[1:] for cell in row[2:]} == {"pending"}
 
 
-def test_only_runs_a_stage_and_what_it_needs(run: Run, write: Write, tmp_path: Path) -> None:
+def test_only_runs_a_stage_and_its_dependencies(run: Run, write: Write, tmp_path: Path) -> None:
     code, said = run(write(PLAIN), "--only", "random")
     assert code == 0
     assert "3 made" in said  # the data set, and the stage for two seeds
@@ -219,10 +219,10 @@ def test_a_file_that_changes_content_changes_the_artefact(run: Run, write: Write
     (tmp_path / "moved").write_text("2", encoding="utf-8")
     code, said = run(write(text.replace("path: number", "path: moved")), "--plan")
     assert code == 0
-    assert "0 to run" in said  # the place does not count
+    assert "0 to run" in said  # the location does not matter
 
 
-def test_a_file_of_a_nested_component_counts_too(run: Run, write: Write, tmp_path: Path) -> None:
+def test_a_file_of_a_nested_component_changes_the_artefact(run: Run, write: Write, tmp_path: Path) -> None:
     (tmp_path / "shift").write_text("0.5", encoding="utf-8")
     text = """
     name: nested
@@ -241,9 +241,7 @@ def test_a_file_of_a_nested_component_counts_too(run: Run, write: Write, tmp_pat
 
 
 @pytest.mark.parametrize(("how", "code"), [("untaught", 0), ("raise", 1)])
-def test_a_smoke_run_expects_nothing_of_what_its_models_have_learnt(
-    run: Run, write: Write, tmp_path: Path, how: str, code: int
-) -> None:
+def test_a_smoke_run_tolerates_undertrained_models(run: Run, write: Write, tmp_path: Path, how: str, code: int) -> None:
     troubled = PLAIN.replace("generate:", f"generate:\n  troubled: {{type: trouble, data: grey, how: {how}}}")
     text = write(troubled.replace("random]", "random, troubled]"))
     assert run(text)[0] == 1, "a failure as any other"
@@ -260,7 +258,7 @@ def test_smoke_results_never_mix_with_real_ones(run: Run, write: Write, tmp_path
     assert {row[0] for row in rows[1:]} == {"plain.smoke"}
 
 
-def test_gc_keeps_what_the_last_runs_refer_to(
+def test_gc_keeps_artefacts_of_the_last_runs(
     run: Run, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
 
@@ -272,7 +270,7 @@ def test_gc_keeps_what_the_last_runs_refer_to(
     assert "0 to run" in run(write(PLAIN.replace("[0.1, 0.2]", "[0.1]")), "--plan")[1]
 
 
-def test_gc_beside_a_run_of_days_leaves_what_it_stands_on(run: Run, write: Write, tmp_path: Path) -> None:
+def test_gc_during_a_long_run_keeps_its_inputs(run: Run, write: Write, tmp_path: Path) -> None:
     run(write(PLAIN))
     store = tmp_path / "outputs" / ".store"
     shade = next(store.glob("*/rows.json")).parent.name
@@ -287,7 +285,7 @@ def test_gc_beside_a_run_of_days_leaves_what_it_stands_on(run: Run, write: Write
     run("--gc")
     assert all(path.exists() for path in kept)
     assert not lost.exists()
-    # Once nothing is under way, only what was interrupted and is wanted is kept.
+    # Once nothing is running, only interrupted tasks that are still needed keep their state.
     os.utime(held, (old, old))
     run("--gc")
     assert [path.exists() for path in kept] == [False, False, True]
@@ -306,7 +304,7 @@ def test_generated_sets_can_be_exported(run: Run, write: Write, tmp_path: Path) 
         np.testing.assert_allclose(found["x_adv"][:, 0, 0, 0], [0.1, 0.3, 0.5, 0.7, 0.9, 1.0], atol=1e-6)
 
 
-def test_an_export_replaces_nothing(run: Run, write: Write, tmp_path: Path) -> None:
+def test_an_export_overwrites_nothing(run: Run, write: Write, tmp_path: Path) -> None:
     sets, name = tmp_path / "sets", "lighter.test-by-0.1.npz"
     run(write(PLAIN))
     run(write(PLAIN), "--only", "lighter", "--export", sets)

@@ -34,7 +34,7 @@ def test_a12_is_the_share_of_the_u_statistic() -> None:
         (0.441, "negligible"),
     ],
 )  # fmt: skip
-def test_an_effect_is_as_large_on_either_side(a12: float, word: str) -> None:
+def test_the_effect_size_is_symmetric(a12: float, word: str) -> None:
     assert significance_tests.magnitude(a12) == word
 
 
@@ -65,7 +65,7 @@ PERMUTED = stats.PermutationMethod(n_resamples=np.inf)
 
 @pytest.mark.parametrize("sizes", [(2, 3), (2, 2), (3, 5), (6, 4), (7, 7)])
 @pytest.mark.parametrize("levels", [2, 4, 1000])
-def test_p_is_exact_whatever_ties(sizes: tuple[int, int], levels: int) -> None:
+def test_p_is_exact_with_ties(sizes: tuple[int, int], levels: int) -> None:
     rng = np.random.default_rng(levels)
     for _ in range(3):
         first, second = (rng.integers(0, levels, size) / 10 for size in sizes)
@@ -80,7 +80,7 @@ def test_p_is_exact_whatever_ties(sizes: tuple[int, int], levels: int) -> None:
 
 
 @pytest.mark.parametrize("n", [9, 20, 50])
-def test_p_of_more_numbers_is_exact_too(n: int) -> None:
+def test_p_of_larger_samples_is_exact(n: int) -> None:
     rng = np.random.default_rng(n)
     first, second = rng.normal(0, 1, n), rng.normal(0.4, 1, n)
     assert significance_tests.mann_whitney(first, second) == pytest.approx(
@@ -98,7 +98,7 @@ def test_larger_samples_agree_with_scipy() -> None:
     assert significance_tests.wilcoxon(first, second) == pytest.approx(stats.wilcoxon(first, second).pvalue)
 
 
-def test_what_arithmetic_adds_does_not_break_ties() -> None:
+def test_rounding_errors_do_not_break_ties() -> None:
     # All pairs differ by 0.1, in binary by three numbers: the sum of ranks is that of ties.
     first, second = [0.3, 0.2, 0.8, 0.4], [0.2, 0.1, 0.7, 0.5]
     assert len({round(a - b, 17) for a, b in zip(first[:3], second[:3], strict=True)}) > 1
@@ -117,7 +117,7 @@ def test_what_arithmetic_adds_does_not_break_ties() -> None:
     )
 
 
-def test_small_numbers_beside_large_ones_keep_their_order() -> None:
+def test_small_numbers_next_to_large_ones_keep_their_order() -> None:
     assert significance_tests.mann_whitney([1, 2, 3], [1e20, 4, 5]) == pytest.approx(0.1)
     assert significance_tests.wilcoxon([1, 2, 3, 1e20], [2, 4, 6, 0]) == significance_tests.wilcoxon(
         [1, 2, 3, 10], [2, 4, 6, 0]
@@ -127,7 +127,7 @@ def test_small_numbers_beside_large_ones_keep_their_order() -> None:
 
 
 @pytest.mark.parametrize(("fixed", "broken"), [(0, 0), (0, 1), (5, 0), (1, 4), (30, 12), (7, 7)])
-def test_mcnemar_is_a_fair_coin(fixed: int, broken: int) -> None:
+def test_mcnemar_equals_a_fair_coin_test(fixed: int, broken: int) -> None:
     n, most = fixed + broken, max(fixed, broken)
     tail = sum(math.comb(n, k) for k in range(most, n + 1)) / 2**n
     assert significance_tests.mcnemar(fixed, broken) == pytest.approx(min(1.0, 2 * tail))

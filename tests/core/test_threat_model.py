@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from temper.core.threat_model import Norm, ThreatModel, distance, step_fault
+from temper.core.threat_model import Norm, ThreatModel, distance, step_problem
 
 DIFFERENCE = np.array([[0.3, -0.4], [0.0, 0.0]], np.float32).reshape(2, 1, 2, 1)
 
@@ -29,7 +29,7 @@ def test_rounding_of_every_pixel_does_not_leave_the_ball() -> None:
 
 
 @pytest.mark.parametrize(
-    ("norm", "eps", "fault", "misfit"),
+    ("norm", "eps", "problem", "size_problem"),
     [
         ("inf", 8, "expected at most 1, the range of a pixel, received 8; write 8/255 for 8", True),
         ("inf", 1, "", False),
@@ -41,18 +41,20 @@ def test_rounding_of_every_pixel_does_not_leave_the_ball() -> None:
         (1, 255, "", True),
     ],
 )
-def test_radii_that_no_image_of_25_pixels_can_have(norm: Norm, eps: float, fault: str, misfit: bool) -> None:
-    assert ThreatModel(norm, eps).fault() == fault
-    assert bool(ThreatModel(norm, eps).misfit((5, 5, 1))) == misfit
+def test_radii_larger_than_the_distance_between_images_are_rejected(
+    norm: Norm, eps: float, problem: str, size_problem: bool
+) -> None:
+    assert ThreatModel(norm, eps).problem() == problem
+    assert bool(ThreatModel(norm, eps).size_problem((5, 5, 1))) == size_problem
 
 
-def test_a_step_is_no_longer_than_the_ball_is_wide() -> None:
-    assert step_fault(0.2, 0.1) == ""
-    assert "expected at most 2 x eps = 0.2, the width of the ball, received 0.21" in step_fault(0.21, 0.1)
+def test_a_step_is_at_most_the_width_of_the_ball() -> None:
+    assert step_problem(0.2, 0.1) == ""
+    assert "expected at most 2 x eps = 0.2, the width of the ball, received 0.21" in step_problem(0.21, 0.1)
 
 
 @pytest.mark.parametrize("norm", ["inf", 2, 1])
-def test_what_is_a_little_too_long_is_trimmed_and_nothing_else(norm: Norm) -> None:
+def test_only_slightly_too_long_perturbations_are_trimmed(norm: Norm) -> None:
     lengths = np.array([0.5, 1.0, 1.0001, 1.5], np.float32)
     pixel = np.zeros((4, 2, 2, 1), np.float32)
     pixel[:, 0, 0, 0] = lengths

@@ -98,7 +98,7 @@ def test_attack_success_counts_only_images_that_were_right() -> None:
 
 
 @pytest.mark.parametrize(
-    ("info", "share"), [({"climbs": "margin"}, 0.5), ({"climbs": "cross_entropy"}, 1.0), ({}, 1.0)]
+    ("info", "share"), [({"ascended_loss": "margin"}, 0.5), ({"climbs": "cross_entropy"}, 1.0), ({}, 1.0)]
 )
 def test_zero_gradients_are_those_of_the_loss_that_is_climbed(info: dict[str, str], share: float) -> None:
     (cell,) = AttackSuccess(models=(Ref("m"),), examples=(ref("adv"),), protocol="transfer").expand()

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from temper.artefacts.incremental_classifier import Incremental, side_by_side
+from temper.artefacts.incremental_classifier import Incremental, flat_weights
 from temper.core.artefacts import Examples, Row
 from temper.core.component import Ref
 from temper.core.errors import StageError
@@ -31,7 +31,7 @@ def says(*labels: int) -> Any:
 
 Y = [0, 0, 0, 0, 1, 2, 3, 3]
 AFTER = (says(0, 0, 0, 0, 0, 0, 0, 0), says(0, 1, 2, 0, 1, 2, 0, 0), says(0, 3, 0, 0, 3, 2, 3, 3))
-EARLIER = np.stack([side_by_side(model) for model in AFTER[:2]])
+EARLIER = np.stack([flat_weights(model) for model in AFTER[:2]])
 
 
 def measured(made: Incremental, y: list[int] = Y, names: tuple[str, ...] = ()) -> list[Row]:
@@ -77,7 +77,7 @@ def test_the_matrix_and_its_summary() -> None:
 
 
 def test_what_later_steps_improve_is_transfer_and_no_forgetting() -> None:
-    worse = side_by_side(says(1, 0, 0, 0))
+    worse = flat_weights(says(1, 0, 0, 0))
     rows = {row.metric: row for row in measured(Incremental(says(0, 0, 0, 0, 1, 2, 3, 3), TASKS, (1, 2, 3), False,
                                                             np.stack([worse, worse])))}  # fmt: skip
     assert rows["forgetting"].value == 0

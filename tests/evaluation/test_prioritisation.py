@@ -20,7 +20,7 @@ from temper.evaluation.scores.uncertainty import Entropy
 from temper.nn.adequacy.coverage import CellCoverage, Criterion
 from temper.nn.adequacy.score_order import FaultOrder, InputScores
 from temper.nn.inspection.activations import Activations
-from temper.nn.preparations.test_priority import CoveragePriority, ScorePriority
+from temper.nn.shared_stages.test_priority import CoveragePriority, ScorePriority
 from tests.evaluation.surprise.support import seen
 from tests.evaluation.test_evaluations import measured, ref
 

@@ -11,7 +11,7 @@ import pytest
 
 from temper.core.artefacts import Examples, Results, Row
 from temper.core.component import Ref
-from temper.core.errors import StageError, TooLittleLearnt
+from temper.core.errors import StageError, UndertrainedModelError
 from temper.core.run import MeasuredValue, Run
 from temper.evaluation.curve_summary import CurveSummary
 from temper.evaluation.retraining_accuracy import RetrainingAccuracy
@@ -90,7 +90,7 @@ def test_the_gain_is_taken_from_a_model_off_the_axis() -> None:
 
 
 def test_a_metric_that_was_not_measured_is_an_error_that_smoke_runs_may_have() -> None:
-    with pytest.raises(TooLittleLearnt, match="'curve' measured no 'loss' along 'share'"):
+    with pytest.raises(UndertrainedModelError, match="'curve' measured no 'loss' along 'share'"):
         summed(rows("dsa", POINTS), metric="loss")
 
 

@@ -11,7 +11,7 @@ from scipy import stats
 
 from temper.core.artefacts import Row
 from temper.core.component import Ref
-from temper.core.errors import StageError, TooLittleLearnt
+from temper.core.errors import StageError, UndertrainedModelError
 from temper.core.run import MeasuredValue, Run
 from temper.evaluation.significance import Significance
 
@@ -183,7 +183,7 @@ def test_two_numbers_of_a_repetition_are_an_error() -> None:
 
 
 def test_a_metric_that_was_not_measured_is_an_error_that_smoke_runs_may_have() -> None:
-    with pytest.raises(TooLittleLearnt, match="'transfer' measured no 'loss' in this task"):
+    with pytest.raises(UndertrainedModelError, match="'transfer' measured no 'loss' in this task"):
         compared(TABLE, metric="loss")
 
 

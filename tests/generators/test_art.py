@@ -1,4 +1,4 @@
-"""The ART adapter: faults found without importing ART, and attacks that run and do what ART alone does."""
+"""The ART adapter: problems found without importing ART, and attacks that agree with ART itself."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from temper.generators.art import Art
 from temper.generators.art_bounds import BOUNDS, CHOICES
 from temper.generators.art_source import Parameter, attacks, parameters
 from temper.generators.art_traits import TRAITS
-from temper.generators.gradient import FGSM
+from temper.generators.fgsm_bim_pgd import FGSM
 from temper.system import backend
 from tests.conftest import ROOT
 from tests.generators.models import images, small
@@ -27,18 +27,18 @@ from tests.generators.models import images, small
 MODEL: Any = Ref("target")
 
 
-def faults(attack: str, params: Mapping[str, Plain] | None = None) -> list[tuple[str, str]]:
+def problems(attack: str, params: Mapping[str, Plain] | None = None) -> list[tuple[str, str]]:
     return list(Art(model=MODEL, attack=attack, params=params or {}).check())
 
 
-def test_every_offered_attack_can_be_read() -> None:
+def test_the_source_of_every_supported_attack_can_be_parsed() -> None:
     assert len(TRAITS) >= 30
     for name, traits in TRAITS.items():
         assert {"self", "classifier", "estimator"}.isdisjoint(parameters(name)), name
         assert not traits.radius or traits.radius in parameters(name), name
 
 
-def test_every_number_and_every_choice_of_an_attack_has_bounds() -> None:
+def test_every_parameter_of_an_attack_has_bounds_or_choices() -> None:
     for name in TRAITS:
         for parameter, known in parameters(name).items():
             words = known.annotation.replace("|", " ").split()
@@ -52,19 +52,19 @@ def test_every_number_and_every_choice_of_an_attack_has_bounds() -> None:
 
 
 def test_the_defaults_of_art_are_within_the_bounds() -> None:
-    """All but two, which it means for pixels from 0 to 255."""
-    refused = {name for name in TRAITS if any("ART's default" in message for _, message in faults(name))}
+    """All but two, which are meant for pixels from 0 to 255."""
+    refused = {name for name in TRAITS if any("ART's default" in message for _, message in problems(name))}
     assert refused == {"UniversalPerturbation", "TargetedUniversalPerturbation"}
 
 
-def test_good_parameters_have_no_faults() -> None:
-    assert faults("CarliniL2Method", {"confidence": 0.5, "max_iter": 20, "verbose": True}) == []
-    assert faults("SquareAttack", {"eps": 0.3, "norm": "inf", "loss": None}) == []
-    assert faults("ProjectedGradientDescent", {"norm": 2, "decay": None}) == []
-    assert faults("FastGradientMethod", {"eps": 0.03}) == [], "it takes no steps"
-    assert faults("UniversalPerturbation", {"eps": 0.1, "delta": 0.0}) == []
-    assert faults("Wasserstein", {"norm": "2", "eps": 3.0, "eps_step": 8.0}) == [], "no radius of a ball of ours"
-    assert faults("ThresholdAttack", {"es": 1}) == [], "cma is for the other strategy"
+def test_valid_parameters_have_no_problems() -> None:
+    assert problems("CarliniL2Method", {"confidence": 0.5, "max_iter": 20, "verbose": True}) == []
+    assert problems("SquareAttack", {"eps": 0.3, "norm": "inf", "loss": None}) == []
+    assert problems("ProjectedGradientDescent", {"norm": 2, "decay": None}) == []
+    assert problems("FastGradientMethod", {"eps": 0.03}) == [], "it takes no steps"
+    assert problems("UniversalPerturbation", {"eps": 0.1, "delta": 0.0}) == []
+    assert problems("Wasserstein", {"norm": "2", "eps": 3.0, "eps_step": 8.0}) == [], "no radius of a ball of ours"
+    assert problems("ThresholdAttack", {"es": 1}) == [], "cma is for the other strategy"
 
 
 @pytest.mark.parametrize(
@@ -120,16 +120,21 @@ def test_good_parameters_have_no_faults() -> None:
             "attacker: expected one of fgsm, simba",
         ),
         ("GeoDA", {}, "attack", "GeoDA calls np.mat, which NumPy 2 removed"),
-        ("PixelAttack", {"es": 0}, "attack", "PixelAttack needs what ART does not bring: cma is not installed"),
+        (
+            "PixelAttack",
+            {"es": 0},
+            "attack",
+            "PixelAttack needs packages that ART does not install: cma is not installed",
+        ),
     ],
 )
-def test_faults(attack: str, params: dict[str, Plain], field: str, message: str) -> None:
-    ((where, what),) = faults(attack, params)
+def test_invalid_parameters_are_reported(attack: str, params: dict[str, Plain], field: str, message: str) -> None:
+    ((where, what),) = problems(attack, params)
     assert where == field
     assert message in what
 
 
-def test_only_attacks_with_targets_take_any() -> None:
+def test_targets_are_for_targeted_attacks_only() -> None:
     assert list(Art(model=MODEL, attack="SaliencyMapMethod", targets="random").check()) == []
     ((field, message),) = Art(model=MODEL, attack="DeepFool", targets="random").check()
     assert (field, message) == ("targets", "DeepFool moves away from a label and has no targets; remove `targets`")
@@ -156,27 +161,27 @@ def test_only_attacks_with_targets_take_any() -> None:
         ("VirtualAdversarialMethod", {"eps": 255}, (28, 28, 1), 10, "eps: expected at most 28"),
     ],
 )
-def test_what_does_not_fit_the_images(
+def test_parameters_that_do_not_suit_the_images_are_reported(
     attack: str, params: dict[str, Plain], shape: tuple[int, int, int], classes: int, message: str
 ) -> None:
-    def misfits(shape: tuple[int, int, int], classes: int, params: dict[str, Plain]) -> list[tuple[str, str]]:
+    def data_problems(shape: tuple[int, int, int], classes: int, params: dict[str, Plain]) -> list[tuple[str, str]]:
         info = DataInfo(shape, tuple(map(str, range(classes))))
         return list(Art(model=MODEL, attack=attack, params=params).fits(info))
 
-    ((field, what),) = misfits(shape, classes, params)
+    ((field, what),) = data_problems(shape, classes, params)
     assert field == "params"
     assert message in what
     good = {name: value for name, value in params.items() if name not in ("eps", "freq_dim", "stride")}
-    assert misfits((28, 28, 3), 10, good) == []
+    assert data_problems((28, 28, 3), 10, good) == []
 
 
-def test_backends_that_cannot_run_an_attack(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unsupported_backends_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KERAS_BACKEND", "jax")
-    assert "set KERAS_BACKEND to tensorflow or torch" in faults("DeepFool")[0][1]
+    assert "set KERAS_BACKEND to tensorflow or torch" in problems("DeepFool")[0][1]
     monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
-    assert "needs KERAS_BACKEND=torch" in faults("ProjectedGradientDescentPyTorch")[0][1]
+    assert "needs KERAS_BACKEND=torch" in problems("ProjectedGradientDescentPyTorch")[0][1]
     monkeypatch.setenv("KERAS_BACKEND", "torch")
-    assert "needs KERAS_BACKEND=tensorflow" in faults("ProjectedGradientDescentTensorFlowV2")[0][1]
+    assert "needs KERAS_BACKEND=tensorflow" in problems("ProjectedGradientDescentTensorFlowV2")[0][1]
 
 
 def test_parameter_annotations() -> None:
@@ -197,11 +202,11 @@ def test_checking_imports_neither_art_nor_a_framework() -> None:
     assert out.stdout.split() == ["1"]
 
 
-def test_checking_is_quick() -> None:
+def test_checking_is_fast() -> None:
     attacks.cache_clear()
     parameters.cache_clear()
     start = time.perf_counter()
-    faults("SquareAttack", {"eps": 0.1})
+    problems("SquareAttack", {"eps": 0.1})
     assert time.perf_counter() - start < 0.2
 
 
@@ -220,7 +225,7 @@ def test_threat_follows_the_parameters() -> None:
 
 @pytest.mark.skipif(backend.name() == "jax", reason="ART has no classifier for jax")
 class TestAttacks:
-    def test_same_images_as_our_own_fgsm(self) -> None:
+    def test_arts_fgsm_equals_ours(self) -> None:
         victim, (x, y) = small(), images(30)
         art = Art(model=MODEL, attack="FastGradientMethod", params={"eps": 0.1})
         ours = FGSM(model=MODEL, eps=0.1)
@@ -240,7 +245,7 @@ class TestAttacks:
             ("HopSkipJump", {"max_iter": 1, "max_eval": 20, "init_eval": 5}),
         ],
     )
-    def test_breaks_images(self, attack: str, params: dict[str, Plain]) -> None:
+    def test_attacks_change_predictions(self, attack: str, params: dict[str, Plain]) -> None:
         victim, (x, _) = small(), images(8)
         y = victim.predict(x)
         x.flags.writeable = False
@@ -252,7 +257,7 @@ class TestAttacks:
 
     @pytest.mark.slow
     def test_auto_attack_is_silent(self) -> None:
-        """It runs other attacks, and does not pass on that they are to show no bars."""
+        """AutoAttack runs other attacks and does not pass `verbose` on to them."""
         code = (
             "import numpy as np; from temper.core.component import Ref; from temper.generators.art import Art\n"
             "from tests.generators.models import images, small\n"

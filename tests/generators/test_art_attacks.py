@@ -1,4 +1,4 @@
-"""Every evasion attack of ART: it runs, breaks what it should, repairs nothing, and is given what it computes with."""
+"""Every evasion attack of ART: it runs, lowers accuracy, corrects no image, and gets the right inputs."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ DEAR: Mapping[str, Mapping[str, Plain]] = {
     "ZooAttack": {"max_iter": 40, "learning_rate": 0.5, "initial_const": 1.0},
 }
 UNTRIED = {"CompositeAdversarialAttackPyTorch": "kornia"}
-"""Attacks that take a package which the tests do not have."""
+"""Attacks that need a package which the tests do not have."""
 OFTEN = (
     "DeepFool",
     "HopSkipJump",
@@ -96,7 +96,7 @@ def art(attack: str, **more: Any) -> Art:
 
 
 def made(component: Art, images: int = 20) -> tuple[Examples, Examples, Any]:
-    """Return what a component makes of some digits, these, and the classifier."""
+    """Return a component's images for some digits, the digits, and the classifier."""
     victim, x, y = digits()
     x, y = x[:images], y[:images]
     clean = Examples(x=x, y=y, index=np.arange(len(x)))
@@ -108,7 +108,7 @@ def made(component: Art, images: int = 20) -> tuple[Examples, Examples, Any]:
     )
 
 
-def test_every_attack_of_this_version_is_tried_or_listed() -> None:
+def test_every_attack_of_this_version_is_tested_or_listed() -> None:
     groups = [set(CHEAP), set(DEAR), set(UNTRIED), set(UNSUITABLE)]
     assert set().union(*groups) == set(attacks())
     assert sum(map(len, groups)) == len(attacks()), "an attack in two groups"
@@ -119,7 +119,7 @@ def test_every_attack_of_this_version_is_tried_or_listed() -> None:
 
 @pytest.mark.parametrize("attack", every)
 def test_accuracy_under_attack_is_below_that_of_the_clean_images(attack: str) -> None:
-    """No image that the model gets wrong is repaired either, but by chance: of one perturbation for all, or of noise."""
+    """Misclassified images are corrected only by chance: by a universal perturbation or by noise."""
     adversarial, clean, victim = made(art(attack))
     assert np.isfinite(adversarial.x).all()
     before, after = victim.predict(clean.x) == clean.y, victim.predict(adversarial.x) == clean.y
@@ -132,13 +132,13 @@ def test_accuracy_under_attack_is_below_that_of_the_clean_images(attack: str) ->
 @pytest.mark.parametrize(
     "attack", [name if name in OFTEN else pytest.param(name, marks=pytest.mark.long) for name in {**CHEAP, **DEAR}]
 )
-def test_the_batch_size_changes_nothing(attack: str) -> None:
+def test_the_batch_size_does_not_change_the_images(attack: str) -> None:
     whole, few = made(art(attack))[0], made(replace(art(attack), batch_size=3))[0]
     # Another batch is another order of sums; where an attack takes signs, a pixel of a gradient near 0 may flip.
     assert np.isclose(whole.x, few.x, atol=1e-3).mean() > 0.995
 
 
-def test_where_the_batch_size_changes_the_results_it_is_said() -> None:
+def test_attacks_that_depend_on_the_batch_size_declare_it() -> None:
     component = art("ProjectedGradientDescent", params={"eps": 0.2, "max_iter": 3, "num_random_init": 3})
     assert component.depends_on("batch_size")
     assert not np.isclose(made(component)[0].x, made(replace(component, batch_size=3))[0].x, atol=1e-3).all()
@@ -148,7 +148,7 @@ def test_where_the_batch_size_changes_the_results_it_is_said() -> None:
     assert not stated.depends_on("batch_size")
 
 
-def test_steps_at_the_scale_of_a_mean_over_the_batch_are_taken_one_image_at_a_time() -> None:
+def test_attacks_whose_steps_scale_with_the_batch_get_one_image_at_a_time() -> None:
     component = art("AutoConjugateGradient", params={"eps": 0.3, "max_iter": 9, "loss_type": "cross_entropy"})
     whole, few = (made(replace(component, batch_size=size))[0].x for size in (500, 3))
     np.testing.assert_array_equal(whole, few)
@@ -174,7 +174,7 @@ def test_targets_are_other_classes_of_the_stream_or_the_least_likely(attack: str
         component = art(attack, targets=how)
         assert f"towards {how.replace('_', ' ')} targets" in component.step_rule
         streams = [np.random.default_rng(i) for i in range(len(x))]
-        reached[how] = component._aims(victim, x, y, streams)
+        reached[how] = component._target_classes(victim, x, y, streams)
         assert (reached[how] != y).all()
     if not TRAITS[attack].shared_target:
         others = np.where(np.arange(10) == y[:, None], np.inf, victim.logits(x))
@@ -185,7 +185,7 @@ def test_targets_are_other_classes_of_the_stream_or_the_least_likely(attack: str
 
 
 @pytest.mark.parametrize("attack", ["SaliencyMapMethod", "ShadowAttack"])
-def test_a_way_to_a_target_makes_no_wrong_image_right(attack: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_targeted_attacks_do_not_correct_misclassified_images(attack: str, monkeypatch: pytest.MonkeyPatch) -> None:
     victim, x, y = digits()
     right = victim.predict(x) == y
     good, bad = x[right][:1], x[~right]
@@ -197,15 +197,15 @@ def test_a_way_to_a_target_makes_no_wrong_image_right(attack: str, monkeypatch: 
     np.testing.assert_array_equal(kept[wrong], bad[wrong])
 
 
-def test_attacks_that_take_labels_for_targets_reach_them() -> None:
+def test_attacks_that_read_labels_as_targets_reach_them() -> None:
     component = art("SaliencyMapMethod", targets="least_likely", params={"theta": 1.0, "gamma": 1.0})
     adversarial, clean, victim = made(component)
-    aims = component._aims(victim, clean.x, clean.y, [])
+    aims = component._target_classes(victim, clean.x, clean.y, [])
     assert (victim.predict(adversarial.x) == aims).mean() > 0.8
 
 
 @pytest.mark.parametrize("attack", ["DeepFool", "NewtonFool", "SpatialTransformation"])
-def test_attacks_on_predictions_leave_wrong_images_alone_unless_they_attack_predictions(attack: str) -> None:
+def test_attacks_on_predictions_skip_misclassified_images_unless_labels_are_predicted(attack: str) -> None:
     """They move away from the predicted class, which of a wrong image is often towards the true one."""
     component = art(attack)
     adversarial, clean, victim = made(component)
@@ -217,7 +217,7 @@ def test_attacks_on_predictions_leave_wrong_images_alone_unless_they_attack_pred
 
 
 def by_hand(name: str, x: Images, labels: Any, settings: Mapping[str, Plain]) -> Images:
-    """Return what ART makes of images with a Keras model that ends in softmax, with no line of ours between."""
+    """Return ART's images for a Keras model that ends in softmax, without Temper's adapter."""
     from art.attacks import evasion
     from art.estimators.classification import PyTorchClassifier, TensorFlowV2Classifier
 
@@ -235,15 +235,15 @@ def by_hand(name: str, x: Images, labels: Any, settings: Mapping[str, Plain]) ->
     return made
 
 
-def test_newtonfool_is_that_of_art_on_a_softmax_model() -> None:
+def test_newtonfool_equals_art_on_a_softmax_model() -> None:
     adversarial, clean, victim = made(art("NewtonFool"))
     right = victim.predict(clean.x) == clean.y
     expected = by_hand("NewtonFool", clean.x[right], None, CHEAP["NewtonFool"])
     np.testing.assert_allclose(adversarial.x[right], expected, atol=1e-5)
 
 
-def test_simba_is_that_of_art_on_a_softmax_model() -> None:
-    """Its order of pixels is drawn, but for this one."""
+def test_simba_equals_art_on_a_softmax_model() -> None:
+    """SimBA samples its order of pixels, except for this one."""
     params = {**CHEAP["SimBA"], "attack": "px", "order": "diag"}
     adversarial, clean, _ = made(art("SimBA", params=params))
     rows = slice(0, 5)
@@ -272,14 +272,14 @@ def test_universal_perturbations_with_every_attacker(inner: str, monkeypatch: py
     assert (victim.predict(adversarial.x) == clean.y).sum() < (victim.predict(clean.x) == clean.y).sum()
 
 
-def test_a_targeted_universal_perturbation_leads_to_its_target() -> None:
-    """ART gives its inner attack the targets, but does not say that they are any: it would lead away from them."""
+def test_a_targeted_universal_perturbation_reaches_its_target() -> None:
+    """ART passes the targets to its inner attack without `targeted`, which would then move away from them."""
     params = {"eps": 0.4, "max_iter": 2, "attacker": "fgsm"}
     component = art("TargetedUniversalPerturbation", params=params, targets="least_likely")
     assert component._settings("FastGradientMethod")["attacker_params"] == {"targeted": True}
     assert art("UniversalPerturbation")._settings("DeepFool")["attacker_params"] == {"verbose": False}
     adversarial, clean, victim = made(component)
-    aims = component._aims(victim, clean.x, clean.y, [])
+    aims = component._target_classes(victim, clean.x, clean.y, [])
     assert (victim.predict(adversarial.x) == aims).sum() > (victim.predict(clean.x) == aims).sum()
 
 
@@ -293,7 +293,7 @@ BALLS = [
 
 
 @pytest.mark.parametrize(("attack", "norm"), BALLS)
-def test_what_art_returns_lies_in_the_ball(attack: str, norm: Norm, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_from_art_lie_in_the_ball(attack: str, norm: Norm, monkeypatch: pytest.MonkeyPatch) -> None:
     if attack in ("SquareAttack", "AutoAttack") and norm == 2:
         pytest.skip("takes images of at least 10 pixels a side")
     params = {**CHEAP, **DEAR}[attack] | {"eps": RADII[norm]}

@@ -1,4 +1,4 @@
-"""Data generator networks: their architectures, what they learn, and whose network an image passes through."""
+"""Data generator networks: architectures, training, and the network that an image passes through."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from temper.core.run import DataOrigin, Run
 from temper.core.run import prepared as prepared_by
 from temper.generators.dgn import DGN, DGNNetworks
 from temper.generators.dgn_networks import Shape, build, resolve
-from temper.generators.dgn_training import learning_rate, settle
+from temper.generators.dgn_training import learning_rate, recompute_batch_statistics
 from temper.generators.losses.lrp_loss import LRP
 from temper.generators.losses.nce_loss import NCE
 from temper.generators.losses.suspiciousness_loss import Suspiciousness
 from temper.nn.inspection.units import Probe
-from temper.nn.training.training import fit_pairs
+from temper.nn.training.training import TrainingSettings, fit_pairs
 from temper.system import backend
 from tests.conftest import stopped_again_and_again
 from tests.generators.models import images, mnist_test, published
@@ -51,7 +51,7 @@ def test_the_published_architectures(name: Any, shape: Shape, count: int) -> Non
 
 
 @pytest.mark.parametrize("shape", [(8, 8, 1), (64, 64, 3), (30, 45, 3), (5, 6, 1), (224, 224, 3)])
-def test_one_architecture_takes_images_of_any_size(shape: Shape) -> None:
+def test_the_adaptive_architecture_takes_images_of_any_size(shape: Shape) -> None:
     network = build("auto", shape, "he", 0)
     assert network.output_shape == (None, *shape)
     made = backend.keras().ops.convert_to_numpy(network(np.zeros((2, *shape), np.float32)))
@@ -68,17 +68,17 @@ def test_initial_weights() -> None:
     assert np.array_equal(he[0], build("mnist", (28, 28, 1), "he", 3).layers[4].get_weights()[0])
 
 
-def test_the_step_size_falls_like_a_staircase() -> None:
+def test_the_step_size_falls_in_a_staircase() -> None:
     schedule = learning_rate(0.1, "staircase", 10, 0.5)
     assert [pytest.approx(float(schedule(step))) for step in (0, 9, 10, 25)] == [0.1, 0.1, 0.05, 0.025]
     assert learning_rate(0.1, "constant", 10, 0.5) == 0.1
 
 
-def test_settling_takes_the_statistics_of_the_images() -> None:
+def test_batch_statistics_are_recomputed_on_the_images() -> None:
     keras = backend.keras()
     network = keras.Sequential([keras.Input((2, 2, 3)), keras.layers.BatchNormalization()])
     x = np.random.default_rng(0).normal(3.0, 2.0, (60, 2, 2, 3)).astype(np.float32)
-    settle(network, x, batch_size=20)
+    recompute_batch_statistics(network, x, batch_size=20)
     mean, variance = network.layers[-1].moving_mean, network.layers[-1].moving_variance
     parts = np.split(x, 3)
     to_numpy = keras.ops.convert_to_numpy
@@ -140,7 +140,7 @@ LOSSES: list[tuple[GeneratorLoss, Any]] = [
 
 
 @pytest.mark.parametrize(("loss", "ranking"), LOSSES, ids=["lrp", "nce", "nce_clipped", "suspiciousness"])
-def test_the_loss_falls_and_the_target_stays(loss: GeneratorLoss, ranking: Any, tmp_path: Path) -> None:
+def test_the_loss_falls_and_the_target_is_unchanged(loss: GeneratorLoss, ranking: Any, tmp_path: Path) -> None:
     model = target()
     before = [weights.copy() for weights in model.model.get_weights()]
     run = surroundings(model, ranking(model))
@@ -158,7 +158,7 @@ def test_the_loss_falls_and_the_target_stays(loss: GeneratorLoss, ranking: Any, 
     np.testing.assert_allclose(again.perturb(X, Y), made, atol=1e-6)
 
 
-def test_each_class_starts_anew_however_many_came_before() -> None:
+def test_each_class_is_trained_independently_of_those_before() -> None:
     model, loss = target(), LRP(pixels=RANKING, k=5)
     among_three = learn(dgn(loss), surroundings(model, PIXELS)).networks[2].get_weights()
     last = Examples(X[Y == 2], Y[Y == 2], np.flatnonzero(Y == 2))
@@ -167,7 +167,7 @@ def test_each_class_starts_anew_however_many_came_before() -> None:
         np.testing.assert_allclose(one, two, atol=1e-4)
 
 
-def test_a_training_that_is_stopped_again_and_again_comes_to_the_same(tmp_path: Path) -> None:
+def test_repeatedly_stopped_training_reaches_the_same_weights(tmp_path: Path) -> None:
     model = target()
     expected = learn(dgn(NCE()), surroundings(model, None))
     found, stops = stopped_again_and_again(
@@ -180,7 +180,7 @@ def test_a_training_that_is_stopped_again_and_again_comes_to_the_same(tmp_path: 
             np.testing.assert_array_equal(one, two)
 
 
-def test_the_lrp_loss_leads_to_its_minimum() -> None:
+def test_the_lrp_loss_reaches_its_minimum() -> None:
     """Its minimum is known: x - eps at the relevant pixels and x + eps at the others, within [0, 1]."""
     rng = np.random.default_rng(2)
     x = np.clip(0.5 + 0.05 * rng.standard_normal((64, *SHAPE)), 0, 1).astype(np.float32)
@@ -194,7 +194,7 @@ def test_the_lrp_loss_leads_to_its_minimum() -> None:
     assert (np.sign(moved) == signs).mean() > 0.98
 
 
-def test_whose_network_and_which_images() -> None:
+def test_the_selector_and_the_images_kept() -> None:
     model = target()
     learnt = learn(dgn(NCE(), epochs=1), surroundings(model, None))
     run = surroundings(model, None, "test", learnt)
@@ -213,7 +213,7 @@ def test_whose_network_and_which_images() -> None:
     assert np.array_equal(wrong.y, Y[after != Y])
 
 
-def test_without_clipping_the_network_has_the_last_word() -> None:
+def test_without_clipping_the_output_is_the_networks() -> None:
     model = target()
     learnt = learn(dgn(NCE(), epochs=1, clipping=False), surroundings(model, None))
     raw = backend.keras().ops.convert_to_numpy(learnt.networks[0](X[Y == 0], training=False))
@@ -222,7 +222,7 @@ def test_without_clipping_the_network_has_the_last_word() -> None:
     assert [field for field, _ in dgn(NCE(clip_in_loss=True), clipping=False).check()] == ["clipping"]
 
 
-def test_a_class_without_a_network_is_a_fault() -> None:
+def test_a_class_without_a_network_is_reported() -> None:
     model, few = target(), Examples(X[Y != 1], Y[Y != 1], np.flatnonzero(Y != 1))
     learnt = learn(dgn(NCE(), epochs=1), surroundings(model, None, data=few))
     with pytest.raises(StageError, match="class bat has no network"):
@@ -236,7 +236,7 @@ def test_a_class_without_a_network_is_a_fault() -> None:
 @pytest.mark.parametrize(
     ("tag", "epochs", "left"), [pytest.param("lrp", 3, 0.25, marks=pytest.mark.long), ("nce", 2, 0.05)]
 )
-def test_few_epochs_break_the_published_mlp_and_harden_another(
+def test_a_few_epochs_break_the_published_mlp_and_harden_another_model(
     shared: Path, tag: str, epochs: int, left: float
 ) -> None:
     """DeepCustom trains on 60,000 images for 150 and 100 epochs; here few steps of ten times the size do.
@@ -259,6 +259,6 @@ def test_few_epochs_break_the_published_mlp_and_harden_another(
     assert (model.predict(made) == y).mean() <= left
     backend.seed(1)
     hardened = backend.keras().models.clone_model(model.model)
-    options: Any = {"ratio": 0.5, "epochs": 10, "batch_size": 100, "learning_rate": 1e-3, "seed": 1, "shuffle": True}
-    fit_pairs(hardened, train, learnt.perturb(train, labels), labels, **options)
+    settings = TrainingSettings(epochs=10, batch_size=100, learning_rate=1e-3)
+    fit_pairs(hardened, train, learnt.perturb(train, labels), labels, settings, ratio=0.5, seed=1)
     assert (Classifier(hardened).predict(made) == y).mean() >= 0.97

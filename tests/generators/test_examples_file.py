@@ -1,4 +1,4 @@
-"""Examples made elsewhere: what is read, and every way a file can be wrong."""
+"""Examples from other programs: what is read, and invalid files."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_layouts_and_types(tmp_path: Path, shape: tuple[int, ...]) -> None:
     np.testing.assert_allclose(again.x, back.x, atol=1e-7)
 
 
-def test_adversarial_images_win_over_clean_ones(tmp_path: Path) -> None:
+def test_x_adv_takes_precedence_over_x(tmp_path: Path) -> None:
     assert np.array_equal(produce(npz(tmp_path, x=X, x_adv=1 - X, y=Y)).x, 1 - X)
 
 
@@ -65,7 +65,9 @@ def test_adversarial_images_win_over_clean_ones(tmp_path: Path) -> None:
         ({"x": np.array([None])}, "Python objects in x.npy, which Temper never loads"),
     ],
 )
-def test_faults_seen_before_running(tmp_path: Path, arrays: dict[str, np.ndarray], message: str) -> None:
+def test_problems_are_reported_before_anything_runs(
+    tmp_path: Path, arrays: dict[str, np.ndarray], message: str
+) -> None:
     with pytest.raises(StageError, match=message):
         raise StageError(next(iter(npz(tmp_path, **arrays).check()))[1])
 
@@ -84,14 +86,16 @@ def test_faults_seen_before_running(tmp_path: Path, arrays: dict[str, np.ndarray
         ({"x": (X > 0.5).astype(np.uint8)}, r"bytes of 0 and 1 only would be nearly black; write x \* 255"),
     ],
 )
-def test_faults_that_need_the_data(tmp_path: Path, arrays: dict[str, np.ndarray], message: str) -> None:
+def test_problems_that_depend_on_the_data_are_reported(
+    tmp_path: Path, arrays: dict[str, np.ndarray], message: str
+) -> None:
     component = npz(tmp_path, **arrays)
     assert list(component.check()) == []
     with pytest.raises(StageError, match=message):
         produce(component)
 
 
-def test_files_that_are_not_arrays(tmp_path: Path) -> None:
+def test_files_without_arrays_are_reported(tmp_path: Path) -> None:
     assert "at least one of train, validation, test" in next(iter(ExamplesFile(data=DATA).check()))[1]
     (tmp_path / "text.npz").write_text("no archive")
     (tmp_path / "text.csv").write_text("1,2")
@@ -105,6 +109,6 @@ def test_files_that_are_not_arrays(tmp_path: Path) -> None:
         assert message in fault
 
 
-def test_asking_for_a_part_without_a_file(tmp_path: Path) -> None:
+def test_requesting_a_part_without_a_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(StageError, match="no file for the train part"):
         produce(npz(tmp_path, x=X), "train")

@@ -9,7 +9,7 @@ import pytest
 
 from temper.core.component import Ref
 from temper.core.threat_model import ThreatModel
-from temper.generators.gradient import FGSM
+from temper.generators.fgsm_bim_pgd import FGSM
 from temper.generators.random_noise import GaussianNoise, UniformNoise
 from tests.generators.models import images, linear, small
 
@@ -27,7 +27,7 @@ def test_uniform_noise_fills_its_ball_evenly() -> None:
     np.testing.assert_allclose(np.quantile(flat, [0.25, 0.5, 0.75]), [-0.1, 0, 0.1], atol=0.01)
 
 
-def test_gaussian_noise_has_its_deviation_and_may_be_cut() -> None:
+def test_gaussian_noise_has_its_deviation_and_may_be_clipped() -> None:
     victim, y = small(), np.zeros(40, np.int64)
     free = GaussianNoise(model=MODEL, std=0.1)
     assert free.threat is None
@@ -44,7 +44,7 @@ def test_pixels_stay_in_range() -> None:
     assert (made.min(), made.max()) == (0, 1)
 
 
-def test_labels_mean_nothing_to_noise() -> None:
+def test_labels_are_rejected_for_noise() -> None:
     assert list(UniformNoise(model=MODEL, eps=0.1).check()) == []
     assert [field for field, _ in UniformNoise(model=MODEL, eps=0.1, labels="predicted").check()] == ["labels"]
 

@@ -18,7 +18,7 @@ def drawn(seed: int = 1, part: Any = "train", **fields: Any) -> Examples:
     return sample.produce(Run(sample.stream("x"), seed, part, lambda ref: DATA, lambda _: {}, lambda *_: None))
 
 
-def test_images_are_drawn_with_their_labels_and_indices() -> None:
+def test_images_are_sampled_with_their_labels_and_indices() -> None:
     found = drawn(size=20)
     rows = found.index - 100
     assert len(np.unique(rows)) == 20
@@ -33,27 +33,27 @@ def test_folds_have_no_image_in_common() -> None:
     assert len(set.union(*found)) == 30
 
 
-def test_a_small_part_is_shared_out() -> None:
+def test_a_small_part_is_divided_among_folds() -> None:
     found = [set(drawn(size=1000, folds=3, fold=fold).index) for fold in (1, 2, 3)]
     assert [len(fold) for fold in found] == [16, 16, 16]
     assert len(set.union(*found)) == 48
 
 
-def test_seeds_and_parts_draw_others() -> None:
+def test_seeds_and_parts_have_different_samples() -> None:
     first = set(drawn(size=20).index)
     assert first == set(drawn(size=20).index)
     assert first != set(drawn(seed=2, size=20).index)
     assert first != set(drawn(part="test", size=20).index)
 
 
-def test_a_fold_that_is_not_there_is_a_fault() -> None:
+def test_an_invalid_fold_is_reported() -> None:
     ((field, message),) = Sample(data=Ref("data"), size=3, folds=2, fold=3).check()
     assert field == "fold"
     assert "expected 1 to 2" in message
     assert not list(Sample(data=Ref("data"), size=3, folds=2, fold=2).check())
 
 
-def test_object_masks_are_drawn_with_their_images() -> None:
+def test_object_masks_are_sampled_with_their_images() -> None:
     masks = (np.arange(50) % 3 == 0)[:, None, None]
     data = Examples(x=SHADES, y=np.arange(50) % 5, index=100 + np.arange(50), masks=masks)
     found = Sample(data=Ref("data"), size=20).produce(

@@ -15,7 +15,7 @@ SHAPES = [(28, 28, 1), (16, 13, 3), (7, 20, 2), (11, 11, 1), (5, 8, 3), (4, 4, 1
 
 
 def pairs(shape: tuple[int, ...], span: float) -> tuple[Any, Any]:
-    """Return images and what noise of several strengths makes of them; the last are equal."""
+    """Return images and noisy versions of several strengths; the last are equal."""
     rng = np.random.default_rng(shape[0])
     one = rng.random((5, *shape))
     two = np.clip(one + rng.normal(size=one.shape) * np.array([0.01, 0.05, 0.2, 1, 0])[:, None, None, None], 0, 1)
@@ -26,7 +26,7 @@ def pairs(shape: tuple[int, ...], span: float) -> tuple[Any, Any]:
 @pytest.mark.parametrize("window", [UNIFORM, GAUSSIAN], ids=["uniform", "gaussian"])
 @pytest.mark.parametrize("span", [1.0, 255.0])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_it_is_scikit_images(shape: tuple[int, ...], span: float, window: Window) -> None:
+def test_it_equals_scikit_image(shape: tuple[int, ...], span: float, window: Window) -> None:
     one, two = pairs(shape, span)
     weights: dict[str, Any] = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
     theirs = [
@@ -42,7 +42,7 @@ def test_it_is_scikit_images(shape: tuple[int, ...], span: float, window: Window
 
 @pytest.mark.parametrize("window", [UNIFORM, GAUSSIAN], ids=["uniform", "gaussian"])
 @pytest.mark.parametrize("side", [1, 2])
-def test_flat_images_differ_in_light_only(window: Window, side: int) -> None:
+def test_flat_images_differ_in_brightness_only(window: Window, side: int) -> None:
     one, two = np.full((1, side, side, 1), 0.2), np.full((1, side, side, 1), 0.6)
     expected = (2 * 0.2 * 0.6 + 1e-4) / (0.2**2 + 0.6**2 + 1e-4)
     assert similarity(one, two, window, 1.0) == pytest.approx([expected])

@@ -61,7 +61,7 @@ SELECTED = [[0, 2, 3], [1, NO_UNIT, NO_UNIT], [3, 2, NO_UNIT]]
 
 
 def step_of(weights: Any, units: list[int], combine: Combine, step: float, eps: float) -> Any:
-    """Return what an image is moved by, worked by a plain loop over units."""
+    """Return the perturbation of an image, by a plain loop over units."""
     gradients = [weights[:, unit].astype(np.float64) for unit in units]
     if combine == "sign_agreement":
         signs = np.sign(gradients)
@@ -95,7 +95,7 @@ def test_only_the_first_units_of_each_class() -> None:
     np.testing.assert_allclose(found.x[0], np.clip(examples().x[0] + expected, 0, 1), atol=2e-6)
 
 
-def test_a_unit_before_its_activation_is_excited_where_after_it_hardly_moves() -> None:
+def test_pre_activation_units_are_excited_where_post_activation_ones_saturate() -> None:
     victim, weights = model()
     data = examples()
     before, after = (
@@ -124,7 +124,7 @@ def test_feature_maps_count_with_their_mean() -> None:
     np.testing.assert_allclose(found.x[:, :, :, 0] - data.x[:, :, :, 0], np.tile(0.1 * mean, (4, 1, 1)), atol=1e-6)
 
 
-def test_which_images_it_starts_from() -> None:
+def test_the_settings_select_the_images_to_start_from() -> None:
     victim, _ = model()  # it says class 1 of every image
     data = examples()
     assert set(made(Synthesis(**COMMON), victim, data, SELECTED).y) == {1}
@@ -142,16 +142,16 @@ def test_which_images_it_starts_from() -> None:
         assert (found.y == (found.index - 100) % 3).all()
 
 
-def test_classes_that_were_not_localised_are_left_out() -> None:
+def test_classes_that_were_not_localised_are_skipped() -> None:
     victim, _ = model()
     found = made(Synthesis(**COMMON, inputs="all"), victim, examples(), [[0], [NO_UNIT], [2]])
     assert set(found.y) == {0, 2}
-    assert found.info["left_out"] == 10
+    assert found.info["skipped"] == 10
     with pytest.raises(StageError, match=r"received none of 30; train the model longer"):
         made(Synthesis(**COMMON), victim, examples(), [[0], [NO_UNIT], [2]])
 
 
-def test_units_of_another_network_are_refused() -> None:
+def test_units_of_another_network_are_rejected() -> None:
     victim, _ = model()
     keras = backend.keras()
     layers = keras.layers
@@ -171,7 +171,7 @@ def clipped_loss(logits: Any, y: Any) -> Any:
 @pytest.mark.shared
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
-def test_losses_and_accuracies_are_those_of_the_logs(shared: Path, name: str) -> None:
+def test_losses_and_accuracies_equal_those_of_the_logs(shared: Path, name: str) -> None:
     found = logs(shared)
     found = found[found.model.str.contains(name)]
     victim, data = network(shared, name), held_out(shared)

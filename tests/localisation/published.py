@@ -1,4 +1,4 @@
-"""DeepFault's published networks and the images its logs of October 2018 are about."""
+"""DeepFault's published networks, and the images of its logs of October 2018."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SYNTHESISED: dict[str, dict[str, list[float]]] = {
         "dstar": [0.196, 0.183, 0.166, 0.128, 0.120],
     },
 }
-"""Accuracy on what rms_mean makes of all test images that are classified correctly, with step 1 and eps 0.1.
+"""Accuracy on rms_mean's perturbations of all test images that are classified correctly, with step 1 and eps 0.1.
 
 By network and measure, for k = 1, 2, 3, 5, 10: the mean over the classes. Measured with another program than this one.
 """

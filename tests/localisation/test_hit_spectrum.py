@@ -29,7 +29,7 @@ def network() -> Classifier:
     layers = keras.layers
     stack = [keras.Input((6, 6, 1)), layers.Conv2D(3, 3, activation="relu"), layers.MaxPooling2D(), layers.Conv2D(4, 2)]
     model = keras.Sequential([*stack, layers.Flatten(), layers.Dense(5, "tanh"), layers.Dense(3)])
-    rng = np.random.default_rng(51)  # the same on every backend, and not of one opinion on everything
+    rng = np.random.default_rng(51)  # the same on every backend, with several predicted classes
     model.set_weights([rng.normal(scale=0.5, size=weights.shape) for weights in model.get_weights()])
     return Classifier(model)
 
@@ -59,7 +59,7 @@ COMMON: dict[str, Any] = {"model": Ref("model"), "data": Ref("data")}
 @pytest.mark.parametrize("values", ["pre", "post"])
 @pytest.mark.parametrize("conv_unit", ["map_mean", "per_position"])
 @pytest.mark.parametrize("threshold", [0.0, 0.3])
-def test_counts_are_those_of_a_loop(
+def test_counts_equal_those_of_a_loop(
     values: Values, conv_unit: ConvUnit, threshold: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(compiled_programs, "BATCH", 16)
@@ -98,7 +98,7 @@ def test_the_score_of_a_map_is_the_mean_over_its_positions(monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("conv_unit", ["map_mean", "per_position"])
-def test_a_spectrum_is_kept(conv_unit: ConvUnit, tmp_path: Path) -> None:
+def test_a_stored_spectrum_is_restored(conv_unit: ConvUnit, tmp_path: Path) -> None:
     found = count(network(), examples(), 0.0, "pre", conv_unit)
     found.save(tmp_path)
     again = Spectrum.load(tmp_path)
@@ -115,7 +115,7 @@ def test_positions_where_nothing_can_be_localised() -> None:
 
 
 def by_hand() -> tuple[Classifier, Examples]:
-    """Return a model of two hidden units that say whether a pixel is bright, and six images of three classes.
+    """Return a model of two hidden units that detect a bright pixel, and six images of three classes.
 
     The model says 1 where unit 0 is active, else 0; unit 1 has no say.
     """
@@ -152,14 +152,14 @@ def test_classes_without_failures_or_passes_are_not_ranked() -> None:
 
 
 @pytest.mark.parametrize("localiser", [Tarantula, Ochiai, DStar])
-def test_what_is_counted_once_serves_every_smaller_top(localiser: Any) -> None:
+def test_one_count_serves_every_smaller_top(localiser: Any) -> None:
     model, data = network(), examples(200)
     all_units = made(localiser(**COMMON, top=12), model, data)
     for top in (1, 2, 5, 11):
         assert np.array_equal(all_units.first(top).selected, made(localiser(**COMMON, top=top), model, data).selected)
 
 
-def test_random_units_come_from_the_layers_of_the_suspicious_ones_and_are_none_of_them() -> None:
+def test_random_units_are_other_units_of_the_suspicious_layers() -> None:
     model, data = network(), examples(200)
     control = RandomNeurons(**COMMON, top=1)
     suspicious = [made(kind(**COMMON, top=1), model, data) for kind in (Tarantula, Ochiai, DStar)]
@@ -170,27 +170,27 @@ def test_random_units_come_from_the_layers_of_the_suspicious_ones_and_are_none_o
         for label in set(range(3)) - set(ranking.info["not_localisable"]):
             (unit,) = ranking.units_of(label)
             assert unit not in {other.units_of(label)[0] for other in suspicious}
-            (place,) = ranking.places_of(label)
-            assert place[0] in {layer for other in suspicious for layer, _ in other.places_of(label)}
+            (place,) = ranking.positions_of(label)
+            assert place[0] in {layer for other in suspicious for layer, _ in other.positions_of(label)}
             assert ranking.scores[label, unit] == 1
             drawn.add((label, int(unit)))
-    assert len(drawn) > 4  # not the same again and again
+    assert len(drawn) > 4  # not always the same
 
 
-def test_a_pool_that_is_too_small_is_said() -> None:
+def test_a_too_small_pool_is_reported() -> None:
     with pytest.raises(
         StageError, match=r"class 0: expected at least 2 units besides the 2 .* received 0; lower `top`"
     ):
         made(RandomNeurons(**COMMON, top=2), *by_hand())
 
 
-def test_the_least_suspicious_are_of_lowest_score_and_alive() -> None:
+def test_the_least_suspicious_units_have_the_lowest_scores_and_are_active() -> None:
     model, data = network(), examples(200)
     ranking, highest = (made(kind(**COMMON, top=2), model, data) for kind in (LeastSuspicious, Ochiai))
     labels = set(range(3)) - set(ranking.info["not_localisable"])
     assert labels
     for label in labels:
-        layers = {layer for layer, _ in highest.places_of(label)}
+        layers = {layer for layer, _ in highest.positions_of(label)}
         scores = ranking.scores[label]
         counts = ranking.spectrum[label]
         pool = [
@@ -204,7 +204,7 @@ def test_the_least_suspicious_are_of_lowest_score_and_alive() -> None:
         assert ranking.units_of(label).tolist() == expected
 
 
-def test_what_a_bare_reference_to_data_means(experiment: Any, tmp_path: Path) -> None:
+def test_a_bare_reference_to_data_has_a_default_part(experiment: Any, tmp_path: Path) -> None:
     from temper.engine.planning.task_graph import TaskGraph
     from temper.engine.storage.digests import Digests
 
@@ -224,7 +224,7 @@ def test_what_a_bare_reference_to_data_means(experiment: Any, tmp_path: Path) ->
     assert parts == {"ours": "digits.train", "theirs": "digits.test", "said": "digits.validation"}
 
 
-def test_measures_share_one_count_whatever_their_top(experiment: Any, tmp_path: Path) -> None:
+def test_measures_share_one_count_at_any_top(experiment: Any, tmp_path: Path) -> None:
     from temper.engine.planning.task_graph import TaskGraph
     from temper.engine.storage.digests import Digests
 

@@ -14,10 +14,10 @@ from temper.core.classifier import Classifier
 from temper.core.component import Ref
 from temper.core.errors import StageError
 from temper.core.run import Run
+from temper.localisation.lrp_variants import AlphaBeta, Epsilon, Zero, ZPlus
 from temper.localisation.pixel_relevance import Relevance
-from temper.localisation.relevance_rules import AlphaBeta, Epsilon, Zero, ZPlus
 from temper.nn.inspection.lrp import pixel_relevance
-from temper.nn.inspection.lrp_rules import RelevanceRule, carrying
+from temper.nn.inspection.lrp_rules import RelevanceRule, relevance_model
 from temper.system import backend
 from tests.generators.models import mnist_test, published
 
@@ -58,9 +58,9 @@ RULES = [Zero(), Epsilon(), AlphaBeta(), AlphaBeta(alpha=1.5, beta=0.5), ZPlus()
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.tag)
 @pytest.mark.parametrize("pooling", ["MaxPooling2D", "AveragePooling2D"])
-def test_the_network_still_says_the_same(rule: RelevanceRule, pooling: str, x: Any) -> None:
+def test_the_outputs_are_unchanged(rule: RelevanceRule, pooling: str, x: Any) -> None:
     model = network(bias=True, pooling=pooling, extra=True)
-    np.testing.assert_allclose(outputs(carrying(model, rule), x), outputs(model, x), atol=1e-5)
+    np.testing.assert_allclose(outputs(relevance_model(model, rule), x), outputs(model, x), atol=1e-5)
 
 
 @pytest.mark.parametrize("rule", [Zero(), ZPlus()], ids=lambda rule: rule.tag)
@@ -132,7 +132,7 @@ def test_a_network_worked_by_hand(rule: RelevanceRule, expected: list[float]) ->
     np.testing.assert_allclose(found.ravel(), expected, rtol=1e-5)
 
 
-def test_an_activation_leaves_each_unit_its_relevance() -> None:
+def test_an_activation_preserves_the_relevance_of_each_unit() -> None:
     keras = backend.keras()
     layers = keras.layers
     model = keras.Sequential([keras.Input((1, 1, 1)), layers.Flatten(), layers.Dense(1, "tanh"), layers.Dense(2)])
@@ -152,18 +152,18 @@ def test_batch_normalisation_shares_by_lrp_0() -> None:
     np.testing.assert_allclose(found.ravel(), [0.5 / 2 * 1, 0.25 * 2 / 2 * 5], rtol=1e-5)
 
 
-def test_faults() -> None:
+def test_invalid_parameters_are_reported() -> None:
     assert [field for field, _ in AlphaBeta(alpha=2, beta=2).check()] == ["alpha"]
     keras = backend.keras()
     odd = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.LayerNormalization(), keras.layers.Flatten()])
     odd.add(keras.layers.Dense(2))
     with pytest.raises(StageError, match=r"LayerNormalization.*no rule"):
-        carrying(odd, Zero())
+        relevance_model(odd, Zero())
     split = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.DepthwiseConv2D(2), keras.layers.Flatten()])
     split.add(keras.layers.Dense(2))
     assert relevance(split, Epsilon(), np.ones((1, 4, 4, 1), np.float32), np.array([0])).shape == (1, 4, 4, 1)
     with pytest.raises(StageError, match=r"DepthwiseConv2D.*another rule"):
-        carrying(split, ZPlus())
+        relevance_model(split, ZPlus())
 
 
 def localise(model: Classifier, images: Examples, **fields: Any) -> PixelRanking:
@@ -186,7 +186,7 @@ def test_relevance_is_averaged_over_the_images_of_a_class(x: Any) -> None:
 
 @pytest.mark.shared
 def test_deepcustoms_relevant_pixels(shared: Path) -> None:
-    """The pixels DeepCustom publishes for mnist_5x30, known by what was measured with them.
+    """The pixels that DeepCustom published for mnist_5x30, identified by measurements made with them.
 
     Source: of the 200 published pixels, LRP-epsilon (0.01) from the predicted class over the test images gives 200,
     from the true class 199, and the gradient times the input 196 or 197; the network is right on 1,542 test images

@@ -1,4 +1,4 @@
-"""The suspicious neurons in DeepFault's logs of October 2018, found again."""
+"""The suspicious neurons of DeepFault's logs of October 2018 are reproduced."""
 
 from __future__ import annotations
 
@@ -34,6 +34,6 @@ def test_the_suspicious_neurons_are_those_of_the_logs(shared: Path, name: str) -
     wrong = [
         (key, theirs)
         for key, theirs in sets["first"].items()
-        if {f"{layer}:{unit}" for layer, unit in rankings[key[:2]].places_of(key[2])} != set(theirs.split())
+        if {f"{layer}:{unit}" for layer, unit in rankings[key[:2]].positions_of(key[2])} != set(theirs.split())
     ]
     assert not wrong

@@ -1,4 +1,4 @@
-"""The units that classes rest on: means over the images of a class, and where they are used."""
+"""Relevant units: means over the images of a class, and their uses."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from temper.artefacts.rankings import NO_UNIT
-from temper.localisation.relevance_rules import AlphaBeta, Epsilon, Zero
+from temper.localisation.lrp_variants import AlphaBeta, Epsilon, Zero
 from temper.localisation.relevant_neurons import RelevantNeurons
-from temper.nn.inspection.lrp import unit_relevance
 from tests.localisation.test_hit_spectrum import COMMON, examples, made, network
+from tests.nn.inspection.relevance import unit_relevance
 
 
 @pytest.mark.parametrize("start", ["predicted", "true"])
@@ -33,16 +33,18 @@ def test_relevance_is_averaged_over_the_images_of_a_class(start: str, rule: Any)
     }  # fmt: skip
 
 
-def test_every_layer_gives_its_most_relevant() -> None:
+def test_every_layer_contributes_its_most_relevant_units() -> None:
     ranking = made(RelevantNeurons(**COMMON, top=1, scope="layer"), network(), examples())
     for label in range(3):
-        assert sorted(layer for layer, _ in ranking.places_of(label)) == [0, 1, 2]
+        assert sorted(layer for layer, _ in ranking.positions_of(label)) == [0, 1, 2]
         parts = np.split(ranking.scores[label], [3, 7])
-        assert {unit for _, unit in sorted(ranking.places_of(label))} == {int(part.argmax()) for part in parts}
+        assert {unit for _, unit in sorted(ranking.positions_of(label))} == {int(part.argmax()) for part in parts}
 
 
 @pytest.mark.slow
-def test_it_serves_wherever_suspicious_neurons_do(run: Callable[..., tuple[int, str]], write: Any) -> None:
+def test_a_relevance_ranking_can_replace_a_suspiciousness_ranking(
+    run: Callable[..., tuple[int, str]], write: Any
+) -> None:
     text = """
     name: used
     datasets:

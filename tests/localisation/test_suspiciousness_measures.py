@@ -30,7 +30,7 @@ def test_dstar(star: float, expected: list[float]) -> None:
 
 
 @pytest.mark.parametrize("measure", [tarantula, ochiai, lambda counts: dstar(counts, 3)])
-def test_nothing_counted_scores_nothing_and_more_failures_never_score_less(measure: object) -> None:
+def test_zero_counts_score_zero_and_more_failures_never_score_less(measure: object) -> None:
     assert callable(measure)
     assert measure(np.zeros((2, 4), np.int64)).tolist() == [0, 0]
     rising = measure(np.array([[cf, 5 - cf, 2, 3] for cf in range(6)]))

@@ -1,4 +1,4 @@
-"""Augmenters for tests, whose results are known beforehand."""
+"""Augmenters with known results, for tests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Lift(Augmenter):
 
     by: Annotated[float, "what is added for each variant and depth, in input units", Range(ge=0)] = 0.1
 
-    def augment(self, seeds: Seeds, bench: AugmenterContext) -> Augmented:
+    def augment(self, seeds: Seeds, context: AugmenterContext) -> Augmented:
         steps = (1 + seeds.variant)[:, None, None, None] * np.float32(self.by)
         x = np.clip(seeds.x + steps, 0, 1).astype(np.float32)
         return Augmented(x, seeds.y, refused=dict.fromkeys(np.flatnonzero(seeds.index % 2).tolist(), "odd"))
@@ -39,6 +39,6 @@ class Speckle(Augmenter):
 
     by: Annotated[float, "largest change of a pixel, in input units", Range(gt=0, le=1)] = 0.3
 
-    def augment(self, seeds: Seeds, bench: AugmenterContext) -> Augmented:
+    def augment(self, seeds: Seeds, context: AugmenterContext) -> Augmented:
         noise = np.stack([seeds.rng(row).uniform(-self.by, self.by, seeds.x.shape[1:]) for row in range(len(seeds))])
         return Augmented(np.clip(seeds.x + noise, 0, 1).astype(np.float32), seeds.y)

@@ -1,4 +1,4 @@
-"""A localiser without a framework, for tests of what is shown of one."""
+"""A localiser without a framework, for tests of its figures."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from temper.nn.inspection.units import UnitLayer
 
 @dataclass(frozen=True, kw_only=True)
 class Blame(Localiser):
-    """Blames a unit for each class, and none for the last.
+    """Selects a unit for each class, and none for the last.
 
     Source: made up for the tests.
     """

@@ -17,7 +17,7 @@ from temper.core.artefacts import Artefact, Examples, Row
 from temper.core.component import AtOnce, Component, File, Range, Ref
 from temper.core.data_info import DataInfo
 from temper.core.dataset import Dataset, Source
-from temper.core.errors import TooLittleLearnt
+from temper.core.errors import UndertrainedModelError
 from temper.core.families import Evaluation, Generator
 from temper.core.run import Run
 from temper.core.stage import Preparation
@@ -48,7 +48,7 @@ class Plain(Dataset):
 
 
 class Noise(Component):
-    """How a shift is drawn: a family of nested components."""
+    """A family of nested components that sample a shift."""
 
     @abstractmethod
     def draw(self, run: Run) -> float:
@@ -57,7 +57,7 @@ class Noise(Component):
 
 @dataclass(frozen=True, kw_only=True)
 class Fixed(Noise):
-    """The same shift always.
+    """A constant shift.
 
     Source: made up for the tests.
     """
@@ -91,7 +91,7 @@ class Drawn(Noise):
 
 @dataclass(frozen=True, kw_only=True)
 class Written(Noise):
-    """The shift that a text file says.
+    """The shift in a text file.
 
     Source: made up for the tests.
     """
@@ -110,7 +110,7 @@ class Written(Noise):
 
 @dataclass(frozen=True, kw_only=True)
 class Shift(Generator):
-    """Images made lighter.
+    """Brightened images.
 
     Source: made up for the tests.
     """
@@ -140,7 +140,7 @@ class Shift(Generator):
 
 @dataclass(frozen=True, kw_only=True)
 class Walk(Generator):
-    """Images made lighter by the mean of many numbers, drawn one by one; what was drawn is kept when it is told to stop.
+    """Images brightened by the mean of many numbers, sampled one by one and checkpointed on a stop request.
 
     Source: made up for the tests.
     """
@@ -169,7 +169,7 @@ class Walk(Generator):
 
 @dataclass(frozen=True, kw_only=True)
 class Learner(Generator):
-    """Images as far from the training images' mean as they were, on the other side.
+    """Images mirrored at the mean of the training images.
 
     Source: made up for the tests.
     """
@@ -254,7 +254,7 @@ class Shade(Evaluation):
 
 @dataclass(frozen=True, kw_only=True)
 class Trouble(Generator):
-    """Raises an exception, kills its own process or comes to no end, unless a file is there.
+    """Raises an exception, kills its own process or never ends, unless a file exists.
 
     Source: made up for the tests.
     """
@@ -279,7 +279,7 @@ class Trouble(Generator):
                     os.write(2, b"last words\n")
                     os.kill(os.getpid(), signal.SIGKILL)
                 case "untaught":
-                    raise TooLittleLearnt("the model says the same of all")
+                    raise UndertrainedModelError("the model says the same of all")
                 case "memory":
                     raise MemoryError
                 case "crash":
@@ -295,14 +295,14 @@ class Trouble(Generator):
         data = run[self.data]
         return Examples(x=np.array(data.x), y=data.y, index=data.index)
 
-    def review(self, made: Artefact, run: Run) -> None:
+    def review(self, artefact: Artefact, run: Run) -> None:
         if self.how == "judged":
             run.remark(f"taught nothing with seed {run.seed}.", smoke=False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hungry(Generator):
-    """Images made lighter by the share of `width` in 100, which takes memory for `batch_size` times `width` numbers.
+    """Images brightened by `width` in 100, with memory for `batch_size` times `width` numbers.
 
     Source: made up for the tests.
     """
@@ -331,7 +331,7 @@ class Hungry(Generator):
 
 @dataclass(frozen=True, kw_only=True)
 class FromFile(Generator):
-    """As many copies of an image as a text file says.
+    """As many copies of an image as a text file states.
 
     Source: made up for the tests.
     """

@@ -1,4 +1,4 @@
-"""A generator whose stages draw from one stream, and of which some give the same whatever their parameters."""
+"""A generator whose stages share a random stream, some of them equivalent at any parameters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An evaluation that says how many threads its process computes on."""
+"""An evaluation that reports the number of threads of its process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from temper.system import threads
 
 @dataclass(frozen=True, kw_only=True)
 class ThreadsUsed(Evaluation):
-    """The number of threads by our own account, that of BLAS and that of the environment.
+    """The number of threads by Temper's count, BLAS and the environment.
 
     Source: made up for the tests.
     """

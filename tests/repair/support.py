@@ -1,4 +1,4 @@
-"""What the tests of repairs share: easy images, small models and a run without an engine."""
+"""Fixtures for tests of repairs: easy images, small models and a run without an engine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DATA: Ref[Examples] = Ref("data", part="train")
 
 
 def examples(n: int = 60, classes: int = 3, seed: int = 0) -> Examples:
-    """Return images whose brightness tells their class."""
+    """Return images whose brightness determines their class."""
     rng = np.random.default_rng(seed)
     y = np.arange(n) % classes
     x = np.clip((y[:, None, None, None] + 0.5) / classes + rng.normal(0, 0.02, (n, 6, 6, 1)), 0, 1)
@@ -48,5 +48,5 @@ def weights(classifier: Classifier) -> np.ndarray:
 
 
 def run(component: Component, loaded: dict[Ref[Any], Any], seed: int = 0, checkpoint: Checkpoint | None = None) -> Run:
-    """Return a run that knows these artefacts, as the engine gives them to a component whose references are bound."""
+    """Return a run with these artefacts, as the engine provides them."""
     return Run("v2", seed, None, loaded.__getitem__, lambda _: {}, lambda *_: None, checkpoint=checkpoint)

@@ -60,7 +60,7 @@ def weights(classifier: Classifier) -> np.ndarray:
 
 
 @pytest.mark.parametrize("recipe", ["gf", "default", "madry"])
-def test_the_model_to_harden_is_left_alone_and_the_seed_decides(recipe: Any) -> None:
+def test_the_model_to_harden_is_unchanged_and_the_seed_determines_the_result(recipe: Any) -> None:
     source, component = Classifier(linear()), repair(recipe=recipe)
     before = weights(source)
     second = Examples(x=np.clip(X + EPS, 0, 1), y=Y, index=np.arange(64)) if recipe == "gf" else attack()
@@ -81,8 +81,8 @@ def attack(**fields: Any) -> Sign:
     [("gf", None, False), ("default", None, True), ("madry", None, True), ("gf", "continued", True),
      ("default", "fresh", False)],
 )  # fmt: skip
-def test_each_recipe_starts_where_it_was_published_to(recipe: Any, start: Any, continues: bool) -> None:
-    """With a learning rate of next to nothing the weights stay where they started."""
+def test_each_recipe_starts_as_published(recipe: Any, start: Any, continues: bool) -> None:
+    """With a tiny learning rate the weights stay at their initial values."""
     source, component = Classifier(linear()), repair(recipe=recipe, start=start, learning_rate=1e-12)
     second = clean() if recipe == "gf" else attack()
     result = component.produce(run(component, [source, second, clean()]))
@@ -102,14 +102,14 @@ def test_pairs_are_aligned_by_the_index_of_the_examples() -> None:
     np.testing.assert_allclose(weights(a), weights(b), atol=1e-7)
 
 
-def test_examples_that_change_no_image_of_the_clean_part_are_refused() -> None:
+def test_examples_of_other_images_are_rejected() -> None:
     component = repair()
     outside = Examples(x=X[:1], y=Y[:1], index=np.array([64]))
     with pytest.raises(StageError, match="image 64 is not among the 64 images"):
         component.produce(run(component, [Classifier(linear()), outside, clean()]))
 
 
-def test_on_the_fly_takes_an_attack() -> None:
+def test_on_the_fly_requires_an_attack() -> None:
     component = repair(recipe="madry")
 
     class Other(Component):
@@ -153,7 +153,7 @@ def test_the_references_are_the_images_or_the_attack_and_the_clean_images(
         ({"as_published": True}, []),
     ],
 )
-def test_settings_that_contradict_each_other_are_faults(fields: Any, faulty: list[str]) -> None:
+def test_contradictory_settings_are_reported(fields: Any, faulty: list[str]) -> None:
     assert [field for field, _ in repair(**fields).check()] == faulty
 
 
@@ -195,8 +195,8 @@ def test_adversarial_training_raises_accuracy_under_the_attack() -> None:
     assert robust[1] > 0.85
 
 
-def test_on_the_fly_equals_the_trainer_of_art_where_chance_has_no_say() -> None:
-    """With ratio 1 and the whole set as one batch, neither draws anything that matters."""
+def test_on_the_fly_equals_arts_trainer_without_randomness() -> None:
+    """With ratio 1 and the whole set as one batch, no random choice matters."""
     tf = pytest.importorskip("tensorflow")
     if backend.name() != "tensorflow":
         pytest.skip("ART's Keras classifier works on TensorFlow")

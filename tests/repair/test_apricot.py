@@ -13,8 +13,8 @@ from temper.core.classifier import Classifier
 from temper.core.component import Ref
 from temper.core.errors import StageError
 from temper.core.run import prepared
-from temper.repair.apricot import Apricot, Fixing, adapt
-from temper.repair.reduced import ReducedModels, ReducedTraining, answers, side_by_side
+from temper.repair.apricot import Apricot, ModelUnderRepair, adapt
+from temper.repair.reduced_models import ReducedModels, ReducedTraining, correct_answers, flat_trainable_first
 from temper.system import backend
 from tests.conftest import stopped_again_and_again
 from tests.repair.support import DATA, MODEL, examples, run, small_model, weights
@@ -35,7 +35,7 @@ def own(model: Any) -> np.ndarray:
     return np.asarray(model.get_weights()[0])[0]
 
 
-def test_the_update_is_the_papers_worked_by_hand() -> None:
+def test_the_update_equals_the_papers_by_hand() -> None:
     """Four reduced models, three of them right on the one failing image: pc = 3/4, pi = 1/4."""
     model = toy(1.0, 2.0)
     reduced = np.array([[2.0, 0.0], [4.0, 1.0], [3.0, -1.0], [0.0, 6.0]], np.float32)
@@ -47,7 +47,7 @@ def test_the_update_is_the_papers_worked_by_hand() -> None:
     np.testing.assert_allclose(own(model), [1.175, 1.75], rtol=1e-6)
 
 
-def test_towards_the_right_ones_away_from_the_wrong_ones() -> None:
+def test_weights_move_towards_right_models_and_away_from_wrong_ones() -> None:
     reduced = np.array([[5.0, 5.0]], np.float32)
     near, far = toy(1.0, 1.0), toy(1.0, 1.0)
     adapt(near, reduced, np.array([[True]]), step=0.5)
@@ -68,15 +68,15 @@ def test_the_changes_of_a_batch_are_summed() -> None:
     np.testing.assert_allclose(own(together), changes + np.array([1.0, 2.0]), rtol=1e-5)
 
 
-def test_reduced_models_answer_as_themselves() -> None:
+def test_reduced_models_predict_with_their_own_weights() -> None:
     one = Examples(x=np.full((2, 1, 1, 1), 0.5, np.float32), y=np.array([0, 1]), index=np.arange(2))
-    reduced = ReducedModels(np.stack([side_by_side(toy(2, 1)), side_by_side(toy(1, 2))]))
-    assert answers(toy(0, 0), reduced, one).tolist() == [[True, False], [False, True]]
+    reduced = ReducedModels(np.stack([flat_trainable_first(toy(2, 1)), flat_trainable_first(toy(1, 2))]))
+    assert correct_answers(toy(0, 0), reduced, one).tolist() == [[True, False], [False, True]]
 
 
-def test_a_change_that_costs_accuracy_is_taken_back() -> None:
+def test_a_change_that_costs_accuracy_is_reverted() -> None:
     held_out = Examples(x=np.full((2, 1, 1, 1), 0.5, np.float32), y=np.array([0, 0]), index=np.arange(2))
-    fixing = Fixing(toy(1.0, 2.0), held_out)
+    fixing = ModelUnderRepair(toy(1.0, 2.0), held_out)
     assert fixing.accuracy == 0.0
 
     def become(*values: float) -> Any:
@@ -107,7 +107,7 @@ def produced(component: Apricot, source: Classifier, seed: int = 0) -> Classifie
     return component.produce(run(component, known | {prepared("reduced"): reduced}, seed))
 
 
-def test_held_out_accuracy_never_drops_and_the_first_version_stays() -> None:
+def test_held_out_accuracy_never_drops_and_the_first_version_is_unchanged() -> None:
     source, held_out = Classifier(small_model()), examples(30, seed=5)
     before = weights(source)
     first, again, other = (produced(fix(), source, seed) for seed in (0, 0, 1))
@@ -118,7 +118,7 @@ def test_held_out_accuracy_never_drops_and_the_first_version_stays() -> None:
     assert accuracies[1] > accuracies[0]
 
 
-def test_a_fixing_that_is_stopped_again_and_again_comes_to_the_same(tmp_path: Path) -> None:
+def test_a_repeatedly_stopped_repair_reaches_the_same_weights(tmp_path: Path) -> None:
     source, component = Classifier(small_model()), fix(rounds=3)
     expected = produced(component, source)
     preparation = component.preparations()["reduced"]
@@ -134,26 +134,26 @@ def test_a_fixing_that_is_stopped_again_and_again_comes_to_the_same(tmp_path: Pa
     np.testing.assert_array_equal(weights(made), weights(expected))
 
 
-def test_without_training_only_the_adaptation_is_left() -> None:
-    """A step of next to nothing leaves the weights where they were."""
+def test_zero_epochs_leave_only_the_adaptation() -> None:
+    """A tiny step leaves the weights unchanged."""
     source = Classifier(small_model())
     np.testing.assert_allclose(weights(produced(fix(epochs=0, step=1e-12), source)), weights(source), atol=1e-7)
 
 
-def test_reduced_models_do_not_depend_on_how_they_are_used() -> None:
+def test_reduced_models_do_not_depend_on_the_adaptation_settings() -> None:
     one, two = (component.preparations()["reduced"] for component in (fix(), fix(step=0.5, rounds=9, epochs=0)))
     assert one == two
     assert set(one.references()) == {MODEL, DATA}
 
 
-def test_what_decides_is_the_validation_part_unless_named() -> None:
+def test_the_holdout_defaults_to_the_validation_part() -> None:
     assert list(fix().references()) == [MODEL, DATA, HELD_OUT]
     named = Ref[Examples]("other", part="validation")
     assert list(fix(holdout=named).references()) == [MODEL, DATA, named]
     assert [field for field, _ in fix(holdout=dataclasses.replace(named, part="test")).check()] == ["holdout"]
 
 
-def test_nothing_held_out_is_an_error_that_says_what_to_do() -> None:
+def test_an_empty_holdout_is_an_error_with_a_remedy() -> None:
     component = fix()
     known: dict[Ref[Any], Any] = {
         MODEL: Classifier(small_model()), DATA: examples(), HELD_OUT: examples().take(np.arange(0))

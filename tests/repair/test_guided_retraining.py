@@ -1,4 +1,4 @@
-"""What guided retraining trains on, from which weights, and what is trained once."""
+"""Guided retraining: training data, initial weights, and shared trainings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from temper.core.errors import SpecError
 from temper.core.run import Run, prepared
 from temper.engine.planning.task_graph import TaskGraph
 from temper.evaluation.scores.uncertainty import DeepGini
-from temper.nn.preparations.retraining_order import RetrainingOrder, RetrainingOrdering
+from temper.nn.shared_stages.retraining_order import RetrainingOrder, RetrainingOrdering
 from temper.nn.training import training
 from temper.repair.guided_retraining import GuidedRetraining
 from temper.system import backend
@@ -27,7 +27,7 @@ MODEL, DATA, FIRST, SECOND = Ref[Classifier]("m"), Ref[Examples]("d"), Ref[Examp
 
 
 def examples(first: int, n: int) -> Examples:
-    """Images whose shade, and whose label, say which row of the union they are."""
+    """Images whose shade and label identify their row in the union."""
     rows = np.arange(first, first + n)
     x = np.tile((rows / 100).astype(np.float32)[:, None, None, None], (1, 2, 2, 1))
     return Examples(x=x, y=rows % 3, index=np.arange(n))
@@ -47,13 +47,13 @@ def original() -> Classifier:
 
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """What is trained on, and from which weights, in place of training."""
+    """Records training data and initial weights instead of training."""
     calls: list[dict[str, Any]] = []
 
-    def fit(model: Any, x: Any, y: Any, **settings: Any) -> list[float]:
+    def fit(model: Any, x: Any, y: Any, settings: training.TrainingSettings, **how: Any) -> list[float]:
         rows = np.rint(x[:, 0, 0, 0] * 100).astype(int)
         np.testing.assert_array_equal(y, rows % 3)
-        calls.append({"rows": rows.tolist(), "weights": model.get_weights()[0], **settings})
+        calls.append({"rows": rows.tolist(), "weights": model.get_weights()[0], "settings": settings, **how})
         return []
 
     monkeypatch.setattr(training, "fit", fit)
@@ -71,7 +71,9 @@ def made(original: Classifier, seed: int = 1, order: RetrainingOrder = ORDER, **
 
 
 @pytest.mark.parametrize("share", [0.05, 0.1, 0.33, 0.55, 0.95])
-def test_it_trains_on_the_first_of_the_order(original: Classifier, seen: list[dict[str, Any]], share: float) -> None:
+def test_it_trains_on_the_first_images_of_the_order(
+    original: Classifier, seen: list[dict[str, Any]], share: float
+) -> None:
     model = made(original, inputs=share)
     count = {0.05: 1, 0.1: 2, 0.33: 7, 0.55: 11, 0.95: 19}[share]
     assert seen[0]["rows"] == sorted(ROWS[:count])
@@ -80,7 +82,9 @@ def test_it_trains_on_the_first_of_the_order(original: Classifier, seen: list[di
     assert model.trained_on.available == 20
 
 
-def test_adversarial_only_takes_the_adversarial_ones(original: Classifier, seen: list[dict[str, Any]]) -> None:
+def test_original_adversarial_trains_on_adversarial_images_only(
+    original: Classifier, seen: list[dict[str, Any]]
+) -> None:
     model = made(original, inputs=0.5, configuration="original_adversarial")
     assert seen[0]["rows"] == sorted([row for row in ROWS if row >= 10][:5])
     assert (model.trained_on.inputs, model.trained_on.adversarial, model.trained_on.available) == (5, 5, 10)
@@ -88,12 +92,12 @@ def test_adversarial_only_takes_the_adversarial_ones(original: Classifier, seen:
     assert seen[1]["rows"] == list(range(10, 20))
 
 
-def test_all_of_it_is_all_of_it(original: Classifier, seen: list[dict[str, Any]]) -> None:
+def test_a_share_of_one_uses_all_images(original: Classifier, seen: list[dict[str, Any]]) -> None:
     assert made(original).trained_on.inputs == 20
     assert seen[0]["rows"] == list(range(20))
 
 
-def test_weights_are_the_models_own_or_new_ones_of_the_seed(original: Classifier, seen: list[dict[str, Any]]) -> None:
+def test_weights_are_the_models_or_new_ones_by_seed(original: Classifier, seen: list[dict[str, Any]]) -> None:
     own = original.model.get_weights()[0]
     for configuration in ("original_all", "original_adversarial"):
         made(original, configuration=configuration)
@@ -107,19 +111,19 @@ def test_weights_are_the_models_own_or_new_ones_of_the_seed(original: Classifier
     assert seen[-3]["seed"] == seen[-2]["seed"] != seen[-1]["seed"]
 
 
-def test_the_original_is_left_as_it_is(original: Classifier) -> None:
+def test_the_original_is_unchanged(original: Classifier) -> None:
     before = original.model.get_weights()[0].copy()
     model = made(original, inputs=0.5, epochs=2)
     np.testing.assert_array_equal(original.model.get_weights()[0], before)
     assert not np.array_equal(model.model.get_weights()[0], before)
 
 
-def test_what_the_order_could_not_judge_is_told(original: Classifier, seen: list[dict[str, Any]]) -> None:
+def test_unscored_images_are_reported(original: Classifier, seen: list[dict[str, Any]]) -> None:
     order = RetrainingOrder(np.zeros(20), ROWS, ROWS[ROWS >= 10], {"unjudged": 3, "remarks": ["a remark"]})
     assert made(original, order=order, inputs=0.5).trained_on.note == "3 of 20 inputs have no score; a remark"
 
 
-def test_it_is_read_as_it_was_written(original: Classifier, tmp_path: Path) -> None:
+def test_a_stored_artefact_is_restored(original: Classifier, tmp_path: Path) -> None:
     written = made(original, inputs=0.3, epochs=1)
     written.save(tmp_path)
     read = Retrained.load(tmp_path)
@@ -150,7 +154,7 @@ evaluate:
 """
 
 
-def test_orders_are_made_once_and_meet_in_one_training(graph: Callable[..., TaskGraph]) -> None:
+def test_orders_are_computed_once_and_share_one_training(graph: Callable[..., TaskGraph]) -> None:
     tasks = list(graph(EXPERIMENT).tasks.values())
     trainings = [task for task in tasks if isinstance(task.component, GuidedRetraining)]
     # Two orders at two shares and two configurations, and once the whole of each configuration.
@@ -166,9 +170,7 @@ def test_a_share_of_the_images_needs_an_order(graph: Callable[..., TaskGraph]) -
 
 
 @pytest.mark.slow
-def test_the_engine_carries_it_out(
-    run: Callable[..., tuple[int, str]], write: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_the_engine_runs_it(run: Callable[..., tuple[int, str]], write: Callable[..., Path], tmp_path: Path) -> None:
     code, said = run(write(EXPERIMENT))
     assert code == 0, said
     results = pd.read_csv(tmp_path / "outputs" / "guided" / "results.csv")

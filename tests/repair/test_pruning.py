@@ -8,7 +8,7 @@ import pytest
 from temper.core.classifier import Classifier
 from temper.core.component import Ref
 from temper.core.errors import StageError
-from temper.repair.pruning import Pruning, kernel_norms, most_needed, zeros_apart
+from temper.repair.pruning import Pruning, kept_units, kernel_norms, nonzero_shares
 from temper.system import backend
 from tests.repair.support import DATA, MODEL, examples, run, small_model, weights
 
@@ -32,7 +32,7 @@ def with_dead_maps() -> Any:
     return model
 
 
-def test_the_share_of_values_that_are_not_zero_is_counted_over_positions_and_images() -> None:
+def test_the_share_of_nonzero_values_covers_positions_and_images() -> None:
     keras = backend.keras()
     layers = keras.layers
     model = keras.Sequential(
@@ -41,7 +41,7 @@ def test_the_share_of_values_that_are_not_zero_is_counted_over_positions_and_ima
     # Map 0 is x - 0.5, map 1 is 0.25 - x: above 0 at 3 and at 2 of 6 positions.
     model.set_weights([np.array([[[[1.0, -1.0]]]]), np.array([-0.5, 0.25]), np.zeros((4, 2)), np.zeros(2)])
     x = np.array([[0.6, 0.7], [0.8, 0.3], [0.1, 0.2]], np.float32).reshape(3, 1, 2, 1)
-    (found,) = zeros_apart(model, x).values()
+    (found,) = nonzero_shares(model, x).values()
     np.testing.assert_allclose(found, [3 / 6, 2 / 6])
 
 
@@ -65,11 +65,11 @@ def test_the_norm_is_that_of_the_units_own_kernel() -> None:
         ([3, 1, 2], 0.0, [0, 1, 2]),
     ],
 )
-def test_what_is_needed_most_stays(needs: Any, share: float, kept: list[int]) -> None:
-    assert most_needed(np.array(needs, float), share).tolist() == kept
+def test_the_most_important_units_are_kept(needs: Any, share: float, kept: list[int]) -> None:
+    assert kept_units(np.array(needs, float), share).tolist() == kept
 
 
-def test_dead_maps_go_first_and_the_logits_are_as_they_were() -> None:
+def test_dead_maps_are_removed_first_without_changing_the_logits() -> None:
     model, x = with_dead_maps(), examples().x
     v2 = produced(prune(share=0.0, shares={"conv2": 1 / 3}), model)
     assert v2.model.get_layer("conv2").filters == 4
@@ -90,7 +90,7 @@ def test_every_convolution_loses_its_share_and_dense_layers_only_if_named() -> N
     assert [v2.model.get_layer(name).kernel.shape[-1] for name in ("conv1", "conv2", "dense")] == [4, 3, 6]
 
 
-def test_fine_tuning_learns_and_the_first_version_stays() -> None:
+def test_fine_tuning_changes_the_copy_and_not_the_first_version() -> None:
     model = small_model()
     before = weights(Classifier(model))
     component = prune(epochs=25, learning_rate=0.01, batch_size=16)
@@ -112,17 +112,17 @@ def test_fine_tuning_learns_and_the_first_version_stays() -> None:
         ({"share": 0.0}, "share: nothing would be pruned"),
     ],
 )
-def test_what_cannot_be_pruned_is_said(fields: Any, message: str) -> None:
+def test_layers_that_cannot_be_pruned_are_reported(fields: Any, message: str) -> None:
     with pytest.raises(StageError, match=message):
         produced(prune(**fields), small_model())
 
 
 @pytest.mark.parametrize("share", ["half", 1.0, -0.1, None])
-def test_a_share_that_is_none_is_found_before_anything_runs(share: Any) -> None:
+def test_an_invalid_share_is_reported_before_anything_runs(share: Any) -> None:
     ((field, message),) = prune(shares={"conv1": share}).check()
     assert field == "shares"
     assert "layer 'conv1'" in message
 
 
-def test_learning_the_test_images_is_refused() -> None:
+def test_training_on_the_test_images_is_rejected() -> None:
     assert [field for field, _ in prune(data=Ref("data", part="test")).check()] == ["data"]

@@ -10,7 +10,14 @@ from temper.core.classifier import Classifier
 from temper.core.component import Ref
 from temper.core.errors import StageError
 from temper.nn.inspection.units import Probe
-from temper.repair.quantisation import Quantisation, eighth, half, reach, rounded, with_rounded_activations
+from temper.repair.quantisation import (
+    Quantisation,
+    rounded_to_float16,
+    rounded_to_int8,
+    value_ranges,
+    with_rounded_activations,
+    with_rounded_weights,
+)
 from temper.system import backend
 from tests.repair.support import DATA, MODEL, examples, run, small_model, weights
 
@@ -27,25 +34,25 @@ def test_a_kernel_is_rounded_to_127_steps_of_each_unit() -> None:
     kernel = np.array([[1.27, 12.7, 0.0], [-0.014, 0.34, 0.0], [0.016, -0.06, 0.0]], np.float32)
     # Steps of 0.01 and 0.1; a unit without weights keeps none.
     wanted = [[1.27, 12.7, 0.0], [-0.01, 0.3, 0.0], [0.02, -0.1, 0.0]]
-    np.testing.assert_allclose(eighth(kernel), wanted, atol=1e-6)
+    np.testing.assert_allclose(rounded_to_int8(kernel), wanted, atol=1e-6)
 
 
-def test_rounding_treats_a_weight_and_its_negative_alike_and_is_done_after_once() -> None:
+def test_rounding_is_symmetric_and_idempotent() -> None:
     kernel = np.random.default_rng(0).normal(size=(3, 3, 4, 5)).astype(np.float32)
-    np.testing.assert_array_equal(eighth(-kernel), -eighth(kernel))
-    np.testing.assert_allclose(eighth(eighth(kernel)), eighth(kernel), atol=1e-7)
+    np.testing.assert_array_equal(rounded_to_int8(-kernel), -rounded_to_int8(kernel))
+    np.testing.assert_allclose(rounded_to_int8(rounded_to_int8(kernel)), rounded_to_int8(kernel), atol=1e-7)
     steps = np.abs(kernel).max(axis=(0, 1, 2)) / 127
-    assert (np.abs(eighth(kernel) - kernel) <= steps / 2 * 1.001).all()
+    assert (np.abs(rounded_to_int8(kernel) - kernel) <= steps / 2 * 1.001).all()
     for unit in range(5):
-        whole = eighth(kernel)[..., unit] / steps[unit]
+        whole = rounded_to_int8(kernel)[..., unit] / steps[unit]
         np.testing.assert_allclose(whole, np.round(whole), atol=1e-3)
 
 
-def test_sixteen_bits_keep_eleven_of_the_fraction() -> None:
-    found = half(np.array([1.0, 1 + 2**-10, 1 + 2**-11, 0.1, -65504.0], np.float32))
+def test_float16_keeps_eleven_bits_of_precision() -> None:
+    found = rounded_to_float16(np.array([1.0, 1 + 2**-10, 1 + 2**-11, 0.1, -65504.0], np.float32))
     assert found.tolist() == [1.0, 1 + 2**-10, 1.0, 0.0999755859375, -65504.0]
     with pytest.raises(StageError, match=r"a weight of 70000 is too large for 16 bits"):
-        half(np.array([70_000.0]))
+        rounded_to_float16(np.array([70_000.0]))
 
 
 def test_float16_rounds_every_weight_and_int8_only_kernels() -> None:
@@ -59,7 +66,7 @@ def test_float16_rounds_every_weight_and_int8_only_kernels() -> None:
 
     v2 = produced(quantise(), model)
     for old, new in zip(model.get_weights(), v2.model.get_weights(), strict=True):
-        np.testing.assert_array_equal(new, eighth(old) if old.ndim > 1 else old)
+        np.testing.assert_array_equal(new, rounded_to_int8(old) if old.ndim > 1 else old)
     assert not np.array_equal(weights(v2), weights(Classifier(model)))
 
 
@@ -82,9 +89,9 @@ def pixels(*values: float) -> Any:
     return np.array(values, np.float32).reshape(-1, 1, 1, 1)
 
 
-def test_activations_are_rounded_to_256_steps_of_what_was_seen_and_cut_beyond() -> None:
+def test_activations_are_rounded_to_256_steps_of_the_observed_range_and_clipped() -> None:
     model = linear(2.55)
-    seen = reach(rounded(model, "int8"), pixels(0.0, 0.2, 0.4))
+    seen = value_ranges(with_rounded_weights(model, "int8"), pixels(0.0, 0.2, 0.4))
     assert list(seen) == ["hidden"], "the logits are not among them"
     np.testing.assert_allclose(seen["hidden"], [0.0, 1.02], rtol=1e-6)
     v2 = Classifier(with_rounded_activations(model, {"hidden": (0.0, 2.55)}))
@@ -105,7 +112,7 @@ def test_the_gradient_passes_through_the_rounding() -> None:
     np.testing.assert_allclose(v2.loss_gradient(x, y), Classifier(model).loss_gradient(x, y), rtol=1e-4)
 
 
-def test_a_quantised_model_is_saved_loaded_and_looked_into_like_any_other(tmp_path: Path) -> None:
+def test_a_quantised_model_can_be_saved_loaded_and_inspected(tmp_path: Path) -> None:
     x = examples().x
     v2 = produced(quantise(activations=True), small_model())
     v2.save(tmp_path)
@@ -115,27 +122,27 @@ def test_a_quantised_model_is_saved_loaded_and_looked_into_like_any_other(tmp_pa
     assert 0 < np.abs(v2.logits(x) - plain.logits(x)).max() < 0.05
 
 
-def test_behind_normalisation_and_activation_is_rounded_once() -> None:
+def test_layers_fused_with_normalisation_and_activation_are_rounded_once() -> None:
     keras = backend.keras()
     layers = keras.layers
     image = keras.Input((4, 4, 1))
     tensor = layers.ReLU(name="relu")(layers.BatchNormalization(name="bn")(layers.Conv2D(2, 3, name="conv")(image)))
     added = layers.Add(name="add")([tensor, layers.Conv2D(2, 1, name="side")(tensor)])
     model = keras.Model(image, layers.Dense(2, name="logits")(layers.Flatten(name="flat")(added)))
-    assert list(reach(model, np.zeros((1, 4, 4, 1), np.float32))) == ["relu", "side", "add"]
+    assert list(value_ranges(model, np.zeros((1, 4, 4, 1), np.float32))) == ["relu", "side", "add"]
 
 
-def test_what_makes_no_sense_is_found_before_anything_runs() -> None:
+def test_contradictory_settings_are_reported_before_anything_runs() -> None:
     assert [field for field, _ in quantise(precision="float16", activations=True).check()] == ["activations"]
     assert [field for field, _ in quantise(data=Ref("data", part="test")).check()] == ["data"]
     assert list(quantise(data=None).check()) == []
 
 
-def test_layers_without_known_steps_are_refused() -> None:
+def test_layers_without_a_known_unit_axis_are_rejected() -> None:
     layers = backend.keras().layers
     model = backend.keras().Sequential(
         [backend.keras().Input((4, 4, 2)), layers.DepthwiseConv2D(3, name="deep"), layers.Flatten(), layers.Dense(2)]
     )
     with pytest.raises(StageError, match=r"layer 'deep' \(DepthwiseConv2D\): int8 is for .*precision: float16"):
-        rounded(model, "int8")
-    rounded(model, "float16")
+        with_rounded_weights(model, "int8")
+    with_rounded_weights(model, "float16")

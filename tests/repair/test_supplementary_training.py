@@ -9,7 +9,7 @@ from temper.core.artefacts import Data, Examples
 from temper.core.classifier import Classifier
 from temper.core.component import Ref
 from temper.core.errors import StageError
-from temper.engine.language.discovery import discover
+from temper.engine.catalogue.discovery import discover
 from temper.engine.language.experiment_file import load
 from temper.engine.planning.task_graph import TaskGraph
 from temper.engine.storage.digests import Digests
@@ -24,7 +24,7 @@ def supply(**fields: Any) -> SupplementaryTraining:
     return SupplementaryTraining(**{"model": MODEL, "data": HELD_OUT, "epochs": 20, "batch_size": 16} | fields)
 
 
-def test_the_second_version_learns_from_the_first_ones_weights_which_stay() -> None:
+def test_the_second_version_starts_from_the_first_which_is_unchanged() -> None:
     source, images, component = Classifier(small_model()), examples(), supply()
     before = weights(source)
     known = {MODEL: source, HELD_OUT: images}
@@ -39,14 +39,14 @@ def test_the_second_version_learns_from_the_first_ones_weights_which_stay() -> N
     np.testing.assert_allclose(weights(still.produce(run(still, known))), before, atol=1e-8)
 
 
-def test_a_data_set_that_holds_nothing_out_is_an_error_that_says_what_to_do() -> None:
+def test_a_data_set_without_a_validation_part_is_an_error_with_a_remedy() -> None:
     component = supply()
     nothing = examples().take(np.arange(0))
     with pytest.raises(StageError, match=r"data\.validation has no unseen image .* \(validation: 0\.2\)"):
         component.produce(run(component, {MODEL: Classifier(small_model()), HELD_OUT: nothing}))
 
 
-def test_learning_the_test_images_is_refused() -> None:
+def test_training_on_the_test_images_is_rejected() -> None:
     assert [field for field, _ in supply(data=Ref("data", part="test")).check()] == ["data"]
     assert list(supply(data=None).check()) == []
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from temper.system.csv_files import LIMIT, Column, CsvFault, encoded, read, text
+from temper.system.csv_files import LIMIT, Column, CsvError, encoded, read, text
 
 characters = st.characters(codec="utf-8", exclude_characters="\ufeff")
 awkward = st.sampled_from(
@@ -119,25 +119,25 @@ def test_what_spreadsheets_save_is_read(tmp_path: Path, mark: bytes, separator: 
 def test_a_file_that_is_something_else_is_a_fault_at_its_line(tmp_path: Path, content: bytes, said: str) -> None:
     path = tmp_path / "it.csv"
     path.write_bytes(content)
-    with pytest.raises(CsvFault) as fault:
+    with pytest.raises(CsvError) as fault:
         read(path, VALUE)
     assert str(fault.value).startswith(f"{path}{said}")
 
 
 def test_a_file_that_is_not_there_is_a_fault(tmp_path: Path) -> None:
-    with pytest.raises(CsvFault, match="cannot be read"):
+    with pytest.raises(CsvError, match="cannot be read"):
         read(tmp_path / "none.csv", {})
-    with pytest.raises(CsvFault, match="expected a regular file"):
+    with pytest.raises(CsvError, match="expected a regular file"):
         read(tmp_path, {})
 
 
 def test_a_large_file_or_header_makes_no_large_message(tmp_path: Path) -> None:
     path = tmp_path / "it.csv"
     path.write_bytes(b"value\n" + b"1\n" * (LIMIT // 2))
-    with pytest.raises(CsvFault, match=r"the file has 16,777,222 bytes; expected at most 16,777,216"):
+    with pytest.raises(CsvError, match=r"the file has 16,777,222 bytes; expected at most 16,777,216"):
         read(path, VALUE)
     path.write_bytes(";".join(map(str, range(100_000))).encode())
-    with pytest.raises(CsvFault, match=r"there is no column metric and no column value; .* received 0, 1") as fault:
+    with pytest.raises(CsvError, match=r"there is no column metric and no column value; .* received 0, 1") as fault:
         read(path, VALUE)
     assert len(str(fault.value)) < 500 + len(str(path))
 
@@ -148,7 +148,7 @@ def test_a_large_file_or_header_makes_no_large_message(tmp_path: Path) -> None:
 def test_a_cell_of_another_kind_is_refused(tmp_path: Path, kind: Any, bad: str) -> None:
     path = tmp_path / "it.csv"
     path.write_bytes(encoded([["a"], [bad]]))
-    with pytest.raises(CsvFault, match=r":2: expected .* as a, received"):
+    with pytest.raises(CsvError, match=r":2: expected .* as a, received"):
         read(path, {"a": Column(kind)})
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from temper.core.component import Component
-from temper.engine.language.discovery import discover
+from temper.engine.catalogue.discovery import discover
 from temper.engine.planning.missing_packages import needed
 from temper.system import packages
 from tests.conftest import ROOT

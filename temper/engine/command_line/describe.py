@@ -1,4 +1,4 @@
-"""What the command line says of components, values and plans."""
+"""The texts that the command line prints about components, values, plans and failures."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from rich.text import Text
 
 from temper.core.component import Component, Field, fields_of, summary
 from temper.core.errors import KeyPath, SpecError, SpecProblem, did_you_mean
+from temper.engine.catalogue.discovery import Catalogue
+from temper.engine.catalogue.schema_validation import show
+from temper.engine.catalogue.sections import SECTIONS
 from temper.engine.language.build import plain
-from temper.engine.language.discovery import Catalogue
-from temper.engine.language.extends import Layered
-from temper.engine.language.schema_validation import show
-from temper.engine.language.sections import SECTIONS
 from temper.engine.planning.plan import Plan, State, Step
 from temper.engine.progress.duration import duration
+from temper.engine.syntax.value_origin import Layered
 
-MANY = 200
-"""Works that a plan names one by one."""
+MAX_LISTED = 200
+"""Maximum number of tasks that a plan lists one by one."""
 _STYLES: Mapping[State, str] = {"cached": "green", "run": "", "failed": "red", "not needed": "dim", "left out": "dim"}
 
 
@@ -35,13 +35,13 @@ def listing(catalogue: Catalogue, section: str | None) -> Iterator[Text | str]:
         family.__name__.lower(): family for family in catalogue.families() if family not in SECTIONS.values()
     }
     if section is not None and section not in families:
-        # What stands in a file is likelier meant than a family of nested components.
+        # A section of the file is more likely meant than a family of nested components.
         hint = (
             did_you_mean(section, SECTIONS)
             or did_you_mean(section, families)
             or f"; choose one of {', '.join(families)}"
         )
-        raise SpecError([SpecProblem("--list", 0, "", f"there is no section '{section}'{hint}")])
+        raise SpecError([SpecProblem("--list", 0, "", f"unknown section '{section}'{hint}")])
     for name, family in families.items():
         if section in (None, name):
             yield Text(f"{name}:", style="bold")
@@ -50,16 +50,15 @@ def listing(catalogue: Catalogue, section: str | None) -> Iterator[Text | str]:
 
 
 def description(catalogue: Catalogue, tag: str) -> Iterator[Text | str | Table]:
-    """Yield everything a user needs to know to write a component of a type.
+    """Yield the description of a component type: docstring, parameters, bounds and defaults.
 
     Raises:
         SpecError: there is no such type.
     """
-    leaves = [leaf for leaf in catalogue.leaves if leaf.tag == tag]
+    leaves = catalogue.tagged(tag)
     if not leaves:
-        known = sorted({leaf.tag for leaf in catalogue.leaves})
-        hint = did_you_mean(tag, known) or "; --list shows them all"
-        raise SpecError([SpecProblem("--describe", 0, "", f"there is no type '{tag}'{hint}")])
+        hint = did_you_mean(tag, catalogue.tags) or "; --list shows all types"
+        raise SpecError([SpecProblem("--describe", 0, "", f"unknown type '{tag}'{hint}")])
     for leaf in leaves:
         yield Text(f"{_section(leaf)}: type: {tag}", style="bold")
         yield inspect.cleandoc(leaf.__doc__ or "")
@@ -93,7 +92,7 @@ def _default(field: Field) -> str:
 
 
 def explanation(layered: Layered, key: str, catalogue: Catalogue) -> str:
-    """Return where a value of an experiment comes from: file and line, ``--set``, or a component's default.
+    """Return a value of an experiment and its origin: file and line, ``--set``, or a component's default.
 
     Raises:
         SpecError: there is no such value.
@@ -109,7 +108,7 @@ def explanation(layered: Layered, key: str, catalogue: Catalogue) -> str:
             return _defaulted(value, path, key, catalogue)
         else:
             known = [str(k) for k in value] if isinstance(value, dict) else []
-            raise SpecError([layered.fault(path[:i], f"there is no '{step}'{did_you_mean(str(step), known)}")])
+            raise SpecError([layered.problem(path[:i], f"unknown key '{step}'{did_you_mean(str(step), known)}")])
     origin = layered.origin_of(path)
     shown = "a mapping" if isinstance(value, dict) else show(value)
     return f"{key} = {shown}\n  from {origin}" + (f"\n  {origin.text}" if origin.line else "")
@@ -127,38 +126,40 @@ def _defaulted(stage: dict[str, object], path: KeyPath, key: str, catalogue: Cat
 
 
 def plan_lines(plan: Plan, every: bool = False) -> Iterator[Text]:
-    """Yield the plan and a summary: a line for each task that matters, or for tasks of one stage and state where they are many.
+    """Yield the plan and a summary: a line per task, or per stage and state if there are many tasks.
 
-    With ``every``, each task has its line whatever their number.
+    With ``every``, each task has a line, however many there are.
     """
     steps = [step for step in plan.steps.values() if step.state != "left out"]
-    if len(steps) <= MANY or every:
+    if len(steps) <= MAX_LISTED or every:
         width = max((len(step.task.label) for step in steps), default=0)
-        yield from (Text(f"{step.task.label:{width}}  {_said(step)}", style=_STYLES[step.state]) for step in steps)
+        yield from (
+            Text(f"{step.task.label:{width}}  {_state_text(step)}", style=_STYLES[step.state]) for step in steps
+        )
     else:
         yield from _stage_lines(steps)
     yield Text(_summary(plan), style="bold")
 
 
-def _said(step: Step) -> str:
-    said = {"run": f"run, because {step.reason}", "failed": f"failed: {step.reason}"}.get(step.state, step.state)
-    return said + (f"  about {duration(step.seconds)}" if step.seconds is not None else "")
+def _state_text(step: Step) -> str:
+    text = {"run": f"run, because {step.reason}", "failed": f"failed: {step.reason}"}.get(step.state, step.state)
+    return text + (f"  about {duration(step.seconds)}" if step.seconds is not None else "")
 
 
 def _stage_lines(steps: Sequence[Step]) -> Iterator[Text]:
-    together: dict[tuple[str, State], list[Step]] = {}
+    groups: dict[tuple[str, State], list[Step]] = {}
     for step in steps:
-        together.setdefault((step.task.stage, step.state), []).append(step)
-    width = max(len(stage) for stage, _ in together)
-    for (stage, state), alike in together.items():
-        reasons = Counter(step.reason for step in alike if step.reason)
+        groups.setdefault((step.task.stage, step.state), []).append(step)
+    width = max(len(stage) for stage, _ in groups)
+    for (stage, state), members in groups.items():
+        reasons = Counter(step.reason for step in members if step.reason)
         reason = max(reasons, key=reasons.__getitem__, default="")
         others = f", and {len(reasons) - 1:,} other reason{'s' * (len(reasons) > 2)}" if len(reasons) > 1 else ""
         because = (", because " if state == "run" else ": ") + reason + others if reason else ""
-        seconds = [step.seconds for step in alike if step.seconds is not None]
+        seconds = [step.seconds for step in members if step.seconds is not None]
         time = f"  about {duration(sum(seconds))}" if seconds else ""
-        yield Text(f"{stage:{width}}  {len(alike):>9,} {state}{because}{time}", style=_STYLES[state])
-    yield Text(f"{len(steps):,} tasks; --plan-all names each, --only STAGE those of one stage", style="dim")
+        yield Text(f"{stage:{width}}  {len(members):>9,} {state}{because}{time}", style=_STYLES[state])
+    yield Text(f"{len(steps):,} tasks; --plan-all lists each, --only STAGE those of one stage", style="dim")
 
 
 def _summary(plan: Plan) -> str:
@@ -169,13 +170,13 @@ def _summary(plan: Plan) -> str:
         counts.append(f"{len(plan.having('failed'))} failed before")
     estimate = ""
     if known:
-        rest = f" and {len(run) - len(known)} of unknown length" if len(known) < len(run) else ""
+        rest = f" and {len(run) - len(known)} of unknown duration" if len(known) < len(run) else ""
         estimate = f"; about {duration(sum(known))}{rest}"
     return ", ".join(counts) + estimate
 
 
 def failure_lines(failures: Sequence[dict[str, object]]) -> Iterator[str]:
-    """Yield what is said of failures at the end of a run."""
+    """Yield a line for each failure, for the end of a run."""
     for failure in failures:
         peak = failure.get("peak_memory")
         memory = f", peak memory {int(str(peak)) / 2**20:,.0f} MiB" if peak else ""

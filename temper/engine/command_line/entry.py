@@ -8,7 +8,7 @@ import sys
 
 def command() -> int:
     """Run the command line of this process and return its exit code."""
-    # Until everything is imported there is nothing to keep: Ctrl-C ends the process without a traceback.
+    # Nothing needs to be saved during imports: Ctrl-C ends the process without a traceback.
     interrupts = signal.getsignal(signal.SIGINT)
     if interrupts is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)

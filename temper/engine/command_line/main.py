@@ -10,22 +10,24 @@ from pathlib import Path
 from typing import Any
 
 from temper.core.cluster import Cluster
-from temper.core.errors import SpecError, SpecProblem, TooLittleLearnt
+from temper.core.errors import SpecError, SpecProblem, UndertrainedModelError
+from temper.engine.catalogue import json_schema
+from temper.engine.catalogue.discovery import Catalogue, discover
 from temper.engine.command_line import shipped_experiments
 from temper.engine.command_line.describe import description, explanation, failure_lines, listing, plan_lines
 from temper.engine.command_line.options import parser
-from temper.engine.language import experiment_file, extends, json_schema
-from temper.engine.language.discovery import Catalogue, discover
-from temper.engine.language.document import STANDARD_INPUT
+from temper.engine.language import experiment_file
 from temper.engine.language.experiment import Experiment
 from temper.engine.planning import missing_packages
 from temper.engine.progress.terminal import Stream, Terminal, occupy_closed_streams
-from temper.engine.report.report_packages import lacking
+from temper.engine.report.report_packages import missing_output
 from temper.engine.running import outputs_folder
 from temper.engine.running.engine import NoWorkers, Unreachable
 from temper.engine.running.session import Options, Session
 from temper.engine.running.signals import exit_on_interrupt, stop_signals_handled
 from temper.engine.storage.store import Damaged
+from temper.engine.syntax import extends
+from temper.engine.syntax.document import STANDARD_INPUT
 from temper.engine.workers import worker_choice
 from temper.system import backend, installation, stop_request
 from temper.system.files import is_full, open_files_allowed, unusable
@@ -34,18 +36,18 @@ from temper.system.installation import CHECKOUT
 DONE, FAILED, WRONG, FULL, WITHOUT_WORKERS, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
 
-_TOLD = 50
-"""Faults that are shown at once: a wrong value on two axes is one for each of its points."""
-LEAST_FILES = 64
-"""Files that may be open at once, without which not even a framework can be imported."""
+_MAX_PROBLEMS = 50
+"""Maximum number of problems shown at once: a wrong value on two axes is one problem per point."""
+MIN_OPEN_FILES = 64
+"""Minimum limit of open files: with less, not even a framework can be imported."""
 
 
 def program(arguments: Sequence[str]) -> int:
-    """Run the program as the whole of a process (``main``)."""
+    """Run ``main`` as the only task of this process."""
     occupy_closed_streams()
     try:
         code = main(arguments)
-    except KeyboardInterrupt:  # a second one, while the first was being told
+    except KeyboardInterrupt:  # a second one, while the first was being reported
         code = INTERRUPTED
     exit_on_interrupt()
     return code
@@ -54,14 +56,14 @@ def program(arguments: Sequence[str]) -> int:
 def main(arguments: Sequence[str]) -> int:
     """Run the program and return its exit code.
 
-    0 done, 1 a stage failed, 2 the file is wrong, 3 a full disk, 4 no worker is available, 130 interrupted.
+    0 done, 1 a stage failed, 2 the input has problems, 3 the disk is full, 4 no worker is available, 130 interrupted.
     """
     stdout = Stream(sys.stdout)
     out = Terminal(stdout, width=None if stdout.isatty() else 120)
     err = Terminal(Stream(sys.stderr), stderr=True, soft_wrap=True)
     options = parser().parse_args(arguments)
     options.command = list(arguments)
-    code = _guarded(options, out, err)
+    code = _run_guarded(options, out, err)
     stdout.flush()
     if stdout.lost:
         err.print(f"standard output cannot be written: {stdout.lost}", style="red")
@@ -69,46 +71,50 @@ def main(arguments: Sequence[str]) -> int:
     return code
 
 
-def _guarded(options: argparse.Namespace, out: Terminal, err: Terminal) -> int:
-    """Act, and turn what ended it early into words and an exit code."""
+def _run_guarded(options: argparse.Namespace, out: Terminal, err: Terminal) -> int:
+    """Run the command, and turn exceptions into messages and exit codes."""
     try:
         with stop_signals_handled(options.grace):
-            return _act(options, out)
+            return _dispatch(options, out)
     except SpecError as wrong:
-        for fault in wrong.faults[:_TOLD]:
-            err.print(str(fault), style="red")
-        if (more := len(wrong.faults) - _TOLD) > 0:
-            err.print(f"and {more:,} more faults; mend these first", style="red")
+        for problem in wrong.problems[:_MAX_PROBLEMS]:
+            err.print(str(problem), style="red")
+        if (more := len(wrong.problems) - _MAX_PROBLEMS) > 0:
+            err.print(f"and {more:,} more problems; fix these first", style="red")
         return WRONG
     except KeyboardInterrupt:
-        err.print(f"interrupted; what was finished is kept. {_go_on(options)}")
+        err.print(f"interrupted; finished tasks are saved. {_how_to_resume(options)}")
         return INTERRUPTED
     except NoWorkers as error:
-        err.print(f"{error}. What was finished is kept. {_go_on(options)}", style="red")
+        err.print(f"{error}. Finished tasks are saved. {_how_to_resume(options)}", style="red")
         return WITHOUT_WORKERS
     except MemoryError:
         err.print(
-            f"the memory ran out; what was finished is kept. Give the program more. {_go_on(options)}", style="red"
+            f"out of memory; finished tasks are saved. Provide more memory. {_how_to_resume(options)}",
+            style="red",
         )
         return FAILED
     except Exception as error:
         if is_full(error):
-            told = f"the disk is full, or a quota used up ({error}); what was finished is kept. Make room for {options.outputs}"
-            err.print(f"{told}; --gc removes what no experiment needs. {_go_on(options)}", style="red")
+            text = f"the disk is full, or a quota is exceeded ({error}); finished tasks are saved."
+            err.print(
+                f"{text} Free space for {options.outputs}; --gc removes artefacts that no experiment needs. {_how_to_resume(options)}",
+                style="red",
+            )
             return FULL
-        if (said := unusable(error)) is None:
+        if (message := unusable(error)) is None:
             raise
-        err.print(said, style="red")
+        err.print(message, style="red")
         return WRONG
 
 
-def _go_on(options: argparse.Namespace) -> str:
-    return f"Go on with: {shlex.join([*installation.command(), *options.command])}"
+def _how_to_resume(options: argparse.Namespace) -> str:
+    return f"Resume with: {shlex.join([*installation.command(), *options.command])}"
 
 
-def _act(options: argparse.Namespace, out: Terminal) -> int:
-    if (files := open_files_allowed()) is not None and files < LEAST_FILES:
-        raise SpecError.at("environment", 0, f"only {files} files may be open at once; raise the limit: ulimit -n 1024")
+def _dispatch(options: argparse.Namespace, out: Terminal) -> int:
+    if (files := open_files_allowed()) is not None and files < MIN_OPEN_FILES:
+        raise SpecError.at("environment", 0, f"the limit of open files is {files}; raise it: ulimit -n 1024")
     if options.version:
         out.print(f"Temper {installation.version()}")
         return DONE
@@ -119,9 +125,9 @@ def _act(options: argparse.Namespace, out: Terminal) -> int:
         return DONE
     outputs_folder.check(options.outputs)
     if options.gc:
-        from temper.engine.storage.garbage_collection import sweep
+        from temper.engine.storage.garbage_collection import collect_garbage
 
-        removed, size = sweep(options.outputs)
+        removed, size = collect_garbage(options.outputs)
         out.print(f"removed {removed} artefacts, {size / 2**20:,.1f} MiB")
         return DONE
     if options.diff:
@@ -144,7 +150,11 @@ def _act(options: argparse.Namespace, out: Terminal) -> int:
         return DONE
     if not options.files:
         raise SpecError(
-            [SpecProblem(" ".join(installation.command()), 0, "", "no experiment file is named; --help shows how")]
+            [
+                SpecProblem(
+                    " ".join(installation.command()), 0, "", "expected an experiment file; --help shows the usage"
+                )
+            ]
         )
     return _experiments(options, catalogue, out)
 
@@ -154,22 +164,20 @@ def _experiments(options: argparse.Namespace, catalogue: Catalogue, out: Termina
         for file in options.files:
             layered = extends.load(file, options.set)
             if layered.unread:
-                raise SpecError(fault for _, fault in layered.unread)
+                raise SpecError(problem for _, problem in layered.unread)
             out.print(explanation(layered, options.explain, catalogue))
         return DONE
     try:
         backend.name()
     except ValueError as wrong:
         raise SpecError.at("environment", 0, str(wrong)) from None
-    cluster = worker_choice.chosen(options, catalogue)
+    cluster = worker_choice.chosen_cluster(options, catalogue)
     if options.name and len(options.files) > 1:
-        raise SpecError.at(
-            "--name", 0, f"names the results of one file, received {len(options.files)}; run them one by one"
-        )
-    # Every file is read before the first one runs, so that a fault in the last costs nothing.
+        raise SpecError.at("--name", 0, f"expected one file, received {len(options.files)}; run them one by one")
+    # Every file is checked before the first one runs, so that a problem in the last one costs no computing.
     sessions: list[Session] = []
     read: list[Path] = []
-    faults: list[SpecProblem] = []
+    problems: list[SpecProblem] = []
     for file in options.files:
         try:
             experiment = experiment_file.load(
@@ -180,14 +188,15 @@ def _experiments(options: argparse.Namespace, catalogue: Catalogue, out: Termina
             sessions.append(Session(experiment, options.outputs, _options(options, cluster)))
             read.append(file)
         except SpecError as wrong:
-            faults.extend(wrong.faults)
-    faults.extend(_namesakes([session.experiment for session in sessions], read))
-    faults.extend(worker_choice.misfits([session.experiment for session in sessions], read, cluster))
-    if faults:
-        raise SpecError(faults)
+            problems.extend(wrong.problems)
+    problems.extend(_duplicate_names([session.experiment for session in sessions], read))
+    problems.extend(worker_choice.thread_problems([session.experiment for session in sessions], read, cluster))
+    if problems:
+        raise SpecError(problems)
     if options.job_script:
         if STANDARD_INPUT in options.files:
-            raise SpecError.at("--job-script", 0, "jobs cannot read standard input; name a file")
+            raise SpecError.at("--job-script", 0, "jobs cannot read standard input; use a file")
+        # File names may have bytes that the encoding of standard output lacks.
         out.stream.write_path_bytes(worker_choice.job_script(options, catalogue))
         return DONE
     if len(sessions) > 1 and not (options.tables or options.export or options.plan or options.plan_all):
@@ -198,9 +207,9 @@ def _experiments(options: argparse.Namespace, catalogue: Catalogue, out: Termina
 
 
 def _experiment(session: Session, options: argparse.Namespace, out: Terminal) -> int:
-    if replaced := session.replaced():
-        told = f"{session.folder} holds the results of other settings, which a run replaces ({replaced}); --name NAME keeps both"
-        out.print(told, style="yellow", soft_wrap=True)
+    if replaced := session.replaced_settings():
+        text = f"a run replaces the results of other settings in {session.folder} ({replaced}); --name NAME keeps both"
+        out.print(text, style="yellow", soft_wrap=True)
     if options.tables:
         session.report(out)
         out.print(f"tables: {session.folder}")
@@ -209,12 +218,12 @@ def _experiment(session: Session, options: argparse.Namespace, out: Terminal) ->
         damaged = 0
         for found in session.export(options.export):
             damaged += isinstance(found, Damaged)
-            told = (
-                f"{found}; not exported; run the experiment, which makes it again"
+            text = (
+                f"{found}; not exported; run the experiment, which recomputes it"
                 if isinstance(found, Damaged)
                 else f"wrote {found}"
             )
-            out.print(told, soft_wrap=True)
+            out.print(text, soft_wrap=True)
         return FAILED if damaged else DONE
     plan = session.plan()
     if options.plan or options.plan_all:
@@ -222,45 +231,45 @@ def _experiment(session: Session, options: argparse.Namespace, out: Terminal) ->
             out.print(step, soft_wrap=True)
         for problem in missing_packages.problems(plan, session.experiment):
             out.print(f"to run it: {problem}", style="yellow", soft_wrap=True)
-        if without := lacking():
-            out.print(f"warning: {without}", style="yellow", soft_wrap=True)
+        if missing := missing_output():
+            out.print(f"warning: {missing}", style="yellow", soft_wrap=True)
         return DONE
     try:
-        tally = session.run(plan, out)
+        outcome = session.run(plan, out)
     except Unreachable as wrong:
         raise SpecError.at("--on", 0, str(wrong)) from None
     if stop_request.requested():
         raise KeyboardInterrupt
-    made, cached = len(tally.made), len(plan.having("cached"))
+    computed, cached = len(outcome.computed), len(plan.having("cached"))
     out.print(
-        f"{session.experiment.name}: {made} made, {cached} cached, {len(tally.failed)} failed, {len(tally.skipped)} skipped"
+        f"{session.experiment.name}: {computed} computed, {cached} cached, "
+        f"{len(outcome.failed)} failed, {len(outcome.skipped)} skipped"
     )
-    for line in failure_lines([dict(record) for record in tally.failed.values()]):
+    for line in failure_lines([dict(record) for record in outcome.failed.values()]):
         out.print(line, style="red")
     out.print(f"tables: {session.folder}")
-    excused = _excused(session.experiment, tally.failed.values())
-    if excused:
-        told = f"{excused} of these stages could not do their work with models that have hardly learnt, which is no failure of a smoke run"
-        out.print(told)
-    return FAILED if len(tally.failed) > excused else DONE
+    undertrained = _undertrained(session.experiment, outcome.failed.values())
+    if undertrained:
+        out.print(f"{undertrained} of these failures result from hardly trained models, as expected in a smoke run")
+    return FAILED if len(outcome.failed) > undertrained else DONE
 
 
-def _excused(experiment: Experiment, failures: Iterable[Mapping[str, Any]]) -> int:
-    """Return how many failures are to be expected of the tiny models of a smoke run."""
-    expected = f"{TooLittleLearnt.__name__}: "
+def _undertrained(experiment: Experiment, failures: Iterable[Mapping[str, Any]]) -> int:
+    """Return how many failures result from the hardly trained models of a smoke run."""
+    expected = f"{UndertrainedModelError.__name__}: "
     return sum(str(record["cause"]).startswith(expected) for record in failures) if experiment.smoke else 0
 
 
-def _namesakes(experiments: Sequence[Experiment], files: Sequence[Path]) -> Iterator[SpecProblem]:
-    """Yield the faults of experiments whose results would replace each other's."""
+def _duplicate_names(experiments: Sequence[Experiment], files: Sequence[Path]) -> Iterator[SpecProblem]:
+    """Yield a problem for each experiment whose results would replace those of another."""
     first: dict[str, Path] = {}
     for experiment, file in zip(experiments, files, strict=True):
-        # Some file systems take capital letters for small ones.
+        # Some file systems ignore case.
         other = first.setdefault(experiment.name.lower(), file)
         if other is not file:
             yield SpecProblem(
-                str(file), 0, "name", f"'{experiment.name}' names the results of {other}, too, which these would replace; give each "
-                "file a name of its own"
+                str(file), 0, "name", f"'{experiment.name}' is also the name of {other}, whose results would be replaced; "
+                "give each file a unique name"
             )  # fmt: skip
 
 
@@ -269,5 +278,5 @@ def _options(options: argparse.Namespace, cluster: Cluster | None) -> Options:
 
 
 def _schema_folder(catalogue: Catalogue) -> Path:
-    """Return where schemas are kept: the checkout's, or the user's with components of their own."""
+    """Return the folder of the schemas: the user's if they have components of their own, else the checkout's."""
     return (catalogue.folders[0] if catalogue.folders else CHECKOUT or Path()) / "schemas"

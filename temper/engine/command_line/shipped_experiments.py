@@ -1,4 +1,4 @@
-"""The experiments that come with Temper: listed, and copied to where they can be changed."""
+"""Lists the experiments that come with Temper, and copies them to the user's folder."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from temper.core.errors import SpecError, SpecProblem, did_you_mean
-from temper.engine.language import document
+from temper.engine.syntax import document
 from temper.system.files import replace_file
 from temper.system.installation import PACKAGE
 from temper.system.traversal import reachable
@@ -17,11 +17,11 @@ _SCHEMAS = "$schema=../schemas/"
 
 
 def listing() -> Iterator[str]:
-    """Yield a line for each experiment: its name for ``--experiments NAME``, and what it is about."""
+    """Yield a line for each experiment: its name for ``--experiments NAME``, and its description."""
     paths = _paths()
     width = max(map(len, paths))
     for name, path in paths.items():
-        # Of the lines as they are: a file in YAML takes a hundred times as long.
+        # Not parsed as YAML, which takes a hundred times as long.
         lines = path.read_text(encoding="utf-8").splitlines()
         about = next((line.partition(":")[2].strip(" '\"") for line in lines if line.startswith("description:")), "")
         yield f"{name:{width}}  {about}".rstrip()
@@ -30,25 +30,25 @@ def listing() -> Iterator[str]:
 def copy(name: str, folder: Path) -> Iterator[Path]:
     """Copy an experiment, and the files that it extends or reads, into a folder; yield each of them.
 
-    A file that is there already with the same content stays as it is.
+    An existing file with the same content is not rewritten.
 
     Raises:
-        SpecError: there is no such experiment, or a file of that name holds something else.
+        SpecError: there is no such experiment, or a file of that name has other content.
     """
     paths = _paths()
     path = paths.get(name.removesuffix(".yaml"))
     if path is None:
-        hint = did_you_mean(name, paths) or "; --experiments lists them all"
-        raise SpecError([SpecProblem("--experiments", 0, "", f"there is no experiment '{name}'{hint}")])
+        hint = did_you_mean(name, paths) or "; --experiments lists all"
+        raise SpecError([SpecProblem("--experiments", 0, "", f"unknown experiment '{name}'{hint}")])
     contents = {folder / file.relative_to(FOLDER): _content(file) for file in _with_needs(path)}
-    present = {place: place.read_bytes() for place in contents if place.exists()}
-    if differing := [str(place) for place, content in present.items() if content != contents[place]]:
-        message = f"{', '.join(differing)} would be overwritten; move it away, or go to another folder"
+    existing = {path: path.read_bytes() for path in contents if path.exists()}
+    if differing := [str(path) for path, content in existing.items() if content != contents[path]]:
+        message = f"{', '.join(differing)} would be overwritten; move it, or change to another folder"
         raise SpecError([SpecProblem("--experiments", 0, "", message)])
-    for place, content in contents.items():
-        if place not in present:
-            replace_file(place, content)
-        yield place
+    for path, content in contents.items():
+        if path not in existing:
+            replace_file(path, content)
+        yield path
 
 
 def _paths() -> dict[str, Path]:
@@ -56,7 +56,7 @@ def _paths() -> dict[str, Path]:
 
 
 def _with_needs(path: Path) -> Iterator[Path]:
-    """Yield an experiment's file, and each file next to it that it names, and so on."""
+    """Yield an experiment's file and, recursively, each file next to it that it refers to."""
 
     def named(file: Path) -> Iterator[Path]:
         texts = _texts(document.read(file).data) if file.suffix == ".yaml" else ()
@@ -73,7 +73,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _content(file: Path) -> bytes:
-    """Return a file as it is to be copied: an editor finds the schema where Temper is installed."""
+    """Return the content of the copy, whose schema reference points to the installed Temper."""
     content = file.read_bytes()
     if file.suffix != ".yaml":
         return content

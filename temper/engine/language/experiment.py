@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -16,13 +15,12 @@ from temper.core.errors import KeyPath, SpecProblem, did_you_mean, dotted
 from temper.core.families import Evaluation
 from temper.core.report_spec import ExpectedSpec, TableSpec
 from temper.core.stage import Stage
-from temper.engine.language.build import axes_in, build, substitute
-from temper.engine.language.discovery import Catalogue
+from temper.engine.catalogue.discovery import Catalogue
+from temper.engine.language.axis_points import SEED, Point, axis_places, points, substitute
+from temper.engine.language.build import build
 from temper.system.threads import DEFAULT
 
 Mode = Literal["both", "only_attack", "only_adv_training"]
-Point = Mapping[str, Plain]
-SEED = "seed"
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +30,8 @@ class StageSpec:
     name: str
     cls: type[Stage]
     raw: Mapping[str, Any]
+    catalogue: Catalogue
+    _built: dict[tuple[Plain, ...], Stage] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def section(self) -> str:
@@ -39,9 +39,32 @@ class StageSpec:
         return self.cls.section
 
     @cached_property
+    def axis_places(self) -> tuple[tuple[KeyPath, str], ...]:
+        """The path within the stage and the axis of each parameter that uses one."""
+        return tuple(axis_places(self.raw))
+
+    @cached_property
     def own_axes(self) -> frozenset[str]:
         """The axes the stage's own parameters use."""
-        return frozenset(axes_in(self.raw))
+        return frozenset(self._axes)
+
+    @cached_property
+    def _axes(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(axis for _, axis in self.axis_places))
+
+    def values(self, point: Point) -> Mapping[str, Any]:
+        """Return the stage's plain values at a point."""
+        return substitute(self.raw, point) if self._axes else self.raw
+
+    def component(self, point: Point, values: Mapping[str, Any] | None = None) -> Stage:
+        """Return the component at a point, built once, from its ``values`` there if the caller has them.
+
+        Axes that the stage does not use are ignored.
+        """
+        key = tuple(map(point.get, self._axes))
+        if key not in self._built:
+            self._built[key] = build(self.cls, self.values(point) if values is None else values, self.catalogue)
+        return self._built[key]
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,10 +99,8 @@ class Experiment:
         return tuple(axis for axis in (*self.axes, SEED) if axis in axes)
 
     def points(self, axes: frozenset[str], fixed: Point = MappingProxyType({})) -> Iterator[dict[str, Plain]]:
-        """Yield every combination of the axes' values, in the order of the file; ``fixed`` axes have the given values."""
-        ordered = self.in_order(axes)
-        for values in itertools.product(*((fixed[axis],) if axis in fixed else self.values(axis) for axis in ordered)):
-            yield dict(zip(ordered, values, strict=True))
+        """Return every combination of the axes' values, in the order of the file; ``fixed`` axes have the given values."""
+        return points({axis: self.values(axis) for axis in self.in_order(axes)}, fixed)
 
     @cached_property
     def naming_axes(self) -> tuple[str, ...]:
@@ -90,28 +111,21 @@ class Experiment:
             if any(isinstance(value, str) and Ref.parse(value).stage in self.stages for value in values)
         )
 
-    @cache  # noqa: B019 - an experiment lives as long as the program
-    def _component(self, name: str, point: tuple[tuple[str, Plain], ...]) -> Stage:
-        spec = self.stages[name]
-        return build(spec.cls, substitute(spec.raw, dict(point)), self.catalogue)
-
     def component(self, name: str, point: Point) -> Stage:
         """Return the component of a stage at a point; axes it does not use are ignored."""
-        return self._component(name, self._own(name, point))
-
-    @cache  # noqa: B019
-    def _info(self, name: str, point: tuple[tuple[str, Plain], ...]) -> DataInfo:
-        dataset = self._component(name, point)
-        assert isinstance(dataset, Dataset)
-        return dataset.info()
+        return self.stages[name].component(point)
 
     def info(self, name: str, point: Point) -> DataInfo:
         """Return the metadata of a data set at a point, computed once: a data set may have to list all its files."""
-        return self._info(name, self._own(name, point))
+        dataset = self.component(name, point)
+        if id(dataset) not in self._infos:
+            assert isinstance(dataset, Dataset)
+            self._infos[id(dataset)] = dataset.info()
+        return self._infos[id(dataset)]
 
-    def _own(self, name: str, point: Point) -> tuple[tuple[str, Plain], ...]:
-        used = self.stages[name].own_axes
-        return tuple((axis, value) for axis, value in point.items() if axis in used)
+    @cached_property
+    def _infos(self) -> dict[int, DataInfo]:
+        return {}
 
     def unknown_stages(self, names: Iterable[str], option: str) -> Iterator[SpecProblem]:
         """Yield a problem for each name given to an option of a run that is no stage's."""
@@ -124,6 +138,11 @@ class Experiment:
         """Yield the stage's component at every point of its own axes."""
         for point in self.points(self.stages[name].own_axes):
             yield self.component(name, point)
+
+    @cache  # noqa: B019 - an experiment lives as long as the program
+    def reads(self, name: str) -> tuple[str, ...]:
+        """Return the stages that a stage reads at any point, each once."""
+        return tuple(dict.fromkeys(ref.stage for component in self.components(name) for ref in component.references()))
 
     @cache  # noqa: B019
     def axes_of(self, name: str) -> frozenset[str]:
@@ -146,11 +165,6 @@ class Experiment:
     def is_gathered(self, ref: Ref[Any]) -> bool:
         """Whether a reference resolves to an evaluation: to the rows of all its cells rather than to one artefact."""
         return issubclass(self.stages[ref.stage].cls, Evaluation)
-
-    def implied(self, component: Stage, point: Point) -> Iterator[Ref[Any]]:
-        """Yield the data a component uses where the file does not say: its model's data set."""
-        if getattr(component, "data", self) is None:
-            yield Ref(self.dataset_of(component, point))
 
     def dataset_of(self, component: Stage, point: Point) -> str:
         """Return the name of the data set a component's model was built for, at a point of the axes."""

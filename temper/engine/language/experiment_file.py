@@ -10,26 +10,20 @@ from typing import Any
 from temper.core.component import Component
 from temper.core.errors import KeyPath, SpecError, SpecProblem, did_you_mean
 from temper.core.stage import Stage
-from temper.engine.language import extends, on_out_of_memory, reserved_names, result_columns, table_defaults, task_limit
-from temper.engine.language.build import (
-    at,
-    axes_in,
-    build,
-    fraction,
-    located,
-    map_files,
-    normalise,
-    substitute,
-    value_at,
-)
-from temper.engine.language.discovery import Catalogue
-from temper.engine.language.document import Document
-from temper.engine.language.experiment import SEED, Experiment, Point, StageSpec
-from temper.engine.language.extends import Layered
-from temper.engine.language.reference_checks import reference_faults
-from temper.engine.language.schema_validation import Validator, is_axis, show
-from temper.engine.language.sections import SECTIONS
+from temper.engine.catalogue.discovery import Catalogue
+from temper.engine.catalogue.json_schema import is_axis
+from temper.engine.catalogue.schema_validation import Validator, show
+from temper.engine.catalogue.sections import SECTIONS
+from temper.engine.language import on_out_of_memory, reserved_names, result_columns, table_defaults, task_limit
+from temper.engine.language.axis_points import SEED, axis_places
+from temper.engine.language.experiment import Experiment, StageSpec
+from temper.engine.language.reference_checks import reference_problems
 from temper.engine.language.smoke_run import shrink
+from temper.engine.language.stage_checks import stage_problems
+from temper.engine.language.written_values import converted, fraction, located
+from temper.engine.syntax import extends
+from temper.engine.syntax.document import Document
+from temper.engine.syntax.value_origin import Layered
 from temper.system.threads import DEFAULT
 
 RESERVED = ("experiment", "stage", "model", "examples", "group", "metric", "value", "n", "lower", "upper", "unit",
@@ -60,13 +54,13 @@ class _Reader:
         self.layered, self.path, self.catalogue = layered, path, catalogue
         self.validator = Validator(catalogue)
         self.data: dict[str, Any] = {key: value for key, value in layered.data.items() if value is not None}
-        self.faults: list[SpecProblem] = [fault for _, fault in layered.unread]
+        self.problems: list[SpecProblem] = [problem for _, problem in layered.unread]
         self.broken = {str(path[1]) for path, _ in layered.unread if len(path) > 1 and path[0] in SECTIONS}
         self.unread = {path for path, _ in layered.unread}
 
     def report(self, path: KeyPath, message: str) -> None:
         if path not in self.unread:  # the placeholder of an unreadable value is not the user's
-            self.faults.append(self.layered.fault(path, message))
+            self.problems.append(self.layered.problem(path, message))
         if len(path) > 1 and path[0] in SECTIONS:
             self.broken.add(str(path[1]))
 
@@ -74,30 +68,35 @@ class _Reader:
         specs = dict(self._stages())
         for finding in self.validator.experiment(self.data):
             self.report(*finding)
-        for finding in reserved_names.faults(self.data, self._name):
+        for finding in reserved_names.problems(self.data, self._name):
             self.report(*finding)
         axes = self._axes()
-        if not specs and not self.faults:
+        if not specs and not self.problems:
             self.report((), f"the file declares no stage; declare some under {', '.join(SECTIONS)}")
+        experiment = self._experiment(specs, axes, tuple(seeds) or tuple(self._seeds()))
         for name, spec in specs.items():
-            if message := task_limit.own_fault(spec, axes, len(seeds or self._seeds())):
+            if message := task_limit.own_problem(spec, axes, len(experiment.seeds)):
                 self.report((spec.section, name), message)
-                raise SpecError(self.faults)  # the following checks visit each point
-        self._instances(specs, axes)
-        sound = {name: spec for name, spec in specs.items() if name not in self.broken}
-        experiment = self._experiment(sound, axes, tuple(seeds) or tuple(self._seeds()))
-        for name, place, message in reference_faults(experiment, known=specs):
+                raise SpecError(self.problems)  # the following checks visit each point
+        for name, place, message in stage_problems(experiment, self.validator, skip=frozenset(self.broken)):
             self.report((specs[name].section, name, *place), message)
-        if not self.faults:
+        no_scalars = {
+            axis for axis, values in axes.items() if any(isinstance(value, list | Mapping) for value in values)
+        }
+        intact = {n: spec for n, spec in specs.items() if n not in self.broken and not spec.own_axes & no_scalars}
+        experiment = replace(experiment, stages=intact)
+        for name, place, message in reference_problems(experiment, known=specs):
+            self.report((specs[name].section, name, *place), message)
+        if not self.problems:
             for place, message in (
                 *result_columns.repeated(experiment),
                 *result_columns.unsuited(experiment),
-                *on_out_of_memory.faults(experiment, self.data),
-                *table_defaults.faults(experiment, self.data),
+                *on_out_of_memory.problems(experiment, self.data),
+                *table_defaults.problems(experiment, self.data),
             ):
                 self.report(place, message)
-        if self.faults:
-            raise SpecError(self.faults)
+        if self.problems:
+            raise SpecError(self.problems)
         experiment = replace(
             experiment,
             tables=table_defaults.all_tables(experiment, self.data),
@@ -121,12 +120,12 @@ class _Reader:
                 cls = self.catalogue.of(family).get(str(raw.get("type"))) if isinstance(raw, Mapping) else None
                 if cls is None or not issubclass(cls, Stage):
                     self.broken.add(name)
-                    yield name, StageSpec(name, family, {})
+                    yield name, StageSpec(name, family, {}, self.catalogue)
                     continue
-                raw = stages[name] = self._paths((section, name), cls, normalise(raw, cls, self.catalogue))
-                yield name, StageSpec(name, cls, raw)
+                raw = stages[name] = self._converted((section, name), cls, raw)
+                yield name, StageSpec(name, cls, raw, self.catalogue)
 
-    def _paths(self, place: KeyPath, cls: type[Component], raw: dict[str, Any]) -> dict[str, Any]:
+    def _converted(self, place: KeyPath, cls: type[Component], raw: dict[str, Any]) -> dict[str, Any]:
         def settled(at: KeyPath, text: str) -> str:
             if is_axis(text):
                 self.report((*place, *at), "a path cannot vary over an axis; declare a stage for each file")
@@ -136,8 +135,7 @@ class _Reader:
                 self.report((*place, *at), message)
             return full
 
-        settled_raw: dict[str, Any] = map_files(raw, cls, self.catalogue, settled)
-        return settled_raw
+        return converted(raw, cls, self.catalogue, settled)  # type: ignore[no-any-return]
 
     def _seeds(self) -> list[int]:
         seeds = self.data.get("seeds", [1])
@@ -163,7 +161,7 @@ class _Reader:
                 axes[name] = (*axes.get(name, ()), fraction(value))
         used = set()
         for section in SECTIONS:
-            for place, axis in _axis_places(self.data.get(section)):
+            for place, axis in axis_places(self.data.get(section)):
                 used.add(axis)
                 if axis not in axes and axis != SEED:
                     known = did_you_mean(axis, [*axes, SEED]) or "; declare it under axes:"
@@ -174,37 +172,6 @@ class _Reader:
             elif name not in used and is_axis(f"${name}"):
                 self.report(("axes", name), f"no stage uses ${name}; use it, or take the axis out")
         return axes
-
-    def _instances(self, specs: Mapping[str, StageSpec], axes: Mapping[str, tuple[Any, ...]]) -> None:
-        """Check every stage at every point of its axes, also with the component's own checks."""
-        for name, spec in specs.items():
-            if name in self.broken:
-                continue
-            said: set[tuple[KeyPath, str]] = set()
-            points = list(self._experiment({name: spec}, axes, tuple(self._seeds())).points(spec.own_axes))
-            sound = not any(self._misshapen(spec, point) for point in _showing_each_value(spec, points))
-            for point in points:
-                for place, message in self._instance(spec, point, sound):
-                    if (place, message) not in said:
-                        said.add((place, message))
-                        self.report((spec.section, name, *place), message)
-
-    def _instance(self, spec: StageSpec, point: Mapping[str, Any], sound: bool) -> Iterator[tuple[KeyPath, str]]:
-        """Yield the problems of a stage at a point; ``sound`` states that its schema has found none."""
-        findings = [] if sound else self._misshapen(spec, point)
-        for place, message in findings:
-            yield place, message + at(point, value_at(spec.raw, place))
-        if not findings:
-            for place, part in build(spec.cls, self._raw(spec, point), self.catalogue).with_places():
-                for field, message in part.check():
-                    yield ((*place, field) if field else place), message + at(point)
-
-    def _misshapen(self, spec: StageSpec, point: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
-        """Return the schema's problems of a stage at a point of axes; without axes the check of the file reports them."""
-        return list(self.validator.component(SECTIONS[spec.section], self._raw(spec, point))) if point else []
-
-    def _raw(self, spec: StageSpec, point: Mapping[str, Any]) -> Any:
-        return normalise(substitute(spec.raw, point), spec.cls, self.catalogue)
 
     @property
     def _name(self) -> str:
@@ -228,38 +195,5 @@ class _Reader:
             expected=(),
             catalogue=self.catalogue,
             threads=self._threads(),
-            problem=self.layered.fault,
+            problem=self.layered.problem,
         )
-
-
-def _showing_each_value(spec: StageSpec, points: Sequence[Point]) -> Iterator[Point]:
-    """Yield enough of a stage's points that each value of an axis is among them.
-
-    A schema checks one value at a time, but compares the items of a list: where these vary over several axes, all
-    points are needed.
-    """
-    seen: set[tuple[str, str]] = set()
-    together = _has_axes_in_one_list(spec.raw)
-    for point in points:
-        values = {(axis, repr(value)) for axis, value in point.items()}
-        if together or not seen.issuperset(values):
-            seen.update(values)
-            yield point
-
-
-def _has_axes_in_one_list(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return any(map(_has_axes_in_one_list, value.values()))
-    return isinstance(value, list) and (len(set(axes_in(value))) > 1 or any(map(_has_axes_in_one_list, value)))
-
-
-def _axis_places(value: Any, place: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
-    """Yield (path, axis name) for every ``$name`` in plain values."""
-    if is_axis(value):
-        yield place, value[1:]
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _axis_places(item, (*place, key))
-    elif isinstance(value, list):
-        for i, item in enumerate(value):
-            yield from _axis_places(item, (*place, i))

@@ -17,7 +17,7 @@ def divisors(data: Mapping[str, Any]) -> dict[str, int]:
     return {name: int(value.removeprefix("/")) for name, value in data.get(KEY, {}).items()}
 
 
-def faults(experiment: Experiment, data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
+def problems(experiment: Experiment, data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
     """Yield (path, message) for every key that matches nothing in the experiment."""
     for key in data.get(KEY, {}):
         stage, _, name = key.rpartition(".")

@@ -8,23 +8,24 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from temper.core.artefacts import Artefact, Data, Examples, Results
-from temper.core.component import Component, Kind, Ref, fields_of
+from temper.core.component import Component, Field, Kind, Ref, fields_of
 from temper.core.data_info import DataInfo
 from temper.core.dataset import Dataset
 from temper.core.errors import KeyPath, did_you_mean
 from temper.core.families import Evaluation, Generator, Target
 from temper.core.stage import Stage
+from temper.engine.catalogue.json_schema import REFERENCE
 from temper.engine.language import task_limit
-from temper.engine.language.build import at, substitute, value_at
-from temper.engine.language.discovery import Catalogue
-from temper.engine.language.experiment import SEED, Experiment, Point, StageSpec
-from temper.engine.language.json_schema import REFERENCE
+from temper.engine.language.axis_causes import AxisCauses
+from temper.engine.language.axis_points import SEED, Point, axes_in, substitute
+from temper.engine.language.experiment import Experiment, StageSpec
+from temper.engine.language.written_values import map_values
 
 Finding = tuple[str, KeyPath, str]
 
 
-def reference_faults(experiment: Experiment, known: Mapping[str, StageSpec]) -> Iterator[Finding]:
-    """Yield (stage, path within the stage, message) for every problem of the references of sound stages.
+def reference_problems(experiment: Experiment, known: Mapping[str, StageSpec]) -> Iterator[Finding]:
+    """Yield (stage, path within the stage, message) for every problem of the references of stages without other problems.
 
     ``known`` are all stages of the file, including those with problems of their own: a reference to these is valid.
     """
@@ -35,12 +36,12 @@ def reference_faults(experiment: Experiment, known: Mapping[str, StageSpec]) -> 
     for finding in _cycles(experiment):
         bad.add(finding[0])
         yield finding
-    unsound = _unsound(experiment, bad | (set(known) - set(experiment.stages)))
-    sound = [name for name in experiment.stages if name not in unsound]
-    if fault := task_limit.fault(experiment, sound):
-        yield fault
+    affected = _affected(experiment, bad | (set(known) - set(experiment.stages)))
+    intact = [name for name in experiment.stages if name not in affected]
+    if problem := task_limit.problem(experiment, intact):
+        yield problem
         return
-    yield from _misfits(experiment, unsound)
+    yield from _misfits(experiment, affected)
 
 
 def typed(component: Component) -> Iterator[tuple[KeyPath, Ref[Any], type]]:
@@ -51,10 +52,7 @@ def typed(component: Component) -> Iterator[tuple[KeyPath, Ref[Any], type]]:
 
 def _typed(value: Any, kind: Kind, place: KeyPath) -> Iterator[tuple[KeyPath, Ref[Any], type]]:
     if isinstance(value, Ref):
-        while kind.item is not None:
-            kind = kind.item
-        assert kind.target is not None
-        yield place, value, kind.target
+        yield place, value, _target(kind)
     elif isinstance(value, tuple):
         for i, item in enumerate(value):
             yield from _typed(item, kind, (*place, i))
@@ -62,45 +60,50 @@ def _typed(value: Any, kind: Kind, place: KeyPath) -> Iterator[tuple[KeyPath, Re
         yield from ((place + inner, ref, target) for inner, ref, target in typed(value))
 
 
+def target_of(component: Component, field_name: str) -> type:
+    """Return the expected type of artefact of a field that holds a reference."""
+    return next(_target(field.kind) for field in fields_of(type(component)) if field.name == field_name)
+
+
+def _target(kind: Kind) -> type:
+    target = kind.innermost.target
+    assert target is not None
+    return target
+
+
 def _dangling(experiment: Experiment, known: Mapping[str, StageSpec]) -> Iterator[Finding]:
     """Check the references as they are written, also of stages with other problems."""
     for name, spec in known.items():
-        said = set()
-        for point in experiment.points(spec.own_axes & {*experiment.axes, SEED}):
-            raw = substitute(spec.raw, point)
-            for place, text, wanted in _written(raw, spec.cls, experiment.catalogue):
-                message = _fault(Ref.parse(text), wanted, known)
-                if message and (place, text) not in said:
-                    said.add((place, text))
-                    yield name, place, message + at(point, value_at(spec.raw, place))
+        for place, text, wanted in _written(spec):
+            points = list(experiment.points(frozenset(axes_in(text))))
+            causes = AxisCauses(points)
+            for point in points:
+                ref = substitute(text, point)
+                if (
+                    isinstance(ref, str)
+                    and re.match(REFERENCE, ref)
+                    and (message := _problem(Ref.parse(ref), wanted, known))
+                ):
+                    causes.add(place, message, point, tuple(point))
+            yield from ((name, *problem) for problem in causes.merged())
 
 
-def _written(raw: Any, cls: type[Component], catalogue: Catalogue) -> Iterator[tuple[KeyPath, str, type]]:
-    """Yield (path, text, expected type of artefact) for every well-formed reference in plain values."""
-    for field in fields_of(cls) if isinstance(raw, Mapping) and raw else ():
-        if field.name in raw:
-            yield from _written_in(raw[field.name], field.kind, (field.name,), catalogue)
+def _written(spec: StageSpec) -> list[tuple[KeyPath, str, type]]:
+    """Return (path, text, expected type of artefact) for every reference, or axis in the place of one, in a stage's values."""
+    found: list[tuple[KeyPath, str, type]] = []
+
+    def note(place: KeyPath, field: Field, kind: Kind, value: Any) -> Any:
+        if kind.name == "ref" and isinstance(value, str):
+            assert kind.target is not None
+            found.append((place, value, kind.target))
+        return value
+
+    if spec.raw:  # empty where the type is unknown
+        map_values(spec.raw, spec.cls, spec.catalogue, note)
+    return found
 
 
-def _written_in(value: Any, kind: Kind, place: KeyPath, catalogue: Catalogue) -> Iterator[tuple[KeyPath, str, type]]:
-    if isinstance(value, list) and kind.name == "many":
-        assert kind.item is not None
-        for i, item in enumerate(value):
-            yield from _written_in(item, kind.item, (*place, i), catalogue)
-    elif kind.name == "optional":
-        assert kind.item is not None
-        yield from _written_in(value, kind.item, place, catalogue)
-    elif kind.name == "ref" and isinstance(value, str) and re.match(REFERENCE, value):
-        assert kind.target is not None
-        yield place, value, kind.target
-    elif kind.name == "nested" and isinstance(value, Mapping):
-        assert kind.target is not None
-        leaf = catalogue.of(kind.target).get(str(value.get("type")))
-        for inner, text, wanted in _written(value, leaf, catalogue) if leaf else ():
-            yield (*place, *inner), text, wanted
-
-
-def _fault(ref: Ref[Any], wanted: type, known: Mapping[str, StageSpec]) -> str:
+def _problem(ref: Ref[Any], wanted: type, known: Mapping[str, StageSpec]) -> str:
     if ref.stage not in known:
         fitting = [name for name, spec in known.items() if _fits(spec, wanted)]
         hint = did_you_mean(ref.stage, fitting) or (
@@ -142,40 +145,45 @@ def _cycles(experiment: Experiment) -> Iterator[Finding]:
             return
         if name in finished or name not in experiment.stages:
             return
-        for component in experiment.components(name):
-            for ref in component.references():
-                yield from walk(ref.stage, (*chain, name))
+        for other in experiment.reads(name):
+            yield from walk(other, (*chain, name))
         finished.add(name)
 
     for name in experiment.stages:
         yield from walk(name, ())
 
 
-def _unsound(experiment: Experiment, bad: set[str]) -> set[str]:
+def _affected(experiment: Experiment, bad: set[str]) -> set[str]:
     """Return the bad stages and all that depend on them."""
-    unsound = set(bad)
+    affected = set(bad)
     changed = True
     while changed:
         changed = False
-        for name in set(experiment.stages) - unsound:
-            if any(ref.stage in unsound for c in experiment.components(name) for ref in c.references()):
-                unsound.add(name)
+        for name in set(experiment.stages) - affected:
+            if not affected.isdisjoint(experiment.reads(name)):
+                affected.add(name)
                 changed = True
-    return unsound
+    return affected
 
 
-def _misfits(experiment: Experiment, unsound: set[str]) -> Iterator[Finding]:
+def _misfits(experiment: Experiment, affected: set[str]) -> Iterator[Finding]:
     """Yield mismatches of images or classes: of a model and its data set, or between the inputs of one stage."""
     if not experiment.seeds:
         return  # a problem reported elsewhere leaves nothing to check
-    for name in experiment.stages:
-        if name not in unsound:
-            found = (
-                (field, message)
-                for point in experiment.points(experiment.axes_of(name) - {SEED})
-                for field, message in _misfits_at(experiment, name, {**point, SEED: experiment.seeds[0]})
-            )
-            yield from ((name, (field,) if field else (), message) for field, message in dict.fromkeys(found))
+    datasets = [spec for spec in experiment.stages.values() if issubclass(spec.cls, Dataset)]
+    shaping = {*experiment.naming_axes, *(axis for spec in datasets for axis in spec.own_axes)}
+    for name, spec in experiment.stages.items():
+        if name in affected:
+            continue
+        # Which data a stage works on, and how these look, depends on no other axes: one value of these is enough.
+        axes = experiment.axes_of(name) - {SEED}
+        points = list(experiment.points(axes & (shaping | spec.own_axes)))
+        others = {axis: experiment.values(axis)[0] for axis in (*axes, SEED)}
+        causes = AxisCauses(points)
+        for point in points:
+            for field, message in _misfits_at(experiment, name, others | point):
+                causes.add((field,) if field else (), message, point)
+        yield from ((name, *problem) for problem in causes.merged())
 
 
 def _misfits_at(experiment: Experiment, name: str, point: Point) -> Iterator[tuple[str, str]]:

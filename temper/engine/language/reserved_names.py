@@ -9,11 +9,11 @@ from typing import Any
 from temper.core.component import Plain
 from temper.core.display_names import label
 from temper.core.errors import KeyPath
-from temper.engine.language.build import fraction
-from temper.engine.language.json_schema import FOLDER
-from temper.engine.language.schema_validation import show
-from temper.engine.language.sections import SECTIONS
+from temper.engine.catalogue.experiment_schema import FOLDER
+from temper.engine.catalogue.schema_validation import show
+from temper.engine.catalogue.sections import SECTIONS
 from temper.engine.language.smoke_run import SUFFIX
+from temper.engine.language.written_values import fraction
 
 FILES = ("classes", "expected", "failures", "results")
 """The names of CSV files other than those of tables, without their ending."""
@@ -24,7 +24,7 @@ DEVICES = frozenset(["con", "prn", "aux", "nul", *(f"{port}{i}" for port in ("co
 _FOLDER = re.compile(FOLDER)
 
 
-def faults(data: Mapping[str, Any], name: str) -> Iterator[tuple[KeyPath, str]]:
+def problems(data: Mapping[str, Any], name: str) -> Iterator[tuple[KeyPath, str]]:
     """Yield (path, message) for names of the experiment, of axes, stages and tables that are taken or invalid as file names.
 
     ``name`` is the experiment's, by default that of its file.

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
 
-from temper.core.component import Component
-from temper.engine.language.build import completed, plain
+from temper.core.component import Component, Kind, fields_of
+from temper.engine.catalogue.discovery import Catalogue
+from temper.engine.catalogue.sections import SECTIONS
+from temper.engine.language.build import plain_value
 from temper.engine.language.experiment import Experiment
 from temper.engine.language.on_out_of_memory import KEY
-from temper.engine.language.sections import SECTIONS
 
 
 def resolved(experiment: Experiment) -> str:
@@ -38,7 +40,7 @@ def resolved(experiment: Experiment) -> str:
                 "rows": list(table.rows),
                 "columns": list(table.columns),
                 **({"metric": table.metric} if table.metric else {}),
-                **({"where": _plain(table.where)} if table.where else {}),
+                **({"where": plain_value(table.where)} if table.where else {}),
                 "cell": table.cell,
                 "best": table.best,
                 "figure": table.figure,
@@ -48,15 +50,27 @@ def resolved(experiment: Experiment) -> str:
             for table in experiment.tables
         }
     if experiment.expected:
-        document["expected"] = [_plain(vars(value)) for value in experiment.expected]
+        document["expected"] = [plain_value(vars(value)) for value in experiment.expected]
     return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Component):
-        return plain(value)
-    if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
-    if hasattr(value, "items"):
-        return {key: _plain(item) for key, item in value.items()}
+def completed(raw: Mapping[str, Any], cls: type[Component], catalogue: Catalogue) -> dict[str, Any]:
+    """Return plain values with every default filled in, inside nested components too; ``$name`` stays."""
+    values: dict[str, Any] = {"type": cls.tag}
+    for field in fields_of(cls):
+        if field.name in raw:
+            values[field.name] = _completed(raw[field.name], field.kind, catalogue)
+        elif not field.required:
+            values[field.name] = plain_value(field.default)
+    return values
+
+
+def _completed(value: Any, kind: Kind, catalogue: Catalogue) -> Any:
+    if kind.name == "nested" and isinstance(value, Mapping):
+        assert kind.target is not None
+        return completed(value, catalogue.of(kind.target)[value["type"]], catalogue)
+    if kind.item is not None:
+        if kind.name == "many" and isinstance(value, list):
+            return [_completed(item, kind.item, catalogue) for item in value]
+        return _completed(value, kind.item, catalogue)
     return value

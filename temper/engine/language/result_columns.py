@@ -6,13 +6,15 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from temper.core.component import Component, Plain, fields_of
+from temper.core.component import Component, Plain, Ref, fields_of
 from temper.core.display_names import display_name
 from temper.core.errors import KeyPath
 from temper.core.families import Evaluation
 from temper.core.stage import Stage
-from temper.engine.language.build import at, map_references
-from temper.engine.language.experiment import SEED, Experiment
+from temper.engine.language.axis_causes import AxisCauses
+from temper.engine.language.axis_points import SEED
+from temper.engine.language.build import map_references
+from temper.engine.language.experiment import Experiment
 
 Varies = dict[str, tuple[Plain, ...]]
 LABELS = ("model", "examples")
@@ -49,15 +51,16 @@ def _kept(experiment: Experiment, cell: Evaluation) -> Iterator[tuple[str, Plain
 def unsuited(experiment: Experiment) -> Iterator[tuple[KeyPath, str]]:
     """Yield (path, message) for every evaluation that cannot use the results it reads."""
     for name, spec in experiment.stages.items():
-        found: dict[tuple[str, str], None] = {}
-        for point in experiment.points(spec.own_axes):
+        points = list(experiment.points(spec.own_axes))
+        causes = AxisCauses(points)
+        for point in points:
             component = experiment.component(name, point)
             for ref in component.references() if isinstance(component, Evaluation) else ():
                 if experiment.is_gathered(ref):
                     assert isinstance(component, Evaluation)
                     for field, message in component.suits(varies(experiment, ref.stage)):
-                        found.setdefault((field, message + at(point)))
-        yield from (((spec.section, name, *((field,) if field else ())), message) for field, message in found)
+                        causes.add((field,) if field else (), message, point)
+        yield from (((spec.section, name, *place), message) for place, message in causes.merged())
 
 
 def repeated(experiment: Experiment) -> Iterator[tuple[KeyPath, str]]:
@@ -83,16 +86,18 @@ def _has_repeated_cells(evaluation: Evaluation) -> bool:
 
 def _repeated_items(evaluation: Evaluation) -> Iterator[tuple[str, str]]:
     """Yield (field, duplicate) for the lists of an evaluation."""
+    whole = _with_parts(evaluation, evaluation)
     for field in fields_of(type(evaluation)):
-        items = getattr(evaluation, field.name) if field.kind.name == "many" else ()
-        whole = [_with_parts(item, evaluation) for item in items]
+        items, stated = (getattr(one, field.name) if field.kind.name == "many" else () for one in (evaluation, whole))
         for i, item in enumerate(items):
-            if whole[i] in whole[:i]:
+            if stated[i] in stated[:i]:
                 yield field.name, display_name(item) if isinstance(item, Component) else str(item)
 
 
-def _with_parts(value: Any, evaluation: Evaluation) -> Any:
-    """Return a value with the part of every reference stated: `pgd` and `pgd.test` are the same examples."""
-    return map_references(
-        value, lambda field, ref: dataclasses.replace(ref, part=ref.part or evaluation.part_of(field))
-    )
+def _with_parts(cell: Evaluation, evaluation: Evaluation) -> Evaluation:
+    """Return a cell with the part of every reference stated: `pgd` and `pgd.test` are the same examples."""
+
+    def stated(field: str, ref: Ref[Any]) -> Ref[Any]:
+        return dataclasses.replace(ref, part=ref.part or evaluation.part_of(field))  # type: ignore[arg-type] # or "definition"
+
+    return map_references(cell, stated)

@@ -9,14 +9,9 @@ from typing import Any
 from temper.core.component import Component, fields_of
 from temper.core.dataset import Dataset
 from temper.engine.language.build import plain
-from temper.engine.language.experiment import Experiment, StageSpec
-from temper.engine.language.reference_checks import reference_faults
+from temper.engine.language.experiment import Experiment
+from temper.engine.language.reference_checks import reference_problems
 
-TINY: Mapping[str, int] = {
-    "train_size": 200, "test_size": 50, "epochs": 1, "max_iter": 2, "num_random_init": 1, "train_steps": 20, "steps": 4,
-    "iterations": 1, "seed_count": 20, "mutants": 500, "reduced": 3, "reduced_epochs": 1, "binary_search_steps": 1, "samples": 20,
-}  # fmt: skip
-"""The largest value of each of these parameters in a smoke run, wherever it occurs: as a field or in a mapping."""
 LARGEST_SIDE = 96
 """Side in pixels that images are scaled down to, if the file scales them and all their readers accept that size."""
 SUFFIX = ".smoke"
@@ -35,7 +30,10 @@ def shrink(experiment: Experiment) -> Experiment:
             name=f"{experiment.name}{SUFFIX}",
             seeds=experiment.seeds[:1],
             axes={name: values[:1] for name, values in experiment.axes.items()},
-            stages={name: replace(spec, raw=_tiny(spec, experiment)) for name, spec in experiment.stages.items()},
+            stages={
+                name: replace(spec, raw=_cut(next(experiment.components(name)), spec.raw))
+                for name, spec in experiment.stages.items()
+            },
             tables=tuple(replace(table, where=_kept(table.where, experiment)) for table in experiment.tables),
             expected=(),
             smoke=True,
@@ -51,38 +49,36 @@ def _on_smaller_images(experiment: Experiment) -> Experiment:
         if issubclass(spec.cls, Dataset) and isinstance(side := spec.raw.get("resize"), int) and side > LARGEST_SIDE
     }
     smaller = replace(experiment, stages={**experiment.stages, **scaled})
-    return experiment if any(reference_faults(smaller, known=smaller.stages)) else smaller
+    return experiment if any(reference_problems(smaller, known=smaller.stages)) else smaller
 
 
-def _tiny(spec: StageSpec, experiment: Experiment) -> dict[str, Any]:
-    limits = dict(TINY)
-    component = next(experiment.components(spec.name))
-    if isinstance(component, Dataset):
-        # A data set may have fewer images than that; one of unknown size keeps the file's values.
-        sizes = component.sizes() or (0, 0)
-        limits |= {name: min(limits[name], size) for name, size in zip(("train_size", "test_size"), sizes, strict=True)}
-    return _cut(component, spec.raw, limits)
-
-
-def _cut(component: Component, raw: Mapping[str, Any], limits: Mapping[str, int]) -> dict[str, Any]:
+def _cut(component: Component, raw: Mapping[str, Any]) -> dict[str, Any]:
     """Return a component's values in a file, with its parameters and nested ones reduced to their limits."""
     instead = component.for_smoke()
     if type(instead) is not type(component):
         return plain(instead)
     cut = dict(raw) | {name: plain(instead)[name] for name in _differing(component, instead)}
+    limits = component.smoke_limits()
     for field in fields_of(type(component)):
-        value, written = getattr(component, field.name), raw.get(field.name)
-        if isinstance(value, Component):
-            cut[field.name] = _cut(value, written or plain(value), limits)
-        elif isinstance(value, tuple) and any(isinstance(item, Component) for item in value):
-            cut[field.name] = [_cut(*pair, limits) for pair in zip(value, written or map(plain, value), strict=True)]
-        elif field.kind.name == "mapping":
+        value, written = getattr(component, field.name), raw.get(field.name, field.default)
+        if _has_nested(value):
+            cut[field.name] = _cut_nested(value, raw.get(field.name))
+        elif isinstance(value, Mapping):
             cut |= {field.name: lowered} if (lowered := _lowered(value, limits)) != value else {}
-        elif limits.get(field.name):
-            given = raw.get(field.name, field.default)
-            if not isinstance(given, int) or given > limits[field.name]:
-                cut[field.name] = limits[field.name]
+        elif field.name in limits and not (isinstance(written, int) and written <= limits[field.name]):
+            cut[field.name] = limits[field.name]
     return cut
+
+
+def _has_nested(value: Any) -> bool:
+    return any(isinstance(item, Component) for item in (value if isinstance(value, tuple) else (value,)))
+
+
+def _cut_nested(value: Any, raw: Any) -> Any:
+    """Return one or several nested components as values in a file, reduced; those not in the file are written out."""
+    if isinstance(value, Component):
+        return _cut(value, raw or plain(value))
+    return [_cut(*pair) for pair in zip(value, raw or map(plain, value), strict=True)]
 
 
 def _lowered(values: Mapping[str, Any], limits: Mapping[str, int]) -> dict[str, Any]:

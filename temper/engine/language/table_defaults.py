@@ -8,9 +8,9 @@ from typing import Any
 from temper.core.errors import KeyPath, did_you_mean
 from temper.core.families import Evaluation
 from temper.core.report_spec import ExpectedSpec, TableSpec
-from temper.engine.language.build import fraction
 from temper.engine.language.experiment import Experiment
 from temper.engine.language.result_columns import LABELS, varies
+from temper.engine.language.written_values import fraction
 from temper.engine.tables.table_check import expected_faults, table_faults
 
 
@@ -43,10 +43,10 @@ def expected_values(raw: list[Mapping[str, Any]]) -> tuple[ExpectedSpec, ...]:
     )
 
 
-def faults(experiment: Experiment, data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
+def problems(experiment: Experiment, data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
     """Yield (path, message) for every problem of ``tables:`` and ``expected:`` that no schema can find."""
     evaluations = _evaluations(experiment)
-    sound = default_tables(experiment)
+    valid = default_tables(experiment)
     for name, raw in (data.get("tables") or {}).items():
         source = raw["from"]
         if source not in evaluations:
@@ -59,11 +59,11 @@ def faults(experiment: Experiment, data: Mapping[str, Any]) -> Iterator[tuple[Ke
         found = table_faults(table, varies(experiment, source))
         yield from ((("tables", name), message) for message in found)
         if not found:
-            sound[name] = table
+            valid[name] = table
     for i, expected in enumerate(expected_values(data.get("expected") or [])):
-        if expected.table in sound or expected.table not in (data.get("tables") or {}):
-            column = varies(experiment, sound[expected.table].source) if expected.table in sound else {}
-            yield from ((("expected", i), message) for message in expected_faults(expected, sound, column))
+        if expected.table in valid or expected.table not in (data.get("tables") or {}):
+            column = varies(experiment, valid[expected.table].source) if expected.table in valid else {}
+            yield from ((("expected", i), message) for message in expected_faults(expected, valid, column))
 
 
 def _default(experiment: Experiment, name: str) -> TableSpec:

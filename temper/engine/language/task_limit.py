@@ -8,14 +8,15 @@ from typing import Any
 
 from temper.core.errors import KeyPath
 from temper.core.families import Evaluation
-from temper.engine.language.experiment import SEED, Experiment, StageSpec
+from temper.engine.language.axis_points import SEED
+from temper.engine.language.experiment import Experiment, StageSpec
 
 MAX_TASKS = 500_000
 """Task limit of one experiment; planning so many takes about a minute and a gigabyte."""
 _ADVICE = "take fewer values or seeds, or several files"
 
 
-def own_fault(spec: StageSpec, axes: Mapping[str, tuple[Any, ...]], seeds: int) -> str:
+def own_problem(spec: StageSpec, axes: Mapping[str, tuple[Any, ...]], seeds: int) -> str:
     """Return the problem with the number of points on a stage's own axes; empty if there is none."""
     lengths = {axis: seeds if axis == SEED else len(axes.get(axis, "1")) for axis in sorted(spec.own_axes)}
     count = math.prod(lengths.values())
@@ -25,7 +26,7 @@ def own_fault(spec: StageSpec, axes: Mapping[str, tuple[Any, ...]], seeds: int) 
     return f"its axes make {count:,} tasks ({factors}); expected at most {MAX_TASKS:,}: {_ADVICE}"
 
 
-def fault(experiment: Experiment, stages: Iterable[str]) -> tuple[str, KeyPath, str] | None:
+def problem(experiment: Experiment, stages: Iterable[str]) -> tuple[str, KeyPath, str] | None:
     """Return (stage, path, message) where stages without a problem of their own have too many tasks together.
 
     The stage is the one with the most. A generator counts once, whatever parts of it are requested.

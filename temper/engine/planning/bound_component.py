@@ -15,8 +15,8 @@ from temper.core.errors import StageError
 from temper.core.families import Evaluation
 from temper.core.run import prepared
 from temper.core.stage import Preparation, Stage
+from temper.engine.language.axis_points import Point
 from temper.engine.language.build import plain
-from temper.engine.language.experiment import Point
 from temper.engine.storage.digests import Digests
 from temper.system import backend
 

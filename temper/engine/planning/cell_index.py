@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from temper.core.component import Plain
-from temper.engine.language.experiment import Point
+from temper.engine.language.axis_points import Point
 
 
 @dataclass(frozen=True, slots=True)

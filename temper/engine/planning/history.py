@@ -50,6 +50,8 @@ class Timings:
 
     def estimate(self, task: Task) -> float | None:
         """Return the estimated seconds of a task, from tasks of its label or else of its type; ``None`` if unknown."""
+        if not self._by_label:
+            return None  # spares the labels, which take long where there are many tasks
         past = self._by_label.get(task.label) or self._by_type.get(task.component.tag)
         return median(past[-5:]) if past else None
 

@@ -124,7 +124,7 @@ def _demand_generated(graph: TaskGraph, needed: Collection[str]) -> None:
 
 
 def _reason(task: Task, last: Mapping[str, Any], store: Store, digests: Digests) -> str:
-    before = last.get(task.label)
+    before = last.get(task.label) if last else None
     if before is None:
         return "never run"
     if before["fingerprint"] == task.fingerprint:

@@ -13,12 +13,13 @@ from temper.core.dataset import Dataset
 from temper.core.families import Evaluation, Generator, Repair
 from temper.core.run import prepared
 from temper.core.stage import Stage
+from temper.engine.language.axis_points import SEED, Point
 from temper.engine.language.build import plain
-from temper.engine.language.experiment import SEED, Experiment, Point
-from temper.engine.language.reference_defaults import Binding
+from temper.engine.language.experiment import Experiment
 from temper.engine.planning.bound_component import CELL, BoundComponent, Input
 from temper.engine.planning.cell_index import CellIndex, Result
 from temper.engine.planning.input_origin import input_for
+from temper.engine.planning.reference_defaults import Binding
 from temper.engine.storage.digests import Digests, of_value
 from temper.engine.storage.store import Store
 from temper.system.traversal import reachable
@@ -95,7 +96,7 @@ class TaskGraph:
         self._cells: dict[str, list[Result]] = {}
         self._indexed: dict[str, CellIndex] = {}
         self.roots: list[str] = []
-        read = {ref.stage for name in experiment.stages for c in experiment.components(name) for ref in c.references()}
+        read = {other for name in experiment.stages for other in experiment.reads(name)}
         for name, spec in experiment.stages.items():
             if issubclass(spec.cls, Evaluation):
                 self.roots.extend(cell.fingerprint for cell in self._evaluation(name))
@@ -179,8 +180,10 @@ class TaskGraph:
         key = (stage, id(component), part, against, *naming)
         if key not in self._bounds:
             bound = self._binding.bind(component, part, against, point)
-            asked = self._experiment
-            found = BoundComponent(bound, stage, part, against, self.digests, asked.is_gathered, asked.threads)
+            experiment = self._experiment
+            found = BoundComponent(
+                bound, stage, part, against, self.digests, experiment.is_gathered, experiment.threads
+            )
             self._bounds[key] = found
             self._kept.append(component)
         return self._bounds[key]

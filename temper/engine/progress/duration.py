@@ -1,10 +1,10 @@
-"""Seconds in words for people."""
+"""Formats durations."""
 
 from __future__ import annotations
 
 
 def duration(seconds: float) -> str:
-    """Return seconds in words for people: ``0.4 s``, ``12 s``, ``3 min 05 s``, ``2 h 10 min``."""
+    """Return a duration for display: ``0.4 s``, ``12 s``, ``3 min 05 s``, ``2 h 10 min``."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     if seconds < 60:

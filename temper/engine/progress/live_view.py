@@ -12,18 +12,18 @@ from rich.text import Text
 from temper.engine.progress.duration import duration
 from temper.engine.progress.run_status import RunningTask, StatusView
 
-BAR = 10
-"""Columns of a bar."""
+BAR_WIDTH = 10
+"""Width of a progress bar in characters."""
 
 
-def drawn(snapshot: StatusView, now: float) -> RenderableType:
-    """Return what a terminal shows of a run: one line per worker, as far as there is room, and one for the whole."""
+def live_view(snapshot: StatusView, now: float) -> RenderableType:
+    """Return the live view: a line per worker, as many as fit, and one for the whole run."""
     if not snapshot.total:
         return Text()
     table = Table.grid(padding=(0, 2, 0, 0), expand=True)
     table.add_column(no_wrap=True, overflow="ellipsis", max_width=28, style="cyan")
     table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
-    table.add_column(width=BAR)
+    table.add_column(width=BAR_WIDTH)
     for justify in ("left", "right", "left"):
         table.add_column(no_wrap=True, justify=justify)
     for row in snapshot.rows:
@@ -36,10 +36,10 @@ def drawn(snapshot: StatusView, now: float) -> RenderableType:
 
 
 def summary(snapshot: StatusView) -> str:
-    """Return one line that says how far a run is, and when it will be done."""
+    """Return one line with the progress of a run, and when it will be done."""
     parts = [f"{snapshot.ended:,} of {snapshot.total:,} done"]
     if snapshot.running:
-        parts.append(f"{snapshot.running:,} under way on {snapshot.workers:,} worker{'s' * (snapshot.workers > 1)}")
+        parts.append(f"{snapshot.running:,} running on {snapshot.workers:,} worker{'s' * (snapshot.workers > 1)}")
     if snapshot.waiting:
         parts.append(f"{snapshot.waiting:,} waiting")
     if snapshot.failed:
@@ -52,11 +52,11 @@ def summary(snapshot: StatusView) -> str:
 def _cells(row: RunningTask, now: float) -> tuple[RenderableType, ...]:
     left = row.left(now)
     return (
-        row.where or "waits for a worker",
+        row.where or "waiting for a worker",
         row.label,
-        ProgressBar(total=row.total, completed=row.done, width=BAR) if row.total else Text(""),
+        ProgressBar(total=row.total, completed=row.done, width=BAR_WIDTH) if row.total else Text(""),
         f"{row.done:,}/{row.total:,} {row.unit}" if row.total else "",
-        duration(row.passed(now)),
+        duration(row.elapsed(now)),
         "" if left is None else f"{duration(left)} left",
     )
 
@@ -64,13 +64,14 @@ def _cells(row: RunningTask, now: float) -> tuple[RenderableType, ...]:
 def _total_line(snapshot: StatusView) -> RenderableType:
     line = Table.grid(padding=(0, 2, 0, 0))
     line.add_row(
-        ProgressBar(total=snapshot.total, completed=snapshot.ended, width=BAR), Text(summary(snapshot), style="bold")
+        ProgressBar(total=snapshot.total, completed=snapshot.ended, width=BAR_WIDTH),
+        Text(summary(snapshot), style="bold"),
     )
     return line
 
 
 def _end_time(seconds: float) -> str:
-    """Return the time of day it will end, if that is far enough away for the user to leave meanwhile."""
+    """Return the time of day when the run will end, if it takes two minutes or more."""
     if seconds < 120:
         return ""
     now, then = time.localtime(), time.localtime(time.time() + seconds)

@@ -1,4 +1,4 @@
-"""Reports a run's progress: a live view on a terminal, plain lines elsewhere, and everything in the run's log file."""
+"""Reports a run's progress: a live view on a terminal, plain lines elsewhere, and a log file in both cases."""
 
 from __future__ import annotations
 
@@ -15,56 +15,56 @@ from rich.live import Live
 
 from temper.engine.planning.task_graph import Task
 from temper.engine.progress.duration import duration
-from temper.engine.progress.live_view import drawn, summary
+from temper.engine.progress.live_view import live_view, summary
 from temper.engine.progress.run_status import RunningTask, RunStatus
-from temper.engine.progress.terminal import visible
+from temper.engine.progress.terminal import escaped
 
-FIRST, LONGEST = 10.0, 60.0
-"""Seconds after which a running task is first reported without a terminal, and the longest interval between reports."""
-TICK = 1.0
+FIRST_REPORT, MAX_INTERVAL = 10.0, 60.0
+"""Without a terminal: seconds until a running task is first reported, and the maximum interval between reports."""
+CHECK_INTERVAL = 1.0
 """Seconds between checks for something to report."""
-LINES = 5
-"""Running tasks that one report names."""
-ROWS = 20
-"""Running tasks that a terminal shows, if it is high enough."""
+MAX_LINES = 5
+"""Maximum number of running tasks in a report."""
+MAX_ROWS = 20
+"""Maximum number of running tasks on a terminal."""
 
 
 class _LogFile(logging.FileHandler):
-    """A log whose errors, such as a full disk, are raised to the caller."""
+    """A log that raises its errors, such as a full disk, to the caller."""
 
     def handleError(self, record: logging.LogRecord) -> None:
-        raise  # the caller handles the error
+        raise  # the base class would only print it
 
 
-class _Visible(logging.Formatter):
+class _EscapingFormatter(logging.Formatter):
     """Escapes control characters that would affect the terminal on which a log is viewed."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return visible(super().format(record))
+        return escaped(super().format(record))
 
 
 class Progress:
-    """What a run reports to its user."""
+    """The progress report of a run."""
 
     def __init__(self, console: Console, log: Path) -> None:
         self._console = console
         log.parent.mkdir(parents=True, exist_ok=True)
         self._handler = _LogFile(log, encoding="utf-8", errors="backslashreplace")
-        self._handler.setFormatter(_Visible("%(asctime)s %(message)s"))
+        self._handler.setFormatter(_EscapingFormatter("%(asctime)s %(message)s"))
         self._log_file = logging.Logger(str(log))
         self._log_file.addHandler(self._handler)
         self._status = RunStatus()
-        self._last_report, self._gap = self._status.clock(), FIRST
-        self._looking = threading.Lock()
+        self._last_report, self._interval = self._status.clock(), FIRST_REPORT
+        self._report_lock = threading.Lock()
         self._ended = threading.Event()
-        self._live = Live(console=console, get_renderable=self._drawn, transient=True)
+        self._live = Live(console=console, get_renderable=self._renderable, transient=True)
 
     def __enter__(self) -> Progress:
         if self._console.is_terminal:
             self._live.start()
         else:
-            # A stage may block the main thread for minutes.
-            threading.Thread(target=self._report_regularly, daemon=True, name="heartbeat").start()
+            # A separate thread, since a stage may block the main thread for minutes.
+            threading.Thread(target=self._report_until_end, daemon=True, name="heartbeat").start()
         return self
 
     def __exit__(
@@ -72,13 +72,13 @@ class Progress:
     ) -> None:
         self._ended.set()
         self._live.stop()
-        with self._looking:
+        with self._report_lock:
             self._handler.close()
 
-    def _report_regularly(self) -> None:
-        while not self._ended.wait(TICK):
-            with suppress(OSError):  # a full disk ends the run at the next report of a task
-                self.look()
+    def _report_until_end(self) -> None:
+        while not self._ended.wait(CHECK_INTERVAL):
+            with suppress(OSError):  # a full disk ends the run when the next task is reported
+                self.report_running()
 
     def say(self, text: str, style: str = "") -> None:
         """Show the user a message, and log it."""
@@ -91,11 +91,11 @@ class Progress:
         self._log_file.info(text)
 
     def begin(self, tasks: Iterable[Task], estimates: Mapping[str, float | None], workers: int) -> None:
-        """Show how much there is to do, and for how many workers."""
+        """Start with all tasks of the run, their estimates and the number of workers."""
         self._status.begin(tasks, estimates, workers)
 
     def add(self, task: Task) -> None:
-        """Count a task that has to be repeated."""
+        """Count a task that has to run again."""
         self._status.add(task)
 
     def start(self, task: Task) -> None:
@@ -106,7 +106,7 @@ class Progress:
     def began(self, fingerprint: str, where: str) -> None:
         """Show which worker computes an artefact."""
         label = self._status.began(fingerprint, where)
-        self._gap = FIRST
+        self._interval = FIRST_REPORT
         if label is not None:
             self._log_file.info("%s is on %s", label, where)
 
@@ -114,22 +114,25 @@ class Progress:
         """Show the progress of a task."""
         self._status.report(fingerprint, done, total, unit)
 
-    def look(self) -> None:
-        """Without a terminal, report from time to time which tasks run for long, in a few lines however many there are.
+    def report_running(self) -> None:
+        """Without a terminal, report long-running tasks at intervals, in a few lines however many there are.
 
-        A task is reported after ``FIRST`` seconds, then at intervals that double up to ``LONGEST``.
+        A task is reported after ``FIRST_REPORT`` seconds, then at intervals that double up to ``MAX_INTERVAL``.
         """
-        with self._looking:
+        with self._report_lock:
             now = self._status.clock()
-            if self._console.is_terminal or self._ended.is_set() or now - self._last_report < self._gap:
+            if self._console.is_terminal or self._ended.is_set() or now - self._last_report < self._interval:
                 return
-            snapshot = self._status.snapshot(LINES)
-            under_way = [row for row in snapshot.rows if row.where]
-            rows = [row for row in under_way if row.passed(now) >= FIRST]
-            if not rows and (under_way or not snapshot.waiting):
+            snapshot = self._status.snapshot(MAX_LINES)
+            running = [row for row in snapshot.rows if row.where]
+            rows = [row for row in running if row.elapsed(now) >= FIRST_REPORT]
+            if not rows and (running or not snapshot.waiting):
                 return
-            # Tasks that started recently are reported soon.
-            self._last_report, self._gap = now, FIRST if len(rows) < len(under_way) else min(2 * self._gap, LONGEST)
+            # A short interval while some tasks have not been reported yet.
+            self._last_report, self._interval = (
+                now,
+                FIRST_REPORT if len(rows) < len(running) else min(2 * self._interval, MAX_INTERVAL),
+            )
             for row in rows:
                 self.say(_task_line(row, now))
             if snapshot.hidden:
@@ -140,7 +143,7 @@ class Progress:
     def finish(self, task: Task) -> None:
         """Show that a task is done."""
         seconds = self._status.end(task)
-        took = f" ({duration(seconds)})" if seconds is not None else " (made by another runner)"
+        took = f" ({duration(seconds)})" if seconds is not None else " (computed by another runner)"
         left = self._status.left()
         rest = "" if left is None else f", about {duration(left)} left"
         self.say(f"[{self._status.ended}/{self._status.total}] {task.label} done{took}{rest}")
@@ -156,7 +159,7 @@ class Progress:
         self.retry(task, "interrupted; its checkpoint is saved")
 
     def retry(self, task: Task, why: str) -> None:
-        """Show that a task ended early and starts again."""
+        """Show that a task ended early and will run again."""
         self._status.stop(task)
         self.say(f"{task.label} {why}")
 
@@ -165,9 +168,9 @@ class Progress:
         self._status.end(task, failed=True)
         self.say(f"{task.label} skipped: {because} failed", style="yellow")
 
-    def _drawn(self) -> RenderableType:
-        room = max(1, min(ROWS, self._console.height - 4))
-        return drawn(self._status.snapshot(room), self._status.clock())
+    def _renderable(self) -> RenderableType:
+        room = max(1, min(MAX_ROWS, self._console.height - 4))
+        return live_view(self._status.snapshot(room), self._status.clock())
 
 
 def _task_line(row: RunningTask, now: float) -> str:
@@ -176,6 +179,6 @@ def _task_line(row: RunningTask, now: float) -> str:
         row.label,
         f" on {row.where}" if row.where else "",
         f": {row.done:,}/{row.total:,} {row.unit}" if row.total else "",
-        f", for {duration(row.passed(now))}",
+        f", for {duration(row.elapsed(now))}",
         f", about {duration(left)} left" if left is not None else "",
     ])  # fmt: skip

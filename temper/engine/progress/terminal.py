@@ -1,4 +1,4 @@
-"""The terminal: output contains no control characters from users' files, and a lost stream never ends a run."""
+"""Terminal output: no control characters from users' files, and a lost stream never ends a run."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from rich.text import Text
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _PLAIN = str.maketrans({"→": "->", "±": "+/-", "–": "-", "…": "...", "≥": ">=", "≤": "<=", "∞": "inf"})
-_GONE = (errno.EPIPE, errno.EIO)
-"""Errors of writing to a pipe that nobody reads any more, or to a closed terminal."""
+_READER_GONE = (errno.EPIPE, errno.EIO)
+"""Errors of writing to a pipe whose reader has gone, or to a closed terminal."""
 
 
-def visible(text: str) -> str:
+def escaped(text: str) -> str:
     r"""Return a text with terminal control characters escaped: an escape character as ``\x1b``."""
     return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 class Stream:
-    """A standard stream that accepts any text; ``lost`` gives the reason why output was discarded, if it was.
+    """A standard stream that accepts any text; ``lost`` is the reason why output was lost, if it was.
 
-    A closed stream, or a pipe that nobody reads any more, does not count as lost output.
+    Output to a closed stream, or to a pipe whose reader has gone, does not count as lost.
     """
 
     def __init__(self, stream: IO[str] | None) -> None:
@@ -38,14 +38,14 @@ class Stream:
         self.encoding = getattr(stream, "encoding", None) or "utf-8"
 
     def write(self, text: str) -> int:
-        """Write text; characters missing from the encoding are written as plain substitutes or escapes."""
+        """Write text; characters that its encoding lacks are written as ASCII substitutes or escapes."""
         if not self._has(text):
             text = text.translate(_PLAIN).encode(self.encoding, "backslashreplace").decode(self.encoding)
         self._try(lambda stream: stream.write(text))
         return len(text)
 
     def write_path_bytes(self, text: str) -> None:
-        """Write text that names files with the exact bytes of the names, whatever the stream's encoding."""
+        """Write text with the exact bytes of the file names in it, whatever the stream's encoding."""
 
         def write(stream: Any) -> None:
             stream.flush()
@@ -71,38 +71,38 @@ class Stream:
             return False
         return True
 
-    def _try(self, act: Any) -> None:
+    def _try(self, operation: Any) -> None:
         if self._stream is None:
             return
         try:
-            act(self._stream)
+            operation(self._stream)
         except (OSError, ValueError) as error:  # ValueError: it was closed
-            if isinstance(error, OSError) and error.errno not in _GONE:
+            if isinstance(error, OSError) and error.errno not in _READER_GONE:
                 self.lost = str(error.strerror)
-            self._give_up(self._stream)
+            self._disconnect(self._stream)
 
-    def _give_up(self, stream: IO[str]) -> None:
+    def _disconnect(self, stream: IO[str]) -> None:
         self._stream = None
-        # The interpreter flushes the stream's buffer at exit, which would fail.
+        # The interpreter flushes the stream's buffer at exit, which would fail without a valid descriptor.
         with suppress(OSError, ValueError):
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, stream.fileno())
-            os.close(nowhere)
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, stream.fileno())
+            os.close(null)
 
 
 class Terminal(Console):
-    """A console that shows text as it is: no markup, and control characters escaped."""
+    """A console that shows text literally: no markup, and control characters escaped."""
 
     def __init__(self, stream: Stream, **options: Any) -> None:
         super().__init__(file=stream, markup=False, highlight=False, emoji=False, **options)  # type: ignore[arg-type]
         self.stream = stream
 
     def render_str(self, text: str, **options: Any) -> Text:
-        return super().render_str(visible(text), **options)  # escaped before its width is measured
+        return super().render_str(escaped(text), **options)  # escaped before its width is measured
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):
-            yield segment if segment.control else segment._replace(text=visible(segment.text))
+            yield segment if segment.control else segment._replace(text=escaped(segment.text))
 
 
 class Parser(argparse.ArgumentParser):
@@ -113,12 +113,12 @@ class Parser(argparse.ArgumentParser):
 
     def _print_message(self, message: str, file: Any = None) -> None:
         stream = Stream(file or sys.stderr)
-        stream.write(visible(message))
+        stream.write(escaped(message))
         stream.flush()
 
 
 def occupy_closed_streams() -> None:
-    """Open the null device for each closed standard stream, so that no file of ours gets its number and its output."""
+    """Open the null device for each closed standard stream: no other file may get its descriptor and its output."""
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(number)

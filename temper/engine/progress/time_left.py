@@ -1,21 +1,21 @@
-"""The estimated time remaining of a run: durations of past runs, scaled by what this run measures."""
+"""Estimates the time remaining of a run: durations of past runs, scaled by those measured in this run."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-SMALL = 0.1
-"""Seconds added to expected and measured durations, so that tasks of milliseconds do not determine the scale."""
-MOST_UNKNOWN = 0.2
-"""The largest share of remaining tasks without an estimate; above it no estimate is shown."""
-OVERRUN = 0.2
-"""A running task is assumed to need at least this share of its elapsed time yet."""
+SMOOTHING = 0.1
+"""Seconds added to expected and measured durations, so that tasks of milliseconds do not dominate the scale."""
+MAX_UNKNOWN = 0.2
+"""Maximum share of remaining tasks without an estimate; above it, no time remaining is shown."""
+MIN_REMAINING = 0.2
+"""Minimum assumed remaining time of a running task, as a share of its elapsed time."""
 
 
 @dataclass
-class _Type:
-    """The tasks of one type: those left, with and without an estimate, and those that ended in this run."""
+class _TypeStatistics:
+    """The tasks of one type: remaining ones, with and without an estimate, and those that ended in this run."""
 
     expected: float = 0.0
     known: int = 0
@@ -29,23 +29,23 @@ class _Type:
 
 @dataclass(frozen=True)
 class RunningEstimate:
-    """A running task: its type, its elapsed seconds, and the seconds left by its own progress, if it reports any."""
+    """A running task: its type, expected and elapsed seconds, and those remaining by its own progress, if known."""
 
     tag: str
     expected: float | None
-    passed: float
+    elapsed: float
     left: float | None
 
 
 @dataclass
 class TimeLeft:
-    """The tasks that are left, by type; the estimates come from earlier runs."""
+    """The remaining tasks by type, with estimates from earlier runs."""
 
-    _types: dict[str, _Type] = field(default_factory=dict)
+    _types: dict[str, _TypeStatistics] = field(default_factory=dict)
 
     def add(self, tag: str, expected: float | None, change: int = 1) -> None:
-        """Add a task to those that are left; a ``change`` of -1 removes it."""
-        kind = self._types.setdefault(tag, _Type())
+        """Add a task to the remaining ones; a ``change`` of -1 removes it."""
+        kind = self._types.setdefault(tag, _TypeStatistics())
         if expected is None:
             kind.unknown += change
         else:
@@ -54,7 +54,7 @@ class TimeLeft:
 
     def ended(self, tag: str, expected: float | None, seconds: float) -> None:
         """Record how long a task took in this run."""
-        kind = self._types.setdefault(tag, _Type())
+        kind = self._types.setdefault(tag, _TypeStatistics())
         kind.ended += 1
         kind.took += seconds
         if expected is not None:
@@ -63,15 +63,15 @@ class TimeLeft:
             kind.ended_expected += expected
 
     @property
-    def worked(self) -> float:
+    def total_seconds(self) -> float:
         """Total seconds of the tasks that ended."""
         return sum(kind.took for kind in self._types.values())
 
     def seconds(self, running: Iterable[RunningEstimate]) -> float | None:
-        """Return the task seconds that are left; ``None`` while too little is known of them.
+        """Return the remaining task seconds; ``None`` while too many tasks have no estimate.
 
-        A type's estimates are scaled by its tasks of this run, or by all tasks where none of its own has ended. A task
-        without an estimate is assumed to take as long as the others of its type.
+        A type's estimates are scaled by its tasks that ended in this run, or by all tasks if none of its own has ended.
+        A task without an estimate is assumed to take as long as the others of its type.
         """
         running = list(running)
         evidence = {tag: self._evidence(tag, running) for tag in self._types}
@@ -88,7 +88,7 @@ class TimeLeft:
             left += kind.known + kind.unknown
             nothing += kind.unknown if means[tag] is None else 0
             whole += scales[tag] * kind.expected + kind.unknown * (means[tag] or 0.0)
-        if not left or nothing > MOST_UNKNOWN * left:
+        if not left or nothing > MAX_UNKNOWN * left:
             return None
         whole *= left / (left - nothing)
         return max(0.0, whole + sum(_correction(task, scales[task.tag], means[task.tag]) for task in running))
@@ -98,16 +98,16 @@ class TimeLeft:
         kind = self._types[tag]
         took, expected = kind.took_known, kind.ended_expected
         for task in running:
-            if task.tag == tag and task.expected is not None and task.passed > task.expected:
-                took, expected = took + task.passed, expected + task.expected
+            if task.tag == tag and task.expected is not None and task.elapsed > task.expected:
+                took, expected = took + task.elapsed, expected + task.expected
         return took, expected
 
 
 def _scale(took: float, expected: float) -> float:
-    return (took + SMALL) / (expected + SMALL)
+    return (took + SMOOTHING) / (expected + SMOOTHING)
 
 
-def _mean(kind: _Type, scale: float) -> float | None:
+def _mean(kind: _TypeStatistics, scale: float) -> float | None:
     """Return the mean seconds of a type's tasks without an estimate of their own; ``None`` if unknown."""
     if kind.ended:
         return kind.took / kind.ended
@@ -115,7 +115,7 @@ def _mean(kind: _Type, scale: float) -> float | None:
 
 
 def _correction(task: RunningEstimate, scale: float, mean: float | None) -> float:
-    """Return the difference between what is left of a running task and the full duration it was counted with."""
+    """Return the remaining time of a running task minus the full duration that it was counted with."""
     whole = (mean or 0.0) if task.expected is None else scale * task.expected
-    left = max(whole - task.passed, OVERRUN * task.passed) if task.left is None else task.left
+    left = max(whole - task.elapsed, MIN_REMAINING * task.elapsed) if task.left is None else task.left
     return left - whole

@@ -1,4 +1,4 @@
-"""A table as bars: a group for each row, a bar for each column, whiskers of one standard deviation over the seeds."""
+"""Bar charts: a group for each row of a table, a bar for each column, whiskers of one standard deviation over seeds."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 _BAR = 0.16
 """Height of a bar in inches."""
 _LINE, _LINES = 30, 4
-"""Characters per line of a row's name, and its most lines: a list of layers must not take the bars' space."""
+"""Maximum characters per line and lines of a row's name: a list of layers must leave space for the bars."""
 
 
 def bars(figure: Figure, matrix: Matrix) -> None:
-    """Draw a table whose numbers are of one metric; a cell without a number has no bar."""
+    """Draw a table of one metric; a cell without a number has no bar."""
     rows, columns = len(matrix.rows), len(matrix.columns)
     figure.set_size_inches(5.2, _BAR * (columns + 1) * rows + 0.7)
     axes = figure.add_subplot()
@@ -37,7 +37,7 @@ def bars(figure: Figure, matrix: Matrix) -> None:
         whiskers = {"xerr": deviations, "error_kw": {"elinewidth": 0.8}} if deviations.any() else {}
         axes.barh(places, means, height=0.9 * high, color=PALETTE[j % len(PALETTE)], label=names[j],
                   hatch="////" if j >= len(PALETTE) else None, **whiskers)  # fmt: skip
-    axes.set_yticks(range(rows), [_folded(" · ".join(filter(None, matrix.row_labels(row)))) for row in matrix.rows])
+    axes.set_yticks(range(rows), [_wrapped(" · ".join(filter(None, matrix.row_labels(row)))) for row in matrix.rows])
     axes.set_ylim(rows - 0.5, -0.5)
     if matrix.measured[0].unit == "proportion":
         axes.set_xlim(0, matrix.measured[0].scale(matrix.spec.percent))
@@ -49,8 +49,8 @@ def bars(figure: Figure, matrix: Matrix) -> None:
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
-def _folded(name: str) -> str:
-    """Return a row's name on several lines, truncated where these are not enough."""
+def _wrapped(name: str) -> str:
+    """Return a row's name wrapped to several lines, and truncated if it is longer."""
     # Names join the members of a list with +, where textwrap does not break lines.
     lines = wrap(name.replace("+", "+ "), _LINE, max_lines=_LINES, placeholder=" …")
     return "\n".join(line.replace("+ ", "+") for line in lines)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import ceil
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -31,29 +31,41 @@ def curves_along(matrix: Matrix, side: str, depth: int) -> list[Curve]:
     levels, others = matrix.spec.rows, matrix.spec.columns
     if side != "rows":
         levels, others = others, levels
-    numeric = {key[depth] for key in along if isinstance(key[depth], int | float) and not isinstance(key[depth], bool)}
-    if len(numeric) < 2 or levels[depth] == "seed" or any(isinstance(key[depth], str) for key in along):
+    if levels[depth] == "seed" or not _is_numeric([key[depth] for key in along]):
         return []
-    rest = _without(levels, depth)
     curves: list[Curve] = []
-    for group in dict.fromkeys(_without(key, depth) for key in along):
-        keys = [key for key in along if _without(key, depth) == group and key[depth] is not None]
-        if len(keys) < 2:
-            continue
+    for group, keys in _groups(along, depth).items():
+        title = _title(matrix, _without(levels, depth), group)
         for other in across:
             pairs = [(key, other) if side == "rows" else (other, key) for key in keys]
-            places = [(_place(matrix, pair, key[depth]), pair) for pair, key in zip(pairs, keys, strict=True)]
-            points = [(x, matrix.cells[pair]) for x, pair in places if x is not None and matrix.cells[pair].values]
-            names = _title(matrix, rest, group), _title(matrix, others, other)
-            panel, line = reversed(names) if "metric" in others else names
+            points = _points(matrix, pairs, [key[depth] for key in keys])
             if points:
+                names = title, _title(matrix, others, other)
+                panel, line = reversed(names) if "metric" in others else names
                 curves.append((panel, line, points))
     return curves
 
 
-def _place(matrix: Matrix, pair: tuple[Key, Key], axis: Any) -> float | None:
-    """Return the position of a cell on its curve; ``None`` if it is unknown."""
-    return float(axis) if matrix.places is None else matrix.places.get(pair)
+def _is_numeric(labels: Sequence[Any]) -> bool:
+    """Whether labels have two different numbers and no text; ``None`` marks what does not vary over the level."""
+    numbers = {label for label in labels if isinstance(label, int | float) and not isinstance(label, bool)}
+    return len(numbers) > 1 and not any(isinstance(label, str) for label in labels)
+
+
+def _groups(keys: Sequence[Key], depth: int) -> dict[Key, list[Key]]:
+    """Return the keys that differ only at one depth, for every group with two or more that vary over it."""
+    groups: dict[Key, list[Key]] = {_without(key, depth): [] for key in keys}
+    for key in keys:
+        if key[depth] is not None:
+            groups[_without(key, depth)].append(key)
+    return {rest: group for rest, group in groups.items() if len(group) > 1}
+
+
+def _points(matrix: Matrix, pairs: Sequence[tuple[Key, Key]], axis: Sequence[Any]) -> list[tuple[float, Cell]]:
+    """Return the measured cells with their positions: the axis values, or the ``places`` of the table where known."""
+    places = axis if matrix.places is None else map(matrix.places.get, pairs)
+    placed = zip(places, (matrix.cells[pair] for pair in pairs), strict=True)
+    return [(float(x), cell) for x, cell in placed if x is not None and cell.values]
 
 
 def lines(figure: Figure, matrix: Matrix, level: str, curves: Sequence[Curve]) -> None:
@@ -66,42 +78,57 @@ def lines(figure: Figure, matrix: Matrix, level: str, curves: Sequence[Curve]) -
     alike, on_axis = "metric" not in matrix.spec.levels, matrix.places is None
     grid: Any = figure.subplots(down, across, squeeze=False, sharex=on_axis, sharey=alike and on_axis)
     xs = sorted({x for _, _, points in curves for x, _ in points})
-    for at, axes in enumerate(grid.flat):
-        if at >= len(panels):
-            axes.set_visible(False)
-            continue
-        for panel, name, points in curves:
-            if panel == panels[at]:
-                _curve(axes, matrix, points, names.index(name), name)
-        axes.set_title(panels[at], loc="left", fontweight="bold")
-        axes.grid(color="#dfe4e8", linewidth=0.6)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
-        if not on_axis:
-            axes.set_xlim(left=0)
-        else:
-            if xs[0] > 0 and xs[-1] / xs[0] >= 100:
-                axes.set_xscale("log")
-            axes.set_xticks(xs, [label(x) for x in xs])
-        axes.minorticks_off()
-        shown = [cell for panel, _, points in curves if panel == panels[at] for _, cell in points]
-        if all(cell.unit == "proportion" for cell in shown):
-            top = shown[0].scale(matrix.spec.percent)
-            # Many close points are distinguishable only at the full height.
-            axes.set_ylim(*((-0.03 * top, 1.03 * top) if on_axis else _range(shown, top)))
+    for at, (axes, panel) in enumerate(zip(grid.flat, panels, strict=False)):
+        own = [(line, points) for where, line, points in curves if where == panel]
+        for line, points in own:
+            _curve(axes, matrix, points, names.index(line), line)
+        _decorate(axes, panel)
+        _scale_x(axes, xs if on_axis else None)
+        _scale_y(axes, matrix, [cell for _, points in own for _, cell in points])
         if at % across == 0 and alike:
             axes.set_ylabel(matrix.quantity)
         if at >= len(panels) - across:
             axes.set_xlabel(matrix.spec.against or level)
             axes.tick_params(labelbottom=True)
+    for axes in grid.flat[len(panels) :]:
+        axes.set_visible(False)
     figure.tight_layout()
-    if names == [""]:
-        return
+    if names != [""]:
+        _legend(figure, grid.flat, names)
+
+
+def _decorate(axes: Axes, title: str) -> None:
+    axes.set_title(title, loc="left", fontweight="bold")
+    axes.grid(color="#dfe4e8", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _scale_x(axes: Axes, ticks: Sequence[float] | None) -> None:
+    """Set the scale of an axis with these values, logarithmic over two decades; ``None``: of measured positions from 0."""
+    if ticks is None:
+        axes.set_xlim(left=0)
+    else:
+        if ticks[0] > 0 and ticks[-1] / ticks[0] >= 100:
+            axes.set_xscale("log")
+        axes.set_xticks(ticks, [label(x) for x in ticks])
+    axes.minorticks_off()
+
+
+def _scale_y(axes: Axes, matrix: Matrix, shown: Sequence[Cell]) -> None:
+    """Give proportions their whole scale; many close points are distinguishable only at the full height."""
+    if all(cell.unit == "proportion" for cell in shown):
+        top = shown[0].scale(matrix.spec.percent)
+        axes.set_ylim(*((-0.03 * top, 1.03 * top) if matrix.places is None else _range(shown, top)))
+
+
+def _legend(figure: Figure, panels: Iterable[Axes], names: Sequence[str]) -> None:
+    """Draw one legend for all panels, in the order of ``names``."""
     handles: dict[str, Any] = {}
-    for axes in grid.flat:
+    for axes in panels:
         handles |= {text: handle for handle, text in zip(*axes.get_legend_handles_labels(), strict=True)}
-    figure.legend([handles[name] for name in names if name in handles], [name for name in names if name in handles],
-                  loc="center left", bbox_to_anchor=(1.0, 0.5))  # fmt: skip
+    drawn = [name for name in names if name in handles]
+    figure.legend([handles[name] for name in drawn], drawn, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
 def _curve(axes: Axes, matrix: Matrix, points: Sequence[tuple[float, Cell]], index: int, name: str) -> None:
@@ -114,16 +141,14 @@ def _curve(axes: Axes, matrix: Matrix, points: Sequence[tuple[float, Cell]], ind
     axes.plot(x, y, color=colour, marker=marker, linestyle=dashes, markersize=4, linewidth=1.4, label=name)
     if matrix.places is not None:
         top = int(np.argmax(y))
-        axes.plot(
-            x[top],
-            y[top],
-            color=colour,
-            marker="*",
-            markersize=12,
-            markeredgecolor="black",
-            markeredgewidth=0.5,
-            zorder=3,
-        )
+        star: dict[str, Any] = {
+            "marker": "*",
+            "markersize": 12,
+            "markeredgecolor": "black",
+            "markeredgewidth": 0.5,
+            "zorder": 3,
+        }
+        axes.plot(x[top], y[top], color=colour, **star)
     axes.fill_between(x, y - sd, y + sd, color=colour, alpha=0.18, linewidth=0)
 
 

@@ -1,4 +1,4 @@
-"""The pictures of a report other than those of tables, each with its file name and caption."""
+"""Renders the pictures of a report other than those of tables, each with its file name and caption."""
 
 from __future__ import annotations
 
@@ -24,36 +24,36 @@ from temper.engine.report.image_grids import class_figure, grid_figure
 from temper.engine.report.localisation_maps import layer_figure, relevance_figure
 from temper.engine.report.score_plots import correlation_figure, fault_figure, histogram_figure
 
-LONGEST = 180
-"""Length limit of a file name, to which an ending and more are added; file systems allow 255 bytes."""
+MAX_NAME = 180
+"""Maximum length of a file name before prefixes and suffixes are added; file systems allow 255 bytes."""
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """A picture as PNG, its file name without ending, and its caption."""
+class RenderedPicture:
+    """A picture as PNG, with its file name without extension and its caption."""
 
     name: str
     png: bytes
     caption: str
 
 
-def draw(picture: Picture) -> Drawn:
-    """Return a picture as drawn for the report."""
-    kind, png, caption = _drawn(picture)
-    return Drawn(f"{kind}_{file_name(picture.name)}", png, f"{picture.name}{caption}")
+def draw(picture: Picture) -> RenderedPicture:
+    """Render a picture for the report."""
+    kind, png, caption = _render(picture)
+    return RenderedPicture(f"{kind}_{file_name(picture.name)}", png, f"{picture.name}{caption}")
 
 
-def _drawn(picture: Picture) -> tuple[str, bytes, str]:
+def _render(picture: Picture) -> tuple[str, bytes, str]:
     match picture:
         case ImageGrid():
             return "examples", grid_figure(picture), ""
         case DirectionGrid():
-            arrows = "label by the old version → label by the new, with the number of faults"
+            arrows = "label of the old version → label of the new version, with the number of faults"
             return "directions", class_figure(picture), f": the most frequent directions of faults; {arrows}"
         case ClassGrid():
             known = any(text for row in picture.predicted for text in row)
-            frames = "; framed with the prediction where it is known, red if wrong" if known else ""
-            return "classes", class_figure(picture), f", class by class{frames}{_first(picture.classes)}"
+            frames = "; framed with the prediction if it is known, red if wrong" if known else ""
+            return "classes", class_figure(picture), f", by class{frames}{_first(picture.classes)}"
         case RelevanceMap():
             scale = "red for, blue against the class, each on the scale below it"
             return "relevance", relevance_figure(picture), f": relevance of pixels; {scale}{_first(picture.classes)}"
@@ -61,11 +61,11 @@ def _drawn(picture: Picture) -> tuple[str, bytes, str]:
             outlined = "score of each unit, layer by layer; selected units outlined"
             return "units", layer_figure(picture), f": {outlined}{_first(picture.classes)}"
         case ScoreHistograms():
-            return "scores", histogram_figure(picture), ": scores set by set; the outermost bins hold what lies beyond"
+            return "scores", histogram_figure(picture), ": scores by set; the outermost bins include values beyond them"
         case ScoreCorrelations():
-            return "correlations", correlation_figure(picture), ": Spearman's rank correlation of scores, set by set"
+            return "correlations", correlation_figure(picture), ": Spearman's rank correlation of scores, by set"
         case FaultCurves():
-            dotted = "dotted: the best possible, and a guess"
+            dotted = "dotted: the optimal order, and a random one"
             return "faults", fault_figure(picture), f": faults found along each order; {dotted}"
 
 
@@ -75,9 +75,9 @@ def _first(classes: Sequence[str]) -> str:
 
 
 def file_name(name: str) -> str:
-    """Return a name with everything a file system may refuse replaced by ``-``; a long one ends in a digest."""
+    """Return a name with characters that a file system may reject replaced by ``-``; a long one ends in a digest."""
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name)
-    return plain if len(plain) <= LONGEST else f"{plain[: LONGEST - 9]}-{sha256(name.encode()).hexdigest()[:8]}"
+    return plain if len(plain) <= MAX_NAME else f"{plain[: MAX_NAME - 9]}-{sha256(name.encode()).hexdigest()[:8]}"
 
 
 def file_names(names: Iterable[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""How figures are drawn: one style, and PNG files that are identical for identical numbers."""
+"""The style of figures, and PNG files that are identical for identical numbers."""
 
 from __future__ import annotations
 
@@ -30,31 +30,31 @@ _STYLE = {
     "legend.frameon": False,
 }
 
-_MARK: ContextVar[str] = ContextVar("mark", default="")
+_WATERMARK: ContextVar[str] = ContextVar("mark", default="")
 
 
 @contextmanager
-def marked(mark: str) -> Iterator[None]:
+def watermarked(mark: str) -> Iterator[None]:
     """Draw a watermark across every figure of the block; none if it is empty."""
-    before = _MARK.set(mark)
+    before = _WATERMARK.set(mark)
     try:
         yield
     finally:
-        _MARK.reset(before)
+        _WATERMARK.reset(before)
 
 
-def drawn(draw: Callable[[Figure], None]) -> bytes:
-    """Return what a function draws on a figure as PNG; the same numbers give the same bytes."""
+def draw_png(draw: Callable[[Figure], None]) -> bytes:
+    """Return as PNG what a function draws on a figure; the same numbers give the same bytes."""
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     buffer = BytesIO()
     with rc_context(_STYLE):
-        figure = Figure(facecolor="white")
+        figure = Figure(facecolor="white")  # not by pyplot, which keeps figures in a global list
         FigureCanvasAgg(figure)
         draw(figure)
-        if mark := _MARK.get():
+        if mark := _WATERMARK.get():
             style: dict[str, Any] = {
                 "color": "#c00000",
                 "alpha": 0.4,

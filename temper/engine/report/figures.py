@@ -1,4 +1,4 @@
-"""Pictures of a table: a heat map, bars or a radar, and curves along its numeric levels."""
+"""The figures of a table: a heat map, bars or a radar, and curves along its numeric levels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from temper.engine.report.bars import bars
 from temper.engine.report.curves import curves_along, lines
-from temper.engine.report.figure_style import FAINT, INK, drawn
+from temper.engine.report.figure_style import FAINT, INK, draw_png
 from temper.engine.report.radar import LEAST_SPOKES, radar
 from temper.engine.tables.cells import Cell, number
 from temper.engine.tables.matrix import Key, Matrix
@@ -20,36 +20,36 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_UPRIGHT = 9
-"""Length of the longest label that stands upright above a column of a heat map."""
+_MAX_UNSLANTED = 9
+"""Maximum length of a label that is not slanted above a column of a heat map."""
 
 
 def table_figures(matrix: Matrix) -> dict[str, Callable[[], bytes]]:
-    """Return the functions that draw a table's figures as PNG, by name: a heat map, bars or a radar, and curves by axis."""
+    """Return the functions that draw a table's figures as PNG, by name: heat map, bars or radar, and curves by axis."""
     figures: dict[str, Callable[[], bytes]] = {}
     if _on_one_scale(matrix):
         draw = {"heatmap": _heatmap, "bars": bars, "radar": radar}[matrix.spec.figure]
-        figures[f"{matrix.spec.name}_{matrix.spec.figure}"] = partial(drawn, partial(draw, matrix=matrix))
+        figures[f"{matrix.spec.name}_{matrix.spec.figure}"] = partial(draw_png, partial(draw, matrix=matrix))
     for side, levels in (("rows", matrix.spec.rows), ("columns", matrix.spec.columns)):
         for depth, level in enumerate(levels):
             if curves := curves_along(matrix, side, depth):
                 name = f"{matrix.spec.name}_by_{level}"
-                figures[name] = partial(drawn, partial(lines, matrix=matrix, level=level, curves=curves))
+                figures[name] = partial(draw_png, partial(lines, matrix=matrix, level=level, curves=curves))
     return figures
 
 
 def _on_one_scale(matrix: Matrix) -> bool:
-    """Whether the table can be drawn, with all numbers on one scale."""
+    """Return whether all numbers of the table have one scale, so that it can be drawn."""
     if len(matrix.measured) < 2:
         return False
     if matrix.spec.figure == "radar":
-        # Before and after are two metrics to be compared on one scale.
+        # The metrics before and after are compared on one scale.
         return len(matrix.columns) >= LEAST_SPOKES and len({cell.unit for cell in matrix.measured}) == 1
-    return len({(cell.metric, cell.unit) for cell in matrix.measured}) == 1 and not _of_several_scores(matrix)
+    return len({(cell.metric, cell.unit) for cell in matrix.measured}) == 1 and not _has_several_scores(matrix)
 
 
-def _of_several_scores(matrix: Matrix) -> bool:
-    """Whether the numbers are scores of different kinds, which have no common scale."""
+def _has_several_scores(matrix: Matrix) -> bool:
+    """Return whether the numbers are scores of different kinds, which have no common scale."""
     sides = ((matrix.spec.rows, matrix.rows), (matrix.spec.columns, matrix.columns))
     kinds = {key[levels.index("group")] for levels, keys in sides if "group" in levels for key in keys}
     return matrix.measured[0].unit == "score" and len(kinds) > 1
@@ -92,8 +92,8 @@ def _column_headings(axes: Axes, matrix: Matrix) -> None:
     depths, columns = len(matrix.spec.columns), len(matrix.columns)
     inner = matrix.column_labels(depths - 1)
     longest = max(map(len, inner))
-    slanted = longest > _UPRIGHT
-    # Half of a slanted label's length is vertical; about five points per letter.
+    slanted = longest > _MAX_UNSLANTED
+    # A label slanted by 30 degrees rises by half its length; a letter is about five points wide.
     height = 18 if not slanted else 14 + round(2.5 * longest)
     axes.xaxis.tick_top()
     axes.set_xticks(range(columns), inner, rotation=30 if slanted else 0, ha="left" if slanted else "center")

@@ -1,4 +1,4 @@
-"""Grids of example images: before and after, and class by class."""
+"""Grids of example images: before and after, and by class."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from temper.core.report_spec import MAX_CLASSES, ClassGrid, ImageGrid
-from temper.engine.report.figure_style import drawn
+from temper.engine.report.figure_style import draw_png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MAX_IMAGES = 10
-MAX_LETTERS = 12
-_DRAWABLE = (1, 3)
+MAX_IMAGES = 10  # columns of a grid
+MAX_LETTERS = 12  # of a class name above an image
+_DRAWABLE = (1, 3)  # channels: grey and RGB
 EDGE = "#cfd6db"
 RIGHT, WRONG = "#1b6e3c", "#b3261e"
 Box = tuple[float, float, int, int]  # left, top, width and height
@@ -26,26 +26,26 @@ def grid_figure(grid: ImageGrid) -> bytes:
     """Return clean, perturbed and difference images in rows as PNG.
 
     Raises:
-        ValueError: the images are neither grey nor in colour.
+        ValueError: the images have neither one channel nor three.
     """
     _check_channels(grid.clean, grid.perturbed)
-    return drawn(partial(_images, grid=grid))
+    return draw_png(partial(_images, grid=grid))
 
 
 def class_figure(grid: ClassGrid) -> bytes:
     """Return a row for each class as PNG: its images on the left, those generated from them on the right.
 
     Raises:
-        ValueError: the images are neither grey nor in colour.
+        ValueError: the images have neither one channel nor three.
     """
     _check_channels(*grid.clean, *grid.made)
-    return drawn(partial(_classes, grid=grid))
+    return draw_png(partial(_classes, grid=grid))
 
 
 def _check_channels(*groups: Any) -> None:
     for images in groups:
         if len(images) and (channels := np.shape(images)[-1]) not in _DRAWABLE:
-            raise ValueError(f"images of {channels} channels cannot be drawn, only of 1 or 3")
+            raise ValueError(f"expected images of 1 or 3 channels, received {channels}; they cannot be drawn")
 
 
 def _images(figure: Figure, grid: ImageGrid) -> None:
@@ -75,19 +75,19 @@ def _images(figure: Figure, grid: ImageGrid) -> None:
 def _classes(figure: Figure, grid: ClassGrid) -> None:
     rows = min(len(grid.classes), MAX_CLASSES)
     across = max([1, *(len(images) for images in grid.clean[:rows])])
-    # One picture for all images: a figure of a hundred axes takes seconds.
+    # One image for the whole grid: a figure with a hundred axes takes seconds.
     height, width = next(images.shape[1:3] for images in grid.clean if len(images))
     gap = max(1, round(0.09 * width))
     wide, high, middle = width + gap, height + gap, across * (width + gap) + 3 * gap
-    wall: Any = np.ones((rows * high, middle + across * wide, 3), np.float32)
+    canvas: Any = np.ones((rows * high, middle + across * wide, 3), np.float32)
     for row in range(rows):
         for start, images in ((0, grid.clean[row]), (middle, grid.made[row])):
             for column, image in enumerate(images):
                 left = start + column * wide
-                wall[row * high : row * high + height, left : left + width] = image
-    figure.set_size_inches(0.78 * wall.shape[1] / wide, 0.78 * wall.shape[0] / wide)
+                canvas[row * high : row * high + height, left : left + width] = image
+    figure.set_size_inches(0.78 * canvas.shape[1] / wide, 0.78 * canvas.shape[0] / wide)
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.imshow(wall, vmin=0, vmax=1, interpolation="nearest", aspect="auto")
+    axes.imshow(canvas, vmin=0, vmax=1, interpolation="nearest", aspect="auto")
     for row in range(rows):
         for start, images in ((0, grid.clean[row]), (middle, grid.made[row])):
             for column in range(len(images)):
@@ -96,7 +96,7 @@ def _classes(figure: Figure, grid: ClassGrid) -> None:
     axes.set_yticks([row * high + height / 2 - 0.5 for row in range(rows)], grid.classes[:rows])
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    for start, text in ((0, "clean"), (middle, "made from them")):
+    for start, text in ((0, "clean"), (middle, "generated from them")):
         axes.text(start - 0.5, -1.2 * gap, text, fontweight="bold", va="bottom")
     for row in range(rows):
         for column, (text, wrong) in enumerate(zip(grid.predicted[row], grid.wrong[row], strict=True)):

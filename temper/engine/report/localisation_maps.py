@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from temper.core.report_spec import MAX_CLASSES, LayerMap, RelevanceMap
-from temper.engine.report.figure_style import FAINT, INK, drawn
+from temper.engine.report.figure_style import FAINT, INK, draw_png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 WRAP = 64  # units per line of a layer map; larger layers continue on the next line
 EMPTY = "#eceff1"
 NAME_SIZE, TITLE_SIZE = 6, 8.5  # points
-WIDTH, COLUMN = 10.0, 4.2  # inches, at most: all maps side by side, one of several
-UNIT = (0.1, 0.16)  # inches: the least size of a unit for maps to stand side by side, its greatest size
+WIDTH, COLUMN = 10.0, 4.2  # maximum inches: of all maps side by side, and of one map among several
+UNIT = (0.1, 0.16)  # inches: minimum size of a unit in maps side by side, and maximum size
 TITLE, GAP = 0.2, 0.22  # inches: above a map, between maps
-SCALE = (0.14, 0.9, 2.5)  # inches: the colour scale's width, its least and greatest height
-OUTLIER = 3.0  # a largest score above this multiple of the 99th percentile does not set the scale
+SCALE = (0.14, 0.9, 2.5)  # inches: width of the colour scale, its minimum and maximum height
+OUTLIER = 3.0  # scores above this multiple of the 99th percentile do not determine the scale
 
 
 def relevance_figure(found: RelevanceMap) -> bytes:
     """Return a heat map for each class as PNG, summed over channels; each on its own scale, white is zero."""
-    return drawn(partial(_relevance, found=found))
+    return draw_png(partial(_relevance, found=found))
 
 
 def layer_figure(found: LayerMap) -> bytes:
     """Return a map of the units for each class as PNG: layers from top to bottom, selected units outlined."""
-    return drawn(partial(_layers, found=found))
+    return draw_png(partial(_layers, found=found))
 
 
 def _relevance(figure: Figure, found: RelevanceMap) -> None:
@@ -63,7 +63,7 @@ def _layers(figure: Figure, found: LayerMap) -> None:
     lines = _lines(found)
     units = min(WRAP, max(units for _, units in found.layers))
     titles = [_title(found, label) for label in range(count)]
-    # All in inches, so that names and the scale keep their space whatever the number of units.
+    # Laid out in inches, so that names and the scale keep their space for any number of units.
     unit = min(UNIT[1], (COLUMN if units * UNIT[0] <= COLUMN else WIDTH) / units)
     names = max(_inches(name, NAME_SIZE) for name, _ in found.layers) + 0.1
     wide = max(unit * units, *(_inches(title, TITLE_SIZE, "bold") for title in titles))
@@ -98,7 +98,7 @@ def _units(
     image: NDArray[Any] = np.full((len(lines), width), np.nan)
     for line, (start, units) in enumerate(lines):
         image[line, :units] = np.clip(scores[start : start + units], *scale.get_clim())
-    # Below, the units that exist; above, those with known scores. Incomplete lines end in white.
+    # The lower image shows all units, the upper one those with scores; incomplete lines end in white.
     below = np.ma.masked_less(np.arange(width) < np.array([[units] for _, units in lines]), 1)
     axes.imshow(below, cmap=ListedColormap([EMPTY]), aspect="auto", interpolation="nearest")
     axes.imshow(np.ma.masked_invalid(image), cmap=scale.cmap, norm=scale.norm, aspect="auto", interpolation="nearest")
@@ -139,7 +139,7 @@ def _lines(found: LayerMap) -> list[tuple[int, int]]:
 def _scale(scores: NDArray[Any]) -> tuple[float, float]:
     """Return the ends of the colour scale, symmetric about zero if any score is negative.
 
-    An infinite or outlying score takes the colour of the end that it exceeds.
+    Scores beyond an end of the scale, infinite ones included, have the colour of that end.
     """
     known = scores[np.isfinite(scores)]
     signed = bool((known < 0).any())

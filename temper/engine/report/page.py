@@ -1,4 +1,4 @@
-"""The report as one self-contained page: tables, figures, examples, verdicts, cost and provenance."""
+"""Writes the report as one self-contained HTML page: tables, figures, examples, verdicts, cost and provenance."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from temper.core.display_names import label
 from temper.core.report_spec import ReportedExperiment
-from temper.engine.report.drawing import Drawn
+from temper.engine.report.drawing import RenderedPicture
 from temper.engine.report.figure_style import DPI
 from temper.engine.tables.cells import Cell, number
 from temper.engine.tables.expected_values import ExpectedOutcome, verdict
@@ -26,25 +26,26 @@ Figures = Mapping[str, bytes]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Content:
+class PageContent:
     """The content of the page; figures are PNGs by file name, those of a table under its name."""
 
     experiment: ReportedExperiment
     matrices: Sequence[Matrix]
     figures: Mapping[str, Figures]
-    examples: Sequence[Drawn]
-    localisation: Sequence[Drawn]
-    scores: Sequence[Drawn]
+    examples: Sequence[RenderedPicture]
+    localisation: Sequence[RenderedPicture]
+    scores: Sequence[RenderedPicture]
     outcomes: Sequence[ExpectedOutcome]
     warnings: Sequence[str]
-    faults: Sequence[str]
+    table_errors: Sequence[str]
 
 
-def page(content: Content) -> str:
-    """Return the page as HTML that needs no other file and no network."""
+def page(content: PageContent) -> str:
+    """Return the page as HTML that needs neither other files nor the network."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     experiment, outcomes = content.experiment, content.outcomes
+    # Names come from users' files, hence the escaping; a misspelt name in the template is an error.
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=False
     )
@@ -54,7 +55,7 @@ def page(content: Content) -> str:
         "tiles": _tiles(content),
         "verdict": verdict(outcomes),
         "warnings": content.warnings,
-        "faults": content.faults,
+        "table_errors": content.table_errors,
         "outcomes": outcomes,
         "unmet": [_outcome(o) for o in outcomes if o.verdict != "reproduced"],
         "met": [_outcome(o) for o in outcomes if o.verdict == "reproduced"],
@@ -68,7 +69,7 @@ def page(content: Content) -> str:
         "provenance": _flat(experiment.provenance),
         "listings": [(name, _flat(value)) for name, value in experiment.provenance.items() if _is_listing(value)],
     }
-    shown = {**context, "warnings": [*content.faults, *content.warnings], "experiment": experiment.resolved}
+    shown = {**context, "warnings": [*content.table_errors, *content.warnings], "experiment": experiment.resolved}
     titles = {
         "warnings": ("warnings", "Warnings"),
         "outcomes": ("reproduction", "Reproduction"),
@@ -91,7 +92,7 @@ def _facts(experiment: ReportedExperiment) -> list[tuple[str, str]]:
     return [(name, text) for name, text in facts if text]
 
 
-def _tiles(content: Content) -> list[dict[str, str]]:
+def _tiles(content: PageContent) -> list[dict[str, str]]:
     """Return the summary tiles: reproduction, holes, failures and warnings."""
     tiles = []
     if content.outcomes:
@@ -105,7 +106,7 @@ def _tiles(content: Content) -> list[dict[str, str]]:
         tiles.append({"mood": mood, "figure": f"{done} of {len(cells)}", "text": "table cells measured"})
     for count, word, mood in (
         (len(content.experiment.failures), "failure", "bad"),
-        (len(content.warnings) + len(content.faults), "warning", "warn"),
+        (len(content.warnings) + len(content.table_errors), "warning", "warn"),
     ):
         text = word if count == 1 else f"{word}s"
         tiles.append({"mood": mood if count else "good", "figure": str(count or "no"), "text": text})
@@ -192,7 +193,7 @@ def _figure(value: float) -> str:
 
 
 def _strip(outcome: ExpectedOutcome) -> dict[str, Any] | None:
-    """Return the positions, in pixels, of ours, its interval and the tolerance, with the published number centred."""
+    """Return the pixel positions of our number, its interval and the tolerance; the published number is centred."""
     if outcome.difference is None or not isfinite(outcome.difference):
         return None
     centre, tolerance = outcome.spec.value, outcome.spec.tolerance
@@ -248,7 +249,7 @@ def _readable(task: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_listing(value: object) -> bool:
-    """Whether a part of the provenance is too long to show among the rest."""
+    """Return whether an entry of the provenance is too long to show among the others."""
     return isinstance(value, Mapping) and len(value) > 20
 
 

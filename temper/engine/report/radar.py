@@ -1,4 +1,4 @@
-"""A table as a radar: a spoke for each column, a polygon for each row."""
+"""Radar charts: a spoke for each column of a table, a polygon for each row."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LEAST_SPOKES = 3
-"""The least number of columns that form a polygon."""
+"""Minimum number of columns that form a polygon."""
 
 
 def radar(figure: Figure, matrix: Matrix) -> None:
-    """Draw a table whose numbers are of one unit; a cell without a number leaves a gap in its polygon.
+    """Draw a table of one unit; a cell without a number leaves a gap in its polygon.
 
-    Spokes start at 0 in the middle; those of proportions end at 100 %. Bands are one standard deviation over the
+    Spokes start at 0 in the centre; those of proportions end at 100 %. Bands are one standard deviation over the
     seeds to either side.
     """
     figure.set_size_inches(5.2, 4.2)
@@ -55,7 +55,7 @@ def _spokes(axes: Any, matrix: Matrix, angles: Any) -> None:
     names = [" · ".join(filter(None, column)) for column in zip(*map(matrix.column_labels, depths), strict=True)]
     axes.set_xticks(angles, names)
     for angle, text in zip(angles, axes.get_xticklabels(), strict=True):
-        # Names are placed next to the circle, not in it.
+        # Aligned away from the centre, so that names stay outside the circle.
         side = np.sin(angle)
         text.set_horizontalalignment("center" if abs(side) < 1e-6 else "left" if side > 0 else "right")
     axes.set_rlabel_position(180 / len(angles))

@@ -1,4 +1,4 @@
-"""What the report leaves out where the packages that draw it are not installed."""
+"""The parts of a report that cannot be written because packages are not installed."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from temper.system import packages
 FIGURES, PAGE = "matplotlib", "jinja2"
 
 
-def drawn() -> bool:
+def can_draw() -> bool:
     """Return whether figures can be drawn."""
     return not packages.missing([FIGURES])
 
 
-def has_page() -> bool:
+def can_write_page() -> bool:
     """Return whether the page can be written."""
     return not packages.missing([PAGE])
 
 
-def lacking() -> str:
-    """Return what a report lacks, and what to type, in a sentence; empty: nothing."""
-    parts = [text for there, text in ((drawn(), "figures"), (has_page(), "report.html")) if not there]
+def missing_output() -> str:
+    """Return which parts cannot be written, and how to install the packages; empty if all can."""
+    parts = [part for present, part in ((can_draw(), "figures"), (can_write_page(), "report.html")) if not present]
     return f"no {' and no '.join(parts)} can be written: {packages.advice([FIGURES, PAGE])}" if parts else ""

@@ -1,4 +1,4 @@
-"""Pictures of scores: their distributions over sets, their agreement, and how soon their orders find faults."""
+"""Plots of scores: their distributions by set, their rank correlations, and the faults found along their orders."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from temper.core.report_spec import FaultCurves, ScoreCorrelations, ScoreHistograms
-from temper.engine.report.figure_style import DASHES, FAINT, INK, PALETTE, drawn
+from temper.engine.report.figure_style import DASHES, FAINT, INK, PALETTE, draw_png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BINS = (10, 40)  # at least and at most, by the number of inputs of the smallest set
-TAILS = (0.5, 99.5)  # percentiles; what lies beyond is counted in the outermost bins
-WIDE = 1e3  # positive scores that spread over more than this factor are counted on a logarithmic scale
-DECADES = 9.0  # of a logarithmic scale at most
-POINTS = 400  # of a curve
+BINS = (10, 40)  # minimum and maximum; the number of inputs of the smallest set decides
+TAILS = (0.5, 99.5)  # percentiles; the outermost bins count values beyond them
+WIDE = 1e3  # positive scores that spread over more than this factor have a logarithmic scale
+MAX_DECADES = 9.0  # of a logarithmic scale
+MAX_POINTS = 400  # of a curve
 EMPTY, GRID = "#eceff1", "#dfe4e8"
 
 
 def histogram_figure(found: ScoreHistograms) -> bytes:
     """Return the distributions of each score over the sets as PNG, a panel for each score."""
-    return drawn(partial(_histograms, found=found))
+    return draw_png(partial(_histograms, found=found))
 
 
 def correlation_figure(found: ScoreCorrelations) -> bytes:
     """Return the rank correlations of scores as PNG, a heat map for each set."""
-    return drawn(partial(_correlations, found=found))
+    return draw_png(partial(_correlations, found=found))
 
 
 def fault_figure(found: FaultCurves) -> bytes:
     """Return the share of faults found along each order as PNG, a panel for each set."""
-    return drawn(partial(_faults, found=found))
+    return draw_png(partial(_faults, found=found))
 
 
 def _histograms(figure: Figure, found: ScoreHistograms) -> None:
@@ -59,7 +59,7 @@ def _histograms(figure: Figure, found: ScoreHistograms) -> None:
                 colour = PALETTE[at % len(PALETTE)]
                 axes.stairs(100 * shares, edges, color=colour, linewidth=1.3, linestyle=DASHES[at // len(PALETTE)])
                 axes.stairs(100 * shares, edges, color=colour, alpha=0.15, fill=True)
-        _plain(axes, _folded(found.scores[i]))
+        _style_axes(axes, _multiline(found.scores[i]))
         if wide:
             axes.set_xscale("log")
             axes.minorticks_off()
@@ -71,7 +71,7 @@ def _histograms(figure: Figure, found: ScoreHistograms) -> None:
 
 
 def _is_wide(sets: Sequence[NDArray[Any]]) -> bool:
-    """Return whether scores spread over orders of magnitude, as a confident model's do: one bin would hold them all."""
+    """Return whether scores spread over orders of magnitude, so that one linear bin would hold nearly all of them."""
     values = np.concatenate(sets)
     if not len(values) or values.min() < 0:
         return False
@@ -86,10 +86,11 @@ def _edges(sets: Sequence[NDArray[Any]], *, logarithmic: bool) -> NDArray[Any]:
         values = np.log10(values[values > 0])
     low, high = np.percentile(values, TAILS) if len(values) else (0.0, 1.0)
     if logarithmic:
-        low = max(low, high - DECADES)
+        low = max(low, high - MAX_DECADES)
     if not high > low:
         low, high = low - 0.5, low + 0.5
     fewest = min((len(one) for one in sets if len(one)), default=0)
+    # Two bins per cube root of the number of inputs (Rice rule).
     edges: NDArray[Any] = np.linspace(low, high, int(np.clip(2 * fewest ** (1 / 3), *BINS)) + 1)
     return 10.0**edges if logarithmic else edges
 
@@ -140,20 +141,20 @@ def _faults(figure: Figure, found: FaultCurves) -> None:
         axes.plot([0, 100], [0, 100], color=FAINT, linewidth=0.9, linestyle=":")
         for at, name in enumerate(names):
             if name in lines:
-                places = np.unique(np.linspace(0, n, min(n, POINTS) + 1).astype(int))
+                places = np.unique(np.linspace(0, n, min(n, MAX_POINTS) + 1).astype(int))
                 axes.plot(100 * places / n, 100 * lines[name][places] / faults, color=PALETTE[at % len(PALETTE)],
                           linestyle=DASHES[at // len(PALETTE) % len(DASHES)], linewidth=1.4)  # fmt: skip
-        _plain(axes, f"{sets[i]}: {faults} of {n} wrong")
+        _style_axes(axes, f"{sets[i]}: {faults} of {n} wrong")
         axes.set(xlim=(0, 100), ylim=(-2, 102))
         axes.tick_params(labelbottom=True)
-        axes.set_xlabel("inputs looked at (%)")
+        axes.set_xlabel("inputs inspected (%)")
         if i % across == 0:
             axes.set_ylabel("faults found (%)")
     _legend(figure, names)
     figure.tight_layout()
 
 
-def _plain(axes: Axes, title: str) -> None:
+def _style_axes(axes: Axes, title: str) -> None:
     axes.set_title(title, loc="left", fontweight="bold")
     axes.grid(color=GRID, linewidth=0.6)
     axes.set_axisbelow(True)
@@ -161,8 +162,8 @@ def _plain(axes: Axes, title: str) -> None:
     axes.tick_params(labelsize=7.5)
 
 
-def _folded(name: str) -> str:
-    """Return a name with its parameters below it."""
+def _multiline(name: str) -> str:
+    """Return a name with each of its parameters on a line of its own."""
     return name.replace(" (", "\n(").replace(", ", ",\n")
 
 

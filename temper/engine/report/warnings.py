@@ -1,4 +1,4 @@
-"""Warnings about attacks that were weaker than they claim to be, and tasks that differ from what the file says."""
+"""Warnings about attacks that look too weak, and about tasks that deviate from the experiment file."""
 
 from __future__ import annotations
 
@@ -12,38 +12,38 @@ from temper.core.display_names import label
 from temper.core.report_spec import ReportedExperiment
 from temper.engine.tables.cells import missing
 
-STRENGTHS = ("eps", "max_iter", "num_random_init")  # parameters of which more can only make an attack stronger
-ZERO_GRADIENTS = 0.1  # share of entries above which a gradient attack is too blind to be believed
+STRENGTHS = ("eps", "max_iter", "num_random_init")  # parameters that can only make an attack stronger as they grow
+ZERO_GRADIENTS = 0.1  # share of zero entries above which a gradient attack cannot be trusted
 
 Rows = Sequence[Mapping[str, Any]]
 
 
 def warnings(results: Rows, experiment: ReportedExperiment) -> list[str]:
-    """Return one sentence for every attack that looks too weak, and for every work that is doubtful.
+    """Return one sentence for every attack that looks too weak, and for every doubtful task.
 
-    A weak attack does worse where it should do better, or has no gradient; a doubtful task ran with reduced settings, is
-    damaged, or its stage remarks on it.
+    A weak attack gets worse where it should get better, or has no gradient; a doubtful task ran with reduced settings,
+    is damaged, or has a remark of its stage.
 
     Source: Carlini et al. (2019), On Evaluating Adversarial Robustness, sections 4 and 5.
     """
     found = [
-        f"{task}: out of memory, so it ran with {what}. Where there is more memory, --force recomputes it as the file says."
+        f"{task}: out of memory, so it ran with {what}. "
+        "With more memory, --force recomputes it with the settings of the file."
         for task, what in experiment.reduced.items()
     ]
     found += [
-        f"{task}: the stored artefact is corrupted, and is not shown; --force recomputes it."
-        for task in experiment.damaged
+        f"{task}: the stored artefact is corrupted and not shown; --force recomputes it." for task in experiment.damaged
     ]
     found += experiment.remarks
     for axis, parameter in experiment.strength.items():
         if parameter in STRENGTHS:
-            found += _weaker(results, axis, parameter, experiment)
-    return found + _blind(results, experiment)
+            found += _accuracy_rises(results, axis, parameter, experiment)
+    return found + _zero_gradients(results, experiment)
 
 
-def _weaker(results: Rows, axis: str, parameter: str, experiment: ReportedExperiment) -> list[str]:
-    """Return where accuracy rises, beyond its interval, as the attack gets stronger."""
-    # Ungrouped: among the accuracies of many classes one or another rises by chance.
+def _accuracy_rises(results: Rows, axis: str, parameter: str, experiment: ReportedExperiment) -> list[str]:
+    """Return a sentence for each attack under which accuracy rises beyond its interval as the attack gets stronger."""
+    # Ungrouped: among the accuracies of many classes, some rise by chance.
     accuracy = [
         row
         for row in results
@@ -57,7 +57,7 @@ def _weaker(results: Rows, axis: str, parameter: str, experiment: ReportedExperi
     sentences = []
     for key, rows in groups.items():
         model, examples = key[2:4]
-        # A different axis value there is a different model, which may well be more robust.
+        # Another value of such an axis is another model, which may be more robust.
         if axis in experiment.model_axes.get(str(model), ()):
             continue
         points = _points(rows, axis)
@@ -78,8 +78,8 @@ def _weaker(results: Rows, axis: str, parameter: str, experiment: ReportedExperi
     return sentences
 
 
-def _blind(results: Rows, experiment: ReportedExperiment) -> list[str]:
-    """Return where a large share of the gradients is exactly zero, at the axis values where the share is largest."""
+def _zero_gradients(results: Rows, experiment: ReportedExperiment) -> list[str]:
+    """Return a sentence for each model whose gradients are largely zero, at the axis values with the largest share."""
     axes = list(experiment.axes)
     groups = _grouped([row for row in results if row["metric"] == "zero_gradients"], ["stage", "model", "examples"])
     sentences = []
@@ -91,7 +91,7 @@ def _blind(results: Rows, experiment: ReportedExperiment) -> list[str]:
         if share > ZERO_GRADIENTS:
             sentences.append(
                 f"{_where(model, examples, dict(zip(axes, point, strict=True)))}: {share:.2%} of the gradient's "
-                "entries are exactly zero, so a gradient attack is blind there and the accuracy is only an upper bound."
+                "entries are exactly zero, so gradient attacks fail there and the accuracy is only an upper bound."
             )
     return sentences
 

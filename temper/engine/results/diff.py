@@ -1,4 +1,4 @@
-"""``--diff``: how two runs differ, in their settings and in their numbers."""
+"""``--diff``: how the settings and the numbers of two runs differ."""
 
 from __future__ import annotations
 
@@ -9,66 +9,66 @@ from pathlib import Path
 from typing import Any
 
 from temper.core.errors import SpecError, SpecProblem
-from temper.engine.language import document
+from temper.engine.syntax import document
 from temper.system import csv_files
-from temper.system.csv_files import Column, CsvFault, Table
+from temper.system.csv_files import Column, CsvError, Table
 
 _NUMBER = Column("float", optional=True)  # an undefined number is an empty cell
 _COLUMNS = {"stage": Column(), "metric": Column(), "value": _NUMBER, "lower": _NUMBER, "upper": _NUMBER}
-_BESIDE = {"experiment", "value", "n", "lower", "upper", "unit", "higher_is_better", "note"}
-"""Columns that do not say what was measured, and where."""
-Place = tuple[str | int, ...]
+_NOT_LABELS = {"experiment", "value", "n", "lower", "upper", "unit", "higher_is_better", "note"}
+"""Columns that do not identify what was measured."""
+Labels = tuple[str | int, ...]
 
 
 def diff(before: Path, after: Path) -> Iterator[str]:
-    """Yield what changed from one results folder to another: settings, then numbers outside each other's interval.
+    """Yield the changes from one results folder to another: settings, then numbers.
 
     Raises:
-        SpecError: a folder holds no results, or damaged ones.
+        SpecError: a folder has no results, or damaged ones.
     """
-    settings = [settings_in(folder) for folder in (before, after)]
+    settings = [read_settings(folder) for folder in (before, after)]
     tables = [_results(folder) for folder in (before, after)]
-    yield from settings_changed(*settings)
+    yield from changed_settings(*settings)
     yield from _numbers(*tables)
 
 
-def settings_in(folder: Path) -> dict[str, Any]:
-    """Return the settings of the run whose results a folder holds, by dotted key.
+def read_settings(folder: Path) -> dict[str, Any]:
+    """Return the settings of the run in a results folder, by dotted key.
 
     Raises:
-        SpecError: there are none, or they are damaged.
+        SpecError: they are missing or damaged.
     """
     path = folder / "experiment.resolved.yaml"
-    _demand(path)
+    _check_exists(path)
     return dict(flat(document.read(path).data))
 
 
-def settings_changed(before: dict[str, Any], after: dict[str, Any]) -> Iterator[str]:
-    """Yield each setting that differs, as it was and as it is."""
+def changed_settings(before: dict[str, Any], after: dict[str, Any]) -> Iterator[str]:
+    """Yield each setting that differs, with both values."""
     for key in dict.fromkeys((*before, *after)):
-        old, new = (settings.get(key, "not there") for settings in (before, after))
+        old, new = (settings.get(key, "missing") for settings in (before, after))
         if old != new:
-            yield f"{key}: {_short(old)} → {_short(new)}"
+            yield f"{key}: {_truncated(old)} → {_truncated(new)}"
 
 
-def _short(value: Any) -> str:
+def _truncated(value: Any) -> str:
     text = str(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _results(folder: Path) -> Table:
     path = folder / "results.csv"
-    _demand(path)
+    _check_exists(path)
     try:
         return csv_files.read(path, _COLUMNS, csv_files.OWN_LIMIT)
-    except CsvFault as fault:
-        message = f"{fault.message}; write the results again: --tables, or run the experiment"
-        raise SpecError.at(str(path), fault.line, message) from None
+    except CsvError as problem:
+        message = f"{problem.message}; rewrite the results with --tables, or run the experiment"
+        raise SpecError.at(str(path), problem.line, message) from None
 
 
-def _demand(path: Path) -> None:
+def _check_exists(path: Path) -> None:
     if not os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises where a folder cannot be entered
-        message = "there is no such file; name two folders under outputs/ that hold results"
+        message = "no such file; name two results folders under outputs/"
         raise SpecError([SpecProblem("--diff", 0, str(path), message)])
 
 
@@ -83,24 +83,25 @@ def flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 
 def _numbers(before: Table, after: Table) -> Iterator[str]:
     columns = _labels(before, after)
-    old, new = (_by_place(table, columns) for table in (before, after))
-    for place in dict.fromkeys((*old, *new)):
-        name = " ".join(str(label) for label in place[:-1] if label)
-        if place not in new:
-            yield f"{name}: {_shown(old[place]['value'])} → not there"
-        elif place not in old:
-            yield f"{name}: not there → {_shown(new[place]['value'])}"
-        elif old[place]["value"] != new[place]["value"]:
-            yield f"{name}: {_shown(old[place]['value'])} → {_shown(new[place]['value'])}{_mark(old[place], new[place])}"
+    old, new = (_by_labels(table, columns) for table in (before, after))
+    for labels in dict.fromkeys((*old, *new)):
+        name = " ".join(str(label) for label in labels[:-1] if label)
+        if labels not in new:
+            yield f"{name}: {_number_text(old[labels]['value'])} → missing"
+        elif labels not in old:
+            yield f"{name}: missing → {_number_text(new[labels]['value'])}"
+        elif old[labels]["value"] != new[labels]["value"]:
+            change = f"{_number_text(old[labels]['value'])} → {_number_text(new[labels]['value'])}"
+            yield f"{name}: {change}{_interval_note(old[labels], new[labels])}"
 
 
 def _labels(before: Table, after: Table) -> list[str]:
-    """Return the columns that tell what was measured, and where: an axis that only one run has, if it has several values."""
+    """Return the columns that identify a measurement; an axis of only one run counts if it has several values."""
     columns = dict.fromkeys((*before.columns, *after.columns))
     return [
         name
         for name in columns
-        if name not in _BESIDE and (_in_all(name, before, after) or _varies(name, before, after))
+        if name not in _NOT_LABELS and (_in_all(name, before, after) or _varies(name, before, after))
     ]
 
 
@@ -112,8 +113,8 @@ def _varies(name: str, *tables: Table) -> bool:
     return any(len({row.get(name) for row in table.rows}) > 1 for table in tables)
 
 
-def _by_place(table: Table, columns: Sequence[str]) -> dict[Place, dict[str, Any]]:
-    """Return the rows by their labels; the last part of a place tells rows apart that have the same."""
+def _by_labels(table: Table, columns: Sequence[str]) -> dict[Labels, dict[str, Any]]:
+    """Return the rows by their labels, followed by a number that distinguishes rows of equal labels."""
     seen: Counter[tuple[str, ...]] = Counter()
     rows = {}
     for row in table.rows:
@@ -123,11 +124,11 @@ def _by_place(table: Table, columns: Sequence[str]) -> dict[Place, dict[str, Any
     return rows
 
 
-def _shown(value: float | None) -> str:
+def _number_text(value: float | None) -> str:
     return "undefined" if value is None else f"{value:.4g}"
 
 
-def _mark(old: dict[str, Any], new: dict[str, Any]) -> str:
+def _interval_note(old: dict[str, Any], new: dict[str, Any]) -> str:
     if new["value"] is None or old["lower"] is None or old["upper"] is None:
         return ""
     return "" if old["lower"] <= new["value"] <= old["upper"] else "  (outside the interval)"

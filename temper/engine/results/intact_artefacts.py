@@ -1,4 +1,4 @@
-"""What of an experiment's tasks can be shown: artefacts that are there and are what was written."""
+"""The artefacts of an experiment that can be shown: those that exist and are intact."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ A = TypeVar("A", bound=Artefact)
 
 
 class IntactArtefacts:
-    """Artefacts of a store for what only shows them, and does without those that are missing or damaged.
+    """Loads artefacts for display; missing and damaged ones are skipped.
 
     Attributes:
-        damaged: the labels of tasks whose artefacts were found damaged, each once.
-        left_out: sentences on what is not shown because gathering it failed.
+        damaged: the labels of tasks with damaged artefacts, each once.
+        skipped: one sentence for each picture that could not be made, with the error.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self.damaged: dict[str, None] = {}
-        self.left_out: list[str] = []
+        self.skipped: list[str] = []
 
     def has(self, task: Task) -> bool:
         """Return whether a task is finished."""
         return self._store.has(task.fingerprint)
 
     def load(self, task: Task, kind: type[A]) -> A | None:
-        """Return the artefact of a finished task; ``None`` if it is not there or damaged."""
+        """Return the artefact of a finished task; ``None`` if it is missing or damaged."""
         if not self.has(task):
             return None
         try:
@@ -43,10 +43,10 @@ class IntactArtefacts:
 
     @contextmanager
     def showing(self, what: str) -> Iterator[None]:
-        """Leave out what the block gathers of a task, or of a model, if it fails: no picture ends a run."""
+        """Skip the pictures of a task or model if the block fails: no picture ends a run."""
         try:
             yield
         except Exception as error:
             if is_full(error) or isinstance(error, MemoryError):
                 raise
-            self.left_out.append(f"{what}: its pictures are left out: {str(error) or type(error).__name__}")
+            self.skipped.append(f"{what}: its pictures are skipped: {str(error) or type(error).__name__}")

@@ -1,4 +1,4 @@
-"""The results of a run as files: tidy rows, tables, figures, expected values and the page."""
+"""Writes the result files of a run: tidy rows, tables, figures, expected values and the page."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Any, TypeVar
 
 from temper.core.report_spec import SMOKE, ExpectedSpec, ReportedExperiment, TableSpec
 from temper.engine.report.drawing import draw, file_names
-from temper.engine.report.figure_style import marked
+from temper.engine.report.figure_style import watermarked
 from temper.engine.report.figures import table_figures
-from temper.engine.report.page import Content, page
-from temper.engine.report.report_packages import drawn, has_page, lacking
+from temper.engine.report.page import PageContent, page
+from temper.engine.report.report_packages import can_draw, can_write_page, missing_output
 from temper.engine.report.warnings import warnings
+from temper.engine.results.results_csv import columns, result_rows
 from temper.engine.tables import expected_values as expectation
 from temper.engine.tables.expected_values import ExpectedOutcome, compare, verdict
 from temper.engine.tables.latex import latex
@@ -23,18 +24,15 @@ from temper.system import csv_files
 
 T = TypeVar("T")
 
-MEASURED = ("value", "lower", "upper")
-"""The columns of results that hold floats, whole ones too."""
-
 
 @dataclass(frozen=True)
 class Report:
-    """What a run has to say in a few lines: the verdict on expected values, warnings, tables that failed."""
+    """The summary of a report: verdict on expected values, warnings, and errors of tables."""
 
     verdict: str
     outcomes: tuple[ExpectedOutcome, ...]
     warnings: tuple[str, ...]
-    faults: tuple[str, ...]
+    table_errors: tuple[str, ...]
 
 
 def write_report(
@@ -45,23 +43,23 @@ def write_report(
     tables: Sequence[TableSpec] = (),
     expected: Sequence[ExpectedSpec] = (),
 ) -> Report:
-    """Give every result file to ``write``, by its name in the folder of results.
+    """Pass every result file to ``write``, with its path in the results folder.
 
-    A table that cannot be made is a fault of the report and keeps none of the others from being written.
+    A table that cannot be built is reported as an error; the others are written all the same.
     """
     write("results.csv", csv_files.encoded(result_rows(results, columns(experiment.axes))))
-    matrices, faults = _matrices(tables, results, holes, experiment)
+    matrices, table_errors = _matrices(tables, results, holes, experiment)
     for matrix in matrices:
         write(f"{matrix.spec.name}.csv", csv_files.encoded(matrix.grid()))
         write(f"{matrix.spec.name}.tex", latex(matrix))
-    drawing = _Drawing()
-    with marked(SMOKE if experiment.smoke else ""):
+    renderer = _FigureRenderer()
+    with watermarked(SMOKE if experiment.smoke else ""):
         figures = {
-            matrix.spec.name: dict(drawing.all_of(table_figures(matrix).items() if drawn() else ()))
+            matrix.spec.name: dict(renderer.all_of(table_figures(matrix).items() if can_draw() else ()))
             for matrix in matrices
         }
         examples, localisation, scores = (
-            [picture for _, picture in drawing.all_of((p.name, partial(draw, p)) for p in found if drawn())]
+            [picture for _, picture in renderer.all_of((p.name, partial(draw, p)) for p in found if can_draw())]
             for found in (experiment.examples, experiment.localisation, experiment.scores)
         )
     pictures = [(name, png) for group in figures.values() for name, png in group.items()]
@@ -77,8 +75,8 @@ def write_report(
     if experiment.classes:
         named = [[name, str(i), text] for name, texts in experiment.classes.items() for i, text in enumerate(texts)]
         write("classes.csv", csv_files.encoded([["dataset", "label", "class"], *named]))
-    cautions = (*warnings(results, experiment), *drawing.left_out, *filter(None, [lacking()]))
-    content = Content(
+    cautions = (*warnings(results, experiment), *renderer.skipped, *filter(None, [missing_output()]))
+    content = PageContent(
         experiment=experiment,
         matrices=matrices,
         figures=figures,
@@ -87,28 +85,28 @@ def write_report(
         scores=scores,
         outcomes=outcomes,
         warnings=cautions,
-        faults=faults,
+        table_errors=table_errors,
     )
-    if has_page():
+    if can_write_page():
         write("report.html", page(content))
-    return Report(verdict(outcomes), outcomes, cautions, tuple(faults))
+    return Report(verdict(outcomes), outcomes, cautions, tuple(table_errors))
 
 
-class _Drawing:
-    """Draws figures one by one; ``left_out`` are sentences on those that could not be drawn, which costs no other."""
+class _FigureRenderer:
+    """Draws figures one by one; ``skipped`` has a sentence for each that could not be drawn."""
 
     def __init__(self) -> None:
-        self.left_out: list[str] = []
+        self.skipped: list[str] = []
 
     def all_of(self, figures: Iterable[tuple[str, Callable[[], T]]]) -> Iterator[tuple[str, T]]:
-        """Yield the figures that functions draw, each with its name."""
-        for name, make in figures:
+        """Yield each figure that can be drawn, with its name."""
+        for name, draw_figure in figures:
             try:
-                figure = make()
-            except Exception as error:  # noqa: BLE001 - numbers are worth more than pictures, whatever keeps one from being drawn
-                told = f"a figure of {name} is left out: {str(error) or type(error).__name__}"
-                if told not in self.left_out:
-                    self.left_out.append(told)
+                figure = draw_figure()
+            except Exception as error:  # noqa: BLE001 - no error in a figure may cost the numbers
+                text = f"a figure of {name} is skipped: {str(error) or type(error).__name__}"
+                if text not in self.skipped:
+                    self.skipped.append(text)
                 continue
             yield name, figure
 
@@ -119,33 +117,10 @@ def _matrices(
     holes: Sequence[Mapping[str, Any]],
     experiment: ReportedExperiment,
 ) -> tuple[list[Matrix], list[str]]:
-    matrices, faults = [], []
+    matrices, table_errors = [], []
     for spec in tables:
         try:
             matrices.append(build(spec, results, holes, experiment))
         except TableError as error:
-            faults.append(str(error))
-    return matrices, faults
-
-
-def columns(axes: Iterable[str]) -> tuple[str, ...]:
-    """Return the columns of the tidy rows of an experiment with these axes."""
-    return (
-        "experiment", *axes, "seed", "stage", "model", "examples", "group", "metric", "value", "n", "lower", "upper", "unit",
-        "higher_is_better", "note",
-    )  # fmt: skip
-
-
-def result_rows(results: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[list[csv_files.Cell]]:
-    """Return columns of the tidy rows as the rows of a CSV file, their header first."""
-    cells = [_cells(name, [row.get(name) for row in results]) for name in names]
-    return [list(names), *map(list, zip(*cells, strict=True))]
-
-
-def _cells(name: str, column: Sequence[Any]) -> list[csv_files.Cell]:
-    present = [cell for cell in column if cell is not None and cell == cell]
-    if any(isinstance(cell, bool) or not isinstance(cell, int | float) for cell in present):
-        return list(column)
-    # Numbers of one column are written alike: 1 and 2.0 as 1 and 2, but 1 and 0.5 as 1.0 and 0.5.
-    whole = name not in MEASURED and all(cell % 1 == 0 for cell in present)
-    return [None if cell is None or cell != cell else int(cell) if whole else float(cell) for cell in column]
+            table_errors.append(str(error))
+    return matrices, table_errors

@@ -1,4 +1,4 @@
-"""The folder of an experiment's results: what Temper wrote there is Temper's, everything else is the user's."""
+"""The results folder of an experiment: Temper replaces the files it wrote there, and never the user's."""
 
 from __future__ import annotations
 
@@ -12,38 +12,39 @@ from typing import Any
 from temper.core.artefacts import read_json, write_json
 from temper.system.files import replace_file, utf8
 
-MARK = ".report.json"
-"""The record of the last report: a digest of all it shows, and each file it wrote with its size and SHA-256."""
+RECORD = ".report.json"
+"""The record of the last report: a digest of its inputs, and the size and SHA-256 of each file it wrote."""
 JOURNAL = ".report.journal"
-"""A line for each file before it is written, so that no report, finished, killed or concurrent, is taken for the user's work."""
-ASIDE = "yours"
-"""Ending of the user's files whose names a report needs."""
-_LONGEST_JOURNAL = 2**20
+"""A line for each file, added before it is written, so that files of killed or concurrent reports count as Temper's."""
+RENAMED_SUFFIX = "yours"
+"""Suffix of the user's files that are renamed because a report needs their names."""
+_MAX_JOURNAL = 2**20
+"""Size in bytes above which the journal is compacted."""
 
 
 class ResultsFolder:
     """Writes the files of a report, and removes those that an earlier report wrote and this one does not.
 
-    ``moved`` lists the user's files that had the name of one of the report, each with its new name.
+    ``renamed`` lists the user's files that were in the way of the report, each with its old and its new name.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.moved: list[tuple[str, str]] = []
+        self.renamed: list[tuple[str, str]] = []
         self._written: dict[str, list[Any]] = {}
         self._ours = self._journal()
         for name, written in _files(self._record()).items():
             self._ours.setdefault(name, []).append(written)
 
     def write(self, name: str, data: bytes | str) -> None:
-        """Write a file of the report, whose ``name`` may have folders; it replaces its predecessor whole.
+        """Write a file of the report, atomically; ``name`` may contain folders.
 
-        A file that no report wrote, or that somebody changed since, is renamed first.
+        An existing file that no report wrote, or that was changed since, is renamed first.
         """
         content = utf8(data) if isinstance(data, str) else data
         written = _description(content)
         if (self.path / name).is_file() and not self._is_ours(name, written):
-            self._move_aside(name)
+            self._rename(name)
         self.path.mkdir(parents=True, exist_ok=True)
         with (self.path / JOURNAL).open("a", encoding="utf-8") as journal:
             journal.write(_line(name, written))
@@ -51,7 +52,7 @@ class ResultsFolder:
         self._written[name] = written
 
     def is_current(self, key: str) -> bool:
-        """Return whether the last report shows what ``key`` is a digest of, with all its files at their size."""
+        """Return whether the last report has the digest ``key``, and all its files exist at their full size."""
         record = self._record()
         try:
             files = record["files"].items()
@@ -60,41 +61,41 @@ class ResultsFolder:
             return False
 
     def finish(self, key: str) -> None:
-        """Remove what only an earlier report wrote (a table that is no longer declared), and record this one.
+        """Record this report, and remove files that only an earlier one wrote (a table that is no longer declared).
 
-        A file that somebody changed or put there stays.
+        Files that the user changed or added stay.
         """
         for name, written in _files(self._record()).items():
-            if name not in self._written and _as_it_is(self.path / name) == written:
+            if name not in self._written and _file_description(self.path / name) == written:
                 (self.path / name).unlink(missing_ok=True)
-        write_json(self.path / MARK, {"key": key, "files": self._written})
+        write_json(self.path / RECORD, {"key": key, "files": self._written})
         with suppress(FileNotFoundError):
-            if (self.path / JOURNAL).stat().st_size > _LONGEST_JOURNAL:
+            if (self.path / JOURNAL).stat().st_size > _MAX_JOURNAL:
                 replace_file(self.path / JOURNAL, "".join(_line(name, one) for name, one in self._written.items()))
 
     def _is_ours(self, name: str, written: list[Any]) -> bool:
-        there = _as_it_is(self.path / name)
-        # Another runner of the same experiment may have written it since this one looked.
-        return there == written or there in self._ours.get(name, ()) or there in self._journal().get(name, ())
+        current = _file_description(self.path / name)
+        # Another runner of the same experiment may have written it since this one read the journal.
+        return current == written or current in self._ours.get(name, ()) or current in self._journal().get(name, ())
 
-    def _move_aside(self, name: str) -> None:
-        names = chain([f"{name}.{ASIDE}"], (f"{name}.{ASIDE}-{number}" for number in count(2)))
+    def _rename(self, name: str) -> None:
+        names = chain([f"{name}.{RENAMED_SUFFIX}"], (f"{name}.{RENAMED_SUFFIX}-{number}" for number in count(2)))
         free = next(one for one in names if not (self.path / one).exists())
         (self.path / name).rename(self.path / free)
-        self.moved.append((name, free))
+        self.renamed.append((name, free))
 
     def _journal(self) -> dict[str, list[Any]]:
         found: dict[str, list[Any]] = {}
         with suppress(OSError, UnicodeDecodeError):
             for line in (self.path / JOURNAL).read_text(encoding="utf-8").splitlines():
-                with suppress(ValueError, TypeError):  # a line that was cut short
+                with suppress(ValueError, TypeError):  # a line truncated by a kill
                     name, *written = json.loads(line)
                     found.setdefault(str(name), []).append(written)
         return found
 
     def _record(self) -> dict[str, Any]:
         try:
-            record = read_json(self.path / MARK)
+            record = read_json(self.path / RECORD)
         except (OSError, ValueError):
             return {}
         return record if isinstance(record, dict) else {}
@@ -106,10 +107,11 @@ def _files(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_inside(name: str) -> bool:
+    # A damaged or foreign record must not remove files elsewhere.
     return not PurePosixPath(name).is_absolute() and ".." not in PurePosixPath(name).parts
 
 
-def _as_it_is(path: Path) -> list[Any] | None:
+def _file_description(path: Path) -> list[Any] | None:
     try:
         return _description(path.read_bytes())
     except OSError:

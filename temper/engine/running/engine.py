@@ -1,4 +1,4 @@
-"""Engines: they carry tasks to processes. The runner keeps the graph; an engine runs what it is given."""
+"""Engines, which run tasks in processes. The runner owns the task graph; an engine runs the tasks submitted to it."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class Watcher(Protocol):
 
 
 class Engine(Protocol):
-    """Runs tasks, some at a time."""
+    """Runs tasks, at most one per worker at a time."""
 
-    slots: int
+    workers: int
 
     def submit(self, task: TaskSpec) -> None:
         """Queue a task."""
@@ -45,17 +45,17 @@ class Engine(Protocol):
         """Return the outcome of a task that has ended, or ``None`` after ``timeout`` seconds without one."""
 
     def close(self) -> None:
-        """Release all resources; tasks that still run are ended."""
+        """Release all resources; running tasks are terminated."""
 
 
 class InProcess:
-    """Runs one task after another in the runner's own process: no start-up, and a debugger works."""
+    """Runs one task after another in the runner's own process: no start-up time, and a debugger works."""
 
-    slots = 1
+    workers = 1
 
-    def __init__(self, terms: WorkerRequirements, watcher: Watcher) -> None:
-        self._root, self._watcher = Path(terms.root), watcher
-        code_drift.expect(terms.modules)
+    def __init__(self, requirements: WorkerRequirements, watcher: Watcher) -> None:
+        self._root, self._watcher = Path(requirements.root), watcher
+        code_drift.expect(requirements.modules)
         self._tasks: list[TaskSpec] = []
 
     def submit(self, task: TaskSpec) -> None:
@@ -65,13 +65,13 @@ class InProcess:
         if not self._tasks:
             return None
         task = self._tasks.pop(0)
-        self._watcher.began(task.fingerprint, here())
+        self._watcher.began(task.fingerprint, worker_name())
         return perform(task, self._root, self._watcher.report)
 
     def close(self) -> None:
         self._tasks.clear()
 
 
-def here() -> str:
-    """Return the name of this process where users see which worker runs which task."""
+def worker_name() -> str:
+    """Return the name of this process as users see it: ``host:pid``."""
     return f"{socket.gethostname().partition('.')[0]}:{os.getpid()}"

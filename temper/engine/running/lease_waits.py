@@ -1,4 +1,4 @@
-"""What a runner waits for because another one computes it, reported once for each artefact."""
+"""Artefacts that a runner waits for because another one computes them, each reported once."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable
 from temper.engine.planning.task_graph import Task
 from temper.engine.storage.leases import Leases
 
-MOST = 5
-"""Awaited artefacts that a run reports at most."""
+MAX_REPORTED = 5
+"""Maximum number of awaited artefacts that a run reports."""
 
 
 class LeaseWaits:
@@ -28,9 +28,9 @@ class LeaseWaits:
         self._held.pop(task.fingerprint, None)
 
     def report(self, say: Callable[[str], None]) -> None:
-        """Report what is awaited and who has held it since when, for a runner that has nothing else to do."""
+        """Report each awaited artefact, who computes it and since when; for a runner that has nothing else to do."""
         for fingerprint, task in self._held.items():
-            if len(self._reported) == MOST:
+            if len(self._reported) == MAX_REPORTED:
                 return
             if fingerprint not in self._reported and (holder := self._leases.holder(fingerprint)):
                 self._reported.add(fingerprint)

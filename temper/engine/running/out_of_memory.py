@@ -20,7 +20,7 @@ _WORDS = ("RESOURCE_EXHAUSTED", "out of memory", "can't allocate memory")
 C = TypeVar("C", bound=Component)
 
 
-def ran_out(error: BaseException | None) -> bool:
+def is_out_of_memory(error: BaseException | None) -> bool:
     """Return whether an exception, or one that caused it, reports that the machine or a GPU is out of memory."""
     return any(
         isinstance(cause, MemoryError)
@@ -32,29 +32,29 @@ def ran_out(error: BaseException | None) -> bool:
 
 @dataclass(frozen=True)
 class OutOfMemoryRetry:
-    """Which fields are divided, and by how much, when a stage runs out of memory.
+    """The fields to divide when a stage runs out of memory, and their divisors.
 
     ``divisors`` are keyed by field, for every stage in which the field is only a chunk size, or by ``stage.field``,
-    whatever the field means there.
+    for any field of that stage.
     """
 
     divisors: Mapping[str, int]
 
-    def of(self, component: C, stage: str) -> C:
+    def reduce(self, component: C, stage: str) -> C:
         """Return a stage's component with reduced settings; the same one if nothing can be reduced."""
         changes = {}
         for field in fields_of(type(component)):
             value = getattr(component, field.name)
-            reduced = self._reduced(field, value, stage)
+            reduced = self._reduce_value(field, value, stage)
             if reduced != value:
                 changes[field.name] = reduced
         return replace(component, **changes) if changes else component  # type: ignore[type-var]
 
-    def _reduced(self, field: Field, value: Any, stage: str) -> Any:
+    def _reduce_value(self, field: Field, value: Any, stage: str) -> Any:
         if isinstance(value, Component):
-            return self.of(value, stage)
+            return self.reduce(value, stage)
         if isinstance(value, tuple):
-            return tuple(self.of(item, stage) if isinstance(item, Component) else item for item in value)
+            return tuple(self.reduce(item, stage) if isinstance(item, Component) else item for item in value)
         divisor = self.divisors.get(f"{stage}.{field.name}", self.divisors.get(field.name) if field.at_once else None)
         if divisor is None or not is_number(value):
             return value
@@ -71,7 +71,7 @@ DEPENDS = "and its results depend on it"
 
 
 def changes(before: Component, after: Component, place: str = "") -> dict[str, list[int | str]]:
-    """Return the numbers in which two forms of a component differ, each as before and after, by dotted path.
+    """Return the numbers that differ between two versions of a component, each as before and after, by dotted path.
 
     ``DEPENDS`` follows where the artefact depends on a number that is only a chunk size.
     """
@@ -93,7 +93,7 @@ def _pairs(before: Any, after: Any, path: str) -> Iterator[tuple[str, Any, Any]]
         yield path, before, after
 
 
-def in_words(changed: Mapping[str, Any]) -> str:
+def changes_in_words(changed: Mapping[str, Any]) -> str:
     """Return the changes as text: ``batch_size 250 instead of 500``."""
     return ", ".join(
         " ".join([f"{name} {now} instead of {was}", *notes]) for name, (was, now, *notes) in changed.items()

@@ -1,4 +1,4 @@
-"""The outputs folder: whether it can be used, checked before any task runs."""
+"""Checks, before any task runs, that the outputs folder can be used."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ def check(outputs: Path) -> None:
         SpecError: it cannot be a folder.
     """
     if re.search(r"[\x00-\x1f\x7f]", str(outputs)):
-        raise SpecError.at(_OPTION, 0, f"{str(outputs)!r} has control characters in it; name another folder")
+        raise SpecError.at(_OPTION, 0, f"{str(outputs)!r} contains control characters; name another folder")
     nearest = _nearest(outputs)
     if not nearest.is_dir():
-        raise SpecError.at(_OPTION, 0, f"{nearest} is not a folder; name a results folder")
+        raise SpecError.at(_OPTION, 0, f"{nearest} is not a folder; name an outputs folder")
     if not os.access(nearest, os.R_OK | os.X_OK):
         raise SpecError.at(_OPTION, 0, f"{nearest} cannot be read; name another folder, or change its permissions")
 
 
-def demand_writable(folder: Path) -> None:
+def check_writable(folder: Path) -> None:
     """Raise an error if a folder, which may not exist yet, cannot be written to.
 
     Raises:

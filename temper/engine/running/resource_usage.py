@@ -22,7 +22,7 @@ class ResourceUsage:
     """The cost of a task; ``peak_memory`` is the process's resident set in bytes, the framework included.
 
     The cost of a resumed task includes everything up to the checkpoint it resumed from, in whichever process that
-    ran, and excludes what the interruption lost.
+    ran, and excludes the work that the interruption lost.
     """
 
     seconds: float = 0.0
@@ -40,22 +40,22 @@ class Meter:
         self._start, self._cpu_start = self._clocks()
 
     @contextmanager
-    def watching(self, look: Callable[[int], None]) -> Iterator[None]:
-        """Measure the block; ``look`` is called with the peak memory so far at every new peak."""
+    def watching(self, on_peak: Callable[[int], None]) -> Iterator[None]:
+        """Measure the block; ``on_peak`` is called with every new peak of memory, in bytes."""
         self._start, self._cpu_start = self._clocks()
-        self._sample(look)  # at once: the process may be killed before the thread has run
+        self._sample(on_peak)  # at once: the process may be killed before the thread has run
         done = threading.Event()
-        watch = threading.Thread(target=self._watch, args=(look, done), daemon=True, name="memory")
-        watch.start()
+        sampler = threading.Thread(target=self._sample_regularly, args=(on_peak, done), daemon=True, name="memory")
+        sampler.start()
         try:
             yield
         finally:
             done.set()
-            watch.join()
+            sampler.join()
             self.update()
 
     def update(self) -> None:
-        """Add what has passed since the start of the block, or since the last update."""
+        """Add the time since the start of the block, or since the last update."""
         now, cpu_now = self._clocks()
         self.cost.seconds += now - self._start
         self.cost.cpu_seconds += cpu_now - self._cpu_start
@@ -74,19 +74,19 @@ class Meter:
         times = self._process.cpu_times()
         return time.perf_counter(), float(times.user + times.system)
 
-    def _watch(self, look: Callable[[int], None], done: threading.Event) -> None:
+    def _sample_regularly(self, on_peak: Callable[[int], None], done: threading.Event) -> None:
         while not done.wait(INTERVAL):
-            self._sample(look)
+            self._sample(on_peak)
 
-    def _sample(self, look: Callable[[int], None]) -> None:
+    def _sample(self, on_peak: Callable[[int], None]) -> None:
         memory = self.memory()
         if memory > self.cost.peak_memory:
             self.cost.peak_memory = memory
-            look(memory)
+            on_peak(memory)
 
 
 class RunningCost:
-    """The cost of a run so far; its checkpoint saves it with each state and restores it with that state."""
+    """The cost of a task so far, which its checkpoint saves and restores with the state."""
 
     def __init__(self, meter: Meter, run: Run) -> None:
         self._meter, self._run = meter, run

@@ -1,4 +1,4 @@
-"""One experiment from its checked form to its results: plan, run, report."""
+"""Runs a checked experiment: plan, execution, report."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from temper.engine.planning.plan import Plan, few
 from temper.engine.planning.shard import Shard
 from temper.engine.planning.task_graph import TaskGraph
 from temper.engine.progress.progress import Progress
-from temper.engine.report.report_packages import lacking
+from temper.engine.report.report_packages import missing_output
 from temper.engine.results.collection import Collection
-from temper.engine.results.diff import flat, settings_changed, settings_in
+from temper.engine.results.diff import changed_settings, flat, read_settings
 from temper.engine.results.results_folder import ResultsFolder
 from temper.engine.running import outputs_folder
-from temper.engine.running.execution import Execution, Tally
+from temper.engine.running.execution import Execution, RunOutcome
 from temper.engine.running.out_of_memory import OutOfMemoryRetry
 from temper.engine.storage import provenance
 from temper.engine.storage.digests import Digests, of_value
 from temper.engine.storage.store import STORE, Damaged, Store
 from temper.engine.workers.compatibility import WorkerRequirements
-from temper.engine.workers.engine_choice import engine
+from temper.engine.workers.engine_choice import create_engine
 from temper.system import csv_files
 from temper.system.installation import PACKAGE
 
-FAILURE = ("stage", "label", "cause", "host", "seconds", "peak_memory", "log")
+FAILURE_COLUMNS = ("stage", "label", "cause", "host", "seconds", "peak_memory", "log")
 """The columns of ``failures.csv``."""
 
 
@@ -86,59 +86,62 @@ class Session:
             retry=self.options.retry,
         )
 
-    def replaced(self) -> str:
-        """Return in one line how the settings differ from those of the results in the folder; empty: no difference."""
+    def replaced_settings(self) -> str:
+        """Return in one line how the settings differ from those of the results in the folder; empty if they do not."""
         text = resolved(self.experiment)
         try:
-            before, now = settings_in(self.folder), dict(flat(yaml.safe_load(text)))
+            before, now = read_settings(self.folder), dict(flat(yaml.safe_load(text)))
         except SpecError:
             return ""
-        return few(list(settings_changed(before, now)))
+        return few(list(changed_settings(before, now)))
 
-    def run(self, plan: Plan, console: Console) -> Tally:
-        """Execute a plan and write the report, also of an interrupted run.
+    def run(self, plan: Plan, console: Console) -> RunOutcome:
+        """Execute a plan and write the report, also after an interruption.
 
         Raises:
-            SpecError: a package that a task needs is not installed; or there is something to write, and the results folder or
-                the store cannot be written to.
+            SpecError: a package that a task needs is not installed; or there are results to write, and the results
+            folder or
+                the store is not writable.
         """
-        if lacking := list(missing_packages.problems(plan, self.experiment)):
-            raise SpecError(lacking)
+        if problems := list(missing_packages.problems(plan, self.experiment)):
+            raise SpecError(problems)
         idle = not plan.having("run") and not plan.having("failed")
+        # Finished results can be shown without write permission.
         if idle and not outputs_folder.is_writable(self.folder):
             self.report(console)
-            return Tally()
+            return RunOutcome()
         for folder in (self.folder, self.store.root):
-            outputs_folder.demand_writable(folder)
+            outputs_folder.check_writable(folder)
+        # Before anything is computed, so that --gc keeps it.
         write_last_run(self.folder, self.graph.tasks.values())
         started = time.time()
-        tally = Tally()
+        outcome = RunOutcome()
         shard = self.options.shard
         with Progress(console, self.folder / (f"log-{shard}.txt" if shard else "log.txt")) as progress:
             try:
-                tally = self._execute(plan, progress)
+                outcome = self._execute(plan, progress)
             finally:
                 if plan.having("run"):
                     progress.say("writing tables")
                 self.report(console, seconds=time.time() - started, log=progress.log)
-        return tally
+        return outcome
 
-    def _execute(self, plan: Plan, progress: Progress) -> Tally:
+    def _execute(self, plan: Plan, progress: Progress) -> RunOutcome:
         if not plan.having("run") and not plan.having("failed"):
-            return Tally()
+            return RunOutcome()
         catalogue, shard = self.experiment.catalogue, self.options.shard
-        terms = WorkerRequirements.of(self.graph, catalogue.folders, self.store.root)
-        runner = engine(terms, self.options.cluster, progress)
+        requirements = WorkerRequirements.of(self.graph, catalogue.folders, self.store.root)
+        engine = create_engine(requirements, self.options.cluster, progress)
         try:
-            less = OutOfMemoryRetry(self.experiment.on_out_of_memory)
-            return Execution(self.graph, plan, self.store, runner, progress, catalogue, less, shard).run()
+            retry_settings = OutOfMemoryRetry(self.experiment.on_out_of_memory)
+            return Execution(self.graph, plan, self.store, engine, progress, catalogue, retry_settings, shard).run()
         finally:
-            runner.close()
+            engine.close()
 
     def export(self, folder: Path) -> Iterator[Path | Damaged]:
-        """Write every generated set that is finished (of the stages in ``only``, if any) as .npz.
+        """Write every finished generated set (of the stages in ``only``, if any) as .npz.
 
-        Yields the path of each, or the damage of one that is corrupted.
+        Yields the path of each, or ``Damaged`` for one that is corrupted.
         """
         from temper.engine.report.drawing import file_names
 
@@ -154,7 +157,7 @@ class Session:
             try:
                 export_npz(self.store.load(fingerprint, Examples), folder / f"{name}.npz")
             except FileExistsError:
-                message = f"{folder / name}.npz exists and holds something else; export into another folder, or move it"
+                message = f"{folder / name}.npz exists with other content; export into another folder, or move it"
                 raise SpecError.at("--export", 0, message) from None
             except Damaged as damage:
                 yield damage
@@ -164,38 +167,39 @@ class Session:
     def report(
         self, console: Console, seconds: float | None = None, log: Callable[[str], None] = lambda text: None
     ) -> None:
-        """Write the results in the store, unless the folder already shows exactly these; ``log`` receives the warnings.
+        """Write the report of the results in the store, unless it is up to date; ``log`` receives the warnings.
 
         Raises:
-            SpecError: the folder cannot be written to.
+            SpecError: the folder is not writable.
         """
         key, results = self._report_key(), ResultsFolder(self.folder)
         if results.is_current(key):
             return
-        outputs_folder.demand_writable(self.folder)
+        outputs_folder.check_writable(self.folder)
         from temper.engine.results.report_files import write_report
 
         collection = Collection(self.experiment, self.graph, self.store)
-        around = collection.around(self._provenance(seconds))
+        reported = collection.reported_experiment(self._provenance(seconds))
         summary = write_report(
             results.write,
-            around,
+            reported,
             collection.rows,
             collection.holes,
             self.experiment.tables,
             self.experiment.expected,
         )
-        results.write("experiment.resolved.yaml", around.resolved)
-        results.write("provenance.json", json.dumps(around.provenance, indent=1) + "\n")
-        if around.failures:
-            rows = [[record[column] for column in FAILURE] for record in around.failures]
-            results.write("failures.csv", csv_files.encoded([FAILURE, *rows]))
+        results.write("experiment.resolved.yaml", reported.resolved)
+        results.write("provenance.json", json.dumps(reported.provenance, indent=1) + "\n")
+        if reported.failures:
+            rows = [[record[column] for column in FAILURE_COLUMNS] for record in reported.failures]
+            results.write("failures.csv", csv_files.encoded([FAILURE_COLUMNS, *rows]))
         results.finish(key)
-        for name, free in results.moved:
-            notice = f"{self.folder / name} was changed or added by hand, and a report needs its name; it is now {free}"
+        for name, free in results.renamed:
+            path = self.folder / name
+            notice = f"{path} was changed or added by hand, and the report needs its name; it is renamed to {free}"
             console.print(notice, style="yellow", soft_wrap=True)
             log(notice)
-        for warning in (*summary.warnings, *summary.faults):
+        for warning in (*summary.warnings, *summary.table_errors):
             console.print(f"warning: {warning}", style="yellow", markup=False, highlight=False, soft_wrap=True)
             log(f"warning: {warning}")
         if self.experiment.expected:
@@ -216,16 +220,16 @@ class Session:
         }
 
     def _report_key(self) -> str:
-        """Return a digest of everything the report shows: the results, the failures, the tables, our own code."""
+        """Return a digest of everything that the report depends on: results, failures, tables, and Temper's code."""
         present, failed = self.store.present(self.graph.tasks), Failures(self.store.root).among(self.graph.tasks)
         pages = sorted((PACKAGE / "engine" / "report").glob("page.*"))
-        shown = {
-            "works": [[f, f in present, failed.get(f)] for f in self.graph.tasks],
+        inputs = {
+            "tasks": [[f, f in present, failed.get(f)] for f in self.graph.tasks],
             "experiment": resolved(self.experiment),
-            "lacking": lacking(),
+            "missing_output": missing_output(),
             "code": [
                 self.digests.code("temper.engine.running.session", plumbing=True),
                 *map(self.digests.content, pages),
             ],
         }
-        return of_value(shown)
+        return of_value(inputs)

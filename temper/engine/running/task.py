@@ -6,7 +6,7 @@ import socket
 import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -17,16 +17,16 @@ from temper.core.classifier import Classifier
 from temper.core.component import Part, Ref
 from temper.core.run import DataOrigin, MeasuredValue, Run
 from temper.core.stage import Stage
-from temper.engine.language.build import build, plain
-from temper.engine.language.discovery import Catalogue, discover
-from temper.engine.language.sections import FAMILIES
+from temper.engine.catalogue.discovery import Catalogue, discover
+from temper.engine.catalogue.sections import FAMILIES
+from temper.engine.language.build import build, plain_value
 from temper.engine.planning.bound_component import Input, is_cell_of
 from temper.engine.planning.task_graph import Task
 from temper.engine.running import code_drift
-from temper.engine.running.out_of_memory import changes, ran_out
+from temper.engine.running.out_of_memory import changes, is_out_of_memory
 from temper.engine.running.resource_usage import Meter, RunningCost
 from temper.engine.running.signals import interrupts_repeated
-from temper.engine.storage.artefact_kinds import kind_of_artefact
+from temper.engine.storage.artefact_kinds import artefact_class
 from temper.engine.storage.attempt_log import AttemptLog, StageDied
 from temper.engine.storage.provenance import versions
 from temper.engine.storage.store import CHECKPOINTS, Damaged, Store
@@ -40,9 +40,10 @@ Report = Callable[[str, int, int, str], None]
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """A task as plain values: what crosses from the runner to a worker, never the user's file.
+    """A task as a process performs it, without the user's file: in the runner's process with the component that was planned.
 
-    ``reduced`` are the numbers below the file's, each before and after, as ``out_of_memory.changes`` returns them.
+    ``message`` is what crosses to a worker. There, ``component`` holds plain values, and the worker builds it, once.
+    ``reduced`` are the settings that an out-of-memory retry has reduced, as ``out_of_memory.changes`` returns them.
     """
 
     run: str
@@ -51,10 +52,10 @@ class TaskSpec:
     stage: str
     section: str
     family: str
-    component: Mapping[str, Any]
+    component: Stage | Mapping[str, Any]
     part: Part | None
     seed: int
-    inputs: Mapping[str, Mapping[str, Any]]
+    inputs: Mapping[str, Input]
     folders: tuple[str, ...]
     threads: int
     reduced: Mapping[str, Sequence[int | str]] = field(default_factory=dict)
@@ -69,14 +70,25 @@ class TaskSpec:
             stage=task.stage,
             section=task.section,
             family=task.component.section,
-            component=plain(smaller or task.component),
+            component=smaller or task.component,
             part=task.part,
             seed=task.seed,
-            inputs={ref: asdict(found) for ref, found in task.inputs.items()},
+            inputs=task.inputs,
             folders=tuple(map(str, catalogue.folders)),
             threads=task.bound.threads,
             reduced=changes(task.component, smaller) if smaller else {},
         )
+
+    def message(self) -> dict[str, Any]:
+        """Return the task as plain values."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        inputs = {ref: asdict(found) for ref, found in self.inputs.items()}
+        return values | {"component": plain_value(self.component), "inputs": inputs}
+
+    @classmethod
+    def received(cls, message: Mapping[str, Any]) -> TaskSpec:
+        """Return the task of a message."""
+        return cls(**{**message, "inputs": {ref: Input(**values) for ref, values in message["inputs"].items()}})
 
 
 @dataclass(frozen=True)
@@ -84,8 +96,8 @@ class TaskOutcome:
     """How a task ended.
 
     ``cause`` is one line; ``log`` the full traceback; ``damaged`` the input that must be recomputed; ``deaths`` the
-    attempt log's records of the workers that died of the task; ``out_of_memory`` whether reduced settings may help.
-    A ``full`` disk is no failure of the stage, which can be retried when there is space.
+    attempt log's records of the workers that the task killed; ``out_of_memory`` whether reduced settings may help.
+    ``full`` is a full disk: the stage has not failed, and can be retried when there is space.
     """
 
     fingerprint: str
@@ -117,18 +129,20 @@ def perform(task: TaskSpec, root: Path, report: Report) -> TaskOutcome:
     store, attempts, meter = Store(root), AttemptLog(root, task.fingerprint, task.run), Meter()
     checkpoint = Checkpoint(root / CHECKPOINTS / task.fingerprint)
     try:
-        component = component_of(task.family, task.component, task.folders)
-        threads.use(task.threads)
+        component = task.component
+        if not isinstance(component, Stage):
+            component = component_of(task.family, component, task.folders)
+        threads.use(task.threads)  # before the framework starts, which fixes the number
         if component.framework:
             backend.keras()
         with attempts.attempt(meter.memory()) as attempt, meter.watching(attempt.note_memory):
             run = _run(task, component.stream(task.stage), store, report, checkpoint)
-            checkpoint.carried = RunningCost(meter, run)
+            checkpoint.attached = RunningCost(meter, run)
             with interrupts_repeated():
                 artefact = component.produce(run)
             meter.cost.images = run.images
         component.review(artefact, run)
-        code_drift.refuse_changed_code(component)
+        code_drift.check_unchanged_code(component)
     except Stopped:
         return TaskOutcome(task.fingerprint, "stopped")
     except Damaged as damage:
@@ -139,9 +153,9 @@ def perform(task: TaskSpec, root: Path, report: Report) -> TaskOutcome:
         if is_full(error):
             return TaskOutcome(task.fingerprint, "full", _one_line(f"{task.label}: {error}"))
         checkpoint.drop()  # resuming from it would fail again
-        is_out_of_memory = ran_out(error)
-        if is_out_of_memory:
-            _LOADED.forget()
+        out_of_memory = is_out_of_memory(error)
+        if out_of_memory:  # cached models take the memory that the next attempt needs
+            _CACHE_OF_ARTEFACTS.forget()
         cause = "out of memory" if isinstance(error, MemoryError) else f"{type(error).__name__}: {error}"
         return TaskOutcome(
             task.fingerprint,
@@ -149,15 +163,15 @@ def perform(task: TaskSpec, root: Path, report: Report) -> TaskOutcome:
             _one_line(cause),
             traceback.format_exc(),
             cost=meter.as_dict(),
-            out_of_memory=is_out_of_memory,
+            out_of_memory=out_of_memory,
         )
     meta: dict[str, Any] = {
         "stage": task.stage,
         "label": task.label,
-        "type": task.component["type"],
+        "type": component.tag,
         "section": task.section,
     }
-    if before := [found["fingerprint"] for ref, found in task.inputs.items() if Ref.parse(ref).prepared]:
+    if before := [found.fingerprint for ref, found in task.inputs.items() if Ref.parse(ref).prepared]:
         meta["prepared"] = before
     if task.reduced:
         meta["reduced"] = task.reduced
@@ -172,6 +186,7 @@ def perform(task: TaskSpec, root: Path, report: Report) -> TaskOutcome:
             raise
         cause = f"the artefact could not be written ({error.strerror or error}); the store is unchanged"
         return TaskOutcome(task.fingerprint, "failed", cause, traceback.format_exc(), cost=meter.as_dict())
+    # Last: a kill before this line must leave the checkpoint.
     checkpoint.drop()
     attempts.forget()
     return TaskOutcome(task.fingerprint, "done", cost=meter.as_dict())
@@ -196,13 +211,13 @@ def component_of(family: str, values: Mapping[str, Any], folders: tuple[str, ...
 
 
 def _run(task: TaskSpec, stream: str, store: Store, report: Report, checkpoint: Checkpoint) -> Run:
-    inputs = {ref: Input(**values) for ref, values in task.inputs.items()}
+    inputs = task.inputs
 
     def load(ref: Ref[Any]) -> Any:
         found = inputs[str(ref)]
         if found.definition is not None:
             return component_of(found.definition["section"], found.definition["component"], task.folders)
-        artefact = _LOADED.get(store, found.fingerprint)
+        artefact = _CACHE_OF_ARTEFACTS.get(store, found.fingerprint, catalogue(task.folders))
         return artefact.part(found.part) if isinstance(artefact, Data) and found.part else artefact
 
     def cost(ref: Ref[Any]) -> Mapping[str, Any]:
@@ -237,19 +252,19 @@ def _preparations(store: Store, meta: Mapping[str, Any]) -> dict[str, Mapping[st
     return found
 
 
-class _Loaded:
-    """The artefacts a process read last, so that consecutive stages share a model and what was compiled for it."""
+class _ArtefactCache:
+    """A cache of the artefacts read last, so that consecutive stages share a model and its compiled programs."""
 
-    def __init__(self, budget: int, most: int) -> None:
-        """Hold models of ``budget`` bytes, and ``most`` artefacts: each set of examples keeps a file open."""
-        self._budget, self._most = budget, most
+    def __init__(self, max_bytes: int, max_artefacts: int) -> None:
+        """Limit the size of all models, and the number of artefacts: each set of examples keeps a file open."""
+        self._max_bytes, self._max_artefacts = max_bytes, max_artefacts
         self._artefacts: OrderedDict[tuple[Path, str], tuple[Artefact, int]] = OrderedDict()
 
-    def get(self, store: Store, fingerprint: str) -> Artefact:
+    def get(self, store: Store, fingerprint: str, found: Catalogue) -> Artefact:
         key = (store.root, fingerprint)
         if key not in self._artefacts:
-            artefact = store.load(fingerprint, kind_of_artefact(store, fingerprint))
-            # Arrays stay on disk until they are touched; only what the framework holds counts.
+            artefact = store.load(fingerprint, artefact_class(store, fingerprint, found))
+            # Arrays stay on disk until they are read, so only models count.
             size = store.size(fingerprint) if isinstance(artefact, Classifier) else 0
             self._artefacts[key] = artefact, size
             while len(self._artefacts) > 1 and self._too_many():
@@ -258,15 +273,15 @@ class _Loaded:
         return self._artefacts[key][0]
 
     def forget(self) -> None:
-        """Release all of them."""
+        """Release all artefacts."""
         self._artefacts.clear()
 
     def _too_many(self) -> bool:
         size = sum(size for _, size in self._artefacts.values())
-        return len(self._artefacts) > self._most or size > self._budget
+        return len(self._artefacts) > self._max_artefacts or size > self._max_bytes
 
 
-_LOADED = _Loaded(budget=2**29, most=64)
+_CACHE_OF_ARTEFACTS = _ArtefactCache(max_bytes=2**29, max_artefacts=64)
 
 
 def _one_line(text: str) -> str:

@@ -1,29 +1,32 @@
-"""Which class a stored artefact is of; those of components are known once these are imported."""
+"""Maps stored artefacts to their classes; a component's artefact class is known once the component is imported."""
 
 from __future__ import annotations
 
 from temper.core.artefacts import Artefact
 from temper.core.errors import StageError
+from temper.engine.catalogue.discovery import Catalogue
 from temper.engine.storage.store import Damaged, Store
 from temper.system.traversal import reachable
 
 
-def kind_of_artefact(store: Store, fingerprint: str) -> type[Artefact]:
-    """Return the class of a stored artefact.
+def artefact_class(store: Store, fingerprint: str, catalogue: Catalogue) -> type[Artefact]:
+    """Return the class of a stored artefact, defined by Temper or by a component of a catalogue.
 
     Raises:
         Damaged: it is missing or unreadable.
-        StageError: the component that declares it is not there.
+        StageError: the component that defines its class is not imported.
     """
-    kind = store_kind(store, fingerprint)
+    kind = stored_kind(store, fingerprint)
+    if kind not in _kinds():
+        _ = catalogue.leaves  # imports the modules that may define it
     if kind not in (known := _kinds()):
         raise StageError(
-            f"artefacts of kind '{kind}' are of a component that is not there; name its folder as components"
+            f"no component defines artefacts of kind '{kind}'; name the folder of that component with --components"
         )
     return known[kind]
 
 
-def store_kind(store: Store, fingerprint: str) -> str:
+def stored_kind(store: Store, fingerprint: str) -> str:
     """Return the kind of a stored artefact.
 
     Raises:

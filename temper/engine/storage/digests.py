@@ -1,4 +1,4 @@
-"""Digests of what an artefact depends on outside its parameters: source code and files."""
+"""Digests of source code and files, on which an artefact depends besides its parameters."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from temper.engine.storage import source_code
+from temper.engine.storage import code_digest
 from temper.system.files import is_full, kind_of, opened, replace_file
 from temper.system.hidden_files import counts
 
@@ -23,10 +23,10 @@ def of_value(value: Any) -> str:
 
 
 class Digests:
-    """Digests of files and of modules, cached between runs by each file's size and times of change.
+    """Digests of files and modules, cached between runs by each file's size and change times.
 
-    The cache only saves reading a file again: a fingerprint always depends on the content. The cache carries a digest of
-    its own, since one corrupted byte would change the fingerprints of all artefacts.
+    The cache only saves time: a fingerprint always depends on the content. The cache contains a digest of itself, since
+    one corrupted byte would change the fingerprints of all artefacts.
     """
 
     def __init__(self, cache: Path) -> None:
@@ -36,7 +36,7 @@ class Digests:
         self._code: dict[tuple[str, bool], str] = {}
         self._files: dict[str, Path | None] = {}
         self._sources: dict[str, dict[str, Any]] = {}
-        # Without a cache, or with a damaged one, every file is read again.
+        # If the cache is missing or damaged, every file is read again.
         with suppress(OSError, ValueError):
             stored = json.loads(cache.read_text(encoding="utf-8"))
             if isinstance(stored, dict) and stored.get("check") == of_value(stored.get("known")):
@@ -55,9 +55,9 @@ class Digests:
     def content(self, path: Path) -> str:
         """Return the digest of a file, or of every file below a folder with its relative path.
 
-        Links count as their targets. Hidden files and those that systems and tools leave behind in folders do not count
-        (``temper.system.hidden_files``). Anything that is neither file nor folder, such as a pipe, counts by its kind; reading
-        the folder may fail on it.
+        Links count as their targets. Hidden files and files that systems and tools leave in folders do not count
+        (``temper.system.hidden_files``). Anything that is neither file nor folder, such as a pipe, counts by its kind;
+        reading the folder may fail on it.
         """
         if path.is_dir():
             files = sorted(_files(path))
@@ -67,10 +67,10 @@ class Digests:
         return str(self._cached(f"file:{path}", path, _sha256))
 
     def code(self, module: str, plumbing: bool = False) -> str:
-        """Return the digest of a module and of every module it imports, directly or not: the project's and its users'.
+        """Return the digest of a module and all it imports of Temper and of users, directly or indirectly.
 
-        Code that cannot change a result does not count; see ``temper.engine.storage.source_code``. With ``plumbing``, the
-        modules that carry, store and show results count too.
+        Code that cannot change a result does not count; see ``temper.engine.storage.code_digest``. With ``plumbing``,
+        the modules that carry, store and show results count too.
         """
         key = (module, plumbing)
         if key not in self._code:
@@ -82,16 +82,16 @@ class Digests:
         return self._code[key]
 
     def module(self, name: str) -> str:
-        """Return the digest of one module's code as of its first request; empty for a library or no module."""
+        """Return the digest of a module's code when first requested; empty for libraries and unknown names."""
         return "" if self._file_of(name) is None else str(self._source(name)["digest"])
 
     def closure(self, module: str, plumbing: bool = False) -> set[str]:
-        """Return a module and all it imports, directly or not; modules of the plumbing only on request."""
-        found = {name for name in source_code.with_packages(module) if self._file_of(name) is not None}
+        """Return a module and all modules it imports, directly or indirectly; plumbing only on request."""
+        found = {name for name in code_digest.with_packages(module) if self._file_of(name) is not None}
         left = sorted(found)
         while left:
             for name in self._source(left.pop())["imports"]:
-                if name in found or (source_code.is_plumbing(name) and not plumbing):
+                if name in found or (code_digest.is_plumbing(name) and not plumbing):
                     continue
                 if self._file_of(name) is not None:
                     found.add(name)
@@ -99,7 +99,7 @@ class Digests:
         return found
 
     def changed_modules(self, before: Sequence[str], now: Sequence[str]) -> list[str]:
-        """Return the modules whose code differs between two lists of digests, as far as the cache knows the earlier ones."""
+        """Return the modules whose code differs between two lists of digests; none if the earlier are not cached."""
         old, new = self._modules(before), self._modules(now)
         return sorted(name for name in {**old, **new} if old.get(name) != new.get(name)) if old else []
 
@@ -114,14 +114,16 @@ class Digests:
 
     def _file_of(self, module: str) -> Path | None:
         if module not in self._files:
-            self._files[module] = source_code.file_of(module)
+            self._files[module] = code_digest.file_of(module)
         return self._files[module]
 
     def _source(self, module: str) -> dict[str, Any]:
         if module not in self._sources:
             path = self._file_of(module)
             assert path is not None, module
-            read = self._cached(f"module:{module}:{path}", path, lambda path: source_code.parse(path, module))
+            read = self._cached(
+                f"module:{module}:{path}", path, lambda path: code_digest.digest_and_imports(path, module)
+            )
             self._sources[module] = dict(read)
         return self._sources[module]
 
@@ -138,15 +140,17 @@ class Digests:
 
 def _files(folder: Path) -> Iterator[Path]:
     """Yield every path below a folder that is not a folder, links followed."""
-    for place, folders, files in os.walk(folder, followlinks=True):
-        around = {Path(place).resolve(), *Path(place).resolve().parents}
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        ancestors = {Path(parent).resolve(), *Path(parent).resolve().parents}
         # A link to a parent folder would loop.
-        folders[:] = [name for name in folders if counts(name) and not _leads_into((Path(place) / name), around)]
-        yield from (Path(place) / name for name in files if counts(name))
+        folders[:] = [
+            name for name in folders if counts(name) and not _is_link_to_ancestor(Path(parent) / name, ancestors)
+        ]
+        yield from (Path(parent) / name for name in files if counts(name))
 
 
-def _leads_into(folder: Path, around: set[Path]) -> bool:
-    return folder.is_symlink() and folder.resolve() in around
+def _is_link_to_ancestor(folder: Path, ancestors: set[Path]) -> bool:
+    return folder.is_symlink() and folder.resolve() in ancestors
 
 
 def _sha256(path: Path) -> str:

@@ -12,37 +12,37 @@ from temper.engine.planning.history import LAST, referred
 from temper.engine.storage.leases import LEASES, Leases
 from temper.engine.storage.store import CHECKPOINTS, STORE, Store
 
-GRACE = 24 * 3600.0
-"""Seconds for which an unreferenced artefact is kept: another runner may have just computed it."""
+MIN_AGE = 24 * 3600.0
+"""Age in seconds from which unreferenced artefacts are removed: another runner may just have computed a newer one."""
 
 
-def sweep(outputs: Path) -> tuple[int, int]:
-    """Remove stored artefacts, failures and leftovers that no experiment under ``outputs`` needs.
+def collect_garbage(outputs: Path) -> tuple[int, int]:
+    """Remove stored artefacts, failure records and temporary files that no experiment under ``outputs`` needs.
 
-    Every run records its tasks before it starts, so what a running experiment has computed or will read is kept.
+    Every run records its tasks before it starts, so the artefacts of running experiments are kept.
 
     Returns:
-        how many artefacts were removed, and the bytes they took.
+        the number of removed artefacts, and their size in bytes.
 
     Raises:
-        SpecError: an experiment's record cannot be read, so that artefacts it needs might be removed.
+        SpecError: an experiment's record is damaged, so that artefacts it needs might be removed.
     """
     store = Store(outputs / STORE)
     kept = set(_referred(outputs))
     removed = size = 0
     for fingerprint in list(store.fingerprints()):
-        if fingerprint not in kept and _old(store.folder(fingerprint)):
+        if fingerprint not in kept and _is_old(store.folder(fingerprint)):
             size += store.size(fingerprint)
             store.drop(fingerprint)
             removed += 1
-    # A run of days never touches again the files its workers start with, nor the record of a long attempt.
-    unused = () if Leases.under_way(store.root / LEASES) else (".attempts", ".dask")
+    # A run of several days does not touch its workers' start files or the record of a long attempt again.
+    unused = () if Leases.any_active(store.root / LEASES) else (".attempts", ".dask")
     for name in (".tmp", CHECKPOINTS, *unused):
         for leftover in (store.root / name).glob("*"):
-            if _old(leftover) and not (name == CHECKPOINTS and leftover.name in kept):
+            if _is_old(leftover) and not (name == CHECKPOINTS and leftover.name in kept):
                 _remove(leftover)
     for record in (store.root / ".failed").glob("*"):
-        if record.stem not in kept and _old(record):
+        if record.stem not in kept and _is_old(record):
             record.unlink(missing_ok=True)
     return removed, size
 
@@ -52,11 +52,10 @@ def _referred(outputs: Path) -> Iterator[str]:
         try:
             yield from referred(folder)
         except ValueError:
-            path, message = (
-                folder / LAST,
-                "is damaged, so what its experiment needs is unknown; run that again, or remove the file",
+            message = (
+                "is damaged, so the artefacts that its experiment needs are unknown; run it again, or delete the file"
             )
-            raise SpecError.at("--gc", 0, f"{path} {message}") from None
+            raise SpecError.at("--gc", 0, f"{folder / LAST} {message}") from None
 
 
 def _remove(path: Path) -> None:
@@ -66,8 +65,8 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _old(path: Path) -> bool:
+def _is_old(path: Path) -> bool:
     try:
-        return time.time() - path.stat().st_mtime > GRACE
+        return time.time() - path.stat().st_mtime > MIN_AGE
     except FileNotFoundError:
         return False

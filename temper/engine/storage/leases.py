@@ -1,4 +1,4 @@
-"""Leases: which runner is computing an artefact, so that no two compute the same one."""
+"""Leases: locks that expire, so that no two runners compute the same artefact."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ import psutil
 
 from temper.system.processes import is_alive
 
-BEAT = 5.0
-"""Seconds between heartbeats of a lease's owner."""
+HEARTBEAT = 5.0
+"""Seconds between the heartbeats of a lease's owner."""
 LEASES = ".leases"
-"""The folder of leases in a store."""
-GRACE = 3600.0
-"""Seconds without a heartbeat of any runner after which none is assumed to run, whatever the clocks say."""
+"""The folder of the leases in a store."""
+ACTIVE = 3600.0
+"""Seconds without any heartbeat after which no runner is assumed to be active, even if clocks differ."""
 EXPIRY = 60.0
 """Seconds without a heartbeat after which a lease is void."""
 
@@ -29,9 +29,9 @@ EXPIRY = 60.0
 class Leases:
     """The leases of one runner in a folder shared with others.
 
-    A lease is a file created exclusively; its owner touches it every few seconds. A lease is void when its process is gone,
-    or when it was not touched for a minute (its owner is stopped, or unreachable). Leases only save duplicate work: if two
-    runners compute the same artefact all the same, the store keeps one and both continue.
+    A lease is a file created exclusively; its owner touches it every few seconds. A lease is void when its process is
+    gone, or when it has not been touched for a minute (its owner is stopped or unreachable). Leases only save duplicate
+    work: if two runners do compute the same artefact, the store keeps one and both continue.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -46,29 +46,29 @@ class Leases:
             "token": uuid.uuid4().hex,
         }
         self._stop = threading.Event()
-        threading.Thread(target=self._beat, daemon=True, name="leases").start()
+        threading.Thread(target=self._send_heartbeats, daemon=True, name="leases").start()
 
     @staticmethod
-    def under_way(folder: Path) -> bool:
-        """Return whether any runner may be computing something: whether a lease was touched recently."""
+    def any_active(folder: Path) -> bool:
+        """Return whether any runner may be active: whether a lease was touched recently."""
         now = time.time()
-        return any(now - touched < GRACE for touched in _touched(folder))
+        return any(now - touched < ACTIVE for touched in _touched(folder))
 
     def acquire(self, fingerprint: str) -> bool:
         """Return whether this runner may compute the artefact; False while another one is computing it."""
         path = self._folder / fingerprint
-        return self._create(path) or path in self._held or (self._void(path) and self._take_over(path))
+        return self._create(path) or path in self._held or (self._is_void(path) and self._take_over(path))
 
     def release(self, fingerprint: str) -> None:
         """Release a lease."""
         path = self._folder / fingerprint
         if path in self._held:
             self._held.discard(path)
-            if self._is_ours(path):
+            if self._is_ours(path):  # another runner may have taken it over
                 path.unlink(missing_ok=True)
 
     def holder(self, fingerprint: str) -> str:
-        """Return who holds a lease and since when, as text; empty if nobody does or its owner is unknown."""
+        """Return who holds a lease and since when, as text; empty if it is free or its owner is unknown."""
         try:
             owner = json.loads((self._folder / fingerprint).read_text(encoding="utf-8"))
             since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(owner["since"]))
@@ -82,8 +82,8 @@ class Leases:
         for path in list(self._held):
             self.release(path.name)
 
-    def _beat(self) -> None:
-        while not self._stop.wait(BEAT):
+    def _send_heartbeats(self) -> None:
+        while not self._stop.wait(HEARTBEAT):
             for path in list(self._held):
                 # While this process was stopped, another may have taken over the lease.
                 if self._is_ours(path):
@@ -98,7 +98,7 @@ class Leases:
         except FileNotFoundError:
             return False
         except (OSError, ValueError, KeyError, TypeError):
-            return True  # unreadable for a moment
+            return True  # it may be unreadable for a moment
 
     def _create(self, path: Path) -> bool:
         try:
@@ -107,12 +107,12 @@ class Leases:
         except FileExistsError:
             return False
         except OSError:
-            path.unlink(missing_ok=True)  # on a full disk the file exists but its content is lost
+            path.unlink(missing_ok=True)  # on a full disk the file exists without content
             raise
         self._held.add(path)
         return True
 
-    def _void(self, path: Path) -> bool:
+    def _is_void(self, path: Path) -> bool:
         try:
             touched = path.stat().st_mtime
             owner = json.loads(path.read_text(encoding="utf-8"))
@@ -121,7 +121,7 @@ class Leases:
         except FileNotFoundError:
             return True
         except (ValueError, KeyError, TypeError):
-            pass  # being written, or its writer died while writing
+            pass  # its owner is writing it, or died while writing
         return self._is_silent(path, touched)
 
     def _is_silent(self, path: Path, touched: float) -> bool:
@@ -129,12 +129,12 @@ class Leases:
         age = self._now() - touched
         if age >= -EXPIRY:
             return age > EXPIRY
-        # Its time lies in the future, set by a wrong clock: the lease is alive if the time changes while we watch.
+        # Its time lies in the future because of a wrong clock: the lease is alive if the time changes meanwhile.
         first = self._dated_ahead.setdefault((path, touched), time.monotonic())
         return time.monotonic() - first > EXPIRY
 
     def _now(self) -> float:
-        """Return the file system's clock, which on a shared one is not this host's."""
+        """Return the file system's time; on a shared one, its clock is not this host's."""
         probe = self._folder / f".clock-{self._owner['token']}"
         probe.touch()
         try:
@@ -143,7 +143,7 @@ class Leases:
             probe.unlink(missing_ok=True)
 
     def _take_over(self, path: Path) -> bool:
-        """Replace a void lease with our own, unless another runner is doing so."""
+        """Replace a void lease with our own, unless another runner is already doing so."""
         guard = self._folder / f".void-{path.name}"
         try:
             guard.open("x").close()
@@ -152,7 +152,7 @@ class Leases:
             return False
         try:
             # Checked again under the guard: another runner may have taken the void lease by now.
-            if not self._void(path):
+            if not self._is_void(path):
                 return False
             path.unlink(missing_ok=True)
             return self._create(path)
@@ -160,7 +160,7 @@ class Leases:
             guard.unlink(missing_ok=True)
 
     def _remove_expired(self, guard: Path) -> None:
-        """Remove a guard whose runner died while holding it."""
+        """Remove the guard of a runner that died while holding it."""
         try:
             expired = self._now() - guard.stat().st_mtime > EXPIRY
         except FileNotFoundError:

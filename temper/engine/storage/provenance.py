@@ -1,4 +1,4 @@
-"""The provenance of numbers: the code, the packages, the machine."""
+"""The provenance of results: code, packages, machine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NUMERIC = (
     "NVIDIA_TF32_OVERRIDE", "OPENBLAS_CORETYPE", "TF_CUDNN_DETERMINISTIC", "TF_DETERMINISTIC_OPS", "TF_ENABLE_ONEDNN_OPTS",
     "TF_XLA_FLAGS", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "XLA_FLAGS",
 )  # fmt: skip
-"""Environment variables that change how libraries compute: part of the provenance, as the machine is."""
+"""Environment variables that change how libraries compute; part of the provenance, like the machine."""
 
 
 @cache
@@ -57,7 +57,7 @@ def code() -> dict[str, Any]:
 
 
 def machine() -> dict[str, Any]:
-    """Return a description of the machine that runs."""
+    """Return a description of this machine."""
     return {
         "system": platform.platform(),
         "processor": _processor(),
@@ -67,12 +67,12 @@ def machine() -> dict[str, Any]:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment variables that are set and may affect numbers."""
+    """Return the environment variables that are set and may affect results."""
     return {name: os.environ[name] for name in NUMERIC if name in os.environ}
 
 
 def shared_environment() -> dict[str, str]:
-    """Return the part of ``environment`` that all workers of a run share: each sees its own GPUs."""
+    """Return the part of ``environment`` that all workers of a run share; GPUs differ from worker to worker."""
     return {name: value for name, value in environment().items() if name != "CUDA_VISIBLE_DEVICES"}
 
 

@@ -1,4 +1,4 @@
-"""The store: artefacts by fingerprint, written atomically and verified when they are read."""
+"""The store: artefacts by fingerprint, written atomically and verified when read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ STORE = ".store"
 """The folder of the store in the outputs folder."""
 CHECKPOINTS = ".checkpoints"
 """The folder of checkpoints of interrupted tasks."""
-_CORRUPTED = (OSError, ValueError, KeyError, TypeError, AttributeError)  # errors of parsing corrupted metadata
+_PARSE_ERRORS = (OSError, ValueError, KeyError, TypeError, AttributeError)
+"""What reading corrupted metadata raises."""
 
 
 class Damaged(Exception):
@@ -32,8 +33,8 @@ class Damaged(Exception):
 class Store:
     """A folder of artefacts, shared by any number of runners.
 
-    An artefact is written under a temporary name and renamed, so that a kill at any moment leaves all of it or nothing;
-    ``meta.json`` lists its files with size and SHA-256.
+    An artefact is written under a temporary name and then renamed, so that a kill at any moment leaves all of it or
+    nothing; ``meta.json`` lists its files with size and SHA-256.
     """
 
     def __init__(self, root: Path) -> None:
@@ -50,11 +51,11 @@ class Store:
             meta = self.meta(fingerprint)
             folder = self.folder(fingerprint)
             return all((folder / name).stat().st_size == size for name, (size, _) in meta["files"].items())
-        except _CORRUPTED:
+        except _PARSE_ERRORS:
             return False
 
     def present(self, fingerprints: Iterable[str]) -> set[str]:
-        """Return those of many artefacts that exist; listing the store once rules out most of the others."""
+        """Return those of many artefacts that exist; the store is listed once, which rules out most of the others."""
         there = {path.name for path in self.root.iterdir()} if self.root.is_dir() else set()
         return {fingerprint for fingerprint in fingerprints if fingerprint in there and self.has(fingerprint)}
 
@@ -88,12 +89,13 @@ class Store:
             for name, (_, digest) in files.items():
                 if _sha256(folder / name) != digest:
                     raise Damaged(fingerprint, f"{name} has changed since it was written")
-        except _CORRUPTED as error:
+        except _PARSE_ERRORS as error:
             raise Damaged(fingerprint, str(error)) from error
         self._verified.add(fingerprint)
 
     def publish(self, fingerprint: str, artefact: Artefact, meta: Mapping[str, Any]) -> None:
-        """Move an artefact to its final folder; if another runner was faster, keep that one's."""
+        """Move an artefact to its final folder; if another runner was faster, its artefact stays."""
+        # A unique name: several processes may publish the same artefact at once.
         temporary = self.root / ".tmp" / f"{fingerprint}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         temporary.mkdir(parents=True)
         try:
@@ -103,25 +105,26 @@ class Store:
             }
             write_json(temporary / META, {**meta, "kind": artefact.kind, "files": files})
             if self.folder(fingerprint).exists() and not self.has(fingerprint):
-                self.drop(fingerprint)
+                self.drop(fingerprint)  # damaged
             try:
                 temporary.rename(self.folder(fingerprint))
             except OSError:
-                if not self.has(fingerprint):
+                if not self.has(fingerprint):  # no other runner has published it meanwhile
                     raise
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
     def drop(self, fingerprint: str) -> None:
-        """Remove an artefact; a reader that holds it open keeps what it has mapped."""
+        """Remove an artefact; a process that has mapped its files can still read them."""
         self._verified.discard(fingerprint)
-        grave = self.root / ".tmp" / f"dropped-{fingerprint}-{uuid.uuid4().hex[:8]}"
-        grave.parent.mkdir(parents=True, exist_ok=True)
+        trash = self.root / ".tmp" / f"dropped-{fingerprint}-{uuid.uuid4().hex[:8]}"
+        trash.parent.mkdir(parents=True, exist_ok=True)
         try:
-            self.folder(fingerprint).rename(grave)
+            # Renamed first: a kill while files are deleted must not leave half an artefact.
+            self.folder(fingerprint).rename(trash)
         except FileNotFoundError:
             return
-        shutil.rmtree(grave, ignore_errors=True)
+        shutil.rmtree(trash, ignore_errors=True)
 
     def fingerprints(self) -> Iterator[str]:
         """Yield the fingerprint of every artefact."""

@@ -21,8 +21,8 @@ _UNIT_SYMBOLS = {"seconds": "s", "count": "", "proportion": ""}
 class Cell:
     """The numbers of a cell in their own unit, and the reasons for missing ones.
 
-    ``values`` has one number per run, ``bounds`` the interval of each, ``n`` the items each was measured on (0: a quoted
-    number), ``notes`` the distinct remarks. A run without a number has a reason instead, unless no run has one.
+    ``values`` has one number per run, ``bounds`` the interval of each, ``n`` the number of items it was measured on (0:
+    a quoted number), ``notes`` the distinct notes. A run without a number has a reason instead, unless no run has one.
     """
 
     metric: str = ""
@@ -77,10 +77,10 @@ class Cell:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """95 % interval: Student's t over the runs, or the one run's own; ``None`` where it has none.
+        """95 % interval: Student's t over the runs, or the interval of a single run; ``None`` if it has none.
 
-        Runs that happen to agree say nothing about other images, so the interval over several runs is never narrower than
-        the mean of their own.
+        Runs that happen to agree say nothing about other images, so the interval over several runs is never narrower
+        than the mean of theirs.
         """
         if len(self.values) == 1:
             return self.bounds[0]
@@ -100,7 +100,7 @@ class Cell:
         return number(self.mean, self._decimals(percent), self.scale(percent))
 
     def text(self, form: CellFormat, percent: bool) -> str:
-        """Return the cell as displayed: numbers, or why there are none."""
+        """Return the cell as displayed: numbers, or why they are missing."""
         if not self.values:
             return self.hole
         share = f" ({len(self.values)} of {len(self.values) + len(self.reasons)} seeds)" if self.reasons else ""
@@ -128,7 +128,7 @@ class Cell:
 
 
 def missing(value: Any) -> bool:
-    """Whether a column of a tidy row is empty."""
+    """Return whether a cell of a tidy row is empty: ``None``, an empty text or nan."""
     return value is None or value == "" or value != value
 
 

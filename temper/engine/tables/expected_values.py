@@ -1,4 +1,4 @@
-"""Which published numbers a run reproduced."""
+"""Compares a run with published numbers."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from temper.engine.tables.matrix import Key, Matrix
 from temper.engine.tables.table_check import by_level
 
 Verdict = Literal["reproduced", "missed", "missing"]
-ROUNDING = 1e-9  # 96.56 - 96.06 is a hair above 0.5 in binary
+ROUNDING = 1e-9  # 96.56 - 96.06 is slightly above 0.5 in binary floating point
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExpectedOutcome:
-    """One expected number and ours, both in the table's displayed units; ``reason`` says why ours is missing."""
+    """An expected number and ours, both in the units that the table displays; ``reason`` says why ours is missing."""
 
     spec: ExpectedSpec
     row: str
@@ -60,14 +60,14 @@ COLUMNS = (
 
 
 def compare(spec: ExpectedSpec, matrices: Mapping[str, Matrix]) -> ExpectedOutcome:
-    """Return an expected number with the cell it names."""
+    """Compare an expected number with the cell it refers to."""
     matrix = matrices.get(spec.table)
     if matrix is None:
         return ExpectedOutcome(
-            spec=spec, row=_words(spec.row), column=_words(spec.column), reason="the table was not made"
+            spec=spec, row=_label_text(spec.row), column=_label_text(spec.column), reason="the table could not be built"
         )
     row, column = by_level(spec.row, matrix.spec.rows), by_level(spec.column, matrix.spec.columns)
-    outcome = ExpectedOutcome(spec=spec, row=_words(row), column=_words(column))
+    outcome = ExpectedOutcome(spec=spec, row=_label_text(row), column=_label_text(column))
     found: list[Cell] = []
     for key in _matching(row, matrix.spec.rows, matrix.rows):
         for other in _matching(column, matrix.spec.columns, matrix.columns):
@@ -75,7 +75,7 @@ def compare(spec: ExpectedSpec, matrices: Mapping[str, Matrix]) -> ExpectedOutco
             if (cell := matrix.cells[key, other]) not in found:
                 found.append(cell)
     if len(found) != 1:
-        reason = "no such cell" if not found else f"{len(found)} cells match; name more of its row and column"
+        reason = "no such cell" if not found else f"{len(found)} cells match; specify more of its row and column"
         return replace(outcome, reason=reason)
     cell = found[0]
     if not cell.values or cell.mean != cell.mean:
@@ -130,7 +130,7 @@ def _matching(wanted: Labels, levels: Sequence[str], keys: Sequence[Key]) -> lis
     ]
 
 
-def _words(labels: Labels | Plain) -> str:
+def _label_text(labels: Labels | Plain) -> str:
     values = labels.values() if isinstance(labels, Mapping) else (labels,)
     return " ".join(map(label, values))
 

@@ -1,4 +1,4 @@
-"""A table as LaTeX, for a paper that loads booktabs."""
+"""Writes a table as LaTeX, for a document that loads booktabs."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def escape(text: str) -> str:
 def latex(matrix: Matrix) -> str:
     """Return the table as a floating booktabs ``table`` whose caption describes the numbers."""
     spec = matrix.spec
-    heads = len(spec.rows)
+    stubs = len(spec.rows)
     lines = [
         "% \\usepackage{booktabs}",
         "\\begin{table}[t]",
         "  \\centering",
         f"  \\caption{{{escape(_caption(matrix))}}}",
         f"  \\label{{tab:{re.sub(r'[^A-Za-z0-9-]+', '-', spec.name)}}}",
-        f"  \\begin{{tabular}}{{{'l' * heads}{'r' * len(matrix.columns)}}}",
+        f"  \\begin{{tabular}}{{{'l' * stubs}{'r' * len(matrix.columns)}}}",
         "    \\toprule",
         *(f"    {line}" for line in _header(matrix)),
         "    \\midrule",
@@ -103,7 +103,7 @@ def _spans(matrix: Matrix, depth: int) -> list[tuple[str, int]]:
 
 
 def _body(matrix: Matrix) -> list[tuple[list[str], list[str]]]:
-    """Return labels and cells of each row; a label equal to the one above it is omitted."""
+    """Return the labels and cells of each row; a label equal to the one above is omitted."""
     best, body = matrix.best, []
     above: Key = ()
     for row in matrix.rows:

@@ -1,4 +1,4 @@
-"""A table before formatting: keys in file order and a cell for each pair of them."""
+"""A table before formatting: row and column keys in file order, and a cell for each pair."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from temper.core.component import Plain
 from temper.core.display_names import label
 from temper.core.report_spec import SMOKE, TableSpec
+from temper.engine.tables.best_cells import best_cells
 from temper.engine.tables.cells import Cell, span, with_unit
 
 Key = tuple[Plain, ...]
@@ -18,8 +19,8 @@ Key = tuple[Plain, ...]
 class Matrix:
     """A table: row and column keys (one label per level) in file order, and a cell for each pair of them.
 
-    ``places`` are the positions of the cells on curves, if other than on the axis. ``smoke`` marks numbers that only show that
-    the experiment runs.
+    ``places`` are the positions of the cells on curves, if not those of the axis. ``smoke`` marks the numbers of a
+    smoke run.
     """
 
     spec: TableSpec
@@ -43,7 +44,7 @@ class Matrix:
     @property
     def quantity(self) -> str:
         """Metric and unit of the numbers; empty if there are several metrics."""
-        # With several metrics, each label carries its own unit.
+        # With several metrics, each label has its own unit.
         metric = "" if "metric" in self.spec.levels else self.spec.metric or ""
         return "n" if self.spec.cell == "n" else self._metric(metric)
 
@@ -88,22 +89,8 @@ class Matrix:
 
     @property
     def best(self) -> frozenset[tuple[Key, Key]]:
-        """The best cells of each column among those of the same metric, including ties."""
-        if self.spec.best == "none":
-            return frozenset()
-        rivals: dict[tuple[Key, str], list[tuple[float, Key]]] = defaultdict(list)
-        for (row, column), cell in self.cells.items():
-            if cell.values and cell.higher_is_better is not None and cell.mean == cell.mean:
-                # Compared as printed: numbers that look equal must not differ in weight.
-                shown = float(cell.mean_text(self.spec.percent).replace("∞", "inf"))
-                rivals[column, cell.metric].append((shown if cell.higher_is_better else -shown, row))
-        return frozenset(
-            (row, column)
-            for (column, _), scores in rivals.items()
-            if len(scores) > 1
-            for score, row in scores
-            if score == max(scores)[0]
-        )
+        """The (row, column) of the cells to print in bold."""
+        return frozenset() if self.spec.best == "none" else best_cells(self.cells, self.spec.percent)
 
     @property
     def statement(self) -> str:
@@ -139,23 +126,23 @@ class Matrix:
     @property
     def hole_notes(self) -> list[str]:
         """Where numbers are missing and why, one line per reason that does not fit into its cell."""
-        # Without a number and without a detail, the cell itself says everything.
-        return self._placed(lambda cell: [r for r in cell.reasons if cell.values or ":" in r], self.spec.levels)
+        # If there is neither a number nor a detail, the cell itself says everything.
+        return self._with_locations(lambda cell: [r for r in cell.reasons if cell.values or ":" in r], self.spec.levels)
 
     @property
     def remarks(self) -> list[str]:
-        """The notes on numbers, and where they apply: one line for each note, whatever the metric."""
-        return self._placed(lambda cell: cell.notes, [level for level in self.spec.levels if level != "metric"])
+        """The notes on numbers, and where they apply: one line per note for all metrics."""
+        return self._with_locations(lambda cell: cell.notes, [level for level in self.spec.levels if level != "metric"])
 
-    def _placed(self, texts: Callable[[Cell], Iterable[str]], levels: Sequence[str]) -> list[str]:
+    def _with_locations(self, texts: Callable[[Cell], Iterable[str]], levels: Sequence[str]) -> list[str]:
         places: dict[str, dict[str, None]] = defaultdict(dict)
         for (row, column), cell in self.cells.items():
             labels = zip(self.spec.levels, (*row, *column), strict=True)
             where = " ".join(filter(None, (self.label(*pair) for pair in labels if pair[0] in levels)))
             for text in texts(cell):
                 places[text][where] = None
-        return [f"{text} ({_some(list(where))})" for text, where in places.items()]
+        return [f"{text} ({_listed(list(where))})" for text, where in places.items()]
 
 
-def _some(places: Sequence[str], most: int = 6) -> str:
+def _listed(places: Sequence[str], most: int = 6) -> str:
     return ", ".join(places[:most]) + (f" and {len(places) - most} more" if len(places) > most else "")

@@ -14,6 +14,9 @@ from temper.core.report_spec import LEVELS, ReportedExperiment, TableSpec
 from temper.engine.tables.cells import NOT_MEASURED, Cell, missing
 from temper.engine.tables.matrix import Key, Matrix
 
+TidyRow = Mapping[str, Any]
+CellKey = tuple[Key, Key]
+
 
 class TableError(ValueError):
     """The rows do not form a table."""
@@ -21,8 +24,8 @@ class TableError(ValueError):
 
 def build(
     spec: TableSpec,
-    results: Sequence[Mapping[str, Any]],
-    holes: Sequence[Mapping[str, Any]],
+    results: Sequence[TidyRow],
+    holes: Sequence[TidyRow],
     experiment: ReportedExperiment,
 ) -> Matrix:
     """Pivot the tidy rows of a table's stage.
@@ -33,53 +36,72 @@ def build(
     Raises:
         TableError: several numbers of one run belong to one cell.
     """
-    rows = [
-        row
-        for row in results
-        if row["stage"] == spec.source
-        and (spec.metric is None or row["metric"] == spec.metric)
-        and _kept(spec, row, is_hole=False)
-    ]
-    absent = [
-        {**hole, "metric": hole.get("metric") or spec.metric}
-        for hole in holes
-        if hole["stage"] == spec.source and _kept(spec, hole, is_hole=True)
-    ]
-    axes = [level for level in spec.levels if level in experiment.axes or level not in LEVELS]
-    sides = [_Side(levels, axes, (*rows, *absent)) for levels in (spec.rows, spec.columns)]
-
-    numbers: dict[tuple[Key, Key], list[Mapping[str, Any]]] = defaultdict(list)
-    reasons: dict[tuple[Key, Key], list[str]] = defaultdict(list)
-    for row in rows:
-        for key in product(*(side.keys(row, axes) for side in sides)):
-            numbers[key[0], key[1]].append(row)
-    for hole in absent:
-        for key in product(*(side.keys(hole, spec.levels) for side in sides)):
-            reasons[key[0], key[1]].append(str(hole["reason"]))
-
+    rows, absent = _rows_of(spec, results), _holes_of(spec, holes)
+    numbers, reasons = _by_key(spec, rows, absent, experiment)
     for key, found in numbers.items():
         _unambiguous(spec, key, found, experiment)
-    present = (*numbers, *(key for key in reasons if key not in numbers))
-    ordered_rows = _ordered((key[0] for key in present), spec.rows, spec, experiment)
-    ordered_columns = _ordered((key[1] for key in present), spec.columns, spec, experiment)
-    for key, found in numbers.items():
         reasons[key] += [NOT_MEASURED] * _absent(spec, found, len(reasons[key]), experiment)
+    ordered_rows, ordered_columns = (
+        _ordered((key[side] for key in (*numbers, *reasons)), levels, spec, experiment)
+        for side, levels in enumerate((spec.rows, spec.columns))
+    )
     cells = {key: Cell.of(numbers.get(key, ()), reasons.get(key, ())) for key in product(ordered_rows, ordered_columns)}
-    seeds = {row["seed"] for row in rows if not missing(row["seed"])}
-    places = build(replace(spec, metric=spec.against, against=None), results, (), experiment) if spec.against else None
     return Matrix(
         spec,
         ordered_rows,
         ordered_columns,
         cells,
         experiment.protocols.get(spec.source, ""),
-        tuple(seed for (seed,) in _ordered(((seed,) for seed in seeds), ("seed",), spec, experiment)),
-        None if places is None else {key: cell.mean for key, cell in places.cells.items() if cell.values},
+        _seeds(spec, rows, experiment),
+        _places(spec, results, experiment),
         experiment.smoke,
     )
 
 
-def _kept(spec: TableSpec, row: Mapping[str, Any], *, is_hole: bool) -> bool:
+def _rows_of(spec: TableSpec, results: Sequence[TidyRow]) -> list[TidyRow]:
+    """Return the rows that a table shows."""
+    of_metric = (row for row in results if row["stage"] == spec.source and spec.metric in (None, row["metric"]))
+    return [row for row in of_metric if _kept(spec, row, is_hole=False)]
+
+
+def _holes_of(spec: TableSpec, holes: Sequence[TidyRow]) -> list[TidyRow]:
+    """Return the holes that a table shows; one of no metric is of the table's."""
+    kept = (hole for hole in holes if hole["stage"] == spec.source and _kept(spec, hole, is_hole=True))
+    return [{**hole, "metric": hole.get("metric") or spec.metric} for hole in kept]
+
+
+def _by_key(
+    spec: TableSpec, rows: Sequence[TidyRow], holes: Sequence[TidyRow], experiment: ReportedExperiment
+) -> tuple[dict[CellKey, list[TidyRow]], dict[CellKey, list[str]]]:
+    """Return the rows of each cell, and the reasons for the numbers it lacks."""
+    axes = [level for level in spec.levels if level in experiment.axes or level not in LEVELS]
+    down, across = (_Side(levels, axes, (*rows, *holes)) for levels in (spec.rows, spec.columns))
+    numbers: dict[CellKey, list[TidyRow]] = defaultdict(list)
+    reasons: dict[CellKey, list[str]] = defaultdict(list)
+    for row in rows:
+        for key in product(down.keys(row, axes), across.keys(row, axes)):
+            numbers[key].append(row)
+    for hole in holes:
+        for key in product(down.keys(hole, spec.levels), across.keys(hole, spec.levels)):
+            reasons[key].append(str(hole["reason"]))
+    return numbers, reasons
+
+
+def _seeds(spec: TableSpec, rows: Sequence[TidyRow], experiment: ReportedExperiment) -> tuple[Plain, ...]:
+    """Return the seeds that a table averages over, in file order."""
+    seeds = {row["seed"] for row in rows if not missing(row["seed"])}
+    return tuple(seed for (seed,) in _ordered(((seed,) for seed in seeds), ("seed",), spec, experiment))
+
+
+def _places(spec: TableSpec, results: Sequence[TidyRow], experiment: ReportedExperiment) -> dict[CellKey, float] | None:
+    """Return each cell's position on a curve by the metric ``against``; ``None`` if the axis places them."""
+    if not spec.against:
+        return None
+    against = build(replace(spec, metric=spec.against, against=None), results, (), experiment)
+    return {key: cell.mean for key, cell in against.cells.items() if cell.values}
+
+
+def _kept(spec: TableSpec, row: TidyRow, *, is_hole: bool) -> bool:
     for level in {*spec.where, "metric"}:
         allowed, value = spec.allowed(level), row.get(level)
         # A row that does not depend on an axis holds for the requested value, too.
@@ -92,7 +114,7 @@ def _kept(spec: TableSpec, row: Mapping[str, Any], *, is_hole: bool) -> bool:
 class _Side:
     """The rows or the columns of a table: which keys a tidy row belongs to."""
 
-    def __init__(self, levels: Sequence[str], axes: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    def __init__(self, levels: Sequence[str], axes: Sequence[str], rows: Iterable[TidyRow]) -> None:
         self.levels = levels
         self.axes = [level for level in levels if level in axes]
         self.names = [level for level in levels if level not in axes]
@@ -106,7 +128,7 @@ class _Side:
                     self._anywhere[level][value] = None
                     self._by_group[group, level][value] = None
 
-    def keys(self, row: Mapping[str, Any], open_levels: Sequence[str]) -> Iterator[Key]:
+    def keys(self, row: TidyRow, open_levels: Sequence[str]) -> Iterator[Key]:
         """Yield the keys of a row; an empty, open level takes every value seen."""
         for group in product(*(self._choices(row, n, self._anywhere[n], open_levels) for n in self.names)):
             values = (self._choices(row, axis, self._by_group[group, axis], open_levels) for axis in self.axes)
@@ -114,16 +136,14 @@ class _Side:
                 labels = dict(zip((*self.names, *self.axes), (*group, *point), strict=True))
                 yield tuple(labels[level] for level in self.levels)
 
-    def _choices(
-        self, row: Mapping[str, Any], level: str, seen: Iterable[Plain], open_levels: Sequence[str]
-    ) -> Iterable[Plain]:
+    def _choices(self, row: TidyRow, level: str, seen: Iterable[Plain], open_levels: Sequence[str]) -> Iterable[Plain]:
         value = self._value(row, level)
         return (value is None and level in open_levels and tuple(seen)) or (value,)
 
-    def _group(self, row: Mapping[str, Any]) -> Key:
+    def _group(self, row: TidyRow) -> Key:
         return tuple(self._value(row, name) for name in self.names)
 
-    def _value(self, row: Mapping[str, Any], level: str) -> Plain:
+    def _value(self, row: TidyRow, level: str) -> Plain:
         value: Plain = row.get(level)
         # The group of a measured row is empty for the whole, which is a label like any other.
         if level == "group" and "value" in row:
@@ -142,7 +162,7 @@ def _ordered(
     return tuple(sorted(unique, key=lambda key: [rank[value] for rank, value in zip(ranks, key, strict=True)]))
 
 
-def _absent(spec: TableSpec, rows: Sequence[Mapping[str, Any]], known: int, experiment: ReportedExperiment) -> int:
+def _absent(spec: TableSpec, rows: Sequence[TidyRow], known: int, experiment: ReportedExperiment) -> int:
     """Return how many repetitions of a cell have neither a number nor one of the ``known`` reasons for none."""
     if "seed" in spec.levels or any(missing(row["seed"]) for row in rows):
         return 0
@@ -151,9 +171,7 @@ def _absent(spec: TableSpec, rows: Sequence[Mapping[str, Any]], known: int, expe
     return max(0, len(seeds) - len(rows) - known)
 
 
-def _unambiguous(
-    spec: TableSpec, key: tuple[Key, Key], rows: Sequence[Mapping[str, Any]], experiment: ReportedExperiment
-) -> None:
+def _unambiguous(spec: TableSpec, key: CellKey, rows: Sequence[TidyRow], experiment: ReportedExperiment) -> None:
     seeds = [None if missing(row["seed"]) else row["seed"] for row in rows]
     if len(set(seeds)) == len(seeds):
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from math import prod
 
@@ -16,37 +16,48 @@ Varies = Mapping[str, Sequence[Plain]]
 def table_faults(spec: TableSpec, varies: Varies) -> list[str]:
     """Return the problems that prevent a table, one sentence each.
 
-    ``varies`` maps each column of the evaluation's rows that is known to take values (``model``, ``examples``, ``metric``,
-    ``group``, every axis it depends on) to those values in order.
+    ``varies`` maps each column of the evaluation's rows that is known to take values (``model``, ``examples``,
+    ``metric``, ``group``, every axis it depends on) to those values in order.
     """
     known = tuple(dict.fromkeys((*varies, *LEVELS)))
     faults = [
-        f"{side}: '{name}' is not a column of the results of '{spec.source}'{_nearest(name, known)}"
-        for side, names in (("rows", spec.rows), ("columns", spec.columns), ("where", tuple(spec.where)))
-        for name in names
-        if name not in known
+        *_unknown_levels(spec, known),
+        *(f"{side}: empty; name at least one of {', '.join(known)}" for side in _empty_sides(spec)),
+        *_repeated_levels(spec),
+        *(fault for level in known for fault in _unknown_values(spec, level, varies.get(level, ()))),
+        *_unknown_against(spec, varies.get("metric", ())),
+        *filter(None, [_too_few_spokes(spec, varies)]),
     ]
-    faults += [f"{side}: empty; name at least one of {', '.join(known)}" for side in _empty_sides(spec)]
-    faults += [
-        f"rows and columns: '{name}' stands there {spec.levels.count(name)} times; keep one"
-        for name in dict.fromkeys(spec.levels)
-        if spec.levels.count(name) > 1
-    ]
-    for level in known:
-        faults += [
-            f"{'metric' if level == 'metric' and spec.metric else f'where.{level}'}: '{value}' is not one of the "
-            f"values of '{spec.source}' ({_listed(varies[level])}){_nearest(value, varies[level])}"
-            for value in spec.allowed(level) or ()
-            if varies.get(level) and not _is_among(value, varies[level])
-        ]
-    if spec.against is not None and spec.against not in (metrics := varies.get("metric", ())):
-        faults.append(f"against: '{spec.against}' is no metric of '{spec.source}'{_nearest(spec.against, metrics)}")
-    if spokes := _too_few_spokes(spec, varies):
-        faults.append(spokes)
     # A misspelt or missing side would make its levels appear unplaced as well.
     if set(spec.levels) - set(known) or _empty_sides(spec):
         return faults
     return faults + [fault for level in known if (fault := _unplaced(spec, level, varies.get(level, ())))]
+
+
+def _unknown_levels(spec: TableSpec, known: Sequence[str]) -> Iterator[str]:
+    for side, names in (("rows", spec.rows), ("columns", spec.columns), ("where", tuple(spec.where))):
+        for name in names:
+            if name not in known:
+                yield f"{side}: '{name}' is not a column of the results of '{spec.source}'{_nearest(name, known)}"
+
+
+def _repeated_levels(spec: TableSpec) -> Iterator[str]:
+    for name in dict.fromkeys(spec.levels):
+        if (times := spec.levels.count(name)) > 1:
+            yield f"rows and columns: '{name}' stands there {times} times; keep one"
+
+
+def _unknown_values(spec: TableSpec, level: str, values: Sequence[Plain]) -> Iterator[str]:
+    field = "metric" if level == "metric" and spec.metric else f"where.{level}"
+    for value in spec.allowed(level) or ():
+        if values and not _is_among(value, values):
+            listed = f"{_listed(values)}){_nearest(value, values)}"
+            yield f"{field}: '{value}' is not one of the values of '{spec.source}' ({listed}"
+
+
+def _unknown_against(spec: TableSpec, metrics: Sequence[Plain]) -> Iterator[str]:
+    if spec.against is not None and spec.against not in metrics:
+        yield f"against: '{spec.against}' is no metric of '{spec.source}'{_nearest(spec.against, metrics)}"
 
 
 def _too_few_spokes(spec: TableSpec, varies: Varies) -> str:

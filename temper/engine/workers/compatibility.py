@@ -1,4 +1,4 @@
-"""What a worker must share with the runner before it computes anything for it."""
+"""Checks that a worker is compatible with the runner: store, versions, environment, code and data files."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from temper.engine.storage.provenance import shared_environment, versions
 from temper.engine.workers.worker_env import FOLDER
 from temper.system import backend, threads
 
-_SELF = "temper.engine.workers.compatibility"
+_THIS_MODULE = "temper.engine.workers.compatibility"
 """The module that imports everything of Temper that a worker runs, components aside."""
-_MEMORY = "digests.json"
-_NAMED = 3
-"""Differences that a message names."""
-_OWN: list[Digests] = []
-"""The digests of this process. A module counts as of its first digest, since that is the code that was loaded."""
-_ONE_BY_ONE = threading.Lock()
-"""Several workers may live in one process, and Python 3.11 cannot parse two sources at once."""
+_CACHE = "digests.json"
+_MAX_LISTED = 3
+"""Maximum number of differences that a message lists."""
+_OWN_DIGESTS: list[Digests] = []
+"""The digests of this process; each module's first digest counts, since that is the code that was loaded."""
+_LOCK = threading.Lock()
+"""Several workers may share a process, and Python 3.11 cannot parse two sources at once."""
 
 
 @dataclass(frozen=True)
 class WorkerRequirements:
-    """What a run's results depend on apart from its tasks, as plain values.
+    """Everything that a run's results depend on apart from its tasks, as plain values.
 
-    ``token`` names a file in the store that the runner writes and a worker must see; ``environment`` holds the variables
-    that change how libraries compute (``provenance.NUMERIC``); ``modules`` are the digests of all code of Temper and of
-    the users that the run uses, ``homes`` the modules among them that hold components; ``files`` are the components that
-    read files, each with its section and the digests of these files.
+    ``token`` names a marker file in the store, which the runner writes and a worker must see; ``environment`` holds the
+    variables that change how libraries compute (``provenance.NUMERIC``); ``modules`` are the digests of all code of
+    Temper and of the user that the run uses, and ``component_modules`` those of them that define components; ``files``
+    are the components that read files, each with its section and the digests of these files.
     """
 
     root: str
@@ -51,14 +51,16 @@ class WorkerRequirements:
     threads: int
     folders: Sequence[str]
     modules: Mapping[str, str]
-    homes: Sequence[str]
+    component_modules: Sequence[str]
     files: Sequence[tuple[str, Mapping[str, Any], Sequence[str]]]
 
     @classmethod
     def of(cls, graph: TaskGraph, folders: Sequence[Path], root: Path) -> WorkerRequirements:
         """Return the requirements of a run whose store is at ``root``."""
-        homes = {type(part).__module__ for bound in graph.bounds for part in bound.component.with_nested()}
-        modules = graph.digests.closure(_SELF, plumbing=True).union(*map(graph.digests.closure, homes))
+        component_modules = {type(part).__module__ for bound in graph.bounds for part in bound.component.with_nested()}
+        modules = graph.digests.closure(_THIS_MODULE, plumbing=True).union(
+            *map(graph.digests.closure, component_modules)
+        )
         return cls(
             root=str(root.resolve()),
             token=f"temper-{uuid.uuid4().hex}",
@@ -68,86 +70,93 @@ class WorkerRequirements:
             threads=max((bound.threads for bound in graph.bounds), default=threads.DEFAULT),
             folders=tuple(str(folder.resolve()) for folder in folders),
             modules={name: graph.digests.module(name) for name in sorted(modules)},
-            homes=sorted(homes),
+            component_modules=sorted(component_modules),
             files=[
                 (bound.component.section, plain(bound.component), bound.files) for bound in graph.bounds if bound.files
             ],
         )
 
     @property
-    def proof(self) -> Path:
-        """The file that the runner writes and a worker must see."""
+    def store_marker(self) -> Path:
+        """The marker file, which the runner writes and a worker must see."""
         return Path(self.root) / FOLDER / self.token
 
-    def prove(self) -> None:
-        """Write the file that shows workers that they share the runner's store."""
-        self.proof.parent.mkdir(parents=True, exist_ok=True)
-        self.proof.touch()
+    def write_store_marker(self) -> None:
+        """Write the marker file, by which a worker knows that it shares the runner's store."""
+        self.store_marker.parent.mkdir(parents=True, exist_ok=True)
+        self.store_marker.touch()
 
-    def objection(self) -> str:
-        """Return why this process must not compute for the run, with what to do about it; empty if it may."""
+    def incompatibility(self) -> str:
+        """Return why this process cannot compute for the run, and how to fix it; empty if it can."""
         try:
-            with _ONE_BY_ONE:
-                if not (why := next(self._objections(), "")):
+            with _LOCK:
+                if not (why := next(self._incompatibilities(), "")):
                     code_drift.expect(self.modules)
                 return why
-        except Exception as error:  # noqa: BLE001 - a process in which the check itself fails is unfit as well
-            return f"it could not be checked: {type(error).__name__}: {error}"
+        except Exception as error:  # noqa: BLE001 - a process in which the check fails is incompatible as well
+            return f"the compatibility check failed: {type(error).__name__}: {error}"
 
-    def _objections(self) -> Iterator[str]:
-        if not self.proof.is_file():
-            yield f"it does not see the runner's store {self.root}; put `--outputs` where the runner and all workers see it"
-        if differing := _differing(_compared(self.versions), _compared(versions())):
-            yield f"it has other versions than the runner: {differing}; install the same"
+    def _incompatibilities(self) -> Iterator[str]:
+        if not self.store_marker.is_file():
+            yield (
+                f"it cannot access the runner's store {self.root}; "
+                "set `--outputs` to a folder that the runner and all workers share"
+            )
+        if differing := _differing(_comparable(self.versions), _comparable(versions())):
+            yield f"its versions differ from the runner's: {differing}; install the same ones"
         if (own := backend.name()) != self.backend:
-            yield f"its Keras backend is {own}, the runner's {self.backend}; set KERAS_BACKEND alike"
+            yield f"its Keras backend is {own}, the runner's is {self.backend}; set KERAS_BACKEND to the same value"
         own_environment = shared_environment()
         names = sorted({*self.environment, *own_environment})
         if other := [name for name in names if self.environment.get(name) != own_environment.get(name)]:
-            yield f"its libraries compute differently from the runner's by {_few(other)}; set these environment variables alike"
+            yield (
+                f"its environment variables {_listed(other)}, which change numerical results, differ from the "
+                "runner's; set them to the same values"
+            )
         if (fixed := threads.fixed()) not in (None, self.threads):
-            yield f"its framework was started with {fixed} threads, and this experiment computes on {self.threads}; restart it"
+            yield f"its framework was started with {fixed} threads, but this experiment uses {self.threads}; restart it"
         yield from self._code()
         yield from self._files()
 
     def _code(self) -> Iterator[str]:
         try:
-            catalogue(tuple(self.folders))
+            # Imported now, so that the digests below are those of the code that will run.
+            _ = catalogue(tuple(self.folders)).leaves
         except SpecError as wrong:
             yield f"it cannot load the components of this run: {wrong}"
         own = _own_digests(Path(self.root))
         other = [name for name, digest in self.modules.items() if own.module(name) != digest]
-        other += [
-            name for name in self.homes if name not in sys.modules and name not in other
-        ]  # newer than this process
+        # Components are discovered once per process: this one started before these modules existed.
+        other += [name for name in self.component_modules if name not in sys.modules and name not in other]
         if other:
-            yield f"it has other code than the runner in {_few(other)}; give it the runner's code and restart it"
+            yield f"its code differs from the runner's in {_listed(other)}; give it the runner's code and restart it"
 
     def _files(self) -> Iterator[str]:
         digests = _own_digests(Path(self.root))
         for section, values, wanted in self.files:
             component = component_of(section, values, tuple(self.folders))
             paths = list(component.files())
-            lacking = [str(path) for path in paths if not path.exists()]
-            if lacking:
-                yield f"it does not have {_few(lacking)}, which '{values['type']}' reads"
+            missing = [str(path) for path in paths if not path.exists()]
+            if missing:
+                yield f"it lacks {_listed(missing)}, which '{values['type']}' reads"
             if [digests.content(path) for path in paths] != list(wanted):
-                yield f"what '{values['type']}' reads differs from what the runner has: {_few(list(map(str, paths)))}"
+                read = _listed(list(map(str, paths)))
+                yield f"the files that '{values['type']}' reads differ from the runner's: {read}"
 
 
 def _own_digests(root: Path) -> Digests:
     """Return the digests of this process, computed for all modules that are loaded."""
-    if not _OWN:
-        _OWN.append(Digests(root / _MEMORY))
+    if not _OWN_DIGESTS:
+        _OWN_DIGESTS.append(Digests(root / _CACHE))
     for name, module in list(sys.modules.items()):
         if str(getattr(module, "__file__", None) or "").endswith(".py"):
             with suppress(OSError, SyntaxError):
-                _OWN[0].module(name)
-    return _OWN[0]
+                _OWN_DIGESTS[0].module(name)
+    return _OWN_DIGESTS[0]
 
 
-def _compared(found: Mapping[str, str]) -> dict[str, str]:
-    """Return versions without what distinguishes builds: Python's patch number, CPU and GPU builds of torch."""
+def _comparable(found: Mapping[str, str]) -> dict[str, str]:
+    """Return versions without Python's patch number and without build tags, such as torch's CPU and GPU builds."""
     return {
         name: re.sub(r"\.\d+$", "", version) if name == "python" else version.partition("+")[0]
         for name, version in found.items()
@@ -155,10 +164,12 @@ def _compared(found: Mapping[str, str]) -> dict[str, str]:
 
 
 def _differing(wanted: Mapping[str, str], own: Mapping[str, str]) -> str:
-    return _few([
+    return _listed([
         f"{name} {own.get(name, 'missing')} instead of {version}" for name, version in wanted.items() if own.get(name) != version
     ])  # fmt: skip
 
 
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:_MAX_LISTED]) + (
+        f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
+    )

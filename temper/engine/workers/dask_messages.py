@@ -1,7 +1,7 @@
-"""Functions and messages that cross to Dask's scheduler and workers.
+"""Functions that run on Dask's scheduler and workers, and the messages they send.
 
-All of it is defined inside functions, so that it is pickled by value and imports Temper only where it runs: a scheduler
-needs no Temper, and a worker without it can say so.
+They are defined inside functions, so that they are pickled by value and import Temper only where they run: a scheduler
+needs no Temper, and a worker without it can report that.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 JOINED, BEGAN, PROGRESS = "temper-joined", "temper-began", "temper-progress"
-"""The topics on which workers report to runners. Each event carries the token of the run, then the topic's own values."""
+"""The topics on which workers report to runners. Each event carries the run's token, then the topic's values."""
 
 
-def admission(terms: Mapping[str, Any]) -> Any:
-    """Return the plugin by which every worker, now or later, reports whether it meets the requirements of a run.
+def compatibility_plugin(requirements: Mapping[str, Any]) -> Any:
+    """Return the plugin with which every present and future worker reports whether it meets a run's requirements.
 
-    A compatible worker offers a resource named after the token, which the tasks of the run request. The event ``JOINED``
-    carries its address, its name for users, the job it lives in and its objection, if it has one.
+    A compatible worker offers a resource named after the token, which the run's tasks require. The event ``JOINED``
+    carries the worker's address, its name as users see it, its batch job, and why it is incompatible, if it is.
     """
     from distributed import WorkerPlugin
 
-    class Admission(WorkerPlugin):  # type: ignore[misc]
-        name = terms["token"]
+    class CompatibilityPlugin(WorkerPlugin):  # type: ignore[misc]
+        name = requirements["token"]
 
         async def setup(self, worker: Any) -> None:
             import asyncio
@@ -34,29 +34,32 @@ def admission(terms: Mapping[str, Any]) -> Any:
             try:
                 from temper.engine.workers.compatibility import WorkerRequirements
                 from temper.engine.workers.preemption import handle_preemption
-                from temper.engine.workers.worker_log import keep_log
+                from temper.engine.workers.worker_log import redirect_output
 
-                asked = WorkerRequirements(**terms)
-            except Exception as error:  # noqa: BLE001 - a package called temper may be another version, or something else
-                why = f"it cannot import this version of Temper ({type(error).__name__}: {error}); start it with the project on PYTHONPATH"
+                required = WorkerRequirements(**requirements)
+            except Exception as error:  # noqa: BLE001 - temper may be another version or project
+                why = (
+                    f"it cannot import this version of Temper ({type(error).__name__}: {error}); "
+                    "add the project to its PYTHONPATH"
+                )
             else:
-                keep_log()
+                redirect_output()
                 handle_preemption(worker)
-                why = await asyncio.to_thread(asked.objection)
+                why = await asyncio.to_thread(required.incompatibility)
             where = f"{socket.gethostname().partition('.')[0]}:{os.getpid()}"
             job = os.environ.get("TEMPER_JOB", "")
-            worker.log_event("temper-joined", (terms["token"], worker.address, where, job, why))
+            worker.log_event("temper-joined", (requirements["token"], worker.address, where, job, why))
             if not why:
-                await worker.set_resources(**{terms["token"]: 1})
+                await worker.set_resources(**{requirements["token"]: 1})
                 # Dask assigns waiting tasks only to a worker whose status changes to running.
                 worker.status = Status.paused
                 worker.status = Status.running
 
-    return Admission()
+    return CompatibilityPlugin()
 
 
-def performer(root: str, token: str) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
-    """Return the function that performs a task on a worker, for a run with a store and a token."""
+def task_function(root: str, token: str) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+    """Return the function that performs a task on a worker, for the run with a token and the store at ``root``."""
 
     def perform(values: Mapping[str, Any]) -> dict[str, Any]:
         from dataclasses import asdict
@@ -65,14 +68,14 @@ def performer(root: str, token: str) -> Callable[[Mapping[str, Any]], dict[str, 
         from distributed import get_worker
 
         from temper.engine.running import task
-        from temper.engine.running.engine import here
+        from temper.engine.running.engine import worker_name
 
-        worker, given = get_worker(), task.TaskSpec(**values)
-        worker.log_event("temper-began", (token, given.fingerprint, here()))
+        worker, spec = get_worker(), task.TaskSpec.received(values)
+        worker.log_event("temper-began", (token, spec.fingerprint, worker_name()))
 
-        def report(*what: Any) -> None:
-            worker.log_event("temper-progress", (token, *what))
+        def report(*progress: Any) -> None:
+            worker.log_event("temper-progress", (token, *progress))
 
-        return asdict(task.perform(given, Path(root), report))
+        return asdict(task.perform(spec, Path(root), report))
 
     return perform

@@ -7,14 +7,14 @@ from temper.engine.running.engine import Engine, InProcess, Watcher
 from temper.engine.workers.compatibility import WorkerRequirements
 
 
-def engine(terms: WorkerRequirements, cluster: Cluster | None, watcher: Watcher) -> Engine:
+def create_engine(requirements: WorkerRequirements, cluster: Cluster | None, watcher: Watcher) -> Engine:
     """Return the engine for the workers of a cluster, or for the runner's own process if there is none.
 
     Raises:
-        Unreachable: there is no usable scheduler at the given address.
+        Unreachable: no usable scheduler answers at the given address.
     """
     if cluster is None:
-        return InProcess(terms, watcher)
+        return InProcess(requirements, watcher)
     from temper.engine.workers.dask_engine import DaskEngine
 
-    return DaskEngine(terms, cluster, watcher)
+    return DaskEngine(requirements, cluster, watcher)

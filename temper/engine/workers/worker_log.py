@@ -1,4 +1,4 @@
-"""A worker's output, where no batch system records it."""
+"""The log of a worker: its output, and a traceback if it crashes."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 from temper.core.cluster import LOG, LOGS
 
 
-def keep_log() -> None:
-    """Write a traceback if this process crashes; with ``TEMPER_LOGS``, that and all its output go to a file there."""
+def redirect_output() -> None:
+    """Redirect this process's output to a file in ``TEMPER_LOGS``, if set, and let crashes write a traceback."""
     if folder := os.environ.get(LOGS):
         path = Path(folder) / f"{os.getpid()}.log"
         with path.open("ab") as log:
             for stream in (sys.stdout, sys.stderr):
                 stream.flush()
-            for descriptor in (1, 2):  # libraries write there without asking Python
+            for descriptor in (1, 2):  # native libraries bypass sys.stdout and sys.stderr
                 os.dup2(log.fileno(), descriptor)
         os.environ[LOG] = str(path)
     faulthandler.enable(2, all_threads=False)

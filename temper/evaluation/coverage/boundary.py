@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from temper.evaluation.coverage.bounds import Crossed
-from temper.nn.adequacy.coverage import NOTHING, CellCoverage, Counts
+from temper.nn.adequacy.coverage import NO_CELL, CellCoverage, Counts
 from temper.nn.adequacy.reference_data import Arrays, remarks
 from temper.nn.inspection.activations import Activations
 
@@ -30,7 +30,7 @@ class NBC(Crossed):
 
         def hits(seen: Activations) -> Counts:
             below, above = self.beyond(profile, seen.means[:, units])
-            return np.where(above, lower + 1, np.where(below, lower, NOTHING))
+            return np.where(above, lower + 1, np.where(below, lower, NO_CELL))
 
         return CellCoverage(2 * len(units), hits, remarks=tuple(remarks(profile)))
 
@@ -51,6 +51,6 @@ class SNAC(Crossed):
 
         def hits(seen: Activations) -> Counts:
             above = self.beyond(profile, seen.means[:, units])[1]
-            return np.where(above, np.arange(len(units)), NOTHING)
+            return np.where(above, np.arange(len(units)), NO_CELL)
 
         return CellCoverage(len(units), hits, remarks=tuple(remarks(profile)))

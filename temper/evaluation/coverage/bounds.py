@@ -26,11 +26,11 @@ class Bounded(Criterion):
         Range(ge=0),
     ] = 0.0
 
-    def profile(self, material: ReferenceData) -> dict[str, NDArray[Any]]:
-        if not len(material.activations):
+    def profile(self, reference: ReferenceData) -> dict[str, NDArray[Any]]:
+        if not len(reference.activations):
             raise StageError(f"{self.tag}: expected training images to compute bounds from, received none")
-        material = material.finite()
-        seen = material.activations
+        reference = reference.finite()
+        seen = reference.activations
         columns = seen.units(self.counted(seen))
         low, high = (np.full(len(columns), end) for end in (np.inf, -np.inf))
         total, squares = np.zeros(len(columns)), np.zeros(len(columns))
@@ -42,7 +42,7 @@ class Bounded(Criterion):
             squares += ((values - middle) ** 2).sum(axis=0)
         variance = squares / len(seen) - (total / len(seen)) ** 2
         margin = self.sigma * np.sqrt(np.maximum(variance, 0))
-        return {"low": low - margin, "high": high + margin, "left_out": np.array(material.left_out)}
+        return {"low": low - margin, "high": high + margin, "excluded": np.array(reference.excluded)}
 
 
 @dataclass(frozen=True, kw_only=True)

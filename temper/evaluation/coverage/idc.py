@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from temper.core.component import Range
-from temper.core.errors import StageError, TooLittleLearnt, did_you_mean
+from temper.core.errors import StageError, UndertrainedModelError, did_you_mean
 from temper.evaluation.coverage import combinations
 from temper.evaluation.coverage.combinations import Centres, quantiser
 from temper.nn.adequacy.coverage import CellCoverage, Criterion
 from temper.nn.adequacy.reference_data import Arrays, ReferenceData
 from temper.nn.inspection.activations import Activations
-from temper.nn.inspection.lrp import unit_batches
+from temper.nn.inspection.lrp import unit_relevance_batches
 from temper.nn.inspection.units import Probe
 
 
@@ -42,22 +42,22 @@ class IDC(Criterion):
     clusters: Annotated[int, "maximum number of clusters of a unit's values, besides 0", Range(ge=2)] = 4
     centres: Centres = "own"
 
-    def profile(self, material: ReferenceData) -> dict[str, NDArray[Any]]:
-        material = material.finite()
-        seen = material.activations
-        right = seen.predicted == material.examples.y
+    def profile(self, reference: ReferenceData) -> dict[str, NDArray[Any]]:
+        reference = reference.finite()
+        seen = reference.activations
+        right = seen.predicted == reference.examples.y
         if not right.any():
-            raise TooLittleLearnt("idc: expected training images that are classified correctly, received none")
+            raise UndertrainedModelError("idc: expected training images that are classified correctly, received none")
         groups = {
             name: np.argsort(-relevance, kind="stable")[: self.m].astype(np.int64)
-            for name, relevance in self._relevance(material, right).items()
+            for name, relevance in self._relevance(reference, right).items()
         }
         quantise = quantiser(self.centres, self.clusters, seen.layers)
-        return {**combinations.learn(seen.take(right), groups, quantise), "left_out": np.array(material.left_out)}
+        return {**combinations.learn(seen.take(right), groups, quantise), "excluded": np.array(reference.excluded)}
 
-    def _relevance(self, material: ReferenceData, right: NDArray[np.bool_]) -> dict[str, NDArray[np.float64]]:
+    def _relevance(self, reference: ReferenceData, right: NDArray[np.bool_]) -> dict[str, NDArray[np.float64]]:
         """Return the summed relevance of the units of each counted layer."""
-        layers = Probe(material.classifier.model).layers
+        layers = Probe(reference.classifier.model).layers
         known = [layer.name for layer in layers]
         wanted = self.layers or known[-1:]
         for name in wanted:
@@ -67,7 +67,7 @@ class IDC(Criterion):
         counted = [layer for layer in layers if layer.name in wanted]
         ends = np.cumsum([layer.units for layer in counted])
         total = np.zeros(int(ends[-1]))
-        for rows, relevance in unit_batches(material.classifier, material.examples.x, layers=wanted):
+        for rows, relevance in unit_relevance_batches(reference.classifier, reference.examples.x, layers=wanted):
             total += relevance[right[rows]].sum(axis=0, dtype=np.float64)
         parts = np.split(total, ends[:-1])
         return {layer.name: part for layer, part in zip(counted, parts, strict=True)}

@@ -9,7 +9,7 @@ import numpy as np
 
 from temper.core.component import Range
 from temper.evaluation.coverage.bounds import Bounded
-from temper.nn.adequacy.coverage import NOTHING, CellCoverage, Counts
+from temper.nn.adequacy.coverage import NO_CELL, CellCoverage, Counts
 from temper.nn.adequacy.reference_data import Arrays, remarks
 from temper.nn.inspection.activations import Activations
 
@@ -40,7 +40,7 @@ class KMNC(Bounded):
             section = ((values - low) * self.k / (high - low)).astype(np.int64)
             inside = (values >= low) & (values <= high)
             # The upper bound is in the last section.
-            return np.where(inside, first + np.minimum(section, self.k - 1), NOTHING)
+            return np.where(inside, first + np.minimum(section, self.k - 1), NO_CELL)
 
         constant = len(profile["low"]) - len(varied)
         out = f"{constant} of {len(profile['low'])} units excluded, which are constant on the training images"

@@ -18,7 +18,7 @@ from temper.evaluation.coverage.transfer import Floats, Measured
 from temper.nn.adequacy.coverage import CellCoverage, Criterion
 from temper.nn.adequacy.reference_data import Arrays, ReferenceData
 from temper.nn.inspection.activations import Activations
-from temper.nn.preparations.activation_readout import observe
+from temper.nn.shared_stages.activation_readout import read_activations
 
 _PREFERRED = 0.3
 
@@ -83,25 +83,25 @@ class KNW(Criterion):
     def positions(self) -> bool:
         return self.unit == "position"
 
-    def profile(self, material: ReferenceData) -> dict[str, NDArray[Any]]:
-        material = material.finite()
-        strange = self._strange(material)
-        known, strange = self._view(material.activations), self._view(strange.take(strange.finite))
+    def profile(self, reference: ReferenceData) -> dict[str, NDArray[Any]]:
+        reference = reference.finite()
+        strange = self._strange(reference)
+        known, strange = self._view(reference.activations), self._view(strange.take(strange.finite))
         groups = {name: self._chosen(*measured) for name, measured in self._measured(known, strange)}
         if not any(map(len, groups.values())):
             raise StageError(
                 f"knw: expected units of kind '{self.kind}' that {self.min_inputs} images of either domain activate, received none; "
                 "use more images, lower `min_inputs`, or set another kind"
             )
-        quantise = quantiser(self.centres, self.clusters, material.activations.layers)
-        return {**combinations.learn(known, groups, quantise), "left_out": np.array(material.left_out)}
+        quantise = quantiser(self.centres, self.clusters, reference.activations.layers)
+        return {**combinations.learn(known, groups, quantise), "excluded": np.array(reference.excluded)}
 
-    def _strange(self, material: ReferenceData) -> Activations:
+    def _strange(self, reference: ReferenceData) -> Activations:
         if self.zero_shot:
-            return material.observed(self.zero_shot)
-        x = material.examples.x
+            return reference.observed(self.zero_shot)
+        x = reference.examples.x
         changed = np.subtract(1, x, dtype=np.float32) if self.transform == "invert" else x[:, ::-1, ::-1]
-        return observe(material.classifier, np.ascontiguousarray(changed), positions=self.positions)
+        return read_activations(reference.classifier, np.ascontiguousarray(changed), positions=self.positions)
 
     def _view(self, seen: Activations) -> Activations:
         """Return the activations of the candidate units."""

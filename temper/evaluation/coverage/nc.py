@@ -8,7 +8,7 @@ from typing import Annotated
 import numpy as np
 
 from temper.core.component import Range
-from temper.nn.adequacy.coverage import NOTHING, CellCoverage, Counts, Criterion
+from temper.nn.adequacy.coverage import NO_CELL, CellCoverage, Counts, Criterion
 from temper.nn.adequacy.reference_data import Arrays
 from temper.nn.inspection.activations import Activations
 
@@ -34,7 +34,7 @@ class NC(Criterion):
 
         def hits(seen: Activations) -> Counts:
             scaled = scaled_by_layer(seen, names)
-            return np.where(scaled > self.threshold, np.arange(len(units)), NOTHING)
+            return np.where(scaled > self.threshold, np.arange(len(units)), NO_CELL)
 
         return CellCoverage(len(units), hits)
 

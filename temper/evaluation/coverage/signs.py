@@ -75,13 +75,6 @@ class Signs:
             for name in ("positive", "negative", "covered")
         )
 
-    def merge(self, state: Arrays) -> None:
-        """Add the signs of another."""
-        other = Signs(self._first, self._second)
-        other.restore(state)
-        self.covered |= other.covered
-        self._take(self._joined(other._memory()))
-
     def _events(self, signs: Bools) -> Table:
         """Return inputs as a table, each at the time of its position."""
         second, now = signs[:, self._second], np.arange(len(signs), dtype=np.int32)[:, None]

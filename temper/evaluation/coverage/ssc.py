@@ -98,11 +98,6 @@ class _SignCoverage(Coverage):
             pair.restore(_of_pair(state, i))
         return self
 
-    def merge(self, state: Arrays) -> None:
-        self._unknown += int(state["unknown"])
-        for i, pair in enumerate(self._pairs):
-            pair.merge(_of_pair(state, i))
-
 
 def _of_pair(state: Arrays, i: int) -> Arrays:
     return {name.removesuffix(f"_{i}"): array for name, array in state.items() if name.endswith(f"_{i}")}

@@ -16,9 +16,9 @@ from temper.evaluation.surprise.dsa import DSA
 from temper.evaluation.surprise.lsa import LSA
 from temper.evaluation.surprise.spreads import Singular
 from temper.evaluation.surprise.traces import TraceScore
-from temper.nn.adequacy.coverage import NOTHING, CellCoverage, Counts, Criterion
+from temper.nn.adequacy.coverage import NO_CELL, CellCoverage, Counts, Criterion
 from temper.nn.adequacy.reference_data import Arrays, ReferenceData
-from temper.nn.adequacy.score import NOT_LEARNT, Scores
+from temper.nn.adequacy.score import NOT_FITTED_ON, Scores
 from temper.nn.inspection.activations import Activations
 
 Layers = Annotated[
@@ -44,12 +44,12 @@ class SurpriseCriterion(Criterion):
     def bounds(self, profile: Arrays) -> tuple[float, float]:
         """Return the bounds of the buckets."""
 
-    def profile(self, material: ReferenceData) -> dict[str, NDArray[Any]]:
-        return dict(self.score.fit(material))
+    def profile(self, reference: ReferenceData) -> dict[str, NDArray[Any]]:
+        return dict(self.score.fit(reference))
 
     def surprise(self, profile: Arrays, seen: Activations) -> Scores:
         """Return the surprise of n inputs, none of them a training image, float64 (n,)."""
-        return self.judging(profile)(seen, np.full(len(seen), NOT_LEARNT))
+        return self.judging(profile)(seen, np.full(len(seen), NOT_FITTED_ON))
 
     def judging(self, profile: Arrays) -> Callable[[Activations, NDArray[np.int64]], Scores]:
         """Return a function from inputs to their surprise; its second argument marks training images."""
@@ -66,12 +66,12 @@ class SurpriseCriterion(Criterion):
         surprise = self.judging(profile)
 
         def hits(seen: Activations) -> Counts:
-            values = surprise(seen, np.full(len(seen), NOT_LEARNT))
+            values = surprise(seen, np.full(len(seen), NOT_FITTED_ON))
             inside = (values > lower) & (values <= upper)  # False for nan
             # Divide last, so that a value on the bound of two buckets is in the lower one.
             place = (np.where(inside, values, upper) - lower) * self.buckets / (upper - lower)
             bucket = np.clip(np.ceil(place).astype(np.int64) - 1, 0, self.buckets - 1)
-            return np.where(inside, bucket, NOTHING)[:, None]
+            return np.where(inside, bucket, NO_CELL)[:, None]
 
         return _SurpriseCoverage(self.buckets, hits, remarks=tuple(self.score.remarks(profile)))
 
@@ -88,7 +88,7 @@ class _SurpriseCoverage(CellCoverage):
 
     def count(self, hits: Counts) -> None:
         super().count(hits)
-        self._outside += int((hits == NOTHING).sum())
+        self._outside += int((hits == NO_CELL).sum())
 
     def state(self) -> dict[str, NDArray[Any]]:
         return {**super().state(), "outside": np.array(self._outside)}
@@ -96,10 +96,6 @@ class _SurpriseCoverage(CellCoverage):
     def restore(self, state: Arrays) -> Self:
         self._outside = int(state["outside"])
         return super().restore(state)
-
-    def merge(self, state: Arrays) -> None:
-        super().merge(state)
-        self._outside += int(state["outside"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,11 +123,11 @@ class LSC(SurpriseCriterion):
     def score(self) -> LSA:
         return LSA(layers=self.layers, mask=self.mask, singular=self.singular)
 
-    def profile(self, material: ReferenceData) -> dict[str, NDArray[Any]]:
-        learnt = super().profile(material)
+    def profile(self, reference: ReferenceData) -> dict[str, NDArray[Any]]:
+        learnt = super().profile(reference)
         if self.lower is not None:
             return learnt
-        least = np.nanmin([np.inf, *self._least(learnt, material.activations)])
+        least = np.nanmin([np.inf, *self._least(learnt, reference.activations)])
         if not np.isfinite(least):
             raise StageError("lsc: no training image has a surprise to start the buckets from; set `lower`")
         return {**learnt, "least": np.array(least)}

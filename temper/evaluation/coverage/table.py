@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any
 
 from temper.core.artefacts import Examples, Row
 from temper.core.classifier import Classifier
-from temper.core.component import Part, Ref
+from temper.core.component import Ref
 from temper.core.display_names import display_name
-from temper.core.families import Evaluation
 from temper.core.run import Run
 from temper.core.stage import Preparation
-from temper.evaluation.evaluated_examples import Protocol, evaluated
+from temper.evaluation.cell_evaluation import FittedToModels
 from temper.nn.adequacy.coverage import Coverage, Criterion
 from temper.nn.inspection.activations import Activations
-from temper.nn.preparations.activation_readout import ActivationReadout
-from temper.nn.preparations.training_profile import CriterionProfile
+from temper.nn.shared_stages.activation_readout import ActivationReadout
+from temper.nn.shared_stages.training_profile import CriterionProfile
 
 
 @dataclass(frozen=True, kw_only=True)
-class CoverageTable(Evaluation):
+class CoverageTable(FittedToModels):
     """The coverage of each model by each set of examples, for test adequacy criteria.
 
     With ``base``, the joint coverage of its images and the examples, and in ``added`` the part contributed by the
@@ -44,30 +42,12 @@ class CoverageTable(Evaluation):
     models: Annotated[tuple[Ref[Classifier], ...], "the models, in separate rows"]
     examples: Annotated[tuple[Ref[Examples], ...], "the sets of examples, one column each"]
     criteria: Annotated[tuple[Criterion, ...], "the criteria, one row each for every model"]
-    data: Annotated[
-        Ref[Examples] | None,
-        "the images that criteria are fitted on; default: the training images of the model's data set",
-    ] = None
     base: Annotated[Ref[Examples] | None, "images that are already covered; default: none"] = None
-    protocol: Annotated[
-        Protocol, "transfer: examples generated on the generator's own model; white_box: generated against each model"
-    ] = "white_box"
 
     def check(self) -> Iterator[tuple[str, str]]:
         names = [display_name(criterion) for criterion in self.criteria]
         for name in dict.fromkeys(name for name in names if names.count(name) > 1):
             yield "criteria", f"'{name}' occurs twice; give each different parameters, or remove one"
-
-    def part_of(self, field_name: str) -> Part | Literal["definition"]:
-        return "train" if field_name == "data" else "test"
-
-    def expand(self) -> Iterator[Self]:
-        for model in self.models:
-            for ref in self.examples:
-                yield dataclasses.replace(self, models=(model,), examples=(evaluated(ref, model, self.protocol),))
-
-    def about(self) -> dict[str, str]:
-        return {"model": self.models[0].stage, "examples": self.examples[0].label}
 
     def preparations(self) -> Mapping[str, Preparation]:
         (model,), (examples,) = self.models, self.examples

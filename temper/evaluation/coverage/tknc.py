@@ -62,7 +62,3 @@ class _TopCoverage(CellCoverage):
     def restore(self, state: Arrays) -> Self:
         self._patterns = np.array(state["patterns"])
         return super().restore(state)
-
-    def merge(self, state: Arrays) -> None:
-        super().merge(state)
-        self._patterns = np.union1d(self._patterns, state["patterns"])

@@ -6,26 +6,25 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 
 from temper.core.artefacts import Examples, Row
 from temper.core.classifier import Classifier
-from temper.core.component import Part, Ref
+from temper.core.component import Ref
 from temper.core.display_names import display_name
-from temper.core.families import Evaluation
 from temper.core.run import Run
 from temper.core.significance_tests import vargha_delaney
 from temper.core.stage import Preparation
-from temper.evaluation.evaluated_examples import Protocol, evaluated
+from temper.evaluation.cell_evaluation import FittedToModels
 from temper.nn.adequacy.score import Score
 from temper.nn.adequacy.score_order import InputScores
-from temper.nn.preparations.input_scores import InputScoring
+from temper.nn.shared_stages.input_scores import InputScoring
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoreSummary(Evaluation):
+class ScoreSummary(FittedToModels):
     """The mean and the median of scores on each set of inputs, and how well they separate it from clean ones.
 
     ``auc_roc`` is the probability that an input of the set scores higher than a clean one, ties counted half: 0.5 is
@@ -48,30 +47,15 @@ class ScoreSummary(Evaluation):
     clean: Annotated[Ref[Examples] | None, "the clean images that each set is compared with; default: no auc_roc"] = (
         None
     )
-    data: Annotated[
-        Ref[Examples] | None, "the images that scores are fitted on; default: the model's training images"
-    ] = None
-    protocol: Annotated[
-        Protocol,
-        "transfer: examples generated on the generator's own model; white_box: generated against each model",
-    ] = "white_box"
 
     @property
     def stochastic(self) -> bool:
         return any(score.stochastic for score in self.scores)
 
-    def part_of(self, field_name: str) -> Part | Literal["definition"]:
-        return "train" if field_name == "data" else "test"
-
     def expand(self) -> Iterator[Self]:
-        for model in self.models:
-            for ref in self.examples:
-                examples = (evaluated(ref, model, self.protocol),)
-                for score in self.scores:
-                    yield dataclasses.replace(self, models=(model,), examples=examples, scores=(score,))
-
-    def about(self) -> dict[str, str]:
-        return {"model": self.models[0].stage, "examples": self.examples[0].label}
+        for cell in super().expand():
+            for score in self.scores:
+                yield dataclasses.replace(cell, scores=(score,))
 
     def preparations(self) -> Mapping[str, Preparation]:
         sets = {"scored": self.examples[0]} | ({"clean": self.clean} if self.clean else {})

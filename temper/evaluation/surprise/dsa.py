@@ -9,7 +9,7 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
-from temper.core.errors import TooLittleLearnt
+from temper.core.errors import UndertrainedModelError
 from temper.evaluation.surprise.neighbours import NO_POINT, Neighbours
 from temper.evaluation.surprise.traces import Groups, Match, TraceJudge, TraceScore, Values
 from temper.nn.adequacy.reference_data import Arrays, ReferenceData
@@ -33,10 +33,10 @@ class DSA(TraceScore):
         "exclude"
     )
 
-    def fit(self, material: ReferenceData) -> Arrays:
-        learnt = self.learnt_traces(material)
+    def fit(self, reference: ReferenceData) -> Arrays:
+        learnt = self.learnt_traces(reference)
         if (Groups(learnt).sizes() > 0).sum() < 2:
-            raise TooLittleLearnt(
+            raise UndertrainedModelError(
                 "dsa: expected training images of at least two predicted classes, received one; the model predicts one class"
             )
         return learnt

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from temper.core.component import Range
-from temper.core.errors import StageError, TooLittleLearnt
+from temper.core.errors import StageError, UndertrainedModelError
 from temper.evaluation.surprise.traces import Groups, TraceScore
 from temper.nn.adequacy.reference_data import Arrays, ReferenceData
 
@@ -51,8 +51,8 @@ class SpreadScore(TraceScore):
                 f"singular: published lifts nothing, received {self.floor:g}; remove one of the two",
             )
 
-    def fit(self, material: ReferenceData) -> Arrays:
-        learnt = self.learnt_traces(material)
+    def fit(self, reference: ReferenceData) -> Arrays:
+        learnt = self.learnt_traces(reference)
         traces, groups = np.asarray(learnt["traces"]), Groups(learnt)
         units = traces.shape[1]
         kept, means = np.zeros((groups.count, units), np.bool_), np.zeros((groups.count, units))
@@ -60,7 +60,7 @@ class SpreadScore(TraceScore):
         singular = np.zeros(groups.count, np.int64)
         judged = np.flatnonzero(groups.sizes() >= LEAST)
         if not len(judged):
-            raise TooLittleLearnt(
+            raise UndertrainedModelError(
                 f"{self.tag}: expected a class predicted for {LEAST} training images, received none; use more"
             )
         for label in judged:
@@ -72,7 +72,7 @@ class SpreadScore(TraceScore):
         if self.mask == "union":
             kept[judged] = kept[judged].all(axis=0)
         if not kept.any():
-            raise TooLittleLearnt(
+            raise UndertrainedModelError(
                 f"{self.tag}: expected units whose variance is at least {self.var_threshold:g}, found none "
                 f"(mask: {self.mask}); lower var_threshold, or use another layer"
             )

@@ -30,7 +30,7 @@ class TraceJudge(ABC):
         """Return the scores of n inputs by their traces (n, units), float64 (n,); nan where one cannot be scored.
 
         ``own`` (n,) has the position of each among the training images, so that it is not compared with itself, or
-        ``NOT_LEARNT``.
+        ``NOT_FITTED_ON``.
         """
         finite, places = np.isfinite(traces).all(axis=1), self.groups.places(own)
         scores = np.full(len(traces), np.nan)
@@ -70,20 +70,20 @@ class TraceScore(Score):
     def values(self, learnt: Arrays, seen: Activations, own: NDArray[np.int64], rng: np.random.Generator) -> Scores:
         return self.judge(learnt).scores(self.traces(seen), seen.predicted, own)
 
-    def learnt_traces(self, material: ReferenceData) -> dict[str, NDArray[np.generic]]:
+    def learnt_traces(self, reference: ReferenceData) -> dict[str, NDArray[np.generic]]:
         """Return the traces of the training images and their predicted classes.
 
         Raises:
             StageError: no training image has a finite trace.
         """
-        seen = material.activations
+        seen = reference.activations
         traces = self.traces(seen)
         if not np.isfinite(traces).all(axis=1).any():
             raise StageError(
                 f"{self.tag}: expected finite activations of the training images, received none; check the model's weights"
             )
         count = seen.logits.shape[1]
-        names = [*material.class_names, *map(str, range(len(material.class_names), count))][:count]
+        names = [*reference.class_names, *map(str, range(len(reference.class_names), count))][:count]
         return {"traces": traces, "predicted": seen.predicted, "classes": np.array(names)}
 
 

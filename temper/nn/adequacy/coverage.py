@@ -1,4 +1,4 @@
-"""Coverage criteria: what inputs have covered so far, what more inputs would add, and how criteria are declared."""
+"""Coverage criteria: their declaration, the coverage of inputs so far, and the gain of further inputs."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from temper.nn.adequacy.reference_data import Arrays, ReferenceData
 from temper.nn.inspection.activations import Activations
 
 Counts = NDArray[np.int64]
-NOTHING = -1
+NO_CELL = -1
 """Pads the rows of inputs that hit fewer cells."""
 
 
 class Coverage(ABC):
-    """The coverage of a criterion so far. Its state is a set of arrays that can be saved, loaded and merged.
+    """The coverage of a criterion so far. Its state is a set of arrays that can be saved and loaded.
 
     ``total`` is the number of items (cells, pairs) that can be covered; items that no input can cover do not count.
     """
@@ -59,10 +59,12 @@ class Coverage(ABC):
 
         Source: Rothermel et al. (2001), Prioritizing Test Cases for Regression Testing, additional coverage.
         """
+        # A copy, since looking for an order must not count as covering.
         grown, order, left = copy.deepcopy(self), [], np.ones(len(seen), np.bool_)
         while left.any():
             gains = np.where(left, grown.gain(seen), 0)
             best = int(gains.argmax())
+            # Greedy order ends here: no remaining input adds anything.
             if gains[best] == 0:
                 break
             grown.update(seen.take(slice(best, best + 1)))
@@ -76,22 +78,18 @@ class Coverage(ABC):
 
     @abstractmethod
     def state(self) -> dict[str, NDArray[Any]]:
-        """Return the state, to be saved."""
+        """Return the state as arrays by name, to be saved."""
 
     @abstractmethod
     def restore(self, state: Arrays) -> Self:
         """Restore the state of another with the same profile; return itself."""
-
-    @abstractmethod
-    def merge(self, state: Arrays) -> None:
-        """Add the coverage of another with the same profile."""
 
 
 class CellCoverage(Coverage):
     """Coverage of cells: each input hits some of them, whatever other inputs do.
 
     ``hits`` maps activations of n inputs to the cells they hit, int64 (n, m): below ``cells``, none twice in a row,
-    padded with ``NOTHING``; it is called on inputs with finite activations only, the others hit nothing and are
+    padded with ``NO_CELL``; it is called on inputs with finite activations only, the others hit nothing and are
     counted. ``impossible`` is the number of cells that no input can hit, which are excluded from the total.
     """
 
@@ -124,6 +122,7 @@ class CellCoverage(Coverage):
     def sequential_gain(self, seen: Activations) -> Counts:
         rows, cells = self._additions(seen)
         first = np.full(len(self._seen), len(seen))
+        # A cell counts for the first input that hits it.
         np.minimum.at(first, cells, rows)
         return np.bincount(first[first < len(seen)], minlength=len(seen)).astype(np.int64)
 
@@ -132,6 +131,7 @@ class CellCoverage(Coverage):
         of_row = np.searchsorted(rows, np.arange(len(seen) + 1))
         by_cell = np.argsort(cells, kind="stable")
         of_cell = np.searchsorted(cells, np.arange(len(self._seen) + 1), sorter=by_cell)
+        # The number of uncovered cells that each input hits.
         left = np.diff(of_row)
         waiting = np.ones(len(self._seen), np.bool_)
         order: list[int] = []
@@ -142,6 +142,7 @@ class CellCoverage(Coverage):
             taken = taken[waiting[taken]]
             waiting[taken] = False
             who = [rows[by_cell[of_cell[cell] : of_cell[cell + 1]]] for cell in taken]
+            # Every input that hits a newly covered cell would now add one less.
             left -= np.bincount(np.concatenate(who), minlength=len(seen))
         return np.concatenate([np.array(order, np.int64), np.setdiff1d(np.arange(len(seen)), order)])
 
@@ -153,18 +154,15 @@ class CellCoverage(Coverage):
 
     def count(self, hits: Counts) -> None:
         """Count the cells that inputs hit, int64 (n, m), as covered."""
-        self._seen[hits[hits != NOTHING]] = True
+        self._seen[hits[hits != NO_CELL]] = True
 
     def state(self) -> dict[str, NDArray[Any]]:
+        # A bit per cell, to keep checkpoints small.
         return {"seen": np.packbits(self._seen), "unknown": np.array(self._unknown)}
 
     def restore(self, state: Arrays) -> Self:
         self._seen, self._unknown = self._unpacked(state), int(state["unknown"])
         return self
-
-    def merge(self, state: Arrays) -> None:
-        self._seen |= self._unpacked(state)
-        self._unknown += int(state["unknown"])
 
     def _found(self, seen: Activations) -> Counts:
         """Return the cells that each input hits, int64 (n, m)."""
@@ -172,12 +170,12 @@ class CellCoverage(Coverage):
         if finite.all():
             return self._hits(seen)
         known = self._hits(seen.take(finite))
-        hits = np.full((len(seen), known.shape[1]), NOTHING)
+        hits = np.full((len(seen), known.shape[1]), NO_CELL)
         hits[finite] = known
         return hits
 
     def _new(self, hits: Counts) -> NDArray[np.bool_]:
-        new: NDArray[np.bool_] = (hits != NOTHING) & ~self._seen[hits]
+        new: NDArray[np.bool_] = (hits != NO_CELL) & ~self._seen[hits]
         return new
 
     def _additions(self, seen: Activations) -> tuple[Counts, Counts]:
@@ -198,10 +196,10 @@ class CellCoverage(Coverage):
 
 @dataclass(frozen=True, kw_only=True)
 class Criterion(Component):
-    """A test adequacy criterion: what it learns from the training images, and what it counts as covered."""
+    """A test adequacy criterion: its fit on the training images, and the items it counts as covered."""
 
     reads_labels: ClassVar[bool] = False
-    """Whether it needs to know of training images what they show."""
+    """Whether its fit reads the labels of the training images."""
 
     layers: Annotated[
         tuple[str, ...] | None, "names of the layers whose units count; default: the hidden ones and the softmax"
@@ -217,8 +215,8 @@ class Criterion(Component):
         """Whether the criterion reads every position of feature maps, which activations must then include."""
         return False
 
-    def profile(self, material: ReferenceData) -> dict[str, NDArray[Any]]:
-        """Return what is learnt from training images, as arrays; nothing by default."""
+    def profile(self, reference: ReferenceData) -> dict[str, NDArray[Any]]:
+        """Return the arrays fitted on the training images, by name; none by default."""
         return {}
 
     @abstractmethod

@@ -22,7 +22,7 @@ Arrays = Mapping[str, NDArray[Any]]
 class ReferenceData:
     """A model and its training images.
 
-    ``activations`` are the model's on ``examples``, row by row, ``left_out`` the number of excluded images;
+    ``activations`` are the model's on ``examples``, row by row, ``excluded`` the number of excluded images;
     ``observed`` returns the activations on another set that a criterion refers to.
     """
 
@@ -30,7 +30,7 @@ class ReferenceData:
     examples: Examples
     activations: Activations
     observed: Callable[[Ref[Examples]], Activations]
-    left_out: int = 0
+    excluded: int = 0
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -38,12 +38,13 @@ class ReferenceData:
         return tuple(self.examples.info.get("class_names", ()))
 
     def finite(self) -> ReferenceData:
-        """Return a copy without the training images that have non-finite activations, counted in ``left_out``.
+        """Return a copy without the training images that have non-finite activations, counted in ``excluded``.
 
         Raises:
             StageError: no training image remains.
         """
         finite = self.activations.finite
+        # The usual case, without copying memory-mapped activations.
         if finite.all():
             return self
         if not finite.any():
@@ -52,10 +53,10 @@ class ReferenceData:
             )
         rows = np.flatnonzero(finite)
         out = len(finite) - len(rows)
-        return replace(self, examples=self.examples.take(rows), activations=self.activations.take(rows), left_out=out)
+        return replace(self, examples=self.examples.take(rows), activations=self.activations.take(rows), excluded=out)
 
 
 def remarks(learnt: Arrays) -> Iterator[str]:
-    """Yield a note on how many training images were excluded, from the profile's array ``left_out``."""
-    if out := int(learnt.get("left_out", 0)):
+    """Yield a note on how many training images were excluded, from the profile's array ``excluded``."""
+    if out := int(learnt.get("excluded", 0)):
         yield f"{out} training images without finite activations excluded"

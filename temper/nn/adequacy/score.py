@@ -15,7 +15,7 @@ from temper.nn.adequacy.reference_data import Arrays, ReferenceData
 from temper.nn.inspection.activations import Activations
 
 Scores = NDArray[np.float64]
-NOT_LEARNT = -1
+NOT_FITTED_ON = -1
 """Marks an input that is not among those the score was fitted on."""
 
 
@@ -37,8 +37,8 @@ class Score(Component):
         """Whether the score is fitted on training images at all."""
         return type(self).fit is not Score.fit
 
-    def fit(self, material: ReferenceData) -> Arrays:
-        """Return what is learnt from training images, as arrays; nothing by default."""
+    def fit(self, reference: ReferenceData) -> Arrays:
+        """Return the arrays fitted on the training images, by name; none by default."""
         return {}
 
     @abstractmethod
@@ -46,7 +46,7 @@ class Score(Component):
         """Return the scores of n inputs, float64 (n,), higher first; nan where an input cannot be scored.
 
         ``own`` (n,) has the position of each input among the training images, so that it is not compared with itself,
-        or ``NOT_LEARNT``.
+        or ``NOT_FITTED_ON``.
         """
 
     def remarks(self, learnt: Arrays) -> Iterator[str]:
@@ -56,6 +56,7 @@ class Score(Component):
 
 def descending(scores: Scores, rng: np.random.Generator) -> NDArray[np.int64]:
     """Return the inputs from the highest score to the lowest, int64 (n,); ties in random order, nan last."""
+    # Shuffled before a stable sort, so that ties are in random order and nan comes last.
     shuffled = rng.permutation(len(scores))
     order: NDArray[np.int64] = shuffled[np.argsort(-scores[shuffled], kind="stable")]
     return order

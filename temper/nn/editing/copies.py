@@ -1,9 +1,9 @@
 """Copies of Keras models and layers, with the state that Keras keeps outside of weights and configuration.
 
 ``clone_model`` and ``from_config`` restore the configuration, ``set_weights`` the weights. Neither restores the
-vocabulary that a lookup layer was adapted to, what a normalisation layer derives from its weights, or whether a quantised
-layer was calibrated; and a layer quantised after building orders its weights differently from one built quantised.
-Every copy in Temper is made here.
+vocabulary that a lookup layer was adapted to, what a normalisation layer derives from its weights, or whether a
+quantised layer was calibrated; and a layer quantised after building orders its weights differently from one built
+quantised. All copies in Temper are created here.
 """
 
 from __future__ import annotations
@@ -26,25 +26,27 @@ _CALIBRATED = ("is_gptq_calibrated", "is_awq_calibrated")
 
 def copied(model: Any) -> Any:
     """Return an independent copy of a model with the same layers and weights; its random streams are new."""
-    copy = renewed(model)
-    inherit(copy, model)
+    copy = with_new_weights(model)
+    copy_state(copy, model)
     return copy
 
 
-def renewed(model: Any) -> Any:
+def with_new_weights(model: Any) -> Any:
     """Return a model of the same layers with new initial weights and new random streams."""
-    return backend.keras().models.clone_model(model, clone_function=like, recursive=True)
+    return backend.keras().models.clone_model(model, clone_function=clone_layer, recursive=True)
 
 
-def restarted(model: Any) -> tuple[Any, tuple[str, ...]]:
+def reinitialised(model: Any) -> tuple[Any, tuple[str, ...]]:
     """Return a model of the same layers to train from scratch, and the names of the layers that keep learnt weights.
 
-    Trainable weights are initialised again, and so is the state updated in training: the statistics of batch normalisation
-    and the vectors of spectral normalisation. Everything else is kept: the constants of a normalisation, layers that
-    convert the input, the weights of frozen and of quantised layers. Of these, the layers whose values differ from their
-    initial ones are named. The seeds of initialisers are removed: they would give the same weights at any seed of the experiment.
+    Trainable weights are initialised again, and so is the state updated in training: the statistics of batch
+    normalisation and the vectors of spectral normalisation. Everything else is kept: the constants of a normalisation,
+    layers that convert the input, the weights of frozen and of quantised layers. Of these, the layers whose values
+    differ from their initial ones are named. The seeds of initialisers are removed: they would give the same weights at
+    any seed of the experiment.
     """
     layers = backend.keras().layers
+    # recursive, so that the layers of nested models are rebuilt, not shared.
     copy = backend.keras().models.clone_model(model, clone_function=_without_seeds, recursive=True)
     trained = {id(variable) for variable in model.trainable_variables}
     keeping: dict[str, None] = {}
@@ -61,10 +63,10 @@ def restarted(model: Any) -> tuple[Any, tuple[str, ...]]:
     return copy, tuple(keeping)
 
 
-def like(layer: Any, /, **changed: Any) -> Any:
+def clone_layer(layer: Any, /, **changed: Any) -> Any:
     """Return a layer of the same configuration except for the ``changed`` options, with its own weights."""
     if isinstance(layer, backend.keras().Model) and not changed:
-        return renewed(layer)
+        return with_new_weights(layer)
     twin = type(layer).from_config({**layer.get_config(), **changed})
     if hasattr(layer, "save_assets"):
         _carry_assets(layer, twin)
@@ -77,18 +79,18 @@ def _without_seeds(layer: Any) -> Any:
             return type(config)(unseeded(value, initialises) for value in config)
         if not isinstance(config, dict):
             return config
-        here = initialises or "initializers" in str(config.get("module"))
+        inside = initialises or "initializers" in str(config.get("module"))
         return {
-            key: None if here and key == "seed" and isinstance(value, int) else unseeded(value, here)
+            key: None if inside and key == "seed" and isinstance(value, int) else unseeded(value, inside)
             for key, value in config.items()
         }
 
     if isinstance(layer, backend.keras().Model):
         return backend.keras().models.clone_model(layer, clone_function=_without_seeds, recursive=True)
-    return like(layer, **unseeded(layer.get_config()))
+    return clone_layer(layer, **unseeded(layer.get_config()))
 
 
-def inherit(target: Any, source: Any) -> None:
+def copy_state(target: Any, source: Any) -> None:
     """Copy the weights, and the state derived from them, between layers or models of one configuration."""
     for own, other in _layers(target, source):
         for variable, value in _weights(own, other):
@@ -99,13 +101,13 @@ def inherit(target: Any, source: Any) -> None:
     _finalise(target)
 
 
-def put(target: Any, weights: Sequence[NDArray[Any]]) -> None:
+def set_weights(target: Any, weights: Sequence[NDArray[Any]]) -> None:
     """Set the weights of a layer or model, and the state its layers derive from them."""
     target.set_weights(weights)
     _finalise(target)
 
 
-def paired(target: Any, source: Any) -> Iterator[tuple[Any, Any]]:
+def paired_variables(target: Any, source: Any) -> Iterator[tuple[Any, Any]]:
     """Yield the pairs of variables of two models of one configuration, states of random streams included."""
     for own, other in _layers(target, source):
         yield from _weights(own, other)
@@ -119,32 +121,34 @@ def connected(model: Any, tensor: Any) -> Any:
     Unlike calling the copy, this inlines its layers into the surrounding model.
     """
     keras = backend.keras()
+    # A functional model of the same tensors: only that can be run through its graph.
     functional = keras.Model(model.inputs[0], model.outputs[0])
     twins: dict[int, tuple[Any, Any]] = {}
 
     def twin(operation: Any) -> Any:
-        return twins.setdefault(id(operation), (like(operation), operation))[0]
+        # A layer that is called twice keeps one twin, so that its weights stay shared.
+        return twins.setdefault(id(operation), (clone_layer(operation), operation))[0]
 
     output = functional._run_through_graph(
         tensor, operation_fn=twin, call_fn=lambda operation, *arguments, **options: operation(*arguments, **options)
     )
     for own, other in twins.values():
         if isinstance(other, keras.layers.Layer) and other.weights:
-            inherit(own, other)
+            copy_state(own, other)
     return output
 
 
-def constants(model: Any) -> str:
+def constants_digest(model: Any) -> str:
     """Return a digest of the constants of a model's layers that are neither variables nor in the configuration."""
     found = hashlib.sha256()
-    for number, layer in enumerate(flattened(model)):
+    for number, layer in enumerate(all_layers(model)):
         for name, value in _constants(layer):
             found.update(json.dumps([number, name]).encode())
             found.update(value)
     return found.hexdigest()
 
 
-def flattened(model: Any) -> Iterator[Any]:
+def all_layers(model: Any) -> Iterator[Any]:
     """Yield a layer or model and all layers in it, nested ones included, each once."""
     seen: set[int] = set()
 
@@ -159,13 +163,14 @@ def flattened(model: Any) -> Iterator[Any]:
 
 
 def _layers(target: Any, source: Any) -> Iterator[tuple[Any, Any]]:
-    return zip(flattened(target), flattened(source), strict=True)
+    return zip(all_layers(target), all_layers(source), strict=True)
 
 
 def _weights(own: Any, other: Any) -> Iterator[tuple[Any, Any]]:
     """Yield the pairs of same-named weights that two layers hold outside of their nested layers."""
     mine, others = (layer._trainable_variables + layer._non_trainable_variables for layer in (own, other))
     by_name = {variable.name: variable for variable in others}
+    # By name where names are unique: a layer quantised after building orders its weights differently.
     if len(by_name) == len(others) and {variable.name for variable in mine} == set(by_name):
         return ((variable, by_name[variable.name]) for variable in mine)
     return zip(mine, others, strict=True)
@@ -181,7 +186,7 @@ def _read(variable: Any) -> NDArray[Any]:
 
 
 def _finalise(model: Any) -> None:
-    for layer in flattened(model):
+    for layer in all_layers(model):
         if isinstance(layer, backend.keras().layers.Normalization):
             layer.finalize_state()
 

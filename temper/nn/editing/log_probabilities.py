@@ -1,7 +1,7 @@
 """Logarithms of combinations of softmaxes: of averages, sums, products, reshaped and rescaled probabilities.
 
-The logarithm is pushed inside: a softmax becomes a log-softmax, a sum a log-sum-exp, a product a sum. So a probability that
-float32 rounds to 0 or 1 keeps a finite logarithm with a gradient, and the largest stays the largest.
+The logarithm is pushed inside: a softmax becomes a log-softmax, a sum a log-sum-exp, a product a sum. So a probability
+that float32 rounds to 0 or 1 keeps a finite logarithm with a gradient, and the largest stays the largest.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from temper.nn.editing.copies import inherit, like
-from temper.nn.editing.operations import activation, changes_nothing, fuses, keeps_largest, made_by
+from temper.nn.editing.copies import clone_layer, copy_state
+from temper.nn.editing.operation_kinds import activation, has_fused_activation, is_identity, preserves_argmax, producer
 from temper.nn.inspection.compiled_programs import Tensor
 from temper.system import backend
 
@@ -37,6 +37,7 @@ _SELECTING = (
 """Operations that select inputs by position or rank, and so commute with the logarithm."""
 
 
+# exp(-15) is 3e-7: softplus and exp agree there to float32 precision.
 _LOW = -15.0
 
 
@@ -54,25 +55,26 @@ class Logarithm:
         self._twins: dict[int, Any] = {}
 
     def of(self, tensor: Tensor) -> Tensor | None:
-        """Return the logarithm of a tensor, or ``None`` where it is not a combination of softmaxes alone."""
+        """Return the logarithm of a tensor, of the same shape; ``None`` where it is not a combination of softmaxes alone."""
+        # Each tensor once: a graph of shared branches would otherwise be walked many times.
         if id(tensor) not in self._known:
             self._known[id(tensor)] = self._taken(tensor)
         return self._known[id(tensor)]
 
     def before_activation(self, operation: Any, operands: list[Any]) -> Tensor:
         """Return the tensor that an operation's activation is applied to."""
-        if not fuses(operation):
+        if not has_fused_activation(operation):
             return operands[0]
         if (linear := self._twins.get(id(operation))) is not None:
             return linear(operands[0])
-        linear = self._twins[id(operation)] = like(operation, activation="linear")
+        linear = self._twins[id(operation)] = clone_layer(operation, activation="linear")
         tensor = linear(operands[0])
-        inherit(linear, operation)
+        copy_state(linear, operation)
         return tensor
 
     def _taken(self, tensor: Tensor) -> Tensor | None:
         keras = backend.keras()
-        operation, operands = made_by(tensor)
+        operation, operands = producer(tensor)
         kind = type(operation).__name__
         if isinstance(operation, keras.Model):
             return self._of_model(operation, operands)
@@ -90,10 +92,10 @@ class Logarithm:
                 return keras.ops.where(z < _LOW, z, keras.ops.log(keras.ops.softplus(keras.ops.maximum(z, _LOW))))
             case "exponential":
                 return self.before_activation(operation, operands)
-        if changes_nothing(operation):
+        if is_identity(operation):
             return self.of(operands[0])
         if kind == "Clip":
-            return self.of(operands[0]) if keeps_largest(operation, tensor.shape[-1]) else None
+            return self.of(operands[0]) if preserves_argmax(operation, tensor.shape[-1]) else None
         if kind in ("GetItem", "Take"):
             return self._chosen(tensor)
         if kind in ("Rescaling", "Subtract") and (argument := _taken_from_1(operation, operands)) is not None:
@@ -105,7 +107,7 @@ class Logarithm:
             return None
         if kind in _SELECTING:
             if id(operation) not in self._twins:
-                self._twins[id(operation)] = like(operation, name=f"{operation.name}_of_logs")
+                self._twins[id(operation)] = clone_layer(operation, name=f"{operation.name}_of_logs")
             return self._twins[id(operation)](logs if len(logs) > 1 else logs[0])
         return _RULES[kind](operation, logs)
 
@@ -127,8 +129,8 @@ class Logarithm:
 
     def _complement(self, tensor: Tensor) -> Tensor | None:
         """Return the logarithm of 1 - p, for a sigmoid p."""
-        operation, operands = made_by(tensor)
-        if changes_nothing(operation):
+        operation, operands = producer(tensor)
+        if is_identity(operation):
             return self._complement(operands[0])
         if activation(operation) != "sigmoid":
             return None
@@ -190,6 +192,7 @@ def _smallest(operation: Any, logs: list[Any]) -> Tensor | None:
 
 
 def _power(operation: Any, logs: list[Any]) -> Tensor | None:
+    # The rules see logarithms of constants, so the exponent is recovered first.
     return logs[0] * np.exp(logs[1]) if isinstance(logs[1], np.ndarray | np.generic) else None
 
 

@@ -10,18 +10,18 @@ import numpy as np
 from temper.core.artefacts import Images
 from temper.core.errors import StageError
 from temper.nn.editing.log_probabilities import Logarithm
-from temper.nn.editing.operations import activation, changes_nothing, keeps_largest, made_by
+from temper.nn.editing.operation_kinds import activation, is_identity, preserves_argmax, producer
 from temper.nn.inspection.compiled_programs import Tensor
 from temper.system import backend
 
 FLOOR = 1.2e-38
 """The lower bound of probabilities, the smallest normal float32, which keeps logarithms finite."""
 
-_SHAPED = ("Flatten", "Reshape")
-_RISING = ("Log", "Log1p", "LogSoftmax", "Softmax", "Sqrt")
-_EVEN = 2e-3
+_RESHAPING = ("Flatten", "Reshape")
+_INCREASING = ("Log", "Log1p", "LogSoftmax", "Softmax", "Sqrt")
+_SUM_TOLERANCE = 2e-3
 """The relative tolerance for equal sums of outputs across images; allows for half precision."""
-_MANY = 10
+_MIN_IMAGES = 10
 """Number of images on which equal sums of outputs, of any value, identify probabilities."""
 
 
@@ -49,13 +49,13 @@ def to_logits(model: Any) -> Any:
     return model if logits is None else backend.keras().Model(model.inputs[0], logits)
 
 
-def rescores(model: Any) -> bool:
+def needs_log_probabilities(model: Any) -> bool:
     """Return whether ``to_logits`` does more to a model than remove its one final softmax."""
     logits, plain = _logits(model)
     return logits is not None and not plain
 
 
-def reordered(model: Any, outputs: Sequence[int]) -> Any:
+def with_reordered_outputs(model: Any, outputs: Sequence[int]) -> Any:
     """Return a model that ends in logits, with the selected outputs of a model in this order.
 
     A final dense layer that is used only once has its weights reordered; after any other layer comes a dense layer that
@@ -77,18 +77,19 @@ def are_probabilities(outputs: Images) -> bool:
     sums = outputs.sum(axis=1, dtype=np.float64)
     if not len(sums) or (outputs < 0).any() or (sums <= 0).any():
         return False
-    one = np.abs(sums - 1).max() < _EVEN
-    varied = len(sums) >= _MANY and (outputs != outputs[0]).any()
-    return bool(one or (varied and np.ptp(sums) < _EVEN * sums.mean()))
+    one = np.abs(sums - 1).max() < _SUM_TOLERANCE
+    # Equal sums of a constant output would prove nothing.
+    varied = len(sums) >= _MIN_IMAGES and (outputs != outputs[0]).any()
+    return bool(one or (varied and np.ptp(sums) < _SUM_TOLERANCE * sums.mean()))
 
 
-def are_shares(outputs: Images) -> bool:
+def are_within_unit_interval(outputs: Images) -> bool:
     """Return whether outputs (n, classes) of many different images are all between 0 and 1."""
-    varied = len(outputs) >= _MANY and (outputs != outputs[0]).any()
+    varied = len(outputs) >= _MIN_IMAGES and (outputs != outputs[0]).any()
     return bool(varied and outputs.min() >= 0 and outputs.max() <= 1)
 
 
-def logarithm_of(model: Any) -> Any:
+def with_log_probabilities(model: Any) -> Any:
     """Return a model whose outputs are the logarithms of another's probabilities, at least that of ``FLOOR``."""
     ops = backend.keras().ops
     probabilities = ops.cast(model.outputs[0], "float32")
@@ -104,27 +105,30 @@ def _logits(model: Any) -> tuple[Tensor | None, bool]:
     output = model.outputs[0]
     _check_ending(output)
     chain, logarithm = _chain(output), Logarithm()
-    places = [place for place, tensor in enumerate(chain) if activation(made_by(tensor)[0]) == "softmax"]
+    places = [place for place, tensor in enumerate(chain) if activation(producer(tensor)[0]) == "softmax"]
     last = places[-1] if places else -1
+    # A softmax at the end of the chain is simply removed; anything else needs its logarithm.
     if last != len(chain) - 1 and (logs := logarithm.of(chain[-1])) is not None:
         if logarithm.sigmoids and not _normalised(model):
             raise StageError(_refusal(logarithm.sigmoids[0], "sigmoid"))
         return logs, False
     if not places:
         return None, False
-    plain = len(places) == 1 and all(changes_nothing(made_by(tensor)[0]) for tensor in chain[:last])
-    return logarithm.before_activation(*made_by(chain[last])), plain
+    plain = len(places) == 1 and all(is_identity(producer(tensor)[0]) for tensor in chain[:last])
+    return logarithm.before_activation(*producer(chain[last])), plain
 
 
 def _normalised(model: Any) -> bool:
     """Return whether the outputs of a model add up to 1 for any images."""
     keras = backend.keras()
+    # 16 pixels for a side of any length: only the sums of the outputs matter.
     shape = [side or 16 for side in model.inputs[0].shape[1:]]
-    images = np.random.default_rng(0).random((_MANY, *shape), np.float32)
+    # A fixed seed, so that loading a model gives the same answer every time.
+    images = np.random.default_rng(0).random((_MIN_IMAGES, *shape), np.float32)
     # A new model, since this call must not change the state of a model in training.
     outputs = keras.Model(model.inputs[0], model.outputs[0])(images, training=False)
     sums = np.asarray(keras.ops.convert_to_numpy(outputs), np.float64).sum(axis=1)
-    return bool((np.abs(sums - 1) < _EVEN).all())
+    return bool((np.abs(sums - 1) < _SUM_TOLERANCE).all())
 
 
 def _chain(output: Tensor) -> list[Tensor]:
@@ -137,13 +141,13 @@ def _chain(output: Tensor) -> list[Tensor]:
 
 def _argument(tensor: Tensor, classes: int) -> Tensor | None:
     """Return the argument of an operation that preserves the largest output of each image."""
-    operation, operands = made_by(tensor)
+    operation, operands = producer(tensor)
     kind = type(operation).__name__
     if not operands:
         return None
-    if changes_nothing(operation):
+    if is_identity(operation):
         return operands[0]
-    if kind in _RISING or (kind == "Activation" and activation(operation) in ("softmax", "log_softmax")):
+    if kind in _INCREASING or (kind == "Activation" and activation(operation) in ("softmax", "log_softmax")):
         if getattr(operation, "axis", -1) not in (-1, 1):
             raise StageError(
                 f"layer '{operation.name}': expected softmax over the classes, received axis {operation.axis}"
@@ -152,11 +156,11 @@ def _argument(tensor: Tensor, classes: int) -> Tensor | None:
     if kind == "Rescaling":
         return operands[0] if np.ndim(operation.scale) == np.ndim(operation.offset) == 0 < operation.scale else None
     if kind == "Clip":
-        return operands[0] if keeps_largest(operation, classes) else None
-    return _argument_beside_constant(kind, operands, classes)
+        return operands[0] if preserves_argmax(operation, classes) else None
+    return _argument_next_to_constant(kind, operands, classes)
 
 
-def _argument_beside_constant(kind: str, operands: list[Any], classes: int) -> Tensor | None:
+def _argument_next_to_constant(kind: str, operands: list[Any], classes: int) -> Tensor | None:
     is_tensor = backend.keras().utils.is_keras_tensor
     tensors = [operand for operand in operands if is_tensor(operand)]
     numbers = [operand for operand in operands if not is_tensor(operand) and np.ndim(operand) == 0]
@@ -169,6 +173,7 @@ def _argument_beside_constant(kind: str, operands: list[Any], classes: int) -> T
         "Multiply": number > 0,
         "Divide": tensors[0] is operands[0] and number > 0,
         "TrueDivide": tensors[0] is operands[0] and number > 0,
+        # The largest of n probabilities is at least 1 / n, so a lower floor never hides it.
         "Maximum": number < 1 / classes,
     }
     return tensors[0] if rises.get(kind, False) else None
@@ -176,10 +181,10 @@ def _argument_beside_constant(kind: str, operands: list[Any], classes: int) -> T
 
 def _check_ending(tensor: Tensor) -> None:
     """Reject an activation other than softmax that feeds the output directly or through a reshape."""
-    operation, operands = made_by(tensor)
+    operation, operands = producer(tensor)
     if isinstance(operation, backend.keras().Model):
         _check_ending(operation.outputs[0])
-    elif changes_nothing(operation) or type(operation).__name__ in _SHAPED:
+    elif is_identity(operation) or type(operation).__name__ in _RESHAPING:
         _check_ending(operands[0])
     elif (name := activation(operation)) not in ("linear", "softmax", "log_softmax", "exponential"):
         raise StageError(_refusal(operation.name, name))

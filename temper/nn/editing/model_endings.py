@@ -7,7 +7,13 @@ from typing import Any
 
 from temper.core.artefacts import Images
 from temper.core.classifier import Classifier
-from temper.nn.editing.logits import are_probabilities, are_shares, logarithm_of, rescores, to_logits
+from temper.nn.editing.logits import (
+    are_probabilities,
+    are_within_unit_interval,
+    needs_log_probabilities,
+    to_logits,
+    with_log_probabilities,
+)
 from temper.nn.inspection.finite_check import check_weights
 
 _RESCORED = (
@@ -16,12 +22,14 @@ _RESCORED = (
 )
 _ROUNDED = (
     "the outputs of the model are probabilities of an unknown origin. Their logarithms replace the "
-    "logits: predictions stay the same, but gradients vanish where float32 rounds a probability to 0 or 1, so that gradient-based "
+    "logits: predictions stay the same, but gradients vanish where float32 rounds a probability to 0 or 1, so that "
+    "gradient-based "
     "attacks may look weaker than they are. Save the model with logits as output if you can."
 )
 _BOUNDED = (
     "all outputs of the model are between 0 and 1, but their sum differs between images. They are used as "
-    "logits: predictions stay the same, but if they are probabilities or lengths, gradient-based attacks may look weaker than "
+    "logits: predictions stay the same, but if they are probabilities or lengths, gradient-based attacks may look "
+    "weaker than "
     "they are. Save the model with logits as output if you can."
 )
 
@@ -29,13 +37,13 @@ _BOUNDED = (
 def classifier_of(
     model: Any, behind_conventions: Callable[[Any], Any], images: Images, remark: Callable[[str], None]
 ) -> Classifier:
-    """Return a classifier of the same predictions as a model, whatever it ends in.
+    """Return a classifier with the predictions of a model that ends in logits, softmax or other probabilities.
 
-    ``behind_conventions`` puts the layers in front of a model that its input needs; ``images`` (n, height, width, channels) are
-    those whose outputs show whether they are probabilities. ``remark`` is given what a reader must know.
+    ``behind_conventions`` adds the layers that convert an image into the model's input; the outputs for ``images`` (n,
+    height, width, channels) show whether they are probabilities. ``remark`` receives notes for the report.
 
     Raises:
-        StageError: the model has no output of a classifier, or its weights or answers are not finite.
+        StageError: the model's output is not a classifier's, or its weights or outputs are not finite.
     """
     check_weights(model)
     logits = to_logits(model)
@@ -44,9 +52,9 @@ def classifier_of(
         outputs = classifier.logits(images)
         if are_probabilities(outputs):
             remark(_ROUNDED)
-            classifier = Classifier(logarithm_of(classifier.model))
-        elif are_shares(outputs):
+            classifier = Classifier(with_log_probabilities(classifier.model))
+        elif are_within_unit_interval(outputs):
             remark(_BOUNDED)
-    if rescores(model):
+    if needs_log_probabilities(model):
         remark(_RESCORED)
     return classifier

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from temper.core.errors import StageError
-from temper.nn.editing.copies import copied, like, put
+from temper.nn.editing.copies import clone_layer, copied, set_weights
 from temper.system import backend
 
 Places = NDArray[np.int64]
@@ -44,7 +44,7 @@ class _Cut:
     output: Kept
 
 
-def without(model: Any, kept: Mapping[str, Places]) -> Any:
+def without_units(model: Any, kept: Mapping[str, Places]) -> Any:
     """Return a copy of a model in which the named layers keep only the units at these positions, in ascending order.
 
     Layers that read the removed units lose the weights for them: the next convolution its kernels' slices, a dense
@@ -53,7 +53,7 @@ def without(model: Any, kept: Mapping[str, Places]) -> Any:
     0.
 
     Raises:
-        StageError: the units cannot be removed (``obstacles``), or none would remain.
+        StageError: the units cannot be removed (``removal_obstacles``), or none would remain.
     """
     functional = _functional(model)
     for name, places in kept.items():
@@ -65,20 +65,20 @@ def without(model: Any, kept: Mapping[str, Places]) -> Any:
         cut, config = cuts[layer.name], layer.get_config()
         size = "filters" if "filters" in config else "units"
         changed = {} if layer.name not in kept or cut.output is None else {size: len(cut.output)}
-        return like(layer, **changed)
+        return clone_layer(layer, **changed)
 
     reduced = backend.keras().models.clone_model(functional, clone_function=smaller)
     for layer in functional.layers:
         if layer.weights:
-            put(reduced.get_layer(layer.name), list(_weights(layer, cuts[layer.name])))
+            set_weights(reduced.get_layer(layer.name), list(_weights(layer, cuts[layer.name])))
     return reduced
 
 
-def obstacles(model: Any) -> dict[str, str]:
+def removal_obstacles(model: Any) -> dict[str, str]:
     """Return for each convolution and dense layer of a model why its units cannot be removed; empty where they can.
 
-    They cannot if they are the logits, or if they are combined element by element with the units of another layer, as at
-    the end of a residual block: removing those of one layer alone would misalign the operands.
+    They cannot if they are the logits, or if they are combined element by element with the units of another layer, as
+    at the end of a residual block: removing those of one layer alone would misalign the operands.
     """
     functional = _functional(model)
     return {layer.name: _obstacle(functional, layer) for layer in functional.layers if _units(layer) is not None}
@@ -88,6 +88,7 @@ def _obstacle(functional: Any, layer: Any) -> str:
     units = _units(layer)
     assert units is not None
     try:
+        # Any one unit will do: whether removal is possible depends on the layers' kinds only.
         _cuts(functional, {layer.name: np.arange(units - 1)})
     except StageError as error:
         return str(error)
@@ -96,6 +97,7 @@ def _obstacle(functional: Any, layer: Any) -> str:
 
 def _functional(model: Any) -> Any:
     """Return a copy whose layers are called once each and shared with no other model."""
+    # A copy: each layer must have exactly one call and one output.
     return copied(backend.keras().Model(model.inputs[0], model.outputs[0]))
 
 
@@ -108,8 +110,8 @@ def _units(layer: Any) -> int | None:
 def _cuts(functional: Any, kept: Mapping[str, Places]) -> dict[str, _Cut]:
     """Return the kept positions of every layer when some layers keep only these units."""
     known = {layer.name for layer in functional.layers}
-    if strange := [name for name in kept if name not in known]:
-        raise StageError(f"no layer is called '{strange[0]}'; expected one of {', '.join(sorted(known))}")
+    if unknown := [name for name in kept if name not in known]:
+        raise StageError(f"no layer is called '{unknown[0]}'; expected one of {', '.join(sorted(known))}")
     cuts: dict[str, _Cut] = {}
     for layer in functional.operations:
         (node,) = layer._inbound_nodes

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from temper.core.errors import StageError
 from temper.system.files import opened, unpacks_to_too_much
-from temper.system.zip_member import member_fault
+from temper.system.zip_member import member_problem
 
 _SUFFIX = ".npy"
 _MAX_AXES = 64
@@ -50,7 +50,7 @@ class ArrayFile:
         """
         with self._reading(), opened(self.path) as stream:
             if self.path.suffix == _SUFFIX:
-                return {"": _judged(stream, "", self.path.stat().st_size)}
+                return {"": _checked_header(stream, "", self.path.stat().st_size)}
             with zipfile.ZipFile(stream) as archive:
                 return {name: _header(archive, info) for name, info in self._members(archive, wanted).items()}
 
@@ -64,7 +64,7 @@ class ArrayFile:
             return list(self._members(archive, None))
 
     def read(self, wanted: Collection[str]) -> dict[str, NDArray[Any]]:
-        """Return those arrays of the names wanted that exist.
+        """Return the existing arrays among the names wanted, by name.
 
         Raises:
             StageError: as for ``headers``, or the values are corrupted.
@@ -86,6 +86,7 @@ class ArrayFile:
         """
         header = self.headers((name,))[name]
         item = math.prod(header.shape[1:]) * header.dtype.itemsize
+        # At least one item, so that a single huge image is still checked.
         count = 0 if header.fortran else min(header.shape[0], max(1, size // max(1, item)))
         with (
             self._reading(),
@@ -93,7 +94,7 @@ class ArrayFile:
             zipfile.ZipFile(stream) as archive,
             archive.open(f"{name}{_SUFFIX}") as member,
         ):
-            _parsed(member)
+            _parsed_header(member)
             items = np.frombuffer(member.read(count * item), header.dtype)
         return items.reshape(count, *header.shape[1:]), count == header.shape[0]
 
@@ -106,10 +107,10 @@ class ArrayFile:
             raise ValueError(f"{twice[0]} twice")
         found = {info.filename.removesuffix(_SUFFIX): info for info in infos if info.filename.endswith(_SUFFIX)}
         members = {name: info for name, info in found.items() if wanted is None or name in wanted}
-        if faults := list(filter(None, map(member_fault, members.values()))):
-            raise ValueError(faults[0])
-        if fault := unpacks_to_too_much(self.path.stat().st_size, sum(info.file_size for info in members.values())):
-            raise ValueError(fault)
+        if problems := list(filter(None, map(member_problem, members.values()))):
+            raise ValueError(problems[0])
+        if problem := unpacks_to_too_much(self.path.stat().st_size, sum(info.file_size for info in members.values())):
+            raise ValueError(problem)
         return members
 
     @contextmanager
@@ -119,15 +120,15 @@ class ArrayFile:
         except (StageError, MemoryError):
             raise
         except Exception as error:  # zipfile, its decompressors and NumPy raise all kinds of errors on a corrupted file
-            said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            received = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             raise StageError(
-                f"{self.path}: expected arrays written by NumPy, received {said}; download or write it again"
+                f"{self.path}: expected arrays written by NumPy, received {received}; download or write it again"
             ) from error
 
 
 def _header(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Header:
     with archive.open(info) as stream:
-        return _judged(stream, info.filename, info.file_size)
+        return _checked_header(stream, info.filename, info.file_size)
 
 
 def _values(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
@@ -135,9 +136,9 @@ def _values(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
         return npy.read_array(stream, allow_pickle=False)
 
 
-def _judged(stream: Any, name: str, size: int) -> Header:
+def _checked_header(stream: Any, name: str, size: int) -> Header:
     """Return a header after checking it against the size of its file, since NumPy allocates memory for it."""
-    header = _parsed(stream)
+    header = _parsed_header(stream)
     where = f" in {name}" if name else ""
     if header.dtype.hasobject:
         raise ValueError(f"Python objects{where}, which Temper never loads")
@@ -151,7 +152,7 @@ def _judged(stream: Any, name: str, size: int) -> Header:
     return header
 
 
-def _parsed(stream: Any) -> Header:
+def _parsed_header(stream: Any) -> Header:
     read = npy.read_array_header_1_0 if npy.read_magic(stream) == (1, 0) else npy.read_array_header_2_0
     try:
         shape, fortran, dtype = read(stream)

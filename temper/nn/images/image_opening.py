@@ -42,9 +42,9 @@ def open_image(
     with opened(path, MAX_BYTES) as stream:
         try:
             with Image.open(stream, formats=formats) as image:
-                fault = size_fault(image.height, image.width)
-                if fault:
-                    raise StageError(f"{path}: {fault}; scale the {what} down")
+                problem = size_problem(image.height, image.width)
+                if problem:
+                    raise StageError(f"{path}: {problem}; scale the {what} down")
                 yield image
         except (StageError, MemoryError):
             raise
@@ -61,7 +61,7 @@ def open_image(
             ) from error
 
 
-def size_fault(height: int, width: int) -> str:
+def size_problem(height: int, width: int) -> str:
     """Return what is wrong with the size of an image in pixels; empty if nothing is."""
     if height < 1 or width < 1:
         return f"expected at least 1 x 1 pixels, received {height} x {width}"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from temper.core.artefacts import Images, Masks
 from temper.nn.images import opencv_resize
-from temper.nn.images.pixel_range import pixel_fault
+from temper.nn.images.pixel_range import pixel_problem
 
 Grey = Literal["luma", "luma_bgr"]
 Shape = tuple[int, int, int]
@@ -71,10 +71,10 @@ class Preprocessing:
     def masks(self, x: Masks | ImageSource, rows: NDArray[np.int64], source: Shape) -> Masks:
         """Return the chosen masks, in that order, bool (n, h, w) of the images' size, by nearest neighbour."""
         if isinstance(x, np.ndarray):
-            return nearest(x[rows], self.shape(source)[:2])
+            return resize_masks(x[rows], self.shape(source)[:2])
         out = np.empty((len(rows), *self.shape(source)[:2]), bool)
         for place, row in enumerate(rows):
-            out[place] = nearest(x.read(int(row))[None, ..., 0] > 0, out.shape[1:])[0]
+            out[place] = resize_masks(x.read(int(row))[None, ..., 0] > 0, out.shape[1:])[0]
         return out
 
     def apply(self, x: NDArray[Any]) -> Images:
@@ -116,7 +116,7 @@ def to_unit(x: NDArray[Any]) -> Images:
         unit: Images = np.divide(x, np.float32(255), dtype=np.float32)
         return unit
     if not np.issubdtype(x.dtype, np.floating) or (x.size and not (x.min() >= 0 and x.max() <= 1)):
-        raise ValueError(pixel_fault(x))
+        raise ValueError(pixel_problem(x))
     return x.astype(np.float32)
 
 
@@ -137,8 +137,9 @@ def scaled(x: Images, height: int, width: int) -> Images:
     return np.ascontiguousarray(columns.swapaxes(2, 3))
 
 
-def nearest(masks: Masks, size: tuple[int, ...]) -> Masks:
+def resize_masks(masks: Masks, size: tuple[int, ...]) -> Masks:
     """Return masks (n, h, w) scaled to (n, *size) by nearest neighbour."""
+    # Pixel centres in integers: (2 i + 1) / (2 new) of the old length, without rounding errors.
     rows, columns = (
         (2 * np.arange(new) + 1) * old // (2 * new) for new, old in zip(size, masks.shape[1:], strict=True)
     )
@@ -149,6 +150,7 @@ def nearest(masks: Masks, size: tuple[int, ...]) -> Masks:
 def _triangle(source: int, target: int) -> NDArray[np.float32]:
     """Return the weight of each source pixel in each target pixel, (target, source); rows sum to one."""
     scale = source / target
+    # Where images grow, the triangle keeps the width of one source pixel.
     reach = max(scale, 1.0)
     centres = (np.arange(target)[:, None] + 0.5) * scale
     distances = np.abs(np.arange(source)[None, :] + 0.5 - centres) / reach

@@ -8,26 +8,26 @@ import numpy as np
 
 from temper.core.artefacts import Labels
 from temper.core.component import PARTS, Part
-from temper.nn.images.stratified_sample import drawn, stratified
+from temper.nn.images.stratified_sample import sample, stratified
 
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
     """How images are split; every choice is stratified and depends on ``seed`` alone.
 
-    ``anew`` is the number of training, validation and test images sampled from all images; without it the original parts
-    are kept, and ``validation`` is the share of the training images held out. ``train_size`` and ``test_size`` are the
-    numbers of images of a part that are kept.
+    ``resplit`` is the number of training, validation and test images sampled from all images; without it the original
+    parts are kept, and ``validation`` is the share of the training images held out. ``train_size`` and ``test_size``
+    are the numbers of images of a part that are kept.
     """
 
-    anew: tuple[int, ...] = ()
+    resplit: tuple[int, ...] = ()
     train_size: int | None = None
     test_size: int | None = None
     validation: float = 0.0
     seed: int = 0
 
     def rows(self, y: Labels, train: Labels, test: Labels, groups: Labels | None = None) -> dict[Part, Labels]:
-        """Return the positions in ``y`` of the images of each part, in ascending order.
+        """Return the positions in ``y`` (n,) of the images of each part, int64 (k,), in ascending order.
 
         ``train`` and ``test`` are the positions of the original parts. Held-out images are chosen by whole groups, so
         that sizes are then met only approximately.
@@ -35,8 +35,8 @@ class Split:
         Raises:
             ValueError: there are fewer images than requested, or a part would be empty.
         """
-        if self.anew:
-            return self._anew(y, np.concatenate([train, test]), groups)
+        if self.resplit:
+            return self._resplit(y, np.concatenate([train, test]), groups)
         for part, rows in (("train", train), ("test", test)):
             if not len(rows):
                 raise ValueError(f"the {part} part has no image; keep other classes")
@@ -51,10 +51,11 @@ class Split:
                 )
         return {"train": train, "validation": validation, "test": test}
 
-    def _anew(self, y: Labels, rows: Labels, groups: Labels | None) -> dict[Part, Labels]:
-        if sum(self.anew) > len(rows):
-            raise ValueError(f"resplit requests {sum(self.anew)} images, but there are {len(rows)}; request fewer")
-        train_size, validation_size, test_size = self.anew
+    def _resplit(self, y: Labels, rows: Labels, groups: Labels | None) -> dict[Part, Labels]:
+        if sum(self.resplit) > len(rows):
+            raise ValueError(f"resplit requests {sum(self.resplit)} images, but there are {len(rows)}; request fewer")
+        train_size, validation_size, test_size = self.resplit
+        # The test part first, so that its images do not depend on the other sizes.
         rest, test = self._held_out("test", y, rows, test_size, groups)
         rest, validation = self._held_out("validation", y, rest, min(validation_size, len(rest)), groups)
         train = rest[stratified(y[rest], min(train_size, len(rest)), self._rng("train"))]
@@ -66,7 +67,7 @@ class Split:
 
     def _held_out(self, part: Part, y: Labels, rows: Labels, size: int, groups: Labels | None) -> tuple[Labels, Labels]:
         """Return the rows that are kept and those that are held out."""
-        places = drawn(y[rows], None if groups is None else groups[rows], size, self._rng(part))
+        places = sample(y[rows], None if groups is None else groups[rows], size, self._rng(part))
         return np.delete(rows, places), rows[places]
 
     def _thinned(self, part: Part, y: Labels, rows: Labels) -> Labels:
@@ -78,4 +79,5 @@ class Split:
         return rows[stratified(y[rows], size, self._rng(part))]
 
     def _rng(self, part: Part) -> np.random.Generator:
+        # A stream per part: changing one size leaves the other parts unchanged.
         return np.random.default_rng([self.seed, PARTS.index(part)])

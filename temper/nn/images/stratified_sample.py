@@ -9,7 +9,7 @@ from temper.core.artefacts import Labels
 
 
 def stratified(labels: Labels, size: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Return ``size`` positions in ``labels``, in ascending order, with each class in proportion.
+    """Return ``size`` positions in ``labels`` (n,), in ascending order, with each class in proportion.
 
     Every class gets the integer part of its quota ``size * count / n``; the rest goes one each to the classes with the
     largest remainders, with ties to the smaller label.
@@ -31,8 +31,8 @@ def stratified(labels: Labels, size: int, rng: np.random.Generator) -> NDArray[n
     return np.sort(np.concatenate(chosen)).astype(np.int64)
 
 
-def drawn(labels: Labels, groups: Labels | None, size: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Return ``size`` positions from ``stratified``, or from ``grouped`` if there are groups."""
+def sample(labels: Labels, groups: Labels | None, size: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return positions, int64 (k,), from ``stratified``, or from ``grouped`` if there are groups."""
     return stratified(labels, size, rng) if groups is None else grouped(labels, groups, size, rng)
 
 
@@ -57,6 +57,7 @@ def grouped(labels: Labels, groups: Labels, size: int, rng: np.random.Generator)
             raise ValueError(f"a group of class {label} contains other classes as well; expected one class per group")
         order = rng.permutation(len(names))
         misses = np.abs(np.cumsum(counts[order]) - size * own.sum() / len(labels))
+        # Never all groups, so that the class keeps at least one image on the other side.
         taken = names[order[: 1 + np.argmin(misses[:-1])]] if len(names) > 1 else names[:0]
         chosen.append(np.flatnonzero(own & np.isin(groups, taken)))
     return np.sort(np.concatenate(chosen)).astype(np.int64)

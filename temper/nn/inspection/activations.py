@@ -77,6 +77,7 @@ class Activations(Artefact):
     @property
     def counted(self) -> tuple[str, ...]:
         """The layers whose units coverage criteria count: all but the logits, which the probabilities represent."""
+        # Counting both would count the same units twice.
         return (*(layer.name for layer in self.layers[:-2]), self.layers[-1].name)
 
     @property
@@ -126,6 +127,7 @@ class Activations(Artefact):
         """
         starts = self.layer_starts(by_position)
         places: NDArray[np.int64] = starts[:-1] + self.peak % np.diff(starts)
+        # A constant layer, such as one that is off, has no most active unit.
         return np.where(np.asarray(self.high) > np.asarray(self.low), places, -1)
 
     def take(self, rows: slice | NDArray[Any]) -> Activations:
@@ -185,5 +187,6 @@ def on_disk(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
     """Return an array of zeros mapped to an anonymous file, so that it need not fit into memory."""
     if 0 in shape:
         return np.zeros(shape, dtype)
+    # Closed at once: the mapping keeps the file alive and the system frees it with the array.
     with TemporaryFile() as file:
         return np.memmap(file, dtype=dtype, mode="w+", shape=shape)

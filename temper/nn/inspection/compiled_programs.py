@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from temper.nn.editing.copies import constants
+from temper.nn.editing.copies import constants_digest
 from temper.system import backend, threads
 
 Tensor = Any
@@ -25,10 +25,12 @@ Body = Callable[..., tuple[Tensor, ...]]
 
 BATCH = 500
 """The default batch size."""
+# Smaller batches are padded to this, so that few shapes are compiled.
 _SMALLEST_BATCH = 16
-_SMALLEST_SHARE = 125
-_FEW_PASSES = 10
-_COMPILED_AT_ONCE = 64
+_MIN_IMAGES_PER_THREAD = 125
+# Compiling with XLA takes about a second, which shorter programs do not recover (benchmarks/README.md).
+_MIN_XLA_PASSES = 10
+_CACHE_SIZE = 64
 _NAMES = ("name", "keras_history", "input_layers", "output_layers")
 _UNNUMBERED = re.compile(r"_\d+$")
 """The suffix that Keras adds to default variable names."""
@@ -60,10 +62,11 @@ def run(
     n = len(images[0])
     if n > batch_size:
         raise ValueError(f"compiled_programs.run: expected at most {batch_size} images, received {n}")
-    fused = _fuses(model, passes)
+    fused = _uses_xla(model, passes)
     program = _program(architecture(model), body, static, fused)
     numbers = [np.asarray(value, np.int32 if isinstance(value, int) else np.float32) for value in shared]
     shares = _shares(n) if fused else 1
+    # Ceiling division: the last part may be smaller and is padded.
     size = _padded_size(-(-n // shares), -(-batch_size // shares))
     parts = [[_padded(array[s * size : (s + 1) * size], size) for array in images] for s in range(shares)]
     each = _pool().map if shares > 1 else map
@@ -92,7 +95,8 @@ _digests: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
 def architecture(model: Any) -> Architecture:
     """Return a Keras model's architecture, equal for models that differ in the values of their variables only.
 
-    Constants that a layer holds besides its variables, such as those of an adapted normalisation, must not change later.
+    Constants that a layer holds besides its variables, such as those of an adapted normalisation, must not change
+    later.
     """
     if model not in _digests:
         _digests[model] = _describe(model)
@@ -107,21 +111,23 @@ def _describe(model: Any) -> str:
         return uuid4().hex  # a custom layer without a configuration never shares a program
     names: dict[str, int] = {}
     variables = [(_UNNUMBERED.sub("", v.name), tuple(v.shape), str(v.dtype)) for v in model.variables]
-    return json.dumps([_unnamed(config, names), variables, constants(model)])
+    return json.dumps([_unnamed(config, names), variables, constants_digest(model)])
 
 
 def _unnamed(part: Any, names: dict[str, int], reference: bool = False) -> Any:
     """Return a part of a model's configuration with its layers' names replaced by the order of their appearance."""
     if isinstance(part, dict):
+        # The name of a policy is its number format, not a layer's name.
         if part.get("class_name") == "DTypePolicy":
             return part
         return {key: _unnamed(value, names, key in _NAMES) for key, value in part.items()}
     if isinstance(part, list):
         return [_unnamed(value, names, reference) for value in part]
+    # Only names that refer to layers; other texts, such as "relu", matter.
     return names.setdefault(part, len(names)) if reference and isinstance(part, str) else part
 
 
-@lru_cache(maxsize=_COMPILED_AT_ONCE)
+@lru_cache(maxsize=_CACHE_SIZE)
 def _program(
     architecture: Architecture, body: Body, static: tuple[Hashable, ...], fused: bool
 ) -> Callable[[Any, list[NDArray[Any]]], Arrays]:
@@ -150,6 +156,7 @@ def _compile(
         import torch
 
         def eager(model: Any, arguments: list[Tensor]) -> tuple[Tensor, ...]:
+            # value_and_gradient switches gradients on where they are needed.
             with torch.no_grad():
                 return body(call_of(model), *arguments, *static)
 
@@ -175,23 +182,23 @@ def _compile(
     return lambda model, arguments: graph([v.value.value() for v in model.variables], arguments)
 
 
-def _fuses(model: Any, passes: int) -> bool:
+def _uses_xla(model: Any, passes: int) -> bool:
     """Return whether a program of this model consists of small operations, to be fused by XLA and run once per thread.
 
     On a CPU, XLA fuses the small operations of dense layers, which gives three times as many gradients per second as
-    TensorFlow's own kernels. They are too small to be split across threads, so each thread takes a part of the batch. For
-    convolutions XLA replaces oneDNN, which gives a third as many, and parts have no effect (measured:
-    benchmarks/README.md). A kernel of rank 3 or more identifies a convolution. Compiling takes TensorFlow about a second,
-    which a program of few passes does not recover.
+    TensorFlow's own kernels. They are too small to be split across threads, so each thread takes a part of the batch.
+    For convolutions XLA replaces oneDNN, which gives a third as many, and parts have no effect (measured:
+    benchmarks/README.md). A kernel of rank 3 or more identifies a convolution. Compiling takes TensorFlow about a
+    second, which a program of few passes does not recover.
     """
     if backend.name() == "torch" or backend.on_gpu() or any(len(v.shape) > 2 for v in model.variables):
         return False
-    return backend.name() == "jax" or passes >= _FEW_PASSES
+    return backend.name() == "jax" or passes >= _MIN_XLA_PASSES
 
 
 def _shares(n: int) -> int:
     """Return the number of parts to split a batch of ``n`` images into, one per thread."""
-    return max(1, min(threads.count(), n // _SMALLEST_SHARE))
+    return max(1, min(threads.count(), n // _MIN_IMAGES_PER_THREAD))
 
 
 @cache
@@ -216,5 +223,6 @@ def _padded_size(n: int, batch_size: int) -> int:
 
 
 def _padded(array: NDArray[Any], size: int) -> NDArray[Any]:
+    # Two number formats only: others would compile programs of their own.
     array = np.ascontiguousarray(array, np.float32 if np.issubdtype(array.dtype, np.floating) else np.int32)
     return np.pad(array, [(0, size - len(array))] + [(0, 0)] * (array.ndim - 1)) if len(array) < size else array

@@ -46,6 +46,7 @@ def differentiate(function: Callable[[Tensor], tuple[Tensor, Any]], x: Tensor) -
             import torch
 
             with torch.enable_grad():
+                # Detached, so that the gradient stops at the image.
                 leaf = x.detach().requires_grad_(True)
                 values, others = function(leaf)
                 if not values.requires_grad:

@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from temper.artefacts.rankings import Scores
 from temper.core.artefacts import Images, Labels
 from temper.core.classifier import Classifier
 from temper.nn.inspection import compiled_programs
 from temper.nn.inspection.compiled_programs import Body, Call, Tensor
 from temper.nn.inspection.gradients import value_and_gradient
-from temper.nn.inspection.lrp_rules import RelevanceRule, carrying, carrying_units
+from temper.nn.inspection.lrp_rules import RelevanceRule, relevance_model, unit_relevance_model
 from temper.system import backend
 
 Batches = Iterator[tuple[slice, NDArray[np.float32]]]
@@ -28,10 +27,10 @@ def pixel_relevance(
     Relevance starts from one logit of each image: that of the class ``y``, or by default of the predicted class.
     Without a rule it is propagated by LRP-0.
     """
-    return _batches(carrying(classifier.model, rule), _of_pixels, (), x, y)
+    return _batches(relevance_model(classifier.model, rule), _of_pixels, (), x, y)
 
 
-def unit_batches(
+def unit_relevance_batches(
     classifier: Classifier,
     x: Images,
     rule: RelevanceRule | None = None,
@@ -43,18 +42,8 @@ def unit_batches(
     Units are those of ``temper.nn.inspection.units.Probe``, in its order, or only those of the named ``layers``. A
     feature map gets the sum over its positions.
     """
-    carrier = carrying_units(classifier.model, rule, layers)
+    carrier = unit_relevance_model(classifier.model, rule, layers)
     return _batches(carrier, _of_units, (carrier.inputs[1].shape[1],), x, y)
-
-
-def unit_relevance(
-    classifier: Classifier, x: Images, rule: RelevanceRule | None = None, y: Labels | None = None
-) -> Scores:
-    """Return the relevance of all hidden units for the decision on each image, float64 (n, units).
-
-    As ``unit_batches``, for images whose relevance fits into memory.
-    """
-    return np.concatenate([found.astype(np.float64) for _, found in unit_batches(classifier, x, rule, y)])
 
 
 def _batches(carrier: Any, body: Body, static: tuple[int, ...], x: Images, y: Labels | None) -> Batches:

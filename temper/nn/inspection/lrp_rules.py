@@ -16,12 +16,12 @@ import numpy as np
 
 from temper.core.component import Component
 from temper.core.errors import StageError
-from temper.nn.editing.copies import inherit, like
+from temper.nn.editing.copies import clone_layer, copy_state
 from temper.nn.inspection.compiled_programs import Tensor
 from temper.nn.inspection.units import Probe, with_separate_activations
 from temper.system import backend
 
-_COPIED = "_carrying"
+_COPIED = "_with_relevance"
 """The name suffix of copied layers: a rule's operations get names such as "add" that a stored layer may have."""
 
 
@@ -29,11 +29,11 @@ class RelevanceRule(Component):
     """How a layer with weights propagates relevance to its inputs."""
 
     @abstractmethod
-    def carry(self, layer: Any, x: Tensor, z: Tensor) -> Tensor:
+    def propagate(self, layer: Any, x: Tensor, z: Tensor) -> Tensor:
         """Return the values ``z`` = ``layer(x)`` with the derivative that propagates relevance from ``z`` to ``x``."""
 
 
-def carrying(model: Any, rule: RelevanceRule | None) -> Any:
+def relevance_model(model: Any, rule: RelevanceRule | None) -> Any:
     """Return a model of the same outputs whose derivatives carry relevance: R(tensor) = tensor * gradient.
 
     Layers with weights propagate relevance by the rule, or by LRP-0 if there is none; activations pass it through; max
@@ -45,15 +45,16 @@ def carrying(model: Any, rule: RelevanceRule | None) -> Any:
     return _copied(with_separate_activations(model), rule)
 
 
-def carrying_units(model: Any, rule: RelevanceRule | None, names: Collection[str] | None = None) -> Any:
-    """Return a model as ``carrying`` does, from [images, a factor for each unit (n, units)] to logits.
+def unit_relevance_model(model: Any, rule: RelevanceRule | None, names: Collection[str] | None = None) -> Any:
+    """Return a model as ``relevance_model`` does, from [images, a factor for each unit (n, units)] to logits.
 
-    The factors multiply the units' values after their activation; units are those of ``temper.nn.inspection.units.Probe``, in its order,
-    or only those of the named layers. Where all factors are 1, the logits are the model's, and their gradient is
-    the units' relevance, for which nothing below the first of these layers is differentiated.
+    The factors multiply the units' values after their activation; units are those of
+    ``temper.nn.inspection.units.Probe``, in its order, or only those of the named layers. Where all factors are 1, the
+    logits are the model's, and their gradient is the units' relevance, for which nothing below the first of these
+    layers is differentiated.
 
     Raises:
-        StageError: as ``carrying``, or the model has no hidden layer.
+        StageError: as ``relevance_model``, or the model has no hidden layer.
     """
     keras = backend.keras()
     probe = Probe(model, "post")
@@ -71,6 +72,7 @@ def carrying_units(model: Any, rule: RelevanceRule | None, names: Collection[str
         for (tensor, layer), end in zip(chosen, ends, strict=True):
             if tensor is original.output:
                 factor = factors[:, end - layer.units : end]
+                # A feature map has one factor for all its positions.
                 return outputs * (factor if len(outputs.shape) == 2 else factor[:, None, None, :])
         return outputs
 
@@ -81,7 +83,7 @@ def carrying_units(model: Any, rule: RelevanceRule | None, names: Collection[str
     return keras.Model(carrier.inputs, carrier.outputs[0])
 
 
-def carried(value: Tensor, *carriers: tuple[Tensor, Tensor]) -> Tensor:
+def with_derivative(value: Tensor, *carriers: tuple[Tensor, Tensor]) -> Tensor:
     """Return ``value`` with the derivative sum of ``weight * d(carrier)`` over the pairs (carrier, weight)."""
     stop = backend.keras().ops.stop_gradient
     result = stop(value)
@@ -91,9 +93,10 @@ def carried(value: Tensor, *carriers: tuple[Tensor, Tensor]) -> Tensor:
 
 
 def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """Return the quotient, and 0 where the denominator is 0: nothing has a share there."""
+    """Return the quotient, of the operands' shape; 0 where the denominator is 0."""
     ops = backend.keras().ops
     nothing = ops.equal(denominator, 0)
+    # Both branches are differentiated, so the unused one must not divide by 0 either.
     return ops.where(nothing, 0.0, numerator / ops.where(nothing, 1.0, denominator))
 
 
@@ -109,9 +112,9 @@ def _copied(
         outputs = layer(*arguments, **options)
         original = source.get_layer(layer.name.removesuffix(_COPIED))
         if layer.weights:
-            inherit(layer, original)
+            copy_state(layer, original)
         if _is_linear(layer) and rule is not None:
-            outputs = rule.carry(layer, arguments[0], outputs)
+            outputs = rule.propagate(layer, arguments[0], outputs)
         elif _is_activation(layer):
             outputs = _passed_on(arguments[0], outputs)
         return change(original, outputs)
@@ -127,7 +130,7 @@ def _copy(layer: Any) -> Any:
             f"layer '{layer.name}' ({type(layer).__name__}): expected dense and convolutional layers and batch "
             "normalisation; LRP has no rule for other layers with weights"
         )
-    return like(layer, name=layer.name + _COPIED)
+    return clone_layer(layer, name=layer.name + _COPIED)
 
 
 def _is_linear(layer: Any) -> bool:
@@ -143,4 +146,4 @@ def _is_activation(layer: Any) -> bool:
 
 def _passed_on(x: Tensor, values: Tensor) -> Tensor:
     """Return an activation's values with the derivative that preserves each unit's relevance: f(x) / x."""
-    return carried(values, (x, ratio(values, x)))
+    return with_derivative(values, (x, ratio(values, x)))

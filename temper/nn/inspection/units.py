@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from temper.core.errors import StageError
-from temper.nn.editing.copies import inherit, like
+from temper.nn.editing.copies import clone_layer, copy_state
 from temper.nn.editing.logits import free_name
 from temper.nn.inspection.compiled_programs import Tensor
 from temper.system import backend
@@ -45,7 +45,7 @@ def with_separate_activations(model: Any) -> Any:
 
     def copy(layer: Any) -> Any:
         changed = {"activation": "linear"} if _fused(layer) else {}
-        return like(layer, **changed)
+        return clone_layer(layer, **changed)
 
     def call(layer: Any, *arguments: Any, **options: Any) -> Any:
         outputs = layer(*arguments, **options)
@@ -60,7 +60,7 @@ def with_separate_activations(model: Any) -> Any:
     unfolded = keras.models.clone_model(functional, clone_function=copy, call_function=call)
     for layer in functional.layers:
         if layer.weights:
-            inherit(unfolded.get_layer(layer.name), layer)
+            copy_state(unfolded.get_layer(layer.name), layer)
     return unfolded
 
 
@@ -81,6 +81,7 @@ class Probe:
         weighted = [layer for layer in unfolded.layers if _weighted(layer)]
         if len(weighted) < 2:
             raise StageError("expected a model with a hidden layer of neurons or feature maps, received one without")
+        # The last layer with weights computes the logits.
         hidden = weighted[:-1]
         tensors = [layer.output if values == "pre" else _activated(layer) for layer in hidden]
         self.layers = tuple(_described(layer) for layer in hidden)

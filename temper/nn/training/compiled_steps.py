@@ -40,6 +40,7 @@ class Trainer:
 
         Every variable is copied, not only the weights: the states of dropout's random streams are among them.
         """
+        # Moments and step count of the last model must not leak into this one.
         for variable, value in zip(self.model.optimizer.variables, self._start, strict=True):
             variable.assign(value)
         _copy(model, self._skeleton)
@@ -77,5 +78,5 @@ def _kept(of: Architecture, recipe: _Recipe) -> Trainer:
 
 
 def _copy(source: Any, target: Any) -> None:
-    for variable, value in copies.paired(target, source):
+    for variable, value in copies.paired_variables(target, source):
         variable.assign(value)

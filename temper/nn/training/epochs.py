@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from temper.core.checkpoint import Checkpoint
+from temper.core.component import Component, fields_of
 from temper.nn.training.training_state import TrainingState
 from temper.system import backend
 
@@ -22,11 +24,26 @@ Arrays = Sequence[NDArray[Any]]
 Rows = NDArray[np.int64]
 
 
+@dataclass(frozen=True, kw_only=True)
+class EpochSettings:
+    """The number of passes over the data, the images per optimiser step, and whether each pass has its own order."""
+
+    epochs: int
+    batch_size: int
+    shuffle: bool = True
+
+    @classmethod
+    def of(cls, component: Component, **values: Any) -> Self:
+        """Return the settings that a component has as fields of the same names, except ``values``."""
+        shared = {f.name for f in fields(cls)} & {f.name for f in fields_of(type(component))}
+        return cls(**({name: getattr(component, name) for name in shared} | values))
+
+
 class Epochs:
     """Trains a compiled Keras model, any number of times in sequence.
 
-    Keras' own ``fit`` on TensorFlow (3.15 on 2.21), once seeded, shuffles into the same order at every epoch, so that the same
-    images always share a batch. Here the order of an epoch is drawn from the seed and the epoch's number.
+    Keras' own ``fit`` on TensorFlow (3.15 on 2.21), once seeded, shuffles into the same order at every epoch, so that
+    the same images always share a batch. Here the order of an epoch is drawn from the seed and the epoch's number.
     """
 
     def __init__(self, model: Any) -> None:
@@ -37,10 +54,8 @@ class Epochs:
         self,
         x: Arrays,
         y: Arrays,
-        epochs: int,
-        batch_size: int,
+        settings: EpochSettings,
         seed: int,
-        shuffle: bool,
         report: Callable[[int, float], None],
         checkpoint: Checkpoint | None = None,
     ) -> list[float]:
@@ -54,9 +69,11 @@ class Epochs:
         """
         state = TrainingState(self._model, checkpoint)
         losses, done = state.restore()
-        steps = self._steps(x, y, batch_size, seed)
-        for epoch in range(len(losses), epochs):
-            order = np.random.default_rng([seed, epoch]).permutation(len(y[0])) if shuffle else np.arange(len(y[0]))
+        steps = self._steps(x, y, settings.batch_size, seed)
+        for epoch in range(len(losses), settings.epochs):
+            order = np.arange(len(y[0]))
+            if settings.shuffle:
+                order = np.random.default_rng([seed, epoch]).permutation(len(order))
             for place in steps(order, done, epoch):
                 if state.due and place < len(order):
                     state.save(losses, place)
@@ -87,6 +104,7 @@ class Epochs:
             self._model.reset_metrics()
         for start in range(done, len(order), steps * batch_size):
             rows = order[start : start + steps * batch_size]
+            # A NumPy number becomes a tensor; a Python number would be compiled in, once for each value.
             self._program(*data(rows), np.int64(batch_size))
             yield start + len(rows)
 

@@ -29,11 +29,12 @@ def diagonal_fisher(
 ) -> list[NDArray[np.float32]]:
     """Return the diagonal of the Fisher information of every trainable weight, each float32 of its shape.
 
-    F_i = mean_x sum_k p_k(x) (d ln p_k(x) / dw_i)^2, where p is the softmax of the logits over the ``rivals`` (n, classes) of
-    each image. With ``rng`` the sum is over one k drawn from p: one gradient for each image instead of one for each class.
+    F_i = mean_x sum_k p_k(x) (d ln p_k(x) / dw_i)^2, where p is the softmax of the logits over the ``rivals`` (n,
+    classes) of each image. With ``rng`` the sum is over one k drawn from p: one gradient for each image instead of one
+    for each class.
 
-    Source: Kirkpatrick et al. (2017), Overcoming catastrophic forgetting in neural networks, section 2; van de Ven (2025),
-    On the Computation of the Fisher Information in Continual Learning, where these are "exact" and "sample".
+    Source: Kirkpatrick et al. (2017), Overcoming catastrophic forgetting in neural networks, section 2; van de Ven
+    (2025), On the Computation of the Fisher Information in Continual Learning, where these are "exact" and "sample".
     """
     ops = backend.keras().ops
     shares = _shares(model, x, rivals)
@@ -43,6 +44,7 @@ def diagonal_fisher(
     else:
         rows, labels = np.arange(len(x)), np.array([rng.choice(len(share), p=share) for share in shares])
         weights = np.ones(len(x))
+    # Bounded by memory: each image has a gradient as large as the model.
     size = min(_LARGEST_CHUNK, max(1, _GRADIENTS_AT_ONCE // model.count_params()))
     padding = -len(rows) % size  # of weight 0: chunks of one shape are compiled once
     rows, labels, weights = np.pad(rows, (0, padding)), np.pad(labels, (0, padding)), np.pad(weights, (0, padding))
@@ -58,6 +60,7 @@ def diagonal_fisher(
 def _shares(model: Any, x: Images, rivals: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return the probabilities of all classes for each image, float64 (n, classes), zero where they do not compete."""
     logits = np.where(rivals, Classifier(model).logits(x).astype(np.float64), -np.inf)
+    # Shifted by the largest logit, so that exp cannot overflow.
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     shares: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
     return shares

@@ -4,35 +4,53 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
 from temper.core.artefacts import Images, Labels
 from temper.core.checkpoint import Checkpoint
+from temper.core.component import Range
 from temper.core.errors import StageError
 from temper.core.run import Progress
 from temper.nn.editing import copies
 from temper.nn.training.compiled_steps import trainer
-from temper.nn.training.epochs import STEPS_AT_ONCE, prepare
+from temper.nn.training.epochs import STEPS_AT_ONCE, EpochSettings, prepare
 from temper.nn.training.training_state import TrainingState
 from temper.system import backend
 
 Optimizer = Literal["adam", "adadelta", "rmsprop", "sgd"]
+BatchSize = Annotated[int, "images per optimiser step", Range(ge=1)]
+LearningRate = Annotated[float, "step size of the optimiser", Range(gt=0)]
+OptimizerName = Annotated[Optimizer, "optimiser; sgd has Nesterov momentum 0.9"]
 Perturb = Callable[[Images, Labels, np.random.Generator], Images]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings(EpochSettings):
+    """The settings of a training; ``learning_rate`` is the step size of the optimiser."""
+
+    learning_rate: float
+    optimizer: Optimizer = "adam"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attacker:
+    """What attacks a share of each batch during a training: ``perturb(images, labels, rng)`` returns perturbed images."""
+
+    perturb: Perturb
+    share: float
+    rng: np.random.Generator
 
 
 def fit(
     model: Any,
     x: Images,
     y: Labels,
+    settings: TrainingSettings,
     *,
-    epochs: int,
-    batch_size: int,
-    learning_rate: float,
     seed: int,
-    optimizer: Optimizer = "adam",
-    shuffle: bool = True,
     progress: Progress | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> list[float]:
@@ -45,16 +63,16 @@ def fit(
         StageError: the loss is no longer finite.
         Stopped: the process was asked to stop; the checkpoint holds the state to resume from.
     """
-    steps = _steps_of_keras(len(x), batch_size)
+    steps = _steps_of_keras(len(x), settings.batch_size)
 
     def compiled(copy: Any) -> Any:
         wrapper = backend.keras().Model(copy.inputs[0], copy.outputs[0])
-        _compile(wrapper, new_optimizer(optimizer, learning_rate), steps=steps)
+        _compile(wrapper, settings, steps=steps)
         return wrapper
 
-    with trainer(model, compiled, ("fit", optimizer, learning_rate, steps)).holding(model) as copy:
-        report = _watched(epochs, progress)
-        return copy.epochs.train([x], [y], epochs, batch_size, seed, shuffle, report, checkpoint)
+    with trainer(model, compiled, ("fit", settings.optimizer, settings.learning_rate, steps)).holding(model) as copy:
+        report = _watched(settings.epochs, progress)
+        return copy.epochs.train([x], [y], settings, seed, report, checkpoint)
 
 
 def fit_pairs(
@@ -62,17 +80,14 @@ def fit_pairs(
     clean: Images,
     adversarial: Images,
     y: Labels,
+    settings: TrainingSettings,
     *,
     ratio: float,
-    epochs: int,
-    batch_size: int,
-    learning_rate: float,
     seed: int,
-    shuffle: bool = True,
     progress: Progress | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> list[float]:
-    """Train a model in place with Adam on ratio * CE(f(clean), y) + (1 - ratio) * CE(f(adversarial), y).
+    """Train a model in place on ratio * CE(f(clean), y) + (1 - ratio) * CE(f(adversarial), y).
 
     The images, both (n, h, w, c), are paired by position. Returns the mean loss of each epoch.
 
@@ -80,39 +95,37 @@ def fit_pairs(
         StageError: the loss is no longer finite.
         Stopped: the process was asked to stop; the checkpoint holds the state to resume from.
     """
-    steps = _steps_of_keras(len(y), batch_size)
+    steps = _steps_of_keras(len(y), settings.batch_size)
 
     def compiled(copy: Any) -> Any:
         keras = backend.keras()
         inputs = [keras.Input(copy.input_shape[1:]) for _ in range(2)]
         wrapper = keras.Model(inputs, [copy(images) for images in inputs])
-        _compile(wrapper, new_optimizer("adam", learning_rate), steps=steps, loss_weights=[ratio, 1.0 - ratio])
+        _compile(wrapper, settings, steps=steps, loss_weights=[ratio, 1.0 - ratio])
         return wrapper
 
-    with trainer(model, compiled, ("fit_pairs", ratio, learning_rate, steps)).holding(model) as copy:
-        report = _watched(epochs, progress)
-        return copy.epochs.train([clean, adversarial], [y, y], epochs, batch_size, seed, shuffle, report, checkpoint)
+    with trainer(model, compiled, ("fit_pairs", ratio, settings.optimizer, settings.learning_rate, steps)).holding(
+        model
+    ) as copy:
+        report = _watched(settings.epochs, progress)
+        return copy.epochs.train([clean, adversarial], [y, y], settings, seed, report, checkpoint)
 
 
 def fit_on_the_fly(
     model: Any,
     x: Images,
     y: Labels,
-    perturb: Perturb,
+    settings: TrainingSettings,
+    attacker: Attacker,
     *,
-    share: float,
-    epochs: int,
-    batch_size: int,
-    learning_rate: float,
     rng: np.random.Generator,
-    attack_rng: np.random.Generator,
     progress: Progress | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> list[float]:
-    """Train a model in place with Adam, a share of each batch replaced by ``perturb(images, labels, attack_rng)``.
+    """Train a model in place, a share of each batch replaced by attacked images; return the mean loss of each epoch.
 
-    ``perturb`` is called before each step, so it attacks the model in its current state; it receives ceil(share *
-    batch) images, sampled again each time. Returns the mean cross-entropy of each epoch.
+    The attack is called before each step, so it attacks the model in its current state; it receives ceil(share * batch)
+    images, sampled again each time.
 
     Raises:
         StageError: the loss is no longer finite.
@@ -120,21 +133,22 @@ def fit_on_the_fly(
     """
     # The attack reads the model's current weights, so no copy is trained; the wrapper keeps the optimiser out of it.
     wrapper = backend.keras().Model(model.inputs[0], model.outputs[0])
-    _compile(wrapper, new_optimizer("adam", learning_rate), steps=1)
+    _compile(wrapper, settings, steps=1)
     wrapper.optimizer.build(wrapper.trainable_variables)
     prepare(wrapper, [x], [y])
-    state, report = TrainingState(wrapper, checkpoint, rng, attack_rng), _watched(epochs, progress)
+    state, report = TrainingState(wrapper, checkpoint, rng, attacker.rng), _watched(settings.epochs, progress)
     losses, _ = state.restore()
-    for epoch in range(len(losses), epochs):
+    for epoch in range(len(losses), settings.epochs):
         # Dropout on torch draws from torch's global random stream.
         backend.seed(int(rng.integers(2**31)))
-        order = rng.permutation(len(x))
+        order = rng.permutation(len(x)) if settings.shuffle else np.arange(len(x))
         total = 0.0
-        for start in range(0, len(x), batch_size):
-            batch = order[start : start + batch_size]
+        for start in range(0, len(x), settings.batch_size):
+            batch = order[start : start + settings.batch_size]
             images, labels = x[batch], y[batch]
-            replaced = rng.permutation(len(batch))[: math.ceil(share * len(batch))]
-            images[replaced] = perturb(images[replaced], labels[replaced], attack_rng)
+            replaced = rng.permutation(len(batch))[: math.ceil(attacker.share * len(batch))]
+            # Fancy indexing copied the batch, so the training images stay clean.
+            images[replaced] = attacker.perturb(images[replaced], labels[replaced], attacker.rng)
             total += len(batch) * float(wrapper.train_on_batch(images, labels))
         losses.append(total / len(x))
         report(epoch, losses[-1])
@@ -146,19 +160,21 @@ def fit_on_the_fly(
 def copied(model: Any, seed: int, *, weights: bool, remark: Callable[[str], None] = lambda sentence: None) -> Any:
     """Return an independent model of the same layers, with the same weights or newly initialised.
 
-    Only trainable weights are initialised (``copies.restarted``); ``remark`` receives a note on layers that keep theirs.
+    Only trainable weights are initialised (``copies.reinitialised``); ``remark`` receives a note on layers that keep
+    theirs.
 
     Raises:
         StageError: the model has no trainable layer.
     """
     if not model.trainable_variables:
         raise StageError(
-            "all layers of the model are frozen (trainable: false), so it cannot be trained; save it with trainable layers"
+            "all layers of the model are frozen (trainable: false), so it cannot be trained; save it with trainable "
+            "layers"
         )
     backend.seed(seed)
     if weights:
         return copies.copied(model)
-    copy, keeping = copies.restarted(model)
+    copy, keeping = copies.reinitialised(model)
     if keeping:
         remark(
             f"trained from new initial weights except {', '.join(keeping)}: non-trainable layers, such as frozen ones, "
@@ -190,10 +206,10 @@ def new_optimizer(name: Optimizer, learning_rate: float) -> Any:
             return optimizers.SGD(learning_rate, momentum=0.9, nesterov=True)
 
 
-def _compile(model: Any, optimizer: Any, *, steps: int, loss_weights: list[float] | None = None) -> None:
+def _compile(model: Any, settings: TrainingSettings, *, steps: int, loss_weights: list[float] | None = None) -> None:
     losses = backend.keras().losses
     model.compile(
-        optimizer=optimizer,
+        optimizer=new_optimizer(settings.optimizer, settings.learning_rate),
         loss=[losses.SparseCategoricalCrossentropy(from_logits=True) for _ in model.outputs],
         loss_weights=loss_weights,
         steps_per_execution=steps,

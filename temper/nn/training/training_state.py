@@ -32,7 +32,7 @@ class TrainingState:
         """Save the state after some epochs, with the losses given, and ``done`` images of the next.
 
         Raises:
-            Stopped: the process has been asked to stop.
+            Stopped: the process was asked to stop.
         """
         streams = list(map(stream_state, self._streams))
         self._checkpoint.save(values(self._variables), {"losses": losses, "done": done, "streams": streams})
@@ -51,11 +51,12 @@ class TrainingState:
     @property
     def _variables(self) -> list[Any]:
         model = self._model
+        # The metrics hold the running loss of an epoch that was interrupted.
         return [*model.variables, *model.optimizer.variables, *model.metrics_variables]
 
 
 def values(variables: Sequence[Any]) -> dict[str, NDArray[Any]]:
-    """Return the values of Keras variables for a checkpoint, by position."""
+    """Return the values of Keras variables for a checkpoint, by position ("0", "1", ...)."""
     read = backend.keras().ops.convert_to_numpy
     return {str(number): np.array(read(variable)) for number, variable in enumerate(variables)}
 

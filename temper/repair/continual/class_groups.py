@@ -8,16 +8,23 @@ from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
-from temper.artefacts.incremental_classifier import Incremental, Rivals, Tasks, side_by_side
+from temper.artefacts.incremental_classifier import Incremental, Rivals, Tasks, flat_weights
 from temper.core.artefacts import Examples
 from temper.core.component import Range, Ref
 from temper.core.errors import StageError
 from temper.core.run import Run
 from temper.nn.training import training
+from temper.nn.training.training import LearningRate
 from temper.repair.continual.continual_repair import ContinualRepair, corner_cases
-from temper.repair.continual.layers import as_before, freeze, head_of, renew, weighted
 from temper.repair.continual.learner import Learner
-from temper.repair.continual.replay import Labelled
+from temper.repair.continual.replay import LabelledImages
+from temper.repair.continual.trainable_layers import (
+    freeze,
+    head_of,
+    layers_with_weights,
+    reinitialise,
+    restored_trainability,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +54,7 @@ class StepwiseRepair(ContinualRepair):
         "number of steps after which only the head learns, whatever `freeze` is; default: never",
         Range(ge=1),
     ] = None
-    learning_rate: Annotated[float, "step size of the optimiser", Range(gt=0)] = 1e-3
+    learning_rate: LearningRate = 1e-3
 
     @abstractmethod
     def rivals(self, tasks: Tasks, learnt: int) -> Rivals:
@@ -60,20 +67,21 @@ class StepwiseRepair(ContinualRepair):
         model = training.copied(
             original.model, run.framework_seed(), weights=self.start == "continued", remark=run.remark
         )
-        renew(head_of(model), run.framework_seed())
+        reinitialise(head_of(model), run.framework_seed())
         earlier = []
-        with as_before(model):
+        with restored_trainability(model):
             self.freeze_in(model)
+            # One learner for all steps: it holds the memory and the penalty of earlier ones.
             learner = Learner(model, self.settings(self.learning_rate, len(steps)), run)
             for number, learnt in enumerate(steps):
                 if number == self.freeze_trunk_after:
-                    freeze(weighted(model)[:-1])
+                    freeze(layers_with_weights(model)[:-1])
                 self._learn(run, learner, images, tasks, steps[number - 1] if number else 0, learnt)
-                earlier.append(side_by_side(model))
+                earlier.append(flat_weights(model))
         before_last = np.array(earlier[:-1], np.float32).reshape(len(steps) - 1, len(earlier[-1]))
         return Incremental(model, tasks, steps, self.task_given, before_last)
 
-    def _learn(self, run: Run, learner: Learner, images: Labelled, tasks: Tasks, known: int, learnt: int) -> None:
+    def _learn(self, run: Run, learner: Learner, images: LabelledImages, tasks: Tasks, known: int, learnt: int) -> None:
         for task in tasks[known:learnt]:
             if not np.isin(images.y, task).any():
                 assert self.data is not None  # the graph fills in the data set of the model
@@ -84,10 +92,10 @@ class StepwiseRepair(ContinualRepair):
         learner.learn(new, rivals)
         learner.remember(new, rivals)
 
-    def _images(self, run: Run) -> Labelled:
+    def _images(self, run: Run) -> LabelledImages:
         assert self.data is not None  # the graph fills in the model's data set
         data = run[self.data]
-        images = Labelled(data.x, data.y)
+        images = LabelledImages(data.x, data.y)
         return images.joined_with(corner_cases(run, self.examples)) if self.examples else images
 
     def _tasks(self, classes: int) -> Tasks:

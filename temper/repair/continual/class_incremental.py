@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from temper.artefacts.incremental_classifier import Rivals, Tasks, among
+from temper.artefacts.incremental_classifier import Rivals, Tasks, rivals_among
 from temper.repair.continual.class_groups import StepwiseRepair
 from temper.repair.continual.regularisers import LwF, Regulariser
 
@@ -31,4 +31,4 @@ class ClassIncremental(StepwiseRepair):
 
     def rivals(self, tasks: Tasks, learnt: int) -> Rivals:
         seen = [label for task in tasks[:learnt] for label in task]
-        return among(seen, sum(map(len, tasks)))
+        return rivals_among(seen, sum(map(len, tasks)))

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from temper.artefacts.incremental_classifier import among
+from temper.artefacts.incremental_classifier import rivals_among
 from temper.artefacts.retrained_classifier import Retrained, TrainedOn
 from temper.core.artefacts import Examples
 from temper.core.component import Range, Ref
 from temper.core.run import Run
 from temper.nn.training import training
 from temper.repair.continual.continual_repair import ContinualRepair, corner_cases
-from temper.repair.continual.layers import as_before
 from temper.repair.continual.learner import Learner
-from temper.repair.continual.replay import Labelled
+from temper.repair.continual.replay import LabelledImages
+from temper.repair.continual.trainable_layers import restored_trainability
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,9 +24,11 @@ class Continual(ContinualRepair):
     L = the mean over a batch, half of it corner cases and half replayed images, of the cross-entropy, plus the term of
     ``regulariser``. The hold-out is the test part of the same generators, whose seeds are other images.
 
-    Source: GenerativeRepair's CL; van de Ven, Tuytelaars and Tolias (2022), Three types of incremental learning, where it is
-    domain-incremental; experience replay: Chaudhry et al. (2019), On Tiny Episodic Memories in Continual Learning.
-    Differs: GenerativeRepair mixes the corner cases into all training images, at Adam's 1e-3, and trains one model on its sets in turn.
+    Source: GenerativeRepair's CL; van de Ven, Tuytelaars and Tolias (2022), Three types of incremental learning, where
+    it is domain-incremental; experience replay: Chaudhry et al. (2019), On Tiny Episodic Memories in Continual
+    Learning.
+    Differs: GenerativeRepair mixes the corner cases into all training images, at Adam's 1e-3, and trains one model on
+    its sets in turn.
     """
 
     tag = "continual"
@@ -41,11 +43,12 @@ class Continual(ContinualRepair):
         assert self.data is not None  # the graph fills in the model's data set
         original, cases = run[self.data], corner_cases(run, self.examples)
         model = training.copied(run[self.model].model, run.framework_seed(), weights=True)
-        everyone = among(range(model.output_shape[-1]), model.output_shape[-1])
-        with as_before(model):
+        all_rivals = rivals_among(range(model.output_shape[-1]), model.output_shape[-1])
+        with restored_trainability(model):
             self.freeze_in(model)
             learner = Learner(model, self.settings(self.learning_rate, 1), run)
-            learner.remember(Labelled(original.x, original.y), everyone)
-            learner.learn(cases, everyone)
+            # Before learning: the original data are what must not be forgotten.
+            learner.remember(LabelledImages(original.x, original.y), all_rivals)
+            learner.learn(cases, all_rivals)
         inputs = len(cases) + len(learner.memory)
         return Retrained(model, TrainedOn(inputs=inputs, adversarial=len(cases), available=len(cases) + len(original)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -14,11 +14,11 @@ from temper.core.component import Part, Range, Ref
 from temper.core.errors import StageError
 from temper.core.families import Repair
 from temper.core.run import Run
-from temper.nn.training.training import Optimizer
-from temper.repair.continual.layers import freeze, weighted
-from temper.repair.continual.learner import Settings
+from temper.nn.training.training import OptimizerName
+from temper.repair.continual.learner import LearnerSettings
 from temper.repair.continual.regularisers import Regulariser
-from temper.repair.continual.replay import Labelled
+from temper.repair.continual.replay import LabelledImages
+from temper.repair.continual.trainable_layers import freeze, layers_with_weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,10 @@ class ContinualRepair(Repair):
         int, "passes over the new images or the memory, whichever is larger, in each step of the training", Range(ge=1)
     ] = 15
     batch_size: Annotated[int, "new images per optimiser step, along with as many replayed ones", Range(ge=1)] = 32
-    optimizer: Annotated[Optimizer, "optimiser; sgd has Nesterov momentum 0.9"] = "adam"
+    optimizer: OptimizerName = "adam"
+
+    def smoke_limits(self) -> Mapping[str, int]:
+        return {**super().smoke_limits(), "epochs": 1}
 
     def part_of(self, field_name: str) -> Part | Literal["definition"]:
         return "validation" if field_name == "examples" else "train"
@@ -55,9 +58,9 @@ class ContinualRepair(Repair):
         if self.freeze != "first" and self.freeze_layers is not None:
             yield "freeze_layers", f"only freeze: first uses it, received freeze: {self.freeze}; remove it"
 
-    def settings(self, learning_rate: float, steps: int) -> Settings:
+    def settings(self, learning_rate: float, steps: int) -> LearnerSettings:
         """Return the training settings of each step."""
-        return Settings(
+        return LearnerSettings(
             memory_per_class=self.memory_per_class,
             regulariser=self.regulariser,
             epochs=self.epochs,
@@ -73,7 +76,7 @@ class ContinualRepair(Repair):
         Raises:
             StageError: no layer would remain trainable.
         """
-        layers = weighted(model)
+        layers = layers_with_weights(model)
         count = {"none": 0, "first": self.freeze_layers or 0, "all_but_head": len(layers) - 1}[self.freeze]
         if count >= len(layers):
             raise StageError(
@@ -83,7 +86,7 @@ class ContinualRepair(Repair):
         freeze(layers[:count])
 
 
-def corner_cases(run: Run, refs: tuple[Ref[Examples], ...]) -> Labelled:
+def corner_cases(run: Run, refs: tuple[Ref[Examples], ...]) -> LabelledImages:
     """Return the concatenated images of several sets.
 
     Raises:
@@ -96,4 +99,4 @@ def corner_cases(run: Run, refs: tuple[Ref[Examples], ...]) -> Labelled:
                 f"examples: {ref} has no image to learn from; give the data set a validation part (validation: 0.1), "
                 f"or set another part ({ref.stage}.train)"
             )
-    return Labelled(np.concatenate([e.x for e in sets]), np.concatenate([e.y for e in sets]))
+    return LabelledImages(np.concatenate([e.x for e in sets]), np.concatenate([e.y for e in sets]))

@@ -15,6 +15,7 @@ from temper.system import backend
 LABELS, BEFORE = "labels", "before"
 """The names of an image's targets: its label, and its probabilities by the previous model."""
 
+# Finite: a class without a group would have a logsumexp of -inf, whose gradient is nan.
 _NO_RIVAL = -1e9
 
 
@@ -53,7 +54,7 @@ def group_log_softmax(logits: Tensor, groups: Tensor) -> Tensor:
 
 
 def divergence(before: Tensor, logits: Tensor, groups: Tensor, temperature: float) -> Tensor:
-    """Return T^2 sum_k p_k (ln p_k - ln q_k) of images (n,): p of the previous model, q of ``logits`` at temperature T."""
+    """Return T^2 sum_k p_k (ln p_k - ln q_k) of images (n,), p by the previous model, q of ``logits`` at T."""
     ops = backend.keras().ops
     after = group_log_softmax(logits / temperature, groups)
     # 0 ln 0 = 0.
@@ -80,6 +81,7 @@ def _model_class() -> Any:
             super().__init__()
             self.inner, self.distillation = inner, distillation
             classes = inner.output_shape[-1]
+            # Weights, so that a step with other values needs no new program.
             self.rivals = self._constant((classes, classes))
             if distillation is not None:
                 self.known = self._constant((classes, classes))
@@ -103,7 +105,11 @@ def _model_class() -> Any:
                 each = each + weight * divergence(y[BEFORE], y_pred, self.known, temperature)
             total = ops.mean(each)
             for variable, curvature, centre in zip(
-                self.inner.trainable_variables, self.curvature, self.centre, strict=bool(self.curvature)
+                # strict only with a penalty: without one both lists are empty.
+                self.inner.trainable_variables,
+                self.curvature,
+                self.centre,
+                strict=bool(self.curvature),
             ):
                 total = total + 0.5 * ops.sum(curvature * ops.square(variable - centre))
             for loss in self.losses:

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from temper.artefacts.incremental_classifier import Rivals
-from temper.core.checkpoint import part_of
+from temper.core.checkpoint import with_prefix
 from temper.core.component import Component, Range
 from temper.nn.training.fisher_information import diagonal_fisher
-from temper.repair.continual.replay import Labelled
+from temper.repair.continual.replay import LabelledImages
 
 Weights = tuple[NDArray[np.float32], ...]
 
@@ -43,7 +43,7 @@ class Penalty:
     @classmethod
     def of(cls, arrays: Mapping[str, NDArray[np.float32]]) -> Penalty:
         """Return the penalty from its arrays."""
-        parts = (part_of(arrays, name) for name in ("curvature", "centre"))
+        parts = (with_prefix(arrays, name) for name in ("curvature", "centre"))
         return cls(*(tuple(part[str(place)] for place in range(len(part))) for part in parts))
 
 
@@ -58,7 +58,7 @@ class Distillation:
 class Regulariser(Component):
     """A loss term that protects a model against forgetting."""
 
-    def penalty(self, model: Any, learnt: Labelled, rivals: Rivals, rng: np.random.Generator) -> Penalty | None:
+    def penalty(self, model: Any, learnt: LabelledImages, rivals: Rivals, rng: np.random.Generator) -> Penalty | None:
         """Return the penalty for moving the weights of a Keras model that has just learnt these images."""
         return None
 
@@ -72,8 +72,9 @@ class Regulariser(Component):
 class EWC(Regulariser):
     """Elastic weight consolidation: holds each weight more tightly, the more it matters to earlier tasks.
 
-    L = CE + weight / 2 sum_t sum_i F_t,i (w_i - w_t,i)^2 over the earlier steps t, with the diagonal of the Fisher information
-    F_t of the images of that step, at the weights w_t after it. It only needs each step's own training data.
+    L = CE + weight / 2 sum_t sum_i F_t,i (w_i - w_t,i)^2 over the earlier steps t, with the diagonal of the Fisher
+    information F_t of the images of that step, at the weights w_t after it. It only needs each step's own training
+    data.
 
     Source: Kirkpatrick et al. (2017), Overcoming catastrophic forgetting in neural networks, eq. 3.
     """
@@ -87,13 +88,17 @@ class EWC(Regulariser):
         "per image: every class weighted by its probability, or one sampled class, which needs one gradient",
     ] = "all"
 
-    def penalty(self, model: Any, learnt: Labelled, rivals: Rivals, rng: np.random.Generator) -> Penalty | None:
+    def smoke_limits(self) -> Mapping[str, int]:
+        return {**super().smoke_limits(), "samples": 20}
+
+    def penalty(self, model: Any, learnt: LabelledImages, rivals: Rivals, rng: np.random.Generator) -> Penalty | None:
         rows = np.sort(rng.permutation(len(learnt))[: self.samples])
         few = learnt.take(rows)
         fisher = iter(diagonal_fisher(model, few.x, rivals[few.y], rng if self.labels == "drawn" else None))
         moving = {id(variable) for variable in model.trainable_variables}
         centre = tuple(np.asarray(weights, np.float32) for weights in model.get_weights())
         curvature = tuple(
+            # Frozen weights have no Fisher information and cannot move.
             np.float32(self.weight) * next(fisher) if id(variable) in moving else np.zeros_like(at)
             for variable, at in zip(model.weights, centre, strict=True)
         )
@@ -107,8 +112,8 @@ class LwF(Regulariser):
     L = CE + weight T^2 KL(softmax(z_before / T) || softmax(z / T)), over the logits z of the classes known, task by
     task where the task is given. It needs no earlier images; replayed ones are held to the previous outputs too.
 
-    Source: Li and Hoiem (2017), Learning without Forgetting, section 3; the factor T^2 of Hinton, Vinyals and Dean (2015), Distilling the
-    Knowledge in a Neural Network, section 2.
+    Source: Li and Hoiem (2017), Learning without Forgetting, section 3; the factor T^2 of Hinton, Vinyals and Dean
+    (2015), Distilling the Knowledge in a Neural Network, section 2.
     """
 
     tag = "lwf"

@@ -13,7 +13,7 @@ Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class Labelled:
+class LabelledImages:
     """Images (n, h, w, c) and their labels (n,)."""
 
     x: Images
@@ -22,31 +22,31 @@ class Labelled:
     def __len__(self) -> int:
         return len(self.y)
 
-    def take(self, rows: Rows) -> Labelled:
+    def take(self, rows: Rows) -> LabelledImages:
         """Return some of the images."""
-        return Labelled(self.x[rows], self.y[rows])
+        return LabelledImages(self.x[rows], self.y[rows])
 
-    def of(self, classes: tuple[int, ...]) -> Labelled:
+    def of(self, classes: tuple[int, ...]) -> LabelledImages:
         """Return the images of some classes."""
         return self.take(np.flatnonzero(np.isin(self.y, classes)))
 
-    def joined_with(self, other: Labelled) -> Labelled:
+    def joined_with(self, other: LabelledImages) -> LabelledImages:
         """Return these images followed by others."""
-        return Labelled(np.concatenate([self.x, other.x]), np.concatenate([self.y, other.y]))
+        return LabelledImages(np.concatenate([self.x, other.x]), np.concatenate([self.y, other.y]))
 
 
-def balanced(y: Labels, per_class: int, rng: np.random.Generator) -> Rows:
+def balanced_rows(y: Labels, per_class: int, rng: np.random.Generator) -> Rows:
     """Return the rows of ``per_class`` images sampled from each class, ascending; all of a class with fewer."""
     of_each = [np.flatnonzero(y == label) for label in np.unique(y)]
     drawn = [rng.permutation(rows)[:per_class] for rows in of_each]
     return np.sort(np.concatenate([*drawn, np.empty(0, np.int64)]))
 
 
-def epoch(new: int, old: int, batch_size: int, rng: np.random.Generator) -> Rows:
+def epoch_rows(new: int, old: int, batch_size: int, rng: np.random.Generator) -> Rows:
     """Return the rows of an epoch over ``new`` images followed by ``old`` remembered ones, in the order they are seen.
 
-    Every ``batch_size`` new ones are followed by as many old ones. The epoch is one pass over the larger of the two; the
-    smaller is repeated, in another order each time.
+    Every ``batch_size`` new ones are followed by as many old ones. The epoch is one pass over the larger of the two;
+    the smaller is repeated, in another order each time.
     """
     if not old:
         return rng.permutation(new)
@@ -58,5 +58,6 @@ def epoch(new: int, old: int, batch_size: int, rng: np.random.Generator) -> Rows
 
 
 def _cycled(size: int, length: int, rng: np.random.Generator) -> Rows:
+    # Ceiling division.
     rounds = -(-length // size)
     return np.concatenate([rng.permutation(size) for _ in range(rounds)])[:length]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from temper.artefacts.incremental_classifier import Rivals, Tasks, within
+from temper.artefacts.incremental_classifier import Rivals, Tasks, rivals_within_tasks
 from temper.repair.continual.class_groups import StepwiseRepair
 
 
@@ -24,4 +24,4 @@ class TaskIncremental(StepwiseRepair):
     task_given = True
 
     def rivals(self, tasks: Tasks, learnt: int) -> Rivals:
-        return within(tasks)
+        return rivals_within_tasks(tasks)

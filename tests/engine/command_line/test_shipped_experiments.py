@@ -1,4 +1,4 @@
-"""--experiments: what comes with Temper is listed, and copied with what it needs, over nothing."""
+"""--experiments: lists what comes with Temper, and copies it with its dependencies, without overwriting."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from temper.engine.catalogue.discovery import Catalogue
 from temper.engine.command_line.main import main
 from temper.engine.command_line.shipped_experiments import FOLDER, copy
 from temper.engine.language import experiment_file
-from temper.engine.language.discovery import Catalogue
 
 Run = Callable[..., tuple[int, str]]
 
 
-def test_each_is_listed_with_what_it_is_about(run: Run) -> None:
-    code, said = run("--experiments")
-    lines = said.splitlines()
+def test_each_is_listed_with_its_description(run: Run) -> None:
+    code, output = run("--experiments")
+    lines = output.splitlines()
     assert code == 0
     assert [line.split()[0] for line in lines] == sorted(path.stem for path in FOLDER.glob("*.yaml"))
     assert all(len(line.split()) > 3 for line in lines)
@@ -25,9 +25,7 @@ def test_each_is_listed_with_what_it_is_about(run: Run) -> None:
     assert "FGSM and PGD against a small network" in quickstart
 
 
-def test_a_copy_is_checked_like_the_original(
-    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, catalogue: Catalogue
-) -> None:
+def test_copy_is_valid(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, catalogue: Catalogue) -> None:
     monkeypatch.chdir(tmp_path)
     assert run("--experiments", "quickstart") == (0, "copied to quickstart.yaml\n")
     copied = Path("quickstart.yaml")
@@ -36,7 +34,7 @@ def test_a_copy_is_checked_like_the_original(
     assert Path(schema).is_file()
 
 
-def test_what_it_extends_and_reads_is_copied_along(tmp_path: Path) -> None:
+def test_files_it_extends_and_reads_are_copied_too(tmp_path: Path) -> None:
     copied = {str(path.relative_to(tmp_path)) for path in copy("drfuzz_svhn_resnet18_short", tmp_path)}
     assert copied == {
         "drfuzz_svhn_resnet18_short.yaml", "drfuzz_svhn_resnet18.yaml", "drfuzz_cifar10_vgg16.yaml", "published/drfuzz_rq1.csv",
@@ -48,13 +46,13 @@ def test_nothing_is_overwritten(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
     monkeypatch.chdir(tmp_path)
     changed = tmp_path / "drfuzz_cifar10_vgg16.yaml"
     changed.write_text("name: mine\n", encoding="utf-8")
-    code, said = run("--experiments", "drfuzz_svhn_resnet18")
+    code, output = run("--experiments", "drfuzz_svhn_resnet18")
     assert code == 2
-    assert said.startswith("--experiments: drfuzz_cifar10_vgg16.yaml would be overwritten")
+    assert output.startswith("--experiments: drfuzz_cifar10_vgg16.yaml would be overwritten")
     assert [path.name for path in tmp_path.iterdir()] == [changed.name]
     assert changed.read_text(encoding="utf-8") == "name: mine\n"
 
 
-def test_a_name_that_is_mistyped(capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistyped_name_gets_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--experiments", "quikstart"]) == 2
-    assert "there is no experiment 'quikstart'; did you mean 'quickstart'?" in capsys.readouterr().err
+    assert "unknown experiment 'quikstart'; did you mean 'quickstart'?" in capsys.readouterr().err

@@ -1,7 +1,7 @@
-"""Experiment files that are wrong: what is said of them, and that nothing but a ``SpecError`` comes of any file.
+"""Experiment files that are wrong: the messages about them, and that nothing but a ``SpecError`` comes of any file.
 
-``tests/engine/language/faults`` holds a file for each class of fault, and next to it all messages about it. After a change,
-``TEMPER_REWRITE=1 python -m pytest tests/engine/language/test_experiment_file.py`` rewrites the messages; read the difference.
+``tests/engine/language/problems`` holds a file for each kind of problem, and next to it all messages about it. After a change,
+``REWRITE_MESSAGES=1 python -m pytest tests/engine/language/test_experiment_file.py`` rewrites the messages; read the difference.
 """
 
 from __future__ import annotations
@@ -20,31 +20,31 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from temper.core.errors import SpecError
-from temper.engine.language import build
-from temper.engine.language.discovery import Catalogue
+from temper.engine.catalogue.discovery import Catalogue
+from temper.engine.language.axis_points import value_at
 from temper.engine.language.experiment_file import load
 from temper.engine.planning.task_graph import TaskGraph
 from temper.engine.storage.digests import Digests
 
-FAULTS = Path(__file__).parent / "faults"
-FILES = sorted(path for path in FAULTS.iterdir() if path.suffix in (".yaml", ".json"))
-REWRITE = "TEMPER_REWRITE" in os.environ
+PROBLEMS = Path(__file__).parent / "problems"
+FILES = sorted(path for path in PROBLEMS.iterdir() if path.suffix in (".yaml", ".json"))
+REWRITE = "REWRITE_MESSAGES" in os.environ  # the tests clear variables of Temper's own
 
 
-def said_of(file: str, catalogue: Catalogue) -> str:
+def messages_of(file: str, catalogue: Catalogue) -> str:
     try:
         load(Path(file), catalogue)
     except SpecError as wrong:
-        said = str(wrong).replace(str(FAULTS), ".").replace(str(Path.home()), "~") + "\n"
+        said = str(wrong).replace(str(PROBLEMS), ".").replace(str(Path.home()), "~") + "\n"
         return re.sub(r"(; choose one of)( \w+,){3} .*", r"\1 ...", said)  # grows with every component
-    return "no fault\n"
+    return "no problem\n"
 
 
 @pytest.mark.parametrize("file", [path.name for path in FILES])
-def test_faults(file: str, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(FAULTS)
-    expected = (FAULTS / file).with_suffix(".txt")
-    said = said_of(file, catalogue)
+def test_problems(file: str, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(PROBLEMS)
+    expected = (PROBLEMS / file).with_suffix(".txt")
+    said = messages_of(file, catalogue)
     if REWRITE:
         expected.write_text(said, encoding="utf-8")
     assert said == expected.read_text(encoding="utf-8")
@@ -59,13 +59,13 @@ def test_a_file_whose_name_is_no_name_of_an_experiment(
 ) -> None:
     (tmp_path / "base.yaml").write_text("name: base\n", encoding="utf-8")
     (tmp_path / file).write_text("extends: base.yaml\ndatasets:\n  grey: {type: plain}\n", encoding="utf-8")
-    found = said_of(str(tmp_path / file), catalogue)
+    found = messages_of(str(tmp_path / file), catalogue)
     assert said in found
-    assert found.startswith("no fault" if not said else str(tmp_path))
+    assert found.startswith("no problem" if not said else str(tmp_path))
 
 
 # A valid experiment with every section and kind of value, which the fuzz damages.
-SOUND: dict[str, Any] = {
+VALID: dict[str, Any] = {
     "name": "sound",
     "description": "all sections",
     "mode": "both",
@@ -123,9 +123,9 @@ def test_more_tasks_than_can_be_planned_are_counted_and_refused(tmp_path: Path, 
     (tmp_path / "many.yaml").write_text(MANY % (", ".join(map(str, range(1000))), axes), encoding="utf-8")
     with pytest.raises(SpecError) as caught:
         load(tmp_path / "many.yaml", catalogue)
-    (fault,) = caught.value.faults
-    assert (fault.path, fault.line) == ("evaluate.shade", 12)
-    assert "192,216,241,802 tasks, 96,059,601,001 of them of this stage (99 of a x 99 of b x" in fault.message
+    (problem,) = caught.value.problems
+    assert (problem.path, problem.line) == ("evaluate.shade", 12)
+    assert "192,216,241,802 tasks, 96,059,601,001 of them of this stage (99 of a x 99 of b x" in problem.message
 
 
 def test_a_stage_of_too_many_points_is_not_looked_at_point_by_point(tmp_path: Path, catalogue: Catalogue) -> None:
@@ -183,7 +183,7 @@ def test_paths_of_components_in_lists_start_at_the_file_at_any_depth(
         ("pipe", "clip", "augmenter.of[1].of[1].occluders.folder", "expected a file or folder, received a named pipe"),
     ],
 )
-def test_faults_of_components_in_lists_are_told_at_their_place(
+def test_problems_of_components_in_lists_are_reported_at_their_place(
     tmp_path: Path, catalogue: Catalogue, cut: str, clip: str, place: str, message: str
 ) -> None:
     (tmp_path / "cut").mkdir()
@@ -195,9 +195,9 @@ def test_faults_of_components_in_lists_are_told_at_their_place(
     file.write_text(NESTED % (cut, clip), encoding="utf-8")
     with pytest.raises(SpecError) as caught:
         load(file, catalogue)
-    (fault,) = caught.value.faults
-    assert fault.path == f"generate.g.{place}"
-    assert message in fault.message
+    (problem,) = caught.value.problems
+    assert problem.path == f"generate.g.{place}"
+    assert message in problem.message
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -206,7 +206,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         yield from places(item, (*path, key))
 
 
-WORDS = sorted({str(key) for path in places(SOUND) for key in path} | {"type", "plain", "fgsm.test", "$eps", "$who"})
+WORDS = sorted({str(key) for path in places(VALID) for key in path} | {"type", "plain", "fgsm.test", "$eps", "$who"})
 LEAVES = (
     st.sampled_from([*WORDS, "$seed", "1/3", "8/0", "1e400", "", "x" * 5000, "a\n", "${NO}", "~", "$", "seed", "nan"])
     | st.none() | st.booleans() | st.integers(-3, 3) | st.floats(-2, 2) | st.text(max_size=3)
@@ -219,8 +219,8 @@ VALUES = st.recursive(
 
 @st.composite
 def damaged(draw: st.DrawFn) -> Any:
-    """Draw the sound experiment after one to three changes anywhere in it."""
-    data = copy.deepcopy(SOUND)
+    """Draw the valid experiment after one to three changes anywhere in it."""
+    data = copy.deepcopy(VALID)
     for _ in range(draw(st.integers(1, 3))):
         path = draw(st.sampled_from([p for p in places(data) if p]))
         parent = data
@@ -237,7 +237,7 @@ def damaged(draw: st.DrawFn) -> Any:
                 parent.insert(path[-1], draw(VALUES))
             case "move":
                 other = draw(st.sampled_from(list(places(data))))
-                parent[path[-1]] = copy.deepcopy(build.value_at(data, other))
+                parent[path[-1]] = copy.deepcopy(value_at(data, other))
         if not data:
             break
     return data
@@ -261,20 +261,20 @@ def loaded(data: Any, folder: Path, catalogue: Catalogue) -> TaskGraph:
     return TaskGraph(load(file, catalogue), digests(folder))
 
 
-def test_the_sound_experiment_is_sound(folder: Path, catalogue: Catalogue) -> None:
-    assert loaded(SOUND, folder, catalogue).tasks
+def test_the_valid_experiment_is_valid(folder: Path, catalogue: Catalogue) -> None:
+    assert loaded(VALID, folder, catalogue).tasks
 
 
 @settings(max_examples=int(os.environ.get("TEMPER_FUZZ", "150")), deadline=None)
 @given(data=damaged())
-def test_a_damaged_experiment_is_loaded_or_has_faults(data: Any, folder: Path, catalogue: Catalogue) -> None:
-    graph, faults = None, ()
+def test_a_damaged_experiment_is_loaded_or_has_problems(data: Any, folder: Path, catalogue: Catalogue) -> None:
+    graph, problems = None, ()
     try:
         graph = loaded(data, folder, catalogue)
     except SpecError as wrong:
-        faults = wrong.faults
-    assert graph or (faults and all(fault.message for fault in faults))
-    # What loads can be planned: every work after those it needs.
+        problems = wrong.problems
+    assert graph or (problems and all(problem.message for problem in problems))
+    # What loads can be planned: every task after those it needs.
     done: set[str] = set()
     for fingerprint, task in graph.tasks.items() if graph else ():
         assert done.issuperset(task.needs)

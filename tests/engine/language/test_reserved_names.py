@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from temper.core.errors import SpecError
-from temper.engine.language.discovery import Catalogue
+from temper.engine.catalogue.discovery import Catalogue
 from temper.engine.language.experiment_file import load
 
 Write = Callable[..., Path]
@@ -19,11 +19,11 @@ evaluate:
 """
 
 
-def faults(path: Path, catalogue: Catalogue, **options: str) -> list[str]:
+def problems(path: Path, catalogue: Catalogue, **options: str) -> list[str]:
     try:
         load(path, catalogue, **options)  # type: ignore[arg-type]
     except SpecError as wrong:
-        return [str(fault).removeprefix(str(path)) for fault in wrong.faults]
+        return [str(problem).removeprefix(str(path)) for problem in wrong.problems]
     return []
 
 
@@ -43,30 +43,30 @@ def faults(path: Path, catalogue: Catalogue, **options: str) -> list[str]:
     ],
 )
 def test_the_name_of_a_file_must_be_that_of_a_folder(name: str, write: Write, catalogue: Catalogue) -> None:
-    (fault,) = faults(write(BODY, name), catalogue)
-    assert fault.startswith(":1: name: ")
+    (problem,) = problems(write(BODY, name), catalogue)
+    assert problem.startswith(":1: name: ")
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("../up", "expected a folder name"), (".hidden", "expected a folder name"), ("a/b", "expected a folder name"),
         ("plain.smoke", "is where --smoke keeps its results"), ("x" * 101, "the name has 101 letters; at most 100"),
         ("nul", "is a device on Windows"), ("COM1.x", "is a device on Windows"), ("x.", "ends in '.'"), ('"plain\\n"', "ends in a line break"),
     ],
 )  # fmt: skip
-def test_a_stated_name_that_no_folder_can_have_is_a_fault_at_its_line(
-    name: str, said: str, write: Write, catalogue: Catalogue
+def test_a_stated_name_that_no_folder_can_have_is_a_problem_at_its_line(
+    name: str, message: str, write: Write, catalogue: Catalogue
 ) -> None:
-    (fault,) = faults(write(f"description: it\nname: {name}\n{BODY}"), catalogue)
-    assert fault.startswith(":2: name: ")
-    assert said in fault
+    (problem,) = problems(write(f"description: it\nname: {name}\n{BODY}"), catalogue)
+    assert problem.startswith(":2: name: ")
+    assert message in problem
 
 
 @pytest.mark.parametrize("name", ["../up", ".store", "x" * 300, "a b"])
 def test_a_name_of_the_command_line_is_checked_as_well(name: str, write: Write, catalogue: Catalogue) -> None:
-    (fault,) = faults(write(BODY), catalogue, name=name)
-    assert fault.startswith(f"--name {name}")
+    (problem,) = problems(write(BODY), catalogue, name=name)
+    assert problem.startswith(f"--name {name}")
 
 
 def test_a_name_of_the_command_line_is_text(write: Write, catalogue: Catalogue) -> None:
@@ -87,26 +87,28 @@ LONG = "x" * 300
         (f'name: a\n{BODY}tables:\n  "t\\n": {{from: shade}}\n', 7),
     ],
 )
-def test_names_that_no_file_can_have_are_faults_at_their_line(
+def test_names_that_no_file_can_have_are_problems_at_their_line(
     text: str, line: int, write: Write, catalogue: Catalogue
 ) -> None:
-    found = faults(write(text), catalogue)
-    assert any("letters; at most 100" in fault or "is a device" in fault or "line break" in fault for fault in found)
-    assert {fault.split(":")[1] for fault in found} == {str(line)}
+    found = problems(write(text), catalogue)
+    assert any(
+        "letters; at most 100" in problem or "is a device" in problem or "line break" in problem for problem in found
+    )
+    assert {problem.split(":")[1] for problem in found} == {str(line)}
 
 
 def test_names_that_differ_in_capital_letters_only_are_refused(write: Write, catalogue: Catalogue) -> None:
     text = f"name: a\n{BODY}tables:\n  one: {{from: shade}}\n  ONE: {{from: shade}}\n  Shade: {{from: shade}}\n"
-    said = [
+    message = [
         ":8: tables.ONE: tables.one differs in capital letters only, and so would their files; rename one",
         ":9: tables.Shade: evaluate.shade differs in capital letters only, and so would their files; rename one",
     ]
-    assert [fault for fault in faults(write(text), catalogue) if "capital" in fault] == said
+    assert [problem for problem in problems(write(text), catalogue) if "capital" in problem] == message
 
 
 @pytest.mark.parametrize("entry", ["Results", "EXPECTED", "failures", "classes"])
 def test_files_of_the_results_are_taken_however_they_are_written(
     entry: str, write: Write, catalogue: Catalogue
 ) -> None:
-    found = faults(write(f"name: a\n{BODY}tables:\n  {entry}: {{from: shade}}\n"), catalogue)
+    found = problems(write(f"name: a\n{BODY}tables:\n  {entry}: {{from: shade}}\n"), catalogue)
     assert f":7: tables.{entry}: the results have a file {entry.lower()}.csv; choose another name" in found

@@ -1,4 +1,4 @@
-"""The smoke run cuts long work short, wherever in a component it is."""
+"""The smoke run cuts long tasks short, wherever in a component it is."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ generate:
 """
 
 
-def test_work_of_nested_components_is_cut_short(experiment: Callable[..., Experiment]) -> None:
+def test_nested_components_are_cut_short(experiment: Callable[..., Experiment]) -> None:
     small = shrink(experiment(NESTED))
     assert small.stages["data"].raw["train_size"] == 100
     assert small.stages["model"].raw["epochs"] == 1
@@ -64,7 +64,7 @@ generate:
 def test_what_needs_a_model_that_has_learnt_is_replaced(experiment: Callable[..., Experiment]) -> None:
     small = shrink(experiment(PEAKED))
     assert small.stages["knw"].raw["seeds"] == {"type": "random"}
-    loss = {"type": "suspiciousness", "neurons": "blamed", "gamma": 0.01, "unblamed": "hold"}
+    loss = {"type": "suspiciousness", "neurons": "blamed", "gamma": 0.01, "no_suspicious_units": "hold"}
     assert small.stages["dgn"].raw["loss"] == loss
     gate = small.stages["found"].raw["fidelity"]
     assert gate == {"type": "dcgan", "filters": 4, "train_steps": 20, "pass_corrupted": 1.0}
@@ -108,7 +108,7 @@ def test_images_stay_large_for_a_network_that_takes_no_smaller_ones(
     assert with_leafnet.stages["large"].raw["resize"] == 224
 
 
-NETWORKS = """
+NETTASKS = """
 name: networks
 datasets:
   data: {type: digits, resize: 32}
@@ -123,7 +123,7 @@ def test_networks_are_narrow_unless_their_weights_are_given(
     experiment: Callable[..., Experiment], tmp_path: Path
 ) -> None:
     (tmp_path / "weights.h5").touch()
-    small = shrink(experiment(NETWORKS.replace("WEIGHTS", str(tmp_path / "weights.h5"))))
+    small = shrink(experiment(NETTASKS.replace("WEIGHTS", str(tmp_path / "weights.h5"))))
     widths = [component.width for name in ("published", "narrow", "given") for component in small.components(name)]
     assert widths == [0.125, 0.05, 1.0]
 

@@ -1,4 +1,4 @@
-"""What works of one component share, and that sharing changes no fingerprint."""
+"""What tasks of one component share, and that sharing changes no fingerprint."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ evaluate:
   scaled: {type: shade, examples: [one, $source], scale: $scale}
 """
 
-WORKS, GOLDEN = 120, "d9af1e9ef76731c2211a9336"
-"""As they were when every work was made on its own. Another digest means that all stores are made anew."""
+TASKS, GOLDEN = 120, "d9af1e9ef76731c2211a9336"
+"""As they were when every task was computed on its own. Another digest means that all stores are recomputed."""
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def made(graph: Callable[..., TaskGraph], monkeypatch: pytest.MonkeyPatch) -> Ta
 
 
 def test_fingerprints_are_what_they_were(made: TaskGraph) -> None:
-    assert len(made.tasks) == WORKS
+    assert len(made.tasks) == TASKS
     assert of_value([[f, task.label, list(task.inputs)] for f, task in made.tasks.items()]) == GOLDEN
 
 
@@ -53,7 +53,7 @@ def test_a_fingerprint_is_the_digest_of_the_ingredients(made: TaskGraph) -> None
         assert of_value(task.ingredients) == fingerprint
 
 
-def test_works_at_many_points_share_what_does_not_depend_on_them(made: TaskGraph) -> None:
+def test_tasks_at_many_points_share_what_does_not_depend_on_them(made: TaskGraph) -> None:
     bounds = {id(task.bound) for task in made.tasks.values() if task.stage == "one"}
     assert len(bounds) == 3  # one for each part
     assert len({id(task.bound) for task in made.tasks.values() if task.stage == "three"}) == 2 * 2 * 2

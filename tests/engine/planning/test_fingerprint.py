@@ -16,8 +16,8 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from temper.engine.catalogue.discovery import Catalogue, discover
 from temper.engine.command_line.main import main
-from temper.engine.language.discovery import Catalogue, discover
 from temper.engine.language.experiment_file import load
 from temper.engine.planning.task_graph import TaskGraph
 from temper.engine.storage.digests import Digests, of_value
@@ -66,7 +66,7 @@ def written(data: Any, random: Any) -> str:
     text = yaml.safe_dump(data, sort_keys=False, default_flow_style=form, width=random.choice([20, 1000]))
     lines = text.splitlines()
     for _ in range(3 * (form is False)):
-        lines.insert(random.randrange(len(lines)), random.choice(["# said", "", "   # more"]))
+        lines.insert(random.randrange(len(lines)), random.choice(["# message", "", "   # more"]))
     return "\n".join(lines)
 
 
@@ -280,7 +280,7 @@ def test_words_do_not_count(user: Path, fingerprint: Callable[[], str], place: s
     assert fingerprint() == before
 
 
-@pytest.mark.parametrize("name", ["check", "fits", "suits", "review"])
+@pytest.mark.parametrize("name", ["check", "fits", "suits", "review", "pictures", "comparison", "smoke_limits"])
 def test_a_method_that_computes_counts_whatever_its_name(name: str, user: Path, fingerprint: Callable[[], str]) -> None:
     (user / "helper.py").write_text(
         f"class Helper:\n    def {name}(self):\n        return 1.0\n\none = Helper().{name}\n", encoding="utf-8"
@@ -297,9 +297,9 @@ def test_code_that_is_not_imported_does_not_count(user: Path, fingerprint: Calla
 
 
 VOCABULARY = {
-    "temper", "temper.system", "temper.core", "temper.core.data_info", "temper.nn", "temper.nn.editing", "temper.nn.inspection", "temper.core.artefacts", "temper.system.backend", "temper.core.classifier", "temper.core.component",
+    "temper", "temper.system", "temper.core", "temper.core.data_info", "temper.nn", "temper.nn.editing", "temper.nn.images", "temper.nn.inspection", "temper.core.artefacts", "temper.system.backend", "temper.core.classifier", "temper.core.component",
     "temper.nn.editing.copies", "temper.nn.inspection.finite_check", "temper.nn.inspection.gradients", "temper.nn.editing.log_probabilities",
-    "temper.nn.editing.operations",
+    "temper.nn.editing.operation_kinds",
     "temper.nn.inspection.compiled_programs", "temper.nn.editing.logits", "temper.core.confidence_intervals", "temper.system.threads",
 }  # fmt: skip
 STAGES = VOCABULARY | {"temper.core.families", "temper.core.run", "temper.core.stage"}
@@ -327,13 +327,13 @@ STAGES = VOCABULARY | {"temper.core.families", "temper.core.run", "temper.core.s
             | {f"temper.nn.training.{name}" for name in ("epochs", "compiled_steps", "training", "training_state")},
         ),
         (
-            "temper.generators.gradient",
+            "temper.generators.fgsm_bim_pgd",
             STAGES
             | {"temper.core.attack", "temper.core.resumable_batches", "temper.core.threat_model"}
             | {
                 "temper.generators",
                 "temper.generators.norm_balls",
-                "temper.generators.gradient",
+                "temper.generators.fgsm_bim_pgd",
                 "temper.generators.image_streams",
             },
         ),

@@ -13,7 +13,7 @@ from temper.core.errors import SpecError
 from temper.engine.planning.history import LAST, last_run, referred, write_last_run
 from temper.engine.planning.task_graph import TaskGraph
 from temper.engine.storage import garbage_collection
-from temper.engine.storage.garbage_collection import sweep
+from temper.engine.storage.garbage_collection import collect_garbage
 from temper.engine.storage.store import STORE, Store
 
 TEXT = """
@@ -40,20 +40,20 @@ def test_what_was_written_is_read(made: TaskGraph, tmp_path: Path) -> None:
     assert set(found) == set(json.loads((tmp_path / LAST).read_text(encoding="utf-8")))
 
 
-def test_works_of_one_label_are_all_referred_to(made: TaskGraph, tmp_path: Path) -> None:
+def test_tasks_of_one_label_are_all_listed(made: TaskGraph, tmp_path: Path) -> None:
     labels = [task.label for task in made.tasks.values()]
     assert len(set(labels)) < len(labels)
     write_last_run(tmp_path, made.tasks.values())
     assert list(referred(tmp_path)) == list(made.tasks)
 
 
-def test_gc_keeps_works_of_one_label(made: TaskGraph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gc_keeps_tasks_of_one_label(made: TaskGraph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(garbage_collection, "GRACE", -1.0)
     write_last_run(tmp_path / "twins", made.tasks.values())
     store = Store(tmp_path / STORE)
     for fingerprint in made.tasks:
         store.publish(fingerprint, empty(), {})
-    assert sweep(tmp_path)[0] == 0
+    assert collect_garbage(tmp_path)[0] == 0
     assert store.present(made.tasks) == set(made.tasks)
 
 
@@ -83,18 +83,18 @@ def test_gc_removes_nothing_where_it_cannot_tell_what_is_needed(
     for size in (1, len(whole) // 2, whole.rindex(b"\n}")):
         (tmp_path / "twins" / LAST).write_bytes(whole[:size])
         with pytest.raises(SpecError, match="is damaged"):
-            sweep(tmp_path)
+            collect_garbage(tmp_path)
     assert Store(tmp_path / STORE).present(made.tasks) == set(made.tasks)
     write_last_run(tmp_path / "twins", made.tasks.values())
     assert (tmp_path / "twins" / LAST).read_bytes() == whole
 
 
-def test_no_works_are_no_entries(tmp_path: Path) -> None:
+def test_no_tasks_are_no_entries(tmp_path: Path) -> None:
     write_last_run(tmp_path, [])
     assert dict(last_run(tmp_path)) == {}
 
 
-def test_what_stands_there_already_is_left(made: TaskGraph, tmp_path: Path) -> None:
+def test_an_equal_file_is_left_alone(made: TaskGraph, tmp_path: Path) -> None:
     write_last_run(tmp_path, made.tasks.values())
     before = (tmp_path / LAST).stat().st_ino
     write_last_run(tmp_path, made.tasks.values())

@@ -53,27 +53,29 @@ def test_a_run_without_a_backend_ends_before_it_begins(
     run: Run, write: Write, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     without(monkeypatch, "tensorflow", "keras")
-    code, said = run(write(NESTED))
+    code, message = run(write(NESTED))
     assert code == 2
-    assert "experiment.yaml:6: targets.mlp.type: 'dense' needs packages: tensorflow and keras are not installed" in said
-    assert 'pip install "temper[tensorflow]" (' in said
+    assert (
+        "experiment.yaml:6: targets.mlp.type: 'dense' needs packages: tensorflow and keras are not installed" in message
+    )
+    assert 'pip install "temper[tensorflow]" (' in message
     assert not (tmp_path / "outputs" / "nested").exists()
 
 
 def test_a_plan_is_shown_all_the_same(run: Run, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     without(monkeypatch, "tensorflow")
-    code, said = run(write(NESTED), "--plan")
+    code, message = run(write(NESTED), "--plan")
     assert code == 0
-    assert "to run, 0 cached" in said
-    assert "to run it: " in said
-    assert "tensorflow is not installed" in said
+    assert "to run, 0 cached" in message
+    assert "to run it: " in message
+    assert "tensorflow is not installed" in message
 
 
 def test_what_is_nested_is_reported_at_its_own_line(run: Run, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     without(monkeypatch, "skimage")
-    said = run(write(NESTED))[1]
+    message = run(write(NESTED))[1]
     place = "experiment.yaml:17: generate.patched.augmenter.mask.type"
-    assert f"{place}: 'otsu' needs packages: skimage is not installed; pip install \"temper[images]\"" in said
+    assert f"{place}: 'otsu' needs packages: skimage is not installed; pip install \"temper[images]\"" in message
 
 
 def test_one_more_stage_needs_it(run: Run, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,25 +92,25 @@ def test_what_attacks_cannot_be_checked_without_is_reported_with_the_file(
     without(monkeypatch, "art")
     for read in (art_source.attacks, art_source.parameters):  # another test may have read them
         read.cache_clear()
-    code, said = run(write(ATTACK), "--plan")
+    code, message = run(write(ATTACK), "--plan")
     art_source.attacks.cache_clear()
     assert code == 2
-    assert 'experiment.yaml:7: generate.deep.attack: art is not installed: pip install "temper[attacks]"' in said
+    assert 'experiment.yaml:7: generate.deep.attack: art is not installed: pip install "temper[attacks]"' in message
 
 
 def test_what_is_done_needs_nothing(run: Run, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(write(PLAIN))[0] == 0
     without(monkeypatch, "tensorflow", "keras", "scipy")
-    code, said = run(write(PLAIN))
+    code, message = run(write(PLAIN))
     assert code == 0
-    assert "0 made" in said
+    assert "0 computed" in message
 
 
 def test_workers_need_dask(run: Run, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     without(monkeypatch, "distributed")
-    code, said = run(write(PLAIN), "--jobs", "2")
+    code, message = run(write(PLAIN), "--jobs", "2")
     assert code == 2
-    assert said.startswith('--jobs: distributed is not installed: pip install "temper[cluster]"')
+    assert message.startswith('--jobs: distributed is not installed: pip install "temper[cluster]"')
 
 
 @pytest.mark.parametrize(
@@ -128,6 +130,6 @@ def test_tables_are_written_without_what_draws_the_report(
     assert (folder / kept).exists()
     assert not (folder / lost).exists()
     monkeypatch.undo()
-    assert report_packages.lacking() == ""
+    assert report_packages.missing_output() == ""
     run(file, "--tables")
     assert (folder / lost).exists(), "what was missing is written once it is installed"

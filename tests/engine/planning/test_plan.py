@@ -36,7 +36,7 @@ GENERATED = {"pgd.test seed=1", "pgd.test@robust seed=1", "only_train.train seed
 
 
 class Desk:
-    """A graph and a store, in which artefacts are pretended to have been made."""
+    """A graph and a store, in which artefacts are pretended to exist."""
 
     def __init__(self, experiment: Callable[..., Experiment], folder: Path) -> None:
         self.folder = folder
@@ -80,14 +80,14 @@ def test_everything_runs_at_first_and_nothing_when_all_is_there(desk: Desk) -> N
     assert set(desk.plan().values()) == {"cached"}
 
 
-def test_each_work_comes_after_what_it_needs(desk: Desk) -> None:
+def test_each_task_comes_after_what_it_needs(desk: Desk) -> None:
     done: set[str] = set()
     for fingerprint, step in plan.make(desk.graph, desk.store, {}).steps.items():
         assert done.issuperset(step.task.needs)
         done.add(fingerprint)
 
 
-def test_what_only_finished_works_read_is_not_needed(desk: Desk) -> None:
+def test_what_only_finished_tasks_read_is_not_needed(desk: Desk) -> None:
     desk.make({label for label in desk.plan() if label != "grey"})
     assert desk.plan()["grey"] == "not needed"
     assert desk.running() == set()
@@ -97,17 +97,17 @@ def test_only_attack_leaves_out_repairs_and_what_depends_on_them(desk: Desk) -> 
     states = desk.plan(mode="only_attack")
     left_out = {label for label, state in states.items() if state == "left out"}
     assert left_out == {label for label in states if "robust" in label}
-    # Generated data are made even where only a repair would have read them.
+    # Generated data are computed even where only a repair would have read them.
     assert states["only_train.train seed=1"] == "run"
 
 
 def test_only_adv_training_takes_generated_data_from_the_store(desk: Desk) -> None:
     with pytest.raises(SpecError) as caught:
         desk.plan(mode="only_adv_training")
-    said = str(caught.value)
-    assert "mode: generate.pgd: only_adv_training takes generated data from the store, and pgd.test seed=1" in said
-    assert "only_train.train seed=1 is not there; run with mode: only_attack (or both) first" in said
-    assert "@robust" not in said  # examples against a repaired model could not have been made before it
+    message = str(caught.value)
+    assert "mode: generate.pgd: only_adv_training takes generated data from the store, and pgd.test seed=1" in message
+    assert "only_train.train seed=1 is not there; run with mode: only_attack (or both) first" in message
+    assert "@robust" not in message  # examples against a repaired model could not have been computed before it
     desk.make({"mlp seed=1", "pgd.test seed=1", "only_train.train seed=1", "grey"})
     states = desk.plan(mode="only_adv_training")
     assert states["robust seed=1"] == states["pgd.test@robust seed=1"] == "run"
@@ -167,7 +167,7 @@ def test_a_damaged_artefact_is_the_reason(desk: Desk) -> None:
     path = desk.store.folder(desk.task("mlp seed=1").fingerprint) / "x.npy"
     path.write_bytes(b"")
     assert desk.reason("mlp seed=1") == "its artefact is damaged"
-    # With all that was made of it in the store, nobody needs it.
+    # With all that it computes in the store, nobody needs it.
     desk.make(set(desk.plan()) - {"mlp seed=1"})
     assert desk.plan()["mlp seed=1"] == "not needed"
 

@@ -1,4 +1,4 @@
-"""Shards begin with different works and know all of them."""
+"""Shards begin with different tasks and know all of them."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ def shard(file: Path, number: int, *more: str) -> Any:
 
 def end_of(file: Path, number: int, *more: str) -> tuple[int, str]:
     process = shard(file, number, *more)
-    said, _ = process.communicate(timeout=120)
-    return process.returncode, said
+    message, _ = process.communicate(timeout=120)
+    return process.returncode, message
 
 
-def test_each_work_is_the_first_choice_of_one_shard() -> None:
+def test_each_task_is_the_first_choice_of_one_shard() -> None:
     tasks: list[Any] = [SimpleNamespace(fingerprint=f"{i:024x}") for i in range(10)]
     orders = [Shard(k, 3).order(tasks) for k in (1, 2, 3)]
     for k, order in enumerate(orders):
@@ -68,18 +68,18 @@ def test_what_is_no_shard(text: str) -> None:
 def test_a_stage_that_kills_shards_is_a_failure_for_all_of_them(poison: Callable[[str], Path], tmp_path: Path) -> None:
     file = poison("kill")
     assert [end_of(file, number)[0] for number in (1, 2)] == [-signal.SIGKILL] * 2
-    code, said = end_of(file, 3)
-    assert code == 1, said
+    code, message = end_of(file, 3)
+    assert code == 1, message
     with (tmp_path / "outputs" / "poison" / "failures.csv").open(encoding="utf-8-sig") as stream:
         (failure,) = csv.DictReader(stream)
     assert failure["cause"].startswith("its worker process died 2 times")
-    code, said = end_of(file, 4)
-    assert code == 1, said
+    code, message = end_of(file, 4)
+    assert code == 1, message
     # Tried again it may kill one more, which is the first of its new deaths.
     assert end_of(file, 1, "--retry-failed")[0] == -signal.SIGKILL
     (tmp_path / "free").touch()
-    code, said = end_of(file, 2)
-    assert code == 0, said
+    code, message = end_of(file, 2)
+    assert code == 0, message
     assert not list((tmp_path / "outputs" / ".store" / ".attempts").rglob("*.json"))
 
 
@@ -99,5 +99,5 @@ def test_shards_that_were_warned_before_they_were_killed_do_not_count(
         process.kill()
         process.communicate(timeout=30)
     (tmp_path / "free").touch()
-    code, said = end_of(file, 4)
-    assert code == 0, said
+    code, message = end_of(file, 4)
+    assert code == 0, message

@@ -39,7 +39,7 @@ def made(graph: TaskGraph) -> dict[str, str]:
     return {task.label: f for f, task in graph.tasks.items() if task.section == "generate"}
 
 
-def test_equal_stages_of_one_stream_are_one_work_whatever_their_names(graph: Callable[..., TaskGraph]) -> None:
+def test_equal_stages_of_one_stream_are_one_task_whatever_their_names(graph: Callable[..., TaskGraph]) -> None:
     tasks = made(graph(SHARING, "axes.contrast=[1.0]"))
     assert list(tasks) == ["one.test contrast=1 seed=1", "strong.test contrast=1 seed=1"]
 
@@ -49,7 +49,7 @@ def test_stages_whose_artefact_is_the_same_are_one_work(graph: Callable[..., Tas
     assert list(tasks) == ["one.test contrast=0 seed=1"]
 
 
-def test_stages_of_streams_of_their_own_are_works_of_their_own(graph: Callable[..., TaskGraph]) -> None:
+def test_stages_of_streams_of_their_own_are_tasks_of_their_own(graph: Callable[..., TaskGraph]) -> None:
     tasks = made(graph(OWN))
     assert list(tasks) == ["one.test seed=1", "two.test seed=1"]
 
@@ -58,8 +58,8 @@ def test_one_stream_gives_the_same_numbers(
     run: Callable[..., tuple[int, str]], write: Callable[..., Path], tmp_path: Path
 ) -> None:
     count = tmp_path / "count"
-    code, said = run(write(SHARING.replace("COUNTER", str(count)) + "seeds: [1, 2]\n"))
-    assert code == 0, said
+    code, message = run(write(SHARING.replace("COUNTER", str(count)) + "seeds: [1, 2]\n"))
+    assert code == 0, message
     # Of three stages at two contrasts and two seeds: one without contrast, two with it.
     assert sorted(count.read_text().split()) == ["one"] * 4 + ["strong"] * 2
     found = pd.read_csv(tmp_path / "outputs" / "sharing" / "results.csv")

@@ -1,4 +1,4 @@
-"""The works of an experiment: over which axes each stage runs, what it reads, and what its fingerprint depends on."""
+"""The tasks of an experiment: over which axes each stage runs, what it reads, and what its fingerprint depends on."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def test_what_nothing_reads_is_wanted_for_itself(graph: Build) -> None:
     assert roots == {"lighter", "matrix"}
 
 
-def test_work_on_a_repaired_model_is_marked(graph: Build) -> None:
+def test_a_task_on_a_repaired_model_is_marked(graph: Build) -> None:
     made = graph(WHITE_BOX)
     for task in made.tasks.values():
         if task.section != "evaluate":
@@ -210,7 +210,7 @@ def test_a_value_changes_its_stage_and_what_depends_on_it(graph: Build, changed:
     ("old", "new"),
     [
         ("eps: 0.1}", "eps: 1/10}"),
-        ("eps: 0.1}", "eps: 1e-1, batch_size: 500}"),  # the default, said
+        ("eps: 0.1}", "eps: 1e-1, batch_size: 500}"),  # the default, written out
         ("seeds: [1, 2]", "seeds: [1.0, 2]"),
         ("max_iter: 2}", "max_iter: 2.0, norm: inf}"),
         ("{type: plain}", '{"type": "plain"}  # comment'),
@@ -221,7 +221,7 @@ def test_the_same_value_written_otherwise_changes_nothing(graph: Build, old: str
     assert set(graph(BASE).tasks) == set(graph(BASE.replace(old, new)).tasks)
 
 
-def test_the_backend_is_part_of_what_a_framework_made(graph: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_backend_is_part_of_what_a_framework_computes(graph: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     before = graph(BASE)
     monkeypatch.setenv("KERAS_BACKEND", "torch")
     same = set(before.tasks) & set(graph(BASE).tasks)

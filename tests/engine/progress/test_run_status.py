@@ -1,4 +1,4 @@
-"""What is shown of a run: what is under way where, what is left and until when, in a bounded number of lines."""
+"""The progress of a run: running tasks and their workers, the time left, and a bounded number of lines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.console import Console
 
 from temper.engine.planning.task_graph import Task, TaskGraph
 from temper.engine.progress import progress
-from temper.engine.progress.live_view import drawn, summary
+from temper.engine.progress.live_view import live_view, summary
 from temper.engine.progress.progress import Progress
 from temper.engine.progress.run_status import RunStatus
 
@@ -28,7 +28,7 @@ generate:
 
 
 class Clock:
-    """A clock that is set."""
+    """A clock that the test sets."""
 
     now = 1000.0
 
@@ -47,133 +47,129 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def board(tasks: list[Task], clock: Clock) -> RunStatus:
-    board = RunStatus(clock)
-    board.begin(tasks, {}, workers=4)
-    return board
+def status(tasks: list[Task], clock: Clock) -> RunStatus:
+    status = RunStatus(clock)
+    status.begin(tasks, {}, workers=4)
+    return status
 
 
 def of(tasks: list[Task], stage: str) -> list[Task]:
     return [task for task in tasks if task.stage == stage]
 
 
-def begin(board: RunStatus, tasks: list[Task]) -> None:
+def begin(status: RunStatus, tasks: list[Task]) -> None:
     for number, task in enumerate(tasks):
-        board.start(task)
-        board.began(task.fingerprint, f"n{number}:1")
+        status.start(task)
+        status.began(task.fingerprint, f"n{number}:1")
 
 
-def test_works_under_way_are_told_oldest_first_and_no_more_than_asked(
-    board: RunStatus, tasks: list[Task], clock: Clock
+def test_running_tasks_are_listed_oldest_first_up_to_a_limit(
+    status: RunStatus, tasks: list[Task], clock: Clock
 ) -> None:
     ones = of(tasks, "one")
-    board.start(ones[7])  # handed over, and not yet on a worker
+    status.start(ones[7])  # submitted, and not yet on a worker
     for number, task in enumerate(ones[:7]):
         clock.now += 1
-        board.start(task)
-        board.began(task.fingerprint, f"n{number}:1")
-    snapshot = board.snapshot(3)
+        status.start(task)
+        status.began(task.fingerprint, f"n{number}:1")
+    snapshot = status.snapshot(3)
     assert [row.where for row in snapshot.rows] == ["n0:1", "n1:1", "n2:1"]
-    assert [row.passed(clock.now) for row in snapshot.rows] == [6, 5, 4]
+    assert [row.elapsed(clock.now) for row in snapshot.rows] == [6, 5, 4]
     assert (snapshot.hidden, snapshot.running, snapshot.workers, snapshot.total, snapshot.waiting) == (5, 7, 7, 17, 10)
-    assert board.snapshot(20).rows[-1].where == ""
+    assert status.snapshot(20).rows[-1].where == ""
 
 
-def test_a_row_counts_from_where_it_went_on(board: RunStatus, tasks: list[Task], clock: Clock) -> None:
+def test_resumed_task_is_estimated_from_its_first_report(status: RunStatus, tasks: list[Task], clock: Clock) -> None:
     task = tasks[-1]
-    begin(board, [task])
-    board.report(task.fingerprint, 60, 100, "steps")
+    begin(status, [task])
+    status.report(task.fingerprint, 60, 100, "steps")
     clock.now += 10
-    (row,) = board.snapshot(1).rows
+    (row,) = status.snapshot(1).rows
     assert row.left(clock.now) is None
-    board.report(task.fingerprint, 80, 100, "steps")
-    (row,) = board.snapshot(1).rows
+    status.report(task.fingerprint, 80, 100, "steps")
+    (row,) = status.snapshot(1).rows
     assert row.left(clock.now) == 10
     assert (row.done, row.total, row.unit) == (80, 100, "steps")
 
 
-def test_what_is_left_is_told_by_what_was_seen_of_the_same_type(
-    board: RunStatus, tasks: list[Task], clock: Clock
-) -> None:
+def test_time_left_is_estimated_from_tasks_of_the_same_type(status: RunStatus, tasks: list[Task], clock: Clock) -> None:
     grey, ones, twos = of(tasks, "grey"), of(tasks, "one"), of(tasks, "two")
-    assert board.left() is None
-    begin(board, grey)
+    assert status.left() is None
+    begin(status, grey)
     clock.now += 2
-    assert board.end(grey[0]) == 2
-    assert board.left() is None  # of the sixteen others nothing is known
-    begin(board, ones[:2])
+    assert status.end(grey[0]) == 2
+    assert status.left() is None  # the sixteen others are unknown
+    begin(status, ones[:2])
     clock.now += 6
-    board.end(ones[0])
-    board.end(ones[1])
-    assert board.left() is None
-    begin(board, twos[:2])
+    status.end(ones[0])
+    status.end(ones[1])
+    assert status.left() is None
+    begin(status, twos[:2])
     clock.now += 3
-    board.end(twos[0])
-    # Six of six seconds, six of three, and one that has had its three seconds and gets a fifth of them more.
-    assert board.left() == pytest.approx(6 * 6 + 6 * 3 + 0.2 * 3)
+    status.end(twos[0])
+    # Six of six seconds, six of three, and one that has used its three seconds and is assumed to need a fifth more.
+    assert status.left() == pytest.approx(6 * 6 + 6 * 3 + 0.2 * 3)
 
 
-def test_what_is_left_takes_no_less_than_the_longest_work(board: RunStatus, tasks: list[Task], clock: Clock) -> None:
+def test_time_left_is_at_least_that_of_the_longest_task(status: RunStatus, tasks: list[Task], clock: Clock) -> None:
     for task in tasks[:-1]:
-        begin(board, [task])
-        board.end(task)
-    begin(board, tasks[-1:])
-    board.report(tasks[-1].fingerprint, 1, 101, "steps")
+        begin(status, [task])
+        status.end(task)
+    begin(status, tasks[-1:])
+    status.report(tasks[-1].fingerprint, 1, 101, "steps")
     clock.now += 5
-    board.report(tasks[-1].fingerprint, 2, 101, "steps")
-    assert board.left() == 5 * 99
+    status.report(tasks[-1].fingerprint, 2, 101, "steps")
+    assert status.left() == 5 * 99
 
 
 def test_estimates_of_earlier_runs_come_first(tasks: list[Task], clock: Clock) -> None:
-    board = RunStatus(clock)
-    board.begin(tasks, {task.fingerprint: 4.0 for task in tasks}, workers=2)
-    assert board.left() == 17 * 4 / 2
+    status = RunStatus(clock)
+    status.begin(tasks, {task.fingerprint: 4.0 for task in tasks}, workers=2)
+    assert status.left() == 17 * 4 / 2
 
 
-def test_a_failure_ends_and_an_interruption_does_not(board: RunStatus, tasks: list[Task]) -> None:
-    begin(board, tasks[:2])
-    board.end(tasks[0], failed=True)
-    board.stop(tasks[1])
-    snapshot = board.snapshot(5)
+def test_failed_task_is_ended_and_interrupted_task_is_not(status: RunStatus, tasks: list[Task]) -> None:
+    begin(status, tasks[:2])
+    status.end(tasks[0], failed=True)
+    status.stop(tasks[1])
+    snapshot = status.snapshot(5)
     assert (snapshot.ended, snapshot.failed, snapshot.running, snapshot.waiting) == (1, 1, 0, 16)
-    board.add(tasks[0])
-    assert (board.total, board.snapshot(5).waiting) == (18, 17)
-    board.add(tasks[0])
-    assert board.total == 18
+    status.add(tasks[0])
+    assert (status.total, status.snapshot(5).waiting) == (18, 17)
+    status.add(tasks[0])
+    assert status.total == 18
 
 
-def test_what_comes_late_of_a_worker_does_no_harm(board: RunStatus, tasks: list[Task]) -> None:
-    assert board.began(tasks[0].fingerprint, "n1:1") is None
-    board.report(tasks[0].fingerprint, 1, 2, "steps")
-    assert board.snapshot(5).rows == ()
+def test_late_reports_of_a_worker_are_ignored(status: RunStatus, tasks: list[Task]) -> None:
+    assert status.began(tasks[0].fingerprint, "n1:1") is None
+    status.report(tasks[0].fingerprint, 1, 2, "steps")
+    assert status.snapshot(5).rows == ()
 
 
-def text(board: RunStatus, clock: Clock, most: int) -> list[str]:
+def text(status: RunStatus, clock: Clock, most: int) -> list[str]:
     console = Console(file=io.StringIO(), width=100, force_terminal=False)
-    console.print(drawn(board.snapshot(most), clock.now))
+    console.print(live_view(status.snapshot(most), clock.now))
     return str(console.file.getvalue()).splitlines()  # type: ignore[attr-defined]
 
 
-def test_a_terminal_shows_a_line_for_each_worker_and_one_for_the_whole(
-    board: RunStatus, tasks: list[Task], clock: Clock
-) -> None:
-    begin(board, of(tasks, "one")[:6])
+def test_terminal_shows_a_line_per_worker_and_a_total(status: RunStatus, tasks: list[Task], clock: Clock) -> None:
+    begin(status, of(tasks, "one")[:6])
     clock.now += 65
-    board.report(of(tasks, "one")[0].fingerprint, 5, 6, "images")
-    lines = text(board, clock, 3)
+    status.report(of(tasks, "one")[0].fingerprint, 5, 6, "images")
+    lines = text(status, clock, 3)
     assert len(lines) == 5
     assert lines[0].split()[:2] == ["n0:1", "one.test"]
     assert "5/6 images" in lines[0]
     assert "1 min 05 s" in lines[0]
     assert lines[3].strip() == "and 3 more"
-    assert "0 of 17 done, 6 under way on 6 workers, 11 waiting" in lines[4]
+    assert "0 of 17 done, 6 running on 6 workers, 11 waiting" in lines[4]
 
 
-def test_a_summary_says_when_it_will_be_done(tasks: list[Task], clock: Clock) -> None:
-    board = RunStatus(clock)
-    board.begin(tasks, {task.fingerprint: 400.0 for task in tasks}, workers=1)
-    assert ", about 1 h 53 min left, " in summary(board.snapshot(1))
-    assert " at " in summary(board.snapshot(1))
+def test_summary_contains_the_end_time(tasks: list[Task], clock: Clock) -> None:
+    status = RunStatus(clock)
+    status.begin(tasks, {task.fingerprint: 400.0 for task in tasks}, workers=1)
+    assert ", about 1 h 53 min left, " in summary(status.snapshot(1))
+    assert " at " in summary(status.snapshot(1))
 
 
 def test_without_a_terminal_many_tasks_are_reported_in_few_lines(
@@ -190,38 +186,36 @@ def test_without_a_terminal_many_tasks_are_reported_in_few_lines(
             clock.now += 1
             for task in of(tasks, "one"):
                 shown.report(task.fingerprint, int(clock.now - 1000), 100, "images")
-            shown.look()
+            shown.report_running()
     lines = str(console.file.getvalue()).splitlines()  # type: ignore[attr-defined]
-    assert len(lines) == 2 * (progress.LINES + 2)  # after 10 seconds, and after 20 more
+    assert len(lines) == 2 * (progress.MAX_LINES + 2)  # after 10 seconds, and after 20 more
     assert lines[-7].endswith("one.test seed=1 on n0:1: 30/100 images, for 30 s, about 1 min 10 s left")
     assert lines[-2].endswith("and 3 more")
-    assert "0 of 17 done, 8 under way on 8 workers, 9 waiting" in lines[-1]
+    assert "0 of 17 done, 8 running on 8 workers, 9 waiting" in lines[-1]
 
 
 @pytest.fixture
 def shown(clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Progress]:
-    """What tells a stream without a terminal how a run goes; it looks when it is asked to."""
+    """The progress report to a stream without a terminal; the test triggers its checks."""
     monkeypatch.setattr(progress, "RunStatus", lambda: RunStatus(clock))
-    monkeypatch.setattr(progress, "TICK", 1e6)
+    monkeypatch.setattr(progress, "CHECK_INTERVAL", 1e6)
     with Progress(Console(file=io.StringIO(), width=200), tmp_path / "log.txt") as shown:
         yield shown
 
 
 def moments(shown: Progress, clock: Clock, seconds: int) -> list[int]:
-    """Return after how many seconds something was said."""
-    said, start, stream = [], clock.now, shown._console.file
+    """Return the seconds after which something was reported."""
+    output, start, stream = [], clock.now, shown._console.file
     for _ in range(seconds):
         clock.now += 1
         before = stream.getvalue()  # type: ignore[attr-defined]
-        shown.look()
+        shown.report_running()
         if stream.getvalue() != before:  # type: ignore[attr-defined]
-            said.append(int(clock.now - start))
-    return said
+            output.append(int(clock.now - start))
+    return output
 
 
-def test_a_stage_that_reports_nothing_is_reported_all_the_same(
-    shown: Progress, tasks: list[Task], clock: Clock
-) -> None:
+def test_stage_without_progress_reports_is_reported(shown: Progress, tasks: list[Task], clock: Clock) -> None:
     shown.begin(tasks, {}, 1)
     shown.start(tasks[0])
     shown.began(tasks[0].fingerprint, "here")
@@ -230,36 +224,36 @@ def test_a_stage_that_reports_nothing_is_reported_all_the_same(
     shown.finish(tasks[0])
     shown.start(tasks[1])
     shown.began(tasks[1].fingerprint, "here")
-    assert moments(shown, clock, 35) == [10, 30]  # the next one is reported as soon
+    assert moments(shown, clock, 35) == [10, 30]  # the next task is reported as soon
 
 
-def test_one_that_begins_while_another_runs_is_reported_soon(shown: Progress, tasks: list[Task], clock: Clock) -> None:
+def test_task_that_starts_while_another_runs_is_reported_soon(shown: Progress, tasks: list[Task], clock: Clock) -> None:
     shown.begin(tasks, {}, 2)
     for number, task in enumerate(tasks[:2]):
         shown.start(task)
         shown.began(task.fingerprint, f"n{number}")
-        said = moments(shown, clock, 75)
-        assert said[0] <= 2 * progress.FIRST
-        assert max(after - before for before, after in pairwise([0, *said])) <= progress.LONGEST
+        output = moments(shown, clock, 75)
+        assert output[0] <= 2 * progress.FIRST_REPORT
+        assert max(after - before for before, after in pairwise([0, *output])) <= progress.MAX_INTERVAL
 
 
-def test_tasks_that_no_worker_comes_for_are_reported(shown: Progress, tasks: list[Task], clock: Clock) -> None:
+def test_tasks_without_a_worker_are_reported(shown: Progress, tasks: list[Task], clock: Clock) -> None:
     shown.begin(tasks, {}, 2)
     shown.start(tasks[0])
     assert moments(shown, clock, 35) == [10, 30]
     assert "0 of 17 done, 17 waiting" in shown._console.file.getvalue()  # type: ignore[attr-defined]
 
 
-def test_a_stage_that_holds_the_main_thread_is_reported(
+def test_stage_that_blocks_the_main_thread_is_reported(
     tasks: list[Task], clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "RunStatus", lambda: RunStatus(clock))
-    monkeypatch.setattr(progress, "TICK", 0.001)
-    said = threading.Event()
+    monkeypatch.setattr(progress, "CHECK_INTERVAL", 0.001)
+    output = threading.Event()
     with Progress(Console(file=io.StringIO(), width=200), tmp_path / "log.txt") as shown:
-        monkeypatch.setattr(shown, "say", lambda text: said.set())
+        monkeypatch.setattr(shown, "say", lambda text: output.set())
         shown.begin(tasks, {}, 1)
         shown.start(tasks[0])
         shown.began(tasks[0].fingerprint, "here")
         clock.now += 11
-        assert said.wait(60)
+        assert output.wait(60)

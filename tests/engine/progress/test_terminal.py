@@ -1,4 +1,4 @@
-"""What is shown, and what becomes of a stream that is gone: no traceback, no control character, no markup."""
+"""Terminal output: no traceback for lost streams, no control characters, no markup."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import pytest
 from rich.table import Table
 from rich.text import Text
 
-from temper.engine.progress.terminal import Stream, Terminal, visible
+from temper.engine.progress.terminal import Stream, Terminal, escaped
 
 
 class Broken(io.StringIO):
-    """A stream that cannot be written."""
+    """A stream that cannot be written to."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -33,9 +33,9 @@ class Broken(io.StringIO):
         ("\u202eevil", r"\u202eevil"), ("→ ± é\n\tx", "→ ± é\n\tx"), ("\\x1b", "\\x1b"),
     ],
 )  # fmt: skip
-def test_characters_that_steer_a_terminal_are_written_out(text: str, shown: str) -> None:
-    assert visible(text) == shown
-    assert visible(visible(text)) == shown
+def test_control_characters_are_escaped(text: str, shown: str) -> None:
+    assert escaped(text) == shown
+    assert escaped(escaped(text)) == shown
 
 
 def table() -> Table:
@@ -47,7 +47,7 @@ def table() -> Table:
 
 @pytest.mark.parametrize("shown", ["[red]\x1b[31m", Text("[red]\x1b[31m", style="bold"), table()])
 @pytest.mark.parametrize("colours", [True, False])
-def test_a_terminal_shows_markup_and_control_characters_as_text(shown: Any, colours: bool) -> None:
+def test_terminal_shows_markup_and_control_characters_literally(shown: Any, colours: bool) -> None:
     stream = io.StringIO()
     Terminal(Stream(stream), width=80, force_terminal=colours, color_system="standard" if colours else None).print(
         shown
@@ -57,7 +57,7 @@ def test_a_terminal_shows_markup_and_control_characters_as_text(shown: Any, colo
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
-def test_what_an_encoding_lacks_is_written_plainly(encoding: str) -> None:
+def test_characters_missing_from_an_encoding_are_substituted(encoding: str) -> None:
     data = io.BytesIO()
     with io.TextIOWrapper(data, encoding=encoding) as stream:
         terminal = Terminal(Stream(stream), width=80)
@@ -67,7 +67,7 @@ def test_what_an_encoding_lacks_is_written_plainly(encoding: str) -> None:
 
 
 @pytest.mark.parametrize(("number", "lost"), [(errno.EPIPE, ""), (errno.EIO, ""), (errno.ENOSPC, "it broke")])
-def test_a_stream_that_breaks_is_given_up_once(number: int, lost: str) -> None:
+def test_broken_stream_is_disconnected_once(number: int, lost: str) -> None:
     broken = Broken(number)
     stream = Stream(broken)
     terminal = Terminal(stream, width=80)
@@ -78,7 +78,7 @@ def test_a_stream_that_breaks_is_given_up_once(number: int, lost: str) -> None:
     assert stream.lost == lost
 
 
-def test_a_stream_that_is_closed_takes_everything() -> None:
+def test_closed_stream_accepts_everything() -> None:
     closed = io.StringIO()
     closed.close()
     for stream in (Stream(None), Stream(closed)):

@@ -1,4 +1,4 @@
-"""The time left: after a third of a run within a factor of two, and nothing while little is known. Runs are replayed on a set clock."""
+"""The time left: within a factor of two after a third of a (simulated) run, and none while little is known."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from temper.engine.progress.run_status import RunStatus
 
 
 class Clock:
-    """A clock that is set."""
+    """A clock that the test sets."""
 
     now = 0.0
 
@@ -22,7 +22,7 @@ class Clock:
 
 @dataclass(frozen=True)
 class Kind:
-    """Works of one type: how many, what earlier runs say of each, and what each takes in this one."""
+    """The tasks of one type: their number, their estimate from earlier runs, and their duration in this run."""
 
     tag: str
     count: int
@@ -31,9 +31,9 @@ class Kind:
 
 
 def replay(kinds: list[Kind], workers: int = 1) -> list[tuple[float, float | None]]:
-    """Return (share of the run that has passed, estimate over truth) once a second of a run; ``None`` where nothing is said."""
+    """Return (elapsed share of the run, estimated over true time left) each second; ``None`` without an estimate."""
     clock = Clock()
-    board = RunStatus(clock)
+    status = RunStatus(clock)
     tasks: list[Any] = [
         SimpleNamespace(
             fingerprint=f"{kind.tag}{i}", label=f"{kind.tag}{i}", component=SimpleNamespace(tag=kind.tag), kind=kind
@@ -41,26 +41,26 @@ def replay(kinds: list[Kind], workers: int = 1) -> list[tuple[float, float | Non
         for kind in kinds
         for i in range(kind.count)
     ]
-    board.begin(tasks, {task.fingerprint: task.kind.expected for task in tasks}, workers)
-    queue, running, seen = list(tasks), list[tuple[float, Any]](), list[tuple[float, float | None]]()
+    status.begin(tasks, {task.fingerprint: task.kind.expected for task in tasks}, workers)
+    queue, running, first_report = list(tasks), list[tuple[float, Any]](), list[tuple[float, float | None]]()
     tick = 0.0
     while queue or running:
         while queue and len(running) < workers:
             task = queue.pop(0)
-            board.start(task)
-            board.began(task.fingerprint, f"n{len(running)}")
-            # No two works of a type take equally long.
+            status.start(task)
+            status.began(task.fingerprint, f"n{len(running)}")
+            # No two tasks of a type take equally long.
             running.append((clock.now + task.kind.takes * (0.7, 1.2, 0.9, 1.3, 0.9)[len(queue) % 5], task))
         until, first = min(running, key=lambda entry: entry[0])
         while tick < until:
             clock.now = tick
-            seen.append((tick, board.left()))
+            first_report.append((tick, status.left()))
             tick += 1.0
         clock.now = until
         running.remove((until, first))
-        board.end(first)
+        status.end(first)
     end = clock.now
-    return [(now / end, None if left is None else left / (end - now)) for now, left in seen if end - now > 2]
+    return [(now / end, None if left is None else left / (end - now)) for now, left in first_report if end - now > 2]
 
 
 # Estimates are medians of earlier runs; "takes" is this run. Orders are those of an experiment file: data and models first.
@@ -81,42 +81,44 @@ ONE_TYPE_IS_NEW = [Kind("dense", 5, 20.0, 20.0), Kind("pgd", 20, 3.0, 3.0), Kind
     ("kinds", "workers", "factor"),
     [
         (AGAIN, 1, 1.5), (AGAIN, 4, 1.5), (SLOWER_MACHINE, 1, 1.5), (SLOWER_MACHINE, 4, 2), (SMOKE_AFTER_REAL, 1, 2), (REAL_AFTER_SMOKE, 1, 2),
-        # Works end in waves where there are several workers.
+        # With several workers, tasks end in waves.
         (SMOKE_AFTER_REAL, 4, 2.5), (REAL_AFTER_SMOKE, 4, 2.5),
     ],
 )  # fmt: skip
-def test_after_a_third_of_a_run_the_time_left_is_near_the_truth(kinds: list[Kind], workers: int, factor: float) -> None:
+def test_time_left_is_accurate_within_a_factor_of_two_after_a_third_of_a_run(
+    kinds: list[Kind], workers: int, factor: float
+) -> None:
     late = [ratio for share, ratio in replay(kinds, workers) if 1 / 3 <= share <= 0.85]
     assert late
     assert [ratio for ratio in late if ratio is None or not 1 / factor <= ratio <= factor] == []
 
 
-def test_nothing_is_said_when_most_that_is_left_is_new() -> None:
-    said = replay(ONE_TYPE_IS_NEW)
-    assert all(ratio is not None and 0.5 <= ratio <= 2 for share, ratio in said if share < 0.6)
-    assert [ratio for share, ratio in said if 0.75 <= share <= 0.9 and ratio is not None] == []
+def test_no_estimate_if_most_remaining_tasks_are_new() -> None:
+    output = replay(ONE_TYPE_IS_NEW)
+    assert all(ratio is not None and 0.5 <= ratio <= 2 for share, ratio in output if share < 0.6)
+    assert [ratio for share, ratio in output if 0.75 <= share <= 0.9 and ratio is not None] == []
 
 
-def test_nothing_is_said_while_little_is_known() -> None:
-    # 49 works of milliseconds, then 54 of a type that no run has had: 51 seconds, of which the first know nothing.
-    said = replay([Kind("quick", 49, None, 0.02), Kind("slow", 54, None, 0.94)])
-    assert said[0][1] is None
-    known = [ratio for _, ratio in said if ratio is not None]
+def test_no_estimate_while_little_is_known() -> None:
+    # 49 tasks of milliseconds, then 54 of a new type: 51 seconds, about which the first tasks say nothing.
+    output = replay([Kind("quick", 49, None, 0.02), Kind("slow", 54, None, 0.94)])
+    assert output[0][1] is None
+    known = [ratio for _, ratio in output if ratio is not None]
     assert all(0.5 <= ratio <= 2 for ratio in known)
-    assert len(known) >= len(said) - 4
+    assert len(known) >= len(output) - 4
 
 
-def test_works_that_take_longer_than_expected_stretch_what_is_left() -> None:
+def test_overdue_tasks_increase_the_time_left() -> None:
     clock = Clock()
-    board = RunStatus(clock)
+    status = RunStatus(clock)
     tasks: list[Any] = [
         SimpleNamespace(fingerprint=f"{i}", label=f"{i}", component=SimpleNamespace(tag="a")) for i in range(3)
     ]
-    board.begin(tasks, {task.fingerprint: 1.0 for task in tasks}, 1)
-    assert board.left() == 3
-    board.start(tasks[0])
-    board.began("0", "here")
+    status.begin(tasks, {task.fingerprint: 1.0 for task in tasks}, 1)
+    assert status.left() == 3
+    status.start(tasks[0])
+    status.began("0", "here")
     clock.now = 60.0
-    left = board.left()
+    left = status.left()
     assert left is not None
     assert left >= 2 * 60 * 2 / 3

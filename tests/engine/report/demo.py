@@ -1,4 +1,4 @@
-"""A made-up experiment with everything a report has to cope with: 3 models, 4 kinds of examples, 3 eps, 3 seeds, holes."""
+"""A synthetic experiment with all that a report has to handle: 3 models, 4 examples, 3 eps, 3 seeds, missing cells."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def row(model: str, examples: str, hits: int, *, eps: float | None, seed: int | 
 def demo_rows() -> list[dict[str, Any]]:
     rows = []
     for model, clean in CLEAN.items():
-        # The original model depends on no eps, and is the same for every seed.
+        # The original model does not depend on eps or the seed.
         points = (
             [(None, None, 0)] if model == "mlp" else [(e, s, -40 * i + 7 * s) for i, e in enumerate(EPS) for s in SEEDS]
         )
@@ -153,5 +153,5 @@ def demo_expected() -> list[ExpectedSpec]:
 
 
 def into(folder: Path) -> Callable[[str, bytes | str], None]:
-    """Return what writes the files of a report into a folder."""
+    """Return the function that writes the files of a report to a folder."""
     return lambda name, data: replace_file(folder / name, data)

@@ -1,4 +1,4 @@
-"""Pictures of what localisation finds and of examples class by class."""
+"""Pictures of localisation results, and of examples by class."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def share(picture: Picture, colour: tuple[int, int, int]) -> float:
         (UNITS, "units_tarantula"),
     ],
 )
-def test_each_is_drawn_the_same_each_time_under_a_name_of_its_own(picture: Picture, name: str) -> None:
+def test_pictures_are_reproducible_and_have_unique_names(picture: Picture, name: str) -> None:
     drawn = draw(picture)
     assert drawn.name == name
     assert picture.name in drawn.caption
@@ -58,13 +58,13 @@ def test_each_is_drawn_the_same_each_time_under_a_name_of_its_own(picture: Pictu
     assert draw(picture) == drawn
 
 
-def test_a_class_without_relevance_is_empty() -> None:
+def test_class_without_relevance_is_empty() -> None:
     gaps = replace(RELEVANCE, relevance=np.where(np.arange(2)[:, None, None, None] == 1, np.nan, RELEVANCE.relevance))
     assert share(RELEVANCE, (236, 239, 241)) == 0.0
     assert share(gaps, (236, 239, 241)) > 0.2
 
 
-def test_the_strongest_pixel_for_and_against_have_the_ends_of_the_scale() -> None:
+def test_strongest_pixels_for_and_against_have_the_end_colours() -> None:
     relevance = np.zeros((1, 2, 2, 1))
     relevance[0, 0, 0], relevance[0, 1, 1] = 0.5, -0.5
     picture = replace(RELEVANCE, classes=("one",), relevance=relevance)
@@ -72,7 +72,7 @@ def test_the_strongest_pixel_for_and_against_have_the_ends_of_the_scale() -> Non
         assert share(picture, colour) > 0.1
 
 
-def test_selected_units_are_outlined_and_unknown_classes_said_to_be_unknown() -> None:
+def test_selected_units_are_outlined_and_unlocalised_classes_marked() -> None:
     nobody = replace(UNITS, selected=([], []))
     ink = (29, 37, 48)
     assert share(UNITS, ink) > share(nobody, ink)
@@ -85,7 +85,7 @@ def test_selected_units_are_outlined_and_unknown_classes_said_to_be_unknown() ->
 @pytest.mark.parametrize(
     "layers", [[("a", 2)], [("dense", 4), ("conv5_block3_3_conv", 3)], [("a", 30)] * 5, [("a", 84)]]
 )
-def test_maps_names_and_scale_keep_clear_of_each_other(classes: tuple[str, ...], layers: list[tuple[str, int]]) -> None:
+def test_maps_names_and_scale_do_not_overlap(classes: tuple[str, ...], layers: list[tuple[str, int]]) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -100,13 +100,13 @@ def test_maps_names_and_scale_keep_clear_of_each_other(classes: tuple[str, ...],
     assert not [(a, b) for i, a in enumerate(boxes) for b in boxes[:i] if a.overlaps(b)]
 
 
-def test_a_wide_layer_goes_on_in_the_next_line() -> None:
+def test_wide_layer_continues_on_the_next_line() -> None:
     wide = replace(UNITS, layers=(("a", 10), ("b", 130)), scores=RNG.random((2, 140)), selected=([139], []))
     assert _lines(wide) == [(0, 10), (10, 64), (74, 64), (138, 2)]
     assert draw(wide).png
 
 
-def test_an_outlier_or_an_infinite_score_does_not_set_the_scale() -> None:
+def test_outliers_and_infinite_scores_do_not_determine_the_scale() -> None:
     scores = np.linspace(0, 1, 500)
     assert _scale(scores) == (0.0, 1.0)
     low, high = _scale(np.append(scores, [100.0, np.inf, np.nan]))
@@ -118,7 +118,7 @@ def test_an_outlier_or_an_infinite_score_does_not_set_the_scale() -> None:
     assert draw(replace(UNITS, scores=np.where(UNITS.scores > 0.5, np.inf, UNITS.scores))).png
 
 
-def test_signed_scores_are_shown_about_zero() -> None:
+def test_signed_scores_are_centred_at_zero() -> None:
     signed = replace(UNITS, scores=np.tile([-1.0, 0.0, 1.0, -1.0, 0.0, 0.0, 1.0], (2, 1)), selected=([], []))
     for colour in ((103, 0, 31), (5, 48, 97)):  # the ends of RdBu
         assert share(signed, colour) > 0.01
@@ -134,13 +134,13 @@ def test_wrong_predictions_are_framed_in_red() -> None:
     assert "framed" not in draw(replace(BY_CLASS, predicted=[[""] * 3, [""]])).caption
 
 
-def test_a_white_image_is_seen_on_white_paper() -> None:
+def test_white_image_has_a_visible_edge() -> None:
     white = [np.ones_like(images) for images in IMAGES]
     unknown = [[""] * 3, [""]]
     shown = pixels(replace(BY_CLASS, clean=white, made=white, predicted=unknown))
     assert ((shown > 190) & (shown < 245)).all(axis=1).mean() > 0.01
 
 
-def test_of_many_classes_the_first_are_shown() -> None:
+def test_only_the_first_of_many_classes_are_shown() -> None:
     many = replace(RELEVANCE, classes=[str(i) for i in range(43)], relevance=RNG.normal(size=(43, 4, 4, 3)))
     assert draw(many).caption.endswith("; the first 12 of 43 classes")

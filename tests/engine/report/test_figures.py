@@ -1,4 +1,4 @@
-"""Figures: which are drawn, what they show, and that the same numbers give the same bytes."""
+"""Figures: which are drawn, what they show, and that equal numbers give equal bytes."""
 
 import subprocess
 import sys
@@ -29,7 +29,7 @@ def pixels(png: bytes) -> Any:
     return np.asarray(Image.open(BytesIO(png)).convert("RGB"))
 
 
-def test_a_table_along_an_axis_has_a_heat_map_and_curves() -> None:
+def test_table_with_a_numeric_axis_has_a_heat_map_and_curves() -> None:
     figures = {name: draw() for name, draw in table_figures(demo(TABLE)).items()}
     assert list(figures) == ["table_2_heatmap", "table_2_by_eps"]
     for png in figures.values():
@@ -37,14 +37,14 @@ def test_a_table_along_an_axis_has_a_heat_map_and_curves() -> None:
     assert {name: draw() for name, draw in table_figures(demo(TABLE)).items()} == figures
 
 
-def test_curves_are_the_cells_of_the_table() -> None:
+def test_curves_show_the_cells_of_the_table() -> None:
     curves = curves_along(demo(TABLE), "columns", 1)
     assert [panel for panel, line, _ in curves if line == "mlp"] == ["mnist", "fgsm", "pgd", "dgn_susp"]
     (points,) = [points for panel, line, points in curves if (panel, line) == ("pgd", "pgd_robust")]
     assert [(x, round(cell.mean, 4)) for x, cell in points] == [(0.1, 0.9471), (0.2, 0.9391), (0.3, 0.9217)]
 
 
-def test_metrics_have_panels_of_their_own() -> None:
+def test_each_metric_has_its_own_panel() -> None:
     rows = [
         row(model, "", 100 * k, eps=None, seed=None, metric=metric, k=k, value=k * scale, unit=unit)
         for model in ("tarantula", "ochiai")
@@ -60,7 +60,7 @@ def test_metrics_have_panels_of_their_own() -> None:
     assert list(table_figures(matrix)) == ["t_by_k"]
 
 
-def test_bars_are_as_long_as_the_numbers() -> None:
+def test_bar_lengths_equal_the_numbers() -> None:
     rows = [row("mlp", examples, 1, eps=None, seed=None, group=group, value=value)
             for group, examples, value in (("nc", "clean", 0.5), ("nc", "pgd", 0.25), ("idc", "clean", 1.0))]  # fmt: skip
     spec = TableSpec(name="t", source="robustness", rows=("group",), columns=("examples",), figure="bars")
@@ -75,20 +75,20 @@ def test_bars_are_as_long_as_the_numbers() -> None:
     assert [text.get_text() for text in axes.get_yticklabels()] == ["nc", "idc"]
 
 
-def test_a_hole_ends_a_curve() -> None:
+def test_missing_cell_ends_a_curve() -> None:
     curves = curves_along(demo(TABLE), "columns", 1)
     (points,) = [points for panel, line, points in curves if (panel, line) == ("dgn_susp", "pgd_robust")]
     assert [x for x, _ in points] == [0.1, 0.2]
 
 
-def test_panels_are_the_other_labels_of_the_side_with_the_axis() -> None:
+def test_panels_are_the_other_labels_on_the_side_of_the_axis() -> None:
     curves = curves_along(demo(BY_EPS), "rows", 1)
     assert {panel for panel, _, _ in curves} == {"mlp", "fgsm_robust", "pgd_robust"}
     assert {line for _, line, _ in curves} == {"mnist", "pgd"}
 
 
 @pytest.mark.parametrize(("side", "depth"), [("columns", 0), ("rows", 0)])
-def test_names_are_no_axis(side: Any, depth: int) -> None:
+def test_names_are_not_a_numeric_axis(side: Any, depth: int) -> None:
     assert curves_along(demo(TABLE), side, depth) == []
 
 
@@ -107,7 +107,7 @@ def test_scores_of_different_kinds_share_no_colour_scale(unit: str, drawn: list[
     assert list(table_figures(build(spec, rows, (), ReportedExperiment(name="x")))) == drawn
 
 
-def test_a_long_name_of_bars_goes_on_in_lines_below() -> None:
+def test_long_bar_name_is_wrapped() -> None:
     name = "nc (layers " + "+".join(f"block{i}_conv1" for i in range(12)) + ")"
     rows = [row("mlp", "clean", 1, eps=None, seed=None, group=group, value=0.5) for group in (name, "idc (m 8)")]
     spec = TableSpec(name="t", source="robustness", rows=("group",), columns=("examples",), figure="bars")
@@ -125,7 +125,7 @@ def test_examples_show_every_image_once_in_each_row() -> None:
     assert pixels(grid_figure(grid)).shape[1] > pixels(grid_figure(replace(grid, clean=grid.clean[:2]))).shape[1]
 
 
-def test_the_difference_is_stretched_and_grey_where_nothing_changed() -> None:
+def test_difference_is_stretched_and_grey_where_nothing_changed() -> None:
     colour = np.full((1, 4, 4, 3), 0.5, np.float32)
     moved = colour.copy()
     moved[:, :, 2:, 0] += 0.25
@@ -151,7 +151,7 @@ def test_drawing_leaves_no_global_figure_behind() -> None:
 
 
 def against(spec: TableSpec) -> Matrix:
-    """Two models at three shares of an axis, of which each was trained on as many inputs as it says, and an original."""
+    """Two models at three values of an axis, each trained on the number of inputs that it reports, and an original."""
     rows = [
         row(
             model,
@@ -176,7 +176,7 @@ AGAINST = TableSpec(name="t", source="robustness", rows=("share",), columns=("mo
                     where={"examples": "union"}, against="inputs")  # fmt: skip
 
 
-def test_curves_against_a_metric_stand_where_that_says() -> None:
+def test_curves_against_a_metric_use_it_as_x() -> None:
     curves = curves_along(against(AGAINST), "rows", 0)
     found = {line: [(x, round(cell.mean, 4)) for x, cell in points] for _, line, points in curves}
     assert found == {
@@ -185,7 +185,7 @@ def test_curves_against_a_metric_stand_where_that_says() -> None:
     }
 
 
-def test_curves_against_a_metric_are_drawn_otherwise() -> None:
+def test_curves_against_a_metric_differ_from_curves_along_the_axis() -> None:
     along = against(replace(AGAINST, against=None))
     assert {line for _, line, _ in curves_along(along, "rows", 0)} == {"dsa", "random", "original"}
     png, other = (table_figures(matrix)["t_by_share"]() for matrix in (against(AGAINST), along))

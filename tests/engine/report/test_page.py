@@ -1,4 +1,4 @@
-"""The page: self-contained, well-formed, escaped, and saying what a reader has to know."""
+"""The page: self-contained, well-formed, escaped and complete."""
 
 import re
 from html.parser import HTMLParser
@@ -15,7 +15,7 @@ VOID = {"meta", "img", "br", "rect", "line", "circle"}
 
 
 class Reader(HTMLParser):
-    """Collects text and addresses, and fails on a tag that is closed out of order."""
+    """Collects text and addresses, and fails on a tag closed out of order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,14 +65,14 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Reader]:
     return written(tmp_path_factory.mktemp("page"), demo_experiment())
 
 
-def test_it_needs_no_other_file_and_no_network(demo: tuple[str, Reader]) -> None:
+def test_page_needs_neither_other_files_nor_the_network(demo: tuple[str, Reader]) -> None:
     html, reader = demo
     outside = [a for a in reader.addresses if not a.startswith(("data:image/png;base64,", "#"))]
     assert outside == []
     assert not re.search(r"https?://|@import|url\(|<script|<link", html)
 
 
-def test_every_anchor_has_its_place(demo: tuple[str, Reader]) -> None:
+def test_every_link_has_its_anchor(demo: tuple[str, Reader]) -> None:
     _, reader = demo
     anchors = [a[1:] for a in reader.addresses if a.startswith("#")]
     assert len(anchors) == 8
@@ -98,22 +98,22 @@ def test_every_anchor_has_its_place(demo: tuple[str, Reader]) -> None:
         "pgd, eps 0.1",
     ],
 )
-def test_it_says(demo: tuple[str, Reader], words: str) -> None:
+def test_page_contains(demo: tuple[str, Reader], words: str) -> None:
     assert words in demo[1].text
 
 
-def test_it_shows_every_figure(demo: tuple[str, Reader]) -> None:
+def test_page_shows_every_figure(demo: tuple[str, Reader]) -> None:
     assert sum(a.startswith("data:") for a in demo[1].addresses) == 5
 
 
-def test_names_from_the_file_are_text_not_markup(tmp_path: Path) -> None:
+def test_names_from_the_file_are_escaped(tmp_path: Path) -> None:
     experiment = demo_experiment(name="<script>alert(1)</script>", resolved="</pre><b>")
     html, reader = written(tmp_path, experiment)
     assert "<script" not in html
     assert "<script>alert(1)</script>" in reader.text
 
 
-def test_an_experiment_of_nothing_but_a_name(tmp_path: Path) -> None:
+def test_experiment_with_only_a_name(tmp_path: Path) -> None:
     _, reader = written(tmp_path, ReportedExperiment(name="bare"), results=(), holes=(), tables=(), expected=())
     assert reader.ids == []
     assert "no failures" in reader.text

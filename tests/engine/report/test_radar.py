@@ -1,4 +1,4 @@
-"""The radar: its polygons are the numbers of the table, on spokes of one scale."""
+"""Radar charts: polygons show the numbers of the table, on spokes of one scale."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def drawn(table: Matrix) -> Any:
     return axes
 
 
-def test_polygons_are_the_rows_and_closed() -> None:
+def test_polygons_are_the_rows_and_are_closed() -> None:
     axes = drawn(matrix())
     lines = {line.get_label(): line.get_xydata() for line in axes.lines}
     assert list(lines) == ["before (%)", "after (%)"]
@@ -52,19 +52,19 @@ def test_polygons_are_the_rows_and_closed() -> None:
     assert axes.get_ylim() == (0, 100)
 
 
-def test_a_hole_breaks_its_polygon_and_no_other() -> None:
+def test_missing_cell_breaks_only_its_polygon() -> None:
     before, after = (line.get_ydata() for line in drawn(matrix(without="noise")).lines)
     assert np.isfinite(before).all()
     assert np.isnan(after).tolist() == [False, False, False, True, False]
 
 
-def test_bands_are_a_standard_deviation_over_the_seeds() -> None:
+def test_bands_are_one_standard_deviation_over_seeds() -> None:
     band = drawn(matrix((1, 2, 3))).collections[0].get_paths()[0].vertices
     low, high = 100 * BEFORE[0], 100 * (BEFORE[0] + 0.02)  # mean 77.4, standard deviation 1
     assert {round(float(y), 6) for y in band[:, 1]} >= {round(low, 6), round(high, 6)}
 
 
-def test_it_is_drawn_the_same_again_and_as_asked() -> None:
+def test_radar_is_reproducible_and_drawn_on_request() -> None:
     (name,) = table_figures(matrix())
     assert name == "t_radar"
     png = table_figures(matrix())[name]()
@@ -76,11 +76,11 @@ def test_it_is_drawn_the_same_again_and_as_asked() -> None:
 
 
 @pytest.mark.parametrize("changes", [{"where": {"examples": SETS[:2]}}, {"where": {"examples": SETS[0]}}])
-def test_two_spokes_make_no_polygon(changes: dict[str, Any]) -> None:
+def test_two_spokes_form_no_polygon(changes: dict[str, Any]) -> None:
     assert table_figures(matrix(**changes)) == {}
 
 
-def test_units_that_differ_share_no_scale() -> None:
+def test_different_units_share_no_scale() -> None:
     table = matrix()
     key = next(iter(table.cells))
     cells = {**table.cells, key: replace(table.cells[key], unit="seconds")}

@@ -1,4 +1,4 @@
-"""Pictures of scores: the same each time, what is missing left empty, and bins that hold every input."""
+"""Score plots: reproducible, empty where values are missing, and with bins that contain every input."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EMPTY = (236, 239, 241)
     ("picture", "name"),
     [(HISTOGRAMS, "scores_mlp-seed-1"), (CORRELATIONS, "correlations_mlp-seed-1"), (CURVES, "faults_mlp")],
 )
-def test_each_is_drawn_the_same_each_time_under_a_name_of_its_own(picture: Picture, name: str) -> None:
+def test_plots_are_reproducible_and_have_unique_names(picture: Picture, name: str) -> None:
     drawn = draw(picture)
     assert drawn.name == name
     assert picture.name in drawn.caption
@@ -34,7 +34,7 @@ def test_each_is_drawn_the_same_each_time_under_a_name_of_its_own(picture: Pictu
     assert draw(picture) == drawn
 
 
-def test_what_does_not_correlate_is_left_empty() -> None:
+def test_undefined_correlations_are_empty() -> None:
     gaps = replace(CORRELATIONS, correlations=[AGREE[0], np.full((2, 2), np.nan)])
     assert share(CORRELATIONS, EMPTY) == 0.0
     assert share(gaps, EMPTY) > 0.1
@@ -45,7 +45,7 @@ def test_sets_without_scores_and_scores_without_spread_are_drawn() -> None:
     assert pixels(odd).std() > 5
 
 
-def test_bins_are_as_many_as_the_smallest_set_can_fill() -> None:
+def test_number_of_bins_follows_the_smallest_set() -> None:
     many = RNG.normal(size=100_000)
     assert len(_edges([many, many[:2000]], logarithmic=False)) - 1 == 25
     assert len(_edges([many, many[:5], many[:0]], logarithmic=False)) - 1 == BINS[0]
@@ -53,7 +53,7 @@ def test_bins_are_as_many_as_the_smallest_set_can_fill() -> None:
     assert np.isfinite(_edges([many[:0]], logarithmic=False)).all()
 
 
-def test_scores_of_a_sure_model_are_counted_by_their_logarithm() -> None:
+def test_scores_of_a_confident_model_have_a_logarithmic_scale() -> None:
     sure = 10 ** RNG.uniform(-12, -3, 1000)
     sure[:10] = 0.0
     assert _is_wide([sure])

@@ -1,4 +1,4 @@
-"""Signs of a weak attack."""
+"""Warnings about weak attacks."""
 
 from typing import Any
 
@@ -28,27 +28,27 @@ def test_demo() -> None:
         "upper end 93.49%. More eps cannot make an attack weaker: look for masked gradients, or give it more steps."
     )
     assert blind == (
-        "mlp under fgsm (eps 0.3): 31.20% of the gradient's entries are exactly zero, so a gradient attack is blind "
+        "mlp under fgsm (eps 0.3): 31.20% of the gradient's entries are exactly zero, so gradient attacks fail "
         "there and the accuracy is only an upper bound."
     )
 
 
-def test_a_falling_accuracy_is_as_it_should_be() -> None:
+def test_falling_accuracy_gives_no_warning() -> None:
     assert found(*sweep(5000, 3000, 100)) == []
 
 
-def test_a_rise_within_the_interval_is_noise() -> None:
+def test_rise_within_the_interval_gives_no_warning() -> None:
     # Wilson at 5000 of 10000: 0.4902 to 0.5098
     assert found(*sweep(5000, 5097)) == []
     assert len(found(*sweep(5000, 5099))) == 1
 
 
-def test_the_largest_rise_is_told_once() -> None:
+def test_largest_rise_is_reported_once() -> None:
     (sentence,) = found(*sweep(5000, 3000, 4500))
     assert "from 30.00% at eps 0.2 to 45.00% at eps 0.3" in sentence
 
 
-def test_a_model_trained_along_the_axis_is_another_model() -> None:
+def test_models_trained_along_the_axis_are_not_compared() -> None:
     rows = sweep(3000, 5000)
     fixed = ReportedExperiment(name="x", axes={"eps": EPS}, strength={"eps": "eps"}, model_axes={"mlp": ["eps"]})
     assert len(found(*rows)) == 1
@@ -56,7 +56,7 @@ def test_a_model_trained_along_the_axis_is_another_model() -> None:
 
 
 @pytest.mark.parametrize("parameter", ["max_iter", "num_random_init"])
-def test_more_steps_or_restarts(parameter: str) -> None:
+def test_more_steps_and_restarts_count_as_stronger(parameter: str) -> None:
     experiment = ReportedExperiment(name="x", axes={"steps": (1, 10)}, strength={"steps": parameter})
     rows = [row("mlp", "pgd", 1000 * s, eps=None, seed=None) | {"steps": s} for s in (1, 10)]
     (sentence,) = found(*rows, experiment=experiment)
@@ -64,19 +64,19 @@ def test_more_steps_or_restarts(parameter: str) -> None:
     assert f"More {parameter} cannot" in sentence
 
 
-def test_other_axes_are_kept_apart_and_named() -> None:
+def test_values_of_other_axes_are_compared_separately() -> None:
     rows = [r | {"steps": steps} for steps, hits in ((1, (900, 100)), (10, (50, 400))) for r in sweep(*hits)]
     eps_only = ReportedExperiment(name="x", axes=EXPERIMENT.axes, strength={"eps": "eps"})
     (sentence,) = found(*rows, experiment=eps_only)
     assert sentence.startswith("mlp under pgd (steps 10): accuracy rises from 0.50%")
 
 
-def test_single_classes_may_rise() -> None:
+def test_accuracy_of_single_classes_may_rise() -> None:
     assert len(found(*sweep(1000, 5000, metric="class_accuracy"))) == 1
     assert found(*sweep(1000, 5000, metric="class_accuracy", group="cat")) == []
 
 
-def test_a_parameter_that_is_not_strength_and_a_metric_that_is_not_accuracy() -> None:
+def test_other_parameters_and_metrics_give_no_warning() -> None:
     other = ReportedExperiment(name="x", axes={"eps": EPS}, strength={"eps": "batch_size"})
     assert found(*sweep(1000, 5000), experiment=other) == []
     assert found(*sweep(1000, 5000, metric="attack_success_rate")) == []
@@ -91,7 +91,7 @@ def test_seeds_are_averaged_before_they_are_compared() -> None:
     assert found(*rows) == []
 
 
-def test_a_few_zero_gradients_are_no_news() -> None:
+def test_few_zero_gradients_give_no_warning() -> None:
     rows = [row("mlp", "pgd", hits, eps=0.1, seed=None, metric="zero_gradients") for hits in (1000,)]
     assert found(*rows) == []
     assert len(found(row("mlp", "pgd", 1001, eps=0.1, seed=None, metric="zero_gradients"))) == 1

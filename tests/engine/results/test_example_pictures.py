@@ -1,4 +1,4 @@
-"""What of a run is shown: examples of generators, and what localisation found."""
+"""Pictures of a run: examples of generators, and localisation results."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from tests.conftest import PLAIN
 SHOWN = PLAIN.replace("generate:", "localise:\n  blamed: {type: blame, data: grey}\ngenerate:")
 
 
-def test_a_run_shows_its_examples_and_whom_it_blames(
+def test_report_shows_examples_and_localisation(
     run: Callable[..., tuple[int, str]],
     write: Callable[..., Path],
     experiment: Callable[..., Experiment],
     tmp_path: Path,
 ) -> None:
-    code, said = run(write(SHOWN))
-    assert code == 0, said
+    code, output = run(write(SHOWN))
+    assert code == 0, output
     figures = {path.stem for path in (tmp_path / "outputs" / "plain" / "figures").iterdir()}
     assert figures >= {
         "units_blamed", "examples_lighter.test-by-0.1", "classes_lighter.test-by-0.1", "classes_random.test-seed-1",
@@ -42,26 +42,26 @@ def test_a_run_shows_its_examples_and_whom_it_blames(
     pictures = ExamplePictures(
         experiment(SHOWN), TaskGraph(experiment(SHOWN), Digests(store.root / "digests.json")), IntactArtefacts(store)
     )
-    (blamed,) = pictures.localisation()
+    (blamed,) = pictures.of("localise")
     assert isinstance(blamed, LayerMap)
     assert (blamed.layers, blamed.classes, blamed.selected) == (
         [("conv", 3), ("dense", 2)],
         ["dark", "light"],
         [[0], []],
     )
-    grid = next(grid for grid in pictures.examples() if isinstance(grid, ClassGrid))
+    grid = next(grid for grid in pictures.of("generate") if isinstance(grid, ClassGrid))
     assert grid.classes == ["dark", "light"]
-    first = next(grid for grid in pictures.examples() if isinstance(grid, ImageGrid))
+    first = next(grid for grid in pictures.of("generate") if isinstance(grid, ImageGrid))
     assert first.true == ["dark"] * 3 + ["light"] * 3
     assert [len(images) for images in grid.made] == [3, 3]
     np.testing.assert_allclose(grid.made[0] - grid.clean[0], 0.1, atol=1e-6)
     assert grid.predicted == [[""] * 3] * 2
 
 
-def test_what_is_damaged_is_not_shown_and_is_told(
+def test_damaged_artefacts_are_skipped_and_reported(
     run: Callable[..., tuple[int, str]], write: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """One byte of an image has changed, which no reader of the tables looks at."""
+    """One byte of an image has changed, which tables do not depend on."""
     path = write(SHOWN)
     run(path)
     store = tmp_path / "outputs" / ".store"
@@ -75,9 +75,9 @@ def test_what_is_damaged_is_not_shown_and_is_told(
     spoilt.chmod(0o644)
     spoilt.write_bytes(content)
     (tmp_path / "outputs" / "plain" / ".report.json").unlink()
-    code, said = run(path, "--tables")
-    assert code == 0, said
-    assert "lighter.test by=0.1: the stored artefact is corrupted, and is not shown; --force recomputes it" in said
+    code, output = run(path, "--tables")
+    assert code == 0, output
+    assert "lighter.test by=0.1: the stored artefact is corrupted and not shown; --force recomputes it" in output
     page = (tmp_path / "outputs" / "plain" / "report.html").read_text(encoding="utf-8")
     assert "examples_lighter.test-by-0.2" not in page
 
@@ -85,11 +85,11 @@ def test_what_is_damaged_is_not_shown_and_is_told(
 @pytest.mark.parametrize(
     "broken",
     [
-        "temper.engine.results.example_pictures.ExamplePictures._by_class",
+        "temper.core.artefacts.Examples.pictures",
         "temper.engine.results.example_pictures.ExamplePictures._class_names",
     ],
 )
-def test_what_cannot_be_gathered_is_left_out_and_told(
+def test_failing_pictures_are_skipped_and_reported(
     run: Callable[..., tuple[int, str]],
     write: Callable[..., Path],
     tmp_path: Path,
@@ -100,22 +100,22 @@ def test_what_cannot_be_gathered_is_left_out_and_told(
         raise IndexError("class 7 of 2")
 
     monkeypatch.setattr(broken, fail)
-    code, said = run(write(SHOWN))
-    assert code == 0, said
-    assert "lighter.test by=0.1: its pictures are left out: class 7 of 2" in said
+    code, output = run(write(SHOWN))
+    assert code == 0, output
+    assert "lighter.test by=0.1: its pictures are skipped: class 7 of 2" in output
     assert (tmp_path / "outputs" / "plain" / "shade.csv").exists()
 
 
-def test_nothing_is_shown_of_what_is_not_finished(experiment: Callable[..., Experiment], tmp_path: Path) -> None:
+def test_unfinished_tasks_have_no_pictures(experiment: Callable[..., Experiment], tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     pictures = ExamplePictures(
         experiment(SHOWN), TaskGraph(experiment(SHOWN), Digests(tmp_path / "digests.json")), IntactArtefacts(store)
     )
-    assert pictures.examples() == []
-    assert pictures.localisation() == []
+    assert pictures.of("generate") == []
+    assert pictures.of("localise") == []
 
 
-def test_classes_are_called_as_in_the_data_of_the_model(experiment: Callable[..., Experiment], tmp_path: Path) -> None:
+def test_classes_have_the_names_of_the_data_set(experiment: Callable[..., Experiment], tmp_path: Path) -> None:
     checked = experiment("""
         datasets: {grey: {type: plain}}
         targets: {mlp: {type: dense, dataset: grey}}
@@ -125,6 +125,6 @@ def test_classes_are_called_as_in_the_data_of_the_model(experiment: Callable[...
     graph = TaskGraph(checked, Digests(tmp_path / "digests.json"))
     task = next(task for task in graph.tasks.values() if task.stage == "lrp")
     store.publish(task.fingerprint, PixelRanking(np.ones((2, 2, 2, 1))), {})
-    (found,) = ExamplePictures(checked, graph, IntactArtefacts(store)).localisation()
+    (found,) = ExamplePictures(checked, graph, IntactArtefacts(store)).of("localise")
     assert isinstance(found, RelevanceMap)
     assert found.classes == ["dark", "light"]

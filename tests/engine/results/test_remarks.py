@@ -1,4 +1,4 @@
-"""What stages remark about what they made, which the report warns of, however the artefact came to be there."""
+"""Remarks of stages on their artefacts, which become warnings of the report, also for cached artefacts."""
 
 from __future__ import annotations
 
@@ -17,25 +17,23 @@ evaluate: {shade: {type: shade, examples: [strange]}}
 """
 
 
-def test_a_remark_is_a_warning_of_every_report_that_shows_the_artefact(run: Run, write: Write, tmp_path: Path) -> None:
+def test_remark_is_a_warning_in_every_report_with_the_artefact(run: Run, write: Write, tmp_path: Path) -> None:
     for text in (ODD, ODD + "description: made before\n"):
-        code, said = run(write(text))
-        assert code == 0, said
-        assert said.count("warning: strange: these images are odd.") == 1
+        code, output = run(write(text))
+        assert code == 0, output
+        assert output.count("warning: strange: these images are odd.") == 1
     report = tmp_path / "outputs" / "odd" / "report.html"
     assert report.read_text(encoding="utf-8").count("strange: these images are odd.") == 1
 
 
-def test_what_depends_on_the_seed_names_its_artefact_and_smoke_runs_leave_out_what_needs_learning(
-    run: Run, write: Write
-) -> None:
-    code, said = run(write(ODD.replace("how: remark", "how: judged")))
-    assert code == 0, said
-    assert [line for line in said.splitlines() if line.startswith("warning:")] == [
+def test_seed_dependent_remark_names_its_task_and_smoke_runs_skip_training_remarks(run: Run, write: Write) -> None:
+    code, output = run(write(ODD.replace("how: remark", "how: judged")))
+    assert code == 0, output
+    assert [line for line in output.splitlines() if line.startswith("warning:")] == [
         f"warning: strange.test seed={seed}: taught nothing with seed {seed}." for seed in (1, 2)
     ]
-    code, said = run(write(ODD.replace("how: remark", "how: judged")), "--smoke")
-    assert code == 0, said
-    assert "taught nothing" not in said
-    code, said = run(write(ODD), "--smoke")
-    assert "warning: strange: these images are odd." in said
+    code, output = run(write(ODD.replace("how: remark", "how: judged")), "--smoke")
+    assert code == 0, output
+    assert "taught nothing" not in output
+    code, output = run(write(ODD), "--smoke")
+    assert "warning: strange: these images are odd." in output

@@ -1,4 +1,4 @@
-"""Files: all of them, whole, and numbers that survive the way to disk and back."""
+"""Result files: complete, reproducible, and lossless for numbers."""
 
 from dataclasses import replace
 from io import StringIO
@@ -14,8 +14,9 @@ from PIL import Image
 
 from temper.core.report_spec import ClassGrid, ImageGrid, RelevanceMap, TableSpec
 from temper.engine.report import drawing, figures
-from temper.engine.report.drawing import LONGEST, file_name, file_names
-from temper.engine.results.report_files import columns, result_rows, write_report
+from temper.engine.report.drawing import MAX_NAME, file_name, file_names
+from temper.engine.results.report_files import write_report
+from temper.engine.results.results_csv import columns, result_rows
 from temper.system import csv_files
 from tests.engine.report.demo import (
     BY_EPS,
@@ -35,7 +36,7 @@ def read(text: str) -> pd.DataFrame:
     return pd.read_csv(StringIO(text), keep_default_na=False, na_values=[""], dtype={"model": str, "note": str})
 
 
-def test_every_file_is_written_and_none_other(tmp_path: Path) -> None:
+def test_exactly_the_expected_files_are_written(tmp_path: Path) -> None:
     report = write_report(
         into(tmp_path), demo_experiment(), demo_rows(), demo_holes(), [TABLE, BY_EPS], demo_expected()
     )
@@ -55,7 +56,7 @@ def test_every_file_is_written_and_none_other(tmp_path: Path) -> None:
     ]
     assert report.verdict == "3 of 5 cells reproduced (1 missed, 1 missing)"
     assert len(report.warnings) == 2
-    assert report.faults == ()
+    assert report.table_errors == ()
 
 
 def test_writing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -67,7 +68,7 @@ def test_writing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("channels", [2, 4, 5, 8])
-def test_images_that_cannot_be_drawn_are_left_out_and_told(tmp_path: Path, channels: int) -> None:
+def test_images_that_cannot_be_drawn_are_skipped_and_reported(tmp_path: Path, channels: int) -> None:
     x = np.random.default_rng(0).random((2, 6, 6, channels), np.float32)
     grid = ImageGrid(name="many", clean=x, perturbed=x, true=["a", "b"], predicted=["a", "b"])
     by_class = ClassGrid(name="many", classes=("a",), clean=[x], made=[x], predicted=[["", ""]], wrong=[[False, False]])
@@ -77,33 +78,37 @@ def test_images_that_cannot_be_drawn_are_left_out_and_told(tmp_path: Path, chann
     )
     report = write_report(into(tmp_path), experiment, demo_rows(), demo_holes(), [TABLE])
 
-    told = f"a figure of many is left out: images of {channels} channels cannot be drawn, only of 1 or 3"
-    assert [warning for warning in report.warnings if "left out" in warning] == [told]
+    message = (
+        f"a figure of many is skipped: expected images of 1 or 3 channels, received {channels}; they cannot be drawn"
+    )
+    assert [warning for warning in report.warnings if "skipped" in warning] == [message]
     assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == [
         "examples_pgd-eps-0.1.png", "relevance_map.png", "table_2_by_eps.png", "table_2_heatmap.png",
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize("error", [RuntimeError("no font"), ValueError(), MemoryError("full")])
-def test_a_figure_that_fails_costs_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+def test_failing_figure_does_not_affect_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     def fail(*_: object, **__: object) -> bytes:
         raise error
 
     monkeypatch.setattr(drawing, "grid_figure", fail)
     monkeypatch.setattr(figures, "_heatmap", fail)
     report = write_report(into(tmp_path), demo_experiment(), demo_rows(), demo_holes(), [TABLE])
-    said = str(error) or type(error).__name__
-    assert [warning for warning in report.warnings if "left out" in warning] == [
-        f"a figure of table_2_heatmap is left out: {said}", f"a figure of pgd, eps 0.1 is left out: {said}"
+    output = str(error) or type(error).__name__
+    assert [warning for warning in report.warnings if "skipped" in warning] == [
+        f"a figure of table_2_heatmap is skipped: {output}", f"a figure of pgd, eps 0.1 is skipped: {output}"
     ]  # fmt: skip
     assert (tmp_path / "figures" / "table_2_by_eps.png").exists()
-    assert "left out" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "skipped" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
-def test_a_table_that_cannot_be_made_leaves_the_others_alone(tmp_path: Path) -> None:
+def test_table_that_cannot_be_built_does_not_affect_others(tmp_path: Path) -> None:
     bad = TableSpec(name="bad", source="robustness", metric="accuracy")
     report = write_report(into(tmp_path), demo_experiment(), demo_rows(), (), [bad, TABLE])
-    (fault,) = report.faults
+    (fault,) = report.table_errors
     assert fault.startswith("table 'bad': ")
     assert "they differ in eps" in fault
     assert not (tmp_path / "bad.csv").exists()
@@ -136,7 +141,7 @@ words = words.filter(
         min_size=1,
     )
 )
-def test_reading_results_gives_back_every_bit(rows: list[dict[str, Any]]) -> None:
+def test_results_survive_a_round_trip_bit_by_bit(rows: list[dict[str, Any]]) -> None:
     names = ["value", "lower", "model", "note", "n", "seed", "eps"]
     back = read(csv_files.text(result_rows(rows, names)))
     for name in names:
@@ -145,7 +150,7 @@ def test_reading_results_gives_back_every_bit(rows: list[dict[str, Any]]) -> Non
 
 
 @pytest.mark.parametrize("axis", ["self", "index", "columns", "axis", "name", "0"])
-def test_an_axis_may_be_called_as_anything(axis: str) -> None:
+def test_axis_may_have_any_name(axis: str) -> None:
     rows = [row("mlp", "pgd", 1, eps=None, seed=s) | {axis: a} for s, a in ((1, 3), (2, None))]
     written = csv_files.text(result_rows(rows, columns([axis])))
     assert read(written)[axis].tolist()[0] == 3
@@ -163,13 +168,13 @@ def test_an_axis_may_be_called_as_anything(axis: str) -> None:
         ([2**62 + 1], str(2**62 + 1)),
     ],
 )
-def test_the_numbers_of_a_column_are_written_alike(values: list[Any], written: str) -> None:
+def test_numbers_of_a_column_have_one_format(values: list[Any], written: str) -> None:
     rows = [{"axis": value, "value": 1} for value in values]
     lines = csv_files.text(result_rows(rows, ("axis", "value"))).splitlines()[1:]
     assert lines == [f"{cell},1.0" for cell in written.split(" ")]
 
 
-def test_a_model_called_na_comes_back() -> None:
+def test_model_named_na_survives_a_round_trip() -> None:
     rows = [row("NA", 'a,b\n"c"', 1, eps=None, seed=None)]
     back = read(csv_files.text(result_rows(rows, COLUMNS)))
     assert (back["model"][0], back["examples"][0]) == ("NA", 'a,b\n"c"')
@@ -182,19 +187,19 @@ def test_file_names(name: str, expected: str) -> None:
     assert file_name(name) == expected
 
 
-def test_a_long_name_of_a_file_is_shortened_to_one_of_its_own() -> None:
+def test_long_file_name_is_shortened_to_a_unique_one() -> None:
     long, other = (file_name("x" * 300 + end) for end in ("a", "b"))
-    assert len(long) == len(other) == LONGEST
+    assert len(long) == len(other) == MAX_NAME
     assert long != other
-    assert file_name("x" * LONGEST) == "x" * LONGEST
+    assert file_name("x" * MAX_NAME) == "x" * MAX_NAME
 
 
-def test_no_two_files_have_one_name() -> None:
+def test_file_names_are_unique() -> None:
     names = ["a b", "a/b", "A-B", "a-b-2", "c"]
     assert file_names(names) == ["a-b", "a-b-2", "A-B-3", "a-b-2-2", "c"]
 
 
-def test_a_smoke_run_says_so_in_each_file_that_could_get_into_a_paper(tmp_path: Path) -> None:
+def test_smoke_run_is_marked_in_every_publishable_file(tmp_path: Path) -> None:
     for name, smoke in (("real", False), ("smoke", True)):
         experiment = demo_experiment(smoke=smoke)
         write_report(into(tmp_path / name), experiment, demo_rows(), demo_holes(), [TABLE, BY_EPS], demo_expected())
@@ -202,8 +207,8 @@ def test_a_smoke_run_says_so_in_each_file_that_could_get_into_a_paper(tmp_path: 
     tables += [path.with_suffix(".csv") for path in tables]
     assert len(tables) == 4
     for path in tables:
-        marked, plain = ((tmp_path / name / path).read_text(encoding="utf-8") for name in ("smoke", "real"))
-        assert "SMOKE RUN" in marked
+        watermarked, plain = ((tmp_path / name / path).read_text(encoding="utf-8") for name in ("smoke", "real"))
+        assert "SMOKE RUN" in watermarked
         assert "SMOKE" not in plain
     pictures = [path.relative_to(tmp_path / "real") for path in (tmp_path / "real" / "figures").iterdir()]
     assert len(pictures) == 5
@@ -212,7 +217,7 @@ def test_a_smoke_run_says_so_in_each_file_that_could_get_into_a_paper(tmp_path: 
 
 
 def reddened(picture: Path) -> int:
-    """Return how many pixels of a picture have the colour of the mark on white."""
+    """Return how many pixels of a picture have the colour of the watermark on white."""
     with Image.open(picture) as image:
         red, green, blue = np.asarray(image.convert("RGB"), np.int64).transpose(2, 0, 1)
     return int(((red > green + 60) & (abs(green - blue) < 8)).sum())

@@ -1,4 +1,4 @@
-"""What a report wrote is replaced and removed by the next; what a user put beside it stays."""
+"""Files of a report are replaced and removed by the next one; files of the user stay."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from temper.engine.results.results_folder import JOURNAL, MARK, ResultsFolder
+from temper.engine.results.results_folder import JOURNAL, RECORD, ResultsFolder
 from tests.conftest import PLAIN
 
 Run = Callable[..., tuple[int, str]]
@@ -23,17 +23,17 @@ def report(folder: Path, key: str, **files: str) -> None:
 
 
 def names(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} - {MARK, JOURNAL}
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} - {RECORD, JOURNAL}
 
 
-def test_what_an_earlier_report_wrote_goes(tmp_path: Path) -> None:
+def test_files_of_an_earlier_report_are_removed(tmp_path: Path) -> None:
     report(tmp_path, "1", a="1", figures__b="2")
     assert names(tmp_path) == {"a", "figures/b"}
     report(tmp_path, "2", c="3")
     assert names(tmp_path) == {"c"}
 
 
-def test_what_the_user_put_there_or_changed_stays(tmp_path: Path) -> None:
+def test_files_that_the_user_added_or_changed_stay(tmp_path: Path) -> None:
     report(tmp_path, "1", a="1", b="2", figures__c="3")
     mine = ("notes.ipynb", "figures/mine.png", "sub/deep/data.csv", "plan.txt", "x.tmp")
     for name in mine:
@@ -49,8 +49,8 @@ def text(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
-def test_a_report_replaces_no_file_of_the_users(tmp_path: Path) -> None:
-    """Put there under the name of a new table, or a table that the user edited; twice."""
+def test_report_replaces_no_user_file(tmp_path: Path) -> None:
+    """A user's file with the name of a new table, or a table that the user edited; twice."""
     report(tmp_path, "1", a="1", figures__c="3")
     for number, suffix in (("2", ""), ("3", "-2")):
         for name in ("a", "b", "figures/c"):
@@ -61,7 +61,7 @@ def test_a_report_replaces_no_file_of_the_users(tmp_path: Path) -> None:
             assert text(tmp_path / f"{name}.yours{suffix}") == f"mine {name} {number}"
 
 
-def test_what_a_killed_report_or_another_runner_wrote_is_not_the_users(tmp_path: Path) -> None:
+def test_files_of_killed_and_concurrent_reports_are_not_the_users(tmp_path: Path) -> None:
     report(tmp_path, "1", a="1")
     killed, other = ResultsFolder(tmp_path), ResultsFolder(tmp_path)
     killed.write("a", "2")
@@ -75,15 +75,15 @@ def test_what_a_killed_report_or_another_runner_wrote_is_not_the_users(tmp_path:
 
 
 @pytest.mark.parametrize("journal", [b'["a", 1', b"\xff", b"null\n[]\n3\n"])
-def test_a_damaged_journal_ends_no_report(journal: bytes, tmp_path: Path) -> None:
+def test_damaged_journal_does_not_stop_a_report(journal: bytes, tmp_path: Path) -> None:
     report(tmp_path, "1", a="1")
     (tmp_path / JOURNAL).write_bytes(journal)
     report(tmp_path, "2", a="2")
     assert text(tmp_path / "a") == "2"
 
 
-def test_the_journal_does_not_grow_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("temper.engine.results.results_folder._LONGEST_JOURNAL", 1000)
+def test_journal_is_compacted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("temper.engine.results.results_folder._MAX_JOURNAL", 1000)
     for number in range(50):
         report(tmp_path, str(number), a=str(number))
     assert (tmp_path / JOURNAL).stat().st_size < 1200
@@ -91,7 +91,7 @@ def test_the_journal_does_not_grow_for_ever(tmp_path: Path, monkeypatch: pytest.
     assert names(tmp_path) == {"a"}
 
 
-def test_it_is_current_as_long_as_nothing_is_missing(tmp_path: Path) -> None:
+def test_folder_is_current_while_no_file_is_missing(tmp_path: Path) -> None:
     assert not ResultsFolder(tmp_path).is_current("1")
     report(tmp_path, "1", a="1", b="2")
     assert ResultsFolder(tmp_path).is_current("1")
@@ -103,27 +103,27 @@ def test_it_is_current_as_long_as_nothing_is_missing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"key": "1"}', '{"key": "1", "files": []}', '{"files": {"a": 1}}'])
-def test_a_damaged_record_removes_nothing(text: str, tmp_path: Path) -> None:
+def test_damaged_record_removes_nothing(text: str, tmp_path: Path) -> None:
     (tmp_path / "a").write_text("1", encoding="utf-8")
-    (tmp_path / MARK).write_text(text, encoding="utf-8")
+    (tmp_path / RECORD).write_text(text, encoding="utf-8")
     assert not ResultsFolder(tmp_path).is_current("1")
     report(tmp_path, "1", b="2")
     assert names(tmp_path) == {"a", "b"}
 
 
-def test_a_record_reaches_no_file_elsewhere(tmp_path: Path) -> None:
+def test_record_cannot_remove_files_outside_the_folder(tmp_path: Path) -> None:
     folder = tmp_path / "results"
     report(folder, "1", a="1")
     (tmp_path / "a").write_text("1", encoding="utf-8")
-    record = json.loads((folder / MARK).read_text(encoding="utf-8"))
+    record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     written = record["files"]["a"]
     record["files"] |= {"../a": written, str(tmp_path / "a"): written, "b/../../a": written}
-    (folder / MARK).write_text(json.dumps(record), encoding="utf-8")
+    (folder / RECORD).write_text(json.dumps(record), encoding="utf-8")
     report(folder, "2", b="2")
     assert (tmp_path / "a").exists()
 
 
-def test_a_run_leaves_a_users_files_alone(run: Run, write: Write, tmp_path: Path) -> None:
+def test_run_keeps_user_files(run: Run, write: Write, tmp_path: Path) -> None:
     folder = tmp_path / "outputs" / "plain"
     run(write(PLAIN))
     (folder / "notes.md").write_text("mine", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Files and code that somebody changes while a run goes on: nothing made of them is kept under what they were."""
+"""Files and code that change during a run: no artefact is stored under the fingerprint of the old ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from temper.system.csv_files import Column, read
 Run = Callable[..., tuple[int, str]]
 Write = Callable[..., Path]
 COMPONENT = '''
-"""A component that finds its helper and its file changed while it works, as by somebody else."""
+"""A component whose helper module and file change while it runs, as if somebody else edited them."""
 from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -65,7 +65,9 @@ def user(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.Mon
     helper(folder).write_text("ONE = 1.0\n", encoding="utf-8")
     (tmp_path / "number.txt").write_text("1", encoding="utf-8")
     monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path / "helpers")])
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # it looks at sizes and seconds, which two edits may share
+    monkeypatch.setattr(
+        sys, "dont_write_bytecode", True
+    )  # bytecode is checked by size and second, which two edits may share
     yield folder
     forget(folder.name)
 
@@ -75,7 +77,7 @@ def helper(user: Path) -> Path:
 
 
 def forget(text: str) -> None:
-    """Go on as another process, in which no such modules are loaded."""
+    """Simulate another process, in which these modules are not loaded."""
     for name in [name for name in sys.modules if text in name]:
         del sys.modules[name]
 
@@ -89,9 +91,9 @@ def values(tmp_path: Path) -> list[float]:
 
 @pytest.mark.parametrize(
     ("which", "reported"),
-    [("helper", "changed after this run had begun"), ("number", "number.txt changed during this run")],
+    [("helper", "changed after this run began"), ("number", "number.txt changed during this run")],
 )
-def test_what_changed_meanwhile_is_not_kept_under_what_it_was(
+def test_artefact_of_changed_code_or_files_is_discarded(
     which: str, reported: str, user: Path, run: Run, write: Write, tmp_path: Path
 ) -> None:
     number = tmp_path / "number.txt"
@@ -107,13 +109,13 @@ def test_what_changed_meanwhile_is_not_kept_under_what_it_was(
     assert values(tmp_path) == [3.0]
 
 
-def test_other_stages_keep_what_they_made(user: Path, run: Run, write: Write, tmp_path: Path) -> None:
+def test_other_stages_keep_their_artefacts(user: Path, run: Run, write: Write, tmp_path: Path) -> None:
     out = run(write(EXPERIMENT % (tmp_path / "number.txt", helper(user))), "--components", str(user))[1]
-    assert "2 made, 0 cached, 1 failed" in out
+    assert "2 computed, 0 cached, 1 failed" in out
 
 
-def test_code_that_is_loaded_may_change(user: Path, run: Run, write: Write, tmp_path: Path) -> None:
-    """Its component's own module: what was loaded is what the fingerprint says."""
+def test_loaded_code_may_change(user: Path, run: Run, write: Write, tmp_path: Path) -> None:
+    """For the component's own module, the loaded code matches the fingerprint."""
     code, _ = run(write(EXPERIMENT % (tmp_path / "number.txt", user / "mine.py")), "--components", str(user))
     assert code == 0
     assert values(tmp_path) == [2.0]

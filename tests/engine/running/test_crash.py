@@ -1,4 +1,4 @@
-"""Kills at any moment: what was finished is kept, and the same command ends with the same tables."""
+"""Kills at any moment: finished tasks stay, and the same command produces the same tables."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ generate:
 evaluate:
   shade: {type: shade, examples: [grey, a, b, c, d]}
 """
-WORKS = 5 * 2  # four test parts and the training part of a, for two seeds
+TASKS = 5 * 2  # four test parts and the training part of a, for two seeds
 
 Write = Callable[..., Path]
 
@@ -42,7 +42,7 @@ def chain(write: Write, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, bytes], float]:
-    """The tables of the chain that nothing disturbs, and the seconds they take."""
+    """The tables of an undisturbed run of the chain, and its duration in seconds."""
     folder = tmp_path_factory.mktemp("undisturbed")
     file = folder / "experiment.yaml"
     file.write_text(CHAIN.replace("COUNTER", str(folder / "count")), encoding="utf-8")
@@ -57,9 +57,9 @@ def options(outputs: Path, *more: str) -> list[str | Path]:
 
 def finish(file: Path, outputs: Path, *more: str) -> str:
     process = start(file, *options(outputs, *more))
-    said, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, said
-    return said
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    return output
 
 
 @pytest.mark.parametrize("kills", [4, pytest.param(12, marks=pytest.mark.long)])
@@ -72,7 +72,7 @@ def test_kill_at_random_moments_then_resume(
     for _ in range(kills):
         process = start(chain, *options(tmp_path / "killed"))
         time.sleep(rng.uniform(0.2, 0.7) * seconds)
-        if process.poll() is not None:  # nothing is left to be killed at: begin anew
+        if process.poll() is not None:  # it is done: start over
             shutil.rmtree(tmp_path / "killed")
         killed += process.poll() is None
         process.send_signal(signal.SIGKILL)
@@ -84,7 +84,7 @@ def test_kill_at_random_moments_then_resume(
 
 
 @pytest.mark.long
-def test_a_killed_training_ends_with_the_same_numbers(write: Write, tmp_path: Path) -> None:
+def test_killed_training_resumes_to_the_same_numbers(write: Write, tmp_path: Path) -> None:
     file = write(
         """
         name: chain
@@ -111,26 +111,24 @@ def test_a_killed_training_ends_with_the_same_numbers(write: Write, tmp_path: Pa
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_signal_stops_cleanly_and_says_how_to_resume(chain: Path, tmp_path: Path, number: signal.Signals) -> None:
+def test_signal_stops_cleanly_and_reports_how_to_resume(chain: Path, tmp_path: Path, number: signal.Signals) -> None:
     process = start(chain, *options(tmp_path / "outputs", "--set", "generate.d.seconds=30"))
     deadline = time.monotonic() + 240
     while not (tmp_path / "count").exists() or "d.test" not in (tmp_path / "count").read_text(encoding="utf-8"):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(number)
-    said, _ = process.communicate(timeout=60)
-    assert process.returncode == 130, said
-    assert f"Go on with: python {ROOT / 'runner.py'} {chain}" in said
-    assert "Traceback" not in said
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert f"Resume with: python {ROOT / 'runner.py'} {chain}" in output
+    assert "Traceback" not in output
     assert (tmp_path / "outputs" / "chain" / "shade.csv").exists()
     assert "0 failed" in finish(chain, tmp_path / "outputs")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("pause", [0.0, 0.1])
-def test_interrupts_one_after_another_end_the_run_without_a_traceback(
-    chain: Path, tmp_path: Path, pause: float
-) -> None:
+def test_repeated_interrupts_end_the_run_without_a_traceback(chain: Path, tmp_path: Path, pause: float) -> None:
     process = start(chain, *options(tmp_path / "outputs", "--set", "generate.d.seconds=30"))
     deadline = time.monotonic() + 240
     while not (tmp_path / "count").exists():
@@ -139,25 +137,29 @@ def test_interrupts_one_after_another_end_the_run_without_a_traceback(
     for _ in range(4):
         process.send_signal(signal.SIGINT)
         time.sleep(pause)
-    said, _ = process.communicate(timeout=60)
-    assert process.returncode in (130, -signal.SIGINT), said  # the last may find the interpreter gone
-    assert "Traceback" not in said
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode in (130, -signal.SIGINT), (
+        output
+    )  # the last signal may arrive after the interpreter's handlers are gone
+    assert "Traceback" not in output
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
-def test_two_runners_share_the_work(
+def test_two_runners_share_the_tasks(
     chain: Path, undisturbed: tuple[dict[str, bytes], float], tmp_path: Path, jobs: str
 ) -> None:
     runners = [start(chain, *options(tmp_path / "outputs", "--jobs", jobs)) for _ in range(2)]
     for runner in runners:
-        said, _ = runner.communicate(timeout=300)
-        assert runner.returncode == 0, said
+        output, _ = runner.communicate(timeout=300)
+        assert runner.returncode == 0, output
     done = (tmp_path / "count").read_text(encoding="utf-8").splitlines()
-    assert len(done) == WORKS
+    assert len(done) == TASKS
     assert tables(tmp_path / "outputs" / "chain") == undisturbed[0]
 
 
-def test_workers_make_the_same_tables(chain: Path, undisturbed: tuple[dict[str, bytes], float], tmp_path: Path) -> None:
+def test_workers_produce_the_same_tables(
+    chain: Path, undisturbed: tuple[dict[str, bytes], float], tmp_path: Path
+) -> None:
     finish(chain, tmp_path / "three", "--jobs", "3")
     assert tables(tmp_path / "three" / "chain") == undisturbed[0]
 
@@ -167,7 +169,7 @@ def failures(results: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def test_a_crash_in_native_code_says_where_it_was(write: Write, tmp_path: Path) -> None:
+def test_crash_in_native_code_is_reported_with_its_location(write: Write, tmp_path: Path) -> None:
     file = write(
         """
         name: crash
@@ -177,8 +179,8 @@ def test_a_crash_in_native_code_says_where_it_was(write: Write, tmp_path: Path) 
         """
     )
     process = start(file, *options(tmp_path / "outputs", "--jobs", "2"))
-    said, _ = process.communicate(timeout=300)
-    assert process.returncode == 1, said
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 1, output
     (failure,) = failures(tmp_path / "outputs" / "crash")
     assert failure["cause"].startswith("its worker process died 2 times (killed by SIGSEGV)")
     log = Path(failure["log"]).read_text(encoding="utf-8")
@@ -186,7 +188,7 @@ def test_a_crash_in_native_code_says_where_it_was(write: Write, tmp_path: Path) 
     assert "tests/parts/plain.py" in log
 
 
-def test_a_killed_worker_costs_its_own_stage_only(write: Write, tmp_path: Path) -> None:
+def test_killed_worker_repeats_only_its_stage(write: Write, tmp_path: Path) -> None:
     file = write(
         """
         name: poison
@@ -202,10 +204,10 @@ def test_a_killed_worker_costs_its_own_stage_only(write: Write, tmp_path: Path) 
         """
     )
     process = start(file, *options(tmp_path / "outputs", "--jobs", "2"))
-    said, _ = process.communicate(timeout=300)
-    assert process.returncode == 1, said
-    assert "its worker process died 2 times (killed by SIGKILL); it was last seen using " in said
-    assert "1 failed" in said
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 1, output
+    assert "its worker process died 2 times (killed by SIGKILL); its memory was last seen at " in output
+    assert "1 failed" in output
     (failure,) = failures(tmp_path / "outputs" / "poison")
     assert (failure["label"], failure["host"]) == ("poison.test", socket.gethostname())
     assert int(failure["peak_memory"]) > 2**20

@@ -1,4 +1,4 @@
-"""A disk that is full: the run says so and ends, the store stays whole, and the same command goes on when there is room."""
+"""A full disk: it is reported, the store stays intact, and the same command resumes when there is space."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ evaluate:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Disk]:
-    """A file system of a given size, which is resized by asking again."""
+    """A file system of a given size; another call resizes it."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mounted = False
@@ -60,45 +60,45 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
 
 def run(file: Path, outputs: Path, *more: str) -> tuple[int, str]:
     process = start(file, "--components", PARTS, "--outputs", outputs, *more)
-    said, _ = process.communicate(timeout=240)
-    return process.returncode, said
+    output, _ = process.communicate(timeout=240)
+    return process.returncode, output
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("jobs", "sizes"),
     [
-        # What there is no room for differs: digests, the log, data, artefacts, tables, the page.
+        # Different writes fail: digests, the log, data, artefacts, tables, the page.
         ("1", ("40k", "300k", "900k")),
         pytest.param("1", SIZES, marks=pytest.mark.long),
         pytest.param("2", SIZES, marks=pytest.mark.long),
     ],
 )
-def test_the_same_command_goes_on_when_there_is_room(
+def test_same_command_resumes_when_there_is_space(
     write: Write, tmp_path: Path, disk: Disk, jobs: str, sizes: Sequence[str]
 ) -> None:
     file = write(CHAIN)
-    code, said = run(file, tmp_path / "whole")
-    assert code == 0, said
+    code, output = run(file, tmp_path / "whole")
+    assert code == 0, output
     ends = []
     for size in sizes:
-        code, said = run(file, disk(size) / "outputs", "--jobs", jobs)
+        code, output = run(file, disk(size) / "outputs", "--jobs", jobs)
         ends.append(code)
-        assert "Traceback" not in said, said
-        assert "Exception" not in said, said
+        assert "Traceback" not in output, output
+        assert "Exception" not in output, output
         if code:
-            assert code == 3, said
-            assert "the disk is full, or a quota used up (" in said
-            assert f"Make room for {tmp_path}/disk/outputs" in said.replace("\n", "")
-            assert f"Go on with: python {ROOT / 'runner.py'}" in said
+            assert code == 3, output
+            assert "the disk is full, or a quota is exceeded (" in output
+            assert f"Free space for {tmp_path}/disk/outputs" in output.replace("\n", "")
+            assert f"Resume with: python {ROOT / 'runner.py'}" in output
     assert ends.count(3) >= len(sizes) / 2, ends
-    code, said = run(file, disk("64m") / "outputs", "--jobs", jobs)
-    assert code == 0, said
-    assert "failed before" not in said
+    code, output = run(file, disk("64m") / "outputs", "--jobs", jobs)
+    assert code == 0, output
+    assert "failed before" not in output
     assert tables(tmp_path / "disk" / "outputs" / "chain") == tables(tmp_path / "whole" / "chain")
 
 
-def test_a_checkpoint_there_is_no_room_for_leaves_the_last_one(disk: Disk) -> None:
+def test_checkpoint_without_space_keeps_the_last_one(disk: Disk) -> None:
     folder = disk("64k")
     checkpoint = Checkpoint(folder / "work")
     checkpoint.save({"x": np.arange(10)}, {"step": 1})
@@ -111,7 +111,7 @@ def test_a_checkpoint_there_is_no_room_for_leaves_the_last_one(disk: Disk) -> No
     assert [path.name for path in (folder / "work").iterdir()] == ["state.npz"]
 
 
-def test_a_lease_there_is_no_room_for_is_nobodys(disk: Disk) -> None:
+def test_lease_without_space_is_not_held(disk: Disk) -> None:
     folder = disk("64k")
     leases = Leases(folder / "leases")
     with (folder / "ballast").open("wb") as ballast, pytest.raises(OSError, match="No space"):
@@ -124,7 +124,7 @@ def test_a_lease_there_is_no_room_for_is_nobodys(disk: Disk) -> None:
     leases.close()
 
 
-def test_a_full_disk_is_known_by_what_is_raised() -> None:
+def test_full_disk_is_detected_from_the_exception() -> None:
     assert is_full(OSError(errno.ENOSPC, "No space left on device"))
     assert is_full(OSError(errno.EDQUOT, "Disk quota exceeded"))
     assert is_full(OSError("250000 requested and 4096 written"))

@@ -1,4 +1,4 @@
-"""An evaluation that reads another's rows: which cells it gathers, what it varies over, and how it behaves in a run."""
+"""Evaluations that read the rows of others: the cells they gather, their axes, and their behaviour in a run."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def tasks(graph: TaskGraph, stage: str) -> list[Task]:
     return [task for task in graph.tasks.values() if task.stage == stage]
 
 
-def test_it_varies_over_the_axes_it_does_not_gather(graph: Callable[..., TaskGraph]) -> None:
+def test_comparison_varies_over_the_axes_it_does_not_gather(graph: Callable[..., TaskGraph]) -> None:
     made = graph(COMPARED)
     assert [task.label for task in tasks(made, "better")] == ["better[shade] by=0.1", "better[shade] by=0.2"]
     for task in tasks(made, "better"):
-        # Two sets of examples, five seeds, each at its own place.
+        # Two sets of examples, five seeds, each at its own point.
         cells = [made.tasks[fingerprint] for fingerprint in task.needs]
         assert len(cells) == 10
         assert {cell.stage for cell in cells} == {"shade"}
@@ -49,20 +49,20 @@ def test_it_varies_over_the_axes_it_does_not_gather(graph: Callable[..., TaskGra
         assert [found.point for found in task.inputs.values()] == [cell.point for cell in cells]
 
 
-def test_an_axis_that_is_compared_is_gathered(graph: Callable[..., TaskGraph]) -> None:
+def test_compared_axis_is_gathered(graph: Callable[..., TaskGraph]) -> None:
     made = graph(COMPARED.replace("compare: examples, baseline: two", "compare: by"))
     (task,) = tasks(made, "better")
     assert task.point == {}
     assert len(task.needs) == 20
 
 
-def test_a_cell_without_an_axis_stands_for_all_its_values(graph: Callable[..., TaskGraph]) -> None:
+def test_cell_without_an_axis_represents_all_its_values(graph: Callable[..., TaskGraph]) -> None:
     made = graph(COMPARED.replace("[one, two]", "[one, two, grey]"))
     for task in tasks(made, "better"):
         assert len(task.needs) == 11
 
 
-def test_evaluations_are_worked_in_order_and_listed_as_in_the_file(graph: Callable[..., TaskGraph]) -> None:
+def test_evaluations_run_in_dependency_order_and_are_listed_in_file_order(graph: Callable[..., TaskGraph]) -> None:
     made = graph(COMPARED)
     seen: set[str] = set()
     for fingerprint, task in made.tasks.items():
@@ -82,7 +82,7 @@ def test_evaluations_are_worked_in_order_and_listed_as_in_the_file(graph: Callab
         ("description=words", 0),
     ],
 )
-def test_its_fingerprint_is_that_of_all_it_gathers(graph: Callable[..., TaskGraph], setting: str, changes: int) -> None:
+def test_fingerprint_depends_on_all_gathered_cells(graph: Callable[..., TaskGraph], setting: str, changes: int) -> None:
     before, after = graph(COMPARED), graph(COMPARED, setting)
     gone = {task.fingerprint for task in tasks(before, "better")} - {
         task.fingerprint for task in tasks(after, "better")
@@ -90,7 +90,7 @@ def test_its_fingerprint_is_that_of_all_it_gathers(graph: Callable[..., TaskGrap
     assert len(gone) == changes
 
 
-def test_its_columns_are_those_it_does_not_gather(experiment: Callable[..., Experiment]) -> None:
+def test_columns_are_those_it_does_not_gather(experiment: Callable[..., Experiment]) -> None:
     checked = experiment(COMPARED)
     assert {name: values for name, values in varies(checked, "better").items() if name != "metric"} == {
         "by": (0.1, 0.2)
@@ -116,14 +116,16 @@ def test_its_columns_are_those_it_does_not_gather(experiment: Callable[..., Expe
         ("examples: [one, two]", "examples: [better]", "expected a stage that gives examples, but 'better' (evaluate) gives results"),
     ],
 )  # fmt: skip
-def test_faults_are_found_in_the_file(experiment: Callable[..., Experiment], old: str, new: str, message: str) -> None:
+def test_problems_are_found_in_the_file(
+    experiment: Callable[..., Experiment], old: str, new: str, message: str
+) -> None:
     with pytest.raises(SpecError) as wrong:
         experiment(COMPARED.replace(old, new))
     assert message in str(wrong.value)
     assert "experiment.yaml:1" in str(wrong.value)
 
 
-def test_an_evaluation_is_no_artefact_like_any_other(experiment: Callable[..., Experiment]) -> None:
+def test_only_comparisons_can_refer_to_evaluations(experiment: Callable[..., Experiment]) -> None:
     with pytest.raises(SpecError, match=r"but 'shade' \(evaluate\) gives results"):
         experiment(COMPARED + "  cost: {type: cost, stages: [shade]}\n")
 
@@ -138,13 +140,13 @@ def cells(tmp_path: Path, name: str) -> list[list[str]]:
         return list(csv.reader(stream))
 
 
-def test_a_run_compares_and_shows_it(run: Run, write: Write, tmp_path: Path) -> None:
-    code, said = run(write(COMPARED))
-    assert code == 0, said
+def test_run_reports_a_comparison(run: Run, write: Write, tmp_path: Path) -> None:
+    code, output = run(write(COMPARED))
+    assert code == 0, output
     rows = {(row["by"], row["metric"]): row for row in results(tmp_path)}
     assert {row["group"] for row in rows.values()} == {"one vs two"}
     assert {row["seed"] for row in rows.values()} == {""}
-    # One is drawn from [0, 1], two from a sixth of that.
+    # One is sampled from [0, 1], two from a sixth of that.
     assert float(rows["0.1", "a12"]["value"]) > 0.5
     assert rows["0.1", "a12"]["n"] == "10"
     assert rows["0.1", "p_wilcoxon"]["n"] == "5"
@@ -157,34 +159,34 @@ def test_a_run_compares_and_shows_it(run: Run, write: Write, tmp_path: Path) -> 
         "p_wilcoxon (probability)", "p_wilcoxon_holm (probability)",
     ]  # fmt: skip
     assert [row[:2] for row in body] == [["one vs two", "0.1"], ["one vs two", "0.2"]]
-    code, said = run(write(COMPARED))
-    assert "0 made" in said
-    code, said = run(write(COMPARED.replace("[1, 2, 3, 4, 5]", "[1, 2, 3, 4, 5, 6]")), "--plan")
-    assert "of changed" in said
+    code, output = run(write(COMPARED))
+    assert "0 computed" in output
+    code, output = run(write(COMPARED.replace("[1, 2, 3, 4, 5]", "[1, 2, 3, 4, 5, 6]")), "--plan")
+    assert "of changed" in output
 
 
-def test_only_a_comparison_takes_what_it_gathers(run: Run, write: Write) -> None:
-    code, said = run(write(COMPARED), "--only", "better")
-    assert code == 0, said
-    # Data, two values of by, ten drawn sets each of two generators and their cells, two comparisons.
-    assert f"{1 + 2 + 20 + 20 + 2} made" in said
+def test_only_with_a_comparison_includes_the_gathered_stages(run: Run, write: Write) -> None:
+    code, output = run(write(COMPARED), "--only", "better")
+    assert code == 0, output
+    # Data, two values of by, ten sampled sets for each of two generators and their cells, two comparisons.
+    assert f"{1 + 2 + 20 + 20 + 2} computed" in output
 
 
-def test_a_cell_that_fails_costs_the_comparisons_that_gather_it(run: Run, write: Write, tmp_path: Path) -> None:
+def test_failed_cell_skips_only_the_comparisons_that_gather_it(run: Run, write: Write, tmp_path: Path) -> None:
     well = tmp_path / "well"
     bad = f"  bad: {{type: trouble, data: two, how: raise, unless: {well}}}\nevaluate:"
     text = COMPARED.replace("evaluate:", bad).replace("[one, two]", "[one, two, bad]")
     file = write(text)
-    code, said = run(file)
-    assert code == 1, said
+    code, output = run(file)
+    assert code == 1, output
     assert all(cell.startswith("skipped: bad.test by=") for row in cells(tmp_path, "better")[1:] for cell in row[2:])
     well.touch()
-    code, said = run(file, "--retry-failed")
-    assert code == 0, said
+    code, output = run(file, "--retry-failed")
+    assert code == 0, output
     assert {row["group"] for row in results(tmp_path)} == {"one vs two", "bad vs two"}
 
 
-def test_only_attack_leaves_out_what_rests_on_a_repaired_model(graph: Callable[..., TaskGraph]) -> None:
+def test_only_attack_skips_stages_that_depend_on_a_repaired_model(graph: Callable[..., TaskGraph]) -> None:
     text = """
     name: modes
     seeds: [1, 2]
@@ -202,9 +204,9 @@ def test_only_attack_leaves_out_what_rests_on_a_repaired_model(graph: Callable[.
     assert [task.repaired for stage in ("better", "harder") for task in tasks(made, stage)] == [True, False]
 
 
-def test_a_smoke_run_has_one_number_a_side_and_says_so(run: Run, write: Write, tmp_path: Path) -> None:
-    code, said = run(write(COMPARED), "--smoke")
-    assert code == 0, said
+def test_smoke_run_compares_one_number_per_side_and_reports_it(run: Run, write: Write, tmp_path: Path) -> None:
+    code, output = run(write(COMPARED), "--smoke")
+    assert code == 0, output
     with (tmp_path / "outputs" / "compared.smoke" / "results.csv").open(encoding="utf-8-sig") as stream:
         notes = [row["note"] for row in csv.DictReader(stream) if row["metric"] == "a12"]
     assert notes

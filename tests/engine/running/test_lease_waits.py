@@ -1,4 +1,4 @@
-"""A runner that waits for what another one makes says so, once for each artefact."""
+"""A runner that waits for another one's artefact reports it once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from temper.engine.running import execution
-from temper.engine.running.lease_waits import MOST, LeaseWaits
+from temper.engine.running.lease_waits import MAX_REPORTED, LeaseWaits
 from temper.engine.storage.leases import LEASES, Leases
 from tests.conftest import PLAIN
 
@@ -27,37 +27,37 @@ def task(name: str) -> Any:
     return SimpleNamespace(fingerprint=name, label=f"label of {name}")
 
 
-def test_each_artefact_is_told_of_once_and_few_of_many(other: Leases) -> None:
-    said: list[str] = []
+def test_each_artefact_is_reported_once_up_to_a_limit(other: Leases) -> None:
+    output: list[str] = []
     waiting = LeaseWaits(other)
-    for number in range(2 * MOST):
+    for number in range(2 * MAX_REPORTED):
         other.acquire(f"{number}")
         waiting.add(task(f"{number}"))
     waiting.discard(task("0"))
-    waiting.report(said.append)
-    waiting.report(said.append)
-    assert len(said) == MOST
-    assert said[0] == f"waiting for label of 1: {other.holder('1')} is computing it"
-    assert " since " in said[0]
+    waiting.report(output.append)
+    waiting.report(output.append)
+    assert len(output) == MAX_REPORTED
+    assert output[0] == f"waiting for label of 1: {other.holder('1')} is computing it"
+    assert " since " in output[0]
 
 
-def test_nothing_is_told_of_a_lease_that_is_given_back(other: Leases) -> None:
-    said: list[str] = []
+def test_released_lease_is_not_reported(other: Leases) -> None:
+    output: list[str] = []
     waiting = LeaseWaits(other)
     waiting.add(task("a"))
-    waiting.report(said.append)
-    assert said == []
+    waiting.report(output.append)
+    assert output == []
 
 
-def test_a_run_says_what_it_waits_for_and_goes_on(
+def test_run_reports_what_it_waits_for_and_continues(
     run: Callable[..., tuple[int, str]],
     write: Callable[..., Path],
     graph: Callable[..., Any],
     other: Leases,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(execution, "POLL", 0.01)
-    monkeypatch.setattr(execution, "ELSEWHERE", 0.01)
+    monkeypatch.setattr(execution, "POLL_INTERVAL", 0.01)
+    monkeypatch.setattr(execution, "LEASE_RECHECK", 0.01)
     (held,) = (f for f, task in graph(PLAIN).tasks.items() if task.stage == "grey")
     assert other.acquire(held)
     holder = other.holder(held)
@@ -68,6 +68,6 @@ def test_a_run_says_what_it_waits_for_and_goes_on(
         other.release(held)
 
     monkeypatch.setattr(LeaseWaits, "report", report)
-    code, said = run(write(PLAIN))
-    assert code == 0, said
-    assert said.count(f"waiting for grey: {holder} is computing it") == 1
+    code, output = run(write(PLAIN))
+    assert code == 0, output
+    assert output.count(f"waiting for grey: {holder} is computing it") == 1

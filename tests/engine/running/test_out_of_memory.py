@@ -1,4 +1,4 @@
-"""Stages whose memory runs out: how that shows, what they are tried again with, and that it is told."""
+"""Stages that run out of memory: detection, reduced settings of the retry, and the report."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from temper.core.component import Ref
-from temper.engine.running.out_of_memory import MAX_TRIES, OutOfMemoryRetry, changes, in_words, ran_out
+from temper.engine.running.out_of_memory import MAX_TRIES, OutOfMemoryRetry, changes, changes_in_words, is_out_of_memory
 from temper.generators.art import Art
 from tests.conftest import ROOT
 from tests.parts.plain import Hungry
@@ -40,14 +40,14 @@ DEMANDS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("framework", DEMANDS)
-def test_want_of_memory_is_known_by_what_the_frameworks_raise(framework: str) -> None:
+def test_out_of_memory_errors_of_all_frameworks_are_detected(framework: str) -> None:
     pytest.importorskip(framework)
     code = f"""
-from temper.engine.running.out_of_memory import ran_out
+from temper.engine.running.out_of_memory import is_out_of_memory
 try:
     {DEMANDS[framework]}
 except Exception as error:
-    print(ran_out(error), type(error).__name__)
+    print(is_out_of_memory(error), type(error).__name__)
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stdout.startswith("True "), done.stdout + done.stderr
@@ -60,46 +60,46 @@ def wrapped() -> None:
         raise ValueError("wrapped") from error
 
 
-def test_want_of_memory_is_known_behind_another_exception() -> None:
+def test_out_of_memory_is_detected_behind_another_exception() -> None:
     with pytest.raises(ValueError, match="wrapped") as caught:
         wrapped()
-    assert ran_out(caught.value)
-    assert not ran_out(ValueError("the shop ran out of memory cards"))
-    assert not ran_out(None)
+    assert is_out_of_memory(caught.value)
+    assert not is_out_of_memory(ValueError("the shop ran out of memory cards"))
+    assert not is_out_of_memory(None)
 
 
-def test_only_what_is_worked_on_at_once_gets_less_unless_the_stage_is_named() -> None:
+def test_only_chunk_sizes_are_reduced_unless_the_stage_is_named() -> None:
     hungry = Hungry(data=Ref("grey"), batch_size=100, width=10)
-    everywhere = OutOfMemoryRetry({"batch_size": 2, "width": 2}).of(hungry, "light")
+    everywhere = OutOfMemoryRetry({"batch_size": 2, "width": 2}).reduce(hungry, "light")
     assert changes(hungry, everywhere) == {"batch_size": [100, 50]}
-    named = OutOfMemoryRetry({"light.width": 5}).of(hungry, "light")
+    named = OutOfMemoryRetry({"light.width": 5}).reduce(hungry, "light")
     assert changes(hungry, named) == {"width": [10, 2]}
-    assert in_words(changes(hungry, named)) == "width 2 instead of 10"
-    assert OutOfMemoryRetry({"other.width": 5}).of(hungry, "light") is hungry
+    assert changes_in_words(changes(hungry, named)) == "width 2 instead of 10"
+    assert OutOfMemoryRetry({"other.width": 5}).reduce(hungry, "light") is hungry
     least = Hungry(data=Ref("grey"), batch_size=1)
-    assert OutOfMemoryRetry({"batch_size": 2}).of(least, "light") is least
+    assert OutOfMemoryRetry({"batch_size": 2}).reduce(least, "light") is least
 
 
-def test_it_is_said_where_the_results_depend_on_what_is_worked_on_at_once() -> None:
+def test_chunk_sizes_that_change_results_are_marked() -> None:
     common: dict[str, Any] = {"model": Ref("m"), "attack": "ProjectedGradientDescent", "batch_size": 100}
     for restarts, more in ((1, ""), (2, " and its results depend on it")):
         attack = Art(**common, params={"num_random_init": restarts})
-        changed = changes(attack, OutOfMemoryRetry({"batch_size": 2}).of(attack, "pgd"))
-        assert in_words(changed) == f"batch_size 50 instead of 100{more}"
+        changed = changes(attack, OutOfMemoryRetry({"batch_size": 2}).reduce(attack, "pgd"))
+        assert changes_in_words(changed) == f"batch_size 50 instead of 100{more}"
 
 
 def shades(tmp_path: Path) -> bytes:
     return (tmp_path / "outputs" / "hungry" / "shade.csv").read_bytes()
 
 
-def test_a_stage_is_tried_again_with_less_and_the_report_says_so(run: Run, write: Write, tmp_path: Path) -> None:
+def test_stage_is_retried_with_reduced_settings_and_the_report_warns(run: Run, write: Write, tmp_path: Path) -> None:
     assert run(write(HUNGRY.replace("ROOM", "1000")))[0] == 0
     whole = shades(tmp_path)
     file = write(HUNGRY.replace("ROOM", "300") + "on_out_of_memory: {batch_size: /2}\n")
-    code, said = run(file)
-    assert code == 0, said
-    assert "light.test out of memory; retried with batch_size 50 instead of 100" in said
-    assert "warning: light.test: out of memory, so it ran with batch_size 25 instead of 100." in said
+    code, output = run(file)
+    assert code == 0, output
+    assert "light.test out of memory; retrying with batch_size 50 instead of 100" in output
+    assert "warning: light.test: out of memory, so it ran with batch_size 25 instead of 100." in output
     assert shades(tmp_path) == whole
     results = tmp_path / "outputs" / "hungry"
     provenance = json.loads((results / "provenance.json").read_text(encoding="utf-8"))
@@ -108,27 +108,27 @@ def test_a_stage_is_tried_again_with_less_and_the_report_says_so(run: Run, write
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
-def test_a_named_stage_may_get_other_numbers(run: Run, write: Write, tmp_path: Path, jobs: str) -> None:
-    code, said = run(write(HUNGRY.replace("ROOM", "500") + "on_out_of_memory: {light.width: /2}\n"), "--jobs", jobs)
-    assert code == 0, said
-    assert "ran with width 5 instead of 10" in said
+def test_fields_of_a_named_stage_are_reduced(run: Run, write: Write, tmp_path: Path, jobs: str) -> None:
+    code, output = run(write(HUNGRY.replace("ROOM", "500") + "on_out_of_memory: {light.width: /2}\n"), "--jobs", jobs)
+    assert code == 0, output
+    assert "ran with width 5 instead of 10" in output
     assert run(write(HUNGRY.replace("ROOM", "500").replace("room", "width: 5, room")))[0] == 0
 
 
-def test_it_is_not_tried_for_ever(run: Run, write: Write, tmp_path: Path) -> None:
+def test_number_of_retries_is_limited(run: Run, write: Write, tmp_path: Path) -> None:
     assert MAX_TRIES == 3
-    code, said = run(write(HUNGRY.replace("ROOM", "100") + "on_out_of_memory: {batch_size: /2}\n"))
+    code, output = run(write(HUNGRY.replace("ROOM", "100") + "on_out_of_memory: {batch_size: /2}\n"))
     assert code == 1
-    assert said.count("light.test out of memory; retried") == 3
+    assert output.count("light.test out of memory; retrying") == 3
     with (tmp_path / "outputs" / "hungry" / "failures.csv").open(encoding="utf-8-sig") as stream:
         (failure,) = csv.DictReader(stream)
     assert failure["cause"] == "out of memory; the last attempt used batch_size 12 instead of 100"
 
 
-def test_nothing_is_tried_again_unless_the_file_says_so(run: Run, write: Write) -> None:
-    code, said = run(write(HUNGRY.replace("ROOM", "300")))
+def test_nothing_is_retried_unless_the_file_allows_it(run: Run, write: Write) -> None:
+    code, output = run(write(HUNGRY.replace("ROOM", "300")))
     assert code == 1
-    assert "retried" not in said
+    assert "retrying" not in output
 
 
 @pytest.mark.parametrize(
@@ -141,14 +141,14 @@ def test_nothing_is_tried_again_unless_the_file_says_so(run: Run, write: Write) 
         ("{width: /2}", "no stage has a 'width' that says only how much is worked on at once; name the stage, if"),
     ],
 )
-def test_rules_that_stand_for_nothing_are_told(run: Run, write: Write, rule: str, message: str) -> None:
-    code, said = run(write(HUNGRY.replace("ROOM", "300") + f"on_out_of_memory: {rule}\n"))
+def test_rules_without_effect_are_reported(run: Run, write: Write, rule: str, message: str) -> None:
+    code, output = run(write(HUNGRY.replace("ROOM", "300") + f"on_out_of_memory: {rule}\n"))
     assert code == 2
-    assert message in said
-    assert "on_out_of_memory" in said
+    assert message in output
+    assert "on_out_of_memory" in output
 
 
-def test_the_rules_are_in_the_experiment_as_it_was_run(run: Run, write: Write, tmp_path: Path) -> None:
+def test_rules_are_in_the_resolved_experiment(run: Run, write: Write, tmp_path: Path) -> None:
     run(write(HUNGRY.replace("ROOM", "1000") + "on_out_of_memory: {batch_size: /4}\n"))
     text = (tmp_path / "outputs" / "hungry" / "experiment.resolved.yaml").read_text(encoding="utf-8")
     assert "on_out_of_memory: {batch_size: /4}" in text

@@ -1,4 +1,4 @@
-"""What a stage prepares is an artefact of its own: made once, shared, and paid for."""
+"""A preparation is an artefact: computed once, shared, and included in the cost."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ evaluate:
 """
 
 
-def test_all_parts_read_one_preparation_made_of_the_training_part(
+def test_all_parts_read_one_preparation_of_the_training_part(
     graph: Callable[..., TaskGraph],
 ) -> None:
     tasks = {task.label: task for task in graph(LEARNING).tasks.values() if task.stage == "mirror"}
@@ -34,13 +34,13 @@ def test_all_parts_read_one_preparation_made_of_the_training_part(
         assert prepared.fingerprint in tasks[part].needs
 
 
-def test_it_is_learnt_once_and_kept(write: Callable[..., Path], tmp_path: Path) -> None:
+def test_preparation_is_computed_once_and_stored(write: Callable[..., Path], tmp_path: Path) -> None:
     count, outputs = tmp_path / "count", tmp_path / "outputs"
     file = write(LEARNING.replace("COUNTER", str(count)))
     for _ in range(2):
         process = start(file, "--components", PARTS, "--outputs", outputs)
-        said, _ = process.communicate(timeout=120)
-        assert process.returncode == 0, said
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode == 0, output
     assert sorted(count.read_text().split("\n")[:-1]) == ["mirror learns", "mirror test", "mirror train"]
     results = pd.read_csv(outputs / "learning" / "results.csv")
     shades = results[results.metric == "shade"].set_index("examples")["value"]
@@ -48,7 +48,7 @@ def test_it_is_learnt_once_and_kept(write: Callable[..., Path], tmp_path: Path) 
     assert results[results.metric == "preparation_seconds"]["value"].item() > 0
 
 
-def test_a_reference_to_what_was_learnt_reads_as_it_is_written() -> None:
+def test_reference_to_a_preparation_has_a_readable_form() -> None:
     for ref in (
         Ref("dgn", "test", prepared="networks"),
         Ref("dgn", None, "robust", clean=True),

@@ -1,4 +1,4 @@
-"""The agenda gives works out in the order of the plan, each after what it needs."""
+"""The ready queue returns tasks in the order of the plan, each after its inputs."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def taken(queue: ReadyQueue) -> list[str]:
     return found
 
 
-def test_works_wait_for_what_they_need() -> None:
+def test_tasks_wait_for_their_inputs() -> None:
     queue = ReadyQueue([task("a"), task("b", "a"), task("c", "a", "b"), task("d")])
     assert taken(queue) == ["a", "d"]
-    assert queue.out == 2
+    assert queue.in_progress == 2
     queue.done("a")
     assert taken(queue) == ["b"]
     queue.done("d")
@@ -35,39 +35,39 @@ def test_works_wait_for_what_they_need() -> None:
     assert len(queue) == 1
     queue.done("c")
     assert not queue
-    assert not queue.waits
+    assert not queue.can_progress
 
 
-def test_needs_that_are_not_on_the_agenda_are_there_already() -> None:
+def test_inputs_outside_the_queue_count_as_done() -> None:
     assert taken(ReadyQueue([task("b", "a")])) == ["b"]
 
 
-def test_what_was_given_back_is_offered_again_at_its_time() -> None:
+def test_requeued_task_can_be_taken_after_its_delay() -> None:
     now = [0.0]
     queue = ReadyQueue([task("a"), task("b")], clock=lambda: now[0])
     assert taken(queue) == ["a", "b"]
-    queue.give_back("a", delay=2)
-    queue.give_back("b")
+    queue.requeue("a", delay=2)
+    queue.requeue("b")
     assert taken(queue) == ["b"]
-    assert queue.waits
+    assert queue.can_progress
     now[0] = 2.0
     assert taken(queue) == ["a"]
 
 
-def test_what_waits_for_a_dropped_work_is_never_given_out() -> None:
+def test_dependents_of_a_dropped_task_are_never_taken() -> None:
     queue = ReadyQueue([task("a"), task("b", "a")])
     assert taken(queue) == ["a"]
     queue.drop("a")
     assert taken(queue) == []
-    assert not queue.waits
+    assert not queue.can_progress
     assert "b" in queue
 
 
-def test_a_work_that_is_done_again_goes_before_what_needs_it() -> None:
+def test_recomputed_task_runs_before_its_dependents() -> None:
     queue = ReadyQueue([task("b", "a"), task("c", "b")])
     assert taken(queue) == ["b"]
     queue.add(task("a"))
-    queue.give_back("b")
+    queue.requeue("b")
     assert taken(queue) == ["a"]
     queue.done("a")
     assert taken(queue) == ["b"]
@@ -75,8 +75,8 @@ def test_a_work_that_is_done_again_goes_before_what_needs_it() -> None:
     assert taken(queue) == ["c"]
 
 
-def test_a_work_that_was_there_and_is_done_again_goes_before_all_others() -> None:
-    """Its readers may be far along, and whoever found the damage waits."""
+def test_recomputed_cached_task_runs_before_all_others() -> None:
+    """Its dependents may be done, and the task that found the damage waits."""
     queue = ReadyQueue([task("a"), task("b", "old"), task("c"), task("d")])
     first = queue.take()
     assert first is not None
@@ -85,19 +85,19 @@ def test_a_work_that_was_there_and_is_done_again_goes_before_all_others() -> Non
     assert taken(queue) == ["old", "c", "d"]
 
 
-def test_a_work_of_the_plan_that_is_done_again_goes_at_its_own_place() -> None:
+def test_recomputed_task_of_the_plan_keeps_its_rank() -> None:
     queue = ReadyQueue([task("a"), task("b"), task("c"), task("d")])
     assert taken(queue) == ["a", "b", "c", "d"]
     for name in ("c", "b"):
         queue.done(name)
         queue.add(task(name))
     for name in ("a", "d"):
-        queue.give_back(name)
+        queue.requeue(name)
     assert taken(queue) == ["a", "b", "c", "d"]
 
 
 @given(st.randoms(use_true_random=False), st.integers(1, 30))
-def test_any_graph_is_worked_off_in_an_order_that_respects_it(rng: random.Random, count: int) -> None:
+def test_any_graph_is_processed_in_topological_order(rng: random.Random, count: int) -> None:
     tasks = [task(str(i), *(str(j) for j in range(i) if rng.random() < 0.2)) for i in range(count)]
     queue = ReadyQueue(rng.sample(tasks, count))
     finished, out = set[str](), list[str]()
@@ -110,11 +110,11 @@ def test_any_graph_is_worked_off_in_an_order_that_respects_it(rng: random.Random
             queue.done(name)
             finished.add(name)
         else:
-            queue.give_back(name)
+            queue.requeue(name)
     assert finished == {w.fingerprint for w in tasks}
 
 
-def test_a_long_agenda_is_never_looked_through() -> None:
+def test_long_queue_is_never_scanned() -> None:
     count, looked = 1000, [0]
 
     class Counting(SimpleNamespace):

@@ -1,4 +1,4 @@
-"""What work costs, that of processes before this one included."""
+"""The cost of a task, including that of earlier processes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from temper.core.artefacts import Examples
 from temper.core.checkpoint import Checkpoint
 from temper.core.run import Run
-from temper.engine.language.discovery import Catalogue
+from temper.engine.catalogue.discovery import Catalogue
 from temper.engine.planning.task_graph import Task, TaskGraph
 from temper.engine.running import resource_usage
 from temper.engine.running.out_of_memory import OutOfMemoryRetry
@@ -30,7 +30,7 @@ generate:
 
 
 class Clock:
-    """Clocks on which each look takes ten seconds, five of them of the CPU."""
+    """Clocks on which each reading advances by ten seconds, five of them CPU time."""
 
     def __init__(self) -> None:
         self.looks = 0
@@ -51,38 +51,38 @@ def a_run() -> Run:
     return Run("stage", 0, None, lambda ref: None, lambda ref: {}, lambda done, total, unit: None)
 
 
-def test_the_cost_of_all_attempts_counts(clock: Clock, tmp_path: Path) -> None:
+def test_cost_includes_all_attempts(clock: Clock, tmp_path: Path) -> None:
     for attempt in range(3):
         checkpoint, meter, run = Checkpoint(tmp_path, interval=0), Meter(), a_run()
-        checkpoint.carried = RunningCost(meter, run)
+        checkpoint.attached = RunningCost(meter, run)
         with meter.watching(lambda peak: None):
-            run.images += 7  # before the state is loaded, in each attempt
+            run.images += 7  # in each attempt, before its state is loaded
             checkpoint.load()
             run.images += 100
             checkpoint.save({}, {})
-        # Each attempt takes ten seconds up to its checkpoint; what comes after it counts in the last attempt alone.
+        # Each attempt takes ten seconds up to its checkpoint; time after it counts in the last attempt only.
         assert meter.cost.seconds == 10 * (attempt + 1) + 10
         assert meter.cost.cpu_seconds == 5 * (attempt + 1) + 5
         assert run.images == 7 + 100 * (attempt + 1)
 
 
-def test_a_state_that_is_loaded_twice_counts_once_and_the_highest_peak_stays(clock: Clock) -> None:
+def test_state_loaded_twice_counts_once_and_the_highest_peak_stays(clock: Clock) -> None:
     meter, run = Meter(), a_run()
     meter.cost.peak_memory = 30
-    carried = RunningCost(meter, run)
+    attached = RunningCost(meter, run)
     before = {"seconds": 800.0, "cpu_seconds": 1500.0, "peak_memory": 50, "images": 6}
-    carried.restore(before)
-    carried.restore(before)
+    attached.restore(before)
+    attached.restore(before)
     assert meter.as_dict() == {"seconds": 800.0, "cpu_seconds": 1500.0, "peak_memory": 50, "images": 0}
     assert run.images == 6
-    carried.restore(before | {"peak_memory": 20})
+    attached.restore(before | {"peak_memory": 20})
     assert meter.cost.peak_memory == 50
 
 
-def test_an_artefact_that_took_many_attempts_costs_what_they_took(
+def test_cost_of_an_artefact_is_that_of_all_its_attempts(
     clock: Clock, graph: Callable[..., TaskGraph], catalogue: Catalogue, tmp_path: Path
 ) -> None:
-    """As workers do that are warned of their end, one after another."""
+    """Like workers that are preempted one after another."""
     store = Store(tmp_path / "store")
     tasks = list(graph(LONG_WALK).tasks.values())
     dataset, walk = (next(work for work in tasks if work.stage == name) for name in ("grey", "walk"))
@@ -104,7 +104,7 @@ def test_an_artefact_that_took_many_attempts_costs_what_they_took(
     assert isinstance(store.load(walk.fingerprint, Examples), Examples)
 
 
-def test_a_preparation_of_two_preparations_is_paid_for_once(tmp_path: Path) -> None:
+def test_shared_preparation_is_counted_once(tmp_path: Path) -> None:
     store = Store(tmp_path)
     needs: Mapping[str, list[str]] = {"base": [], "left": ["base"], "right": ["base"], "top": ["left", "right"]}
     for name, prepared in needs.items():
@@ -113,10 +113,10 @@ def test_a_preparation_of_two_preparations_is_paid_for_once(tmp_path: Path) -> N
     assert sorted(_preparations(store, store.meta("top"))) == ["base", "left", "right"]
 
 
-def test_with_less_memory_a_stage_starts_from_nothing(
+def test_retry_with_reduced_settings_starts_from_scratch(
     graph: Callable[..., TaskGraph], catalogue: Catalogue, tmp_path: Path
 ) -> None:
-    """Half a training with one batch size and half with another is neither."""
+    """Training must not change its batch size half-way."""
     from temper.engine.running.execution import Execution
 
     tasks = graph(LONG_WALK)

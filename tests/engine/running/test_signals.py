@@ -15,14 +15,14 @@ from temper.system import stop_request
 
 @pytest.fixture(autouse=True)
 def _default_handler() -> Iterator[None]:
-    """Handle Ctrl-C as Python does by itself, whatever runs the tests has set."""
+    """Use Python's default handler of Ctrl-C, whatever the test runner has set."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
 
 
 def _discard_one() -> None:
-    """Be interrupted where the exception is discarded, as native code does in its callbacks."""
+    """Discard one interrupt, as native code does in callbacks."""
     with suppress(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
 
@@ -34,7 +34,7 @@ def _wait() -> None:
 
 @interrupts_repeated(every=0.01)
 def _compute(discarded: int) -> None:
-    """Discard that many interrupts of one signal, and wait for the next."""
+    """Discard a number of interrupts of one signal, and wait for the next."""
     _discard_one()
     for _ in range(discarded - 1):
         with suppress(KeyboardInterrupt):
@@ -43,7 +43,7 @@ def _compute(discarded: int) -> None:
 
 
 @pytest.mark.parametrize("discarded", [1, 3])
-def test_a_discarded_interrupt_is_raised_again(discarded: int) -> None:
+def test_discarded_interrupt_is_repeated(discarded: int) -> None:
     with pytest.raises(KeyboardInterrupt):
         _compute(discarded)
 
@@ -55,7 +55,7 @@ def test_nothing_is_raised_after_the_block() -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_a_block_that_ends_restores_the_handler() -> None:
+def test_end_of_the_block_restores_the_handler() -> None:
     with interrupts_repeated():
         assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -63,7 +63,7 @@ def test_a_block_that_ends_restores_the_handler() -> None:
         signal.raise_signal(signal.SIGINT)
 
 
-def test_an_ignored_interrupt_stays_ignored() -> None:
+def test_ignored_interrupt_stays_ignored() -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         with interrupts_repeated():
@@ -72,7 +72,7 @@ def test_an_ignored_interrupt_stays_ignored() -> None:
         signal.signal(signal.SIGINT, before)
 
 
-def test_other_threads_compute_without_it() -> None:
+def test_other_threads_run_without_a_handler() -> None:
     handlers = []
 
     def compute() -> None:
@@ -102,15 +102,15 @@ def _wait_after_sigterm(grace: float) -> None:
 
 @pytest.mark.usefixtures("_stop_request")
 @pytest.mark.parametrize("ctrl_c", [signal.default_int_handler, signal.SIG_IGN])
-def test_the_grace_period_ends_a_stage_even_where_interrupts_are_ignored(ctrl_c: Any) -> None:
-    """A script that starts the program in its background has it ignore Ctrl-C."""
+def test_grace_period_ends_a_stage_even_if_interrupts_are_ignored(ctrl_c: Any) -> None:
+    """A shell script starts background programs with Ctrl-C ignored."""
     signal.signal(signal.SIGINT, ctrl_c)
     with pytest.raises(KeyboardInterrupt):
         _wait_after_sigterm(grace=0.05)
 
 
 @pytest.mark.usefixtures("_stop_request")
-def test_the_end_of_the_grace_period_wakes_a_call_that_blocks() -> None:
+def test_end_of_the_grace_period_interrupts_a_blocking_call() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with pytest.raises(KeyboardInterrupt), stop_signals_handled(0.05):
         signal.raise_signal(signal.SIGTERM) or time.sleep(3600)  # a test that does not end has failed

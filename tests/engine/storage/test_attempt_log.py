@@ -1,4 +1,4 @@
-"""The attempt ledger: a stage that kills its worker is given up, one that a killed runner was at is not."""
+"""The attempt log: a stage that kills its worker fails, one that a killed runner was computing does not."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from temper.engine.storage import attempt_log
-from temper.engine.storage.attempt_log import MAX_DEATHS, MAX_EVICTIONS, AttemptLog, StageDied, mark_preempted
+from temper.engine.storage.attempt_log import MAX_DEATHS, MAX_PREEMPTIONS, AttemptLog, StageDied, mark_preempted
 from temper.system.installation import IMPORT_FOLDER
 
 ATTEMPT = """
@@ -45,7 +45,7 @@ def die(root: Path, memory: int = 0, preempted: bool = False) -> None:
         child.send_signal(signal.SIGKILL)
 
 
-def test_an_attempt_leaves_nothing_behind_whether_it_succeeds_or_raises(tmp_path: Path) -> None:
+def test_ended_attempt_leaves_no_record(tmp_path: Path) -> None:
     with AttemptLog(tmp_path, "f", "run").attempt():
         assert len(records(tmp_path)) == 1
     assert records(tmp_path) == []
@@ -54,29 +54,31 @@ def test_an_attempt_leaves_nothing_behind_whether_it_succeeds_or_raises(tmp_path
     assert records(tmp_path) == []
 
 
-def test_one_death_is_forgiven_two_are_not(tmp_path: Path) -> None:
+def test_one_death_is_tolerated_two_are_not(tmp_path: Path) -> None:
     assert MAX_DEATHS == 2
     die(tmp_path, 3 * 2**20)
     with AttemptLog(tmp_path, "f", "run").attempt():
         pass
     die(tmp_path, 5 * 2**20)
-    with pytest.raises(StageDied, match=r"died 2 times .*; it was last seen using 5 MiB") as caught:
+    with pytest.raises(StageDied, match=r"died 2 times .*; its memory was last seen at 5 MiB") as caught:
         AttemptLog(tmp_path, "f", "run").attempt().__enter__()
     assert caught.value.peak_memory == 5 * 2**20
 
 
-def test_a_death_after_a_warning_is_not_blamed_until_there_were_many(tmp_path: Path) -> None:
-    for _ in range(MAX_EVICTIONS - 1):
+def test_preemptions_are_tolerated_up_to_a_limit(tmp_path: Path) -> None:
+    for _ in range(MAX_PREEMPTIONS - 1):
         die(tmp_path, preempted=True)
     die(tmp_path)
     with AttemptLog(tmp_path, "f", "run").attempt():
         pass
     die(tmp_path, preempted=True)
-    with pytest.raises(StageDied, match=f"ended {MAX_EVICTIONS} workers before .* give workers a longer walltime"):
+    with pytest.raises(
+        StageDied, match=f"preempted {MAX_PREEMPTIONS} workers before .* give workers a longer walltime"
+    ):
         AttemptLog(tmp_path, "f", "run").attempt().__enter__()
 
 
-def test_the_last_lines_of_a_dead_worker_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_last_log_lines_of_a_dead_worker_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = tmp_path / "job.err"
     log.write_text("\n".join(f"line {i}" for i in range(100)), encoding="utf-8")
     monkeypatch.setenv(attempt_log.LOG, str(log))
@@ -88,27 +90,27 @@ def test_the_last_lines_of_a_dead_worker_are_told(tmp_path: Path, monkeypatch: p
     assert caught.value.log.endswith("line 99")
 
 
-def test_what_is_known_of_each_death_is_told(tmp_path: Path) -> None:
+def test_details_of_each_death_are_reported(tmp_path: Path) -> None:
     die(tmp_path, 3 * 2**20)
     die(tmp_path)
     with pytest.raises(StageDied) as caught:
         AttemptLog(tmp_path, "f", "run").attempt().__enter__()
     first, second = caught.value.records
-    told = StageDied([{**second, "end": "killed by SIGBUS"}, {**first, "end": "killed by SIGKILL"}])
-    assert "died 2 times (killed by SIGKILL, killed by SIGBUS); it was last seen using 3 MiB" in str(told)
-    assert told.host == socket.gethostname()
-    lines = told.log.splitlines()
+    message = StageDied([{**second, "end": "killed by SIGBUS"}, {**first, "end": "killed by SIGKILL"}])
+    assert "died 2 times (killed by SIGKILL, killed by SIGBUS); its memory was last seen at 3 MiB" in str(message)
+    assert message.host == socket.gethostname()
+    lines = message.log.splitlines()
     assert lines[0].startswith(f"process {first['pid']} on {socket.gethostname()}, began ")
-    assert lines[0].endswith(", last seen using 3 MiB, killed by SIGKILL")
+    assert lines[0].endswith(", memory last seen at 3 MiB, killed by SIGKILL")
     assert lines[1].endswith(", killed by SIGBUS")
 
 
-def test_excuses_reach_the_attempts_of_this_process_only(tmp_path: Path) -> None:
+def test_preemption_marks_only_attempts_of_this_process(tmp_path: Path) -> None:
     with AttemptLog(tmp_path, "f", "run").attempt():
         (path,) = records(tmp_path)
-        assert not json.loads(path.read_text(encoding="utf-8"))["warned"]
+        assert not json.loads(path.read_text(encoding="utf-8"))["preempted"]
         mark_preempted()
-        assert json.loads(path.read_text(encoding="utf-8"))["warned"]
+        assert json.loads(path.read_text(encoding="utf-8"))["preempted"]
 
 
 def test_deaths_of_other_runs_and_stages_do_not_count(tmp_path: Path) -> None:
@@ -119,7 +121,7 @@ def test_deaths_of_other_runs_and_stages_do_not_count(tmp_path: Path) -> None:
         assert len(records(tmp_path, "another run")) == 1
 
 
-def test_deaths_are_forgotten(tmp_path: Path) -> None:
+def test_deaths_can_be_forgotten(tmp_path: Path) -> None:
     die(tmp_path)
     die(tmp_path)
     AttemptLog(tmp_path, "f", "run").forget()
@@ -127,14 +129,14 @@ def test_deaths_are_forgotten(tmp_path: Path) -> None:
         assert len(records(tmp_path)) == 1
 
 
-def test_attempts_that_go_on_elsewhere_do_not_count(tmp_path: Path) -> None:
+def test_attempts_running_in_other_processes_do_not_count(tmp_path: Path) -> None:
     first, second, third = (AttemptLog(tmp_path, "f", "run") for _ in range(3))
     with first.attempt(), second.attempt(), third.attempt():
         assert len(records(tmp_path)) == 3
 
 
-def test_a_worker_of_another_host_counts_as_dead(tmp_path: Path) -> None:
-    # The runner starts an attempt again only once the worker before is gone.
+def test_worker_of_another_host_counts_as_dead(tmp_path: Path) -> None:
+    # The runner retries only after the previous worker is gone.
     folder = tmp_path / ".attempts" / "run" / "f"
     folder.mkdir(parents=True)
     for number in range(2):
@@ -145,14 +147,14 @@ def test_a_worker_of_another_host_counts_as_dead(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"host": '])
-def test_a_torn_record_blames_nobody(tmp_path: Path, text: str) -> None:
+def test_truncated_record_does_not_count(tmp_path: Path, text: str) -> None:
     die(tmp_path)
     (tmp_path / ".attempts" / "run" / "f" / "torn.json").write_text(text, encoding="utf-8")
     with AttemptLog(tmp_path, "f", "run").attempt():
         pass
 
 
-def test_memory_is_written_down_when_it_has_grown_by_a_tenth(tmp_path: Path) -> None:
+def test_memory_is_recorded_when_it_has_grown_by_a_tenth(tmp_path: Path) -> None:
     with AttemptLog(tmp_path, "f", "run").attempt() as attempt:
         (path,) = records(tmp_path)
         seen = []
@@ -162,15 +164,15 @@ def test_memory_is_written_down_when_it_has_grown_by_a_tenth(tmp_path: Path) -> 
     assert seen == [100, 100, 120, 120]
 
 
-def test_a_record_names_host_and_process(tmp_path: Path) -> None:
+def test_record_names_host_and_process(tmp_path: Path) -> None:
     with AttemptLog(tmp_path, "f", "run").attempt():
         (path,) = records(tmp_path)
         record = json.loads(path.read_text(encoding="utf-8"))
     assert (record["host"], record["pid"]) == (socket.gethostname(), os.getpid())
 
 
-def test_a_stage_that_needs_no_more_memory_than_there_was_writes_its_record_once(tmp_path: Path) -> None:
-    # A file that is replaced and removed soon after makes a disk write what nobody will read.
+def test_record_is_written_once_if_memory_does_not_grow(tmp_path: Path) -> None:
+    # A file that is replaced and soon removed only causes needless writes.
     with AttemptLog(tmp_path, "f", "run").attempt(100) as attempt:
         (path,) = (tmp_path / ".attempts" / "run" / "f").glob("*.json")
         inode = path.stat().st_ino

@@ -1,4 +1,4 @@
-"""The memory of digests saves work and decides nothing."""
+"""The digest cache saves time and never changes a result."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from temper.engine.storage.digests import Digests
 
 
-def test_it_is_read_only_as_it_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cache_is_read_only_if_intact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     memory, file = tmp_path / "digests.json", tmp_path / "data"
     file.write_text("some", encoding="utf-8")
     first = Digests(memory)
@@ -32,7 +32,7 @@ def test_it_is_read_only_as_it_was_written(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("change", [lambda text: text[: len(text) // 2], lambda text: text.replace("core", "c:re")])
-def test_a_damaged_memory_is_none(change: Callable[[str], str], tmp_path: Path) -> None:
+def test_damaged_cache_is_ignored(change: Callable[[str], str], tmp_path: Path) -> None:
     memory = tmp_path / "digests.json"
     whole = Digests(memory)
     code = whole.code("temper.engine.storage.store")
@@ -47,8 +47,8 @@ def test_a_damaged_memory_is_none(change: Callable[[str], str], tmp_path: Path) 
 @pytest.mark.parametrize(
     "make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero"), lambda path: path.symlink_to("gone")]
 )
-def test_what_is_no_file_counts_without_being_opened(tmp_path: Path, make: Callable[[Path], None]) -> None:
-    """Who reads the folder fails of it, and must not be taken to fail once it is gone."""
+def test_special_files_are_not_opened(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    """Reading the folder may fail because of it, so its removal must change the digest."""
     (folder := tmp_path / "folder").mkdir()
     (folder / "cat.png").write_bytes(b"1")
     before = Digests(tmp_path / "memory").content(folder)
@@ -58,8 +58,8 @@ def test_what_is_no_file_counts_without_being_opened(tmp_path: Path, make: Calla
     assert Digests(tmp_path / "memory").content(folder) == before
 
 
-def test_linked_folders_are_read_as_any_other(tmp_path: Path) -> None:
-    """Classes of images often are links; a link that leads back up is entered once."""
+def test_linked_folders_are_followed(tmp_path: Path) -> None:
+    """Folders of image classes are often links; a link to a parent folder is not followed."""
     elsewhere, folder = tmp_path / "elsewhere", tmp_path / "folder"
     for place in (elsewhere, folder):
         place.mkdir()

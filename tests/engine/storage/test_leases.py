@@ -1,4 +1,4 @@
-"""Leases: one runner at a time makes an artefact, and a dead one does not stop the others."""
+"""Leases: one runner at a time computes an artefact, and a dead one does not block the others."""
 
 from __future__ import annotations
 
@@ -51,16 +51,16 @@ def write(path: Path, age: float = 0.0, **owner: object) -> None:
     os.utime(path, (time.time() - age,) * 2)
 
 
-def test_one_holds_a_lease_and_may_ask_again(leases: Leases, other: Leases) -> None:
+def test_lease_has_one_holder_who_can_acquire_it_again(leases: Leases, other: Leases) -> None:
     assert leases.acquire("a")
     assert leases.acquire("a")
     assert not other.acquire("a")
     assert other.acquire("b")
 
 
-def test_a_lease_given_back_can_be_taken(leases: Leases, other: Leases, tmp_path: Path) -> None:
+def test_released_lease_can_be_acquired(leases: Leases, other: Leases, tmp_path: Path) -> None:
     leases.acquire("a")
-    other.release("a")  # not its own: nothing happens
+    other.release("a")  # held by another runner: no effect
     assert not other.acquire("a")
     leases.release("a")
     assert other.acquire("a")
@@ -68,7 +68,7 @@ def test_a_lease_given_back_can_be_taken(leases: Leases, other: Leases, tmp_path
     assert not list(tmp_path.glob("a"))
 
 
-def test_the_lease_of_a_killed_process_is_void_at_once(leases: Leases, tmp_path: Path) -> None:
+def test_lease_of_a_killed_process_is_void_at_once(leases: Leases, tmp_path: Path) -> None:
     root = str(IMPORT_FOLDER)
     child = subprocess.Popen(
         [sys.executable, "-c", HOLD.format(root=root, folder=str(tmp_path))], stdout=subprocess.PIPE, text=True
@@ -83,26 +83,26 @@ def test_the_lease_of_a_killed_process_is_void_at_once(leases: Leases, tmp_path:
     assert leases.acquire("a")
 
 
-def test_another_process_with_the_same_id_does_not_keep_a_lease_alive(leases: Leases, tmp_path: Path) -> None:
+def test_reused_process_id_does_not_keep_a_lease_alive(leases: Leases, tmp_path: Path) -> None:
     write(tmp_path / "a", host=socket.gethostname(), pid=os.getpid(), started=1.0, token="x")
     assert leases.acquire("a")
 
 
 @pytest.mark.parametrize(("age", "void"), [(EXPIRY - 10, False), (EXPIRY + 10, True)])
-def test_the_lease_of_another_host_expires(leases: Leases, tmp_path: Path, age: float, void: bool) -> None:
+def test_lease_of_another_host_expires(leases: Leases, tmp_path: Path, age: float, void: bool) -> None:
     write(tmp_path / "a", age, host="elsewhere", pid=1, started=1.0, token="x")
     assert leases.acquire("a") is void
 
 
 @pytest.mark.parametrize(("age", "void"), [(EXPIRY - 10, False), (EXPIRY + 10, True)])
-def test_the_lease_of_a_stopped_process_expires(leases: Leases, tmp_path: Path, age: float, void: bool) -> None:
+def test_lease_of_a_stopped_process_expires(leases: Leases, tmp_path: Path, age: float, void: bool) -> None:
     started = psutil.Process().create_time()
     write(tmp_path / "a", age, host=socket.gethostname(), pid=os.getpid(), started=started, token="x")
     assert leases.acquire("a") is void
 
 
 @pytest.mark.parametrize("ahead", [3600.0, 86400.0, 10 * 365 * 86400.0])
-def test_a_lease_dated_ahead_expires_unless_it_is_renewed(
+def test_lease_dated_ahead_expires_unless_renewed(
     leases: Leases, tmp_path: Path, ahead: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = time.monotonic()
@@ -110,7 +110,7 @@ def test_a_lease_dated_ahead_expires_unless_it_is_renewed(
     write(tmp_path / "a", -ahead, host="elsewhere", pid=1, started=1.0, token="x")
     assert not leases.acquire("a")
     clock += EXPIRY - 1
-    os.utime(tmp_path / "a", (time.time() + ahead + 60,) * 2)  # its owner lives, by a clock that is ahead
+    os.utime(tmp_path / "a", (time.time() + ahead + 60,) * 2)  # its owner is alive, with a clock that is ahead
     assert not leases.acquire("a")
     clock += EXPIRY - 1
     assert not leases.acquire("a")
@@ -118,9 +118,7 @@ def test_a_lease_dated_ahead_expires_unless_it_is_renewed(
     assert leases.acquire("a")
 
 
-def test_a_runner_that_continues_leaves_a_lease_that_was_taken_over(
-    leases: Leases, other: Leases, tmp_path: Path
-) -> None:
+def test_resumed_runner_gives_up_a_lease_that_was_taken_over(leases: Leases, other: Leases, tmp_path: Path) -> None:
     assert leases.acquire("a")
     os.utime(tmp_path / "a", (time.time() - EXPIRY - 10,) * 2)
     assert other.acquire("a")
@@ -129,7 +127,7 @@ def test_a_runner_that_continues_leaves_a_lease_that_was_taken_over(
     assert (tmp_path / "a").exists()
 
 
-def test_it_says_who_holds_a_lease_and_since_when(leases: Leases, other: Leases, tmp_path: Path) -> None:
+def test_holder_reports_who_and_since_when(leases: Leases, other: Leases, tmp_path: Path) -> None:
     assert other.holder("a") == ""
     leases.acquire("a")
     today = time.strftime("%Y-%m-%d")
@@ -140,7 +138,7 @@ def test_it_says_who_holds_a_lease_and_since_when(leases: Leases, other: Leases,
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}"])
 @pytest.mark.parametrize(("age", "void"), [(0.0, False), (EXPIRY + 10, True)])
-def test_a_torn_lease_counts_until_it_expires(
+def test_truncated_lease_counts_until_it_expires(
     leases: Leases, tmp_path: Path, text: str, age: float, void: bool
 ) -> None:
     path = tmp_path / "a"
@@ -149,8 +147,8 @@ def test_a_torn_lease_counts_until_it_expires(
     assert leases.acquire("a") is void
 
 
-def test_a_holder_shows_that_it_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease_module, "BEAT", 0.02)
+def test_holder_sends_heartbeats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease_module, "HEARTBEAT", 0.02)
     leases = Leases(tmp_path)
     leases.acquire("a")
     path = tmp_path / "a"
@@ -162,25 +160,23 @@ def test_a_holder_shows_that_it_lives(tmp_path: Path, monkeypatch: pytest.Monkey
     leases.close()
 
 
-def test_a_lease_that_was_void_a_moment_ago_is_looked_at_again(
+def test_void_lease_is_checked_again_before_takeover(
     leases: Leases, other: Leases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path / "a", EXPIRY + 10, host="elsewhere", pid=1, started=1.0, token="x")
-    judged = other._void
+    is_void = other._is_void
 
     def void(path: Path) -> bool:
-        found = judged(path)
-        leases.acquire("a")  # faster than the other one, which has just seen a void lease
+        found = is_void(path)
+        leases.acquire("a")  # before the other runner, which has just found the lease void
         return found
 
-    monkeypatch.setattr(other, "_void", void)
+    monkeypatch.setattr(other, "_is_void", void)
     assert not other.acquire("a")
     assert leases.acquire("a")
 
 
-def test_a_runner_that_died_while_taking_over_stops_the_others_for_a_minute_at_most(
-    leases: Leases, tmp_path: Path
-) -> None:
+def test_guard_of_a_runner_that_died_during_takeover_expires(leases: Leases, tmp_path: Path) -> None:
     write(tmp_path / "a", EXPIRY + 10, host="elsewhere", pid=1, started=1.0, token="x")
     write(tmp_path / ".void-a")
     assert not leases.acquire("a")
@@ -190,7 +186,7 @@ def test_a_runner_that_died_while_taking_over_stops_the_others_for_a_minute_at_m
 
 
 @pytest.mark.parametrize("_", range(5))
-def test_one_of_many_threads_takes_a_void_lease(tmp_path: Path, _: int) -> None:
+def test_one_of_many_threads_takes_over_a_void_lease(tmp_path: Path, _: int) -> None:
     write(tmp_path / "a", EXPIRY + 10, host="elsewhere", pid=1, started=1.0, token="x")
     runners = [Leases(tmp_path) for _ in range(8)]
     barrier = threading.Barrier(8)

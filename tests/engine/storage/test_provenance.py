@@ -1,4 +1,4 @@
-"""Provenance: what in the environment numbers may depend on is written down, and workers compute alike."""
+"""Provenance: environment variables that change numbers are recorded, and shared with workers."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from temper.engine.storage.provenance import environment
 from temper.engine.workers.worker_env import worker_env
 
 
-def test_settings_that_change_numbers_are_recorded_and_handed_to_workers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_numeric_settings_are_recorded_and_passed_to_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "TF_ENABLE_ONEDNN_OPTS" not in environment()
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")

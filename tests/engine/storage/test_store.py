@@ -1,4 +1,4 @@
-"""The store: artefacts are there whole or not at all, and what has changed since is noticed."""
+"""The store: artefacts exist as a whole or not at all, and later changes are detected."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def same(one: Examples, two: Examples) -> bool:
     return arrays and one.x.dtype == two.x.dtype
 
 
-def test_examples_come_back_as_they_were_put(store: Store) -> None:
+def test_examples_survive_a_round_trip(store: Store) -> None:
     assert store.has(FINGERPRINT)
     back = store.load(FINGERPRINT, Examples)
     assert same(back, examples())
@@ -56,14 +56,14 @@ def test_examples_come_back_as_they_were_put(store: Store) -> None:
     assert list(store.fingerprints()) == [FINGERPRINT]
 
 
-def test_data_come_back_with_empty_parts_and_class_names(store: Store) -> None:
+def test_data_survive_a_round_trip_with_empty_parts_and_class_names(store: Store) -> None:
     store.publish("data", data(), {})
     back = store.load("data", Data)
     assert back.info == data().info
     assert all(same(back.part(part), data().part(part)) for part in ("train", "validation", "test"))
 
 
-def test_results_come_back_with_undefined_values(store: Store) -> None:
+def test_results_survive_a_round_trip_with_undefined_values(store: Store) -> None:
     store.publish("results", results(), {})
     first, second = store.load("results", Results).rows
     assert first == results().rows[0]
@@ -72,7 +72,7 @@ def test_results_come_back_with_undefined_values(store: Store) -> None:
 
 
 @pytest.mark.parametrize("name", ["x", "y", "index"])
-def test_what_is_read_cannot_be_written(store: Store, name: str) -> None:
+def test_loaded_arrays_are_read_only(store: Store, name: str) -> None:
     array = getattr(store.load(FINGERPRINT, Examples), name)
     with pytest.raises(ValueError, match="read-only"):
         array[0] = 0
@@ -81,11 +81,11 @@ def test_what_is_read_cannot_be_written(store: Store, name: str) -> None:
         fresh[0] = 0
 
 
-def test_images_are_mapped_not_read(store: Store) -> None:
+def test_images_are_memory_mapped(store: Store) -> None:
     assert isinstance(store.load(FINGERPRINT, Examples).x, np.memmap)
 
 
-def test_the_first_of_two_twins_is_kept_and_no_leftover(store: Store) -> None:
+def test_first_of_two_published_artefacts_is_kept_without_leftovers(store: Store) -> None:
     store.publish(FINGERPRINT, examples(value=0.9), {"stage": "late"})
     assert store.load(FINGERPRINT, Examples).x.max() == 0.5
     assert store.meta(FINGERPRINT)["stage"] == "s"
@@ -110,8 +110,8 @@ def test_many_processes_may_publish_the_same_artefact(tmp_path: Path) -> None:
     assert list((tmp_path / ".tmp").iterdir()) == []
 
 
-def test_what_a_kill_left_half_written_is_not_there(store: Store) -> None:
-    # A publish that dies before its rename leaves a folder under .tmp, whole or not.
+def test_half_written_artefact_does_not_exist(store: Store) -> None:
+    # A publish that dies before its rename leaves a folder under .tmp, complete or not.
     shutil.copytree(store.folder(FINGERPRINT), store.root / ".tmp" / "other-1-abc")
     assert not store.has("other")
     assert list(store.fingerprints()) == [FINGERPRINT]
@@ -127,7 +127,7 @@ class Broken(Examples):
         raise OSError("no space left on device")
 
 
-def test_a_publish_that_fails_leaves_nothing(store: Store) -> None:
+def test_failed_publish_leaves_nothing(store: Store) -> None:
     whole = examples()
     with pytest.raises(OSError, match="no space"):
         store.publish("broken", Broken(x=whole.x, y=whole.y, index=whole.index), {})
@@ -135,7 +135,7 @@ def test_a_publish_that_fails_leaves_nothing(store: Store) -> None:
     assert list((store.root / ".tmp").iterdir()) == []
 
 
-def test_a_truncated_file_is_no_artefact(store: Store) -> None:
+def test_artefact_with_a_truncated_file_does_not_exist(store: Store) -> None:
     path = store.folder(FINGERPRINT) / "x.npy"
     path.write_bytes(path.read_bytes()[:-1])
     assert not store.has(FINGERPRINT)
@@ -144,18 +144,18 @@ def test_a_truncated_file_is_no_artefact(store: Store) -> None:
 
 
 @pytest.mark.parametrize("name", ["x.npy", "y.npy", "index.npy", "info.json"])
-def test_a_flipped_bit_is_noticed(store: Store, name: str) -> None:
+def test_flipped_bit_is_detected(store: Store, name: str) -> None:
     path = store.folder(FINGERPRINT) / name
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    assert store.has(FINGERPRINT)  # a look at sizes only, which is cheap
+    assert store.has(FINGERPRINT)  # this checks sizes only, which is cheap
     with pytest.raises(Damaged, match=f"{name} has changed") as caught:
         store.load(FINGERPRINT, Examples)
     assert caught.value.fingerprint == FINGERPRINT
 
 
-def test_a_missing_file_is_noticed(store: Store) -> None:
+def test_missing_file_is_detected(store: Store) -> None:
     (store.folder(FINGERPRINT) / "y.npy").unlink()
     assert not store.has(FINGERPRINT)
     with pytest.raises(Damaged, match="No such file"):
@@ -163,14 +163,14 @@ def test_a_missing_file_is_noticed(store: Store) -> None:
 
 
 @pytest.mark.parametrize("meta", ["", "{", "[]", "null", "{}", '{"files": 1}', '{"files": {"x.npy": 3}}', "\x80"])
-def test_garbage_in_place_of_the_meta_data_is_damage(store: Store, meta: str) -> None:
+def test_corrupted_metadata_is_damage(store: Store, meta: str) -> None:
     (store.folder(FINGERPRINT) / META).write_bytes(meta.encode("latin1"))
     assert not store.has(FINGERPRINT)
     with pytest.raises(Damaged):
         store.load(FINGERPRINT, Examples)
 
 
-def test_damage_can_be_dropped_and_made_good(store: Store) -> None:
+def test_damaged_artefact_can_be_dropped_and_republished(store: Store) -> None:
     (store.folder(FINGERPRINT) / META).write_text("{", encoding="utf-8")
     store.drop(FINGERPRINT)
     assert not store.folder(FINGERPRINT).exists()
@@ -179,20 +179,20 @@ def test_damage_can_be_dropped_and_made_good(store: Store) -> None:
     store.drop("never there")
 
 
-def test_damage_in_place_is_replaced_by_a_publish(store: Store) -> None:
+def test_publish_replaces_a_damaged_artefact(store: Store) -> None:
     (store.folder(FINGERPRINT) / META).unlink()
     store.publish(FINGERPRINT, examples(value=0.9), {})
     assert store.has(FINGERPRINT)
     assert store.load(FINGERPRINT, Examples).x.max() == np.float32(0.9)
 
 
-def test_a_reader_keeps_what_it_has_mapped_when_it_is_dropped(store: Store) -> None:
+def test_mapped_arrays_remain_readable_after_a_drop(store: Store) -> None:
     held = store.load(FINGERPRINT, Examples)
     store.drop(FINGERPRINT)
     assert float(held.x.sum()) == examples().x.sum()
 
 
-def test_readers_see_nothing_or_the_whole_while_it_is_written(tmp_path: Path) -> None:
+def test_readers_see_all_or_nothing_during_a_publish(tmp_path: Path) -> None:
     def write(_: int) -> None:
         for number in range(20):
             Store(tmp_path).publish(f"a{number}", examples(500), {})
@@ -213,7 +213,7 @@ def test_readers_see_nothing_or_the_whole_while_it_is_written(tmp_path: Path) ->
     assert len(list(Store(tmp_path).fingerprints())) == 20
 
 
-def test_nothing_in_the_store_is_a_pickle(store: Store) -> None:
+def test_store_contains_no_pickle(store: Store) -> None:
     store.publish("data", data(), {})
     files = [path for path in store.root.rglob("*") if path.is_file()]
     assert {path.suffix for path in files} == {".npy", ".json"}
@@ -235,7 +235,7 @@ def test_nothing_in_the_store_is_a_pickle(store: Store) -> None:
         ({"index": np.zeros(2, np.int32)}, r"index: expected int64 \(2,\), received int32"),
     ],
 )
-def test_examples_refuse_what_they_are_not(change: dict[str, np.ndarray], message: str) -> None:
+def test_examples_reject_other_content(change: dict[str, np.ndarray], message: str) -> None:
     sound = {"x": np.zeros((2, 2, 2, 1), np.float32), "y": np.zeros(2, np.int64), "index": np.zeros(2, np.int64)}
     with pytest.raises(ValueError, match=message):
         Examples(**(sound | change))

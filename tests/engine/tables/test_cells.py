@@ -1,4 +1,4 @@
-"""A cell: mean, sample standard deviation, interval, and how they are written."""
+"""Table cells: mean, sample standard deviation, interval, and formatting."""
 
 import math
 from typing import Any
@@ -18,7 +18,7 @@ def rows(*values: float, unit: str = "proportion", n: int = 100) -> list[dict[st
     ]
 
 
-def test_mean_and_sample_sd_by_hand() -> None:
+def test_mean_and_sample_sd() -> None:
     cell = Cell.of(rows(0.5, 0.7, 0.9), ())
     assert cell.mean == pytest.approx(0.7)
     assert cell.sd == pytest.approx(0.2)  # ddof 1: sqrt((0.04 + 0 + 0.04) / 2)
@@ -28,25 +28,25 @@ def test_mean_and_sample_sd_by_hand() -> None:
     assert cell.text("n", percent=True) == "100"
 
 
-def test_one_run_has_no_sd_and_its_own_interval() -> None:
+def test_single_run_has_no_sd_and_its_own_interval() -> None:
     cell = Cell.of(rows(0.5), ())
     assert cell.sd is None
     assert cell.text("mean ± sd", percent=True) == "50.00"
     assert cell.text("mean [lower, upper]", percent=True) == "50.00 [40.00, 60.00]"
 
 
-def test_several_runs_have_students_interval_cut_at_the_bounds_of_a_proportion() -> None:
+def test_several_runs_have_students_interval_clipped_for_proportions() -> None:
     # t(0.975; 2) = 4.30265: half width 4.30265 * 0.01 / sqrt(3)
     cell = Cell.of([row | {"lower": None, "upper": None} for row in rows(0.98, 0.99, 1.0)], ())
     assert cell.interval == pytest.approx((0.99 - 4.30265 * 0.01 / math.sqrt(3), 1.0), abs=1e-6)
 
 
-def test_runs_that_agree_are_no_more_certain_than_one_of_them() -> None:
+def test_interval_of_agreeing_runs_is_not_narrower_than_their_own() -> None:
     assert Cell.of(rows(0.5, 0.5, 0.5), ()).interval == pytest.approx((0.4, 0.6))
     assert Cell.of(rows(0.1, 0.5, 0.9), ()).interval == pytest.approx((0.0, 1.0))
 
 
-def test_a_metric_carries_its_unit_once() -> None:
+def test_metric_label_contains_its_unit_once() -> None:
     assert with_unit("accuracy", "proportion", percent=True) == "accuracy (%)"
     assert with_unit("accuracy", "proportion", percent=False) == "accuracy"
     assert with_unit("time", "seconds", percent=True) == "time (s)"
@@ -55,26 +55,26 @@ def test_a_metric_carries_its_unit_once() -> None:
     assert with_unit("kept", "count", percent=True) == "kept"
 
 
-def test_a_run_without_an_interval_shows_none() -> None:
+def test_run_without_an_interval_shows_none() -> None:
     (row,) = rows(3.0, unit="seconds")
     cell = Cell.of([row | {"lower": None, "upper": math.nan}], ())
     assert cell.interval is None
     assert cell.text("mean [lower, upper]", percent=True) == "3"
 
 
-def test_holes_and_partly_finished_seeds() -> None:
+def test_missing_cells_and_partly_finished_seeds() -> None:
     assert Cell.of([], ()).text("mean", percent=True) == NOT_MEASURED
     assert Cell.of([], ["pending", "failed: x", "pending"]).text("mean", percent=True) == "pending; failed: x"
     assert Cell.of(rows(0.5, 0.7), ["pending"]).text("mean", percent=True) == "60.00 (2 of 3 seeds)"
 
 
-def test_a_number_that_no_run_measured_has_no_spread() -> None:
+def test_quoted_number_has_no_spread() -> None:
     cell = Cell.of([{**row, "n": 0} for row in rows(0.5, 0.5)], ())
     assert cell.text("mean ± sd", percent=True) == "50.00"
     assert cell.text("mean [lower, upper]", percent=True) == "50.00"
 
 
-def test_a_number_on_nothing_is_undefined() -> None:
+def test_number_over_no_items_is_undefined() -> None:
     cell = Cell.of(rows(math.nan, math.nan), ())
     assert cell.text("mean", percent=True) == "undefined"
     assert cell.interval is None
@@ -125,7 +125,7 @@ def test_missing_values() -> None:
     assert not any(map(missing, (0, 0.0, False, "a", " ")))
 
 
-def test_undefined_runs_are_left_out_and_counted() -> None:
+def test_undefined_runs_are_excluded_and_counted() -> None:
     cell = Cell.of(rows(0.0, math.nan, 0.0, math.nan), ["pending", "failed: x"])
     assert cell.text("mean ± sd", percent=True) == "0.00 ± 0.00 (2 of 6 seeds)"
     assert cell.text("mean", percent=True) == "0.00 (2 of 6 seeds)"

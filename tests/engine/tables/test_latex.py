@@ -1,4 +1,4 @@
-"""LaTeX: what is escaped, what is bold, and that every line has as many cells as the table."""
+"""LaTeX: escaping, bold cells, and as many cells in every line as the table has columns."""
 
 import re
 from dataclasses import replace
@@ -53,7 +53,7 @@ def test_no_special_character_survives_unescaped(text: str) -> None:
 
 
 @pytest.mark.parametrize("spec", [TABLE, BY_EPS, replace(TABLE, columns=("eps", "examples"))])
-def test_every_line_fills_the_columns(spec: TableSpec) -> None:
+def test_every_line_has_all_columns(spec: TableSpec) -> None:
     text = demo(spec)
     match = re.search(r"\\begin\{tabular\}\{(\w+)\}", text)
     assert match
@@ -73,14 +73,14 @@ def test_environments_and_braces_are_closed() -> None:
     assert bare.count("{") == bare.count("}")
 
 
-def test_the_caption_says_seeds_n_and_protocol() -> None:
+def test_caption_contains_seeds_n_and_protocol() -> None:
     match = re.search(r"\\caption\{(.*)\}", demo(TABLE))
     assert match
     for part in (r"Robust accuracy (\%) on MNIST.", "over 3 seeds (1, 2, 3)", "n~=~10,000", "Protocol: transfer"):
         assert part in match[1]
 
 
-def test_bold_holes_and_notes() -> None:
+def test_bold_cells_missing_cells_and_notes() -> None:
     text = demo(TABLE)
     assert r"\textbf{92.17 $\pm$ 0.21} & \textbf{95.80" in text
     assert r"\textit{failed} \\" in text
@@ -92,11 +92,11 @@ def test_negative_numbers_have_a_minus_sign() -> None:
     assert r"a & $-$$\infty$ " in one(value=float("-inf"), unit="score")
 
 
-def test_what_was_not_measured_is_a_dash() -> None:
+def test_unmeasured_cell_is_a_dash() -> None:
     frame = [row("a", "x", 1, eps=None, seed=None), row("b", "y", 1, eps=None, seed=None)]
     text = latex(build(replace(TABLE, columns=("examples",)), frame, (), ReportedExperiment(name="x")))
     assert r"a & 0.01 & -- \\" in text
 
 
-def test_names_from_the_file_cannot_run_commands() -> None:
+def test_names_from_the_file_cannot_run_latex_commands() -> None:
     assert r"\textbackslash{}input\{secret\} & 0.01" in one(model=r"\input{secret}")

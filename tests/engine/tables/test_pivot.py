@@ -1,4 +1,4 @@
-"""The pivot: order, axes a row does not depend on, holes, groups, best cells."""
+"""The pivot: order, axes that a row does not depend on, missing cells, groups, best cells."""
 
 import random
 from dataclasses import replace
@@ -39,7 +39,7 @@ def test_pandas_reads_the_csv_with_its_two_header_rows() -> None:
     assert read.loc["pgd_robust", ("pgd", "0.3")] == "92.17 ± 0.21"
 
 
-def test_shuffled_rows_give_the_same_table_where_the_order_is_declared() -> None:
+def test_declared_order_is_independent_of_the_row_order() -> None:
     shuffled = random.Random(0).sample(demo_rows(), len(demo_rows()))
     assert build(TABLE, shuffled, demo_holes()[::-1], demo_experiment()).grid() == demo(TABLE).grid()
 
@@ -50,7 +50,7 @@ def test_undeclared_labels_keep_the_order_of_appearance() -> None:
     assert [line[0] for line in table(replace(TABLE, columns=("examples",)), *rows)[1:]] == ["z", "a"]
 
 
-def test_an_axis_no_row_of_a_group_depends_on_is_one_column() -> None:
+def test_axis_that_no_row_of_a_group_depends_on_is_one_column() -> None:
     rows = [row("mlp", "mnist", 9000, eps=None, seed=None)]
     rows += [row("mlp", "fgsm", 1000, eps=eps, seed=None) for eps in EPS]
     assert table(TABLE, *rows) == [
@@ -60,7 +60,7 @@ def test_an_axis_no_row_of_a_group_depends_on_is_one_column() -> None:
     ]
 
 
-def test_a_row_that_depends_on_less_is_repeated_beside_one_that_depends_on_more() -> None:
+def test_row_that_depends_on_fewer_axes_is_repeated() -> None:
     rows = [row("mlp", "mnist", 9000, eps=None, seed=None)]
     rows += [row("robust", "mnist", 8000 + i, eps=eps, seed=None) for i, eps in enumerate(EPS[:2])]
     assert table(TABLE, *rows) == [
@@ -71,7 +71,7 @@ def test_a_row_that_depends_on_less_is_repeated_beside_one_that_depends_on_more(
     ]
 
 
-def test_two_axes_meet_in_their_product() -> None:
+def test_two_axes_give_their_product() -> None:
     spec = replace(TABLE, columns=("examples", "eps", "depth"))
     rows = [row("mlp", "pgd", 1000, eps=0.1, seed=None), row("deep", "pgd", 2000, eps=None, seed=None, depth=2)]
     assert table(spec, *rows) == [
@@ -103,7 +103,7 @@ def test_where_keeps_rows_that_do_not_depend_on_the_fixed_axis() -> None:
     assert "eps = 0.2." in build(spec, rows, (), PLAIN).statement
 
 
-def test_a_hole_takes_its_place_in_file_order() -> None:
+def test_missing_cell_keeps_file_order() -> None:
     others = {"model": ["c", "b", "a"]}
     experiment = replace(PLAIN, order={"another": others, "robustness": {"model": ["a", "b", "c"]}})
     rows = [row(m, "pgd", 5000, eps=0.1, seed=1) for m in ("a", "c")]
@@ -112,7 +112,7 @@ def test_a_hole_takes_its_place_in_file_order() -> None:
     assert body == [["a", "50.00"], ["b", "pending"], ["c", "50.00"]]
 
 
-def test_a_hole_stands_for_what_it_leaves_open() -> None:
+def test_missing_cell_represents_all_values_of_its_open_axes() -> None:
     rows = [row("a", "pgd", 5000, eps=eps, seed=1) for eps in EPS]
     rows += [row("a", "pgd", 200, eps=eps, seed=1, metric="zero_gradients") for eps in EPS]
     holes = [{"stage": "robustness", "model": "b", "examples": "pgd", "reason": "skipped: b failed"}]
@@ -120,18 +120,18 @@ def test_a_hole_stands_for_what_it_leaves_open() -> None:
     assert table(spec, *rows, holes=holes)[3] == ["b"] + ["skipped: b failed"] * 6
 
 
-def test_a_table_of_nothing_but_holes() -> None:
+def test_table_with_only_missing_cells() -> None:
     grid = build(TABLE, [], demo_holes(), demo_experiment()).grid()
     assert [line[0] for line in grid] == ["accuracy, transfer", "eps", "fgsm_robust", "pgd_robust"]
     assert grid[2][1:] == ["skipped: dgn_susp failed", "pending"]
 
 
-def test_holes_of_other_stages_are_not_ours() -> None:
+def test_missing_cells_of_other_stages_are_ignored() -> None:
     other = [{"stage": "coverage", "model": "b", "reason": "pending"}]
     assert table(TABLE, row("a", "pgd", 1, eps=0.1, seed=1), holes=other)[2:] == [["a", "0.01"]]
 
 
-def test_groups_are_shown_only_where_they_are_laid_out() -> None:
+def test_groups_are_shown_only_if_they_are_a_level() -> None:
     rows = [row("a", "pgd", hits, eps=None, seed=None, group=g) for g, hits in (("", 50), ("cat", 20), ("dog", 80))]
     assert table(replace(TABLE, columns=("examples",)), *rows)[1] == ["a", "0.50"]
     assert table(replace(TABLE, columns=("group",)), *rows) == [
@@ -140,7 +140,7 @@ def test_groups_are_shown_only_where_they_are_laid_out() -> None:
     ]
 
 
-def test_metrics_beside_each_other_carry_their_units() -> None:
+def test_metrics_next_to_each_other_have_their_units() -> None:
     seconds = row("a", "pgd", 1, eps=None, seed=None, metric="time", value=12.5, unit="seconds", higher_is_better=False)
     rows = [row("a", "pgd", 5000, eps=None, seed=None), seconds]
     assert table(replace(TABLE, metric=None, columns=("metric",)), *rows) == [
@@ -154,7 +154,7 @@ def test_seeds_as_columns_are_not_averaged() -> None:
     assert table(replace(TABLE, columns=("seed",)), *rows) == [["accuracy (%)", "1", "2"], ["a", "50.01", "50.02"]]
 
 
-def test_two_numbers_of_one_run_in_one_cell_are_an_error_that_names_the_axis() -> None:
+def test_two_numbers_of_one_run_in_a_cell_are_an_error_that_names_the_axis() -> None:
     rows = [row("a", "pgd", 5000, eps=eps, seed=1) for eps in EPS[:2]]
     with pytest.raises(TableError, match=r"2 rows of 1 seeds meet in cell 'a pgd'; they differ in eps; put eps in"):
         table(replace(TABLE, columns=("examples",)), *rows)
@@ -167,7 +167,7 @@ def best(*values: tuple[str, int], **columns: Any) -> set[str]:
     return {str(key[0][0]) for key in matrix.best}
 
 
-def test_best_is_the_highest_or_lowest_and_all_of_them_where_they_tie() -> None:
+def test_best_is_the_highest_or_lowest_including_ties() -> None:
     assert best(("a", 10), ("b", 30), ("c", 20)) == {"b"}
     assert best(("a", 10), ("b", 30), ("c", 30)) == {"b", "c"}
     assert best(("a", 10), ("b", 30), higher_is_better=False) == {"a"}
@@ -175,7 +175,7 @@ def test_best_is_the_highest_or_lowest_and_all_of_them_where_they_tie() -> None:
     assert best(("a", 10)) == set(), "one number is not the best of anything"
 
 
-def test_numbers_printed_alike_tie() -> None:
+def test_numbers_that_print_equally_tie() -> None:
     assert best(("a", 10), ("b", 30), value=0.123456) == {"a", "b"}
 
 
@@ -191,7 +191,7 @@ def test_statement_and_notes() -> None:
     ]
 
 
-def test_notes_are_said_once_for_all_the_metrics_they_hold_for() -> None:
+def test_note_appears_once_for_all_its_metrics() -> None:
     rows = [
         row(model, "pgd", 5000, eps=None, seed=seed, metric=metric, note="true labels" if model == "a" else "")
         for model in ("a", "b")
@@ -206,7 +206,7 @@ def test_notes_are_said_once_for_all_the_metrics_they_hold_for() -> None:
 SEEDED = replace(PLAIN, seeds=(1, 2, 3, 4, 5, 6))
 
 
-def test_a_mean_over_fewer_seeds_than_the_file_has_says_so() -> None:
+def test_mean_over_fewer_seeds_than_the_file_is_marked() -> None:
     rows = [row("a", "pgd", 0, eps=None, seed=s) for s in (2, 5)]
     rows += [row("b", "pgd", 0, eps=None, seed=s) for s in range(1, 7)]
     rows += [row("c", "pgd", 0, eps=None, seed=None)]  # depends on no seed
@@ -222,7 +222,7 @@ def test_a_mean_over_fewer_seeds_than_the_file_has_says_so() -> None:
     }
 
 
-def test_seeds_that_a_table_leaves_out_are_not_missed() -> None:
+def test_seeds_that_a_table_excludes_are_not_missing() -> None:
     rows = [row("a", "pgd", 0, eps=None, seed=s) for s in (2, 5)]
     spec = replace(TABLE, columns=("examples",), where={"seed": (2, 5, 6)})
     assert table(spec, *rows, experiment=SEEDED)[1] == ["a", "0.00 ± 0.00 (2 of 3 seeds)"]

@@ -1,4 +1,4 @@
-"""Faults of tables and expected values that are visible before anything runs."""
+"""Problems of tables and expected values that are found before anything runs."""
 
 from dataclasses import replace
 
@@ -17,17 +17,17 @@ VARIES: dict[str, list[Plain]] = {
 }
 
 
-def test_a_table_that_places_every_axis_has_no_fault() -> None:
+def test_table_that_places_every_axis_has_no_problem() -> None:
     assert table_faults(TABLE, VARIES) == []
     assert table_faults(BY_EPS, VARIES) == []
 
 
-def test_an_unknown_name_gets_the_nearest_one() -> None:
+def test_unknown_name_gets_a_suggestion() -> None:
     faults = table_faults(replace(TABLE, rows=("modle",)), VARIES)
     assert faults == ["rows: 'modle' is not a column of the results of 'robustness'; did you mean 'model'?"]
 
 
-def test_an_unplaced_axis_says_what_to_do() -> None:
+def test_unplaced_axis_gets_advice() -> None:
     assert table_faults(replace(TABLE, columns=("examples",)), VARIES) == [
         "eps: 'robustness' varies over eps (0.1, 0.2, 0.3), which is in neither rows nor columns; "
         "put eps in one of them, or fix it with where: {eps: 0.1}"
@@ -44,13 +44,13 @@ def test_where_with_two_values_does_not_fix_an_axis() -> None:
     assert fault.startswith("eps: 'robustness' varies over eps (0.1, 0.2)")
 
 
-def test_what_curves_stand_against_is_a_metric() -> None:
+def test_against_must_be_a_metric() -> None:
     assert table_faults(replace(TABLE, against="zero_gradients"), VARIES) == []
     (fault,) = table_faults(replace(TABLE, against="zero_gradient"), VARIES)
     assert fault == "against: 'zero_gradient' is no metric of 'robustness'; did you mean 'zero_gradients'?"
 
 
-def test_where_must_name_a_value_that_exists() -> None:
+def test_where_must_name_an_existing_value() -> None:
     (fault,) = table_faults(replace(TABLE, where={"examples": "fsgm"}), VARIES)
     assert fault == (
         "where.examples: 'fsgm' is not one of the values of 'robustness' (mnist, fgsm, pgd, dgn_susp); "
@@ -58,7 +58,7 @@ def test_where_must_name_a_value_that_exists() -> None:
     )
 
 
-def test_the_metric_must_be_known_or_laid_out() -> None:
+def test_metric_must_be_fixed_or_a_level() -> None:
     (fault,) = table_faults(replace(TABLE, metric="acuracy"), VARIES)
     assert fault.startswith("metric: 'acuracy' is not one of")
     assert fault.endswith("did you mean 'accuracy'?")
@@ -78,11 +78,11 @@ def test_empty_sides_and_repeated_names() -> None:
     assert faults[1] == "rows and columns: 'model' stands there 2 times; keep one"
 
 
-def test_seeds_need_no_place() -> None:
+def test_seeds_need_not_be_placed() -> None:
     assert table_faults(TABLE, VARIES | {"seed": [1, 2, 3]}) == []
 
 
-def test_expected_values_of_the_demo_have_no_fault() -> None:
+def test_expected_values_of_the_demo_have_no_problem() -> None:
     assert [expected_faults(spec, {"table_2": TABLE}, VARIES) for spec in demo_expected()] == [[]] * 5
 
 
@@ -107,11 +107,11 @@ def test_expected_values_of_the_demo_have_no_fault() -> None:
         ),
     ],
 )
-def test_faults_of_expected_values(spec: ExpectedSpec, fault: str) -> None:
+def test_problems_of_expected_values(spec: ExpectedSpec, fault: str) -> None:
     assert expected_faults(spec, {"table_2": TABLE}, VARIES) == [fault]
 
 
-def test_a_radar_takes_three_spokes() -> None:
+def test_radar_needs_three_spokes() -> None:
     radar = replace(TABLE, rows=("eps", "model"), columns=("examples",), figure="radar")
     assert table_faults(radar, VARIES) == []
     assert table_faults(replace(radar, where={"examples": ("mnist", "pgd")}), VARIES) == [

@@ -1,4 +1,4 @@
-"""Jobs of which no worker comes are told, replaced, and end a run that has no workers; only those in a row count."""
+"""Jobs without a worker are reported, replaced, and end a run without workers; only consecutive failures count."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import pytest
 
 from temper.core.cluster import Cluster, FailedJob, WorkerEnv
 from temper.engine.running.engine import NoWorkers
-from temper.engine.workers.failed_jobs import EVERY, MIN_FAILURES, FailedJobs
+from temper.engine.workers.failed_jobs import CHECK_INTERVAL, MIN_FAILURES, FailedJobs
 
 
 @dataclass(frozen=True, kw_only=True)
 class Jobs(Cluster):
-    """A cluster of which ``started.failed`` are the jobs that have failed."""
+    """A cluster whose failed jobs are ``started.failed``."""
 
-    def failed_starts(self, started: Any, joined: Collection[str]) -> Sequence[FailedJob]:
+    def failed_jobs(self, started: Any, joined: Collection[str]) -> Sequence[FailedJob]:
         return [failed for failed in started.failed if failed.job not in joined]
 
-    def replace(self, started: Any, failed: FailedJob) -> None:
+    def replace_job(self, started: Any, failed: FailedJob) -> None:
         started.failed.remove(failed)
         started.replaced.append(failed.job)
 
@@ -30,7 +30,7 @@ class Jobs(Cluster):
         raise NotImplementedError
 
 
-class Told:
+class Messages:
     def __init__(self) -> None:
         self.lines: list[str] = []
 
@@ -43,16 +43,16 @@ class Told:
 
 
 class Case:
-    """Jobs under watch, with a clock that goes on by a look's pause at every look."""
+    """Tracked jobs, with a clock that advances by one interval per check."""
 
     def __init__(self, workers: int, log: Path) -> None:
         self.started = SimpleNamespace(failed=[], replaced=[], observed=set())
-        self.told, self.log, self.now = Told(), log, 0.0
-        self.starts = FailedJobs(Jobs(workers=workers), self.started, self.told, lambda: self.now)
+        self.message, self.log, self.now = Messages(), log, 0.0
+        self.starts = FailedJobs(Jobs(workers=workers), self.started, self.message, lambda: self.now)
 
     def look(self, *jobs: str) -> None:
         self.started.failed += [FailedJob("worker", job, job, "ended with exit code 3", str(self.log)) for job in jobs]
-        self.now += EVERY
+        self.now += CHECK_INTERVAL
         self.starts.check()
 
 
@@ -63,11 +63,11 @@ def case(tmp_path: Path) -> Case:
     return Case(2, log)
 
 
-def test_each_is_told_and_replaced_until_there_were_too_many(case: Case) -> None:
+def test_failed_jobs_are_reported_and_replaced_up_to_a_limit(case: Case) -> None:
     case.look("1")
     case.look("2")
     assert case.started.replaced == ["1", "2"]
-    first, second = case.told.lines
+    first, second = case.message.lines
     assert first.startswith("job 1 exited before its worker connected: ended with exit code 3; see its log ")
     assert first.count("no such module") == 10
     assert "first" not in first
@@ -76,7 +76,7 @@ def test_each_is_told_and_replaced_until_there_were_too_many(case: Case) -> None
         case.look("3")
 
 
-def test_a_worker_between_them_begins_the_count_anew(case: Case) -> None:
+def test_connected_worker_resets_the_count(case: Case) -> None:
     for job in ("1", "2"):
         case.look(job)
     case.starts.joined("4")
@@ -85,34 +85,34 @@ def test_a_worker_between_them_begins_the_count_anew(case: Case) -> None:
     assert case.started.replaced == ["1", "2", "5", "6"]
 
 
-def test_a_job_whose_worker_came_did_not_fail(case: Case) -> None:
+def test_job_whose_worker_connected_did_not_fail(case: Case) -> None:
     case.starts.joined("1")
     case.look("1")
-    assert case.told.lines == []
+    assert case.message.lines == []
 
 
-def test_as_many_may_fail_as_there_are_workers(case: Case) -> None:
+def test_limit_is_the_number_of_workers(case: Case) -> None:
     many = Case(MIN_FAILURES + 2, case.log)
     many.look(*map(str, range(MIN_FAILURES + 1)))
     with pytest.raises(NoWorkers):
         many.look("last")
 
 
-def test_workers_that_live_go_on_without_more_jobs(case: Case) -> None:
+def test_remaining_workers_continue_without_new_jobs(case: Case) -> None:
     case.started.observed.add("alive")
     for job in ("1", "2", "3"):
         case.look(job)
     case.look()
     assert case.started.replaced == ["1", "2"]
-    assert sum("continues with the workers it has" in line for line in case.told.lines) == 1
-    assert sum(line.startswith("job 3 ") for line in case.told.lines) == 1
+    assert sum("continues with the workers it has" in line for line in case.message.lines) == 1
+    assert sum(line.startswith("job 3 ") for line in case.message.lines) == 1
     case.starts.joined("4")
     case.look()
     assert case.started.replaced == ["1", "2", "3"]
 
 
-def test_it_is_looked_now_and_then_only(case: Case) -> None:
+def test_jobs_are_checked_at_intervals(case: Case) -> None:
     case.started.failed.append(FailedJob("worker", "1", "1", "ended", ""))
-    case.now += EVERY / 2
+    case.now += CHECK_INTERVAL / 2
     case.starts.check()
-    assert case.told.lines == []
+    assert case.message.lines == []

@@ -86,13 +86,10 @@ def hold(empty: Coverage, first: Activations, second: Activations) -> None:
     np.testing.assert_array_equal(before.gain(second.take(shuffled)), alone[shuffled])
     assert _after(before, second.take(shuffled)).value == both.value
     np.testing.assert_array_equal(order, naive_order(before, second))
-    # Saved and taken up again, or brought together from two places.
+    # Saved and taken up again.
     taken_up = _after(empty).restore(state)
     assert (taken_up.value, taken_up.remarks) == (before.value, before.remarks)
     np.testing.assert_array_equal(taken_up.gain(second), alone)
-    together = _after(empty, second)
-    together.merge(state)
-    assert (together.value, together.remarks) == (both.value, both.remarks)
 
 
 def naive_order(coverage: Coverage, seen: Activations) -> NDArray[np.int64]:
@@ -118,14 +115,14 @@ def _same(one: dict[str, Any], two: dict[str, Any]) -> bool:
     return one.keys() == two.keys() and all(np.array_equal(one[name], two[name]) for name in one)
 
 
-def material(seen: Activations) -> ReferenceData:
+def reference(seen: Activations) -> ReferenceData:
     """Return activations as those of training images of which nothing else is known."""
     return ReferenceData(cast("Classifier", None), cast("Examples", SimpleNamespace(info={})), seen, lambda ref: seen)
 
 
 def covering(criterion: Criterion, seen: Activations) -> Coverage:
     """Return the coverage by a criterion that has learnt from these activations, of no input yet."""
-    return criterion.coverage(criterion.profile(material(seen)), seen)
+    return criterion.coverage(criterion.profile(reference(seen)), seen)
 
 
 def hit(coverage: Coverage, seen: Activations) -> tuple[int, int]:

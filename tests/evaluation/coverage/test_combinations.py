@@ -16,10 +16,10 @@ from temper.evaluation.coverage.idc import IDC
 from temper.evaluation.coverage.knw import KNW
 from temper.nn.adequacy.reference_data import ReferenceData
 from temper.nn.inspection.activations import Activations
-from temper.nn.inspection.lrp import unit_relevance
-from temper.nn.preparations.activation_readout import observe
+from temper.nn.shared_stages.activation_readout import read_activations
 from temper.system import backend
 from tests.evaluation.coverage.support import activations, hit
+from tests.nn.inspection.relevance import unit_relevance
 
 PROFILE = {
     "group": np.array([0, 0, 1]),
@@ -103,7 +103,10 @@ def known() -> ReferenceData:
     y[::10] = (y[::10] + 1) % 3
     examples = Examples(x=x, y=y, index=np.arange(300))
     return ReferenceData(
-        classifier, examples, observe(classifier, x), lambda ref: observe(classifier, x[:100] * np.float32(0.5))
+        classifier,
+        examples,
+        read_activations(classifier, x),
+        lambda ref: read_activations(classifier, x[:100] * np.float32(0.5)),
     )
 
 
@@ -241,7 +244,7 @@ def test_positions_of_a_network_are_observed_for_it(known: ReferenceData) -> Non
     criterion = KNW(unit="position", layers=("maps",), max_units=3)
     with pytest.raises(StageError, match="read out positions"):
         criterion.profile(known)
-    seen = observe(known.classifier, known.examples.x, positions=True)
+    seen = read_activations(known.classifier, known.examples.x, positions=True)
     profile = criterion.profile(ReferenceData(known.classifier, known.examples, seen, known.observed))
     assert profile["columns"].max() >= 3, "one of 48 positions, not of 3 maps"
     coverage = criterion.coverage(profile, seen)

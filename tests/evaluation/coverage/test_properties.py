@@ -23,7 +23,7 @@ from temper.evaluation.coverage.surprise import DSC, LSC
 from temper.evaluation.coverage.tknc import TKNC
 from temper.nn.adequacy.coverage import Coverage, Criterion
 from temper.nn.inspection.activations import Activations
-from tests.evaluation.coverage.support import PATIENT, activations, covering, drawn, hold, material
+from tests.evaluation.coverage.support import PATIENT, activations, covering, drawn, hold, reference
 
 CRITERIA = [
     NC(threshold=0.5), NC(layers=("a",)), KMNC(k=5), KMNC(k=3, sigma=0.5), NBC(), SNAC(sigma=0.1), TKNC(k=2), SSC(),
@@ -85,9 +85,9 @@ def test_inputs_without_finite_activations_cover_nothing_and_are_told(criterion:
 @pytest.mark.parametrize("criterion", [KMNC(k=5), NBC(), SNAC(), LSC(), DSC(), KNW(zero_shot=Ref("z"), min_inputs=1)])
 def test_training_images_without_finite_activations_teach_nothing_and_are_told(criterion: Criterion) -> None:
     plain, without = drawn(2, 60, 4, 3), np.r_[0:2, 5:60]
-    learnt = replace(material(strange(plain)), examples=labelled(60))
+    learnt = replace(reference(strange(plain)), examples=labelled(60))
     profile = criterion.profile(learnt)
-    expected = criterion.profile(material(plain.take(without)))
+    expected = criterion.profile(reference(plain.take(without)))
     for name in ("low", "high", "centroids", "columns", "roots", "least"):
         if name in expected:
             np.testing.assert_array_equal(profile[name], expected[name])

@@ -20,7 +20,7 @@ from temper.evaluation.coverage.surprise import DSC, LSC
 from temper.evaluation.coverage.tknc import TKNC
 from temper.nn.adequacy.coverage import Coverage, Criterion
 from temper.nn.adequacy.reference_data import ReferenceData
-from temper.nn.preparations.activation_readout import observe
+from temper.nn.shared_stages.activation_readout import read_activations
 from temper.targets.models.saved import Saved
 from tests.targets.models.support import blank
 
@@ -46,13 +46,15 @@ def published(shared: Path) -> tuple[ReferenceData, Any]:
     data = blank((28, 28, 1), 10)
     classifier = target.produce(Run("lenet", 0, None, lambda ref: data, lambda ref: {}, lambda *_: None))
     train = images(shared, "train")
-    seen = observe(classifier, train.x)
-    return ReferenceData(classifier, train, seen, lambda ref: seen), observe(classifier, images(shared, "test").x)
+    seen = read_activations(classifier, train.x)
+    return ReferenceData(classifier, train, seen, lambda ref: seen), read_activations(
+        classifier, images(shared, "test").x
+    )
 
 
 def covered(criterion: Criterion, published: tuple[ReferenceData, Any]) -> Coverage:
-    material, tests = published
-    coverage = criterion.coverage(criterion.profile(material), tests)
+    reference, tests = published
+    coverage = criterion.coverage(criterion.profile(reference), tests)
     coverage.update(tests)
     return coverage
 
@@ -84,9 +86,9 @@ def test_sign_sign_cover_as_another_program_counts_it(published: tuple[Reference
 
 @pytest.mark.parametrize(("cls", "percent"), [(LSC, 13.8), (DSC, 54.9)])
 def test_the_published_surprise(cls: Any, percent: float, published: tuple[ReferenceData, Any]) -> None:
-    material, tests = published
+    reference, tests = published
     criterion = cls(lower=0, layers=("fc2",))
-    profile = criterion.profile(material)
+    profile = criterion.profile(reference)
     surprise = criterion.surprise(profile, tests)
     # The published bound is the least surprise of the very images judged; of the 1000 buckets, one is for all above.
     least = float(np.nextafter(surprise.min(), -np.inf))

@@ -9,7 +9,7 @@ from temper.core.errors import StageError
 from temper.evaluation.coverage.surprise import DSC, LSC
 from temper.evaluation.surprise.lsa import LSA
 from temper.nn.inspection.activations import Activations
-from tests.evaluation.coverage.support import activations, covering, hit, material
+from tests.evaluation.coverage.support import activations, covering, hit, reference
 
 
 def on_a_line(places: list[float]) -> Activations:
@@ -55,15 +55,15 @@ def test_likelihood_starts_from_the_training_images() -> None:
     values, labels = rng.normal(size=(60, 3)), np.eye(2)[np.arange(60) % 2]
     train = activations(values, logits=labels)
     criterion = LSC(buckets=50, upper=40)
-    profile = criterion.profile(material(train))
-    alone = LSA(mask="union").values(LSA(mask="union").fit(material(train)), train, np.arange(60), rng)
+    profile = criterion.profile(reference(train))
+    alone = LSA(mask="union").values(LSA(mask="union").fit(reference(train)), train, np.arange(60), rng)
     assert float(profile["least"]) == alone.min()
     far = activations(rng.normal(size=(40, 3)) * 2, logits=labels[:40])
     surprise = criterion.surprise(profile, far)
     width = (40 - alone.min()) / 50
     expected = {int(np.ceil((v - alone.min()) / width)) for v in surprise if alone.min() < v <= 40}
     assert hit(criterion.coverage(profile, far), far) == (len(expected), 50)
-    assert "least" not in LSC(lower=0).profile(material(train))
+    assert "least" not in LSC(lower=0).profile(reference(train))
 
 
 def test_bounds_the_wrong_way_round() -> None:

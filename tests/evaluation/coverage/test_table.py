@@ -17,9 +17,9 @@ from temper.evaluation.coverage.kmnc import KMNC
 from temper.evaluation.coverage.knw import KNW
 from temper.evaluation.coverage.nc import NC
 from temper.evaluation.coverage.table import CoverageTable
-from temper.nn.preparations.activation_readout import ActivationReadout
-from temper.nn.preparations.test_priority import CoveragePriority
-from temper.nn.preparations.training_profile import Profile
+from temper.nn.shared_stages.activation_readout import ActivationReadout
+from temper.nn.shared_stages.test_priority import CoveragePriority
+from temper.nn.shared_stages.training_profile import Profile
 from tests.evaluation.coverage.support import activations
 from tests.evaluation.test_evaluations import measured, ref
 

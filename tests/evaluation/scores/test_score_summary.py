@@ -15,8 +15,8 @@ from temper.evaluation.scores.score_summary import ScoreSummary
 from temper.evaluation.scores.uncertainty import Entropy
 from temper.evaluation.surprise.dsa import DSA
 from temper.nn.adequacy.score_order import InputScores
-from temper.nn.preparations.input_scores import InputScoring
-from tests.evaluation.surprise.support import material, seen
+from temper.nn.shared_stages.input_scores import InputScoring
+from tests.evaluation.surprise.support import reference, seen
 from tests.evaluation.test_evaluations import measured, ref
 
 TRAIN = Ref[Any]("data", "train")
@@ -84,7 +84,7 @@ def test_a_cell_for_each_score_with_what_it_needs() -> None:
 
 def test_training_images_and_only_these_are_compared_with_the_others() -> None:
     train = seen([[0], [1], [4], [10]], [0, 0, 1, 1])
-    learnt = DSA().fit(material(train))
+    learnt = DSA().fit(reference(train))
     for examples, first in ((TRAIN, 1 / 3), (ref("data"), 0.0)):
         scoring = InputScoring(model=Ref("m"), data=TRAIN, examples=examples, score=DSA())
         prepared = {"!prepared:seen": train, "!prepared:profile": type("Profile", (), {"arrays": learnt})}
@@ -99,7 +99,7 @@ def test_how_many_have_no_score_is_told() -> None:
     scoring = InputScoring(model=Ref("m"), data=TRAIN, examples=TRAIN, score=DSA())
     prepared = {
         "!prepared:seen": train,
-        "!prepared:profile": type("Profile", (), {"arrays": DSA().fit(material(train))}),
+        "!prepared:profile": type("Profile", (), {"arrays": DSA().fit(reference(train))}),
     }
     made = scoring.produce(Run("e", 0, None, lambda name: prepared[str(name)], lambda _: {}, lambda *_: None))
     assert made.remarks == ("1 of 3 inputs have no score",)

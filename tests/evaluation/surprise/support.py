@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from temper.nn.adequacy.reference_data import ReferenceData
-from temper.nn.adequacy.score import NOT_LEARNT, Score, Scores
+from temper.nn.adequacy.score import NOT_FITTED_ON, Score, Scores
 from temper.nn.inspection.activations import SOFTMAX, Activations
 from temper.nn.inspection.units import UnitLayer
 
@@ -33,7 +33,7 @@ def seen(traces: Any, predicted: Any, classes: int = 0, logits: Any = None) -> A
     return Activations(layers, whole, whole > 0, low, high, np.zeros((n, 4), np.int32), logits)
 
 
-def material(learnt: Activations) -> ReferenceData:
+def reference(learnt: Activations) -> ReferenceData:
     """Return training material of which only the activations are looked at."""
     nothing = cast(Any, SimpleNamespace(info={}))
     return ReferenceData(nothing, nothing, learnt, cast(Callable[..., Activations], None))
@@ -41,10 +41,10 @@ def material(learnt: Activations) -> ReferenceData:
 
 def values(score: Score, train: Activations, test: Activations, own: NDArray[np.int64] | None = None) -> Scores:
     """Return what a score says of inputs after it learnt of training images."""
-    own = np.full(len(test), NOT_LEARNT) if own is None else own
-    return score.values(score.fit(material(train)), test, own, np.random.default_rng(0))
+    own = np.full(len(test), NOT_FITTED_ON) if own is None else own
+    return score.values(score.fit(reference(train)), test, own, np.random.default_rng(0))
 
 
 def remarks(score: Score, train: Activations) -> str:
     """Return what a score has to say of what it learnt."""
-    return "; ".join(score.remarks(score.fit(material(train))))
+    return "; ".join(score.remarks(score.fit(reference(train))))

@@ -12,8 +12,8 @@ from temper.core.errors import StageError
 from temper.evaluation.surprise.dsa import DSA
 from temper.evaluation.surprise.lsa import LSA
 from temper.evaluation.surprise.mdsa import MDSA
-from temper.nn.adequacy.score import NOT_LEARNT
-from tests.evaluation.surprise.support import material, remarks, seen, values
+from temper.nn.adequacy.score import NOT_FITTED_ON
+from tests.evaluation.surprise.support import reference, remarks, seen, values
 
 # On a line: class 0 at 0 and 1, class 1 at 4 and 10.
 LINE = seen([[0], [1], [4], [10]], [0, 0, 1, 1])
@@ -54,9 +54,9 @@ def test_against_the_definition(match: Any) -> None:
     near = (train[:200] + rng.normal(0, 1e-4, (200, 40))).astype(np.float32)  # as weakly attacked images are
     far = np.maximum(rng.normal(size=(200, 40)) * 3, 0).astype(np.float32)
     test, predicted = np.vstack([train[:100], near, far]), np.r_[labels[:100], labels[:200], rng.integers(0, 6, 200)]
-    own = np.r_[np.arange(100), np.full(400, NOT_LEARNT)]
+    own = np.r_[np.arange(100), np.full(400, NOT_FITTED_ON)]
     found = values(DSA(self_match=match), seen(train, labels, 6), seen(test, predicted, 6), own)
-    expected = looped(train, labels, test, predicted, own if match == "exclude" else np.full(500, NOT_LEARNT))
+    expected = looped(train, labels, test, predicted, own if match == "exclude" else np.full(500, NOT_FITTED_ON))
     assert found == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
@@ -124,9 +124,9 @@ def test_asked_a_few_at_a_time_a_judge_says_the_same() -> None:
     rng = np.random.default_rng(4)
     train = seen(rng.random((80, 5)), rng.integers(0, 3, 80), 3)
     test = seen(rng.random((50, 5)), rng.integers(0, 3, 50), 3)
-    nobody = np.full(50, NOT_LEARNT)
+    nobody = np.full(50, NOT_FITTED_ON)
     for score in (DSA(), LSA(), MDSA()):
-        judge = score.judge(score.fit(material(train)))
+        judge = score.judge(score.fit(reference(train)))
         traces = score.traces(test)
         parts = [judge.scores(traces[i : i + 7], test.predicted[i : i + 7], nobody[i : i + 7]) for i in range(0, 50, 7)]
         assert np.concatenate(parts) == pytest.approx(values(score, train, test), rel=1e-12)
@@ -134,7 +134,7 @@ def test_asked_a_few_at_a_time_a_judge_says_the_same() -> None:
 
 
 def test_classes_are_called_by_their_names() -> None:
-    trained = material(seen([[0], [1], [2], [3]], [0, 0, 1, 1], classes=4))
+    trained = reference(seen([[0], [1], [2], [3]], [0, 0, 1, 1], classes=4))
     trained.examples.info["class_names"] = ["cat", "dog", "cow"]
     (said,) = DSA().remarks(DSA().fit(trained))
     assert said.endswith("so that they have no scores: cow, 3")
@@ -145,6 +145,6 @@ def test_classes_are_called_by_their_names() -> None:
 def replaced(trained: Any) -> Any:
     """Return the same material with two equal units, of which only the first class has unlike ones."""
     traces = [[0, 1], [1, 0], [3, 5], [5, 8], [0, 0], [1, 1], [2, 2], [5, 5]]
-    again = material(seen(traces, [0, 0, 0, 0, 1, 1, 1, 1]))
+    again = reference(seen(traces, [0, 0, 0, 0, 1, 1, 1, 1]))
     again.examples.info.update(trained.examples.info)
     return again

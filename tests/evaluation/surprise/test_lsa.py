@@ -14,7 +14,7 @@ from temper.evaluation.surprise import lsa, spreads
 from temper.evaluation.surprise.lsa import LSA
 from temper.evaluation.surprise.mdsa import MDSA
 from temper.evaluation.surprise.spreads import SpreadScore
-from temper.nn.adequacy.score import NOT_LEARNT
+from temper.nn.adequacy.score import NOT_FITTED_ON
 from tests.evaluation.surprise.support import remarks, seen, values
 
 AS_PUBLISHED = LSA(mask="union", self_match="include", floor=0.0)
@@ -71,7 +71,7 @@ def test_against_scipy(score: LSA, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_leaving_oneself_out_against_the_definition() -> None:
     traces, labels = cloud(n=90, d=4)
     train = seen(traces, labels)
-    own = np.r_[np.arange(60), np.full(30, NOT_LEARNT)]
+    own = np.r_[np.arange(60), np.full(30, NOT_FITTED_ON)]
     found = values(LSA(), train, train, own)
     for i in (0, 7, 59, 60, 89):
         same = np.flatnonzero(labels == labels[i])

@@ -16,10 +16,10 @@ from temper.evaluation.surprise.dsa import DSA
 from temper.evaluation.surprise.lsa import LSA
 from temper.evaluation.surprise.mdsa import MDSA
 from temper.nn.adequacy.reference_data import Arrays, ReferenceData
-from temper.nn.adequacy.score import NOT_LEARNT, Score, Scores
+from temper.nn.adequacy.score import NOT_FITTED_ON, Score, Scores
 from temper.nn.editing.logits import to_logits
 from temper.nn.inspection.activations import Activations
-from temper.nn.preparations.activation_readout import observe
+from temper.nn.shared_stages.activation_readout import read_activations
 from temper.system import backend
 from tests.evaluation.surprise.test_dsa import looped
 from tests.targets.models.support import shared
@@ -40,7 +40,7 @@ def seen() -> tuple[Activations, Activations, Any]:
     classifier = Classifier(to_logits(backend.keras().models.load_model(path, compile=False)))
     clean = x[TRAIN:]
     adversarial = np.clip(clean + EPS * np.sign(classifier.loss_gradient(clean, y[TRAIN:])), 0, 1).astype(np.float32)
-    return observe(classifier, x[:TRAIN]), observe(classifier, adversarial), y
+    return read_activations(classifier, x[:TRAIN]), read_activations(classifier, adversarial), y
 
 
 @cache
@@ -50,7 +50,7 @@ def learnt(score: Score) -> Arrays:
 
 
 def values(score: Score, inputs: Activations, own: Any = None) -> Scores:
-    own = np.full(len(inputs), NOT_LEARNT) if own is None else own
+    own = np.full(len(inputs), NOT_FITTED_ON) if own is None else own
     return score.values(learnt(score), inputs, own, np.random.default_rng(0))
 
 
@@ -67,7 +67,7 @@ def test_distance_is_the_definitions() -> None:
     few, own = adversarial.take(slice(0, 150)), np.arange(150)
     traces = train.means[:, place]
     found = values(DSA(), few)
-    expected = looped(traces, train.predicted, few.means[:, place], few.predicted, np.full(150, NOT_LEARNT))
+    expected = looped(traces, train.predicted, few.means[:, place], few.predicted, np.full(150, NOT_FITTED_ON))
     assert found == pytest.approx(expected, abs=1e-9)
     found = values(DSA(), train.take(own), own)
     assert found == pytest.approx(looped(traces, train.predicted, traces[own], train.predicted[own], own), abs=1e-9)

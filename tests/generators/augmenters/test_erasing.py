@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from temper.generators.augmenters.erasing import RandomErasing
-from tests.generators.benches import bench, seeds
+from tests.generators.augmenter_contexts import context, seeds
 
 
 def images(n: int, channels: int = 3) -> Any:
@@ -14,9 +14,9 @@ def images(n: int, channels: int = 3) -> Any:
 
 
 @pytest.mark.parametrize("fill", ["normal_clipped", "uniform", "mean", "zero"])
-def test_one_rectangle_is_erased_and_the_rest_stays(fill: Any) -> None:
+def test_one_rectangle_is_erased_and_the_rest_is_unchanged(fill: Any) -> None:
     of = seeds(images(50), y=np.arange(50))
-    made = RandomErasing(fill=fill).augment(of, bench())
+    made = RandomErasing(fill=fill).augment(of, context())
     assert made.masks is not None
     assert not made.refused
     np.testing.assert_array_equal(made.y, of.y)
@@ -40,8 +40,8 @@ def test_one_rectangle_is_erased_and_the_rest_stays(fill: Any) -> None:
             assert abs((erased == 1).mean() - 0.1587) < 0.02
 
 
-def test_shares_and_aspects_are_uniform_over_what_is_asked_for() -> None:
-    made = RandomErasing().augment(seeds(images(600, 1)), bench())
+def test_areas_and_aspect_ratios_are_uniform_over_the_requested_ranges() -> None:
+    made = RandomErasing().augment(seeds(images(600, 1)), context())
     assert made.masks is not None
     share = made.masks.mean(axis=(1, 2))
     # Of those that fit into the image: nearly all.
@@ -55,7 +55,7 @@ def test_shares_and_aspects_are_uniform_over_what_is_asked_for() -> None:
 
 def test_an_image_no_rectangle_fits_into_is_refused() -> None:
     of = seeds(np.full((3, 4, 400), 0.5))
-    made = RandomErasing(min_area=0.5, max_area=0.5, max_aspect=1).augment(of, bench())
+    made = RandomErasing(min_area=0.5, max_area=0.5, max_aspect=1).augment(of, context())
     assert sorted(made.refused) == [0, 1, 2]
     assert "ten attempts" in made.refused[0]
     np.testing.assert_array_equal(made.x, of.x)
@@ -63,11 +63,11 @@ def test_an_image_no_rectangle_fits_into_is_refused() -> None:
 
 def test_it_depends_on_its_own_seed_alone() -> None:
     of = seeds(images(6))
-    whole = RandomErasing().augment(of, bench()).x
+    whole = RandomErasing().augment(of, context()).x
     for row in range(6):
-        np.testing.assert_array_equal(RandomErasing().augment(of.take(np.array([row])), bench()).x[0], whole[row])
+        np.testing.assert_array_equal(RandomErasing().augment(of.take(np.array([row])), context()).x[0], whole[row])
 
 
-def test_areas_in_the_wrong_order_are_a_fault() -> None:
+def test_areas_in_the_wrong_order_are_reported() -> None:
     ((field, _),) = RandomErasing(min_area=0.5).check()
     assert field == "min_area"

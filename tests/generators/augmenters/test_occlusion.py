@@ -1,4 +1,4 @@
-"""Synthetic occlusion, of cut-outs whose place in the result can be seen by their colour."""
+"""Synthetic occlusion with cut-outs that can be located by their colour."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from temper.core.augmenter import AugmenterContext
 from temper.core.component import Ref
 from temper.core.errors import StageError
 from temper.core.run import Run
-from temper.generators.augmenters.cutouts import Files, Objects, Shapes
+from temper.generators.augmenters.cutouts import FileCutouts, ObjectCutouts, ShapeCutouts
 from temper.generators.augmenters.occluders import ANY_CLASS, Cutouts, OccluderBank
 from temper.generators.augmenters.occlusion import SyntheticOcclusion, _overlap
 from temper.generators.masks.annotation import Annotation
 from temper.generators.masks.otsu import Otsu
-from tests.generators.benches import bench, seeds
+from tests.generators.augmenter_contexts import context, seeds
 
 N = 40
 
 
 def squares(n: int = N, classes: int = 4) -> Examples:
-    """Squares of 6x6 in the middle of 16x16, each class in a shade of its own."""
+    """Squares of 6x6 in the middle of 16x16, each class in its own shade."""
     y = np.arange(n) % classes
     x = np.zeros((n, 16, 16, 1), np.float32)
     x[:, 5:11, 5:11] = ((y + 1) / classes)[:, None, None, None]
@@ -35,16 +35,16 @@ def squares(n: int = N, classes: int = 4) -> Examples:
 
 
 def at_work(augmenter: SyntheticOcclusion, train: Examples) -> AugmenterContext:
-    """A bench with the bank prepared."""
+    """A context with the bank prepared."""
     ((name, preparation),) = augmenter.preparations(Ref("m"), Ref("d")).items()
     assert isinstance(preparation, OccluderBank)
-    lent = bench(train)
+    lent = context(train)
     cutouts = preparation.occluders.cutouts(preparation.bank, lent, np.random.default_rng(0))
-    return bench(train, prepared={name: cutouts})
+    return context(train, prepared={name: cutouts})
 
 
 def test_objects_are_cut_out_with_a_soft_border() -> None:
-    cut = Objects().cutouts(10, bench(squares()), np.random.default_rng(0))
+    cut = ObjectCutouts().cutouts(10, context(squares()), np.random.default_rng(0))
     assert len(cut.y) == 10
     for x, alpha, y in zip(cut.x, cut.alpha, cut.y, strict=True):
         np.testing.assert_allclose(x[..., 0], alpha * (y + 1) / 4)
@@ -54,16 +54,16 @@ def test_objects_are_cut_out_with_a_soft_border() -> None:
         assert (alpha == 0).sum() == 256 - 36
 
 
-def test_where_no_object_is_found_the_stage_says_so() -> None:
+def test_a_mask_that_finds_no_object_is_an_error() -> None:
     plain = Examples(x=np.zeros((5, 8, 8, 1), np.float32), y=np.zeros(5, np.int64), index=np.arange(5))
     with pytest.raises(StageError, match="otsu found no object in 5 training images; choose"):
-        Objects().cutouts(10, bench(plain), np.random.default_rng(0))
+        ObjectCutouts().cutouts(10, context(plain), np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("shape", ["ellipse", "blob", "bars"])
-def test_shapes_are_of_one_colour_and_of_their_form(shape: Any) -> None:
+def test_shapes_have_one_colour_and_their_form(shape: Any) -> None:
     train = Examples(x=np.zeros((1, 64, 64, 3), np.float32), y=np.zeros(1, np.int64), index=np.zeros(1, np.int64))
-    cut = Shapes(shapes=(shape,)).cutouts(30, bench(train), np.random.default_rng(0))
+    cut = ShapeCutouts(shapes=(shape,)).cutouts(30, context(train), np.random.default_rng(0))
     assert (cut.y == ANY_CLASS).all()
     shown = cut.alpha > 0
     colours = [
@@ -87,7 +87,7 @@ def test_a_cutout_is_scaled_by_its_longer_side_and_keeps_its_colours() -> None:
     np.testing.assert_allclose(colours, np.broadcast_to(np.float32([0.2, 0.4, 0.6]), (4, 2, 3)), rtol=1e-6)
 
 
-def test_only_what_is_hidden_changes_and_not_too_much_is() -> None:
+def test_only_hidden_pixels_change_within_the_bounds() -> None:
     train, augmenter = squares(), SyntheticOcclusion(max_area=0.3, max_covered=0.5)
     of = seeds(train.x, train.y)
     made = augmenter.augment(of, at_work(augmenter, train))
@@ -102,7 +102,7 @@ def test_only_what_is_hidden_changes_and_not_too_much_is() -> None:
     assert covered.max() > 0.3, "some are hidden in part"
 
 
-def test_what_hides_a_thing_is_of_another_class() -> None:
+def test_objects_are_occluded_by_other_classes() -> None:
     train = squares(classes=2)  # shades 0.5 and 1
     augmenter = SyntheticOcclusion(min_size=0.375, max_size=0.375, max_count=1)  # squares of 6 as they are
     made = augmenter.augment(seeds(np.zeros_like(train.x), train.y), at_work(augmenter, train))
@@ -111,19 +111,19 @@ def test_what_hides_a_thing_is_of_another_class() -> None:
         np.testing.assert_allclose(np.unique(image), [0, 0.75 * (2 - y) / 2, (2 - y) / 2], rtol=1e-6)
 
 
-def test_what_cannot_be_hidden_is_refused_with_the_reason() -> None:
+def test_images_that_cannot_be_occluded_are_refused_with_the_reason() -> None:
     train, augmenter = squares(classes=1), SyntheticOcclusion()
     made = augmenter.augment(seeds(train.x, train.y), at_work(augmenter, train))
     assert set(made.refused.values()) == {"the bank has no cut-out of another class"}
     np.testing.assert_array_equal(made.x, train.x)
-    small = SyntheticOcclusion(max_area=0.01, occluders=Shapes())
+    small = SyntheticOcclusion(max_area=0.01, occluders=ShapeCutouts())
     made = small.augment(seeds(train.x, train.y), at_work(small, train))
     assert set(made.refused.values()) <= {"no cut-out fitted"}
     assert len(made.refused) > N / 2
 
 
-def test_shapes_hide_things_of_any_class() -> None:
-    train, augmenter = squares(classes=1), SyntheticOcclusion(occluders=Shapes())
+def test_shapes_occlude_objects_of_any_class() -> None:
+    train, augmenter = squares(classes=1), SyntheticOcclusion(occluders=ShapeCutouts())
     made = augmenter.augment(seeds(train.x, train.y), at_work(augmenter, train))
     assert not made.refused
 
@@ -138,7 +138,7 @@ def test_it_depends_on_its_own_seed_alone() -> None:
 
 
 @pytest.mark.parametrize(("whole", "thing"), [(16, 5), (5, 16), (1, 1)])
-def test_a_thing_lies_where_its_middle_is_and_what_is_outside_is_cut_off(whole: int, thing: int) -> None:
+def test_a_cutout_is_centred_on_its_pixel_and_clipped_at_the_border(whole: int, thing: int) -> None:
     rng, middles = np.random.default_rng(0), set()
     for _ in range(200):
         (spot, _), (part, _) = _overlap((whole, 3), (thing, 1), rng)
@@ -161,9 +161,9 @@ def test_files_fill_the_image_and_keep_their_transparency(tmp_path: Path, channe
     train = Examples(
         x=np.zeros((1, 16, 16, channels), np.float32), y=np.zeros(1, np.int64), index=np.zeros(1, np.int64)
     )
-    occluders = Files(folder=str(tmp_path))
+    occluders = FileCutouts(folder=str(tmp_path))
     assert not list(occluders.check())
-    cut = occluders.cutouts(5, bench(train), np.random.default_rng(0))
+    cut = occluders.cutouts(5, context(train), np.random.default_rng(0))
     assert cut.x.shape == (1, 16, 16, channels)
     expected = np.zeros((16, 16))
     expected[6:10, 8:] = 1
@@ -174,24 +174,24 @@ def test_files_fill_the_image_and_keep_their_transparency(tmp_path: Path, channe
     assert alpha[1, 2] == pytest.approx(1)
 
 
-def test_what_is_wrong_with_files_is_said(tmp_path: Path) -> None:
-    ((field, message),) = Files(folder=str(tmp_path)).check()
+def test_problems_of_files_are_reported(tmp_path: Path) -> None:
+    ((field, message),) = FileCutouts(folder=str(tmp_path)).check()
     assert field == "folder"
     assert "contains no cut-out" in message
-    lent, rng = bench(squares()), np.random.default_rng(0)
+    lent, rng = context(squares()), np.random.default_rng(0)
     rgba(tmp_path / "a.png", np.zeros((4, 4, 3), np.uint8))
     with pytest.raises(StageError, match="alpha channel, received mode RGB"):
-        Files(folder=str(tmp_path)).cutouts(1, lent, rng)
+        FileCutouts(folder=str(tmp_path)).cutouts(1, lent, rng)
     rgba(tmp_path / "a.png", np.zeros((4, 4, 4), np.uint8))
     with pytest.raises(StageError, match="transparent everywhere"):
-        Files(folder=str(tmp_path)).cutouts(1, lent, rng)
+        FileCutouts(folder=str(tmp_path)).cutouts(1, lent, rng)
     (tmp_path / "a.png").write_text("no image")
     with pytest.raises(StageError, match="corrupted"):
-        Files(folder=str(tmp_path)).cutouts(1, lent, rng)
+        FileCutouts(folder=str(tmp_path)).cutouts(1, lent, rng)
 
 
-def test_the_bank_is_a_preparation_of_training_images_and_kept(tmp_path: Path) -> None:
-    augmenter = SyntheticOcclusion(bank=7, occluders=Objects(mask=Annotation(dilate=0)), mask=Otsu())
+def test_the_bank_is_a_stored_preparation_of_training_images(tmp_path: Path) -> None:
+    augmenter = SyntheticOcclusion(bank=7, occluders=ObjectCutouts(mask=Annotation(dilate=0)), mask=Otsu())
     ((name, made),) = augmenter.preparations(Ref("m"), Ref("d", "train")).items()
     assert name.startswith("synthetic_occlusion")
     assert isinstance(made, OccluderBank)
@@ -214,6 +214,6 @@ def test_the_bank_is_a_preparation_of_training_images_and_kept(tmp_path: Path) -
     np.testing.assert_array_equal(kept.alpha > 0, masks[:7])
 
 
-def test_sizes_in_the_wrong_order_and_no_shapes_are_faults() -> None:
+def test_sizes_in_the_wrong_order_and_no_shapes_are_reported() -> None:
     assert [field for field, _ in SyntheticOcclusion(min_size=0.5, max_size=0.4).check()] == ["min_size"]
-    assert [field for field, _ in Shapes(shapes=()).check()] == ["shapes"]
+    assert [field for field, _ in ShapeCutouts(shapes=()).check()] == ["shapes"]

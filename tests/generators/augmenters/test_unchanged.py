@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from temper.generators.augmenters.unchanged import Unchanged
-from tests.generators.benches import seeds
+from tests.generators.augmenter_contexts import seeds
 from tests.generators.fuzzing.test_semantic_fuzzer import grey
 
 
-def test_the_seeds_come_back() -> None:
+def test_the_seeds_are_returned_unchanged() -> None:
     nothing: Any = None
     given = seeds(grey(0.1, 0.7).x, np.array([3, 4]))
     made = Unchanged().augment(given, nothing)

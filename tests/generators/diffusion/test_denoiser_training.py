@@ -1,4 +1,4 @@
-"""How the denoiser is trained."""
+"""The training of the denoiser."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from temper.core.errors import StageError
-from temper.generators.diffusion.denoiser import build, kept_signal, shipped
+from temper.generators.diffusion.denoiser import build, default_settings, signal_share
 from temper.generators.diffusion.denoiser_training import DenoiserSettings, DenoiserTrainer, holes
 from temper.generators.diffusion.inpainting_canvas import Canvas
-from tests.generators.diffusion.bench import examples
+from tests.generators.diffusion.painter_context import examples
 
 CANVAS = Canvas((8, 8, 1), 8, 2)
 
@@ -32,22 +32,22 @@ def network(seed: int = 0) -> Any:
     return build(CANVAS, (8, 16), False, 3, seed)
 
 
-def test_settings_by_the_size_of_the_images() -> None:
-    assert shipped(8) == shipped(16) == ((32, 64), False, 1500)
-    assert shipped(28) == ((16, 32, 32), False, 2000)
-    assert shipped(32) == ((32, 64, 128), True, 20_000)
+def test_default_settings_depend_on_the_image_size() -> None:
+    assert default_settings(8) == default_settings(16) == ((32, 64), False, 1500)
+    assert default_settings(28) == ((16, 32, 32), False, 2000)
+    assert default_settings(32) == ((32, 64, 128), True, 20_000)
 
 
 @pytest.mark.parametrize(("shape", "count"), [((8, 8, 1), 0.65e6), ((28, 28, 1), 0.27e6), ((32, 32, 3), 2.74e6)])
-def test_the_networks_have_the_sizes_that_were_measured(shape: tuple[int, int, int], count: float) -> None:
-    settings = shipped(max(shape))
+def test_the_networks_have_the_measured_sizes(shape: tuple[int, int, int], count: float) -> None:
+    settings = default_settings(max(shape))
     canvas = Canvas.of(shape, None, len(settings.channels) - 1)
     made = build(canvas, settings.channels, settings.attention, 10, 0)
     assert sum(weights.numel() for weights in made.parameters()) == pytest.approx(count, rel=0.02)
 
 
 def test_the_signal_fades_as_the_square_of_a_cosine() -> None:
-    kept = kept_signal().double().numpy()
+    kept = signal_share().double().numpy()
     t = (np.arange(1000) + 1) / 1000
     cosine = np.cos((t + 0.008) / 1.008 * np.pi / 2) ** 2 / np.cos(0.008 / 1.008 * np.pi / 2) ** 2
     assert kept[:-1] == pytest.approx(cosine[:-1], abs=1e-4)  # the last step is cut
@@ -63,7 +63,7 @@ def test_the_learning_rate_rises_and_falls() -> None:
     assert rates[-1] == pytest.approx(0.1, rel=0.01)
 
 
-def test_holes_are_wholes_and_rectangles_and_all_but_these() -> None:
+def test_holes_are_whole_images_rectangles_or_their_complements() -> None:
     n, (height, width) = 4000, (20, 30)
     masks = holes(n, (height, width), np.random.default_rng(0))
     assert masks.dtype == np.bool_
@@ -71,7 +71,7 @@ def test_holes_are_wholes_and_rectangles_and_all_but_these() -> None:
     assert whole.mean() == pytest.approx(0.3, abs=0.03)
     assert not (~masks).all(axis=(1, 2)).any()
     corners = masks[:, 0, 0] & masks[:, -1, -1] & masks[:, 0, -1] & masks[:, -1, 0] & ~whole
-    assert corners.mean() == pytest.approx(0.2, abs=0.06)  # all but rectangles, mostly: some of these reach a corner
+    assert corners.mean() == pytest.approx(0.2, abs=0.06)  # mostly inverted holes: some rectangles reach a corner
     single = next(mask for mask in masks if not mask.all() and _is_rectangle(mask))
     rows, columns = single.any(axis=1).sum(), single.any(axis=0).sum()
     assert 4 <= rows <= 15
@@ -82,7 +82,7 @@ def _is_rectangle(mask: np.ndarray) -> bool:
     return bool(mask.sum() == mask.any(axis=1).sum() * mask.any(axis=0).sum())
 
 
-def test_it_learns_the_same_again_and_what_it_learns_is_less_noise() -> None:
+def test_training_is_reproducible_and_reduces_noise() -> None:
     data = examples()
     one, two, other = network(), network(), network()
     losses = train(one, CANVAS, data.x, data.y, plan(40), seed=1)
@@ -107,7 +107,7 @@ def test_the_weights_are_an_average_over_the_steps() -> None:
     assert 0 < near < far
 
 
-def test_a_training_that_is_taken_up_again_ends_where_it_would_have_ended() -> None:
+def test_resumed_training_reaches_the_same_weights() -> None:
     data = examples()
     whole = network()
     losses = train(whole, CANVAS, data.x, data.y, plan(8), seed=1)
@@ -126,7 +126,7 @@ def test_a_training_that_is_taken_up_again_ends_where_it_would_have_ended() -> N
         assert np.array_equal(one.detach().numpy(), two.detach().numpy())
 
 
-def test_a_training_that_diverges_says_so() -> None:
+def test_diverging_training_is_an_error() -> None:
     data = examples()
     with pytest.raises(StageError, match=r"training diverged: the loss of step .* lower learning_rate"):
         train(network(), CANVAS, np.full_like(data.x, np.nan), data.y, plan(3), seed=1)

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from temper.generators.diffusion.diffusion_model import DiffusionModel, DiffusionTraining
-from tests.generators.diffusion.bench import DATA, examples, run
+from tests.generators.diffusion.painter_context import DATA, examples, run
 
 TINY = DiffusionTraining(data=DATA, size=8, channels=(8, 16), train_steps=3, train_batch_size=4)
 
 
-def test_what_is_loaded_is_what_was_saved(tmp_path: Path) -> None:
+def test_a_stored_model_is_restored(tmp_path: Path) -> None:
     seen = []
     data = examples(shape=(8, 6, 3))
     work = run({DATA: data}, lambda done, total, unit: seen.append((done, total, unit)))
@@ -38,17 +38,17 @@ def test_defaults_follow_the_images() -> None:
     assert (made.canvas.size, made.network.config.num_class_embeds) == (8, 4)
 
 
-def test_it_is_trained_once_for_all_seeds_unless_asked() -> None:
+def test_it_is_trained_once_for_all_seeds_unless_per_seed_is_set() -> None:
     assert not TINY.stochastic
     assert replace(TINY, per_seed=True).stochastic
 
 
-def test_channels_come_in_groups() -> None:
+def test_channels_are_multiples_of_the_group_size() -> None:
     assert dict(replace(TINY, channels=(8, 12)).check()) == {"channels": "expected multiples of 8, received 12"}
     assert not list(TINY.check())
 
 
-def test_what_no_training_image_shows_is_not_among_the_classes() -> None:
+def test_classes_without_training_images_are_omitted() -> None:
     data = examples(classes=5)
     kept = data.y != 3
     made = TINY.produce(run({DATA: replace(data, x=data.x[kept], y=data.y[kept], index=data.index[kept])}))

@@ -1,4 +1,4 @@
-"""Smooth filling is known exactly where the picture is a slope."""
+"""Smooth filling: exact for images that are linear gradients."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import pytest
 
 from temper.generators.diffusion.fill import Fill, harmonic
 from temper.generators.diffusion.painter import Holes
-from tests.generators.diffusion.bench import Square, bench, examples, seeds
+from tests.generators.diffusion.painter_context import Square, context, examples, seeds
 
 
-def test_a_slope_is_continued_through_a_hole() -> None:
+def test_a_linear_gradient_continues_through_a_hole() -> None:
     down, across = np.mgrid[0:12, 0:9] / 12
     slope = np.stack([down, across / 2, 0.9 - down / 2 - across / 3], axis=-1).astype(np.float32)
     hole = np.zeros((12, 9), np.bool_)
@@ -31,9 +31,9 @@ def test_a_hole_without_surroundings_gets_the_mean() -> None:
     assert made == pytest.approx(np.broadcast_to(x.mean(axis=(0, 1)), (4, 5, 3)))
 
 
-def test_images_are_filled_one_by_one() -> None:
+def test_images_are_filled_independently() -> None:
     data = examples()
-    chosen, place = seeds(data, slice(4)), bench(data)
+    chosen, place = seeds(data, slice(4)), context(data)
     masks = Square().masks(chosen, place)
     made = Fill().paint(Holes(chosen, masks, chosen.y), place).x
     for row in range(4):

@@ -19,7 +19,7 @@ from temper.generators.diffusion.fill import Fill
 from temper.generators.diffusion.inpaint import Inpaint, targets
 from temper.generators.diffusion.painter import Holes, Painted, Painter
 from temper.generators.diffusion.sampling import Mode
-from tests.generators.diffusion.bench import DATA, MODEL, Square, bench, examples, seeds
+from tests.generators.diffusion.painter_context import DATA, MODEL, Square, context, examples, seeds
 
 TINY: dict[str, Any] = {"size": 8, "channels": (8, 16), "train_steps": 5, "train_batch_size": 8, "steps": 4}
 MODES: tuple[Mode, ...] = ("cond", "replace", "repaint")
@@ -31,16 +31,16 @@ class Flat(Painter):
 
     objections: tuple[int, ...] = ()
 
-    def paint(self, holes: Holes, bench: AugmenterContext) -> Painted:
+    def paint(self, holes: Holes, context: AugmenterContext) -> Painted:
         shades = np.broadcast_to((0.1 * holes.labels)[:, None, None, None], holes.seeds.x.shape)
         refused = {row: "asked to" for row, i in enumerate(holes.seeds.index) if i in self.objections}
         return Painted(shades.astype(np.float32), refused)
 
 
-def test_the_hole_is_painted_and_nothing_else() -> None:
+def test_only_the_hole_is_painted() -> None:
     data = examples()
     chosen = seeds(data, slice(6))
-    made = Inpaint(backend=Flat(), mask=Square()).augment(chosen, bench(data))
+    made = Inpaint(backend=Flat(), mask=Square()).augment(chosen, context(data))
     assert made.masks is not None
     assert made.masks.mean() == 0.25
     assert made.x.dtype == np.float32
@@ -53,13 +53,13 @@ def test_the_hole_is_painted_and_nothing_else() -> None:
 
 def test_the_class_may_be_preserved() -> None:
     data = examples()
-    made = Inpaint(backend=Flat(), mask=Square(), label_policy="preserve").augment(seeds(data), bench(data))
+    made = Inpaint(backend=Flat(), mask=Square(), label_policy="preserve").augment(seeds(data), context(data))
     assert np.array_equal(made.y, data.y)
 
 
 def test_too_little_or_too_much_is_refused_with_its_reason() -> None:
     data = examples()
-    chosen, place = seeds(data, slice(5)), bench(data)
+    chosen, place = seeds(data, slice(5)), context(data)
     made = Inpaint(backend=Flat(objections=(4,)), mask=Square(blind=(1, 3))).augment(chosen, place)
     empty = "the mask covers 0.0% of the image, not 2% to 95%"
     assert made.refused == {1: empty, 3: empty, 4: "asked to"}
@@ -87,14 +87,14 @@ def test_variants_of_a_seed_become_all_other_classes_in_its_own_order() -> None:
     assert firsts.max() < 47
 
 
-def test_there_must_be_another_class() -> None:
+def test_a_single_class_is_an_error() -> None:
     data = examples(4)
     only = Examples(x=data.x, y=np.zeros(4, np.int64), index=data.index)
     with pytest.raises(StageError, match="more than one class; use preserve"):
-        Inpaint(backend=Flat(), mask=Square()).augment(seeds(only), bench(only))
+        Inpaint(backend=Flat(), mask=Square()).augment(seeds(only), context(only))
 
 
-def test_faults_are_found_before_the_work() -> None:
+def test_problems_are_reported_before_anything_runs() -> None:
     assert not list(Inpaint(backend=DDPM(), mask=Square()).check())
     assert [field for field, _ in Inpaint(backend=Fill(), mask=Square()).check()] == ["label_policy"]
     assert not list(Inpaint(backend=Fill(), mask=Square(), label_policy="preserve").check())
@@ -105,7 +105,7 @@ def test_faults_are_found_before_the_work() -> None:
     assert not list(DDPM(label_dropout=0.0, guidance=1.0).check())
 
 
-def test_ways_to_train_have_names_of_their_own() -> None:
+def test_different_training_settings_have_different_names() -> None:
     def prepared(painter: DDPM) -> Any:
         return Inpaint(backend=painter, mask=Square()).preparations(MODEL, DATA)
 
@@ -166,11 +166,13 @@ def data() -> Examples:
 def trained(data: Examples) -> AugmenterContext:
     painters = [DDPM(**TINY, mode=mode, batch_size=size) for mode in MODES for size in (3, 64)]
     tasks = [painter.preparations(MODEL, DATA) for painter in painters]
-    return bench(data, {name: work for prepared in tasks for name, work in prepared.items()})
+    return context(data, {name: work for prepared in tasks for name, work in prepared.items()})
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_what_a_batch_has_beside_does_not_matter(mode: Mode, data: Examples, trained: AugmenterContext) -> None:
+def test_an_image_does_not_depend_on_the_rest_of_its_batch(
+    mode: Mode, data: Examples, trained: AugmenterContext
+) -> None:
     chosen = seeds(data, slice(7))
     wide = Inpaint(backend=DDPM(**TINY, mode=mode), mask=Square(blind=(2,)))
     narrow = replace(wide, backend=DDPM(**TINY, mode=mode, batch_size=3))
@@ -187,7 +189,7 @@ def test_what_a_batch_has_beside_does_not_matter(mode: Mode, data: Examples, tra
     assert np.array_equal(wide.augment(chosen, trained).x, together.x)
 
 
-def test_seeds_variants_and_depths_have_numbers_of_their_own(data: Examples, trained: AugmenterContext) -> None:
+def test_seeds_variants_and_depths_have_separate_random_streams(data: Examples, trained: AugmenterContext) -> None:
     paint = Inpaint(backend=DDPM(**TINY), mask=Square(), label_policy="preserve")
     one = seeds(data, slice(1))
     others = [replace(one, entropy=(8,)), replace(one, variant=np.array([1])), replace(one, depth=np.array([1]))]
@@ -205,11 +207,11 @@ def test_a_class_without_training_images_cannot_be_painted(data: Examples, train
 
 
 @pytest.mark.long
-def test_a_trained_model_paints_the_class_it_is_asked_for() -> None:
+def test_a_trained_model_paints_the_requested_class() -> None:
     # Images as bright as their class: 0.1, 0.5 and 0.9 on average.
     data = examples(300)
     painter = DDPM(size=8, channels=(16, 32), train_steps=400, train_batch_size=32, steps=20)
-    place = bench(data, painter.preparations(MODEL, DATA))
+    place = context(data, painter.preparations(MODEL, DATA))
     chosen = seeds(data, slice(60))
     masks = np.ones((60, 8, 8), np.bool_)
     labels = (chosen.y + 1) % 3

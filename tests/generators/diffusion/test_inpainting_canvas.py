@@ -1,4 +1,4 @@
-"""Images get onto the canvas and back without loss, and nothing outside a mask is painted."""
+"""The canvas: a lossless round trip, and masks that cover exactly what they should."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_its_sides_can_be_halved(
 
 @pytest.mark.parametrize("shape", [(8, 8, 1), (7, 5, 3), (28, 28, 1), (33, 64, 3)])
 @pytest.mark.parametrize("times", [None, 2])
-def test_the_way_there_and_back_loses_nothing(shape: tuple[int, int, int], times: int | None) -> None:
+def test_the_round_trip_is_lossless(shape: tuple[int, int, int], times: int | None) -> None:
     canvas = Canvas.of(shape, times and times * max(shape), 2)
     x = pictures(3, shape)
     assert canvas.pixels(canvas.images(x)) == pytest.approx(x, abs=1e-6)

@@ -1,4 +1,4 @@
-"""Folders of pipelines that cannot be loaded are told before anything runs, with what to do."""
+"""Pipeline folders that cannot be loaded are reported before anything runs, with a remedy."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ PLAIN, HALF = "diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.fp
     [(PLAIN, None), (PLAIN, "fp16"), (HALF, "fp16"), ("model-00001-of-00002.safetensors", None),
      ("diffusion_pytorch_model.fp16-00001-of-00002.safetensors", "fp16")],
 )  # fmt: skip
-def test_a_whole_folder_has_no_fault(tmp_path: Path, weights: str, variant: str | None) -> None:
+def test_a_whole_folder_has_no_problem(tmp_path: Path, weights: str, variant: str | None) -> None:
     assert said(laid_out(tmp_path / "m", weights), variant=variant) == []
 
 
@@ -53,7 +53,7 @@ def test_a_whole_folder_has_no_fault(tmp_path: Path, weights: str, variant: str 
         ("diffusion_pytorch_model.bin", None, "folder", "no weights in the safetensors format"),
     ],
 )
-def test_weights_that_are_not_there(tmp_path: Path, weights: str, variant: Any, field: str, message: str) -> None:
+def test_missing_weights_are_reported(tmp_path: Path, weights: str, variant: Any, field: str, message: str) -> None:
     ((found, text),) = said(laid_out(tmp_path / "m", weights), variant=variant)
     assert (found, message in text) == (field, True)
 
@@ -72,20 +72,20 @@ def test_weights_that_are_not_there(tmp_path: Path, weights: str, variant: Any, 
         (INDEX | {"text_encoder": ["transformers", "CLIPTextModel"]}, "has no folder text_encoder"),
     ],
 )
-def test_an_index_that_is_none(tmp_path: Path, index: Any, message: str) -> None:
+def test_an_invalid_index_is_reported(tmp_path: Path, index: Any, message: str) -> None:
     ((field, text),) = said(laid_out(tmp_path / "m", PLAIN, index))
     assert (field, message in text) == ("folder", True)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "model_index.json", "model.ckpt"])
-def test_a_single_file_is_no_folder(tmp_path: Path, name: str) -> None:
+def test_a_single_file_is_rejected(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("{}", encoding="utf-8")
     ((field, text),) = said(tmp_path / name)
     assert (field, "from_single_file and save_pretrained" in text) == ("folder", True)
 
 
 @pytest.mark.parametrize("content", [b"{", b"[" * 100_000, b"\xff", b" " * (2**20 + 1), None])
-def test_a_damaged_index_is_told(tmp_path: Path, content: bytes | None) -> None:
+def test_a_corrupted_index_is_reported(tmp_path: Path, content: bytes | None) -> None:
     folder = laid_out(tmp_path / "m", PLAIN)
     (folder / "model_index.json").unlink()
     if content is None:
@@ -96,6 +96,6 @@ def test_a_damaged_index_is_told(tmp_path: Path, content: bytes | None) -> None:
     assert (field, str(folder / "model_index.json") in text) == ("folder", True)
 
 
-def test_a_folder_without_an_index_is_no_pipeline(tmp_path: Path) -> None:
-    ((_, text),) = ModelFolder(tmp_path, None).faults()
+def test_a_folder_without_an_index_is_rejected(tmp_path: Path) -> None:
+    ((_, text),) = ModelFolder(tmp_path, None).problems()
     assert "has no model_index.json" in text

@@ -20,14 +20,14 @@ from temper.generators.diffusion.painter import Holes
 from temper.generators.diffusion.pipeline import Pipeline
 from temper.generators.diffusion.pretrained import PretrainedPipeline, _remedy
 from temper.system import backend
-from tests.generators.diffusion.bench import Square, bench, examples, seeds
+from tests.generators.diffusion.painter_context import Square, context, examples, seeds
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 @pytest.fixture(scope="module", autouse=True)
 def offline() -> Any:
-    """Keep the hub out of it, whatever the environment says."""
+    """Keep the hub out of the tests, whatever the environment sets."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
         yield
@@ -100,11 +100,11 @@ def painter(folder: Path, **options: Any) -> Pipeline:
 
 def place(shape: tuple[int, int, int] = (12, 10, 3)) -> tuple[Seeds, AugmenterContext]:
     data = examples(20, shape)
-    return seeds(data, slice(3)), bench(data)
+    return seeds(data, slice(3)), context(data)
 
 
 @pytest.mark.parametrize("shape", [(12, 10, 3), (8, 8, 1), (50, 40, 3)])
-def test_the_hole_is_painted_and_nothing_else(shape: tuple[int, int, int], folder: Path) -> None:
+def test_only_the_hole_is_painted(shape: tuple[int, int, int], folder: Path) -> None:
     chosen, there = place(shape)
     made = Inpaint(backend=painter(folder), mask=Square()).augment(chosen, there)
     assert made.masks is not None
@@ -115,7 +115,7 @@ def test_the_hole_is_painted_and_nothing_else(shape: tuple[int, int, int], folde
     assert not (made.y == chosen.y).any()
 
 
-def test_what_a_batch_has_beside_does_not_matter(folder: Path) -> None:
+def test_an_image_does_not_depend_on_the_rest_of_its_batch(folder: Path) -> None:
     chosen, there = place()
     masks = Square().masks(chosen, there)
     holes = Holes(chosen, masks, (chosen.y + 1) % 3)
@@ -146,7 +146,7 @@ def test_the_prompt_names_the_classes(folder: Path, monkeypatch: pytest.MonkeyPa
     assert (asked["height"], asked["width"]) == (32, 32)  # 32 x 27, filled up
 
 
-def test_a_model_for_images_will_do(tmp_path: Path) -> None:
+def test_a_model_without_mask_input_works_with_a_warning(tmp_path: Path) -> None:
     _tiny(tmp_path, channels=4).save_pretrained(tmp_path / "images")
     chosen, there = place()
     made = Inpaint(backend=painter(tmp_path / "images", strength=0.8), mask=Square()).augment(chosen, there)
@@ -171,7 +171,7 @@ class Objecting:
         return StableDiffusionPipelineOutput(images=images, nsfw_content_detected=[False, True, False])
 
 
-def test_what_fails_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_images_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen, there = place()
     paint = Inpaint(backend=painter(folder), mask=Square())
     monkeypatch.setattr("temper.generators.diffusion.pipeline.PretrainedPipeline.pipeline", lambda self: Objecting())
@@ -185,7 +185,7 @@ def test_what_fails_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
         paint.augment(chosen, there)
 
 
-def test_what_is_not_there_is_said(tmp_path: Path, folder: Path) -> None:
+def test_missing_models_are_reported(tmp_path: Path, folder: Path) -> None:
     def fault(**options: Any) -> str:
         plain: dict[str, Any] = {"revision": COMMIT, "variant": None, "offline": True, "dtype": "auto"}
         wanted = PretrainedPipeline(**{**plain, "cpu_offload": False, "safety_checker": True, **options})
@@ -208,10 +208,10 @@ def test_what_is_not_there_is_said(tmp_path: Path, folder: Path) -> None:
     assert "no weights in the safetensors format" in fault(name=str(unsafe))
 
 
-def test_the_index_of_a_model_of_the_hub_names_no_code_of_other_packages(
+def test_an_index_of_the_hub_may_not_name_code_of_other_packages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Diffusers would import the package; that of a folder is looked at by the plan."""
+    """Diffusers would import the package; the plan checks the index of a folder."""
     index = tmp_path / "models--owner--name" / "snapshots" / COMMIT / "model_index.json"
     index.parent.mkdir(parents=True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
@@ -226,7 +226,7 @@ def test_the_index_of_a_model_of_the_hub_names_no_code_of_other_packages(
     assert "antigravity" not in sys.modules
 
 
-def test_a_gated_model_asks_for_a_log_in_and_for_no_token() -> None:
+def test_a_gated_model_requires_a_login_and_no_token_field() -> None:
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     wanted = PretrainedPipeline("owner/model", None, None, False, "auto", False, True)
@@ -239,7 +239,7 @@ def test_a_gated_model_asks_for_a_log_in_and_for_no_token() -> None:
             assert expected in _remedy(wanted, error)
 
 
-def test_faults_are_found_before_the_work(folder: Path) -> None:
+def test_problems_are_reported_before_anything_runs(folder: Path) -> None:
     assert not list(painter(folder).check())
     assert not list(Pipeline(hub="owner/name", revision=COMMIT).check())
     assert [field for field, _ in Pipeline().check()] == [""]
@@ -254,14 +254,14 @@ def test_faults_are_found_before_the_work(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [None, "main", "v1.0", "fp16", COMMIT[:7], COMMIT.upper() + "0", f"{COMMIT}\n"])
-def test_a_model_of_the_hub_is_named_by_its_commit(name: str | None) -> None:
-    """Whatever else names it may move, and what was made of the old one would count as made of the new."""
+def test_a_model_of_the_hub_requires_its_commit(name: str | None) -> None:
+    """A branch may move, and artefacts of the old model would then be attributed to the new one."""
     ((field, message),) = Pipeline(hub="owner/name", revision=name).check()
     assert field == "revision"
     assert f"expected the commit of owner/name, 40 hexadecimal digits, received {name or 'none'}" in message
 
 
-def test_a_folder_here_does_not_stand_in_for_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_local_folder_does_not_replace_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "owner" / "name").mkdir(parents=True)
     assert [field for field, _ in Pipeline(hub="owner/name", revision=COMMIT).check()] == ["hub"]
@@ -271,7 +271,7 @@ def test_no_field_takes_a_token() -> None:
     assert not [name for name in Pipeline.__dataclass_fields__ if "token" in name or "auth" in name]
 
 
-def test_grey_images_come_back_grey(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_grey_images_stay_grey(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen, there = place((8, 8, 1))
     monkeypatch.setattr("temper.generators.diffusion.pipeline.PretrainedPipeline.pipeline", lambda self: Coloured())
     made = painter(folder).paint(Holes(chosen, Square().masks(chosen, there), chosen.y), there).x

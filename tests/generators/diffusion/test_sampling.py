@@ -1,4 +1,4 @@
-"""What is known of drawing from a denoiser that is known itself."""
+"""Sampling from denoisers with a closed form."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from temper.generators.diffusion.denoiser import kept_signal
+from temper.generators.diffusion.denoiser import signal_share
 from temper.generators.diffusion.sampling import Mode, Sampler, step
 from temper.system import backend
 
 torch = backend.torch()
-KEPT = kept_signal()
+KEPT = signal_share()
 
 
 class Oracle:
@@ -51,14 +51,14 @@ LABELS = torch.tensor([0, 1, 1, 0])
 
 
 @pytest.mark.parametrize("mode", ["cond", "replace", "repaint"])
-def test_what_is_certain_is_painted(mode: Mode) -> None:
+def test_a_denoiser_that_knows_the_image_paints_it(mode: Mode) -> None:
     made = sampler(mode).paint(Oracle([-0.5, 0.5, 0.0], 0.0), KNOWN, HOLES, LABELS, draws(SHAPE))
     for image, expected in zip(made, [-0.5, 0.5, 0.5, -0.5], strict=True):
         assert image[0, :8].numpy() == pytest.approx(np.full((8, 16), expected), abs=1e-4)
 
 
 @pytest.mark.parametrize(("eta", "steps"), [(1.0, 200), (0.0, 200), (1.0, 50)])
-def test_normal_pixels_come_out_normal(eta: float, steps: int) -> None:
+def test_normal_pixels_have_a_normal_distribution(eta: float, steps: int) -> None:
     shape = (16, 1, 32, 32)
     oracle = Oracle([0.2, 0.0], 0.15)
     labels = torch.zeros(16, dtype=torch.long)
@@ -69,7 +69,7 @@ def test_normal_pixels_come_out_normal(eta: float, steps: int) -> None:
 
 
 @pytest.mark.parametrize("mode", ["replace", "repaint"])
-def test_what_is_known_is_put_back(mode: Mode) -> None:
+def test_known_pixels_are_restored(mode: Mode) -> None:
     made = sampler(mode, steps=5).paint(Oracle([0.5, 0.5, 0.0], 0.1), KNOWN, HOLES, LABELS, draws(SHAPE))
     assert torch.equal(made[:, :, 8:], KNOWN[:, :, 8:])
 
@@ -84,7 +84,7 @@ def test_what_is_known_is_put_back(mode: Mode) -> None:
         ("cond", 1, 1.0, 1, 4),
     ],
 )
-def test_how_often_the_denoiser_is_asked(mode: Mode, steps: int, guidance: float, calls: int, images: int) -> None:
+def test_the_number_of_denoiser_calls(mode: Mode, steps: int, guidance: float, calls: int, images: int) -> None:
     oracle = Oracle([0.0, 0.0, 0.0], 0.1)
     sampler(mode, steps, guidance=guidance).paint(oracle, KNOWN, HOLES, LABELS, draws(SHAPE))
     assert oracle.batches == [images] * calls
@@ -100,7 +100,7 @@ def test_guidance_moves_away_from_no_class() -> None:
 
 @pytest.mark.parametrize("eta", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("time", [950, 500, 50])
-def test_a_step_is_that_of_diffusers(eta: float, time: int) -> None:
+def test_a_step_equals_that_of_diffusers(eta: float, time: int) -> None:
     from diffusers import DDIMScheduler
 
     scheduler = DDIMScheduler(1000, beta_schedule="squaredcos_cap_v2", clip_sample=True)

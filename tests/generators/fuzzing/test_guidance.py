@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from temper.generators.fuzzing.guidance import Guidance, above
+from temper.generators.fuzzing.guidance import Guidance, smallest_above
 from temper.nn.adequacy.coverage import CellCoverage
 from temper.nn.inspection.activations import Activations
 from temper.nn.inspection.units import UnitLayer
@@ -27,7 +27,7 @@ def cells(first: int, last: int) -> CellCoverage:
     return CellCoverage(10, lambda s: s.means[:, :1].astype(np.int64) + np.arange(first, last + 1))
 
 
-def test_each_input_is_judged_after_those_before_it() -> None:
+def test_each_input_is_evaluated_after_those_before_it() -> None:
     guidance = Guidance.of([cells(0, 1)], "any")
     admitted, gains = guidance.admit(seen(0, 1, 0, 3, 4))  # cells 01 12 01 34 45
     assert admitted.tolist() == [True, True, False, True, True]
@@ -35,7 +35,7 @@ def test_each_input_is_judged_after_those_before_it() -> None:
     assert guidance.values == (6 / 10,)
 
 
-def test_what_is_not_admitted_covers_nothing() -> None:
+def test_rejected_inputs_cover_nothing() -> None:
     guidance = Guidance(Guidance.of([cells(0, 1)], "any").coverages, "any", (2,))
     admitted, gains = guidance.admit(seen(0, 1, 2))  # 1 adds only one cell to 01, so that 2 still adds two
     assert admitted.tolist() == [True, False, True]
@@ -43,7 +43,7 @@ def test_what_is_not_admitted_covers_nothing() -> None:
 
 
 @pytest.mark.parametrize(("rule", "expected"), [("any", [True, True, False]), ("all", [True, False, False])])
-def test_any_or_all_of_the_criteria(rule: Literal["any", "all"], expected: list[bool]) -> None:
+def test_any_or_all_of_the_criteria_must_increase(rule: Literal["any", "all"], expected: list[bool]) -> None:
     guidance = Guidance.of([cells(0, 0), cells(0, 3)], rule)
     second = guidance.coverages[1]
     second.update(seen(2))  # cells 2 to 5
@@ -59,7 +59,7 @@ def test_without_criteria_everything_is_admitted() -> None:
     assert gains.shape == (0, 2)
 
 
-def test_a_separate_state_leaves_the_first_alone() -> None:
+def test_a_separate_state_does_not_change_the_first() -> None:
     guidance = Guidance.of([cells(0, 0)], "any")
     rows = guidance.separate().first(seen(3, 3, 4, 5), np.array([1, 0, 2, 3]), most=2)
     assert rows.tolist() == [1, 2]
@@ -67,4 +67,4 @@ def test_a_separate_state_leaves_the_first_alone() -> None:
 
 
 def test_the_least_gain_is_above_a_quantile() -> None:
-    assert above(np.array([[0, 0, 0, 4], [1, 2, 3, 4]]), 0.5) == (1, 3)
+    assert smallest_above(np.array([[0, 0, 0, 4], [1, 2, 3, 4]]), 0.5) == (1, 3)

@@ -1,4 +1,4 @@
-"""Which images a fuzzer starts from."""
+"""Seed selection: the images that a fuzzer starts from."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_random_seeds_are_all_images_once() -> None:
     assert list(order) != list(range(50))
 
 
-def test_peak_seeds_have_a_watched_unit_as_the_most_active_of_its_layer() -> None:
+def test_peak_seeds_have_a_selected_unit_as_the_most_active_of_its_layer() -> None:
     # Units 0 to 2 are dense; maps 3 and 4 have the flat places 0, 2, 4, 6 and 1, 3, 5, 7.
     assert chosen(seen(), watching(0)) == [0]
     assert chosen(seen(), watching(3)) == [1, 4]
@@ -56,17 +56,17 @@ def test_peak_seeds_have_a_watched_unit_as_the_most_active_of_its_layer() -> Non
     assert chosen(seen(), watching()) == []
 
 
-def test_peak_seeds_have_a_watched_position_as_the_most_active_of_its_layer() -> None:
+def test_peak_seeds_have_a_selected_position_as_the_most_active_of_its_layer() -> None:
     # Positions 0 to 2 are the neurons, 3 to 10 those of the maps.
     assert chosen(seen(), watching(0, positions=True)) == [0]
     assert chosen(seen(), watching(3 + 5, positions=True)) == [2]
     assert chosen(seen(), watching(3 + 0, 3 + 7, 2, positions=True)) == [2, 3, 4]
     assert chosen(seen(), watching(3 + 2, 3 + 3, positions=True)) == []
-    # One of units and one of positions are each taken for what they are.
+    # A criterion of units and one of positions are each read correctly.
     assert chosen(seen(), watching(3), watching(3 + 7, positions=True)) == [1, 3, 4]
 
 
-def test_a_layer_watched_whole_tells_no_image_from_another() -> None:
+def test_layers_with_all_units_selected_do_not_count() -> None:
     assert chosen(seen(), watching(3, 4)) == []
     assert chosen(seen(), watching(0, 3, 4)) == [0]
     assert chosen(seen(), watching(0, 1, 2, 3)) == [1, 4]
@@ -81,7 +81,7 @@ def test_a_layer_that_is_off_has_no_most_active_unit() -> None:
 
 @pytest.mark.parametrize("unit", ["map", "position"])
 @pytest.mark.parametrize("distance", ["histogram", "indexed"])
-def test_peak_seeds_of_knw_are_those_of_the_definition(unit: Any, distance: Any) -> None:
+def test_peak_seeds_of_knw_follow_the_definition(unit: Any, distance: Any) -> None:
     rng = np.random.default_rng(0)
 
     def drawn() -> Activations:
@@ -106,13 +106,13 @@ def chosen_by(criterion: Any, learnt: Any, found: Activations) -> list[int]:
     return sorted(PeakSeeds().order(SeedPool(len(found), found, [(criterion, learnt)]), np.random.default_rng(0)))
 
 
-def test_peak_seeds_take_a_criterion_that_selects_units() -> None:
+def test_peak_seeds_require_a_criterion_that_selects_units() -> None:
     faults = dict(unguided(guidance=(NC(), KMNC()), seeds=PeakSeeds()).check())
     assert faults["seeds"].startswith("peak seeds need a criterion that selects units (knw, idc), received nc, kmnc")
     assert "seeds" not in dict(unguided(guidance=(NC(), IDC()), seeds=PeakSeeds()).check())
 
 
-def test_a_fuzzer_without_a_seed_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fuzzer_without_a_seed_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(NC, "units", lambda self, profile, like: np.zeros(0, np.int64))
     guided = unguided(guidance=(NC(threshold=0.5, layers=("mean",)),), seeds=PeakSeeds(), min_gain=1)
     with pytest.raises(StageError, match=r"none of the 2 images has a unit that the guidance selects .* use random"):

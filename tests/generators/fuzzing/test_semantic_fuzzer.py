@@ -1,4 +1,4 @@
-"""The fuzzer: its gates in their order, its log, and that batches do not matter."""
+"""The fuzzer: the order of its gates, its log, and independence of the batch size."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from temper.evaluation.coverage.nc import NC
 from temper.generators.fuzzing.seed_selection import CoverageSeeds
 from temper.generators.fuzzing.semantic_fuzzer import Fuzzer
 from temper.generators.realism.ssim import SSIM
-from temper.nn.preparations.activation_readout import ActivationReadout, observe
-from temper.nn.preparations.training_profile import Profile
+from temper.nn.shared_stages.activation_readout import ActivationReadout, read_activations
+from temper.nn.shared_stages.training_profile import Profile
 from temper.system import backend
 from tests.conftest import stopped_again_and_again
 from tests.parts.augmenters import Lift, Speckle
@@ -34,11 +34,11 @@ MODEL: Any = Ref("model")
 DATA: Any = Ref("data", part="validation")
 SIDE = 8
 CLUSTERS = {"group": np.zeros(1, np.int64), "columns": np.zeros(1, np.int64), "centroids": np.array([[0.1, 0.5]])}
-"""What KNW learnt of the first unit."""
+"""A KNW profile that selects the first unit."""
 
 
 def brightness() -> Classifier:
-    """Return a model that says 1 of images whose mean is above 0.5, with a hidden unit of the mean."""
+    """Return a model that predicts 1 for images with a mean above 0.5, with a hidden unit of the mean."""
     keras = backend.keras()
     inputs = keras.Input((SIDE, SIDE, 1))
     mean = keras.layers.Dense(1, name="mean")(keras.layers.Flatten()(inputs))
@@ -62,7 +62,7 @@ def fuzz(
     prepared: dict[str, Any] = {}
     for name, preparation in fuzzer.preparations().items():
         if isinstance(preparation, ActivationReadout):
-            prepared[name] = observe(model, pool.x, positions=preparation.positions)
+            prepared[name] = read_activations(model, pool.x, positions=preparation.positions)
         else:
             prepared[name] = Profile({"low": np.zeros(6), "high": np.full(6, 0.3)} | CLUSTERS)
     inputs = {"model": model, "data": pool}
@@ -94,7 +94,7 @@ def test_failures_are_corner_cases_that_the_model_gets_wrong() -> None:
     assert {c.reason for c in found.candidates if c.outcome == "refused"} == {"odd"}
 
 
-def test_realism_is_judged_before_coverage() -> None:
+def test_realism_is_checked_before_coverage() -> None:
     found = fuzz(unguided(realism=(SSIM(min=0.99),)), grey(0.1, 0.9, 0.9), brightness())
     outcomes = {(c.seed, c.iteration): c.outcome for c in found.candidates}
     assert outcomes[(0, 0)] == "unrealistic"
@@ -118,14 +118,14 @@ def test_a_corner_case_covers_something_new() -> None:
     )
 
 
-def test_a_criterion_of_positions_is_given_them() -> None:
+def test_a_criterion_of_positions_receives_positions() -> None:
     criterion = KNW(unit="position", layers=("mean",))
     guided = unguided(guidance=(criterion,), min_gain=1, augmenter=Lift(by=0.4), seeds=CoverageSeeds())
     found = fuzz(guided, grey(0.0, 0.1, 0.0, 0.1, 0.0, 0.1, 0.0, 0.1), brightness())
     assert len(found) == 1, "the first that comes nearer to the other cluster"
 
 
-def test_the_clean_control_says_what_coverage_is_worth() -> None:
+def test_the_clean_control_measures_how_selective_coverage_is() -> None:
     rng = np.random.default_rng(0)
     pool = grey(*rng.uniform(0, 1, 40))
     guided = unguided(guidance=(NC(threshold=0.5, layers=("mean",)),), seeds=CoverageSeeds(), seed_count=3)
@@ -136,7 +136,7 @@ def test_the_clean_control_says_what_coverage_is_worth() -> None:
         fuzz(unguided(guidance=(NC(threshold=0.0, layers=("mean",)),), seed_count=40), grey(0.5), brightness())
 
 
-def test_what_is_found_does_not_depend_on_the_batches() -> None:
+def test_findings_do_not_depend_on_the_batch_size() -> None:
     pool, model = grey(*np.linspace(0, 1, 20)), brightness()
     whole, parts = (
         fuzz(unguided(augmenter=Speckle(), seed_count=20, batch_size=size, requeue=True, max_depth=2), pool, model)
@@ -159,7 +159,7 @@ def test_what_is_found_does_not_depend_on_the_batches() -> None:
         },
     ],
 )  # fmt: skip
-def test_a_campaign_comes_to_the_same_whenever_it_is_interrupted(settings: dict[str, Any], tmp_path: Path) -> None:
+def test_an_interrupted_campaign_has_the_same_findings(settings: dict[str, Any], tmp_path: Path) -> None:
     pool, model = grey(0.0, 0.1, 0.2, 0.2, 0.0, 0.1, 0.15, 0.1, 0.6), brightness()
     pool = replace(pool, masks=np.ones((9, SIDE, SIDE), np.bool_))
     fuzzer = unguided(batch_size=2, **settings)
@@ -175,7 +175,7 @@ def test_a_campaign_comes_to_the_same_whenever_it_is_interrupted(settings: dict[
     assert pieces.info == whole.info
 
 
-def test_corner_cases_are_kept_on_disk(tmp_path: Path) -> None:
+def test_stored_corner_cases_are_restored(tmp_path: Path) -> None:
     found = fuzz(unguided(keep_rejected=True, realism=(SSIM(),)), grey(0.1, 0.2, 0.45), brightness())
     found.save(tmp_path)
     loaded = CornerCases.load(tmp_path)
@@ -188,7 +188,7 @@ def test_corner_cases_are_kept_on_disk(tmp_path: Path) -> None:
     assert float(rows[0]["ssim"]) == pytest.approx(found.candidates[0].realism[0], nan_ok=True)
 
 
-def test_what_cannot_be_is_said_before_it_runs() -> None:
+def test_contradictory_settings_are_reported_before_anything_runs() -> None:
     assert [field for field, _ in unguided(seeds=CoverageSeeds()).check()] == ["seeds"]
     assert [field for field, _ in unguided(requeue=True).check()] == ["max_depth"]
     assert [field for field, _ in unguided(max_depth=2).check()] == ["max_depth"]

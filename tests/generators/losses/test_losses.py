@@ -28,19 +28,19 @@ def run(ranking: Any) -> Run:
 
 
 def value(
-    loss: GeneratorLoss, x: Any, made: Any, constants: Mapping[str, Any], look: Any = None, y: Any = (0,)
+    loss: GeneratorLoss, x: Any, generated: Any, constants: Mapping[str, Any], target: Any = None, y: Any = (0,)
 ) -> float:
     ops = backend.keras().ops
-    tensors = [ops.convert_to_tensor(np.asarray(array, np.float32)) for array in (x, made)]
+    tensors = [ops.convert_to_tensor(np.asarray(array, np.float32)) for array in (x, generated)]
     given = {name: ops.convert_to_tensor(array) for name, array in constants.items()}
     labels = ops.convert_to_tensor(np.asarray(y, np.int32))
-    return float(ops.convert_to_numpy(loss.value(Batch(tensors[0], tensors[1], labels, 0.25, look, given))))
+    return float(ops.convert_to_numpy(loss.value(Batch(tensors[0], tensors[1], labels, 0.25, target, given))))
 
 
 PIXELS = PixelRanking(np.array([[0.9, -1.0], [0.1, 0.5]]).reshape(1, 2, 2, 1))
 
 
-def test_lrp_wants_relevant_pixels_lowered_and_the_others_raised() -> None:
+def test_the_lrp_loss_decreases_relevant_pixels_and_increases_the_others() -> None:
     loss = LRP(pixels=RANKING, k=2, custom_loss_constant=0.75)
     constants = loss.constants(run(PIXELS), 0)
     assert constants["relevant"].ravel().tolist() == [1, 0, 0, 1]
@@ -55,7 +55,7 @@ def test_lrp_wants_relevant_pixels_lowered_and_the_others_raised() -> None:
     assert value(loss, x, off, constants) == pytest.approx(0.25 * 0.1**2 / 2)
 
 
-def test_lrp_wants_a_relevance_and_other_pixels() -> None:
+def test_the_lrp_loss_requires_a_relevance_and_other_pixels() -> None:
     with pytest.raises(StageError, match="fewer than the 4 values"):
         LRP(pixels=RANKING, k=4).constants(run(PIXELS), 0)
     with pytest.raises(StageError, match="class 0, since it had no image"):
@@ -63,17 +63,17 @@ def test_lrp_wants_a_relevance_and_other_pixels() -> None:
 
 
 def test_nce_is_the_distance_less_the_cross_entropy() -> None:
-    x, made = np.zeros((2, 1, 1, 2)), np.array([[[[0.2, 0.0]]], [[[0.0, 0.4]]]])
+    x, generated = np.zeros((2, 1, 1, 2)), np.array([[[[0.2, 0.0]]], [[[0.0, 0.4]]]])
 
-    def look(images: Any) -> Any:  # the pixels are the logits
+    def target(images: Any) -> Any:  # the pixels are the logits
         return 10 * images[:, 0, 0, :]
 
     distance = (0.2**2 + 0.4**2) / 4
     entropies = [np.log(np.exp(2) + 1) - 2, np.log(np.exp(4) + 1)]
-    assert value(NCE(), x, made, {}, look, (0, 0)) == pytest.approx(distance - np.mean(entropies), rel=1e-5)
+    assert value(NCE(), x, generated, {}, target, (0, 0)) == pytest.approx(distance - np.mean(entropies), rel=1e-5)
     weighed = NCE(custom_loss_constant=0.9)
     expected = 0.9 * distance - 0.1 * np.mean(entropies)
-    assert value(weighed, x, made, {}, look, (0, 0)) == pytest.approx(expected, rel=1e-4)
+    assert value(weighed, x, generated, {}, target, (0, 0)) == pytest.approx(expected, rel=1e-4)
 
 
 LAYERS = (UnitLayer("maps", 2, 1, 2), UnitLayer("dense", 3, 1, 1))
@@ -84,7 +84,7 @@ def neurons() -> NeuronRanking:
     return NeuronRanking(LAYERS, np.zeros((2, 5)), chosen, np.zeros((2, 5, 0), np.int64))
 
 
-def test_suspiciousness_raises_the_suspicious_and_holds_the_others() -> None:
+def test_the_suspiciousness_loss_increases_suspicious_units_and_holds_the_others() -> None:
     loss = Suspiciousness(neurons=RANKING, custom_loss_constant=0.5, theta=2, gamma=3, alpha=5, beta=7)
     constants = loss.constants(run(neurons()), 0)
     assert {name: mask.tolist() for name, mask in constants.items()} == {
@@ -94,9 +94,9 @@ def test_suspiciousness_raises_the_suspicious_and_holds_the_others() -> None:
     first = Suspiciousness(neurons=RANKING, top=1).constants(run(neurons()), 0)
     assert first["suspicious_0"].tolist() == [0, 0]
     assert first["suspicious_1"].tolist() == [0, 0, 1]
-    x, made = np.zeros((2, 1, 1, 1)), np.full((2, 1, 1, 1), 0.5)
+    x, generated = np.zeros((2, 1, 1, 1)), np.full((2, 1, 1, 1), 0.5)
 
-    def look(images: Any) -> Any:
+    def target(images: Any) -> Any:
         """Before: all 0. After, for both images: map 0 is (1, 3), map 1 (-2, 2), the neurons 1, -1, 4."""
         scale = 2 * images
         maps = np.array([[[[1.0, -2.0], [3.0, 2.0]]]], np.float32)
@@ -106,34 +106,34 @@ def test_suspiciousness_raises_the_suspicious_and_holds_the_others() -> None:
     maps = 5 * -2 + 7 * 2
     dense = 2 * -4 + 3 * (1 + 1)
     distance = 0.25
-    assert value(loss, x, made, constants, look) == pytest.approx(0.5 * (maps + dense) + 0.5 * distance)
+    assert value(loss, x, generated, constants, target) == pytest.approx(0.5 * (maps + dense) + 0.5 * distance)
     published = Suspiciousness(
         neurons=RANKING, custom_loss_constant=0.5, theta=2, gamma=3, alpha=5, beta=7, as_published=True
     )
     summed = 2 * maps + 2 * 2 * -4 + 3 * (1 + 1)  # over a batch of 2, but for the others of the dense layers
-    assert value(published, x, made, constants, look) == pytest.approx(0.5 * summed + 0.5 * distance)
+    assert value(published, x, generated, constants, target) == pytest.approx(0.5 * summed + 0.5 * distance)
 
 
-def test_suspiciousness_needs_somebody_to_blame() -> None:
+def test_the_suspiciousness_loss_requires_suspicious_units() -> None:
     with pytest.raises(StageError, match="has no suspicious unit for class 1"):
         Suspiciousness(neurons=RANKING).constants(run(neurons()), 1)
-    held = Suspiciousness(neurons=RANKING, unblamed="hold").constants(run(neurons()), 1)
+    held = Suspiciousness(neurons=RANKING, no_suspicious_units="hold").constants(run(neurons()), 1)
     assert held
     assert not any(mask.any() for mask in held.values()), "all units are among the others, which are held"
 
 
 def dense_judge(weights: Any) -> Any:
-    """Return what a look at one dense hidden layer without bias shows: its values, and no logits."""
+    """Return a target with one dense hidden layer without bias: its values, and no logits."""
     return lambda images: [backend.keras().ops.matmul(images[:, 0, 0, :], weights), None]
 
 
-def descent(loss: GeneratorLoss, x: Any, made: Any, constants: Mapping[str, Any], look: Any) -> Any:
-    """Return the gradient of the loss with respect to what the network makes."""
+def descent(loss: GeneratorLoss, x: Any, generated: Any, constants: Mapping[str, Any], target: Any) -> Any:
+    """Return the gradient of the loss with respect to the network's output."""
     ops = backend.keras().ops
     start, labels = ops.convert_to_tensor(x), ops.zeros(len(x), "int32")
     given = {name: ops.convert_to_tensor(array) for name, array in constants.items()}
     _, gradient = value_and_gradient(
-        lambda images: loss.value(Batch(start, images, labels, 0.25, look, given)), ops.convert_to_tensor(made)
+        lambda images: loss.value(Batch(start, images, labels, 0.25, target, given)), ops.convert_to_tensor(generated)
     )
     return ops.convert_to_numpy(gradient)
 
@@ -142,13 +142,13 @@ def test_the_gradient_of_suspiciousness_is_the_closed_form() -> None:
     """On a layer z = x w it is A (-theta sum_S w + gamma sum_M sign(z(g) - z(x)) w) / n + 2 (1 - A) (g - x) / (n pixels)."""
     rng = np.random.default_rng(3)
     weights = rng.normal(size=(4, 6)).astype(np.float32)
-    x, made = rng.random((2, 5, 1, 1, 4), np.float32)
+    x, generated = rng.random((2, 5, 1, 1, 4), np.float32)
     suspicious = np.array([1, 0, 0, 1, 0, 0], np.float32)
     loss = Suspiciousness(neurons=RANKING, custom_loss_constant=0.7, theta=0.4, gamma=0.3)
-    direction = np.sign((made - x)[:, 0, 0] @ weights) * (1 - suspicious)
+    direction = np.sign((generated - x)[:, 0, 0] @ weights) * (1 - suspicious)
     neurons = (-0.4 * weights @ suspicious + 0.3 * direction @ weights.T) / 5
-    expected = 0.7 * neurons + 0.3 * 2 * (made - x)[:, 0, 0] / 20
-    received = descent(loss, x, made, {"suspicious_0": suspicious}, dense_judge(weights))
+    expected = 0.7 * neurons + 0.3 * 2 * (generated - x)[:, 0, 0] / 20
+    received = descent(loss, x, generated, {"suspicious_0": suspicious}, dense_judge(weights))
     np.testing.assert_allclose(received[:, 0, 0], expected, rtol=1e-4)
 
 

@@ -19,7 +19,7 @@ from temper.generators.masks.box import Box, Centre
 from temper.generators.masks.otsu import Otsu
 from temper.generators.masks.saliency import Saliency
 from temper.system import backend
-from tests.generators.benches import bench, seeds
+from tests.generators.augmenter_contexts import context, seeds
 
 RING = np.zeros((8, 8))
 RING[2:6, 3:6] = 0.9
@@ -29,7 +29,7 @@ FULL[2:6, 3:6] = True
 
 
 def one(mask: Mask, image: NDArray[Any], **of: Any) -> NDArray[np.bool_]:
-    (found,) = mask.masks(seeds(image[None], **of), bench())
+    (found,) = mask.masks(seeds(image[None], **of), context())
     return found
 
 
@@ -57,7 +57,7 @@ def test_otsu_keeps_the_largest_piece_diagonals_counted() -> None:
     np.testing.assert_array_equal(one(Otsu(dilate=0), image), np.diag([0, 1, 1, 1, 0, 0, 0, 0]).astype(bool))
 
 
-def test_of_colours_otsu_sees_the_luma() -> None:
+def test_otsu_reads_the_luma_of_colours() -> None:
     # Of the same luma, however different: nothing to tell. Blue weighs a tenth of red and green.
     image = np.zeros((8, 8, 3))
     image[FULL] = [0.2, 0, 0]
@@ -86,7 +86,7 @@ def test_regions_are_the_object_its_box_and_the_rest() -> None:
 
 @pytest.mark.parametrize(("pixels", "found"), [(1, False), (2, True), (60, True), (61, False)])
 @pytest.mark.parametrize("region", ["object", "box", "background"])
-def test_what_is_too_small_or_too_large_is_no_object(pixels: int, found: bool, region: Any) -> None:
+def test_too_small_and_too_large_objects_are_ignored(pixels: int, found: bool, region: Any) -> None:
     marks = (np.arange(64) < pixels).reshape(1, 8, 8)
     mask = Annotation(region=region, dilate=0, min_area=2 / 64, max_area=60 / 64)
     assert one(mask, RING, masks=marks).any() == found
@@ -101,7 +101,7 @@ def linear(weights: NDArray[Any]) -> Classifier:
     return Classifier(model)
 
 
-def test_saliency_of_a_linear_model_is_its_weights_times_the_pixels() -> None:
+def test_saliency_of_a_linear_model_is_weights_times_pixels() -> None:
     rng = np.random.default_rng(3)
     weights, image = rng.normal(size=(8, 8, 1, 2)), rng.uniform(size=(8, 8))
     logits = (weights * image[..., None, None]).sum(axis=(0, 1, 2))
@@ -109,7 +109,7 @@ def test_saliency_of_a_linear_model_is_its_weights_times_the_pixels() -> None:
     strongest = np.zeros((8, 8), bool)
     strongest[np.unravel_index(looked_at.argmax(), (8, 8))] = True
     mask = Saliency(percentile=98.5, smoothing=0, dilate=0, min_area=0)  # one of 64 pixels
-    (found,) = mask.masks(seeds(image[None]), bench(model=linear(weights)))
+    (found,) = mask.masks(seeds(image[None]), context(model=linear(weights)))
     np.testing.assert_array_equal(found, strongest)
 
 
@@ -118,19 +118,21 @@ def test_saliency_finds_the_object_that_the_model_knows_and_not_the_other() -> N
     image[2:6, 2:6] = image[10:15, 10:15] = 1
     weights = np.zeros((16, 16, 1, 2))
     weights[2:6, 2:6, 0, 0] = 1
-    (found,) = Saliency(percentile=90, smoothing=0.5, dilate=0).masks(seeds(image[None]), bench(model=linear(weights)))
+    (found,) = Saliency(percentile=90, smoothing=0.5, dilate=0).masks(
+        seeds(image[None]), context(model=linear(weights))
+    )
     assert found[2:6, 2:6].all()
     assert not found[8:, 8:].any()
 
 
-def test_a_model_that_looks_at_nothing_shows_no_object() -> None:
+def test_a_model_without_gradient_has_no_salient_object() -> None:
     weights = np.zeros((8, 8, 1, 2))
     for region in ("object", "box", "background"):
-        assert not Saliency(region=region).masks(seeds(RING[None]), bench(model=linear(weights))).any()
+        assert not Saliency(region=region).masks(seeds(RING[None]), context(model=linear(weights))).any()
 
 
-def test_boxes_are_rectangles_of_the_areas_asked_for() -> None:
-    masks = Box(min_area=0.2, max_area=0.3, max_aspect=2).masks(seeds(np.zeros((400, 50, 40))), bench())
+def test_boxes_are_rectangles_of_the_requested_areas() -> None:
+    masks = Box(min_area=0.2, max_area=0.3, max_aspect=2).masks(seeds(np.zeros((400, 50, 40))), context())
     share = masks.mean(axis=(1, 2))
     height, width = masks.any(axis=2).sum(axis=1), masks.any(axis=1).sum(axis=1)
     np.testing.assert_array_equal(masks.sum(axis=(1, 2)), height * width)
@@ -149,16 +151,16 @@ def test_boxes_are_rectangles_of_the_areas_asked_for() -> None:
 
 def test_a_box_depends_on_its_own_seed_alone() -> None:
     x = np.zeros((6, 20, 20))
-    all_at_once = Box().masks(seeds(x), bench())
+    all_at_once = Box().masks(seeds(x), context())
     for row in range(6):
-        np.testing.assert_array_equal(Box().masks(seeds(x).take(np.array([row])), bench())[0], all_at_once[row])
+        np.testing.assert_array_equal(Box().masks(seeds(x).take(np.array([row])), context())[0], all_at_once[row])
     assert len(np.unique(all_at_once, axis=0)) > 1
-    others = [Box().masks(seeds(x, **{name: np.ones(6)}), bench()) for name in ("variant", "depth")]
-    others.append(Box().masks(seeds(x, entropy=2), bench()))
+    others = [Box().masks(seeds(x, **{name: np.ones(6)}), context()) for name in ("variant", "depth")]
+    others.append(Box().masks(seeds(x, entropy=2), context()))
     assert all(not np.array_equal(other, all_at_once) for other in others)
 
 
-def test_areas_in_the_wrong_order_are_a_fault() -> None:
+def test_areas_in_the_wrong_order_are_reported() -> None:
     ((field, message),) = Box(min_area=0.5).check()
     assert field == "min_area"
     assert "swap" in message
@@ -171,7 +173,7 @@ def test_the_centre_is_a_quarter(size: tuple[int, int], rows: tuple[int, int], c
     np.testing.assert_array_equal(one(Centre(), np.zeros(size)), expected)
 
 
-def test_annotations_come_with_the_data() -> None:
+def test_annotations_are_the_masks_of_the_data_set() -> None:
     np.testing.assert_array_equal(one(Annotation(dilate=0), RING, masks=FULL[None]), FULL)
     with pytest.raises(StageError, match="has no object masks; use"):
         one(Annotation(), RING)
@@ -187,7 +189,7 @@ def test_files_are_named_by_index_and_scaled(tmp_path: Path, mode: str) -> None:
     write(tmp_path / "marks", 41, FULL.repeat(3, axis=0).repeat(3, axis=1), mode)
     mask = MaskFiles(test=str(tmp_path / "marks"), dilate=0)
     assert not list(mask.check())
-    known, unknown = mask.masks(seeds(np.zeros((2, 8, 8)), index=[41, 14]), bench())
+    known, unknown = mask.masks(seeds(np.zeros((2, 8, 8)), index=[41, 14]), context())
     np.testing.assert_array_equal(known, FULL)
     assert not unknown.any()
 
@@ -201,11 +203,11 @@ def test_each_part_has_its_folder(tmp_path: Path, part: Part | None, shown: str)
     mask = MaskFiles(
         train=str(tmp_path / "train"), validation=str(tmp_path / "other"), test=str(tmp_path / "other"), dilate=0
     )
-    (found,) = mask.masks(seeds(RING[None]), bench(part=part))
+    (found,) = mask.masks(seeds(RING[None]), context(part=part))
     np.testing.assert_array_equal(found, FULL if shown == "train" else FULL[::-1])
 
 
-def test_what_is_wrong_with_files_is_said(tmp_path: Path) -> None:
+def test_problems_of_files_are_reported(tmp_path: Path) -> None:
     ((_, message),) = MaskFiles().check()
     assert "at least one of train, validation, test" in message
     ((field, message),) = MaskFiles(test=str(tmp_path)).check()
@@ -214,14 +216,14 @@ def test_what_is_wrong_with_files_is_said(tmp_path: Path) -> None:
     write(tmp_path / "grey", 0, FULL * 0.5)
     of = seeds(RING[None])
     with pytest.raises(StageError, match="black and white pixels only, received grey 127"):
-        MaskFiles(test=str(tmp_path / "grey")).masks(of, bench())
+        MaskFiles(test=str(tmp_path / "grey")).masks(of, context())
     with pytest.raises(StageError, match="no folder for the validation part; set one in `validation`"):
-        MaskFiles(test=str(tmp_path / "grey")).masks(of, bench(part="validation"))
+        MaskFiles(test=str(tmp_path / "grey")).masks(of, context(part="validation"))
     (tmp_path / "grey" / "0.png").write_text("no image")
     with pytest.raises(StageError, match="corrupted"):
-        MaskFiles(test=str(tmp_path / "grey")).masks(of, bench())
+        MaskFiles(test=str(tmp_path / "grey")).masks(of, context())
 
 
 @pytest.mark.parametrize("mask", [Otsu(), Box(), Centre()], ids=lambda mask: mask.tag)
-def test_no_seeds_have_no_masks(mask: Mask) -> None:
-    assert mask.masks(seeds(np.zeros((0, 8, 8))), bench()).shape == (0, 8, 8)
+def test_zero_seeds_have_zero_masks(mask: Mask) -> None:
+    assert mask.masks(seeds(np.zeros((0, 8, 8))), context()).shape == (0, 8, 8)

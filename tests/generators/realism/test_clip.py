@@ -1,4 +1,4 @@
-"""CLIP's agreement, with a tiny model of random weights that is made on the spot."""
+"""CLIP's agreement, with a tiny model of random weights."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from temper.core.augmenter import Augmented, AugmenterContext
 from temper.core.data_info import DataInfo
 from temper.core.errors import StageError
 from temper.generators.realism.clip import CLIP
-from tests.generators.benches import seeds
+from tests.generators.augmenter_contexts import seeds
 from tests.generators.fuzzing.test_semantic_fuzzer import grey
 
 NAMES = ("cat", "dog", "tram")
@@ -50,7 +50,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def bench(*names: str) -> AugmenterContext:
+def context(*names: str) -> AugmenterContext:
     anything: Any = None
     return AugmenterContext(anything, anything, grey(0.1), DataInfo((8, 8, 1), names))
 
@@ -58,17 +58,17 @@ def bench(*names: str) -> AugmenterContext:
 def test_the_probabilities_of_all_labels_add_up_to_one(folder: Path) -> None:
     image = grey(0.2, 0.9).x
     shares = [
-        CLIP(folder=str(folder)).values(Augmented(image, np.full(2, label)), seeds(image), bench(*NAMES))
+        CLIP(folder=str(folder)).values(Augmented(image, np.full(2, label)), seeds(image), context(*NAMES))
         for label in range(3)
     ]
     assert np.sum(shares, axis=0) == pytest.approx([1, 1])
     assert np.ptp(shares, axis=0).min() > 1e-6
 
 
-def test_what_is_no_model_is_said(folder: Path, tmp_path: Path) -> None:
+def test_an_invalid_model_folder_is_reported(folder: Path, tmp_path: Path) -> None:
     assert [field for field, _ in CLIP(folder=str(tmp_path), prompt="an image").check()] == ["folder", "prompt"]
     assert not list(CLIP(folder=str(folder)).check())
     (tmp_path / "config.json").write_text('{"model_type": "clip"}', encoding="utf-8")
     image = grey(0.2).x
     with pytest.raises(StageError, match="contains no complete CLIP model"):
-        CLIP(folder=str(tmp_path)).values(Augmented(image, np.zeros(1, np.int64)), seeds(image), bench(*NAMES))
+        CLIP(folder=str(tmp_path)).values(Augmented(image, np.zeros(1, np.int64)), seeds(image), context(*NAMES))

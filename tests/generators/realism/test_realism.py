@@ -16,15 +16,15 @@ from temper.core.run import Run
 from temper.generators.realism.feature_distance import FeatureDistance, FeatureStatistics, distances
 from temper.generators.realism.judge import Judge
 from temper.generators.realism.ssim import SSIM
-from temper.nn.preparations.activation_readout import observe
-from tests.generators.benches import seeds
+from temper.nn.shared_stages.activation_readout import read_activations
+from tests.generators.augmenter_contexts import seeds
 from tests.generators.fuzzing.test_semantic_fuzzer import brightness, grey
 
 JUDGE: Any = Ref("judge")
 DATA: Any = Ref("data", part="train")
 
 
-def bench(inputs: Any) -> AugmenterContext:
+def context(inputs: Any) -> AugmenterContext:
     def load(ref: Ref[Any]) -> Any:
         return inputs[ref.prepared or ref.stage]
 
@@ -32,23 +32,23 @@ def bench(inputs: Any) -> AugmenterContext:
     return AugmenterContext(run, inputs["judge"], grey(0.1), DataInfo((8, 8, 1), ("0", "1")))
 
 
-def test_ssim_of_flat_images_is_the_comparison_of_their_means() -> None:
+def test_ssim_of_flat_images_compares_their_means() -> None:
     first, second = grey(0.2, 0.5).x, grey(0.4, 0.5).x
     c = 0.01**2
     closed = (2 * 0.2 * 0.4 + c) / (0.2**2 + 0.4**2 + c)
-    values = SSIM().values(Augmented(second, np.zeros(2, np.int64)), seeds(first), bench({"judge": None}))
+    values = SSIM().values(Augmented(second, np.zeros(2, np.int64)), seeds(first), context({"judge": None}))
     assert values == pytest.approx([closed, 1], abs=1e-5)
     assert SSIM(min=0.9).accepts(values).tolist() == [False, True]
 
 
-def test_ssim_of_the_mask_looks_only_there() -> None:
+def test_ssim_over_the_mask_ignores_other_pixels() -> None:
     rng = np.random.default_rng(0)
     x = rng.uniform(size=(1, 32, 32, 3)).astype(np.float32)
     made, mask = x.copy(), np.zeros((1, 32, 32), np.bool_)
     made[:, :8, :8], mask[:, :8, :8] = 0, True
     augmented = Augmented(made, np.zeros(1, np.int64), mask)
     inside, whole = (
-        SSIM(over=over).values(augmented, seeds(x), bench({"judge": None}))[0] for over in ("mask", "image")
+        SSIM(over=over).values(augmented, seeds(x), context({"judge": None}))[0] for over in ("mask", "image")
     )
     assert inside < 0.3 < 0.8 < whole
 
@@ -56,7 +56,7 @@ def test_ssim_of_the_mask_looks_only_there() -> None:
 def test_the_judge_gives_the_probability_of_the_label() -> None:
     made = grey(0.5, 0.6, 0.4)
     augmented = Augmented(made.x, np.array([1, 1, 1]))
-    values = Judge(model=JUDGE).values(augmented, seeds(made.x), bench({"judge": brightness()}))
+    values = Judge(model=JUDGE).values(augmented, seeds(made.x), context({"judge": brightness()}))
     assert values == pytest.approx([0.5, 1 / (1 + np.exp(-2)), 1 / (1 + np.exp(2))], rel=1e-3)
 
 
@@ -70,7 +70,7 @@ def test_distances_are_mahalanobis() -> None:
     assert distances(x, y, means, precision) == pytest.approx(expected)
 
 
-def test_one_is_the_usual_distance_of_real_images() -> None:
+def test_a_distance_of_one_is_usual_for_real_images() -> None:
     rng = np.random.default_rng(2)
     model, train = (
         brightness(),
@@ -81,10 +81,10 @@ def test_one_is_the_usual_distance_of_real_images() -> None:
     measure = FeatureDistance(model=JUDGE)
     ((name, preparation),) = measure.preparations(JUDGE, DATA).items()
     assert isinstance(preparation, FeatureStatistics)
-    inputs = {"judge": model, "data": train, "seen": observe(model, train.x)}
-    learnt = preparation.produce(bench(inputs).run)
+    inputs = {"judge": model, "data": train, "seen": read_activations(model, train.x)}
+    learnt = preparation.produce(context(inputs).run)
     made = grey(0.3, 0.3 + 1.96 * 0.05, 0.5)
-    values = measure.values(Augmented(made.x, np.zeros(3, np.int64)), seeds(made.x), bench(inputs | {name: learnt}))
+    values = measure.values(Augmented(made.x, np.zeros(3, np.int64)), seeds(made.x), context(inputs | {name: learnt}))
     assert values == pytest.approx([0, 1, 2.04], abs=0.15)
     assert measure.accepts(values - 0.2).tolist() == [True, True, False]
 
@@ -93,11 +93,11 @@ def test_one_is_the_usual_distance_of_real_images() -> None:
 def test_without_a_usual_distance_there_is_an_error(levels: list[float], labels: list[int], known: int) -> None:
     train = Examples(x=grey(*levels).x, y=np.array(labels, np.int64), index=np.arange(len(levels)))
     ((_, preparation),) = FeatureDistance(model=JUDGE).preparations(JUDGE, DATA).items()
-    inputs = {"judge": brightness(), "data": train, "seen": observe(brightness(), train.x)}
+    inputs = {"judge": brightness(), "data": train, "seen": read_activations(brightness(), train.x)}
     with pytest.raises(StageError, match=f"received {known} of known classes at a usual distance of 0"):
-        preparation.produce(bench(inputs).run)
+        preparation.produce(context(inputs).run)
 
 
-def test_nothing_accepts_what_could_not_be_measured() -> None:
+def test_nan_is_never_accepted() -> None:
     assert not SSIM(min=-1).accepts(np.array([np.nan])).any()
     assert not FeatureDistance(model=JUDGE, max=9).accepts(np.array([np.nan])).any()

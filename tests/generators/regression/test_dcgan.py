@@ -1,4 +1,4 @@
-"""The discriminator as a gate: its calibration, what is refused, and what it learns."""
+"""The discriminator as a gate: calibration, rejection and training."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def squares(n: int = 1500, side: int = 12) -> Images:
     return x
 
 
-def test_the_margin_lets_real_images_pass_beside_others() -> None:
+def test_the_margin_lets_real_images_pass_in_comparison_with_others() -> None:
     found = made(noise=REAL - 50, near=REAL - 0.5)
     # 99 of 100 images are one above the one before them, the first 99 below the last.
     assert found.margin(0.5) == 1.0
@@ -55,13 +55,13 @@ def test_the_margin_lets_real_images_pass_beside_others() -> None:
     assert found.passing(50.0) == {"noise": 1.0, "near": 1.0}
 
 
-def test_the_margin_of_images_beside_themselves_is_narrower() -> None:
+def test_the_margin_from_shifted_images_is_narrower() -> None:
     found = made(noise=REAL - 50, shifted=REAL - np.linspace(0, 1, 100))
     assert found.margin(0.95, "shifted") == pytest.approx(0.95, rel=1e-4)
     assert found.passing(1.0) == {"noise": 0.0}
 
 
-def test_a_discriminator_that_lets_noise_pass_is_refused() -> None:
+def test_a_discriminator_that_accepts_noise_is_rejected() -> None:
     fidelity = DCGAN()
     gate = fidelity.gate(run(dcgan=made(noise=REAL - 50, negatives=REAL - 9)))
     assert gate.network is not None
@@ -89,7 +89,7 @@ def test_fuzzers_of_equal_settings_share_one_training() -> None:
     assert one["dcgan"] == DiscriminatorTraining(data=Ref("data", part="train"))
 
 
-def test_corruptions_keep_what_they_say() -> None:
+def test_corruptions_have_their_properties() -> None:
     x = squares(20)
     corrupted = gan.corruptions(x, np.random.default_rng(0))
     assert set(corrupted) == {"noise", "shuffled pixels", "negatives"}
@@ -109,8 +109,8 @@ def test_networks_fit_any_shape(shape: tuple[int, int, int]) -> None:
     assert network(images_made).shape == (2, 1)
 
 
-def test_both_learn_in_one_step() -> None:
-    """What the discriminator is taught by the images of its generator is what it would be taught alone."""
+def test_generator_and_discriminator_learn_in_one_step() -> None:
+    """The discriminator's gradient equals that of training it alone on the generated images."""
     keras = backend.keras()
     x = squares(64)
     backend.seed(0)
@@ -131,7 +131,7 @@ def test_both_learn_in_one_step() -> None:
     assert any((a != b).any() for a, b in zip(before, pair.generator.get_weights(), strict=True))
 
 
-def test_it_learns_to_tell_images_from_noise(tmp_path: Path) -> None:
+def test_the_discriminator_separates_images_from_noise(tmp_path: Path) -> None:
     x = squares()
     data = Examples(x=x, y=np.zeros(len(x), np.int64), index=np.arange(len(x)))
     preparation = DiscriminatorTraining(data=TRAIN, filters=8, train_steps=256, learning_rate=1e-3)
@@ -148,7 +148,7 @@ def test_it_learns_to_tell_images_from_noise(tmp_path: Path) -> None:
     assert np.allclose(real, backend.keras().ops.convert_to_numpy(found.network(x[:8])))
 
 
-def test_a_fuzzer_asks_it_along_with_both_versions() -> None:
+def test_a_fuzzer_runs_the_discriminator_with_both_versions() -> None:
     keras = backend.keras()
     bright = keras.Sequential([keras.Input((SIDE, SIDE, 1)), keras.layers.GlobalAveragePooling2D()])
     gate = Discriminator(bright, {"real": REAL, "noise": REAL - 50}, (), {})
@@ -162,14 +162,14 @@ def test_a_fuzzer_asks_it_along_with_both_versions() -> None:
     assert min(rates) < 0.9
 
 
-def test_too_few_images_are_refused() -> None:
+def test_too_few_images_are_rejected() -> None:
     x = squares(6)
     data = Examples(x=x, y=np.zeros(6, np.int64), index=np.arange(6))
     with pytest.raises(StageError, match=re.escape("received 6; use more")):
         DiscriminatorTraining(data=TRAIN).produce(run(data=data))
 
 
-def test_a_training_that_is_stopped_again_and_again_comes_to_the_same(tmp_path: Path) -> None:
+def test_repeatedly_stopped_training_reaches_the_same_weights(tmp_path: Path) -> None:
     x, plan = squares(200, 8), GANSettings(2, 10, 64, 1e-3, 0.25)
 
     def trained(checkpoint: Checkpoint | None) -> tuple[list[float], np.ndarray]:

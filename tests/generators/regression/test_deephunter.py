@@ -1,4 +1,4 @@
-"""DeepHunter: the queue and its guidance, beside the rule written out; that a kill loses nothing."""
+"""DeepHunter: the queue and its guidance against a plain loop; resuming after a kill."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from temper.evaluation.coverage.nc import NC
 from temper.generators.regression.deephunter import DeepHunter
 from temper.generators.regression.drfuzz import DRFuzz
 from temper.generators.regression.fault_accounting import MutantOutcomes
-from temper.generators.regression.model_versions import CANDIDATE, FAULT, FIXED, Answers
+from temper.generators.regression.model_versions import CANDIDATE, FAULT, FIXED, VersionOutputs
 from tests.generators.regression.toys import PROFILE, TOGETHER, content, fuzz, interrupted, roots, versions
 
 SECTIONS = 50
@@ -25,7 +25,7 @@ def fuzzer(**values: Any) -> DeepHunter:
     return DeepHunter(**(TOGETHER | defaults | values))
 
 
-def test_what_is_found_is_what_it_says() -> None:
+def test_reported_faults_are_faults() -> None:
     found = fuzz(fuzzer())
     old, new = versions()
     assert len(found) > 20
@@ -39,7 +39,7 @@ def test_what_is_found_is_what_it_says() -> None:
     assert ((found.trace >= 0).sum(axis=1) == found.generation).all()
 
 
-def test_seeds_and_initial_faults_are_those_of_drfuzz() -> None:
+def test_seeds_and_initial_faults_equal_those_of_drfuzz() -> None:
     guided, chained = fuzz(fuzzer(mutants=100)), fuzz(DRFuzz(**(TOGETHER | {"mutants": 100})))
     assert guided.seed_count == chained.seed_count
     assert np.array_equal(guided.initial_index, chained.initial_index)
@@ -60,12 +60,14 @@ def test_a_mutant_enters_the_queue_if_the_new_version_gets_it_right_and_it_cover
             hit = {(unit, _section(p)) for unit, p in enumerate(p2[row])}
             entered += not hit <= covered
             covered |= hit
-        strategy.learn(mutants, MutantOutcomes(kinds, Answers(p2, p2, p2[:, 0])), np.zeros((len(start), 4), np.bool_))
+        strategy.learn(
+            mutants, MutantOutcomes(kinds, VersionOutputs(p2, p2, p2[:, 0])), np.zeros((len(start), 4), np.bool_)
+        )
     assert strategy.waiting == size + entered
     assert entered > 10
 
 
-def test_who_was_chosen_often_is_chosen_less() -> None:
+def test_frequently_chosen_images_are_chosen_less() -> None:
     strategy = fuzzer(round_seeds=1, mutants_per_seed=1, p_min=0.01).strategy(roots(), _run(versions()[1]))
     rng, chosen = np.random.default_rng(0), []
     for _ in range(5 * strategy.waiting):
@@ -76,7 +78,7 @@ def test_who_was_chosen_often_is_chosen_less() -> None:
     assert np.bincount(chosen).var() < 1.5
 
 
-def test_as_published_only_offspring_counts_and_the_queue_fills_with_dead_ends() -> None:
+def test_as_published_only_queued_mutants_count_and_the_queue_fills_with_dead_ends() -> None:
     plain, published = fuzzer(), fuzzer(as_published=True)
     assert (plain.least, published.least, fuzzer(p_min=0.2).least) == (0.3, 0.01, 0.2)
     found, handicapped = fuzz(plain), fuzz(published)
@@ -85,21 +87,21 @@ def test_as_published_only_offspring_counts_and_the_queue_fills_with_dead_ends()
     assert handicapped.curve[-1].mutants == 3000
 
 
-def test_a_criterion_that_learns_nothing_guides_too() -> None:
+def test_a_criterion_without_a_fit_can_guide() -> None:
     assert fuzz(fuzzer(guidance=NC(threshold=0.9), mutants=500)).curve[-1].mutants == 500
     assert list(fuzzer(guidance=NC()).preparations()) == []
     assert list(fuzzer().preparations()) == ["profile"]
 
 
 @pytest.mark.parametrize("as_published", [False, True])
-def test_an_interrupted_campaign_goes_on_where_it_was(as_published: bool, tmp_path: Path) -> None:
+def test_an_interrupted_campaign_resumes(as_published: bool, tmp_path: Path) -> None:
     whole = fuzzer(as_published=as_published, mutants=2000)
     resumed, taken_up = interrupted(whole, 900, tmp_path / "state")
     assert taken_up >= 900
     assert content(resumed) == content(fuzz(whole))
 
 
-def test_what_cannot_be_is_said_before_it_runs() -> None:
+def test_contradictory_settings_are_reported_before_anything_runs() -> None:
     assert [field for field, _ in fuzzer(mutants=19).check()] == ["mutants"]
 
 

@@ -1,4 +1,4 @@
-"""DiffChaser: what a generation is bred of, when a seed's turn ends, and that a kill loses nothing."""
+"""DiffChaser: crossover, the end of a seed's turn, and resuming after a kill."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from temper.generators.regression.diffchaser import DiffChaser, uncertainty
 from temper.generators.regression.drfuzz import DRFuzz
 from temper.generators.regression.fault_accounting import MutantOutcomes, Mutants
-from temper.generators.regression.model_versions import CANDIDATE, FAULT, UNFAITHFUL, Answers
+from temper.generators.regression.model_versions import CANDIDATE, FAULT, UNFAITHFUL, VersionOutputs
 from tests.generators.regression.toys import CLASSES, TOGETHER, content, fuzz, images, interrupted, roots, versions
 
 NO_RUN: Any = None
@@ -29,7 +29,7 @@ def test_k_uncertainty() -> None:
     assert uncertainty(p, np.array([9, 1])) == pytest.approx([0.3, 0.0]), "there is no ninth of three"
 
 
-def test_what_is_found_is_what_it_says() -> None:
+def test_reported_faults_are_faults() -> None:
     found = fuzz(fuzzer())
     old, new = versions()
     assert len(found) >= 20
@@ -45,13 +45,13 @@ def test_what_is_found_is_what_it_says() -> None:
     assert last.mutants == 4000
 
 
-def test_seeds_and_initial_faults_are_those_of_drfuzz() -> None:
+def test_seeds_and_initial_faults_equal_those_of_drfuzz() -> None:
     bred, chained = fuzz(fuzzer(mutants=100)), fuzz(DRFuzz(**(TOGETHER | {"mutants": 100})))
     assert bred.seed_count == chained.seed_count
     assert np.array_equal(bred.initial_index, chained.initial_index)
 
 
-def test_a_child_has_each_entry_of_a_parent_unless_it_is_mutated() -> None:
+def test_each_entry_of_a_child_comes_from_a_parent_unless_mutated() -> None:
     strategy = fuzzer(mutation_rate=0.001).strategy(roots(), NO_RUN)
     rng = np.random.default_rng(0)
     population = {slot: np.repeat(roots().x[:0], 12, axis=0) for slot in range(4)}
@@ -72,7 +72,7 @@ def test_a_child_has_each_entry_of_a_parent_unless_it_is_mutated() -> None:
             population[slot] = np.concatenate([population[slot].reshape(-1, 64), seed, children])
 
 
-def test_the_fittest_to_each_version_live_on_and_breed() -> None:
+def test_the_fittest_for_each_version_survive_and_reproduce() -> None:
     strategy = fuzzer(population=4, tournament=64, mutation_rate=0.9, round_seeds=1).strategy(roots(), NO_RUN)
     rng = np.random.default_rng(0)
     for _ in range(2):
@@ -88,7 +88,7 @@ def test_the_fittest_to_each_version_live_on_and_breed() -> None:
     assert arrays["fitness"][1, 0, 1] == arrays["fitness"][1].min()
 
 
-def test_the_turn_of_a_seed_ends_with_a_disagreement_or_of_age() -> None:
+def test_the_turn_of_a_seed_ends_with_a_disagreement_or_by_age() -> None:
     strategy = fuzzer(generations=3).strategy(roots(), NO_RUN)
     rng = np.random.default_rng(0)
     turns: list[list[int]] = []
@@ -111,30 +111,30 @@ def test_the_turn_of_a_seed_ends_with_a_disagreement_or_of_age() -> None:
     assert len({*turns[0], turns[1][1], *turns[3]}) == 8, "no seed twice before all had their turn"
 
 
-def test_seeds_begin_again_after_the_last() -> None:
+def test_seeds_restart_after_the_last() -> None:
     found = fuzz(fuzzer(generations=1, mutants=2000))
     assert found.curve[-1].mutants == 2000
     assert (found.generation == 1).all()
 
 
 @pytest.mark.parametrize("after", [500, 3000])
-def test_an_interrupted_campaign_goes_on_where_it_was(after: int, tmp_path: Path) -> None:
+def test_an_interrupted_campaign_resumes(after: int, tmp_path: Path) -> None:
     resumed, taken_up = interrupted(fuzzer(), after, tmp_path / "state")
     assert taken_up >= after
     assert content(resumed) == content(fuzz(fuzzer()))
 
 
-def test_what_cannot_be_is_said_before_it_runs() -> None:
+def test_contradictory_settings_are_reported_before_anything_runs() -> None:
     assert [field for field, _ in fuzzer(mutants=9).check()] == ["mutants"]
     assert not list(fuzzer(mutants=10).check())
 
 
-def test_a_budget_below_a_round_breeds_fewer_seeds() -> None:
+def test_a_budget_below_a_round_evolves_fewer_seeds() -> None:
     assert fuzz(fuzzer(mutants=55)).curve[-1].mutants == 50
 
 
-def _answers(p1: Any, p2: Any) -> Answers:
-    return Answers(np.asarray(p1, np.float32), np.asarray(p2, np.float32), np.zeros(len(p1), np.float32))
+def _answers(p1: Any, p2: Any) -> VersionOutputs:
+    return VersionOutputs(np.asarray(p1, np.float32), np.asarray(p2, np.float32), np.zeros(len(p1), np.float32))
 
 
 def _judged(mutants: Mutants, p: Any) -> MutantOutcomes:

@@ -29,7 +29,7 @@ def test_weights_are_the_published_ones() -> None:
     assert weight(g, s) == pytest.approx(expected, abs=5e-6)
 
 
-def test_entries_are_drawn_by_weight() -> None:
+def test_entries_are_sampled_by_weight() -> None:
     generation = np.array([0, 0, 4, 10, 20])
     pool = filled(5, generation=generation)
     rng = np.random.default_rng(0)
@@ -45,7 +45,7 @@ def test_entries_are_drawn_by_weight() -> None:
     assert sorted(pool.choose(9, rng)) == [0, 1, 2, 3, 4]
 
 
-def test_eleven_selections_are_the_end() -> None:
+def test_eleven_selections_kill_an_entry() -> None:
     pool = filled(2)
     for _ in range(10):
         pool.decay(np.array([1]))
@@ -54,7 +54,7 @@ def test_eleven_selections_are_the_end() -> None:
     assert pool.living.tolist() == [0]
 
 
-def test_who_dies_of_selections_gives_the_image_up_and_no_other_does() -> None:
+def test_only_dead_entries_release_their_images() -> None:
     pool = filled(4)
     for number in range(11):
         assert pool.living.tolist() == [0, 1, 2, 3], number
@@ -74,7 +74,7 @@ def test_who_dies_of_selections_gives_the_image_up_and_no_other_does() -> None:
     assert len(pool.state()["images"]) == 5
 
 
-def test_the_dead_stay_dead_and_give_their_place_up() -> None:
+def test_dead_entries_stay_dead_and_release_their_slots() -> None:
     pool = filled(3)
     pool.kill(np.array([1]))
     pool.decay(np.array([0, 1]))

@@ -1,4 +1,4 @@
-"""The mutation operators: closed forms, SciPy and scikit-image, and that a batch is a loop."""
+"""The mutation operators: closed forms, SciPy and scikit-image, and batches against loops."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def numbers(*values: float) -> Any:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_light(channels: int) -> None:
+def test_brightness_and_contrast(channels: int) -> None:
     x = images(2, channels=channels)
     factor = numbers(0.5, 1.5)
     made = pixel_mutations.contrast(x, factor)
@@ -75,7 +75,7 @@ def test_patches(channels: int) -> None:
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 2), (2, 1), (2, 2), (1, 3), (3, 1), (3, 3)])
-def test_erosion_and_dilation_are_scipys(height: int, width: int) -> None:
+def test_erosion_and_dilation_equal_scipy(height: int, width: int) -> None:
     x = images(3, channels=3)
     size = (1, height, width, 1)
     assert np.array_equal(
@@ -87,7 +87,7 @@ def test_erosion_and_dilation_are_scipys(height: int, width: int) -> None:
 
 
 @pytest.mark.parametrize("size", [3, 4, 5])
-def test_box_blur_is_scipys(size: int) -> None:
+def test_box_blur_equals_scipy(size: int) -> None:
     x = images(3, channels=3)
     expected = ndimage.uniform_filter(x.astype(float), (0, size, size, 0), mode="mirror")
     # OpenCV divides by 16 so that 7/16 is rounded up.
@@ -107,12 +107,12 @@ def test_gaussian_blur_has_the_deviation_of_its_size(size: int) -> None:
 
 
 @pytest.mark.parametrize("size", [3, 5])
-def test_median_is_scipys(size: int) -> None:
+def test_median_equals_scipy(size: int) -> None:
     x = images(4, channels=3)
     assert np.array_equal(blur.median(x, size), ndimage.median_filter(x, (1, size, size, 1), mode="nearest"))
 
 
-def test_bilateral_blur_keeps_edges_and_is_written_out() -> None:
+def test_bilateral_blur_keeps_edges_and_follows_the_formula() -> None:
     x = images(1, 9, 9, 2)
     radius, deviation = 3, 50.0
     made = blur.bilateral(x, radius, deviation)
@@ -132,7 +132,7 @@ def test_bilateral_blur_keeps_edges_and_is_written_out() -> None:
     assert np.abs(blur.bilateral(soft, 3, 50.0)[0, 5:-5, 5:-5, 0] - theirs[5:-5, 5:-5]).max() < 2
 
 
-def test_translation_shifts() -> None:
+def test_translation_shifts_pixels() -> None:
     x = images(3, channels=3)
     made = geometric_mutations.translated(x, np.array([2, 0, -3]), np.array([0, 1, -2]))
     expected = np.zeros_like(x)
@@ -151,7 +151,7 @@ def _warped(image: Pixels, matrix: Any) -> Any:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_shear_and_rotation_are_scikit_images(channels: int) -> None:
+def test_shear_and_rotation_equal_scikit_image(channels: int) -> None:
     x = images(4, 12, 12, channels)
     factors = numbers(-0.6, -0.1, 0.3, 0.6)
     for image, made, t in zip(x, geometric_mutations.sheared(x, factors), factors, strict=True):
@@ -172,7 +172,7 @@ def test_a_quarter_turn_is_exact_and_counter_clockwise() -> None:
     assert np.array_equal(made[1:, :], np.rot90(x[0, :, :, 0])[:-1, :][:, :])
 
 
-def test_scaling_keeps_the_middle() -> None:
+def test_scaling_keeps_the_centre() -> None:
     x = images(2, channels=3)
     assert np.array_equal(geometric_mutations.scaled(x, numbers(1, 1)), x)
     flat = np.full((2, 12, 12, 1), 200, np.uint8)
@@ -188,7 +188,7 @@ def test_scaling_keeps_the_middle() -> None:
 
 @pytest.mark.parametrize("operators", [drfuzz(), drfuzz(wrap=True), deephunter()], ids=["drfuzz", "wrap", "deephunter"])
 @pytest.mark.parametrize("shape", [(8, 8, 1), (14, 11, 3)])
-def test_every_operator_changes_images_by_parameters_of_each(
+def test_every_operator_samples_parameters_per_image(
     operators: tuple[Operator, ...], shape: tuple[int, int, int]
 ) -> None:
     x = np.repeat(images(1, *shape), 60, axis=0)
@@ -200,7 +200,7 @@ def test_every_operator_changes_images_by_parameters_of_each(
         assert np.array_equal(made, operator.mutate(x, np.random.default_rng(0)))
 
 
-def test_the_sets_are_the_published_ones() -> None:
+def test_the_operator_sets_are_the_published_ones() -> None:
     assert [operator.name for operator in drfuzz()] == [
         "translation", "scale", "shear", "rotation", "contrast", "brightness", "blur", "erode", "dilate", "reverse_patch",
         "white_patch", "black_patch", "gauss_noise", "multiplicative_noise", "saltpepper_noise",
@@ -209,7 +209,7 @@ def test_the_sets_are_the_published_ones() -> None:
     assert sum(operator.weight for operator in deephunter() if operator.local) == 32
 
 
-def test_translations_lean_to_the_left_as_published() -> None:
+def test_translations_are_biased_to_the_left_as_published() -> None:
     x = np.zeros((3000, 9, 9, 1), np.uint8)
     x[:, 4, 4] = 255
     made = drfuzz()[0].mutate(x, np.random.default_rng(0))

@@ -23,7 +23,7 @@ def images(shape: tuple[int, ...]) -> Pixels:
 
 
 def each(function: Single, x: Pixels) -> Pixels:
-    """Return what a function of OpenCV makes of each image."""
+    """Return the results of an OpenCV function for each image."""
     return np.stack(
         [function(image.squeeze(axis=2) if image.shape[2] == 1 else image).reshape(image.shape) for image in x]
     )
@@ -89,7 +89,7 @@ def test_affine_mutations(shape: tuple[int, ...]) -> None:
 
 
 def resized(image: Any, factor: float) -> Any:
-    """Return an image as DRFuzz scales it: cubic, then cut to its middle or put on black."""
+    """Return an image as DRFuzz scales it: cubic, then centre-cropped or padded with black."""
     made = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
     framed = np.zeros_like(image)
     source, target = [], []

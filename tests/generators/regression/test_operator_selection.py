@@ -1,4 +1,4 @@
-"""Operator selection: the laws that the chains settle to, and the ranking."""
+"""Operator selection: the stationary distributions of the chains, and the ranking."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PUBLISHED = [
 
 
 @pytest.mark.parametrize("selection", ["mcmc_redraw", "mh", "uniform"])
-def test_the_stationary_law_is_the_closed_form(selection: Selection) -> None:
+def test_the_stationary_distribution_equals_the_closed_form(selection: Selection) -> None:
     steps = kernel(selection, N)
     assert np.allclose(steps.sum(axis=1), 1)
     law = LAWS[selection] / LAWS[selection].sum()
@@ -29,7 +29,7 @@ def test_the_stationary_law_is_the_closed_form(selection: Selection) -> None:
     assert np.allclose(law[:, None] * steps, (law[:, None] * steps).T, atol=1e-16), "detailed balance"
 
 
-def test_the_redrawn_law_is_the_one_that_was_measured() -> None:
+def test_the_redraw_distribution_equals_the_measured_one() -> None:
     law = LAWS["mcmc_redraw"] / LAWS["mcmc_redraw"].sum()
     assert np.allclose(law, PUBLISHED, atol=5e-5)
     assert law[0] / law[-1] == pytest.approx(1.69, abs=0.01)
@@ -37,7 +37,7 @@ def test_the_redrawn_law_is_the_one_that_was_measured() -> None:
 
 
 @pytest.mark.parametrize("selection", ["mcmc_redraw", "mh", "uniform"])
-def test_a_walk_visits_ranks_by_the_law(selection: Selection) -> None:
+def test_a_walk_visits_ranks_by_the_distribution(selection: Selection) -> None:
     chain = OperatorChain(N, selection)
     # Operator i is rewarded less often the larger i is, so that operators are ranked as they are numbered.
     chain.used[:], chain.faithful[:], chain.rewarded[:] = 100, 100, np.arange(N)[::-1] + 1
@@ -47,7 +47,7 @@ def test_a_walk_visits_ranks_by_the_law(selection: Selection) -> None:
     assert stats.chisquare(np.bincount(visited, minlength=N), expected).pvalue > 0.01
 
 
-def test_redrawing_is_what_the_kernel_says() -> None:
+def test_redrawing_follows_the_kernel() -> None:
     """The artefact's loop, proposal by proposal, from the middle rank."""
     rng, start = np.random.default_rng(1), 7
     counts = np.zeros(N)
@@ -66,7 +66,7 @@ def test_the_score_is_reward_rate_times_faithfulness() -> None:
     assert chain.scores.tolist() == [1 / 4 * 2 / 4, 0, 0]
 
 
-def test_ties_are_broken_at_random_and_the_chain_goes_on() -> None:
+def test_ties_are_broken_at_random_and_the_chain_continues() -> None:
     chain = OperatorChain(N, "mcmc_redraw")
     rng = np.random.default_rng(2)
     first = [OperatorChain(N, "mcmc_redraw").walk(1, rng)[0] for _ in range(3000)]

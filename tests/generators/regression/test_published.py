@@ -21,8 +21,8 @@ from temper.generators.regression.random_fuzzer import RandomFuzzer
 from temper.generators.regression.regression_fuzzer import RegressionFuzzer
 from temper.nn.adequacy.reference_data import ReferenceData
 from temper.nn.editing.logits import to_logits
-from temper.nn.preparations.activation_readout import observe
-from temper.nn.preparations.training_profile import Profile
+from temper.nn.shared_stages.activation_readout import read_activations
+from temper.nn.shared_stages.training_profile import Profile
 from temper.targets.models.model_file import ModelFile
 
 pytestmark = pytest.mark.shared
@@ -47,7 +47,7 @@ def fuzz(fuzzer: type[RegressionFuzzer], pair: str, shared: Path, mnist: Example
     v1, v2 = (Classifier(to_logits(ModelFile(shared / "models" / "drfuzz" / name).load())) for name in PAIRS[pair])
     inputs: dict[str, Any] = {"v1": v1, "v2": v2, "mnist": mnist}
     if fuzzer is DeepHunter:
-        seen = observe(v2, mnist.x)
+        seen = read_activations(v2, mnist.x)
         inputs["profile"] = Profile(KMNC().profile(ReferenceData(v2, mnist, seen, lambda ref: seen)))
     run = Run(
         "fuzz", 1, "test", lambda ref: inputs[ref.prepared or ref.stage], lambda ref: {}, lambda done, total, unit: None
@@ -56,7 +56,7 @@ def fuzz(fuzzer: type[RegressionFuzzer], pair: str, shared: Path, mnist: Example
 
 
 @pytest.mark.parametrize(("pair", "right", "initial"), [("supply", 8587, 55), ("prune", 9807, 40)])
-def test_initial_faults_are_the_published_models(
+def test_initial_faults_equal_those_of_the_published_models(
     pair: str, right: int, initial: int, shared: Path, mnist: Examples
 ) -> None:
     found = fuzz(RandomFuzzer, pair, shared, mnist, mutants=10)
@@ -64,8 +64,8 @@ def test_initial_faults_are_the_published_models(
     assert found.seed_count == right - initial
 
 
-def test_what_drfuzz_finds_is_purer_than_what_random_testing_finds(shared: Path, mnist: Examples) -> None:
-    """The order of the published tools, at a budget of seconds; so are the yields of the two scenarios."""
+def test_drfuzz_finds_a_larger_share_of_regressions_than_random_testing(shared: Path, mnist: Examples) -> None:
+    """The tools rank as published at a budget of seconds, and so do the two scenarios."""
     purity: dict[tuple[str, str], float] = {}
     faults: dict[tuple[str, str], int] = {}
     for pair in PAIRS:
@@ -81,7 +81,7 @@ def test_what_drfuzz_finds_is_purer_than_what_random_testing_finds(shared: Path,
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("pair", "faults", "both_fail"), [("supply", 12.7, 52), ("prune", 6.7, 60)])
-def test_single_mutations_yield_what_was_measured(
+def test_single_mutations_yield_the_measured_rates(
     pair: str, faults: float, both_fail: float, shared: Path, mnist: Examples
 ) -> None:
     found = fuzz(RandomFuzzer, pair, shared, mnist, mutants=20_000, operator_set="drfuzz")
@@ -91,7 +91,7 @@ def test_single_mutations_yield_what_was_measured(
 
 
 @pytest.mark.slow
-def test_sixty_thousand_mutants_find_what_the_prototype_found(shared: Path, mnist: Examples) -> None:
+def test_sixty_thousand_mutants_find_as_many_faults_as_the_prototype(shared: Path, mnist: Examples) -> None:
     found = fuzz(DRFuzz, "supply", shared, mnist, mutants=60_000)
     last = found.curve[-1]
     assert last.rfi == pytest.approx(1150, rel=0.25)
@@ -99,14 +99,14 @@ def test_sixty_thousand_mutants_find_what_the_prototype_found(shared: Path, mnis
 
 
 @pytest.mark.slow
-def test_deephunter_finds_what_its_prototype_found(shared: Path, mnist: Examples) -> None:
+def test_deephunter_finds_as_many_faults_as_its_prototype(shared: Path, mnist: Examples) -> None:
     last = fuzz(DeepHunter, "supply", shared, mnist, mutants=60_000, guidance=KMNC()).curve[-1]
     counts = (last.rfi, last.urf, last.seeds, last.v2_failures)
     assert counts == pytest.approx((669, 387, 321, 6982), rel=0.2)
 
 
 @pytest.mark.long
-def test_diffchaser_takes_many_mutants_for_few_faults(shared: Path, mnist: Examples) -> None:
+def test_diffchaser_needs_many_mutants_for_few_faults(shared: Path, mnist: Examples) -> None:
     found = fuzz(DiffChaser, "supply", shared, mnist, mutants=200_000)
     last = found.curve[-1]
     assert 0 < last.urf < 200
@@ -115,7 +115,7 @@ def test_diffchaser_takes_many_mutants_for_few_faults(shared: Path, mnist: Examp
 
 
 @pytest.mark.long
-def test_the_tools_stand_in_the_published_order(shared: Path, mnist: Examples) -> None:
+def test_the_tools_rank_as_published(shared: Path, mnist: Examples) -> None:
     """Distinct faults of three tools, and the purity of the first two, after equally many mutants."""
     tools: tuple[tuple[type[RegressionFuzzer], dict[str, Any]], ...] = (
         (DRFuzz, {}), (DeepHunter, {"guidance": KMNC()}), (DiffChaser, {}),

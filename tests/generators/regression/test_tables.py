@@ -1,4 +1,4 @@
-"""The questions of DRFuzz's evaluation as one experiment: how much is found, what trains what, and what it looks like."""
+"""The research questions of DRFuzz's evaluation as one experiment."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def text() -> str:
     return EXPERIMENT.replace("FILE", str(ROOT / "experiments" / "published" / "drfuzz_rq1.csv"))
 
 
-def test_the_questions_are_answered(
+def test_the_tables_answer_the_research_questions(
     run: Callable[..., tuple[int, str]],
     write: Callable[..., Path],
     experiment: Callable[..., Experiment],
@@ -91,7 +91,7 @@ def test_the_questions_are_answered(
     store = Store(tmp_path / "outputs" / ".store")
     grids = ExamplePictures(
         experiment(text), TaskGraph(experiment(text), Digests(store.root / "digests.json")), IntactArtefacts(store)
-    ).examples()
+    ).of("generate")
     directions = {grid.name.partition(".")[0]: grid for grid in grids if isinstance(grid, DirectionGrid)}
     assert set(directions) == set(fuzzers)
     first = directions["drfuzz"]

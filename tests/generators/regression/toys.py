@@ -1,4 +1,4 @@
-"""What the tests of regression fuzzers share: two small versions of a model, images, and a run without an engine."""
+"""Fixtures for tests of regression fuzzers: two small model versions, images, and a run without an engine."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from temper.core.component import Ref
 from temper.core.run import Run
 from temper.generators.regression.fault_accounting import Roots
 from temper.generators.regression.model_versions import Versions
-from temper.generators.regression.regression_fuzzer import RegressionFuzzer, _start
-from temper.nn.preparations.training_profile import Profile
+from temper.generators.regression.regression_fuzzer import RegressionFuzzer, _seeds_and_initial_faults
+from temper.nn.shared_stages.training_profile import Profile
 from temper.system import backend
 
 SIDE, CLASSES = 8, 4
 MODEL: Any = Ref("v2")
 REFERENCE: Any = Ref("v1")
 DATA: Any = Ref("data", part="test")
-PROFILE = Profile({"low": np.zeros(CLASSES), "high": np.ones(CLASSES), "left_out": np.array(0)})
-"""What a criterion learnt of the softmax, the toys' only layer that counts."""
+PROFILE = Profile({"low": np.zeros(CLASSES), "high": np.ones(CLASSES), "excluded": np.array(0)})
+"""The profile of a criterion for the softmax, the only counted layer of the toys."""
 TOGETHER = {"model": MODEL, "reference": REFERENCE, "data": DATA}
 
 
@@ -38,7 +38,7 @@ def linear(weights: Any) -> Classifier:
 
 
 def versions(change: float = 0.35) -> tuple[Classifier, Classifier]:
-    """Return two linear classifiers of slightly different weights."""
+    """Return two linear classifiers with slightly different weights."""
     rng = np.random.default_rng(3)
     weights = rng.standard_normal((SIDE * SIDE, CLASSES))
     return linear(weights), linear(weights + change * rng.standard_normal(weights.shape))
@@ -57,22 +57,22 @@ def images(n: int = 60) -> Examples:
 
 def roots() -> Roots:
     """Return the images that both versions get right."""
-    return _start(images(), Versions(*versions()))[0]
+    return _seeds_and_initial_faults(images(), Versions(*versions()))[0]
 
 
 class Killed(Exception):
-    """Stands for a kill."""
+    """Simulates a kill."""
 
 
 def content(found: RegressionFaults) -> list[Any]:
-    """Return what two campaigns must agree in to be the same."""
+    """Return the results that equal campaigns must share."""
     arrays = [getattr(found, name) for name in ("x", "y", "index", "v2", "generation", "found_at", "trace")]
     counts = [(p.mutants, p.rfi, p.urf, p.seeds, p.v2_failures, p.pool) for p in found.curve]
     return [*(array.tolist() for array in arrays), counts, [vars(count) for count in found.operators]]
 
 
 def interrupted(fuzzer: RegressionFuzzer, after: int, folder: Path) -> tuple[RegressionFaults, int]:
-    """Kill a campaign after so many mutants and take it up again; return what it finds, and where it was taken up."""
+    """Kill a campaign after so many mutants and resume it; return its findings, and where it resumed."""
 
     def interrupt(done: int, total: int, unit: str) -> None:
         if done >= after:
@@ -93,7 +93,7 @@ def fuzz(
     progress: Any = None,
     **prepared: Any,
 ) -> RegressionFaults:
-    """Run a fuzzer on the toys; with a folder its state is kept there."""
+    """Run a fuzzer on the toys; with a folder its checkpoint is stored there."""
     old, new = versions()
     inputs = {"v1": old, "v2": new, "data": images(), "profile": PROFILE} | prepared
     report = progress or (lambda done, total, unit: None)

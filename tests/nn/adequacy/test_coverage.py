@@ -1,4 +1,4 @@
-"""Coverage of cells against tables worked by hand and against loops that say what is meant."""
+"""Coverage of cells against tables worked by hand and against reference loops."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from temper.nn.adequacy.coverage import NOTHING, CellCoverage, Counts
+from temper.nn.adequacy.coverage import NO_CELL, CellCoverage, Counts
 from temper.nn.inspection import activations as module
 from temper.nn.inspection.activations import Activations
 from tests.evaluation.coverage.support import PATIENT, activations, drawn, hold, naive_order
@@ -18,7 +18,7 @@ CELLS = 12
 def cells_of(seen: Activations) -> Counts:
     """Return a cell for every unit that is not 0: which one depends on its value."""
     values = (seen.means[:, seen.units(["a"])] * 4).astype(np.int64)
-    return np.where(values > 0, np.arange(4) * 3 + values - 1, NOTHING)
+    return np.where(values > 0, np.arange(4) * 3 + values - 1, NO_CELL)
 
 
 @pytest.fixture
@@ -48,15 +48,6 @@ def test_what_cannot_be_covered_does_not_count(table: Activations) -> None:
     assert np.isnan(CellCoverage(3, cells_of, impossible=3).value)
 
 
-def test_states_are_brought_together_by_or(table: Activations) -> None:
-    one, two = CellCoverage(CELLS, cells_of), CellCoverage(CELLS, cells_of)
-    one.update(table.take(slice(0, 1)))
-    two.update(table.take(slice(3, 4)))
-    one.merge(two.state())
-    assert one.covered == 4
-    assert CellCoverage(CELLS, cells_of).restore(one.state()).covered == 4
-
-
 def test_no_inputs_add_nothing(table: Activations) -> None:
     coverage, nobody = CellCoverage(CELLS, cells_of), table.take(slice(0, 0))
     coverage.update(nobody)
@@ -67,13 +58,13 @@ def test_no_inputs_add_nothing(table: Activations) -> None:
 
 @PATIENT
 @given(st.integers(0, 2**32 - 1), st.integers(0, 9), st.integers(0, 9))
-def test_what_holds_of_every_coverage(seed: int, n: int, m: int) -> None:
+def test_invariants_of_coverage_hold(seed: int, n: int, m: int) -> None:
     hold(CellCoverage(CELLS, cells_of), drawn(seed, n, 4), drawn(seed + 1, m, 4))
 
 
 @PATIENT
 @given(st.integers(0, 2**32 - 1))
-def test_blocks_change_nothing(seed: int) -> None:
+def test_the_block_size_does_not_change_results(seed: int) -> None:
     seen = drawn(seed, 9, 4)
     coverage = CellCoverage(CELLS, cells_of)
     whole = coverage.gain(seen), coverage.sequential_gain(seen), coverage.additional_order(seen)

@@ -1,4 +1,4 @@
-"""The order of clean and adversarial images: ties, images without a score, what a score is told of its own images."""
+"""The order of clean and adversarial images: ties, unscored images, and training rows passed to the score."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from temper.nn.adequacy.reference_data import Arrays
 from temper.nn.adequacy.score import Score
 from temper.nn.inspection.activations import SOFTMAX, Activations
 from temper.nn.inspection.units import UnitLayer
-from temper.nn.preparations.retraining_order import RetrainingOrder, RetrainingOrdering
-from temper.nn.preparations.training_profile import Profile
+from temper.nn.shared_stages.retraining_order import RetrainingOrder, RetrainingOrdering
+from temper.nn.shared_stages.training_profile import Profile
 
 MODEL, CLEAN, FIRST, SECOND = Ref[Classifier]("m"), Ref[Examples]("d"), Ref[Examples]("f"), Ref[Examples]("s")
 NAN = np.nan
@@ -26,13 +26,13 @@ NAN = np.nan
 
 @dataclass(frozen=True, kw_only=True)
 class Told(Score):
-    """Gives the first logit, less a number for the training image that an input is."""
+    """Scores by the first logit, minus the training row of the input."""
 
     tag = "told"
 
     less: Annotated[float, "what a training image loses", Range()] = 0.0
 
-    def fit(self, material: Any) -> Arrays:
+    def fit(self, reference: Any) -> Arrays:
         raise AssertionError("learnt beforehand")
 
     def values(self, learnt: Arrays, seen: Activations, own: Any, rng: np.random.Generator) -> Any:
@@ -77,7 +77,7 @@ def test_clean_and_adversarial_rows_are_ordered_together() -> None:
     assert found.note == "learnt 1"
 
 
-def test_the_score_knows_which_training_image_a_clean_row_is_and_that_adversarial_ones_are_none() -> None:
+def test_the_score_receives_the_training_row_of_clean_images_only() -> None:
     found = order([0.0, 0.0, 0.0], [0.0], score={"less": 1.0})
     assert found.scores.tolist() == [9.0, 8.0, 7.0, 10.0]
 
@@ -90,7 +90,7 @@ def test_images_without_a_score_come_last_and_are_counted() -> None:
     assert found.note == "2 of 4 inputs have no score; learnt 1"
 
 
-def test_equals_come_in_an_order_of_the_seed() -> None:
+def test_ties_are_ordered_by_the_seed() -> None:
     same = [0.0] * 20
     orders = [order(same, same, seed=seed) for seed in (1, 1, 2)]
     assert orders[0].rows.tolist() == orders[1].rows.tolist() != orders[2].rows.tolist()
@@ -99,14 +99,14 @@ def test_equals_come_in_an_order_of_the_seed() -> None:
     assert 2 < (orders[0].rows[:20] >= 20).sum() < 18, "neither kind goes first"
 
 
-def test_as_published_equals_are_reversed_and_images_without_a_score_come_first() -> None:
+def test_as_published_ties_are_reversed_and_unscored_images_come_first() -> None:
     found = order([0.1, 0.1, NAN], [0.5, 0.1], as_published=True)
     assert found.rows.tolist() == np.argsort([0.1, 0.1, NAN, 0.5, 0.1])[::-1].tolist()
     assert found.rows[0] == 2
     assert found.adversarial.tolist() == [3, 4]
 
 
-def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
+def test_a_stored_artefact_is_restored(tmp_path: Path) -> None:
     written = order([0.1, 0.9], [0.5])
     written.save(tmp_path)
     read = RetrainingOrder.load(tmp_path)

@@ -1,4 +1,4 @@
-"""What results call scores, how inputs are ordered by them, and what is kept of both."""
+"""Scores: display names, orders of inputs, and storage."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Holder(Component):
     inner: Mean = Mean()
 
 
-def test_a_component_is_called_by_its_type_and_what_is_not_default() -> None:
+def test_a_display_name_has_the_type_and_non_default_parameters() -> None:
     assert display_name(Mean()) == "mean"
     assert (
         display_name(Mean(weight=0.5, layers=("a", "b"), strict=True)) == "mean (weight 0.5, layers a+b, strict true)"
@@ -48,13 +48,13 @@ def test_a_component_is_called_by_its_type_and_what_is_not_default() -> None:
     )
 
 
-def test_a_score_that_does_not_fit_does_not_learn() -> None:
+def test_a_score_without_a_fit_does_not_learn() -> None:
     assert not Mean().learns
     assert not Mean().stochastic
     assert list(Mean().remarks({})) == []
 
 
-def test_higher_comes_first_equals_by_chance_and_nan_last() -> None:
+def test_higher_scores_come_first_ties_at_random_and_nan_last() -> None:
     scores = np.array([1.0, np.nan, 3.0, 1.0, 2.0, 1.0])
     orders = {tuple(descending(scores, np.random.default_rng(seed)).tolist()) for seed in range(40)}
     assert {order[:2] for order in orders} == {(2, 4)}
@@ -63,7 +63,7 @@ def test_higher_comes_first_equals_by_chance_and_nan_last() -> None:
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_what_is_kept_comes_back(tmp_path: Path, seed: int) -> None:
+def test_stored_scores_and_orders_are_restored(tmp_path: Path, seed: int) -> None:
     rng = np.random.default_rng(seed)
     scored = InputScores("dsa", rng.random(5), ("one thing", "another"))
     ordered = FaultOrder("dsa", rng.permutation(5), rng.random(5) < 0.5, ())
@@ -75,6 +75,6 @@ def test_what_is_kept_comes_back(tmp_path: Path, seed: int) -> None:
         assert all(np.array_equal(a, b) for a, b in zip(vars(again).values(), vars(artefact).values(), strict=True))
 
 
-def test_faults_found_after_each_input() -> None:
+def test_faults_are_counted_after_each_input() -> None:
     ordered = FaultOrder("x", np.array([2, 0, 1]), np.array([True, False, True]), ())
     assert ordered.found.tolist() == [0, 1, 2, 2]

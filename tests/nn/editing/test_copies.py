@@ -11,19 +11,19 @@ import pytest
 from temper.core.classifier import Classifier
 from temper.core.errors import StageError
 from temper.nn.editing import copies
-from temper.nn.editing.unit_removal import without
+from temper.nn.editing.unit_removal import without_units
 from temper.nn.inspection import compiled_programs
-from temper.nn.inspection.lrp_rules import carrying
+from temper.nn.inspection.lrp_rules import relevance_model
 from temper.nn.inspection.units import with_separate_activations
-from temper.nn.training.training import copied, fit
-from temper.repair.quantisation import rounded, with_rounded_activations
+from temper.nn.training.training import TrainingSettings, copied, fit
+from temper.repair.quantisation import with_rounded_activations, with_rounded_weights
 from temper.system import backend
 
 RNG = np.random.default_rng(0)
 X = RNG.random((24, 4, 4, 2), np.float32)
 Y = RNG.integers(0, 3, 24).astype(np.int64)
 IMAGES = {1: X, 2: (0.2 + 3 * X**2).astype(np.float32)}
-"""What the layers of two models are adapted to."""
+"""The data that the layers of two models are adapted to."""
 
 
 def adapted(layer: Any, number: int) -> Any:
@@ -85,7 +85,7 @@ def multiplied(number: int) -> Any:
 if backend.name() == "tensorflow":
     STATEFUL["adapted lookup"] = lambda k: numbers(lookup(k))
 VARYING = [name for name in STATEFUL if name != "augmentation"]
-"""Those that the two models answer differently by."""
+"""Cases in which the two models predict differently."""
 
 
 def network(first: Any) -> Any:
@@ -102,7 +102,7 @@ def answers(model: Any) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", STATEFUL)
-def test_programs_and_copies_keep_what_is_no_weight(name: str) -> None:
+def test_programs_and_copies_keep_state_outside_of_weights(name: str) -> None:
     first, second = (network(STATEFUL[name](k)) for k in (1, 2))
     if name in VARYING:
         assert np.abs(answers(first) - answers(second)).max() > 1e-3
@@ -113,7 +113,7 @@ def test_programs_and_copies_keep_what_is_no_weight(name: str) -> None:
             copies.copied(model),
             copied(model, 5, weights=True),
             with_separate_activations(model),
-            rounded(model, "float16"),
+            with_rounded_weights(model, "float16"),
         ):
             np.testing.assert_allclose(answers(copy), answers(model), rtol=1e-2, atol=1e-2)
         outer = backend.keras().Input((4, 4, 2))
@@ -132,13 +132,15 @@ def test_a_copy_trains_as_its_original_would() -> None:
         flat = inputs.reshape(24, -1)
         powers = np.exp(flat @ kernel)
         gradient = flat.T @ (powers / powers.sum(axis=1, keepdims=True) - np.eye(3)[Y]) / 24
-        fit(model, X, Y, epochs=1, batch_size=24, learning_rate=0.01, seed=0, optimizer="sgd")
+        fit(
+            model, X, Y, settings=TrainingSettings(epochs=1, batch_size=24, learning_rate=0.01, optimizer="sgd"), seed=0
+        )
         # Nesterov momentum 0.9 makes the first step 1.9 times as long.
         np.testing.assert_allclose(model.get_weights()[-2], kernel - 0.019 * gradient, atol=1e-5)
         np.testing.assert_allclose(Classifier(model).logits(X), answers(model), rtol=1e-3, atol=1e-5)
 
 
-def test_models_of_equal_constants_share_and_others_do_not() -> None:
+def test_models_share_a_program_only_if_their_constants_are_equal() -> None:
     first, second, third = (network(adapted(layers().Normalization(), k)) for k in (1, 1, 2))
     assert compiled_programs.architecture(first) == compiled_programs.architecture(second)
     assert compiled_programs.architecture(first) != compiled_programs.architecture(third)
@@ -147,12 +149,12 @@ def test_models_of_equal_constants_share_and_others_do_not() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda model: carrying(model, None),
-        lambda model: without(model, {"hidden": np.arange(5)}),
+        lambda model: relevance_model(model, None),
+        lambda model: without_units(model, {"hidden": np.arange(5)}),
         lambda model: with_rounded_activations(model, {}),
     ],
 )
-def test_rebuilt_models_normalise_as_their_original(change: Any) -> None:
+def test_rebuilt_models_normalise_like_the_original(change: Any) -> None:
     model = network(adapted(layers().Normalization(), 2))
     np.testing.assert_allclose(answers(change(model)), answers(model), rtol=0.1, atol=0.1)
 
@@ -185,7 +187,7 @@ def value(variable: Any) -> np.ndarray:
     return np.array(backend.keras().ops.convert_to_numpy(variable))
 
 
-def test_a_fresh_start_resets_what_learns_and_keeps_what_does_not() -> None:
+def test_reinitialising_resets_trainable_state_and_keeps_the_rest() -> None:
     keras = backend.keras()
     base = keras.Sequential(
         [keras.Input((4, 4, 2)), layers().Conv2D(3, 2, name="frozen"), layers().BatchNormalization(name="frozen_norm")]
@@ -206,7 +208,7 @@ def test_a_fresh_start_resets_what_learns_and_keeps_what_does_not() -> None:
         ]
     )
     rng = np.random.default_rng(1)
-    for layer in copies.flattened(model):
+    for layer in copies.all_layers(model):
         if layer.name not in ("constants", "conversion"):
             for variable in layer._trainable_variables + layer._non_trainable_variables:
                 variable.assign(rng.uniform(1, 2, variable.shape))
@@ -216,7 +218,7 @@ def test_a_fresh_start_resets_what_learns_and_keeps_what_does_not() -> None:
     fresh = copied(model, 7, weights=False, remark=said.append)
     (sentence,) = said
     assert "except frozen, frozen_norm, quantised:" in sentence
-    old, new = ({layer.name: layer for layer in copies.flattened(m)} for m in (model, fresh))
+    old, new = ({layer.name: layer for layer in copies.all_layers(m)} for m in (model, fresh))
     for name in ("conversion", "constants", "frozen", "frozen_norm"):
         for before, after in zip(old[name].weights, new[name].weights, strict=True):
             np.testing.assert_array_equal(value(before), value(after))
@@ -229,14 +231,14 @@ def test_a_fresh_start_resets_what_learns_and_keeps_what_does_not() -> None:
     assert (value(new["quantised"].bias) == 0).all()
 
 
-def test_nothing_is_said_where_everything_learns_or_only_converts() -> None:
+def test_no_layer_is_reported_if_all_are_trainable_or_only_convert_the_input() -> None:
     said: list[str] = []
     copied(network(adapted(layers().Normalization(), 2)), 7, weights=False, remark=said.append)
     assert said == []
 
 
 @pytest.mark.parametrize("nests", [False, True])
-def test_a_fresh_start_is_another_one_at_each_seed_though_initialisers_have_seeds(nests: bool) -> None:
+def test_reinitialised_weights_depend_on_the_seed_even_if_initialisers_have_seeds(nests: bool) -> None:
     kernel = backend.keras().initializers.GlorotUniform(seed=42)
     dense = layers().Dense(3, kernel_initializer=kernel, bias_initializer=backend.keras().initializers.Constant(0.5))
     inner = backend.keras().Sequential([backend.keras().Input((32,)), dense]) if nests else dense
@@ -248,7 +250,7 @@ def test_a_fresh_start_is_another_one_at_each_seed_though_initialisers_have_seed
 
 
 @pytest.mark.parametrize("weights", [False, True])
-def test_a_model_of_which_nothing_learns_is_not_trained(weights: bool) -> None:
+def test_a_model_without_trainable_layers_is_rejected(weights: bool) -> None:
     model = network(nested(layers().Rescaling(1.0)))
     model.trainable = False
     with pytest.raises(StageError, match="all layers of the model are frozen"):

@@ -8,7 +8,7 @@ import pytest
 
 from temper.core.classifier import Classifier
 from temper.core.errors import StageError
-from temper.nn.editing.logits import FLOOR, are_probabilities, logarithm_of, reordered, to_logits
+from temper.nn.editing.logits import FLOOR, are_probabilities, to_logits, with_log_probabilities, with_reordered_outputs
 from temper.nn.inspection import compiled_programs
 from temper.nn.inspection.gradients import margin, value_and_gradient
 from temper.system import backend
@@ -47,7 +47,7 @@ def endings() -> dict[str, list[Any]]:
 
 
 @pytest.mark.parametrize("ending", ["fused", "activation", "layer", "after pooling"])
-def test_softmax_of_the_logits_is_what_the_model_gave(ending: str) -> None:
+def test_softmax_of_the_logits_equals_the_models_output(ending: str) -> None:
     original = model(*endings()[ending])
     before = given(original, X)
     logits = given(to_logits(original), X)
@@ -57,12 +57,12 @@ def test_softmax_of_the_logits_is_what_the_model_gave(ending: str) -> None:
     np.testing.assert_array_equal(given(original, X), before)
 
 
-def test_a_model_that_ends_in_logits_is_returned_as_it_is() -> None:
+def test_a_model_that_ends_in_logits_is_returned_unchanged() -> None:
     original = model(backend.keras().layers.Dense(3))
     assert to_logits(original) is original
 
 
-def test_rewired_models_keep_their_layers_and_can_be_saved(tmp_path: Any) -> None:
+def test_converted_models_keep_their_layers_and_can_be_saved(tmp_path: Any) -> None:
     original = model(backend.keras().layers.Dense(3, activation="softmax", name="predictions"))
     rewired = to_logits(original)
     rewired.save(tmp_path / "model.keras")
@@ -90,7 +90,7 @@ def test_rewired_models_keep_their_layers_and_can_be_saved(tmp_path: Any) -> Non
         (lambda layers: [average(layers, "sigmoid")], "ends the model in sigmoid"),
     ],
 )
-def test_other_endings_are_refused(ending: Any, message: str) -> None:
+def test_other_final_activations_are_rejected(ending: Any, message: str) -> None:
     with pytest.raises(StageError, match=message):
         to_logits(model(*ending(backend.keras().layers)))
 
@@ -110,12 +110,12 @@ def average(layers: Any, activation: str) -> Any:
 
 
 def combinations() -> dict[str, Any]:
-    """Return functions from a flat image to probabilities, or to what rises with them."""
+    """Return functions from a flat image to probabilities, or to increasing functions of them."""
     keras = backend.keras()
     layers, ops = keras.layers, keras.ops
 
     def p(x: Any, scale: float = 1.0) -> Any:
-        """Return softmaxes of one direction, so that they agree however sure they are."""
+        """Return softmaxes of one direction, which agree at any confidence."""
         kernel = keras.initializers.RandomNormal(stddev=scale, seed=7)
         return layers.Dense(3, activation="softmax", kernel_initializer=kernel)(x)
 
@@ -261,7 +261,7 @@ def test_the_logarithm_is_exact(name: str) -> None:
     np.testing.assert_allclose(np.exp(given(to_logits(original), CALM)), given(original, CALM), rtol=1e-4)
 
 
-def test_what_is_done_to_logits_is_left_alone() -> None:
+def test_operations_on_logits_are_kept() -> None:
     layers, ops = backend.keras().layers, backend.keras().ops
     x = backend.keras().Input((4, 4, 1))
     z = layers.Dense(3)(layers.Flatten()(x))
@@ -280,7 +280,7 @@ def test_what_is_done_to_logits_is_left_alone() -> None:
     np.testing.assert_allclose(given(tempered, X), given(backend.keras().Model(x, z), X) / 10, rtol=1e-5)
 
 
-def test_probabilities_are_told_by_their_sums() -> None:
+def test_probabilities_are_recognised_by_their_sums() -> None:
     logits = RNG.normal(size=(50, 4))
     shares = softmax(logits).astype(np.float32)
     assert are_probabilities(shares)
@@ -295,17 +295,17 @@ def test_the_logarithm_of_any_probabilities_is_finite() -> None:
     keras = backend.keras()
     probabilities = keras.Sequential([keras.Input((3,)), keras.layers.Softmax(), keras.layers.Lambda(lambda p: p)])
     z = np.array([[0, 1, 3], [0, 300, 100]], np.float32)
-    logs = given(logarithm_of(probabilities), z)
+    logs = given(with_log_probabilities(probabilities), z)
     np.testing.assert_allclose(logs[0], np.log(softmax(z[:1])[0]), rtol=1e-5)
     np.testing.assert_allclose(logs[1], [np.log(FLOOR), 0, np.log(FLOOR)], rtol=1e-5)
 
 
 @pytest.mark.parametrize("sorts", [False, True])
-def test_outputs_in_another_order(sorts: bool) -> None:
+def test_outputs_can_be_reordered(sorts: bool) -> None:
     keras = backend.keras()
     stack = [keras.Input((2, 2, 1)), keras.layers.Flatten(), keras.layers.Dense(3, name="class_order")]
     original = keras.Sequential([*stack, keras.layers.ReLU()] if sorts else stack)
     x = np.random.default_rng(0).random((4, 2, 2, 1), np.float32)
     before = np.array(original(x))
-    found = reordered(original, [2, 0, 1])
+    found = with_reordered_outputs(original, [2, 0, 1])
     np.testing.assert_allclose(np.array(found(x)), before[:, [2, 0, 1]], atol=1e-6)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from temper.core.errors import StageError
-from temper.nn.editing.unit_removal import obstacles, without
+from temper.nn.editing.unit_removal import removal_obstacles, without_units
 from temper.system import backend
 
 X = np.random.default_rng(0).random((5, 8, 8, 2), np.float32)
@@ -27,7 +27,7 @@ def conv(maps: int, name: str, **options: Any) -> Any:
 
 
 def kill(model: Any, name: str, places: list[int]) -> None:
-    """Make units of a layer give 0 whatever they see, behind their ReLU."""
+    """Make units of a layer output 0 after their ReLU for any input."""
     layer = model.get_layer(name)
     kernel, bias = layer.get_weights()
     kernel[..., places], bias[places] = 0.0, -1.0
@@ -46,9 +46,9 @@ def chain() -> Any:
     )
 
 
-def test_what_is_removed_and_what_read_it_are_gone_and_the_rest_is_as_it_was() -> None:
+def test_removed_units_and_the_weights_reading_them_are_gone_and_the_rest_is_unchanged() -> None:
     model = chain()
-    reduced = without(model, {"first": np.array([0, 2, 5]), "second": np.array([1, 4]), "dense": np.array([3])})
+    reduced = without_units(model, {"first": np.array([0, 2, 5]), "second": np.array([1, 4]), "dense": np.array([3])})
     shapes = [w.shape for w in reduced.get_weights()]
     # The second convolution gives 2x2 positions.
     assert shapes == [(3, 3, 2, 3), (3,), (3, 3, 3, 2), (2,), (8, 1), (1,), (1, 3), (3,)]
@@ -67,25 +67,27 @@ def test_what_is_removed_and_what_read_it_are_gone_and_the_rest_is_as_it_was() -
         np.testing.assert_array_equal(found, expected)
 
 
-def test_removing_dead_units_leaves_the_logits_as_they_are() -> None:
+def test_removing_dead_units_does_not_change_the_logits() -> None:
     model = chain()
     kill(model, "first", [1, 3])
     kill(model, "second", [0, 2])
     kill(model, "dense", [6])
-    reduced = without(model, {"first": np.array([0, 2, 4, 5]), "second": np.array([1, 3, 4]), "dense": np.arange(6)})
+    reduced = without_units(
+        model, {"first": np.array([0, 2, 4, 5]), "second": np.array([1, 3, 4]), "dense": np.arange(6)}
+    )
     assert reduced.count_params() < model.count_params()
     np.testing.assert_allclose(logits(reduced), logits(model), atol=1e-5)
 
 
-def test_the_model_itself_is_left_alone() -> None:
+def test_the_original_model_is_unchanged() -> None:
     model = chain()
     before = [np.array(w) for w in model.get_weights()]
-    without(model, {"first": np.array([0])})
+    without_units(model, {"first": np.array([0])})
     assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), before, strict=True))
     assert len(model.layers) == 6
 
 
-def test_normalisation_and_depthwise_convolutions_lose_what_belonged_to_the_units() -> None:
+def test_normalisation_and_depthwise_convolutions_lose_the_weights_of_removed_units() -> None:
     layers = backend.keras().layers
     model = sequential(
         conv(4, "first", activation=None),
@@ -103,7 +105,7 @@ def test_normalisation_and_depthwise_convolutions_lose_what_belonged_to_the_unit
     gamma[2], beta[2] = 0.0, 0.0  # dead behind the ReLU, and so 0 for the depthwise convolution
     bn.set_weights([gamma, beta, mean, variance])
 
-    reduced = without(model, {"first": np.array([0, 1, 3])})
+    reduced = without_units(model, {"first": np.array([0, 1, 3])})
     assert [w.shape for w in reduced.get_layer("bn").get_weights()] == [(3,)] * 4
     np.testing.assert_array_equal(reduced.get_layer("bn").get_weights()[3], variance[[0, 1, 3]])
     assert reduced.get_layer("depthwise").get_weights()[0].shape == (3, 3, 3, 1)
@@ -122,9 +124,9 @@ def residual() -> Any:
     return keras.Model(image, layers.Dense(3, name="logits")(layers.GlobalAveragePooling2D(name="mean")(tensor)))
 
 
-def test_of_a_residual_block_the_inner_convolution_can_be_pruned_and_the_others_say_why_not() -> None:
+def test_only_the_inner_convolution_of_a_residual_block_can_be_pruned() -> None:
     model = residual()
-    found = obstacles(model)
+    found = removal_obstacles(model)
     assert list(found) == ["stem", "inner", "outer", "logits"]
     assert found["inner"] == ""
     for name in ("stem", "outer"):
@@ -132,12 +134,12 @@ def test_of_a_residual_block_the_inner_convolution_can_be_pruned_and_the_others_
     assert "the logits" in found["logits"]
 
     kill(model, "inner", [0])
-    np.testing.assert_allclose(logits(without(model, {"inner": np.array([1, 2, 3])})), logits(model), atol=1e-5)
+    np.testing.assert_allclose(logits(without_units(model, {"inner": np.array([1, 2, 3])})), logits(model), atol=1e-5)
     with pytest.raises(StageError, match=r"'add' \(Add\)"):
-        without(model, {"outer": np.array([0])})
+        without_units(model, {"outer": np.array([0])})
 
 
-def test_branches_that_are_laid_side_by_side_keep_their_places() -> None:
+def test_concatenated_branches_keep_their_positions() -> None:
     keras = backend.keras()
     layers = keras.layers
     backend.seed(3)
@@ -146,7 +148,7 @@ def test_branches_that_are_laid_side_by_side_keep_their_places() -> None:
     after = conv(2, "after")(layers.Concatenate(name="both")(branches))
     model = keras.Model(image, layers.Dense(3, name="logits")(layers.Flatten()(after)))
     kill(model, "right", [1])
-    reduced = without(model, {"right": np.array([0, 2, 3])})
+    reduced = without_units(model, {"right": np.array([0, 2, 3])})
     wanted = model.get_layer("after").get_weights()[0][:, :, [0, 1, 2, 3, 5, 6]]
     np.testing.assert_array_equal(reduced.get_layer("after").get_weights()[0], wanted)
     np.testing.assert_allclose(logits(reduced), logits(model), atol=1e-5)
@@ -161,6 +163,6 @@ def test_branches_that_are_laid_side_by_side_keep_their_places() -> None:
         ({"logits": np.array([0])}, "the logits of 'logits'"),
     ],
 )
-def test_what_cannot_be_removed_is_said(kept: Any, message: str) -> None:
+def test_obstacles_to_removal_are_reported(kept: Any, message: str) -> None:
     with pytest.raises(StageError, match=message):
-        without(chain(), kept)
+        without_units(chain(), kept)

@@ -1,4 +1,4 @@
-"""What a file of arrays says of itself is held against the file before memory is reserved for it."""
+"""Headers of array files are checked against the file before memory is allocated."""
 
 from __future__ import annotations
 
@@ -47,7 +47,9 @@ def written(path: Path, content: bytes) -> ArrayFile:
         (b"", "received"),
     ],
 )  # fmt: skip
-def test_headers_that_the_file_does_not_bear_out(tmp_path: Path, suffix: str, content: bytes, message: str) -> None:
+def test_headers_that_contradict_the_file_are_rejected(
+    tmp_path: Path, suffix: str, content: bytes, message: str
+) -> None:
     file = written(tmp_path / f"a{suffix}", content)
     for read in (file.headers, lambda: file.read(("x", ""))):
         with pytest.raises(StageError, match=rf"a{suffix}: expected arrays written by NumPy, .*{message}"):
@@ -55,8 +57,8 @@ def test_headers_that_the_file_does_not_bear_out(tmp_path: Path, suffix: str, co
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_a_member_whose_unpacking_does_not_stop_is_refused(tmp_path: Path, method: int) -> None:
-    """Python unpacks all that it has read of bzip2 and LZMA, whatever was asked for: 1,522 bytes would be 2 GiB."""
+def test_a_member_larger_than_declared_is_rejected(tmp_path: Path, method: int) -> None:
+    """Python decompresses all bzip2 and LZMA input it has read, whatever the requested size: 1,522 bytes become 2 GiB."""
     with zipfile.ZipFile(tmp_path / "a.npz", "w", method) as archive:
         archive.writestr("x.npy", header((4,)) + b"1234")
     file = ArrayFile(tmp_path / "a.npz")
@@ -65,7 +67,7 @@ def test_a_member_whose_unpacking_does_not_stop_is_refused(tmp_path: Path, metho
             read()
 
 
-def test_a_bomb_is_not_unpacked(tmp_path: Path) -> None:
+def test_a_zip_bomb_is_not_unpacked(tmp_path: Path) -> None:
     file = written(tmp_path / "a.npz", header((90 * 2**20,)) + bytes(90 * 2**20))
     for read in (lambda: file.headers(("x",)), lambda: file.read(("x",)), lambda: file.first("x", 10)):
         with pytest.raises(StageError, match="bytes unpack to 94,37"):
@@ -75,7 +77,7 @@ def test_a_bomb_is_not_unpacked(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
-def test_what_numpy_writes_is_read(tmp_path: Path, order: Any, version: tuple[int, int]) -> None:
+def test_files_written_by_numpy_are_read(tmp_path: Path, order: Any, version: tuple[int, int]) -> None:
     x = np.asarray(np.arange(24).reshape(2, 3, 4), order=order)
     np.lib.format.write_array(stream := BytesIO(), x, version)
     file = written(tmp_path / "a.npz", stream.getvalue())
@@ -85,7 +87,7 @@ def test_what_numpy_writes_is_read(tmp_path: Path, order: Any, version: tuple[in
     np.testing.assert_array_equal(first, x[: len(first)])
 
 
-def test_a_pipe_holds_no_arrays(tmp_path: Path) -> None:
+def test_a_named_pipe_is_rejected_as_an_array_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.npz")
     with pytest.raises(StageError, match="received a named pipe"):
         ArrayFile(tmp_path / "a.npz").headers()

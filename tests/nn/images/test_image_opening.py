@@ -1,4 +1,4 @@
-"""Image files are what their content says, and no larger than stated."""
+"""Image files are recognised by content, within size limits."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def saved(path: Path, kind: str, size: tuple[int, int] = (4, 4)) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "PPM", "WEBP"])
-def test_the_content_decides_and_not_the_name(tmp_path: Path, kind: str) -> None:
+def test_the_content_determines_the_format_not_the_name(tmp_path: Path, kind: str) -> None:
     with open_image(saved(tmp_path / "cat.png", kind)) as image:
         assert np.asarray(image.convert("RGB")).shape == (4, 4, 3)
 
 
 @pytest.mark.parametrize("kind", ["GIF", "TIFF", "ICO", "PDF", "TGA", "SGI", "JPEG2000", "DDS"])
-def test_other_formats_are_refused_under_a_known_name(tmp_path: Path, kind: str) -> None:
+def test_other_formats_are_rejected_under_a_known_extension(tmp_path: Path, kind: str) -> None:
     path = saved(tmp_path / "cat.png", kind)
     with pytest.raises(StageError, match=r"cat.png: the image .*its content is not PNG, JPEG"), open_image(path):
         pass
@@ -41,13 +41,13 @@ def test_postscript_starts_no_program(tmp_path: Path, monkeypatch: pytest.Monkey
         image.load()
 
 
-def test_a_mask_may_be_of_one_format_only(tmp_path: Path) -> None:
+def test_a_mask_may_be_restricted_to_one_format(tmp_path: Path) -> None:
     path = saved(tmp_path / "1.png", "JPEG")
     with pytest.raises(StageError, match=r"the mask .*not PNG, whatever"), open_image(path, "mask", "x", ("PNG",)):
         pass
 
 
-def test_a_bomb_is_refused_by_its_header(tmp_path: Path) -> None:
+def test_a_decompression_bomb_is_rejected_by_its_header(tmp_path: Path) -> None:
     path = tmp_path / "bomb.png"
     Image.new("1", (8193, 8192)).save(path)
     assert path.stat().st_size < MAX_PIXELS // 100
@@ -55,13 +55,13 @@ def test_a_bomb_is_refused_by_its_header(tmp_path: Path) -> None:
         image.load()
 
 
-def test_a_file_that_is_too_large_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_too_large_file_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_opening, "MAX_BYTES", 10)
     with pytest.raises(StageError, match="bytes; expected at most 10"), open_image(saved(tmp_path / "a.png", "PNG")):
         pass
 
 
-def test_a_pipe_is_no_image(tmp_path: Path) -> None:
+def test_a_named_pipe_is_rejected_as_an_image(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.png")
     with (
         pytest.raises(StageError, match="expected a regular file, received a named pipe"),
@@ -70,7 +70,7 @@ def test_a_pipe_is_no_image(tmp_path: Path) -> None:
         pass
 
 
-def test_what_breaks_while_pixels_are_read_names_the_file(tmp_path: Path) -> None:
+def test_errors_while_reading_pixels_name_the_file(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.png", "PNG", (64, 64))
     path.write_bytes(path.read_bytes()[:60])
     with (

@@ -34,7 +34,7 @@ def test_floats_stay_as_they_are():
         (np.array([True]), "received bool"),
     ],
 )
-def test_other_pixels_are_refused(x, said):
+def test_other_pixel_types_are_rejected(x, said):
     with pytest.raises(ValueError, match=said):
         to_unit(x)
 
@@ -57,12 +57,12 @@ def test_white_stays_white():
     np.testing.assert_allclose(Preprocessing(grey="luma", size=7).apply(white), 1.0, rtol=1e-6)
 
 
-def test_grey_images_are_grey_already():
+def test_grey_images_are_unchanged_by_grey():
     x = noise(2, 4, 4, 1)
     np.testing.assert_array_equal(LUMA_GREY.apply(x), x)
 
 
-def test_grey_wants_one_or_three_channels():
+def test_grey_requires_one_or_three_channels():
     with pytest.raises(ValueError, match="expected images of 1 or 3 channels, received 4"):
         LUMA_GREY.apply(noise(1, 2, 2, 4))
 

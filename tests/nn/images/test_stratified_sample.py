@@ -24,7 +24,7 @@ def test_equal_remainders_go_to_the_smaller_label():
 
 
 @given(LABELS, st.data())
-def test_a_choice_has_its_size_no_repeats_and_keeps_the_order(labels, data):
+def test_a_sample_has_its_size_no_repeats_and_ascending_positions(labels, data):
     size = data.draw(st.integers(0, len(labels)))
     rows = stratified(labels, size, np.random.default_rng(data.draw(st.integers(0, 99))))
     assert len(rows) == size
@@ -33,7 +33,7 @@ def test_a_choice_has_its_size_no_repeats_and_keeps_the_order(labels, data):
     assert (np.abs(np.bincount(labels[rows], minlength=len(quotas)) - quotas) < 1).all()
 
 
-def test_the_seed_decides():
+def test_the_seed_determines_the_sample():
     labels = np.repeat([0, 1], 100)
     one, same, other = (stratified(labels, 20, np.random.default_rng(seed)) for seed in (1, 1, 2))
     np.testing.assert_array_equal(one, same)
@@ -47,6 +47,6 @@ def test_every_member_of_a_class_can_be_chosen():
 
 
 @pytest.mark.parametrize("size", [-1, 3])
-def test_impossible_sizes_are_refused(size):
+def test_impossible_sizes_are_rejected(size):
     with pytest.raises(ValueError, match="expected a size of 0 to 2"):
         stratified(np.array([0, 1]), size, np.random.default_rng(0))

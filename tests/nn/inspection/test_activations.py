@@ -1,4 +1,4 @@
-"""What a model computed of images, against the layers' own outputs; and that it is kept as it was."""
+"""Activations against the layers' own outputs, and their storage."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from temper.evaluation.coverage.nc import NC
 from temper.evaluation.coverage.ssc import SSC
 from temper.nn.inspection import compiled_programs
 from temper.nn.inspection.activations import SOFTMAX, Activations, joined
-from temper.nn.preparations.activation_readout import ActivationReadout, observe
+from temper.nn.shared_stages.activation_readout import ActivationReadout, read_activations
 from temper.system import backend
 from tests.evaluation.coverage.support import activations
 
@@ -47,7 +47,7 @@ def x() -> Any:
 
 @pytest.fixture(scope="module")
 def outputs(x: Any) -> list[Any]:
-    """Every layer's own values, each from a model of its own."""
+    """Every layer's values, each from a separate model."""
     keras, model = backend.keras(), network()
     values = [
         keras.ops.convert_to_numpy(keras.Model(model.inputs[0], model.get_layer(name).output)(x)) for name in NAMES[:-1]
@@ -56,8 +56,8 @@ def outputs(x: Any) -> list[Any]:
     return [*values, odds / odds.sum(axis=1, keepdims=True)]
 
 
-def test_every_number_is_the_layers_own(x: Any, outputs: list[Any]) -> None:
-    seen = observe(Classifier(network()), x)
+def test_every_value_equals_the_layers_output(x: Any, outputs: list[Any]) -> None:
+    seen = read_activations(Classifier(network()), x)
     assert [layer.name for layer in seen.layers] == list(NAMES)
     assert [(layer.units, layer.height, layer.width) for layer in seen.layers[:3]] == [(3, 6, 6), (3, 3, 3), (4, 2, 2)]
     for i, (place, values) in enumerate(zip(seen.columns(NAMES), outputs, strict=True)):
@@ -74,20 +74,20 @@ def test_every_number_is_the_layers_own(x: Any, outputs: list[Any]) -> None:
 
 def test_batches_change_nothing(x: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     classifier, said = Classifier(network()), []
-    whole = observe(classifier, x)
+    whole = read_activations(classifier, x)
     monkeypatch.setattr(compiled_programs, "BATCH", 3)
-    parts = observe(classifier, x, lambda *progress: said.append(progress))
+    parts = read_activations(classifier, x, lambda *progress: said.append(progress))
     np.testing.assert_allclose(parts.means, whole.means, atol=1e-6)
     assert said == [(3, 7, "images"), (6, 7, "images"), (7, 7, "images")]
 
 
 def test_no_images_have_no_activations() -> None:
-    seen = observe(Classifier(network()), np.zeros((0, 8, 8, 2), np.float32))
+    seen = read_activations(Classifier(network()), np.zeros((0, 8, 8, 2), np.float32))
     assert len(seen) == 0
     assert seen.means.shape == (0, sum(layer.units for layer in seen.layers))
 
 
-def test_a_preparation_makes_and_keeps_them(x: Any, tmp_path: Path) -> None:
+def test_a_preparation_computes_and_stores_activations(x: Any, tmp_path: Path) -> None:
     examples = Examples(x=x, y=np.zeros(7, np.int64), index=np.arange(7))
     artefacts: dict[str, Any] = {"m": Classifier(network()), "e": examples}
     run = Run("s", 0, None, lambda ref: artefacts[str(ref)], lambda ref: {}, lambda *_: None)
@@ -103,7 +103,7 @@ def test_a_preparation_makes_and_keeps_them(x: Any, tmp_path: Path) -> None:
 
 
 def named(*names: str) -> Any:
-    """Return a model of dense layers of 2, 3, ... units with these names, the last one's softmax taken off."""
+    """Return a model of dense layers of 2, 3, ... units with these names, the last one's softmax removed."""
     keras = backend.keras()
     backend.seed(0)
     stack = [keras.layers.Dense(2 + i, name=name) for i, name in enumerate(names)]
@@ -120,11 +120,11 @@ def named(*names: str) -> Any:
         (("softmax", "softmax_", "logits"), ("softmax", "softmax_", "logits", "softmax__")),
     ],
 )
-def test_the_users_names_of_layers_are_no_names_of_ours(
+def test_users_layer_names_do_not_collide_with_generated_ones(
     x: Any, names: tuple[str, ...], observed: tuple[str, ...]
 ) -> None:
-    seen = observe(Classifier(named(*names)), x)
-    neutral = observe(Classifier(named(*"abc"[: len(names)])), x)
+    seen = read_activations(Classifier(named(*names)), x)
+    neutral = read_activations(Classifier(named(*"abc"[: len(names)])), x)
     assert tuple(layer.name for layer in seen.layers) == observed
     assert seen.counted == (*observed[:-2], observed[-1])
     np.testing.assert_array_equal(seen.units(seen.counted), neutral.units(neutral.counted))
@@ -137,7 +137,7 @@ def test_the_users_names_of_layers_are_no_names_of_ours(
         assert values[0] == values[1]
 
 
-def test_layers_of_one_name_are_refused() -> None:
+def test_layers_of_equal_names_are_rejected() -> None:
     seen = activations(np.zeros((4, 2)))
     with pytest.raises(ValueError, match="different names"):
         dataclasses.replace(seen, layers=(seen.layers[0], seen.layers[2], seen.layers[2]))
@@ -156,12 +156,12 @@ def test_units_are_counted_through_the_layers() -> None:
     assert seen.units([]).tolist() == []
 
 
-def test_a_layer_that_is_not_there_is_named() -> None:
+def test_an_unknown_layer_is_named() -> None:
     with pytest.raises(StageError, match=r"no layer is called 'logit'.*did you mean 'logits'"):
         activations(np.zeros((4, 2))).units(["logit"])
 
 
-def test_a_model_without_a_hidden_layer_has_no_last_one() -> None:
+def test_a_model_without_a_hidden_layer_has_no_last_hidden_layer() -> None:
     bare = activations(np.zeros((4, 2)))
     with pytest.raises(StageError, match="hidden layer"):
         _ = Activations(
@@ -169,7 +169,7 @@ def test_a_model_without_a_hidden_layer_has_no_last_one() -> None:
         ).last_hidden
 
 
-def test_sets_are_parted_and_joined() -> None:
+def test_sets_are_split_and_joined() -> None:
     values = np.arange(10.0).reshape(5, 2)
     seen = activations(values)
     parts = joined([seen.take(slice(0, 2)), seen.take(np.array([2, 3, 4]))])
@@ -181,7 +181,7 @@ def test_sets_are_parted_and_joined() -> None:
 
 def test_every_position_may_be_a_unit(x: Any, outputs: list[Any], tmp_path: Path) -> None:
     classifier = Classifier(network())
-    plain, seen = observe(classifier, x), observe(classifier, x, positions=True)
+    plain, seen = read_activations(classifier, x), read_activations(classifier, x, positions=True)
     flat = np.concatenate([values.reshape(len(x), -1) for values in outputs], axis=1)
     assert seen.positions is not None
     np.testing.assert_allclose(seen.positions, flat, atol=1e-5)

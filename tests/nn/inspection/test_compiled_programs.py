@@ -1,4 +1,4 @@
-"""Programs and gradients: values, padding, live weights, sharing by architecture, and batches cut up for the cores."""
+"""Programs and gradients: values, padding, live weights, sharing by architecture, and batches split across threads."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_forward_gives_the_logits_of_every_image(n: int) -> None:
     np.testing.assert_allclose(logits, x.reshape(n, 16) @ weights, atol=1e-5)
 
 
-def test_the_gradient_of_the_margin_does_not_vanish_where_the_model_is_sure() -> None:
+def test_the_gradient_of_the_margin_does_not_vanish_for_confident_predictions() -> None:
     victim, _ = linear(scale=1000.0)
     x, _ = images(20, (4, 4, 1), classes=3)
     y = victim.predict(x)
@@ -92,7 +92,7 @@ def branched(first: str, second: str, activation: str = "relu", policy: str = "f
     return backend.keras().Model(x, layers.Subtract()([b, a] if swap else [a, b]))
 
 
-def test_an_architecture_is_told_by_its_layers_and_not_by_their_names() -> None:
+def test_an_architecture_is_identified_by_its_layers_not_their_names() -> None:
     digest = compiled_programs._describe(branched("a", "b"))
     assert digest == compiled_programs._describe(branched("left", "right"))
     assert digest == compiled_programs._describe(branched("relu", "float32"))
@@ -105,7 +105,7 @@ def test_an_architecture_is_told_by_its_layers_and_not_by_their_names() -> None:
     assert digest not in map(compiled_programs._describe, others)
 
 
-def test_a_model_that_cannot_be_described_shares_with_no_other() -> None:
+def test_a_model_without_a_configuration_shares_no_program() -> None:
     class Odd(backend.keras().layers.Layer):  # type: ignore[misc]
         def __init__(self, table: Any) -> None:
             super().__init__()
@@ -120,7 +120,7 @@ def test_a_model_that_cannot_be_described_shares_with_no_other() -> None:
 
 
 @pytest.mark.parametrize("n", [1, 249, 250, 251, 400, 500])
-def test_a_batch_cut_up_for_the_threads_gives_every_image(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_split_across_threads_returns_every_image(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Four threads: each image keeps its place."""
     monkeypatch.setattr(threads, "count", lambda: 4)
     victim, weights = linear()
@@ -135,6 +135,6 @@ def test_padded_sizes_are_few_and_large_enough() -> None:
     assert sorted(set(sizes)) == [16, 32, 63, 125, 250, 500]
 
 
-def test_run_refuses_more_images_than_the_batch() -> None:
+def test_run_rejects_more_images_than_the_batch() -> None:
     with pytest.raises(ValueError, match="expected at most 4 images, received 5"):
         compiled_programs.run(small().model, _logits, [images(5)[0]], batch_size=4)

@@ -1,4 +1,4 @@
-"""Numbers that are not finite are refused where they would pass for an answer."""
+"""Non-finite numbers are rejected in weights and outputs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from temper.core.classifier import Classifier
 from temper.core.errors import StageError
-from temper.nn.preparations.activation_readout import observe
+from temper.nn.shared_stages.activation_readout import read_activations
 from temper.system import backend
 
 X = np.linspace(0, 1, 48, dtype=np.float32).reshape(12, 2, 2, 1)
@@ -22,7 +22,7 @@ def network(*hidden: Any, **options: Any) -> Any:
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("place", ["kernel", "bias", "moving_variance", "inner"])
-def test_a_weight_that_is_not_finite_is_named(value: float, place: str) -> None:
+def test_a_non_finite_weight_is_named(value: float, place: str) -> None:
     layers = backend.keras().layers
     inner = network(name="deep") if place == "inner" else layers.Dense(2, name="hidden")
     normalisation = layers.BatchNormalization(name="normal")
@@ -45,7 +45,7 @@ def test_a_weight_that_is_not_finite_is_named(value: float, place: str) -> None:
 
 
 def strange() -> Any:
-    """Return a model that gives no number for images whose first pixel is below 0.3, four of the twelve."""
+    """Return a model that returns nan for images whose first pixel is below 0.3, four of the twelve."""
     keras = backend.keras()
     inputs = keras.Input((2, 2, 1))
     flat = keras.layers.Flatten()(inputs)
@@ -53,17 +53,17 @@ def strange() -> Any:
     return keras.Model(inputs, keras.layers.Dense(2, name="logits")(hidden))
 
 
-def test_images_without_a_finite_logit_have_no_class() -> None:
+def test_images_with_non_finite_logits_are_rejected() -> None:
     classifier = Classifier(strange())
     assert len(classifier.predict(X[4:])) == 8
-    for ask in (classifier.predict, classifier.logits, lambda x: observe(classifier, x)):
+    for ask in (classifier.predict, classifier.logits, lambda x: read_activations(classifier, x)):
         with pytest.raises(
             StageError, match=r"not finite .nan or inf. for 2 of 10 images, the first at position 6 counted"
         ):
             ask(np.concatenate([X[4:10], X[2:4], X[10:]]))
 
 
-def test_infinite_logits_are_none_either() -> None:
+def test_infinite_logits_are_rejected() -> None:
     huge = Classifier(network(kernel_initializer=backend.keras().initializers.Constant(3e38)))
     with pytest.raises(StageError, match=r"the first at position 1 .*inf"):
         huge.predict(np.stack([X[0] * 0, X[-1]]))

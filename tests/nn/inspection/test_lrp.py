@@ -9,13 +9,14 @@ import pytest
 
 from temper.core.classifier import Classifier
 from temper.core.errors import StageError
-from temper.localisation.relevance_rules import AlphaBeta, Epsilon, Zero, ZPlus
+from temper.localisation.lrp_variants import AlphaBeta, Epsilon, Zero, ZPlus
 from temper.nn.inspection import compiled_programs
 from temper.nn.inspection.gradients import value_and_gradient
-from temper.nn.inspection.lrp import pixel_relevance, unit_batches, unit_relevance
+from temper.nn.inspection.lrp import pixel_relevance, unit_relevance_batches
 from temper.nn.inspection.lrp_rules import RelevanceRule
 from temper.nn.inspection.units import Probe
 from temper.system import backend
+from tests.nn.inspection.relevance import unit_relevance
 
 RULES = [Zero(), Epsilon(), AlphaBeta(), ZPlus()]
 Y = np.arange(9) % 3
@@ -68,7 +69,7 @@ def by_hand() -> Any:
         # The logit gives 3 of 3 + 1 parts of its 3, the first unit of g 4 and 2 of 6 + 1 parts of what it got.
         (Epsilon(epsilon=1), [2.25 * 4 / 7, 2.25 * 2 / 7, 2.25, 0]),
         (ZPlus(), [2, 1, 3, 0]),
-        # Nothing speaks against the logit or the first unit of g, so each hands down twice what it got.
+        # The logit and the first unit of g have no negative contributions, so each propagates twice what it received.
         (AlphaBeta(), [12 * 4 / 6, 12 * 2 / 6, 6, 0]),
     ],
     ids=["zero", "epsilon", "z_plus", "alpha_beta"],
@@ -82,7 +83,7 @@ def test_a_network_worked_by_hand(rule: RelevanceRule, expected: list[float]) ->
 
 @pytest.mark.parametrize("rule", [Zero(), ZPlus()], ids=lambda rule: rule.tag)
 @pytest.mark.parametrize("pooling", ["MaxPooling2D", "AveragePooling2D"])
-def test_without_bias_the_units_of_every_layer_have_the_logit_in_all(rule: RelevanceRule, pooling: str, x: Any) -> None:
+def test_without_bias_the_units_of_every_layer_sum_to_the_logit(rule: RelevanceRule, pooling: str, x: Any) -> None:
     model = network(bias=False, pooling=pooling)
     logits = numpy(model(x))[np.arange(9), Y]
     found = unit_relevance(Classifier(model), x, rule, Y)
@@ -132,7 +133,7 @@ def test_a_normalised_unit_has_the_relevance_of_its_activation(x: Any) -> None:
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.tag)
-def test_a_stored_model_may_have_the_names_that_keras_gives_next(rule: RelevanceRule, x: Any) -> None:
+def test_a_stored_model_may_have_names_that_keras_generates(rule: RelevanceRule, x: Any) -> None:
     keras = backend.keras()
     layers = keras.layers
     added = keras.Input((1,)) + keras.Input((1,))
@@ -150,7 +151,7 @@ def test_a_stored_model_may_have_the_names_that_keras_gives_next(rule: Relevance
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.tag)
-def test_each_model_has_its_own_relevance_in_batches_of_any_size(
+def test_relevance_depends_on_the_model_and_not_on_the_batch_size(
     rule: RelevanceRule, x: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two = (Classifier(network(bias=True, seed=seed)) for seed in (3, 4))
@@ -163,7 +164,7 @@ def test_each_model_has_its_own_relevance_in_batches_of_any_size(
 
 
 @pytest.mark.parametrize("rule", [Zero(), AlphaBeta(), ZPlus()], ids=lambda rule: rule.tag)
-def test_pixels_share_what_the_first_layer_holds(rule: RelevanceRule, x: Any) -> None:
+def test_pixels_share_the_relevance_of_the_first_layer(rule: RelevanceRule, x: Any) -> None:
     model = Classifier(network(bias=False))
     pixels = np.concatenate([found for _, found in pixel_relevance(model, x, rule, Y)]).sum(axis=(1, 2, 3))
     units = unit_relevance(model, x, rule, Y)[:, :4].sum(axis=1)
@@ -180,10 +181,10 @@ def test_a_model_without_hidden_units_has_relevant_pixels_only(x: Any) -> None:
 
 
 @pytest.mark.parametrize("rule", [None, Epsilon()])
-def test_some_layers_have_the_relevance_they_have_among_all(rule: RelevanceRule | None, x: Any) -> None:
+def test_selected_layers_have_the_same_relevance_as_among_all(rule: RelevanceRule | None, x: Any) -> None:
     model = network(bias=True)
     classifier, names = Classifier(model), [layer.name for layer in Probe(model).layers]
     every = unit_relevance(classifier, x, rule, Y)
     for wanted, columns in (({names[1]}, slice(4, 9)), ({names[2]}, slice(9, 15)), (names[:2], slice(0, 9))):
-        ((_, found),) = unit_batches(classifier, x, rule, Y, wanted)
+        ((_, found),) = unit_relevance_batches(classifier, x, rule, Y, wanted)
         np.testing.assert_allclose(found, every[:, columns], rtol=1e-4, atol=1e-6)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from temper.core.classifier import Classifier
-from temper.localisation.relevance_rules import AlphaBeta, Epsilon, Zero, ZPlus
+from temper.localisation.lrp_variants import AlphaBeta, Epsilon, Zero, ZPlus
 from temper.nn.inspection.lrp import pixel_relevance
 from temper.nn.inspection.lrp_rules import RelevanceRule
 from temper.system import backend
@@ -50,7 +50,7 @@ def in_torch(model: Any, rule: Callable[[], Any]) -> Any:
             height, width, channels = layer.input.shape[1:]
             order = np.arange(height * width * channels).reshape(height, width, channels).transpose(2, 0, 1).ravel()
             modules.append(torch.nn.Flatten())
-            modules[-1].rule = EpsilonRule(1e-12)  # passes on what it is given
+            modules[-1].rule = EpsilonRule(1e-12)  # passes relevance on unchanged
         elif kind == "MaxPooling2D":
             modules.append(torch.nn.MaxPool2d(2))
         elif kind == "AveragePooling2D":
@@ -85,7 +85,7 @@ def test_relevance_is_captums(network: Callable[[Any], Any], rule: str) -> None:
     model = keras.Sequential([keras.Input(shape), *stack])
     rng = np.random.default_rng(0)
     weights = [rng.normal(0, 0.5, w.shape) for w in model.get_weights()]
-    # Captum's alpha-beta rule counts a bias below 0 among what speaks for a unit.
+    # Captum's alpha-beta rule counts a negative bias among the positive contributions.
     model.set_weights([np.abs(w) if w.ndim == 1 else w for w in weights])
     x, y = rng.random((6, *shape)).astype(np.float32), np.arange(6) % CLASSES
     ours, theirs = RULES[rule]

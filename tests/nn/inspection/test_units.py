@@ -1,4 +1,4 @@
-"""The probe: unfolding changes nothing, and the values are those of the layers."""
+"""The probe: separating activations changes no output, and the values equal those of the layers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def x() -> Any:
     return np.random.default_rng(0).random((7, 8, 8, 2), np.float32)
 
 
-def test_unfolding_changes_nothing(x: Any) -> None:
+def test_separating_activations_does_not_change_outputs(x: Any) -> None:
     model = network()
     np.testing.assert_allclose(np.array(with_separate_activations(model)(x)), np.array(model(x)), atol=1e-6)
     assert not any(
@@ -59,7 +59,7 @@ def test_units_are_counted_through_all_layers(x: Any) -> None:
     assert probe.layers[0].is_map
 
 
-def test_layers_called_as_activations_are_here_keep_their_names(x: Any) -> None:
+def test_layer_names_that_collide_with_activations_are_kept(x: Any) -> None:
     keras = backend.keras()
     layers = keras.layers
     stack = [
@@ -73,7 +73,7 @@ def test_layers_called_as_activations_are_here_keep_their_names(x: Any) -> None:
     assert [layer.name for layer in Probe(model).layers] == ["a", "a_activation"]
 
 
-def test_a_model_without_hidden_units_is_refused() -> None:
+def test_a_model_without_hidden_units_is_rejected() -> None:
     keras = backend.keras()
     model = keras.Sequential([keras.Input((2, 2, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])
     with pytest.raises(StageError, match="hidden layer"):

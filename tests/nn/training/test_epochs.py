@@ -1,8 +1,9 @@
-"""Trainings draw a new order for each epoch, and come to the same however often they are interrupted."""
+"""Each epoch has a new order, and interrupted trainings reach the same weights."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,37 +12,37 @@ import pytest
 
 from temper.core.checkpoint import Checkpoint
 from temper.nn.training import epochs
-from temper.nn.training.training import fit, fit_on_the_fly, fit_pairs
+from temper.nn.training.training import Attacker, TrainingSettings, fit, fit_on_the_fly, fit_pairs
 from temper.system import backend
 from tests.conftest import stopped_again_and_again
 from tests.nn.training.test_compiled_steps import flat
 from tests.nn.training.test_training import ADVERSARIAL, RATE, X, Y, linear, network
 
 Training = Callable[[Any, Checkpoint | None], list[float]]
-ALIKE: dict[str, Any] = {"epochs": 3, "batch_size": 8, "learning_rate": RATE}
+ALIKE = TrainingSettings(epochs=3, batch_size=8, learning_rate=RATE)
 
 
 def plain(model: Any, checkpoint: Checkpoint | None) -> list[float]:
-    return fit(model, X, Y, seed=3, optimizer="rmsprop", checkpoint=checkpoint, **ALIKE)
+    return fit(model, X, Y, replace(ALIKE, optimizer="rmsprop"), seed=3, checkpoint=checkpoint)
 
 
 def pairs(model: Any, checkpoint: Checkpoint | None) -> list[float]:
-    return fit_pairs(model, X, ADVERSARIAL, Y, ratio=0.5, seed=3, checkpoint=checkpoint, **ALIKE)
+    return fit_pairs(model, X, ADVERSARIAL, Y, ALIKE, ratio=0.5, seed=3, checkpoint=checkpoint)
 
 
 def on_the_fly(model: Any, checkpoint: Checkpoint | None) -> list[float]:
     def noise(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         return x + rng.random(x.shape, np.float32)
 
-    streams = {"rng": np.random.default_rng(1), "attack_rng": np.random.default_rng(2)}
-    return fit_on_the_fly(model, X, Y, noise, share=0.5, checkpoint=checkpoint, **streams, **ALIKE)
+    attacker = Attacker(perturb=noise, share=0.5, rng=np.random.default_rng(2))
+    return fit_on_the_fly(model, X, Y, ALIKE, attacker, rng=np.random.default_rng(1), checkpoint=checkpoint)
 
 
 @pytest.mark.parametrize("training", [plain, pairs, on_the_fly])
-def test_a_training_that_is_stopped_again_and_again_comes_to_the_same(
+def test_repeatedly_stopped_training_reaches_the_same_weights(
     training: Training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Dropout, moments, the running loss and random streams all go on where they were."""
+    """Dropout, moments, the running loss and random streams all resume."""
     monkeypatch.setattr(epochs, "STEPS_AT_ONCE", 2)
     whole = network()
     expected = training(whole, None)
@@ -57,11 +58,11 @@ def test_a_training_that_is_stopped_again_and_again_comes_to_the_same(
     np.testing.assert_array_equal(flat(model), flat(whole))
 
 
-def test_each_epoch_goes_through_all_images_in_an_order_of_its_own() -> None:
+def test_each_epoch_visits_all_images_in_its_own_order() -> None:
     """Batch by batch, the last one smaller, as a plain loop over the documented orders does."""
     keras = backend.keras()
     trained, reference = linear(), linear()
-    losses = fit(trained, X, Y, epochs=3, batch_size=16, learning_rate=RATE, seed=5)
+    losses = fit(trained, X, Y, settings=TrainingSettings(epochs=3, batch_size=16, learning_rate=RATE), seed=5)
 
     reference.compile(keras.optimizers.Adam(RATE), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     for epoch in range(3):
@@ -73,7 +74,7 @@ def test_each_epoch_goes_through_all_images_in_an_order_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("training", [plain, pairs])
-def test_a_set_that_is_not_held_on_the_device_teaches_the_same(
+def test_training_does_not_depend_on_where_the_data_are_held(
     training: Training, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held, copied = network(), network()
@@ -83,8 +84,8 @@ def test_a_set_that_is_not_held_on_the_device_teaches_the_same(
     np.testing.assert_allclose(flat(copied), flat(held), atol=1e-6)
 
 
-def test_without_shuffling_every_epoch_is_in_the_order_of_the_images() -> None:
+def test_without_shuffling_every_epoch_follows_the_order_of_the_images() -> None:
     one, two = linear(), linear()
-    fit(one, X, Y, epochs=1, batch_size=10, learning_rate=RATE, seed=1, shuffle=False)
-    fit(two, X, Y, epochs=1, batch_size=10, learning_rate=RATE, seed=2, shuffle=False)
+    fit(one, X, Y, settings=TrainingSettings(epochs=1, batch_size=10, learning_rate=RATE, shuffle=False), seed=1)
+    fit(two, X, Y, settings=TrainingSettings(epochs=1, batch_size=10, learning_rate=RATE, shuffle=False), seed=2)
     np.testing.assert_array_equal(flat(one), flat(two))

@@ -29,7 +29,7 @@ def shares(rivals: np.ndarray) -> Any:
 
 
 @pytest.mark.parametrize("rivals", [EVERYONE, EVERYONE & np.array([True, True, False])])
-def test_it_is_the_closed_form_of_a_logistic_model(rivals: np.ndarray) -> None:
+def test_it_equals_the_closed_form_of_a_logistic_model(rivals: np.ndarray) -> None:
     """Of softmax regression, F of the weight from input i to class k is the mean of p_k (1 - p_k) x_i^2."""
     p = shares(rivals)
     variance = p * (1 - p)
@@ -38,7 +38,7 @@ def test_it_is_the_closed_form_of_a_logistic_model(rivals: np.ndarray) -> None:
     np.testing.assert_allclose(bias, variance.mean(axis=0), rtol=1e-4, atol=1e-7)
 
 
-def test_one_label_drawn_for_each_image_has_the_same_mean() -> None:
+def test_one_sampled_label_per_image_has_the_same_mean() -> None:
     rng = np.random.default_rng(1)
     drawn = np.mean([diagonal_fisher(logistic(), X, EVERYONE, rng)[0] for _ in range(60)], axis=0)
     exact = diagonal_fisher(logistic(), X, EVERYONE)[0]
@@ -46,7 +46,7 @@ def test_one_label_drawn_for_each_image_has_the_same_mean() -> None:
     assert not np.allclose(drawn, exact, rtol=1e-4)
 
 
-def test_frozen_weights_have_none_and_what_stands_apart_has_zero() -> None:
+def test_frozen_weights_have_none_and_unused_weights_have_zero() -> None:
     keras = backend.keras()
     layers = keras.layers
     model = keras.Sequential([

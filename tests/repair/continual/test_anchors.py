@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from temper.artefacts.incremental_classifier import answers
+from temper.artefacts.incremental_classifier import predict_among_rivals
 from temper.core.artefacts import Data, Examples, Images
 from temper.core.classifier import Classifier
 from temper.core.component import Ref
@@ -80,7 +80,7 @@ def test_a_published_lenet_learns_erased_digits_and_forgets_next_to_nothing(shar
 
 @pytest.fixture(scope="module")
 def digits() -> tuple[Examples, Examples, Classifier]:
-    """Two thirds of scikit-learn's digits, the rest, and a network whose layers are all that is used of it."""
+    """Two thirds of scikit-learn's digits, the rest, and a network of which only the layers are used."""
     from sklearn.datasets import load_digits
 
     pixels, y = load_digits(return_X_y=True)
@@ -99,7 +99,7 @@ def test_split_digits_are_forgotten_and_kept_as_published(digits: tuple[Examples
     def average(repair: type[StepwiseRepair], **fields: Any) -> float:
         settings: dict[str, Any] = {"regulariser": None, "memory_per_class": 0, "start": "fresh", "epochs": 10} | fields
         made = repair(model=MODEL, data=DATA, **settings).produce(run({MODEL: network, DATA: train}))
-        return float((answers(made, test.x, test.y, made.rivals()) == test.y).mean())
+        return float((predict_among_rivals(made, test.x, test.y, made.rivals()) == test.y).mean())
 
     naive = average(ClassIncremental)
     replay = average(ClassIncremental, memory_per_class=20)

@@ -1,4 +1,4 @@
-"""Continual repairs that are interrupted: they come to the same weights, and repeat nothing that is finished."""
+"""Interrupted continual repairs reach the same weights and repeat no finished step."""
 
 from __future__ import annotations
 
@@ -56,7 +56,9 @@ COMMON: dict[str, Any] = {"model": MODEL, "data": DATA, "examples": (CASES,), "e
     ],
     ids=["replay", "ewc", "ewc by class", "lwf by class"],
 )
-def test_it_comes_to_the_same_weights(repair: ContinualRepair, stops: int | None, tmp_path: Path) -> None:
+def test_an_interrupted_repair_reaches_the_same_weights(
+    repair: ContinualRepair, stops: int | None, tmp_path: Path
+) -> None:
     model = network()
     inputs: dict[Any, Any] = {MODEL: model, DATA: examples(30), CASES: examples(9, seed=1)}
 
@@ -76,7 +78,7 @@ def test_it_comes_to_the_same_weights(repair: ContinualRepair, stops: int | None
 
 
 def test_a_pause_to_save_changes_nothing(tmp_path: Path) -> None:
-    """A checkpoint that is due after every call into the framework, in a process that goes on."""
+    """A checkpoint that is due after every call into the framework, in a process that continues."""
     repair = Continual(**COMMON | {"epochs": 3}, memory_per_class=2)
     inputs: dict[Any, Any] = {MODEL: network(), DATA: examples(30), CASES: examples(9, seed=1)}
     kept = [repair.produce(run(repair, inputs, checkpoint=c)) for c in (None, Checkpoint(tmp_path, interval=0))]

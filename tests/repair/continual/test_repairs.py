@@ -1,4 +1,4 @@
-"""What the continual repairs learn from, what they keep, and what they leave alone."""
+"""Continual repairs: training data, memory, and unchanged originals."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from temper.artefacts.incremental_classifier import Incremental, answers
+from temper.artefacts.incremental_classifier import Incremental, predict_among_rivals
 from temper.core.artefacts import Examples
 from temper.core.classifier import Classifier
 from temper.core.component import Ref
@@ -70,7 +70,7 @@ def weights(model: Classifier) -> list[np.ndarray]:
     return [np.array(part) for part in model.model.get_weights()]
 
 
-def test_it_says_what_it_was_trained_on_and_leaves_the_original_alone(model: Classifier) -> None:
+def test_it_records_its_training_data_and_leaves_the_original_unchanged(model: Classifier) -> None:
     before = weights(model)
     seen: list[tuple[int, int, str]] = [(0, 0, "")]
     made = repaired(continual(memory_per_class=5), model, seen)
@@ -92,7 +92,7 @@ def test_the_same_seed_gives_the_same_weights(model: Classifier, regulariser: An
 
 
 @pytest.mark.slow
-def test_what_is_frozen_stays_and_learns_again_afterwards(model: Classifier) -> None:
+def test_frozen_layers_are_unchanged_and_trainable_afterwards(model: Classifier) -> None:
     settings = {"learning_rate": 0.01, "memory_per_class": 3}
     for freeze, moving in (
         ({}, {0, 1, 2}),
@@ -117,7 +117,7 @@ def test_what_is_frozen_stays_and_learns_again_afterwards(model: Classifier) -> 
 
 @pytest.mark.slow
 def test_a_heavy_penalty_holds_the_weights(model: Classifier) -> None:
-    """Those that matter at all to what was learnt; without the penalty they move."""
+    """Weights that matter to earlier steps stay; without the penalty they move."""
     free, held = (
         repaired(continual(memory_per_class=0, learning_rate=1e-3, regulariser=regulariser), model)
         for regulariser in (None, EWC(weight=1e9, samples=30))
@@ -127,7 +127,7 @@ def test_a_heavy_penalty_holds_the_weights(model: Classifier) -> None:
 
 
 @pytest.mark.slow
-def test_a_heavy_distillation_holds_the_answers(model: Classifier) -> None:
+def test_a_heavy_distillation_preserves_the_predictions(model: Classifier) -> None:
     free, held = (
         repaired(continual(memory_per_class=0, epochs=20, learning_rate=1e-2, regulariser=regulariser), model)
         for regulariser in (None, LwF(weight=1000.0, temperature=1.0))
@@ -137,8 +137,8 @@ def test_a_heavy_distillation_holds_the_answers(model: Classifier) -> None:
 
 
 @pytest.mark.slow
-def test_replay_keeps_what_the_cases_alone_would_drive_out() -> None:
-    """Corner cases of one class alone teach the model to say that class always."""
+def test_replay_prevents_forgetting() -> None:
+    """Corner cases of a single class teach the model to always predict that class."""
     only = Examples(x=BRIGHT.x[:], y=np.zeros(len(BRIGHT), np.int64), index=BRIGHT.index)
     known: dict[str, Any] = {"m": Classifier(network()), "d": ORIGINAL, "c": only}
     found = []
@@ -161,7 +161,7 @@ def stepwise(kind: Any, model: Classifier, **fields: Any) -> Incremental:
 def accuracy(made: Incremental, step: int, task: int) -> float:
     among = np.isin(ORIGINAL.y, made.tasks[task])
     x, y = ORIGINAL.x[among], ORIGINAL.y[among]
-    return float((answers(made.after(step), x, y, made.rivals(step)) == y).mean())
+    return float((predict_among_rivals(made.after(step), x, y, made.rivals(step)) == y).mean())
 
 
 def test_classes_come_in_groups_and_are_forgotten_without_replay(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,7 +194,7 @@ def test_a_frozen_trunk_forgets_nothing_of_a_task(model: Classifier) -> None:
 
 
 @pytest.mark.slow
-def test_all_at_once_is_one_step(model: Classifier) -> None:
+def test_the_joint_schedule_is_one_step(model: Classifier) -> None:
     for kind in (ClassIncremental, TaskIncremental):
         joint = stepwise(kind, model, schedule="joint", regulariser=None, epochs=20)
         assert joint.steps == (2,)
@@ -204,7 +204,7 @@ def test_all_at_once_is_one_step(model: Classifier) -> None:
 
 
 @pytest.mark.slow
-def test_a_fresh_start_has_nothing_of_the_model(model: Classifier) -> None:
+def test_a_fresh_start_does_not_depend_on_the_models_weights(model: Classifier) -> None:
     own = model.model.layers[0].get_weights()[0]
     fields = {"epochs": 1, "learning_rate": 1e-8, "regulariser": None}
     np.testing.assert_allclose(
@@ -226,7 +226,7 @@ def test_a_fresh_start_has_nothing_of_the_model(model: Classifier) -> None:
         (continual(learning_rate=1e30, memory_per_class=3), "training diverged"),
     ],
 )
-def test_what_cannot_be_is_said(repair: ContinualRepair, message: str, model: Classifier) -> None:
+def test_impossible_settings_are_reported(repair: ContinualRepair, message: str, model: Classifier) -> None:
     empty = Examples(x=BRIGHT.x[:0], y=BRIGHT.y[:0], index=BRIGHT.index[:0])
     stepless = isinstance(repair, TaskIncremental)
     known: dict[str, Any] = {"m": model, "d": ORIGINAL, "c": empty if stepless else BRIGHT, "e": FAINT}
@@ -237,7 +237,7 @@ def test_what_cannot_be_is_said(repair: ContinualRepair, message: str, model: Cl
         )  # fmt: skip
 
 
-def test_an_empty_validation_part_is_said(model: Classifier) -> None:
+def test_an_empty_validation_part_is_reported(model: Classifier) -> None:
     known: dict[str, Any] = {
         "m": model,
         "d": ORIGINAL,
@@ -248,7 +248,7 @@ def test_an_empty_validation_part_is_said(model: Classifier) -> None:
         continual().produce(Run("it", 1, None, lambda ref: known[str(ref)], lambda _: {}, lambda *_: None))
 
 
-def test_the_maps_of_a_convolution_are_learnt_apart() -> None:
+def test_the_maps_of_a_convolutional_head_are_trained_separately() -> None:
     layers = backend.keras().layers
     pooled = backend.keras().Sequential([
         backend.keras().Input((4, 4, 1)), layers.Conv2D(8, (1, 4), activation="relu"), layers.Conv2D(CLASSES, (4, 1)),
@@ -262,7 +262,7 @@ def test_the_maps_of_a_convolution_are_learnt_apart() -> None:
     assert (kernel != made.model.get_weights()[-2]).any(), "the second group was learnt"
 
 
-def test_a_head_without_weights_for_each_class_cannot_be_learnt_apart() -> None:
+def test_a_head_without_separate_weights_per_class_is_rejected() -> None:
     layers = backend.keras().layers
     shared = backend.keras().Sequential(
         [backend.keras().Input((4, 4, 1)), layers.Flatten(), layers.Dense(CLASSES), layers.BatchNormalization()]
@@ -298,6 +298,6 @@ def test_corner_cases_are_the_validation_part_and_the_original_the_training_part
     ("fields", "message"),
     [("freeze: first", "requires the number of frozen layers"), ("freeze_layers: 2", "only freeze: first uses it")],
 )
-def test_freezing_is_said_in_full(graph: Callable[..., TaskGraph], fields: str, message: str) -> None:
+def test_contradictory_freezing_is_reported(graph: Callable[..., TaskGraph], fields: str, message: str) -> None:
     with pytest.raises(SpecError, match=message):
         graph(EXPERIMENT.replace("samples: 10}, ", "samples: 10}, " + fields + ", "))

@@ -1,4 +1,4 @@
-"""What the tests of data sets share: small files, and a run without an engine."""
+"""Fixtures for tests of data sets: small files, and a run without an engine."""
 
 import atexit
 import shutil

@@ -1,4 +1,4 @@
-"""CamVid, on frames made in its format and on the real ones."""
+"""CamVid, on generated frames in its format and on real ones."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_each_region_that_is_large_enough_is_an_object(root: Path) -> None:
     assert data.test.y.tolist() == [0, 1]
 
 
-def test_a_crop_shows_the_region_and_its_mask_tells_it_from_its_neighbours(root: Path) -> None:
+def test_a_crop_has_the_mask_of_its_own_region_only(root: Path) -> None:
     frame(root, "train", "A_001", (CAR, 4, 4, 20, 12), (CAR, 30, 4, 2, 2), (SIGN, 8, 16, 16, 2))
     data = produced(camvid(root, resize=20, classes=(1,)))
     assert data.train.masks is not None
@@ -62,7 +62,7 @@ def test_a_crop_shows_the_region_and_its_mask_tells_it_from_its_neighbours(root:
     np.testing.assert_array_equal(data.train.masks[0], expected)
 
 
-def test_neighbouring_frames_are_not_parted(tmp_path: Path) -> None:
+def test_neighbouring_frames_stay_in_one_part(tmp_path: Path) -> None:
     for number in range(120):
         frame(tmp_path, "train", f"A_{number:03d}", (CAR, 4, 4, 16, 16), (SIGN, 40, 4, 16, 16))
     frame(tmp_path, "test", "A_200", (CAR, 4, 4, 16, 16), (SIGN, 40, 4, 16, 16))
@@ -73,7 +73,7 @@ def test_neighbouring_frames_are_not_parted(tmp_path: Path) -> None:
         assert len(frames) == 30, stretch
 
 
-def test_what_is_missing_is_said_before_anything_runs(root: Path) -> None:
+def test_missing_files_are_reported_before_anything_runs(root: Path) -> None:
     assert {field for field, _ in camvid(root, resize=None).check()} == {"resize"}
     ((field, message),) = camvid(root, test_folder="val").check()
     assert field == "test_folder"
@@ -84,7 +84,7 @@ def test_what_is_missing_is_said_before_anything_runs(root: Path) -> None:
     assert "A_002.png has no mask; expected" in message
 
 
-def test_masks_in_colour_are_refused(root: Path) -> None:
+def test_coloured_masks_are_rejected(root: Path) -> None:
     Image.fromarray(np.zeros((48, 64, 3), np.uint8)).save(root / "train" / "masks" / "A_001_mask.png")
     with pytest.raises(StageError, match="expected grey levels 0 to 11"):
         produced(camvid(root))
@@ -94,7 +94,7 @@ def test_masks_in_colour_are_refused(root: Path) -> None:
 
 
 @pytest.mark.shared
-def test_the_real_frames_hold_what_the_description_says() -> None:
+def test_the_real_frames_match_the_description() -> None:
     data = produced(CamVid(root=str(unpacked("camvid")), resize=32))
     assert [np.bincount(part.y).tolist() for part in (data.train, data.test)] == [
         [200, 568, 230, 91],

@@ -1,4 +1,4 @@
-"""COCO, on files made in its format."""
+"""COCO, on generated files in its format."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_the_largest_object_of_each_photograph_is_cut_out_in_the_order_of_the_ph
     assert data.train.shape == (40, 40, 3)
 
 
-def test_a_crop_is_the_square_around_the_box_and_its_mask_the_object(root: Path) -> None:
+def test_a_crop_is_the_square_around_the_box_with_the_objects_mask(root: Path) -> None:
     data = produced(pets(root))
     assert data.train.masks is not None
     # 40 wide and 30 high: the square is 5 to 45 high, 20 to 60 wide; it is not scaled.
@@ -131,14 +131,14 @@ def lines(box: tuple[int, int, int, int], margin: float, size: tuple[int, int] =
     return [rows[0], rows[-1] + 1, columns[0], columns[-1] + 1]
 
 
-def test_a_square_has_its_margin_stays_inside_and_sticks_out_only_if_it_must() -> None:
+def test_a_square_has_its_margin_and_extends_outside_only_if_necessary() -> None:
     assert lines((30, 20, 20, 10), margin=0.1) == [13, 37, 28, 52]
     assert lines((0, 0, 20, 10), margin=0.1) == [0, 24, 0, 24]
     assert lines((60, 50, 20, 10), margin=0.1) == [36, 60, 56, 80]
     assert lines((0, 10, 70, 40), margin=0) == [-5, 65, 0, 70]  # 70 is more than the 60 rows there are
 
 
-def test_beyond_the_photograph_the_edge_is_repeated_and_no_object_is(tmp_path: Path) -> None:
+def test_outside_the_photograph_the_edge_is_repeated_and_the_mask_is_empty(tmp_path: Path) -> None:
     for name in ("train2017", "val2017"):
         lay_out(tmp_path, name, [annotation(1, 17, (0, 10, 70, 50)), annotation(2, 18, BOXES[2])])
     data = produced(pets(tmp_path, resize=70))
@@ -159,7 +159,7 @@ def test_a_square_around_a_long_object_is_no_larger_than_an_image_may_be(tmp_pat
         dataset.load()
 
 
-def test_what_is_missing_is_said_before_anything_runs(root: Path, tmp_path: Path) -> None:
+def test_missing_files_are_reported_before_anything_runs(root: Path, tmp_path: Path) -> None:
     assert {field for field, _ in pets(root, resize=None).check()} == {"resize"}
     assert {field for field, _ in pets(root, test_part="val2014").check()} == {"test_part"}
     assert {field for field, _ in pets(tmp_path / "nowhere").check()} == {"root"}
@@ -167,7 +167,7 @@ def test_what_is_missing_is_said_before_anything_runs(root: Path, tmp_path: Path
     assert {field for field, _ in twice.check()} == {"categories"}
 
 
-def test_what_is_wrong_in_the_files_is_said(root: Path) -> None:
+def test_invalid_files_are_reported(root: Path) -> None:
     with pytest.raises(StageError, match="no category 'horse'; expected some of car, cat, dog"):
         produced(COCO(root=str(root), categories=("dog", "horse"), resize=8))
     with pytest.raises(StageError, match="no object of dog, cat is 90 pixels or longer; lower min_size"):
@@ -266,7 +266,7 @@ def of_image(**values: Any) -> Any:
         (lambda d: d["annotations"].append(None), "with a list of annotations"),
     ],
 )
-def test_an_unsound_annotation_is_told_with_file_and_number(root: Path, change: Any, message: str) -> None:
+def test_an_invalid_annotation_is_reported_with_file_and_number(root: Path, change: Any, message: str) -> None:
     """By the plan, and by the stage for files that are too large for the plan to read."""
     broken = pets(changed(root, change))
     ((field, reported),) = broken.check()
@@ -276,12 +276,12 @@ def test_an_unsound_annotation_is_told_with_file_and_number(root: Path, change: 
         broken.load()
 
 
-def test_the_plan_reads_no_large_annotations(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_plan_skips_large_annotation_files(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("temper.targets.datasets.coco._READ_BY_THE_PLAN", 100)
     assert list(pets(changed(root, of_first(bbox=...))).check()) == []
 
 
-def test_a_photograph_that_is_missing_is_told_by_the_plan(root: Path) -> None:
+def test_the_plan_reports_a_missing_photograph(root: Path) -> None:
     (root / "train2017" / "000000000005.png").unlink()
     ((field, reported),) = pets(root).check()
     assert field == "root"
@@ -289,7 +289,7 @@ def test_a_photograph_that_is_missing_is_told_by_the_plan(root: Path) -> None:
     assert "000000000005.png" in reported
 
 
-def test_what_is_left_out_may_be_unsound(root: Path) -> None:
+def test_excluded_annotations_are_not_checked(root: Path) -> None:
     """Crowds and other categories are never looked at, and boxes without extent are too small."""
     before = produced(pets(root)).train
 
@@ -306,12 +306,12 @@ def test_what_is_left_out_may_be_unsound(root: Path) -> None:
     np.testing.assert_array_equal(after.masks, before.masks)
 
 
-def test_a_box_may_reach_a_pixel_beyond_the_edge(root: Path) -> None:
+def test_a_box_may_extend_one_pixel_beyond_the_edge(root: Path) -> None:
     assert len(produced(pets(changed(root, of_first(bbox=[-0.5, 10, 81, 30])))).train) == 4
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "{", "\xff", "[]", "3"])
-def test_what_is_no_document_is_told(root: Path, text: str) -> None:
+def test_an_invalid_document_is_reported(root: Path, text: str) -> None:
     path = root / "annotations" / "instances_train2017.json"
     path.write_text(text, encoding="latin-1")
     with pytest.raises(StageError, match=r"instances_train2017.json: expected instances in COCO's format"):
@@ -320,7 +320,7 @@ def test_what_is_no_document_is_told(root: Path, text: str) -> None:
 
 @settings(max_examples=50)
 @given(mask=arrays(np.bool_, st.tuples(st.integers(1, 12), st.integers(1, 12))))
-def test_compressed_runs_are_those_of_pycocotools(mask: np.ndarray) -> None:
+def test_compressed_runs_equal_those_of_pycocotools(mask: np.ndarray) -> None:
     encoded = runs.encode(np.asfortranarray(mask.astype(np.uint8)))
     segmentation = {"size": list(mask.shape), "counts": encoded["counts"].decode()}
     found = Object("x", 1, "cat", (0, 0, 1, 1), 1, segmentation, "a.png", mask.shape)

@@ -51,7 +51,7 @@ def plain(tmp_path):
     return tmp_path
 
 
-def faults(root, **parameters):
+def problems(root, **parameters):
     return list(GTSRB(root=str(root), **parameters).check())
 
 
@@ -78,14 +78,14 @@ def test_the_official_folders_are_read(official):
 
 
 @pytest.mark.parametrize("place", ["GTSRB/Final_Test/Images", "GTSRB", "."])
-def test_the_labels_are_found_where_their_archive_may_be_unpacked(official, place):
+def test_the_labels_are_found_in_all_usual_locations(official, place):
     truth = official / "GT-final_test.csv"
     if truth.parent != official / place:
         shutil.move(truth, official / place / truth.name)
     assert produced(GTSRB(root=str(official))).test.y.tolist() == [13, 0, 13]
 
 
-def test_the_folder_gtsrb_itself_may_be_named(official):
+def test_root_may_be_the_folder_gtsrb_itself(official):
     shutil.move(official / "GT-final_test.csv", official / "GTSRB")
     assert len(produced(GTSRB(root=str(official / "GTSRB"))).test) == 3
 
@@ -95,7 +95,7 @@ def test_plain_class_folders_are_read(plain):
     assert (data.train.y.tolist(), data.test.y.tolist()) == ([0] * 24 + [13] * 18, [0, 13])
 
 
-def test_the_environment_names_the_folder_of_all_data_sets(plain, monkeypatch):
+def test_the_environment_sets_the_folder_of_all_data_sets(plain, monkeypatch):
     (expected := plain / "gtsrb").mkdir()
     shutil.move(plain / "train", expected)
     shutil.move(plain / "test", expected)
@@ -108,7 +108,7 @@ def test_the_environment_names_the_folder_of_all_data_sets(plain, monkeypatch):
     "parameters",
     [{"validation": 0.3}, {"test_share": 0.3}, {"test_share": 0.3, "validation": 0.3}, {"resplit": (20, 12, 12)}],
 )
-def test_parts_made_of_training_images_share_no_sign(official, parameters, seed):
+def test_parts_sampled_from_training_images_share_no_sign(official, parameters, seed):
     data = produced(GTSRB(root=str(official), split_seed=seed, **parameters))
     parts = [signs(data.train), signs(data.validation), signs(data.test)]
     assert not parts[0] & parts[1] | parts[0] & parts[2] | parts[1] & parts[2]
@@ -118,13 +118,13 @@ def test_parts_made_of_training_images_share_no_sign(official, parameters, seed)
         assert set(data.test.y) == {0, 13}
 
 
-def test_single_images_may_be_drawn_as_the_paper_did(official):
+def test_single_images_may_be_sampled_as_in_the_paper(official):
     data = produced(GTSRB(root=str(official), split="images", test_share=0.25, validation=0.25))
     assert (len(data.train), len(data.validation), len(data.test)) == (24, 8, 10)
     assert signs(data.train) & signs(data.test)
 
 
-def test_the_papers_sizes_are_drawn_from_the_training_images_alone(official):
+def test_the_papers_sizes_are_sampled_from_the_training_images(official):
     dataset = GTSRB(root=str(official), split="images", test_share=0.1, resplit=(30, 4, 5))
     assert list(dataset.check()) == []
     data = produced(dataset)
@@ -132,45 +132,47 @@ def test_the_papers_sizes_are_drawn_from_the_training_images_alone(official):
     assert max(signs(data.test)) < 200
 
 
-def test_a_missing_folder_is_a_fault_of_what_named_it(tmp_path, monkeypatch):
+def test_a_missing_folder_is_reported_where_it_was_set(tmp_path, monkeypatch):
     assert list(GTSRB().check()) == [
         ("root", "no location of the data; set their folder, or TEMPER_DATA"),
     ]
     assert list(GTSRB().files()) == []
-    assert faults(tmp_path / "none") == [("root", f"there is no folder {tmp_path / 'none'}; expected that of gtsrb")]
+    assert problems(tmp_path / "none") == [("root", f"there is no folder {tmp_path / 'none'}; expected that of gtsrb")]
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
     message = f"there is no folder {tmp_path / 'gtsrb'} (from TEMPER_DATA); expected that of gtsrb"
     assert list(GTSRB().check()) == [("", message)]
 
 
-def test_what_is_expected_where_is_said(official):
-    ((field, message),) = faults(official / "GTSRB" / "Final_Test")
+def test_missing_files_are_reported_with_their_expected_location(official):
+    ((field, message),) = problems(official / "GTSRB" / "Final_Test")
     assert (field, message) == (
         "root",
         f"{official / 'GTSRB' / 'Final_Test'} holds neither GTSRB/Final_Training/Images nor train; expected one, "
         "with the folders 00000 to 00042",
     )
     (official / "GT-final_test.csv").unlink()
-    ((field, message),) = faults(official)
+    ((field, message),) = problems(official)
     assert message.startswith("there is no GT-final_test.csv in ")
     assert message.endswith("expected the labels of the test images, or set test_share")
     shutil.rmtree(official / "GTSRB" / "Final_Test")
-    ((field, message),) = faults(official)
+    ((field, message),) = problems(official)
     assert message.endswith("holds neither GTSRB/Final_Test/Images nor test; expected one, or set test_share")
-    assert faults(official, test_share=0.3) == []
+    assert problems(official, test_share=0.3) == []
 
 
 @pytest.mark.parametrize("name", ["00043", "stop"])
-def test_a_folder_that_is_no_class_is_a_fault(plain, name):
+def test_a_folder_of_an_unknown_class_is_reported(plain, name):
     (plain / "train" / name).mkdir()
-    assert faults(plain) == [("root", f"{plain / 'train' / name} is not a class; expected the folders 00000 to 00042")]
+    assert problems(plain) == [
+        ("root", f"{plain / 'train' / name} is not a class; expected the folders 00000 to 00042")
+    ]
 
 
-def test_images_without_tracks_are_split_one_by_one_or_not_at_all(plain):
+def test_images_without_tracks_require_a_split_by_image(plain):
     picture(path := plain / "train" / "00000" / "99.png", 1)
     message = f"{path} does not start with its track, as in 00012_00029.ppm; set split: images"
-    assert faults(plain) == [("split", message)]
-    assert faults(plain, split="images") == []
+    assert problems(plain) == [("split", message)]
+    assert problems(plain, split="images") == []
 
 
 @pytest.mark.parametrize(
@@ -181,14 +183,14 @@ def test_images_without_tracks_are_split_one_by_one_or_not_at_all(plain):
         (TRUTH + "00000.ppm;6;6\n", ":2: expected 8 cells, received 3"),
     ],
 )
-def test_damaged_labels_are_a_fault(official, content, said):
+def test_corrupted_labels_are_reported(official, content, said):
     (official / "GT-final_test.csv").write_text(content, encoding="utf-8")
-    ((field, message),) = faults(official)
+    ((field, message),) = problems(official)
     assert field == "root"
     assert said in message
 
 
-def test_labels_of_no_class_and_images_that_are_gone_stop_the_stage(official):
+def test_unknown_classes_and_missing_images_stop_the_stage(official):
     row = "{};6;6;1;1;5;5;{}\n"
     truth = official / "GT-final_test.csv"
     truth.write_text(TRUTH + row.format("00000.ppm", 43), encoding="utf-8")
@@ -208,23 +210,23 @@ def test_labels_of_no_class_and_images_that_are_gone_stop_the_stage(official):
         (tuple((f"{i % 3:05d}.ppm", 1) for i in range(4)), "'00000.ppm' occurs twice"),
     ],
 )
-def test_labels_that_do_not_match_the_images_are_faults(official, lines, said):
+def test_labels_that_do_not_match_the_images_are_reported(official, lines, said):
     rows = "".join(f"{name};6;6;1;1;5;5;{label}\n" for name, label in lines)
     (official / "GT-final_test.csv").write_text(TRUTH + rows, encoding="utf-8")
-    found = faults(official)
+    found = problems(official)
     assert found[0][0] == "root"
     assert said in found[0][1]
 
 
-def test_two_folders_of_one_class_are_a_fault(plain):
+def test_two_folders_of_one_class_are_reported(plain):
     picture(plain / "train" / "13" / "00000_00000.png", 1)
-    ((field, message),) = faults(plain)
+    ((field, message),) = problems(plain)
     assert (field, message) == ("root", f"{plain / 'train'} holds two folders of class 13; keep one")
 
 
 def test_images_of_several_sizes_are_resized(official):
     picture(official / "GTSRB" / "Final_Training" / "Images" / "00013" / "00000_00000.ppm", 9, 15, 17)
-    assert [field for field, _ in faults(official)] == ["resize"]
+    assert [field for field, _ in problems(official)] == ["resize"]
     assert produced(GTSRB(root=str(official), resize=8, grey="luma")).train.shape == (8, 8, 1)
 
 

@@ -30,7 +30,7 @@ def root(tmp_path):
     return tmp_path
 
 
-def faults(root, **parameters):
+def problems(root, **parameters):
     return list(ImageFolder(root=str(root), **parameters).check())
 
 
@@ -61,7 +61,7 @@ def test_images_of_several_sizes_are_resized_each(root):
     np.testing.assert_array_equal(data.train.x[0], Preprocessing(size=4).apply(picture(0)[None])[0])
 
 
-def test_grey_is_made_of_the_colours(root):
+def test_grey_converts_colours(root):
     data = produced(ImageFolder(root=str(root), grey="luma"))
     np.testing.assert_allclose(data.train.x[0, ..., 0], picture(0) / 255 @ LUMA, atol=1e-6)
 
@@ -77,66 +77,66 @@ def test_other_kinds_of_eight_bit_images_are_read_as_rgb(root, mode):
     np.testing.assert_array_equal(data.train.x[0], expected.astype(np.float32))
 
 
-def test_missing_folders_are_faults(root, tmp_path):
-    ((field, message),) = faults(tmp_path / "none")
+def test_missing_folders_are_reported(root, tmp_path):
+    ((field, message),) = problems(tmp_path / "none")
     assert (field, "there is no folder" in message) == ("train_folder", True)
-    ((field, message),) = faults(root, test_folder="val")
+    ((field, message),) = problems(root, test_folder="val")
     assert field == "test_folder"
     assert "expected one with a folder of images per class, or set test_share; " in message
 
 
-def test_a_folder_without_classes_is_a_fault(root):
-    assert ("train_folder", f"{root / 'train' / 'cat'} contains no folder; expected one per class") in faults(
+def test_a_folder_without_classes_is_reported(root):
+    assert ("train_folder", f"{root / 'train' / 'cat'} contains no folder; expected one per class") in problems(
         root / "train", train_folder="cat", test_share=0.5
     )
 
 
-def test_classes_that_only_the_test_part_has_are_a_fault(root):
+def test_classes_in_the_test_part_only_are_reported(root):
     (root / "test" / "fox").mkdir()
     message = f"{root / 'test' / 'fox'} has no training images; expected the classes cat, dog"
-    assert faults(root) == [("test_folder", message)]
+    assert problems(root) == [("test_folder", message)]
 
 
-def test_an_empty_class_is_a_fault(root):
+def test_an_empty_class_is_reported(root):
     (root / "train" / "fox").mkdir()
-    ((field, message),) = faults(root)
+    ((field, message),) = problems(root)
     assert field == "train_folder"
     assert message.startswith(f"{root / 'train' / 'fox'} contains no image; expected files that end in .png, .jpg")
 
 
-def test_a_test_part_without_images_is_a_fault(root):
-    assert ("test_share", "the test part has no image; expected at least one") in faults(root, test_share=0.01)
+def test_a_test_part_without_images_is_reported(root):
+    assert ("test_share", "the test part has no image; expected at least one") in problems(root, test_share=0.01)
 
 
 @pytest.mark.parametrize("content", [b"not a png", b"\x89PNG\r\n\x1a\n" + b"\0" * 40, "cut"])
-def test_a_damaged_image_is_named(root, content):
+def test_a_corrupted_image_is_named(root, content):
     path = root / "test" / "dog" / "00.png"
     path.write_bytes(path.read_bytes()[:60] if content == "cut" else content)
-    ((field, message),) = faults(root)
+    ((field, message),) = problems(root)
     assert field == "root"
     assert message.startswith(f"{path}: the image is corrupted (")
     with pytest.raises(StageError, match=r"00.png: the image is corrupted \(.*\); replace or remove it"):
         produced(ImageFolder(root=str(root)))
 
 
-def test_images_of_sixteen_bits_are_refused_by_name(root):
+def test_sixteen_bit_images_are_rejected_by_name(root):
     path = root / "train" / "cat" / "00.png"
     Image.fromarray(np.zeros((5, 6), np.uint16)).save(path)
-    ((field, message),) = faults(root)
+    ((field, message),) = problems(root)
     assert (field, message) == ("root", f"{path}: expected 8 bits per channel, received mode I;16; convert the image")
 
 
-def test_another_size_is_a_fault_where_it_is_seen_and_stops_the_stage(root):
+def test_another_size_is_reported_where_it_is_seen_and_stops_the_stage(root):
     Image.fromarray(picture(0, 7, 7)).save(root / "train" / "dog" / "00.png")
     message = f"{root / 'train' / 'dog' / '00.png'} is 7x7, the first image 5x6; set 'resize', or convert all images to one size"
-    assert faults(root) == [("resize", message)]
+    assert problems(root) == [("resize", message)]
     with pytest.raises(StageError, match="is 7x7, the first image 5x6; set 'resize'"):
         produced(ImageFolder(root=str(root)))
-    assert faults(root, resize=5) == []
+    assert problems(root, resize=5) == []
 
 
 @pytest.mark.parametrize("emptied", [True, False])
-def test_a_class_that_only_the_training_part_has_is_a_fault(root, emptied):
+def test_a_class_in_the_training_part_only_is_reported(root, emptied):
     folder = root / "test" / "dog"
     for path in folder.iterdir():
         path.unlink()
@@ -144,19 +144,19 @@ def test_a_class_that_only_the_training_part_has_is_a_fault(root, emptied):
         folder.rmdir()
     (root / "train" / "fox").mkdir()
     Image.fromarray(picture(0)).save(root / "train" / "fox" / "0.png")
-    found = faults(root)
+    found = problems(root)
     assert [field for field, _ in found] == ["test_folder", "test_folder"]
     assert found[0][1].startswith(f"{folder} contains no image; expected files that end in .png")
     assert found[0][1].endswith("; exclude the class with `classes`, or set test_share")
     (root / "test" / "fox").mkdir()
     Image.fromarray(picture(0)).save(root / "test" / "fox" / "0.png")
-    assert faults(root, classes=(0, 2)) == []
+    assert problems(root, classes=(0, 2)) == []
 
 
 @pytest.mark.parametrize("name", ["0.TIF", "0.gif", "0.jfif"])
-def test_a_picture_that_is_not_read_is_a_fault(root, name):
+def test_an_unread_image_is_reported(root, name):
     (root / "test" / "dog" / name).write_bytes(b"")
-    ((field, message),) = faults(root)
+    ((field, message),) = problems(root)
     assert (field, f"{root / 'test' / 'dog' / name} is not read; expected" in message) == ("test_folder", True)
 
 
@@ -177,15 +177,15 @@ def deep(path, mode):
 
 
 @pytest.mark.parametrize(("name", "mode"), [("0.png", "RGB"), ("0.png", "LA"), ("0.png", "RGBA"), ("0.ppm", "RGB")])
-def test_colours_of_sixteen_bits_are_refused_by_name(root, name, mode):
+def test_sixteen_bit_colours_are_rejected_by_name(root, name, mode):
     (root / "train" / "cat" / "00.png").unlink()
     path = root / "train" / "cat" / name
     deep(path, mode)
-    assert ("root", f"{path}: expected 8 bits per channel, received 16; convert the image") in faults(root)
+    assert ("root", f"{path}: expected 8 bits per channel, received 16; convert the image") in problems(root)
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
-def test_transparent_pixels_are_refused(root, mode):
+def test_transparent_pixels_are_rejected(root, mode):
     path = root / "train" / "cat" / "00.png"
     image = Image.fromarray(picture(0)).convert(mode)
     if mode == "P":
@@ -193,96 +193,96 @@ def test_transparent_pixels_are_refused(root, mode):
     else:
         image.putalpha(Image.fromarray(np.full((5, 6), 254, np.uint8)))
     image.save(path)
-    ((field, message),) = faults(root)
+    ((field, message),) = problems(root)
     assert (field, message) == (
         "root", f"{path}: it has transparent pixels, whose background is undefined; flatten it onto a colour"
     )  # fmt: skip
 
 
-def test_several_frames_are_refused(root):
+def test_images_of_several_frames_are_rejected(root):
     path = root / "train" / "cat" / "00.webp"
     (root / "train" / "cat" / "00.png").unlink()
     frames = [Image.fromarray(picture(i)) for i in range(2)]
     frames[0].save(path, save_all=True, append_images=frames[1:])
-    ((_, message),) = faults(root)
+    ((_, message),) = problems(root)
     assert message == f"{path}: expected a single image, received 2 frames; keep one of them"
 
 
-def test_pixels_of_zero_and_one_are_a_fault(root):
+def test_pixels_of_zero_and_one_are_reported(root):
     for path in root.glob("t*/*/*.png"):
         Image.fromarray(picture(0) % 2).save(path)
-    ((field, message),) = faults(root)
+    ((field, message),) = problems(root)
     assert (field, message) == (
         "root",
         "the pixels are 0 and 1 only and would be nearly black; write images of 0 to 255",
     )
 
 
-def test_what_systems_leave_behind_is_no_image_and_no_class(root):
+def test_system_files_are_neither_images_nor_classes(root):
     (root / "train" / "cat" / "._00.png").write_bytes(b"\0\5\x16\7")
     (root / "train" / "cat" / "Thumbs.db").write_bytes(b"x")
     Image.fromarray(picture(0)).save(root / "test" / "dog" / ".hidden.png")
     for folder in ("train/__MACOSX/cat", "test/@eaDir", "test/dog/__MACOSX"):
         (root / folder).mkdir(parents=True)
         (root / folder / "._0.png").write_bytes(b"x")
-    assert faults(root) == []
+    assert problems(root) == []
     data = produced(ImageFolder(root=str(root)))
     assert (data.info.class_names, len(data.train), len(data.test)) == (("cat", "dog"), 12, 5)
 
 
-def test_images_in_folders_below_a_class_are_a_fault(root):
+def test_images_in_subfolders_of_a_class_are_reported(root):
     (below := root / "train" / "dog" / "puppies").mkdir()
     Image.fromarray(picture(0)).save(below / "0.png")
-    ((field, message),) = faults(root)
+    ((field, message),) = problems(root)
     assert field == "train_folder"
     assert message.startswith(f"{below / '0.png'} is not read; expected images directly in {root / 'train' / 'dog'}")
 
 
-def test_classes_may_be_links(root):
+def test_class_folders_may_be_links(root):
     (root / "train" / "dog").rename(root / "elsewhere")
     (root / "train" / "dog").symlink_to(root / "elsewhere", target_is_directory=True)
-    assert faults(root) == []
+    assert problems(root) == []
     assert len(produced(ImageFolder(root=str(root))).train) == 12
 
 
 @pytest.mark.parametrize(("orientation", "refused"), [(1, False), (0, False), (3, True), (6, True)])
-def test_images_that_viewers_turn_are_refused(root, orientation, refused):
+def test_images_with_exif_rotation_are_rejected(root, orientation, refused):
     exif = Image.Exif()
     exif[0x0112] = orientation
     (root / "test" / "dog" / "00.png").unlink()
     Image.fromarray(picture(0)).save(path := root / "test" / "dog" / "00.jpg", exif=exif)
-    found = faults(root)
+    found = problems(root)
     assert len(found) == refused
     if refused:
         assert found[0][1].startswith(f"{path}: viewers rotate it (EXIF orientation {orientation})")
 
 
-def test_a_missing_folder_says_which_there_are(root):
+def test_a_missing_folder_is_reported_with_existing_ones(root):
     (root / "test").rename(root / "Valid")
-    ((field, message),) = faults(root)
+    ((field, message),) = problems(root)
     assert field == "test_folder"
     assert message.endswith(f"or set test_share; {root} holds Valid, train")
 
 
-def test_hidden_files_and_litter_are_no_images(root):
+def test_hidden_and_system_files_are_ignored(root):
     """What does not count for a fingerprint is no part of the data either."""
     before = produced(ImageFolder(root=str(root))).train.y.tolist()
     for name in ("._00.png", ".hidden.png", ".DS_Store", ".x.tiff"):
         (root / "train" / "cat" / name).write_bytes(b"\0\5\x16\7 AppleDouble")
     (root / "train" / "__MACOSX").mkdir()
-    assert faults(root) == []
+    assert problems(root) == []
     assert produced(ImageFolder(root=str(root))).train.y.tolist() == before
 
 
-def test_a_pipe_among_the_images_is_named(root):
+def test_a_named_pipe_among_the_images_is_reported(root):
     (root / "test" / "dog" / "00.png").unlink()
     os.mkfifo(root / "test" / "dog" / "00.png")
-    ((_, message),) = faults(root)
+    ((_, message),) = problems(root)
     assert message.endswith("dog/00.png: expected a regular file, received a named pipe")
 
 
 @pytest.mark.parametrize("damaged", [False, True])
-def test_names_that_are_no_utf8_end_no_run(root, run, write, damaged):
+def test_names_that_are_not_utf8_are_supported(root, run, write, damaged):
     """A name is any bytes to a file system: in texts those that are no UTF-8 are written out."""
     for part in ("train", "test"):
         os.rename(os.fsencode(root / part / "cat"), os.fsencode(root / part) + b"/\xff\xfe")  # noqa: PTH104
@@ -295,17 +295,17 @@ def test_names_that_are_no_utf8_end_no_run(root, run, write, damaged):
     assert ("\\udcfd.png" if damaged else "\\udcff\\udcfe") in shown
 
 
-def test_empty_files_are_a_fault_wherever_they_are(root):
+def test_empty_files_are_reported_wherever_they_are(root):
     """As a download that broke off leaves them."""
     for name in ("07.png", "05.png"):
         (root / "train" / "cat" / name).write_bytes(b"")
-    ((field, message),) = faults(root)
+    ((field, message),) = problems(root)
     assert field == "root"
     assert f"{root / 'train' / 'cat' / '05.png'} is an empty file, and so are 1 more" in message
 
 
-def test_black_images_only_are_a_fault(root):
+def test_all_black_images_are_reported(root):
     for path in root.glob("*/*/*.png"):
         Image.fromarray(np.zeros((5, 6, 3), np.uint8)).save(path)
-    ((_, message),) = faults(root)
+    ((_, message),) = problems(root)
     assert "all pixels of the first image of each class are 0" in message

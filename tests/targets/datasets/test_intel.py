@@ -39,7 +39,7 @@ def test_the_official_folders_are_read(root):
     assert list(dataset.files()) == [root / "seg_train", root / "seg_test"]
 
 
-def test_folders_may_be_nested_as_the_archive_has_them(root):
+def test_folders_may_be_nested_as_in_the_archive(root):
     flat = produced(Intel(root=str(root)))
     for part in ("seg_train", "seg_test"):
         shutil.move(root / part, root / "moved")
@@ -50,20 +50,20 @@ def test_folders_may_be_nested_as_the_archive_has_them(root):
     np.testing.assert_array_equal(produced(dataset).test.x, flat.test.x)
 
 
-def test_the_environment_names_the_folder_of_all_data_sets(root, tmp_path, monkeypatch):
+def test_the_environment_sets_the_folder_of_all_data_sets(root, tmp_path, monkeypatch):
     (tmp_path / "intel").symlink_to(root)
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
     assert Intel().source_sizes() == (30, 12)
 
 
-def test_images_are_prepared_one_by_one_as_opencv_does(root):
+def test_images_are_preprocessed_as_opencv_does(root):
     Image.fromarray(picture(1, 7, 12)).save(path := root / "seg_test" / "street" / "1.png")
     data = produced(Intel(root=str(root), grey="luma", resize=6, opencv=True))
     expected = Preprocessing(grey="luma", size=6, opencv=True).apply(np.asarray(Image.open(path))[None])
     np.testing.assert_array_equal(data.test.x[-1:], expected)
 
 
-def test_a_missing_class_and_a_missing_part_are_faults(root):
+def test_a_missing_class_and_a_missing_part_are_reported(root):
     shutil.rmtree(root / "seg_train" / "sea")
     expected = f"{root / 'seg_train' / 'sea'} contains no image; expected the folders seg_train and seg_test"
     assert list(Intel(root=str(root)).check()) == [("root", expected)]
@@ -80,7 +80,7 @@ def test_without_a_test_part_a_share_may_be_held_out(root):
     assert np.bincount(produced(dataset).test.y).tolist() == [1] * 6
 
 
-def test_another_class_is_a_fault(root):
+def test_another_class_is_reported(root):
     (root / "seg_test" / "desert").mkdir()
     ((field, message),) = Intel(root=str(root)).check()
     assert (field, message.startswith(f"{root / 'seg_test' / 'desert'} is not a class; expected buildings, ")) == (

@@ -33,7 +33,7 @@ def keras(monkeypatch):
 
 
 @pytest.mark.parametrize(("leaf", "shape"), [(MNIST, (28, 28)), (FashionMNIST, (28, 28)), (CIFAR10, (32, 32, 3))])
-def test_a_folder_or_the_file_itself_may_be_named(tmp_path, leaf, shape):
+def test_root_may_be_a_folder_or_the_file(tmp_path, leaf, shape):
     contents = arrays(shape=shape)
     path = save(tmp_path / f"{leaf.tag}.npz", contents)
     for root in (tmp_path, path):
@@ -45,7 +45,7 @@ def test_a_folder_or_the_file_itself_may_be_named(tmp_path, leaf, shape):
         assert len(data.info.class_names) == 10
 
 
-def test_the_environment_names_the_folder_where_root_does_not(tmp_path, monkeypatch):
+def test_the_environment_sets_the_folder_unless_root_does(tmp_path, monkeypatch):
     (there := tmp_path / "there").mkdir()
     save(tmp_path / "mnist.npz", arrays(train=30))
     save(there / "mnist.npz", arrays(train=40))
@@ -55,19 +55,19 @@ def test_the_environment_names_the_folder_where_root_does_not(tmp_path, monkeypa
     assert list(MNIST().files()) == [tmp_path / "mnist.npz"]
 
 
-def test_without_a_folder_nothing_is_known_to_be_wrong():
+def test_without_a_folder_nothing_is_checked():
     dataset = MNIST(train_size=10**9)
     assert (list(dataset.check()), list(dataset.files()), dataset.source_sizes()) == ([], [], None)
 
 
-def test_without_a_folder_keras_has_the_data(keras):
+def test_without_a_folder_keras_provides_the_data(keras):
     contents = arrays(shape=(32, 32, 3))
     parts = [(contents[f"x_{part}"], contents[f"y_{part}"][:, None]) for part in ("train", "test")]
     keras.cifar10 = SimpleNamespace(load_data=lambda: parts)
     np.testing.assert_array_equal(produced(CIFAR10()).train.y, contents["y_train"])
 
 
-def test_a_failed_download_names_both_ways_out(keras):
+def test_a_failed_download_names_both_remedies(keras):
     def load_data():
         raise Exception("URL fetch failure")
 
@@ -80,21 +80,21 @@ def test_a_failed_download_names_both_ways_out(keras):
     )
 
 
-def test_a_missing_file_is_a_fault_of_what_named_it(tmp_path, monkeypatch):
+def test_a_missing_file_is_reported_where_it_was_set(tmp_path, monkeypatch):
     expected = f"there is no file {tmp_path / 'mnist.npz'}{{}}; expected a folder with mnist.npz"
     assert list(MNIST(root=str(tmp_path)).check()) == [("root", expected.format(""))]
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
     assert list(MNIST().check()) == [("", expected.format(" (from TEMPER_DATA)"))]
 
 
-def test_the_file_of_another_data_set_is_a_fault(tmp_path):
+def test_the_file_of_another_data_set_is_reported(tmp_path):
     save(tmp_path / "mnist.npz", arrays(shape=(32, 32, 3)))
     ((field, message),) = MNIST(root=str(tmp_path)).check()
     assert field == "root"
     assert message.endswith("contains images (32, 32, 3); expected those of mnist, (28, 28, 1)")
 
 
-def test_a_file_in_another_layout_is_a_fault_and_stops_the_stage(tmp_path):
+def test_a_file_in_another_layout_is_reported_and_stops_the_stage(tmp_path):
     contents = arrays()
     del contents["y_test"]
     save(tmp_path / "mnist.npz", contents)

@@ -8,9 +8,9 @@ import pytest
 from temper.core.artefacts import Data
 from temper.core.component import PARTS
 from temper.core.errors import StageError
-from temper.nn.images.pixel_range import pixel_fault
+from temper.nn.images.pixel_range import pixel_problem
 from temper.nn.images.preprocessing import Preprocessing
-from temper.targets.datasets.labels import MAX_CLASSES, label_fault
+from temper.targets.datasets.label_check import MAX_CLASSES, label_problem
 from temper.targets.datasets.npz import Npz
 from tests.targets.datasets.support import a_run, arrays, produced, save
 
@@ -80,7 +80,7 @@ def test_grey_and_resize_shape_the_images_and_the_info(make):
     assert dataset.info().shape == (4, 4, 1) == produced(dataset).train.shape
 
 
-def test_both_parts_united_are_drawn_anew_with_one_index(make):
+def test_resplit_merges_both_parts_with_one_index(make):
     contents = arrays(**SMALL)
     data = produced(make(contents, resplit=(90, 20, 30)))
     assert [len(data.part(name)) for name in PARTS] == [90, 20, 30]
@@ -96,19 +96,19 @@ def test_both_parts_united_are_drawn_anew_with_one_index(make):
         np.testing.assert_array_equal(part.y, labels[part.index])
 
 
-def test_drawing_anew_counts_the_classes_that_are_kept(make):
+def test_resplit_counts_kept_classes_only(make):
     data = produced(make(classes=(2, 0), resplit=(40, 10, 20)))
     assert [np.bincount(data.part(name).y).tolist() for name in PARTS] == [[20, 20], [5, 5], [10, 10]]
     with pytest.raises(StageError, match=r"npz \(classes \[2, 0\]\): resplit requests 71 images, but there are 70"):
         produced(make(classes=(2, 0), resplit=(41, 10, 20)))
 
 
-def test_there_are_as_many_to_choose_from_as_were_drawn(make):
+def test_sizes_after_resplit_are_those_of_the_new_parts(make):
     assert make(resplit=(50, 20, 30)).sizes() == (50, 30)
     assert make().sizes() == (100, 40) == make().source_sizes()
 
 
-def test_opencv_prepares_bytes(make):
+def test_opencv_preprocesses_bytes(make):
     contents = arrays(**COLOUR)
     data = produced(make(contents, grey="luma_bgr", resize=4, opencv=True))
     expected = Preprocessing(grey="luma_bgr", size=4, opencv=True).apply(contents["x_test"])
@@ -116,7 +116,7 @@ def test_opencv_prepares_bytes(make):
     np.testing.assert_array_equal(np.rint(expected * 255) / np.float32(255), expected)
 
 
-def test_the_artefact_survives_being_kept(make, tmp_path):
+def test_a_stored_data_set_is_restored(make, tmp_path):
     data = produced(make(validation=0.1))
     (folder := tmp_path / "kept").mkdir()
     data.save(folder)
@@ -128,7 +128,7 @@ def test_the_images_count_for_the_cost_report(make):
     assert run.images == 80
 
 
-def test_a_sound_data_set_has_no_fault(make):
+def test_a_valid_data_set_has_no_problem(make):
     assert list(make(classes=(0, 3), train_size=50, grey="luma").check()) == []
 
 
@@ -153,7 +153,7 @@ def test_a_sound_data_set_has_no_fault(make):
         ({"class_names": ("a",)}, "class_names", "1 names for labels up to 3; expected a name for each"),
     ],
 )
-def test_wrong_parameters_are_seen_before_anything_runs(make, parameters, field, said):
+def test_invalid_parameters_are_reported_before_anything_runs(make, parameters, field, said):
     ((place, message),) = make(**parameters).check()
     assert place == field
     assert re.search(said, message)
@@ -181,7 +181,7 @@ def altered(**changes):
         ),
     ],
 )
-def test_a_file_in_another_layout_is_a_fault(make, contents, said):
+def test_a_file_in_another_layout_is_reported(make, contents, said):
     ((field, message),) = make(contents).check()
     assert field == "path"
     assert said in message
@@ -228,14 +228,14 @@ BROKEN[7, 2, 2] = np.nan
         (altered(x_train=pixels(100, 0, 1 / 255)), "so all are nearly black; divide by 255 once only"),
     ],
 )  # fmt: skip
-def test_arrays_that_would_pass_for_a_data_set_are_a_fault(make, contents, said):
+def test_plausible_but_wrong_arrays_are_reported(make, contents, said):
     (field, message), *others = make(contents).check()
     assert field == "path"
     assert said in message
     assert len(others) == ("channels" in said)  # said of both parts
 
 
-def test_an_array_that_is_there_twice_is_a_fault(make, tmp_path):
+def test_a_duplicate_array_is_reported(make, tmp_path):
     dataset = make()
     with zipfile.ZipFile(tmp_path / "data.npz", "a") as file, pytest.warns(UserWarning, match="Duplicate name"):
         file.writestr("y_test.npy", file.read("y_test.npy"))
@@ -243,8 +243,8 @@ def test_an_array_that_is_there_twice_is_a_fault(make, tmp_path):
     assert "y_test twice" in message
 
 
-def test_pixels_that_are_not_looked_at_before_stop_the_stage(make, monkeypatch):
-    monkeypatch.setattr("temper.targets.datasets.archive._LOOKED_AT", 10 * 36 * 4)
+def test_pixels_not_checked_in_advance_stop_the_stage(make, monkeypatch):
+    monkeypatch.setattr("temper.targets.datasets.npz_archive._LOOKED_AT", 10 * 36 * 4)
     late = pixels(100, 0, 1)
     late[50:] *= 255
     dataset = make(altered(x_train=late))
@@ -256,7 +256,7 @@ def test_pixels_that_are_not_looked_at_before_stop_the_stage(make, monkeypatch):
     assert list(make(altered(x_train=dark)).check()) == []
 
 
-def test_names_say_which_classes_there_are(make):
+def test_class_names_define_the_classes(make):
     gaps = altered(y_train=np.arange(100) % 4 * 2, y_test=np.arange(40) % 4 * 2)
     assert list(make(gaps, class_names=tuple("abcdefg")).check()) == []
     ((field, message),) = make(class_names=("a", "b", "a", "c")).check()
@@ -267,28 +267,28 @@ def test_names_say_which_classes_there_are(make):
 
 
 @pytest.mark.parametrize("shape", [(3, 5, 3), (4, 4, 3), (1, 6, 1), (6, 6, 7), (4, 4, 4), (3, 4, 1)])
-def test_channels_that_may_come_last_do(make, shape):
+def test_ambiguous_shapes_are_read_as_channels_last(make, shape):
     contents = arrays(**SMALL | {"shape": shape})
     assert list(make(contents).check()) == []
     assert make(contents).info().shape == shape
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 truncated"])
-def test_a_file_that_is_no_archive_is_a_fault(tmp_path, content):
+def test_a_file_that_is_not_an_archive_is_reported(tmp_path, content):
     path = tmp_path / "data.npz"
     path.write_bytes(content)
     ((field, message),) = Npz(path=str(path)).check()
     assert (field, "expected arrays written by NumPy" in message) == ("path", True)
 
 
-def test_a_missing_file_is_a_fault_and_a_stage_error(tmp_path):
+def test_a_missing_file_is_reported_and_stops_the_stage(tmp_path):
     dataset = Npz(path=str(tmp_path / "none.npz"))
     assert [field for field, _ in dataset.check()] == ["path"]
     with pytest.raises(StageError, match=r"none\.npz: cannot be read: No such file"):
         produced(dataset)
 
 
-def test_damage_behind_the_headers_is_found_when_the_file_is_read(make, tmp_path):
+def test_corruption_behind_intact_headers_is_reported_on_reading(make, tmp_path):
     dataset = make(arrays(**SMALL | {"shape": (60, 60)}))
     content = bytearray((tmp_path / "data.npz").read_bytes())
     start = content.index(b"x_train.npy") + 100_000  # far beyond the header, within the pixels
@@ -317,7 +317,7 @@ def test_floats_beyond_one_stop_the_stage(make):
         ({"class_names": ("a", "b", "c")}, "expected labels 0 to 2, received 0 to 3"),
     ],
 )
-def test_what_only_the_labels_tell_stops_the_stage(make, parameters, said):
+def test_problems_of_the_labels_stop_the_stage(make, parameters, said):
     with pytest.raises(StageError, match=said):
         produced(make(**parameters))
 
@@ -327,13 +327,13 @@ def test_a_class_without_images_stops_the_stage(make):
         produced(make(altered(y_test=np.zeros(40, np.int64)), classes=(1, 2)))
 
 
-def test_grey_wants_colour(make):
+def test_grey_requires_colour_images(make):
     ((field, message),) = make(arrays(**SMALL | {"shape": (6, 6, 4)}), grey="luma").check()
     assert (field, message) == ("grey", "the images have 4 channels; expected 1 or 3")
 
 
 @pytest.mark.parametrize("y", [np.array([0, 1, 2**64 - 1], np.uint64), np.array([0, 1, 10**15])])
-def test_a_label_makes_no_name_for_each_number_below(make, y):
+def test_a_huge_label_does_not_create_a_name_per_number(make, y):
     labels = np.resize(y, 100)
     dataset = make(altered(y_train=labels))
     ((field, message),) = dataset.check()
@@ -342,44 +342,44 @@ def test_a_label_makes_no_name_for_each_number_below(make, y):
         dataset.source_info()
 
 
-def test_unsigned_labels_beside_signed_ones_stay_whole(make):
+def test_unsigned_and_signed_labels_stay_integers(make):
     plain = arrays(**SMALL)
     dataset = make(plain | {"y_train": plain["y_train"].astype(np.uint64), "y_test": plain["y_test"].astype(np.int64)})
     assert list(dataset.check()) == []
     assert dataset.load()[0][1].dtype == np.int64
 
 
-def test_there_are_no_more_classes_than_stated():
-    assert "at most 100,000 classes" in label_fault(np.arange(MAX_CLASSES + 1))
-    assert label_fault(np.arange(MAX_CLASSES)) == ""
+def test_the_number_of_classes_is_limited():
+    assert "at most 100,000 classes" in label_problem(np.arange(MAX_CLASSES + 1))
+    assert label_problem(np.arange(MAX_CLASSES)) == ""
 
 
 @pytest.mark.parametrize(
     ("value", "low", "high"), [(np.inf, 0, np.inf), (-np.inf, -np.inf, 0), (np.nan, np.nan, np.nan)]
 )
-def test_no_scaling_is_advised_for_pixels_that_are_no_numbers(value, low, high):
+def test_no_scaling_is_suggested_for_non_finite_pixels(value, low, high):
     x = np.zeros((3, 2, 2, 1))
     x[2, 1, 0, 0] = value
-    fault = pixel_fault(x)
-    assert f"received [{low:g}, {high:g}], first in image 2; replace or remove these" in fault
-    assert "x.m" not in fault
+    problem = pixel_problem(x)
+    assert f"received [{low:g}, {high:g}], first in image 2; replace or remove these" in problem
+    assert "x.m" not in problem
 
 
 @pytest.mark.parametrize(("value", "kind"), [(0, np.uint8), (255, np.uint8), (0.0, np.float32), (0.5, np.float64)])
 @pytest.mark.parametrize("part", ["train", "test"])
-def test_images_of_which_none_differs_from_another_are_a_fault(make, value, kind, part):
+def test_identical_images_are_reported(make, value, kind, part):
     contents = arrays(**SMALL)
     contents[f"x_{part}"] = np.full_like(contents[f"x_{part}"], value, kind)
-    (fault,) = make(contents).check()
-    assert "all of them are" in fault[1]
+    (problem,) = make(contents).check()
+    assert "all of them are" in problem[1]
 
 
 def test_one_image_may_be_of_one_shade():
-    assert pixel_fault(np.zeros((1, 2, 2, 1), np.uint8)) == ""
-    assert pixel_fault(np.zeros((3, 2, 2, 1), np.uint8), whole=False) == ""
+    assert pixel_problem(np.zeros((1, 2, 2, 1), np.uint8)) == ""
+    assert pixel_problem(np.zeros((3, 2, 2, 1), np.uint8), whole=False) == ""
 
 
-def test_arrays_that_nobody_reads_are_told(make):
+def test_unread_arrays_are_reported(make):
     contents = arrays(**SMALL)
     extra = {"x_val": contents["x_test"], "y_val": contents["y_test"], "about": np.array("mine")}
     for found, warned in ((contents | extra, "also contains x_val, y_val"), (contents, "")):

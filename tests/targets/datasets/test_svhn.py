@@ -26,7 +26,7 @@ def root(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_the_files_of_the_official_site_are_read(root):
+def test_the_official_files_are_read(root):
     dataset = SVHN(root=str(root), validation=0.25)
     assert (list(dataset.check()), dataset.source_sizes()) == ([], (40, 20))
     data = produced(dataset)
@@ -39,13 +39,13 @@ def test_the_files_of_the_official_site_are_read(root):
     assert list(dataset.files()) == [root / "train_32x32.mat", root / "test_32x32.mat"]
 
 
-def test_the_environment_names_the_folder_of_all_data_sets(root, tmp_path, monkeypatch):
+def test_the_environment_sets_the_folder_of_all_data_sets(root, tmp_path, monkeypatch):
     (tmp_path / "svhn").symlink_to(root)
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
     assert SVHN().source_sizes() == (40, 20)
 
 
-def test_what_is_missing_is_said(root):
+def test_missing_files_are_reported(root):
     (root / "test_32x32.mat").unlink()
     message = f"there is no file {root / 'test_32x32.mat'}; expected train_32x32.mat and test_32x32.mat"
     assert list(SVHN(root=str(root)).check()) == [("root", message)]
@@ -58,7 +58,7 @@ def test_what_is_missing_is_said(root):
     "content",
     [b"", b"no matlab file at all" * 20, b"\x89HDF\r\n\x1a\n" + b"\0" * 600, b"MATLAB 7.3" + b" " * 114 + b"\0\2IM"],
 )
-def test_a_file_that_is_no_mat_of_these_versions_is_a_fault(root, content):
+def test_an_unsupported_mat_file_is_reported(root, content):
     (root / "train_32x32.mat").write_bytes(content)
     ((field, message),) = SVHN(root=str(root)).check()
     assert (field, "train_32x32.mat: expected an intact .mat file of MATLAB 5 to 7" in message) == ("root", True)
@@ -68,7 +68,7 @@ def test_a_file_that_is_no_mat_of_these_versions_is_a_fault(root, content):
     "changes",
     [{"X": np.zeros((32, 32, 40), np.uint8)}, {"X": np.zeros((28, 28, 3, 40), np.uint8)}, {"y": np.ones((39, 1))}],
 )
-def test_a_file_in_another_layout_is_a_fault_and_stops_the_stage(root, changes):
+def test_a_file_in_another_layout_is_reported_and_stops_the_stage(root, changes):
     savemat(root / "train_32x32.mat", contents(40) | changes)
     ((field, message),) = SVHN(root=str(root)).check()
     assert (field, "expected X (32, 32, 3, n) and y (n, 1)" in message) == ("root", True)
@@ -82,7 +82,7 @@ def test_labels_beyond_ten_stop_the_stage(root):
         produced(SVHN(root=str(root)))
 
 
-def test_damage_behind_the_headers_is_found_when_the_file_is_read(root):
+def test_corruption_behind_intact_headers_is_reported_on_reading(root):
     content = bytearray((root / "train_32x32.mat").read_bytes())
     content[50_000:50_064] = bytes(byte ^ 255 for byte in content[50_000:50_064])
     (root / "train_32x32.mat").write_bytes(content)
@@ -90,7 +90,7 @@ def test_damage_behind_the_headers_is_found_when_the_file_is_read(root):
         produced(SVHN(root=str(root)))
 
 
-def test_zeros_of_two_conventions_stop_the_stage(root):
+def test_mixed_conventions_for_zero_stop_the_stage(root):
     labels = np.arange(20, dtype=np.uint8)[:, None] % 11
     savemat(root / "test_32x32.mat", contents(20) | {"y": labels})
     with pytest.raises(StageError, match="expected the digit 0 as label 10, or as 0, received both"):

@@ -243,7 +243,7 @@ def test_weights_alone_ask_for_their_architecture(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content"), [("a.h5", b"text"), ("a.keras", b"text"), ("a.tflite", b"text"), ("a.keras", None)]
 )
-def test_damaged_and_foreign_files_are_faults(tmp_path: Path, name: str, content: bytes | None) -> None:
+def test_damaged_and_foreign_files_are_reported(tmp_path: Path, name: str, content: bytes | None) -> None:
     path = tmp_path / name
     if content is None:
         with zipfile.ZipFile(path, "w") as archive:
