@@ -80,8 +80,9 @@ class SquareKernel:
         if self.norm == "inf":
             return (clean + np.float32(self.eps) * noise).clip(0, 1)
         if self.norm == 2:
-            length = np.sqrt(np.square(noise).sum(axis=(1, 2, 3), keepdims=True))
-            return (clean + np.float32(self.eps) * noise / (length + _TINY)).clip(0, 1).astype(np.float32)
+            length = np.sqrt(np.square(noise).sum(axis=(1, 2, 3), keepdims=True)) + np.float32(_TINY)
+            tiles: Images = (clean + np.float32(self.eps) * noise / length).clip(0, 1)
+            return tiles
         eps = np.full(n, self.eps, np.float32)
         parts = [slice(s, s + compiled_programs.BATCH) for s in range(0, n, compiled_programs.BATCH)]
         made = [compiled_programs.run(victim.model, _inside, (clean[p], noise[p], eps[p]))[0] for p in parts]

@@ -92,7 +92,7 @@ def test_few_classes(classes: int) -> None:
     for part in parts:
         attack = AutoAttack(model=MODEL, eps=0.5, attacks=(part,), **QUICK)
         assert (victim.predict(attack.craft(victim, x, y, RNG(5))) != y).any(), part
-    info = DataInfo((4, 4, 1), classes, tuple(map(str, range(classes))))
+    info = DataInfo((4, 4, 1), tuple(map(str, range(classes))))
     assert bool(list(APGD(model=MODEL, eps=0.2, loss="dlr_targeted").fits(info)))
 
 

@@ -1,6 +1,6 @@
 """AutoAttack side by side: Temper, the authors' implementation (pyautoattack) and ART on the same model and images.
 
-Run:  python benchmarks/auto_attack.py [--network convnet|lenet5] [--weights W.h5] [--data D.npz] [--eps 1/255] [--images 100] [--peers pyautoattack,art]
+Run:  python benchmarks/auto_attack_peers.py [--network convnet|lenet5] [--weights W.h5] [--data D.npz] [--eps 1/255] [--images 100] [--peers pyautoattack,art]
 
 Weights are Keras 2 files: the three-convolution net of DeepCustom, or a LeNet-5 saved as a whole model. One line is one
 run of the version `standard`, with the robust accuracy that it leaves. Compiling counts.
