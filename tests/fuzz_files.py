@@ -109,9 +109,9 @@ def _experiment(suffix: str) -> Callable[[Path, random.Random], Callable[[], obj
 
 
 def _model(suffix: str) -> Callable[[Path, random.Random], Callable[[], object]]:
-    from temper.targets.models import hdf5_weights
+    from temper.nn.model_files import hdf5_weights
     from temper.targets.models.saved import Saved
-    from tests.targets.models.test_untrusted_files import archive, configuration, legacy, stored
+    from tests.nn.model_files.test_untrusted_files import archive, configuration, legacy, stored
 
     def make(folder: Path, rng: random.Random) -> Callable[[], object]:
         path = folder / f"a{suffix}"

@@ -22,7 +22,7 @@ from temper.nn.editing.logits import reordered
 from temper.nn.editing.model_endings import classifier_of
 from temper.nn.images.preprocessing import Grey
 from temper.nn.inspection.class_order import Doubt
-from temper.targets.models.model_file import ModelFile
+from temper.nn.model_files.model_file import ModelFile
 
 _LOOKED_AT = 100
 """Number of images of each part whose outputs show whether a model returns probabilities."""
