@@ -80,7 +80,7 @@ def _weighted(at: NodeScope, value: Value, factor: Array, addend: Array, trainab
             value = value.with_tensor(at.ops.repeat(value.tensor, side, axis=axis))
     letters = _LETTERS[: len(sides)]
     scaled = [axis for axis in range(1, len(sides)) if factor.shape[axis] > 1] or [len(sides) - 1]
-    shifted = [axis for axis in range(1, len(sides)) if addend.shape[axis] > 1] or [len(sides) - 1]
+    shifted = _shifted(addend, sides)
     kernel = "".join(letters[axis] for axis in scaled)
     weights = [_kept(factor, sides, scaled)]
     bias = None
@@ -91,6 +91,16 @@ def _weighted(at: NodeScope, value: Value, factor: Array, addend: Array, trainab
         "EinsumDense", value.tensor, weights=weights, equation=f"{letters},{kernel}->{letters}",
         output_shape=sides[1:], bias_axes=bias, kernel_initializer="ones", trainable=trainable,
     )  # fmt: skip
+
+
+def _shifted(addend: Array, sides: tuple[int, ...]) -> list[int]:
+    """Return the axes of a bias: those of the addend, or all where it has only one that is not the last.
+
+    Keras on TensorFlow adds a bias with one axis longer than 1 along the last axis or the first one of equal length.
+    """
+    axes = [axis for axis in range(1, len(sides)) if addend.shape[axis] > 1]
+    last = len(sides) - 1
+    return axes if len(axes) > 1 or axes == [last] else list(range(1, last + 1)) if axes else [last]
 
 
 def _kept(array: Array, sides: tuple[int, ...], axes: list[int], bias: bool = False) -> Array:

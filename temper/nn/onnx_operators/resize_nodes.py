@@ -91,7 +91,7 @@ def resize_matrix(node: OnnxNode, old: int, new: int, factor: float) -> Array:
         places = np.arange(math.floor(x - support) + (stretch == 1.0), math.ceil(x + support) + 1)
         weights = np.array([_kernel(node, mode, abs(p - x) * stretch) for p in places])
         inside = (places >= 0) & (places < old)
-        if node.integer("exclude_outside", 0) or stretch < 1:
+        if node.integer("exclude_outside", 0):
             weights, places = weights[inside], places[inside]
         np.add.at(matrix[row], np.clip(places, 0, old - 1), weights / weights.sum())
     found: Array = matrix.astype(np.float32)
