@@ -169,13 +169,14 @@ def merged_axis(at: NodeScope, value: Value, axis: int) -> tuple[Value, int]:
         raise at.node.refused("works along the axis of the images; it mixes the images of a batch")
     if len(group) == 1:
         return value, group[0]
-    rest: list[tuple[int, ...]] = [
-        (a,) for a in range(len(value.sides)) if a not in group and a in value.essential([a])
-    ]
-    numbers = {part[0]: number for number, part in enumerate(rest)}
-    tensor = arranged(at, value, [*rest, group])
+    rest = [axis for axis in range(len(value.sides)) if axis not in group and axis in value.essential([axis])]
+    # Where it comes first, or last if it has the last axis, so that channels stay last.
+    where = len(rest) if not group or max(group) == len(value.sides) - 1 else sum(axis < min(group) for axis in rest)
+    layout: list[tuple[int, ...]] = [(part,) for part in rest]
+    layout.insert(where, group)
+    numbers = {part: number + (number >= where) for number, part in enumerate(rest)}
     axes = tuple(
-        (len(rest),) if i == axis else tuple(numbers[a] for a in value.essential(part))
-        for i, part in enumerate(value.axes)
+        (where,) if i == axis else tuple(numbers[part] for part in value.essential(parts))
+        for i, parts in enumerate(value.axes)
     )
-    return Value(tensor, axes), len(rest)
+    return Value(arranged(at, value, layout), axes), where

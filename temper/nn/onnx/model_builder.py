@@ -96,6 +96,10 @@ class ModelBuilder:
         readers = self._readers.get(name, [])
         return readers[0] if len(readers) == 1 and name != self.graph.output_name else None
 
+    def is_read_by(self, name: str, op: str) -> bool:
+        """Return whether a node of an operator reads a tensor."""
+        return any(reader.op == op for reader in self._readers.get(name, []))
+
     def _convert(self, node: OnnxNode) -> None:
         scope = NodeScope(self, node)
         try:

@@ -83,6 +83,10 @@ class NodeScope:
         maker = self._builder.makers.get(name)
         return maker is not None and maker.op in _NOT_NEGATIVE
 
+    def read_by(self, op: str) -> bool:
+        """Return whether a node of an operator reads the output."""
+        return self._builder.is_read_by(self.node.outputs[0], op)
+
     def next(self, op: str) -> OnnxNode | None:
         """Return the node that alone reads the output, if it is of this operator."""
         reader = self._builder.only_reader(self.last.outputs[0])

@@ -71,7 +71,9 @@ def reduced(at: NodeScope, value: Value, axes: Sequence[int], keepdims: bool) ->
     rank = len(value.sides)
     if at.node.op in ("ReduceMean", "ReduceMax") and rank == 4 and over == [1, 2]:
         kind = "Average" if at.node.op == "ReduceMean" else "Max"
-        tensor = at.layer(f"Global{kind}Pooling2D", value.tensor)
+        tensor = at.layer(f"Global{kind}Pooling2D", value.tensor, keepdims=keepdims and at.read_by("Conv"))
+        if len(tensor.shape) == 4:
+            return value.with_tensor(tensor)
     elif over:
         tensor = _REDUCTIONS[at.node.op](at.ops, value.tensor, tuple(over))
     else:

@@ -75,7 +75,10 @@ def _global(at: NodeScope, kind: str) -> Value:
     count = len(tensor.shape) - 2
     if count not in (1, 2, 3):
         raise at.node.refused(f"expected images of 1 to 3 sides, received {count}")
-    return Value(at.layer(f"Global{kind}Pooling{count}D", tensor), ((0,), (1,), *[()] * count))
+    # A convolution of the means, as in squeeze and excitation, needs the sides again.
+    keepdims = at.read_by("Conv")
+    axes = channels_first_axes(count + 2) if keepdims else ((0,), (1,), *[()] * count)
+    return Value(at.layer(f"Global{kind}Pooling{count}D", tensor, keepdims=keepdims), axes)
 
 
 def _windows(at: NodeScope) -> tuple[Any, tuple[int, ...], tuple[int, ...], Pads, bool]:

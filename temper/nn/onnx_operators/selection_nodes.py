@@ -50,6 +50,11 @@ def _joined(at: NodeScope, values: Sequence[Value], axis: int) -> Value:
     if len(values) == 1:
         return values[0]
     merged = [merged_axis(at, value, axis)[0] for value in values]
+    if len({(value.axes, _others(value, axis)) for value in merged}) == 1 and merged[0].axes[axis]:
+        keras_axis = merged[0].axes[axis][0]
+        last = len(merged[0].sides) - 1
+        tensors = [value.tensor for value in merged]
+        return merged[0].with_tensor(at.layer("Concatenate", tensors, axis=keras_axis if keras_axis < last else -1))
     if len({_structure(value, axis) for value in merged}) > 1:
         merged = [single(at, value) for value in merged]
         if len({_structure(value, axis) for value in merged}) > 1:
@@ -71,6 +76,11 @@ def _joined(at: NodeScope, values: Sequence[Value], axis: int) -> Value:
 def _parts(value: Value, axis: int) -> list[tuple[int, ...]]:
     """Return the Keras axes of each ONNX axis that are longer than 1, and the one of an axis whatever its length."""
     return [group if i == axis else value.essential(group) for i, group in enumerate(value.axes)]
+
+
+def _others(value: Value, axis: int) -> tuple[int, ...]:
+    """Return the lengths of all Keras axes but that of an ONNX axis."""
+    return tuple(side for i, side in enumerate(value.sides) if i not in value.axes[axis])
 
 
 def _structure(value: Value, axis: int) -> Any:
@@ -135,12 +145,12 @@ def gather(at: NodeScope) -> Value:
         )
     value, keras_axis = merged_axis(at, value, axis)
     places = [int(i) % side for i in index.reshape(-1)]
-    if len(places) == 1:
-        tensor = _cut(value, {keras_axis: slice(places[0], places[0] + 1)})
-    else:
-        tensor = at.ops.take(value.tensor, places, axis=keras_axis)
-    group = [()] if index.ndim == 0 else [(keras_axis,)]
-    return Value(tensor, (*value.axes[:axis], *(group if index.ndim else []), *value.axes[axis + 1 :]))
+    if index.ndim:
+        return value.with_tensor(at.ops.take(value.tensor, places, axis=keras_axis))
+    chosen = tuple(places[0] if i == keras_axis else slice(None) for i in range(len(value.sides)))
+    left = (*value.axes[:axis], *value.axes[axis + 1 :])
+    axes = tuple(tuple(part - (part > keras_axis) for part in group) for group in left)
+    return Value(value.tensor[chosen], axes)
 
 
 def _cut(value: Value, parts: dict[int, slice]) -> Any:
