@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -101,8 +102,8 @@ class ModelBuilder:
         return any(reader.op == op for reader in self._readers.get(name, []))
 
     def _convert(self, node: OnnxNode) -> None:
-        scope = NodeScope(self, node)
         try:
+            scope = NodeScope(self, node)
             constants = self._folded(node)
             converted = self._converted(scope) if constants is None else constants
         except (StageError, MemoryError) as error:
@@ -110,8 +111,7 @@ class ModelBuilder:
                 raise node.refused(str(error)) from None
             raise
         except Exception as error:  # Keras and NumPy raise all kinds of errors on attributes that do not fit
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise node.refused(f"cannot be converted; it is corrupted or not supported ({reason})") from error
+            raise node.refused(f"cannot be converted; it is corrupted or not supported ({_reason(error)})") from error
         # An operator may have outputs that nobody reads, such as the positions of a maximum.
         for name, value in zip(scope.last.outputs, converted, strict=False):
             if isinstance(value, Value) and (size := value.product(range(len(value.sides)))) > MAX_VALUES:
@@ -137,3 +137,10 @@ class ModelBuilder:
             return None
         constants = [self.get(name) if name else None for name in node.inputs]
         return folded(node, [value for value in constants if not isinstance(value, Value)])
+
+
+def _reason(error: Exception) -> str:
+    """Return the sentence of an exception that says what is wrong; Keras wraps it in others, in bold."""
+    lines = [line.strip() for line in re.sub(r"\x1b\[\d*m", "", str(error)).splitlines() if line.strip()]
+    said = [line for line in lines if not line.startswith("Exception encountered")]
+    return (said or lines or [type(error).__name__])[0]

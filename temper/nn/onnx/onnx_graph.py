@@ -55,6 +55,10 @@ def read_graph(path: Path, operators: Collection[str]) -> OnnxGraph:
         return _graph(path, model, operators)
     except StageError as error:
         raise StageError(f"{path}: {error}") from None
+    except (TypeError, ValueError) as error:  # a name that is not UTF-8 is bytes
+        raise StageError(
+            f"{path}: its names or values are not as ONNX states them ({error}); the file is corrupted"
+        ) from error
 
 
 def _parsed(path: Path) -> Any:

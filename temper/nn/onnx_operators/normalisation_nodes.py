@@ -35,11 +35,13 @@ def layer_normalisation(at: NodeScope) -> Value:
     axes = [part for group in value.axes[axis:] for part in group]
     if 0 in axes:
         raise node.refused("normalises over the images of a batch")
-    if len(value.essential(axes)) != len(axes):  # axes of length 1 have no weights in Keras
-        layout = [(part,) for part in range(len(value.sides)) if part in value.essential([part])]
-        numbers = {group[0]: number for number, group in enumerate(layout)}
-        kept = tuple(tuple(numbers[part] for part in value.essential(group)) for group in value.axes)
-        value = Value(arranged(at, value, layout), kept)
+    # Axes of length 1 have no weights in Keras, and on torch it normalises the last axes whatever it is told.
+    kept = [part for part in range(len(value.sides)) if part in value.essential([part])]
+    kept = sorted(kept, key=lambda part: (part in axes, part))
+    if kept != list(range(len(value.sides))):
+        numbers = {part: number for number, part in enumerate(kept)}
+        groups = tuple(tuple(numbers[part] for part in value.essential(group)) for group in value.axes)
+        value = Value(arranged(at, value, [(part,) for part in kept]), groups)
         axes = [part for group in value.axes[axis:] for part in group]
     sides, order = [value.sides[part] for part in axes], np.argsort(axes)
     wanted = [value.side(i) for i in range(axis, value.rank)]

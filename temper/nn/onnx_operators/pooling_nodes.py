@@ -96,8 +96,10 @@ def _windows(at: NodeScope) -> tuple[Any, tuple[int, ...], tuple[int, ...], Pads
     if node.integer("ceil_mode", 0):
         pads = tuple(_up(*arguments) for arguments in zip(sides, kernel, strides, pads, strict=True))
     same = pads == same_pads(sides, kernel, strides)
-    counts = node.op == "AveragePool" and node.integer("count_include_pad", 0) and any(map(any, pads))
-    return tensor, kernel, strides, pads, same and not counts
+    if node.op == "AveragePool" and any(map(any, pads)):
+        # On torch, Keras counts the padding in where it is not the same on both sides.
+        same = same and not node.integer("count_include_pad", 0) and all(start == end for start, end in pads)
+    return tensor, kernel, strides, pads, same
 
 
 def _up(side: int, extent: int, stride: int, pads: tuple[int, int]) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -73,3 +74,67 @@ def close(found: np.ndarray, expected: np.ndarray, relative: float = 1e-4) -> No
     """Check that values agree relative to the largest one."""
     assert found.shape == expected.shape
     assert np.abs(found - expected).max() <= relative * max(np.abs(expected).max(), 1e-30)
+
+
+def small_classifier(opset: int = 17) -> Any:
+    """Return a model with a convolution, normalisation, pooling, arithmetic of shapes, constants and a dense layer."""
+    rng = np.random.default_rng(0)
+
+    def normal(*shape: int) -> np.ndarray:
+        return rng.normal(size=shape).astype(np.float32)
+
+    weights = {
+        "conv.weight": normal(4, 3, 3, 3), "conv.bias": normal(4),
+        "bn.weight": normal(4), "bn.bias": normal(4), "bn.mean": normal(4), "bn.var": np.abs(normal(4)) + 1,
+        "first": np.array(0, np.int64), "axis": np.array([0], np.int64), "rest": np.array([-1], np.int64),
+        "fc.weight": normal(5, 36), "fc.bias": normal(5), "gain": normal(4, 1, 1),
+    }  # fmt: skip
+    node = helper.make_node
+    nodes = [
+        node("Conv", ["x", "conv.weight", "conv.bias"], ["c"], "conv", pads=[1, 1, 1, 1]),
+        node("BatchNormalization", ["c", "bn.weight", "bn.bias", "bn.mean", "bn.var"], ["b"], "bn"),
+        node("Relu", ["b"], ["r"], "relu"),
+        node("Mul", ["r", "gain"], ["g"], "gain"),
+        node("MaxPool", ["g"], ["p"], "pool", kernel_shape=[2, 2], strides=[2, 2]),
+        node("Shape", ["p"], ["s"], "shape"),
+        node("Gather", ["s", "first"], ["n"], "gather"),
+        node("Unsqueeze", ["n", "axis"], ["u"], "unsqueeze"),
+        node("Concat", ["u", "rest"], ["t"], "concat", axis=0),
+        node("Reshape", ["p", "t"], ["f"], "flatten"),
+        node("Gemm", ["f", "fc.weight", "fc.bias"], ["y"], "fc", transB=1),
+    ]
+    return graph_model(nodes, weights, opset=opset, sides=("n", 5))
+
+
+_STRANGE = (-(2**63), -(2**31), -7, -1, 0, 1, 2, 3, 7, 2**20, 2**31, 2**40, 2**63 - 1)
+
+
+def altered_graph(model: Any, rng: random.Random) -> Any:
+    """Return a model with one to three strange attributes, names, operators, sides or values."""
+    model = type(model).FromString(model.SerializeToString())
+    graph = model.graph
+    for _ in range(rng.randint(1, 3)):
+        node, tensor = rng.choice(graph.node), rng.choice(graph.initializer)
+        match rng.randrange(8):
+            case 0 if node.attribute:
+                attribute = rng.choice(node.attribute)
+                attribute.i = rng.choice(_STRANGE)
+                attribute.ints[:] = [rng.choice(_STRANGE) for _ in range(rng.randint(0, 5))]
+            case 1:
+                node.input[rng.randrange(len(node.input))] = rng.choice(graph.node).output[0]
+            case 2:
+                node.op_type = rng.choice(
+                    [other.op_type for other in graph.node] + ["If", "Loop", "Softmax", "Expand", "Tile"]
+                )
+            case 3 if tensor.dims:
+                tensor.dims[rng.randrange(len(tensor.dims))] = rng.choice(_STRANGE)
+            case 4:
+                tensor.raw_data = tensor.raw_data[: rng.randrange(len(tensor.raw_data))]
+            case 5:
+                side = rng.choice(graph.input[0].type.tensor_type.shape.dim)
+                side.dim_value = rng.choice(_STRANGE)
+            case 6:
+                tensor.data_type = rng.randrange(-1, 25)
+            case _:
+                node.input[rng.randrange(len(node.input))] = rng.choice(graph.initializer).name
+    return model

@@ -23,7 +23,9 @@ def positive(*shape: int) -> np.ndarray:
 
 
 def case(op: str, *inputs: Any, opset: int = 17, **attributes: Any) -> Any:
-    said = ", ".join([f"{key}={value}" for key, value in attributes.items()] + [str(getattr(a, "shape", "")) for a in inputs])
+    said = ", ".join(
+        [f"{key}={value}" for key, value in attributes.items()] + [str(getattr(a, "shape", "")) for a in inputs]
+    )
     return pytest.param(op, attributes, list(inputs), opset, id=f"{op}-{opset}({said})")
 
 
@@ -65,7 +67,15 @@ POOLINGS = [
     case("AveragePool", kernel_shape=[3, 3], strides=[1, 1], pads=[1, 1, 1, 1]),
     case("AveragePool", kernel_shape=[3, 3], strides=[2, 2], auto_pad="SAME_UPPER"),
     case("AveragePool", kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1),
-    case("AveragePool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1], ceil_mode=1, count_include_pad=1, opset=21),
+    case(
+        "AveragePool",
+        kernel_shape=[3, 3],
+        strides=[2, 2],
+        pads=[1, 1, 1, 1],
+        ceil_mode=1,
+        count_include_pad=1,
+        opset=21,
+    ),
     case("GlobalAveragePool"),
     case("GlobalMaxPool"),
 ]
@@ -164,8 +174,26 @@ RESIZES = [
     case("Resize", EMPTY, SCALES, mode="linear"),
     case("Resize", EMPTY, SCALES, mode="cubic"),
     case("Resize", EMPTY, SCALES, coordinate_transformation_mode="asymmetric", nearest_mode="floor"),
-    case("Resize", None, None, ints(9, 4), axes=[2, 3], opset=18, mode="linear", coordinate_transformation_mode="align_corners"),
-    case("Resize", None, None, ints(4, 3), axes=[2, 3], opset=18, mode="linear", coordinate_transformation_mode="pytorch_half_pixel"),
+    case(
+        "Resize",
+        None,
+        None,
+        ints(9, 4),
+        axes=[2, 3],
+        opset=18,
+        mode="linear",
+        coordinate_transformation_mode="align_corners",
+    ),
+    case(
+        "Resize",
+        None,
+        None,
+        ints(4, 3),
+        axes=[2, 3],
+        opset=18,
+        mode="linear",
+        coordinate_transformation_mode="pytorch_half_pixel",
+    ),
     case("Resize", None, None, ints(4, 9), axes=[2, 3], opset=18, nearest_mode="ceil"),
     case("Resize", None, None, ints(3, 4), mode="linear", antialias=1, axes=[2, 3], opset=18),
     case("Resize", SCALES, mode="linear", opset=10),
