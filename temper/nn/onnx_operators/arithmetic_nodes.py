@@ -69,6 +69,9 @@ def reduced(at: NodeScope, value: Value, axes: Sequence[int], keepdims: bool) ->
     """Return a value reduced over some ONNX axes."""
     over = sorted(part for axis in axes for part in value.axes[axis])
     rank = len(value.sides)
+    if at.node.op in _OF_ONE and value.product(over) == 1:
+        kept = (() if axis in axes else group for axis, group in enumerate(value.axes) if keepdims or axis not in axes)
+        return Value(value.tensor, tuple(kept))
     if at.node.op in ("ReduceMean", "ReduceMax") and rank == 4 and over == [1, 2]:
         kind = "Average" if at.node.op == "ReduceMean" else "Max"
         tensor = at.layer(f"Global{kind}Pooling2D", value.tensor, keepdims=keepdims and at.read_by("Conv"))
@@ -122,6 +125,9 @@ _REDUCTIONS: Mapping[str, Callable[[Any, Any, tuple[int, ...]], Any]] = {
     "ReduceSum": _reduce("sum"),
     "ReduceSumSquare": lambda ops, x, axes: ops.sum(ops.square(x), axis=axes),
 }
+
+_OF_ONE = ("ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum")
+"""The reductions that leave one value as it is."""
 
 CONVERTERS: Mapping[str, Callable[[NodeScope], Value]] = {
     "Add": binary,

@@ -75,6 +75,21 @@ def expand(at: NodeScope) -> Value:
     return Value(tensor, value.axes)
 
 
+def tile(at: NodeScope) -> Value:
+    """Convert a repetition of a tensor along its axes: each becomes the product of the copies and itself."""
+    value = at.value()
+    repeats = [batch_multiple(one, other)[0] for one, other in zip(*_shapes(at), strict=True)]
+    if len(repeats) != value.rank or min(repeats) < 1 or any(repeats[i] > 1 and 0 in value.axes[i] for i in range(value.rank)):
+        raise at.node.refused(f"cannot repeat {value.shape(1)} {repeats} times; or it repeats the images of a batch")
+    for axis, count in enumerate(repeats):
+        if count > 1:
+            last = len(value.sides)
+            tensor = at.ops.repeat(at.ops.expand_dims(value.tensor, -1), count, axis=last)
+            axes = tuple((last, *group) if i == axis else group for i, group in enumerate(value.axes))
+            value = Value(tensor, axes)
+    return value
+
+
 def depth_to_space(at: NodeScope) -> Value:
     """Convert a move of channels to positions."""
     block, mode = at.node.integer("blocksize", 1), at.node.text("mode", "DCR")
@@ -134,6 +149,7 @@ CONVERTERS = {
     "Reshape": reshape,
     "SpaceToDepth": space_to_depth,
     "Squeeze": squeeze,
+    "Tile": tile,
     "Transpose": transpose,
     "Unsqueeze": unsqueeze,
 }

@@ -166,6 +166,7 @@ SHAPES = [
     case("Pad", ints(0, 0, 2, 0, 0, 0, 1, 2), mode="wrap", opset=19),
     case("Pad", opset=9, pads=[0, 0, 1, 1, 0, 0, 1, 1], mode="constant", value=0.25),
     case("SpaceToDepth", blocksize=2),
+    case("Tile", ints(1, 2, 1, 3)),
 ]
 EMPTY = np.zeros(0, np.float32)
 SCALES = np.array([1, 1, 2, 2], np.float32)
