@@ -79,7 +79,11 @@ def tile(at: NodeScope) -> Value:
     """Convert a repetition of a tensor along its axes: each becomes the product of the copies and itself."""
     value = at.value()
     repeats = [batch_multiple(one, other)[0] for one, other in zip(*_shapes(at), strict=True)]
-    if len(repeats) != value.rank or min(repeats) < 1 or any(repeats[i] > 1 and 0 in value.axes[i] for i in range(value.rank)):
+    if (
+        len(repeats) != value.rank
+        or min(repeats) < 1
+        or any(repeats[i] > 1 and 0 in value.axes[i] for i in range(value.rank))
+    ):
         raise at.node.refused(f"cannot repeat {value.shape(1)} {repeats} times; or it repeats the images of a batch")
     for axis, count in enumerate(repeats):
         if count > 1:
