@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
+from temper.core.errors import StageError
 from temper.nn.onnx.constant_folding import Constant
 from temper.nn.onnx.conversion_state import ConversionState
 from temper.nn.onnx.layer_names import layer_name, unique
@@ -14,6 +17,11 @@ from temper.nn.onnx.tensor_layout import Value
 from temper.system import backend
 
 _NOT_NEGATIVE = ("Abs", "Exp", "HardSigmoid", "Relu", "Sigmoid", "Softmax", "Softplus")
+_INITIALISERS = {
+    **dict.fromkeys(("Conv1D", "Conv2D", "Conv3D", "Conv2DTranspose", "Dense", "EinsumDense"), "kernel_initializer"),
+    "DepthwiseConv2D": "depthwise_initializer",
+}
+"""The attribute of layers with a kernel that gives its initial values."""
 
 
 class NodeScope:
@@ -109,10 +117,21 @@ class NodeScope:
         """Return the output of a new Keras layer named after the node, with these weights."""
         name = unique(f"{self._name}.{suffix}" if suffix else self._name, self._state.taken)
         layer = getattr(backend.keras().layers, kind)(name=name, **options)
-        output = layer(tensor)
-        if weights:
-            self._state.weighted = True
+        if not weights:
+            return layer(tensor)
+        self._state.weighted = True
+        if kind not in _INITIALISERS:
+            output = layer(tensor)
             layer.set_weights(list(weights))
+            return output
+        # Large kernels are the initial values themselves: random ones would take memory for two more of each.
+        initialiser = _INITIALISERS[kind]
+        own = getattr(layer, initialiser)
+        setattr(layer, initialiser, lambda shape, dtype=None: _fitting(weights[0], shape))
+        output = layer(tensor)
+        setattr(layer, initialiser, own)
+        for variable, array in zip(layer.weights[1:], weights[1:], strict=True):
+            variable.assign(array)
         return output
 
     def once(self, kind: str, tensor: Any, suffix: str, **options: Any) -> Any:
@@ -122,3 +141,9 @@ class NodeScope:
             # The tensor is kept, so that its id stays its own.
             self._state.made[key] = tensor, self.layer(kind, tensor, suffix, **options)
         return self._state.made[key][1]
+
+
+def _fitting(array: Array, shape: Sequence[int]) -> Array:
+    if array.shape != tuple(shape):
+        raise StageError(f"expected weights of shape {tuple(shape)}, received {array.shape}")
+    return np.asarray(array, np.float32)
