@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from temper.core.artefacts import Images
 from temper.core.errors import StageError
@@ -30,6 +31,11 @@ class OnnxModel:
     path: Path
     architecture: Path | None = None
     """Must be ``None``: an ONNX file contains its architecture."""
+
+    channels_first: ClassVar[bool] = False
+    """The Keras model always takes (height, width, channels)."""
+    only_signature: ClassVar[str] = ""
+    """The model always has layers."""
 
     @property
     def graph(self) -> OnnxModel:
@@ -62,13 +68,10 @@ class OnnxModel:
         sides = self.facts.output_shape[1:]
         return sides[0] if sides and all(side == 1 for side in sides[1:]) else None
 
-    @property
-    def data_files(self) -> tuple[Path, ...]:
-        """The files with external data, as far as they can be told."""
-        try:
-            return self.facts.data_files
-        except StageError:  # reported by ``faults``
-            return ()
+    def own_sources(self) -> Iterator[Path]:
+        """Yield the files with external data, as far as they can be told."""
+        with suppress(StageError):  # reported by ``faults``
+            yield from self.facts.data_files
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yield ``(field, message)`` for every reason the file cannot be loaded; imports no framework."""
