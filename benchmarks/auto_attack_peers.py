@@ -34,7 +34,7 @@ def lenet5(weights: Path | None) -> Classifier:
     """Return LeNet-5 for 28 x 28 grey images, with fresh weights or those of a saved model."""
     if weights:
         from temper.nn.editing.logits import to_logits
-        from temper.targets.models.model_file import ModelFile
+        from temper.nn.model_files.model_file import ModelFile
 
         return Classifier(to_logits(ModelFile(weights, None).load()))
     keras = backend.keras()
