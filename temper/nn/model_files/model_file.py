@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from temper.core.errors import StageError
-from temper.nn.model_files import hdf5_weights, keras_rebuild, untrusted_files
-from temper.nn.model_files.keras_config import LayerGraph, parse
+from temper.nn.model_files import hdf5_weights, keras_objects, keras_rebuild, untrusted_files, weight_places
+from temper.nn.model_files.keras_config import is_current, parse
+from temper.nn.model_files.keras_rebuild import Rebuilding
+from temper.nn.model_files.layer_graph import LayerGraph
 from temper.system import backend
 from temper.system.files import regular, unpacks_to_too_much
 
@@ -20,26 +22,6 @@ MAX_VALUES = 2**28
 """Maximum number of output values of a layer for one image."""
 _BYTES = 4
 """Size of a weight in bytes."""
-
-# Deserialising any of these runs code or opens further files.
-_REFUSED = ("Lambda", "TFSMLayer", "TorchModuleWrapper", "FlaxLayer", "JaxLayer")
-_MODULES = ("keras", "keras.src.models.functional", "keras.src.models.sequential")
-_SUBMODULES = (
-    "layers",
-    "initializers",
-    "regularizers",
-    "constraints",
-    "activations",
-    "losses",
-    "optimizers",
-    "metrics",
-    "dtype_policies",
-    "quantizers",
-    "ops",
-)
-_OPERATIONS = tuple(f"keras.src.ops.{name}" for name in ("numpy", "nn", "math", "linalg", "image"))
-_CORE_OPERATIONS = ("Cast", "ConvertToTensor", "StopGradient", "Unstack")
-"""Operations of ``keras.src.ops.core`` that take no function."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +53,7 @@ class ModelFile:
         field = "architecture" if self.architecture else "path"
         try:
             graph = self.graph
-            unsafe = list(_unsafe(self._config)) if self._is_archive else list(keras_rebuild.faults(graph))
+            unsafe = [*(keras_objects.unsafe(self._config) if self._is_current else keras_rebuild.faults(graph))]
             size = regular(self.path).stat().st_size
         except StageError as error:
             yield field, str(error)
@@ -88,7 +70,7 @@ class ModelFile:
         """
         if found := next(self.faults(), None):
             raise StageError(found[1])
-        model = self._loaded() if self._is_archive else self._rebuilt()
+        model = self._deserialised() if self._is_current else self._rebuilt()
         for layer in model.layers:
             for shape in _shapes(layer):
                 if (values := math.prod(side or 1 for side in shape)) > MAX_VALUES:
@@ -97,10 +79,15 @@ class ModelFile:
                     )
         return model
 
-    def _loaded(self) -> Any:
+    def _deserialised(self) -> Any:
+        """Return a model that Keras 3 wrote."""
+        keras = backend.keras()
         try:
-            return backend.keras().models.load_model(self.path, compile=False, safe_mode=True)
-        except MemoryError:
+            if self._is_archive:
+                return keras.models.load_model(self.path, compile=False, safe_mode=True)
+            described = keras_objects.with_operations(self._config)
+            model = keras.saving.deserialize_keras_object(described, safe_mode=True)
+        except (StageError, MemoryError):
             raise
         except Exception as error:  # Keras raises all kinds of errors on a corrupted file
             # Keras wraps the reason in the configurations of all surrounding layers.
@@ -108,18 +95,34 @@ class ModelFile:
             raise StageError(
                 f"{self.path}: Keras cannot load it, it is corrupted or not supported: {reason}"
             ) from error
+        hdf5_weights.load(model, self.path, by_name=True)
+        return model
 
     def _rebuilt(self) -> Any:
-        keras = backend.keras()
-        inputs = keras.Input(self.graph.input_shape)
+        """Return a model that Keras 1 or 2 wrote."""
+        rebuilding = Rebuilding(self.graph)
         try:
-            model = keras.Model(inputs, self.graph.connect(inputs, keras_rebuild.layer))
+            model = rebuilding.model()
         except (StageError, MemoryError):
             raise
         except Exception as error:  # Keras raises all kinds of errors on invalid options
             raise StageError(f"{self.path}: the layers do not fit together: {error}") from error
-        hdf5_weights.load(model, self.path, by_name=True, described_on=self._config.get("backend"))
+        if self._is_archive:
+            with untrusted_files.archived_weights(self.path) as weights:
+                weight_places.load_archived(rebuilding, weights)
+        else:
+            hdf5_weights.load(
+                model,
+                self.path,
+                by_name=True,
+                described_on=self._config.get("backend"),
+                variables=weight_places.by_top_level(rebuilding),
+            )
         return model
+
+    @property
+    def _is_current(self) -> bool:
+        return is_current(self._config)
 
     @property
     def _is_archive(self) -> bool:
@@ -133,6 +136,8 @@ class ModelFile:
             config = untrusted_files.archived_configuration(self.path)
         else:
             config = untrusted_files.parsed(_hdf5_config(self.path), self.path)
+        if is_current(config):
+            config = keras_objects.with_modules(config)
         # The compile settings are never deserialised, so a custom loss does no harm.
         return {key: value for key, value in config.items() if key != "compile_config"}
 
@@ -163,30 +168,3 @@ def _shapes(layer: Any) -> Iterator[Any]:
     except (AttributeError, ValueError):  # called several times, or without a stated shape
         return
     yield from (tensor.shape for tensor in (output if isinstance(output, list | tuple) else [output]))
-
-
-def _unsafe(value: Any) -> Iterator[str]:
-    """Yield why a Keras 3 configuration is not loaded: objects of other modules than Keras, or layers that run code."""
-    if isinstance(value, Mapping):
-        if value.get("class_name") in _REFUSED:
-            yield f"a {value['class_name']} layer runs code of the file's author, which is never loaded; rebuild it without"
-        elif (module := value.get("module")) is not None and not _of_keras(module, value.get("class_name")):
-            yield (
-                f"{value.get('class_name')} of module {module!r} is not a supported layer or operation of Keras; "
-                "rebuild the model without it"
-            )
-        elif value.get("class_name") and ">" in str(value.get("registered_name") or ""):
-            yield f"{value['registered_name']} is a custom object; only Keras's own objects are loaded"
-        for item in value.values():
-            yield from _unsafe(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _unsafe(item)
-
-
-def _of_keras(module: Any, kind: Any) -> bool:
-    if not isinstance(module, str):
-        return False
-    if module == "keras.src.ops.core":
-        return kind in _CORE_OPERATIONS
-    return module in (*_MODULES, *_OPERATIONS) or module in {f"keras.{name}" for name in _SUBMODULES}

@@ -50,6 +50,18 @@ def archived_configuration(path: Path) -> Mapping[str, Any]:
     return parsed(_config_of(path), path)
 
 
+@contextmanager
+def archived_weights(path: Path) -> Iterator[h5py.File]:
+    """Open the weights in a ``.keras`` archive.
+
+    Raises:
+        StageError: the archive cannot be read, is too large or has other content.
+    """
+    _survive(regular(path))
+    with unpacked(path) as (_, source, size), judged(path, source, size) as file:
+        yield file
+
+
 def _config_of(path: Path, use: Callable[[h5py.File], object] = lambda _: None) -> bytes:
     with unpacked(path) as (text, source, size), judged(path, source, size) as file:
         use(file)
