@@ -116,6 +116,9 @@ def read_all(path: Path) -> None:
     Problems are printed. Memory is limited to twice the size that a file of this size may unpack to, for values and for the
     current chunk: strings may be referenced many times, and the unpacked size of a chunk is unknown beforehand.
     """
+    # Before the limit: what libraries reserve as they are imported grows with the cores of the machine.
+    import h5py  # noqa: F401
+
     try:
         size = path.stat().st_size
         # Past the limit the process is useless, so it ends itself even if its parent is gone.
