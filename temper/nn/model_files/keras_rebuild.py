@@ -140,6 +140,16 @@ def order_of(node: Node) -> str | None:
     return order if isinstance(order, str) else None
 
 
+def takes_channels_first(graph: LayerGraph) -> bool:
+    """Return whether the first layer that states an order states channels first, or the first layer moves them last."""
+    for node in graph.leaves():
+        if node.kind == "Permute" and node.inputs == (graph.input_name,):
+            return tuple(node.config.get("dims", ())) == (2, 3, 1)
+        if (order := order_of(node)) is not None:
+            return order == _FIRST
+    return False
+
+
 def _check_call(node: Node, call: Call) -> None:
     extra = sorted(call.options.keys() - (set(_ATTENTION) if node.kind in ("MultiHeadAttention",) else set()))
     extra = [key for key in extra if call.options[key] is not False]

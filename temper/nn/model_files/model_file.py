@@ -12,7 +12,7 @@ from typing import Any
 from temper.core.errors import StageError
 from temper.nn.model_files import hdf5_weights, keras_objects, keras_rebuild, untrusted_files, weight_places
 from temper.nn.model_files.keras_config import is_current, parse
-from temper.nn.model_files.keras_rebuild import Rebuilding
+from temper.nn.model_files.keras_rebuild import Rebuilding, takes_channels_first
 from temper.nn.model_files.layer_graph import LayerGraph
 from temper.system import backend
 from temper.system.files import regular, unpacks_to_too_much
@@ -44,6 +44,15 @@ class ModelFile:
             return parse(config)
         except StageError as error:
             raise StageError(f"{self.architecture or self.path}: {error}") from None
+
+    @property
+    def channels_first(self) -> bool:
+        """Whether the layers say that the model takes (channels, height, width).
+
+        Raises:
+            StageError: see ``graph``.
+        """
+        return takes_channels_first(self.graph)
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yield ``(field, message)`` for every reason the model cannot be loaded; imports no framework."""
