@@ -80,10 +80,11 @@ class Saved(Target):
         yield Path(self.path)
         if self.architecture:
             yield Path(self.architecture)
+        yield from self._file.own_sources()
 
     def check(self) -> Iterator[tuple[str, str]]:
         yield from self._given_conventions(False).faults()
-        if all(path.exists() for path in self.files()):
+        if all(path.exists() for path in (self._file.path, self._file.architecture) if path):
             yield from self._file.faults()
 
     def fits(self, info: DataInfo) -> Iterator[tuple[str, str]]:

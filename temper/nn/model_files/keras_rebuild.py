@@ -88,7 +88,8 @@ def layer(node: Node, name: str | None = None) -> Any:
         StageError: the node is outside the closed list.
     """
     if (own := own_objects.registered(node.kind)) is not None:
-        return own.from_config({**node.config, "name": name or node.name})
+        config = {key: value for key, value in node.config.items() if key != "batch_input_shape"}
+        return own.from_config({**config, "name": name or node.name})
     kind, options = _options(node)
     keras = backend.keras()
     if kind in _IDENTITY or kind == "ThresholdedReLU":

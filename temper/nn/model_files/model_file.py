@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from temper.core.errors import StageError
-from temper.nn.model_files import hdf5_weights, keras_objects, keras_rebuild, untrusted_files, weight_places
+from temper.nn.model_files import (
+    hdf5_weights,
+    keras_objects,
+    keras_rebuild,
+    own_objects,
+    untrusted_files,
+    weight_places,
+)
 from temper.nn.model_files.keras_config import is_current, parse
 from temper.nn.model_files.keras_rebuild import Rebuilding, takes_channels_first
 from temper.nn.model_files.layer_graph import LayerGraph
@@ -53,6 +61,13 @@ class ModelFile:
             StageError: see ``graph``.
         """
         return takes_channels_first(self.graph)
+
+    def own_sources(self) -> Iterator[Path]:
+        """Yield the files that define the users' own layers and functions in the model, as far as they are registered."""
+        if not own_objects.any_registered():
+            return
+        with suppress(StageError):  # reported by faults()
+            yield from own_objects.sources(self._config)
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yield ``(field, message)`` for every reason the model cannot be loaded; imports no framework."""

@@ -14,6 +14,11 @@ LAYER = (
 )
 
 
+def any_registered() -> bool:
+    """Return whether anything but Keras's own objects may be registered: only what imports Keras can do it."""
+    return "keras" in sys.modules
+
+
 def registered(name: Any) -> Any:
     """Return the class or function that is registered with Keras under a name (``package>name``), or ``None``.
 
@@ -48,11 +53,11 @@ def name_of_function(value: Any) -> Any:
 
 
 def names(config: Any) -> Iterator[str]:
-    """Yield the names of custom objects in a configuration."""
+    """Yield the texts in a configuration that may be names of custom objects."""
     if isinstance(config, Mapping):
-        for key in ("registered_name", "class_name", "activation", "recurrent_activation"):
-            if isinstance(name := config.get(key), str) and ">" in name:
-                yield name
+        for value in config.values():
+            if isinstance(value, str) and ">" in value:
+                yield value
         config = list(config.values())
     if isinstance(config, list):
         for item in config:
@@ -61,5 +66,5 @@ def names(config: Any) -> Iterator[str]:
 
 def sources(config: Any) -> Iterator[Path]:
     """Yield the files that define the registered objects in a configuration, each once."""
-    found = {inspect.getsourcefile(own) for name in names(config) if (own := registered(name)) is not None}
+    found = {inspect.getsourcefile(own) for name in set(names(config)) if (own := registered(name)) is not None}
     yield from (Path(file) for file in sorted(filter(None, found)))
