@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from temper.core.errors import StageError
@@ -80,8 +80,8 @@ def _load_group(layer: Any, group: Any, where: str) -> None:
             _load_group(inner, group.get(name, {}), f"{where}/{name}")
 
 
-def load_named(rebuilding: Rebuilding, stored: Mapping[str, Any], read: Any) -> None:
-    """Load the weights of a SavedModel of Keras 2; ``read`` returns the array of a name in ``stored``.
+def load_named(rebuilding: Rebuilding, find: Callable[[str], Any]) -> None:
+    """Load the weights of a SavedModel of Keras 2; ``find`` returns the array of a name, or ``None``.
 
     Layers are numbered there, those with weights separately: ``layer_with_weights-0/kernel``.
 
@@ -92,14 +92,14 @@ def load_named(rebuilding: Rebuilding, stored: Mapping[str, Any], read: Any) -> 
         layer = rebuilding.layer(node)
         for inner, folder in _with_places(layer, place):
             own = inner._trainable_variables + inner._non_trainable_variables
-            names = [f"{folder}/{_ATTRIBUTES.get(variable.name, variable.name)}" for variable in own]
-            found = [
-                name if name in stored else f"{folder}/{variable.name}"
-                for name, variable in zip(names, own, strict=True)
-            ]
-            if missing := [name for name in found if name not in stored]:
-                raise StageError(f"layer '{node.name}': the file contains no {missing[0]}; it is corrupted")
-            assign(own, [read(name) for name in found], f"layer '{node.name}' ({folder})")
+            arrays = []
+            for variable in own:
+                names = [f"{folder}/{name}" for name in (_ATTRIBUTES.get(variable.name), variable.name) if name]
+                array = next((found for name in names if (found := find(name)) is not None), None)
+                if array is None:
+                    raise StageError(f"layer '{node.name}': the folder contains no {names[-1]}; it is corrupted")
+                arrays.append(array)
+            assign(own, arrays, f"layer '{node.name}' ({folder})")
         finalise(layer)
 
 
