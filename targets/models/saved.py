@@ -28,10 +28,15 @@ from temper.nn.model_files.model_file import ModelFile
 _LOOKED_AT = 100
 """Number of images of each part whose outputs show whether a model returns probabilities."""
 
+_OPAQUE = (
+    "the model is one layer, the signature of its SavedModel, as {reason}. Attacks with and without gradients work; whatever trains, "
+    "changes or observes its units does not."
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Saved(Target):
-    """A saved model: .keras, or .h5/.hdf5 of Keras 1, 2 or 3, whole or as weights with a JSON architecture.
+    """A saved model: .keras, .h5/.hdf5 of Keras 1 to 3, weights with a JSON architecture, or a TensorFlow SavedModel.
 
     ``classes`` names the class of each output if the model was trained with another order; its outputs are then
     reordered. The input format of the model is set by ``resize``, ``grey``, ``scale`` and ``offset`` or ``mean`` and
@@ -46,7 +51,7 @@ class Saved(Target):
 
     tag = "saved"
 
-    path: Annotated[str, "model file (.keras, .h5, .hdf5), or the weights of `architecture`", File()]
+    path: Annotated[str, "model file (.keras, .h5, .hdf5), SavedModel folder, or the weights of `architecture`", File()]
     architecture: Annotated[str | None, "JSON file of the architecture, if `path` contains weights only", File()] = None
     scale: Annotated[float, "the model's input is scale * pixel + offset, pixels in [0, 1]; 255: raw bytes"] = 1.0
     offset: Annotated[float, "see `scale`; scale 2 with offset -1 is [-1, 1]"] = 0.0
@@ -134,6 +139,8 @@ class Saved(Target):
             classifier = classifier_of(saved, fitted, _some(data), run.remark)
         except StageError as error:
             raise StageError(f"{self.path}: {error}") from None
+        if reason := self._file.only_signature:
+            run.remark(_OPAQUE.format(reason=reason))
         if not self.classes:
             return classifier
         return Classifier(reordered(classifier.model, self._outputs(data.info.class_names)))

@@ -61,7 +61,9 @@ class Checkpoint:
             node = children[name]
         if not 0 <= node < len(self._objects):
             return None
-        keys = [text(value, 3) for number, value in self._objects[node] if number == 2 and isinstance(value, memoryview)]
+        keys = [
+            text(value, 3) for number, value in self._objects[node] if number == 2 and isinstance(value, memoryview)
+        ]
         key = keys[0] if keys else ""
         return StoredVariable(self._reader, key, tuple(self._shapes[key])) if key in self._shapes else None
 

@@ -34,5 +34,7 @@ TruncatedNormal
 
 PURE = frozenset(" ".join((_MATHEMATICS, _SHAPES, _FLOW, _VARIABLES, _RANDOM)).split())
 """Operators without effects outside of the model; control flow calls functions of the same graph only."""
-SAVING = frozenset({"MergeV2Checkpoints", "RestoreV2", "SaveV2", "ShardedFilename", "StaticRegexFullMatch", "StringJoin"})
+SAVING = frozenset(
+    {"MergeV2Checkpoints", "RestoreV2", "SaveV2", "ShardedFilename", "StaticRegexFullMatch", "StringJoin"}
+)
 """Operators with which TensorFlow saves and restores variables; never run here."""

@@ -19,9 +19,12 @@ from temper.nn.model_files import (
     untrusted_files,
     weight_places,
 )
+from temper.nn.model_files.checkpoint import Checkpoint
 from temper.nn.model_files.keras_config import is_current, parse
 from temper.nn.model_files.keras_rebuild import Rebuilding, takes_channels_first
 from temper.nn.model_files.layer_graph import LayerGraph
+from temper.nn.model_files.saved_model_folder import SavedModelFolder
+from temper.nn.model_files.signature_layer import signature_model
 from temper.system import backend
 from temper.system.files import regular, unpacks_to_too_much
 
@@ -34,7 +37,7 @@ _BYTES = 4
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A model on disk: a ``.keras`` archive, an HDF5 file of a whole model, or HDF5 weights with a JSON architecture."""
+    """A model on disk: a ``.keras`` archive, a SavedModel folder, an HDF5 file of a model, or HDF5 weights with a JSON architecture."""
 
     path: Path
     architecture: Path | None = None
@@ -47,6 +50,9 @@ class ModelFile:
             StageError: the file is corrupted, has no architecture, or does not describe a Sequential or Functional
             model.
         """
+        if self.only_signature:
+            assert self._folder is not None
+            return self._folder.graph
         config = self._config
         try:
             return parse(config)
@@ -71,14 +77,16 @@ class ModelFile:
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yield ``(field, message)`` for every reason the model cannot be loaded; imports no framework."""
-        if self._is_archive and self.architecture:
+        if (self._is_archive or self._folder) and self.architecture:
             yield "architecture", f"{self.path} contains its own architecture; remove this one"
             return
         field = "architecture" if self.architecture else "path"
         try:
+            if self._folder:
+                self._folder.check_members()
             graph = self.graph
-            unsafe = [*(keras_objects.unsafe(self._config) if self._is_current else keras_rebuild.faults(graph))]
-            size = regular(self.path).stat().st_size
+            unsafe = list(self._refusals(graph))
+            size = sum(path.stat().st_size for path in self._parts())
         except StageError as error:
             yield field, str(error)
             return
@@ -94,7 +102,10 @@ class ModelFile:
         """
         if found := next(self.faults(), None):
             raise StageError(found[1])
-        model = self._deserialised() if self._is_current else self._rebuilt()
+        if self.only_signature:
+            model = signature_model(self.path, self.graph)
+        else:
+            model = self._deserialised() if self._is_current else self._rebuilt()
         for layer in model.layers:
             for shape in _shapes(layer):
                 if (values := math.prod(side or 1 for side in shape)) > MAX_VALUES:
@@ -131,7 +142,9 @@ class ModelFile:
             raise
         except Exception as error:  # Keras raises all kinds of errors on invalid options
             raise StageError(f"{self.path}: the layers do not fit together: {error}") from error
-        if self._is_archive:
+        if self._folder:
+            weight_places.load_named(rebuilding, Checkpoint(self.path / "variables").find)
+        elif self._is_archive:
             with untrusted_files.archived_weights(self.path) as weights:
                 weight_places.load_archived(rebuilding, weights)
         else:
@@ -143,6 +156,36 @@ class ModelFile:
                 variables=weight_places.by_top_level(rebuilding),
             )
         return model
+
+    @cached_property
+    def only_signature(self) -> str:
+        """Why only the signature of a SavedModel can be loaded, as one opaque layer; empty if the layers can be rebuilt."""
+        if self._folder is None:
+            return ""
+        if (config := self._folder.keras_config) is None:
+            return "it contains no layers of Keras 2"
+        try:
+            return next(keras_rebuild.faults(parse(config)), "")
+        except StageError as error:
+            return str(error)
+
+    def _refusals(self, graph: LayerGraph) -> Iterator[str]:
+        if self.only_signature:
+            assert self._folder is not None
+            if backend.name() != "tensorflow":
+                yield f"only TensorFlow computes it, as {self.only_signature}; set KERAS_BACKEND=tensorflow, or save it as .keras"
+            yield from self._folder.faults()
+        else:
+            yield from keras_objects.unsafe(self._config) if self._is_current else keras_rebuild.faults(graph)
+
+    def _parts(self) -> Iterator[Path]:
+        yield from (
+            (path for path in self.path.rglob("*") if path.is_file()) if self._folder else (regular(self.path),)
+        )
+
+    @cached_property
+    def _folder(self) -> SavedModelFolder | None:
+        return SavedModelFolder(self.path) if self.path.is_dir() else None
 
     @property
     def _is_current(self) -> bool:
@@ -156,6 +199,8 @@ class ModelFile:
     def _config(self) -> Mapping[str, Any]:
         if self.architecture:
             config = untrusted_files.configuration(self.architecture)
+        elif self._folder:
+            config = self._folder.keras_config or {}
         elif self._is_archive:
             config = untrusted_files.archived_configuration(self.path)
         else:
@@ -169,7 +214,7 @@ class ModelFile:
 def _hdf5_config(path: Path) -> str:
     if path.suffix not in HDF5:
         raise StageError(
-            f"{path}: expected a model file (.keras, {', '.join(HDF5)}), received {path.suffix or 'another'}"
+            f"{path}: expected a model file (.keras, {', '.join(HDF5)}) or a SavedModel folder, received {path.suffix or 'another'}"
         )
     with untrusted_files.hdf5(path) as file:
         if "model_config" not in file.attrs:

@@ -31,10 +31,6 @@ class SavedModelFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def files(self) -> Iterator[Path]:
-        """Yield the files that determine the model."""
-        yield from (path for path in sorted(self.path.rglob("*")) if path.is_file() and path.name != "fingerprint.pb")
-
     def check_members(self) -> None:
         """Check that the folder holds the regular files of a SavedModel alone.
 
@@ -53,7 +49,9 @@ class SavedModelFolder:
             else:
                 raise StageError(f"{path}: expected {', '.join(_MEMBERS)} and the variables' data alone; remove it")
         if not (self.path / GRAPH).is_file():
-            raise StageError(f"{self.path}: expected a SavedModel folder with {GRAPH}; name a model file or such a folder")
+            raise StageError(
+                f"{self.path}: expected a SavedModel folder with {GRAPH}; name a model file or such a folder"
+            )
 
     @cached_property
     def keras_config(self) -> Mapping[str, Any] | None:
@@ -68,7 +66,7 @@ class SavedModelFolder:
         try:
             for saved in inner(read_bytes(path, _MAX_GRAPH), 1):
                 if text(saved, 3) == "root":
-                    return untrusted_files.parsed(text(saved, 5), path)
+                    return _listed(untrusted_files.parsed(text(saved, 5), path))
         except ValueError as error:
             raise StageError(f"{path}: {error}; the file is corrupted") from None
         return None
@@ -87,8 +85,12 @@ class SavedModelFolder:
                     layer = Node("SavedModel", "graph", {"units": output[-1]}, (Call((Reference("input"),), {}),))
                     return LayerGraph((layer,), "input", given[1:], Reference("graph"))
         except (ValueError, IndexError) as error:
-            raise StageError(f"{self.path / GRAPH}: expected one input and one output of known rank ({error})") from None
-        raise StageError(f"{self.path / GRAPH}: contains no signature {SIGNATURE}; export the model again with model.export")
+            raise StageError(
+                f"{self.path / GRAPH}: expected one input and one output of known rank ({error})"
+            ) from None
+        raise StageError(
+            f"{self.path / GRAPH}: contains no signature {SIGNATURE}; export the model again with model.export"
+        )
 
     def faults(self) -> Iterator[str]:
         """Yield why the graph is not loaded: TensorFlow would do more than compute with it.
@@ -126,6 +128,15 @@ class SavedModelFolder:
     @cached_property
     def _content(self) -> bytes:
         return read_bytes(self.path / GRAPH, _MAX_GRAPH)
+
+
+def _listed(value: Any) -> Any:
+    """Return a configuration with lists in place of the mappings that a SavedModel has for tuples."""
+    if isinstance(value, Mapping):
+        if value.get("class_name") == "__tuple__" and isinstance(value.get("items"), list):
+            return [_listed(item) for item in value["items"]]
+        return {key: _listed(item) for key, item in value.items()}
+    return [_listed(item) for item in value] if isinstance(value, list) else value
 
 
 def operators(message: bytes | memoryview, *path: int) -> Iterator[str]:
