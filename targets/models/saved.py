@@ -184,8 +184,8 @@ class Saved(Target):
             return "set channels_first: true"
         if not self.grey and channels == 3 and agree(wanted, (height, width, 1)):
             return "set grey: luma here or of the data set"
-        sides = wanted[1:] if self._conventions.channels_first else wanted[:2]
-        if len(wanted) == 3 and None not in sides and replace(self, resize=sides)._fits(wanted, info):
+        sides = tuple(side or 0 for side in (wanted[1:] if self._conventions.channels_first else wanted[:2]))
+        if len(wanted) == 3 and all(sides) and replace(self, resize=sides)._fits(wanted, info):
             return f"set resize: {list(sides)}"
         return "resize the data set, or use another model"
 

@@ -15,7 +15,7 @@ from temper.nn.inspection import compiled_programs
 from temper.nn.inspection.compiled_programs import Body, Call, Tensor
 from temper.nn.inspection.finite_check import check_answers, check_weights
 from temper.nn.inspection.gradients import margin, value_and_gradient
-from temper.nn.model_files.signature_layer import signature_layer
+from temper.nn.tensorflow_files.signature_layer import signature_layer
 from temper.system import backend
 
 Loss = Literal["margin", "cross_entropy"]

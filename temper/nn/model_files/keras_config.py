@@ -140,11 +140,11 @@ def _call(call: Any, kind: str, known: Collection[str]) -> Call:
     # Keras 2 writes a call on one tensor with or without a list around it, and repeats the options for each tensor.
     single = isinstance(call[0], str)
     sources = [call] if single else call
-    values = [_source(source) for source in sources]
+    sent = [_source(source) for source in sources]
     given = sources[0][3] if len(sources[0]) > 3 else {}
     options = {key: _former_value(value, known) for key, value in given.items()}
-    alone = single or (len(values) == 1 and kind not in _FUNCTIONS)
-    return Call((values[0] if alone else values,), _kept(options))
+    alone = single or (len(sent) == 1 and kind not in _FUNCTIONS)
+    return Call((sent[0] if alone else sent,), _kept(options))
 
 
 def _kept(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,12 +19,12 @@ from temper.nn.model_files import (
     untrusted_files,
     weight_places,
 )
-from temper.nn.model_files.checkpoint import Checkpoint
 from temper.nn.model_files.keras_config import is_current, parse
 from temper.nn.model_files.keras_rebuild import Rebuilding, takes_channels_first
 from temper.nn.model_files.layer_graph import LayerGraph
-from temper.nn.model_files.saved_model_folder import SavedModelFolder
-from temper.nn.model_files.signature_layer import signature_model
+from temper.nn.tensorflow_files.saved_model_folder import SavedModelFolder
+from temper.nn.tensorflow_files.saved_model_import import signature_model
+from temper.nn.tensorflow_files.stored_variables import StoredVariables
 from temper.system import backend
 from temper.system.files import regular, unpacks_to_too_much
 
@@ -143,7 +143,7 @@ class ModelFile:
         except Exception as error:  # Keras raises all kinds of errors on invalid options
             raise StageError(f"{self.path}: the layers do not fit together: {error}") from error
         if self._folder:
-            weight_places.load_named(rebuilding, Checkpoint(self.path / "variables").find)
+            weight_places.load_named(rebuilding, StoredVariables(self.path / "variables").find)
         elif self._is_archive:
             with untrusted_files.archived_weights(self.path) as weights:
                 weight_places.load_archived(rebuilding, weights)

@@ -10,13 +10,13 @@ from typing import Any
 
 from temper.core.errors import StageError
 from temper.nn.model_files import untrusted_files
-from temper.nn.model_files.graph_operators import PURE, SAVING
 from temper.nn.model_files.layer_graph import Call, LayerGraph, Node, Reference, Shape
-from temper.nn.model_files.protobuf_wire import fields, inner, text
+from temper.nn.tensorflow_files.graph_operators import PURE, SAVING
+from temper.nn.tensorflow_files.protobuf_wire import fields, inner, text
+from temper.nn.tensorflow_files.signature_layer import SIGNATURE
 from temper.system.files import read_bytes, regular
 
 GRAPH = "saved_model.pb"
-SIGNATURE = "serving_default"
 _METADATA = "keras_metadata.pb"
 _MEMBERS = (GRAPH, _METADATA, "fingerprint.pb", "variables/variables.index")
 _DATA = re.compile(r"variables/variables\.data-\d{5}-of-\d{5}")
@@ -66,7 +66,8 @@ class SavedModelFolder:
         try:
             for saved in inner(read_bytes(path, _MAX_GRAPH), 1):
                 if text(saved, 3) == "root":
-                    return _listed(untrusted_files.parsed(text(saved, 5), path))
+                    config: Mapping[str, Any] = _listed(untrusted_files.parsed(text(saved, 5), path))
+                    return config
         except ValueError as error:
             raise StageError(f"{path}: {error}; the file is corrupted") from None
         return None

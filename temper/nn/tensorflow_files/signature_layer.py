@@ -10,34 +10,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from temper.core.errors import StageError
-from temper.nn.model_files.layer_graph import LayerGraph
-from temper.nn.model_files.saved_model_folder import SIGNATURE, SavedModelFolder
 from temper.system import backend
 
+SIGNATURE = "serving_default"
 _FILE = "saved_model.zip"
-
-
-def signature_model(folder: Path, graph: LayerGraph) -> Any:
-    """Return a Keras model of one layer that computes the signature of a SavedModel.
-
-    Raises:
-        StageError: TensorFlow cannot load it, its graph does more than compute, or the number of outputs is unknown.
-    """
-    if graph.num_outputs is None:
-        raise StageError(
-            f"{folder}: its signature states no number of outputs; export the model again with a fixed one"
-        )
-    keras = backend.keras()
-    layer = signature_layer()(graph.num_outputs, name="saved_model")
-    try:
-        layer.fill(_packed(folder))
-        inputs = keras.Input(graph.input_shape)
-        return keras.Model(inputs, layer(inputs))
-    except MemoryError:
-        raise
-    except Exception as error:  # TensorFlow raises all kinds of errors on corrupted files
-        raise StageError(f"{folder}: TensorFlow cannot load it: {str(error)[:300]}; the folder is corrupted") from error
 
 
 @cache
@@ -46,7 +22,7 @@ def signature_layer() -> Any:
     keras = backend.keras()
 
     @keras.saving.register_keras_serializable(package="temper")
-    class SignatureLayer(keras.layers.Layer):  # type: ignore[misc]
+    class SignatureLayer(keras.layers.Layer):  # type: ignore[name-defined,misc]
         """Computes ``units`` outputs with the SavedModel that it is filled with."""
 
         def __init__(self, units: int, **options: Any) -> None:
@@ -56,7 +32,7 @@ def signature_layer() -> Any:
             self._function: Any = None
 
         def fill(self, content: bytes) -> None:
-            """Compute with a SavedModel, packed as a zip archive, from now on."""
+            """Compute with a SavedModel, checked and packed as a zip archive, from now on."""
             self._content, self._function = content, _function(content)
 
         def call(self, x: Any) -> Any:
@@ -77,30 +53,14 @@ def signature_layer() -> Any:
     return SignatureLayer
 
 
-def _packed(folder: Path) -> bytes:
-    content = BytesIO()
-    with zipfile.ZipFile(content, "w") as archive:
-        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-            # Without the time, so that equal models are stored as equal files.
-            archive.writestr(zipfile.ZipInfo(path.relative_to(folder).as_posix()), path.read_bytes())
-    return content.getvalue()
-
-
 @lru_cache(maxsize=8)
 def _function(content: bytes) -> Callable[[Any], Any]:
-    """Return the function of a packed SavedModel's signature; copies of a layer share it, as it has no state of theirs.
-
-    The graph is checked here again: what TensorFlow loads is what was checked.
-    """
+    """Return the function of a packed SavedModel's signature; copies of a layer share it, as it has no state of theirs."""
     import tensorflow as tf
 
     with TemporaryDirectory() as place:
         with zipfile.ZipFile(BytesIO(content)) as archive:
             archive.extractall(place)
-        folder = SavedModelFolder(Path(place))
-        folder.check_members()
-        for message in folder.faults():
-            raise StageError(message)
         loaded = tf.saved_model.load(place)
     signature = loaded.signatures[SIGNATURE]
     (given,), (output,) = signature.structured_input_signature[1], signature.structured_outputs

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from temper.core.errors import StageError
-from temper.nn.model_files.protobuf_wire import fields, inner, text
+from temper.nn.tensorflow_files.protobuf_wire import fields, inner, text
 
 _OBJECTS = "_CHECKPOINTABLE_OBJECT_GRAPH"
 
@@ -29,7 +29,7 @@ class StoredVariable:
         return np.asarray(self.reader.get_tensor(self.key), dtype)
 
 
-class Checkpoint:
+class StoredVariables:
     """The variables in a folder; needs TensorFlow, whatever the backend.
 
     Raises:
