@@ -116,12 +116,13 @@ class ModelFile:
 
     def _deserialised(self) -> Any:
         """Return a model that Keras 3 wrote."""
-        keras = backend.keras()
+        described = keras_objects.with_operations(self._config)
         try:
+            model = backend.keras().saving.deserialize_keras_object(described, safe_mode=True)
             if self._is_archive:
-                return keras.models.load_model(self.path, compile=False, safe_mode=True)
-            described = keras_objects.with_operations(self._config)
-            model = keras.saving.deserialize_keras_object(described, safe_mode=True)
+                # Keras's own load_model holds the whole archive in memory.
+                with untrusted_files.unpacked_weights(self.path) as weights:
+                    model.load_weights(weights)
         except (StageError, MemoryError):
             raise
         except Exception as error:  # Keras raises all kinds of errors on a corrupted file
@@ -130,7 +131,8 @@ class ModelFile:
             raise StageError(
                 f"{self.path}: Keras cannot load it, it is corrupted or not supported: {reason}"
             ) from error
-        hdf5_weights.load(model, self.path, by_name=True)
+        if not self._is_archive:
+            hdf5_weights.load(model, self.path, by_name=True)
         return model
 
     def _rebuilt(self) -> Any:
