@@ -186,7 +186,7 @@ class Saved(Target):
             return "set grey: luma here or of the data set"
         sides = tuple(side or 0 for side in (wanted[1:] if self._conventions.channels_first else wanted[:2]))
         if len(wanted) == 3 and all(sides) and replace(self, resize=sides)._fits(wanted, info):
-            return f"set resize: {list(sides)}"
+            return f"resize the data set, or set resize: {list(sides)} for the model"
         return "resize the data set, or use another model"
 
     def _fits(self, wanted: InputShape, info: DataInfo) -> bool:

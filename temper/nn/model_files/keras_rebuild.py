@@ -100,7 +100,9 @@ def layer(node: Node, name: str | None = None) -> Any:
     for key in ("layer", "backward_layer"):
         if options.get(key) is not None:
             options[key] = layer(_wrapped(node, options[key]))
-    return getattr(keras.layers, kind)(name=name or node.name, **options)
+    built = getattr(keras.layers, kind)(name=name or node.name, **options)
+    built.trainable = node.config.get("trainable") is not False
+    return built
 
 
 def _activation(value: str) -> Any:

@@ -74,6 +74,13 @@ def test_the_layers_of_nested_models_become_layers_of_the_model(folder: Path) ->
     assert not any(isinstance(layer, backend.keras().Model) for layer in model.layers)
 
 
+@pytest.mark.parametrize("suffix", [".h5", ".keras", ""])
+def test_what_was_frozen_stays_frozen(folder: Path, suffix: str) -> None:
+    model = ModelFile(folder / f"keras-2.15/nested{suffix}").load()
+    frozen = {layer.name for layer in model.layers if layer.weights and not layer.trainable}
+    assert frozen == {"conv2d_1", "batch_normalization_1"}
+
+
 def test_weights_of_an_archive_that_lack_a_layer_are_refused(folder: Path, tmp_path: Path) -> None:
     with (
         zipfile.ZipFile(folder / "keras-2.15/merges.keras") as other,

@@ -484,7 +484,7 @@ def test_a_layer_resizes_in_front_of_the_model_as_opencv_does(tmp_path: Path) ->
     cv2 = pytest.importorskip("cv2")
     (model := shallow((9, 4, 3))).save(path := tmp_path / "model.keras")
     ((_, said),) = Saved(dataset=DATASET, path=str(path)).fits(DataInfo((6, 6, 3), tuple("abcde")))
-    assert "takes 9x4x3 images, but gets 6x6x3 images; set resize: [9, 4]" in said
+    assert "takes 9x4x3 images, but gets 6x6x3 images; resize the data set, or set resize: [9, 4]" in said
     classifier = load(path, (6, 6, 3), resize=(9, 4))
     resized = np.stack([cv2.resize(image, (4, 9), interpolation=cv2.INTER_LINEAR) for image in COLOUR])
     assert classifier.input_shape == (6, 6, 3)
