@@ -40,29 +40,38 @@ def _split(node: Node, rebuilding: Rebuilding) -> tuple[list[Any], list[Any]]:
 def load_archived(rebuilding: Rebuilding, weights: Any) -> None:
     """Load the weights of a ``.keras`` archive of Keras 2; ``weights`` is its open HDF5 file.
 
-    Layers are named after their class there, numbered in order: ``layers/conv2d_1/vars/0``.
+    Layers are named after their class there, numbered in order: ``layers/conv2d_1/vars/0``. Until Keras 2.13, each layer with
+    weights was counted twice, and the folder named otherwise.
 
     Raises:
         StageError: the file lacks the weights of a layer, or their shapes differ.
 
-    Source: Keras 2.15.0, ``saving_lib._save_container_state``.
+    Source: Keras 2.15.0, ``saving_lib._save_container_state``; Keras 2.13.1, ``Functional._layer_checkpoint_dependencies``.
     """
-    for node, place in _archived(rebuilding.graph, "layers"):
+    folder = _FORMER if _FORMER in weights else "layers"
+    for node, place in _archived(rebuilding.graph, rebuilding, folder, folder):
         if (layer := rebuilding.layer(node)) is not None:
             _load_group(layer, weights.get(place, {}), f"layer '{node.name}' ({place})")
             finalise(layer)
 
 
-def _archived(graph: LayerGraph, folder: str) -> Iterator[tuple[Node, str]]:
+_FORMER = "_layer_checkpoint_dependencies"
+
+
+def _archived(graph: LayerGraph, rebuilding: Rebuilding, folder: str, place: str) -> Iterator[tuple[Node, str]]:
     seen: Counter[str] = Counter()
     for node in graph.nodes:
         name = _snake(node.kind.rpartition(">")[2])
-        place = f"{folder}/{name}_{seen[name]}" if seen[name] else f"{folder}/{name}"
-        seen[name] += 1
+        here = f"{place}/{name}_{seen[name]}" if seen[name] else f"{place}/{name}"
+        seen[name] += 2 if folder == _FORMER and _has_weights(node, rebuilding) else 1
         if node.inner:
-            yield from _archived(node.inner, f"{place}/layers")
+            yield from _archived(node.inner, rebuilding, folder, f"{here}/{folder}")
         else:
-            yield node, place
+            yield node, here
+
+
+def _has_weights(node: Node, rebuilding: Rebuilding) -> bool:
+    return any(_split(node, rebuilding))
 
 
 def _snake(name: str) -> str:

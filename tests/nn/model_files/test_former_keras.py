@@ -1,4 +1,4 @@
-"""Files of Keras 2.15, of tf_keras and of Keras's export: the outputs are those of the program that wrote them."""
+"""Files of Keras 2.13 and 2.15, of tf_keras and of Keras's export: the outputs are those of the program that wrote them."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ MEMBERS = [
                                            "normal", "attention", "acts")),
     *(f"keras-2.15/{name}.keras" for name in ("ops_plus", "depthwise", "nested", "transfer", "normal", "attention", "merges")),
     "keras-2.15/nested",
+    "keras-2.13/nested.keras",
+    "keras-2.13/normal.keras",
     "tf_keras-2.21/transfer.keras",
     "tf_keras-2.21/nested.h5",
 ]  # fmt: skip

@@ -1,6 +1,7 @@
 """Writes the models of former_keras.tar.xz, with inputs and the outputs that the program which wrote them computes.
 
     python3.11 -m venv v && v/bin/pip install tensorflow-cpu==2.15.1 && v/bin/python write_former_keras.py models/keras-2.15
+    the same with tensorflow-cpu==2.13.1 into models/keras-2.13
     pip install tf_keras==2.21.0 && KERAS=tf_keras python write_former_keras.py models/tf_keras-2.21
     cd models && tar --sort=name --mtime=2024-01-01 --owner=0 --group=0 -cf - * | xz -9e > ../former_keras.tar.xz
 
