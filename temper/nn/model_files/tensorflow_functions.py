@@ -219,7 +219,16 @@ def _local_response_normalization(
 
 
 def _getitem(tensor: Any, slice_spec: Any) -> Any:
-    return tensor[tuple(map(_index, slice_spec if isinstance(slice_spec, list) else [slice_spec]))]
+    items = [_index(item) for item in (slice_spec if isinstance(slice_spec, list) else [slice_spec])]
+    if None in items:  # a new axis, which the positions below do not count
+        return tensor[tuple(items)]
+    if ... in items and len(tensor.shape) >= len(items) - 1:
+        at = items.index(...)
+        items[at : at + 1] = [slice(None)] * (len(tensor.shape) - len(items) + 1)
+    for axis, item in enumerate(items):
+        if item == slice(None, None, -1):  # torch has no negative steps
+            tensor, items[axis] = _ops().flip(tensor, axis=axis), slice(None)
+    return tensor[tuple(items)]
 
 
 def _index(item: Any) -> Any:

@@ -84,9 +84,15 @@ def _load_group(layer: Any, group: Any, where: str) -> None:
     own = layer._trainable_variables + layer._non_trainable_variables
     assign(own, [stored[key] for key in sorted(stored, key=int)], where)
     for inner in layer._layers:
-        name = next((key for key, value in vars(layer).items() if value is inner), "")
+        name = _attribute(layer, inner)
         if inner.weights:
             _load_group(inner, group.get(name, {}), f"{where}/{name}")
+
+
+def _attribute(layer: Any, inner: Any) -> str:
+    """Return the name under which a layer holds another one; torch keeps layers apart from other attributes."""
+    held = {**vars(layer), **vars(layer).get("_modules", {})}
+    return next((key for key, value in held.items() if value is inner), "")
 
 
 def load_named(rebuilding: Rebuilding, find: Callable[[str], Any]) -> None:
@@ -132,5 +138,5 @@ def _numbered(graph: LayerGraph, rebuilding: Rebuilding, prefix: str) -> Iterato
 def _with_places(layer: Any, place: str) -> Iterator[tuple[Any, str]]:
     yield layer, place
     for inner in layer._layers:
-        name = next((key for key, value in vars(layer).items() if value is inner), "")
+        name = _attribute(layer, inner)
         yield from _with_places(inner, f"{place}/{name}")

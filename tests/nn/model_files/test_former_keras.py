@@ -183,8 +183,9 @@ SAVER = "__inference__traced_save_1"
     ],
 )  # fmt: skip
 def test_graphs_that_do_more_than_compute_are_refused_before_tensorflow_sees_them(
-    tmp_path: Path, model: Any, message: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: Any, message: str
 ) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
     found = list(ModelFile(saved_model(tmp_path / "model", **model)).faults())
     assert [field for field, _ in found] == ["path"] * bool(message)
     assert message in "".join(said for _, said in found)
@@ -211,7 +212,10 @@ def _link(place: Path) -> None:
         (lambda place: (place / "saved_model.pb").write_bytes((place / "saved_model.pb").read_bytes()[:3000]), "Protocol Buffers"),
     ],
 )  # fmt: skip
-def test_other_folders_are_refused(folder: Path, tmp_path: Path, change: Any, message: str) -> None:
+def test_other_folders_are_refused(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Any, message: str
+) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
     shutil.copytree(folder / "keras-3/ops", place := tmp_path / "model")
     change(place)
     ((field, said),) = Saved(dataset=DATASET, path=str(place)).check()
@@ -220,6 +224,7 @@ def test_other_folders_are_refused(folder: Path, tmp_path: Path, change: Any, me
     assert said.startswith(str(place))
 
 
+@ON_TENSORFLOW
 def test_variables_that_are_cut_short_are_refused(folder: Path, tmp_path: Path) -> None:
     for member in ("keras-2.15/nested", "keras-3/ops"):
         shutil.copytree(folder / member, place := tmp_path / Path(member).name)
