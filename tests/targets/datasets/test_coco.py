@@ -277,7 +277,7 @@ def test_an_invalid_annotation_is_reported_with_file_and_number(root: Path, chan
 
 
 def test_the_plan_skips_large_annotation_files(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("temper.targets.datasets.coco._READ_BY_THE_PLAN", 100)
+    monkeypatch.setattr("temper.targets.datasets.coco._PLAN_LIMIT", 100)
     assert list(pets(changed(root, of_first(bbox=...))).check()) == []
 
 

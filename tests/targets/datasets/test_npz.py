@@ -244,7 +244,7 @@ def test_a_duplicate_array_is_reported(make, tmp_path):
 
 
 def test_pixels_not_checked_in_advance_stop_the_stage(make, monkeypatch):
-    monkeypatch.setattr("temper.targets.datasets.npz_archive._LOOKED_AT", 10 * 36 * 4)
+    monkeypatch.setattr("temper.targets.datasets.npz_archive._CHECKED_BYTES", 10 * 36 * 4)
     late = pixels(100, 0, 1)
     late[50:] *= 255
     dataset = make(altered(x_train=late))
