@@ -209,6 +209,8 @@ def test_an_evaluation_says_what_it_measures_and_how_to_show_it(leaf: type[Evalu
 ARGUMENTS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "apricot": lambda folder: {"holdout": "data.train"},
     "art": lambda folder: {"attack": "FastGradientMethod"},
+    "corruption": lambda folder: {"severity": 3},
+    "corruption_error": lambda folder: {"metric": "shade", "corruption": "examples", "severity": None},
     "curve_summary": lambda folder: {"metric": "shade", "along": "seed"},
     "ddpm": lambda folder: {"channels": [8], "train_steps": 2, "steps": 2},
     "examples_file": lambda folder: {

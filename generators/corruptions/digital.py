@@ -14,7 +14,8 @@ from temper.generators.corruptions.severities import CorruptionName
 def contrast(x: Pixels, p: Parameters, factor: float, rng: np.random.Generator) -> Pixels:
     """Differences from each channel's mean, times p."""
     mean = x.mean(axis=(0, 1))
-    return mean + p[0] * (x - mean)
+    flatter: Pixels = mean + p[0] * (x - mean)
+    return flatter
 
 
 def saturate(x: Pixels, p: Parameters, factor: float, rng: np.random.Generator) -> Pixels:
@@ -25,7 +26,9 @@ def saturate(x: Pixels, p: Parameters, factor: float, rng: np.random.Generator) 
     wanted = np.clip(p[0] * saturation + p[1], 0, 1)
     is_grey = saturation == 0
     coloured = value - below * wanted / np.where(is_grey, 1, saturation)
-    return np.where(is_grey, value * np.concatenate([np.ones_like(value), 1 - wanted, 1 - wanted], axis=2), coloured)
+    red = value * np.concatenate([np.ones_like(value), 1 - wanted, 1 - wanted], axis=2)
+    saturated: Pixels = np.where(is_grey, red, coloured)
+    return saturated
 
 
 def elastic_transform(x: Pixels, p: Parameters, factor: float, rng: np.random.Generator) -> Pixels:

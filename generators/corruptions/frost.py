@@ -61,4 +61,5 @@ def frost_texture(size: tuple[int, int], rng: np.random.Generator) -> Pixels:
     ground = smoothed(plasma(side, 2.0, rng), side / 16)
     height = (ridges / 2 + ground)[: size[0], : size[1]]
     flat = (height - height.mean()) / max(float(height.std()), 1e-9)
-    return np.clip(np.array(_COLOUR) + _SPREAD * flat[..., None], 0, 1)
+    texture: Pixels = np.clip(np.array(_COLOUR) + _SPREAD * flat[..., None], 0, 1)
+    return texture

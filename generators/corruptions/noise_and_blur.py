@@ -59,18 +59,22 @@ def defocus_blur(x: Pixels, p: Parameters, factor: float, rng: np.random.Generat
 
 @lru_cache
 def _disk(radius: float, edge: float) -> Plane:
-    """Return the weights of a disk, without the zeros around it, sum 1."""
+    """Return the weights of a disk, without the zeros around it.
+
+    As published, radius and edge reach to the border of the kernel at radii of 8 and 10: there, the weights are not quite of sum 1.
+    """
     from scipy.ndimage import correlate1d
 
     # The published kernel of the edge has 3 pixels up to a radius of 8, else 5.
-    taps = np.arange(-1, 2) if radius <= 8 else np.arange(-2, 3)
-    reach = int(np.ceil(radius)) + len(taps) // 2
+    taps, reach = (np.arange(-1, 2), 8) if radius <= 8 else (np.arange(-2, 3), int(np.ceil(radius)))
     line = np.arange(-reach, reach + 1)
     disk = (line[:, None] ** 2 + line**2 <= radius**2).astype(np.float64)
+    disk /= disk.sum()
     gauss = np.exp(-(taps**2) / (2 * edge**2))
     for axis in (0, 1):
-        disk = correlate1d(disk, gauss / gauss.sum(), axis, mode="constant")
-    return disk / disk.sum()
+        disk = correlate1d(disk, gauss / gauss.sum(), axis, mode="mirror")
+    used = np.abs(line[disk.any(axis=0)]).max()
+    return disk[reach - used : reach + used + 1, reach - used : reach + used + 1]
 
 
 def glass_blur(x: Pixels, p: Parameters, factor: float, rng: np.random.Generator) -> Pixels:

@@ -91,4 +91,5 @@ def plasma(side: int, decay: float, rng: np.random.Generator) -> Plane:
         finer[1::2, ::2] = displaced(centres + np.roll(centres, 1, 1) + heights + below)
         heights, wobble = finer, wobble / decay
     heights -= heights.min()
-    return heights / heights.max()
+    levels: Plane = heights / heights.max()
+    return levels

@@ -58,7 +58,8 @@ def fog_of_256(x: Pixels, p: Parameters, factor: float, rng: np.random.Generator
 
 def _fogged(x: Pixels, p: Parameters, cloud: Plane) -> Pixels:
     brightest = x.max()
-    return (x + p[0] * cloud[: x.shape[0], : x.shape[1], None]) * brightest / (brightest + p[0])
+    fogged: Pixels = (x + p[0] * cloud[: x.shape[0], : x.shape[1], None]) * brightest / (brightest + p[0])
+    return fogged
 
 
 def brightness(x: Pixels, p: Parameters, factor: float, rng: np.random.Generator) -> Pixels:
@@ -66,7 +67,8 @@ def brightness(x: Pixels, p: Parameters, factor: float, rng: np.random.Generator
     value = x.max(axis=2, keepdims=True)
     raised = np.minimum(value + p[0], 1)
     # Black has no hue: it becomes grey.
-    return np.where(value > 0, x * raised / np.where(value > 0, value, 1), raised)
+    brighter: Pixels = np.where(value > 0, x * raised / np.where(value > 0, value, 1), raised)
+    return brighter
 
 
 def spatter(x: Pixels, p: Parameters, factor: float, rng: np.random.Generator) -> Pixels:
@@ -113,7 +115,8 @@ def _relief(liquid: Plane) -> Plane:
     shade = _equalised(uniform_filter(distance, 3, mode="mirror").astype(np.uint8))
     emboss = np.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]], np.float64)
     embossed = np.clip(correlate(shade, emboss, mode="mirror"), 0, 255)
-    lit: Plane = level * uniform_filter(embossed, 3, mode="mirror")
+    # The running sums of the filter can end just below 0.
+    lit: Plane = level * np.maximum(uniform_filter(embossed, 3, mode="mirror"), 0)
     return lit / lit.max() if lit.max() > 0 else lit
 
 

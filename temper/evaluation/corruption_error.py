@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import isnan, nan
+from math import nan
 from statistics import fmean
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple, Self
 
 from temper.core.artefacts import Results, Row
 from temper.core.component import Plain, Ref
@@ -14,9 +14,30 @@ from temper.core.errors import StageError, did_you_mean
 from temper.core.families import Evaluation
 from temper.core.run import MeasuredValue, Run
 
-_ACCURACY = "accuracy"
 _EXAMPLES = "examples"
-Errors = Mapping[str, Mapping[str, float]]
+
+
+class Error(NamedTuple):
+    """An error, or a ratio of errors, and the number of images that it is of."""
+
+    value: float
+    n: int
+
+    @classmethod
+    def of(cls, accuracy: Row) -> Self:
+        return cls(1 - accuracy.value, accuracy.n)
+
+    @classmethod
+    def mean(cls, errors: Iterable[Error]) -> Self:
+        values, sizes = zip(*errors, strict=True)
+        return cls(fmean(values), sum(sizes))
+
+    def above(self, clean: Error) -> Error:
+        """Return the rise over the error on clean images."""
+        return Error(self.value - clean.value, self.n)
+
+
+Errors = Mapping[str, Mapping[str, Error]]
 """By corruption and by severity."""
 
 
@@ -35,12 +56,13 @@ class CorruptionError(Evaluation):
     """
 
     tag = "corruption_error"
-    metrics = ("mce", "relative_mce", "mean_error", "clean_error", "error", "ce", "relative_ce")
+    metrics = ("mean_error", "clean_error", "mce", "relative_mce", "error", "ce", "relative_ce")
     framework = False
     rows = ("model",)
     columns = ("metric",)
 
-    of: Annotated[Ref[Results], "an evaluation that measures the accuracy on the corrupted images: robustness_matrix"]
+    of: Annotated[Ref[Results], "an evaluation of the models on the corrupted images, such as robustness_matrix"]
+    metric: Annotated[str, "its metric that 1 - error is, a proportion"] = "accuracy"
     corruption: Annotated[
         str, "the axis that the corruptions differ in; examples: each of its sets of examples is a corruption"
     ] = "corruption"
@@ -56,34 +78,37 @@ class CorruptionError(Evaluation):
         return column in (self.corruption, self.severity, "model", _EXAMPLES)
 
     def suits(self, columns: Mapping[str, Sequence[Plain]]) -> Iterator[tuple[str, str]]:
-        if _ACCURACY not in columns["metric"]:
-            yield "of", f"expected an evaluation that measures {_ACCURACY}, such as robustness_matrix"
         axes = [name for name in columns if name not in ("metric", "model", _EXAMPLES)]
         for field, axis in (("corruption", self.corruption), ("severity", self.severity)):
             if axis not in (*axes, None, *([_EXAMPLES] if field == "corruption" else [])):
                 hint = did_you_mean(str(axis), axes) or f"; there is {', '.join(axes) or 'no axis'}"
                 yield field, f"the results do not vary over '{axis}'{hint}"
-        for field, column, name in (("clean", _EXAMPLES, self.clean), ("reference", "model", self.reference)):
-            known = list(map(str, columns[column]))
+        named = (
+            ("metric", "metric", self.metric),
+            ("clean", _EXAMPLES, self.clean),
+            ("reference", "model", self.reference),
+        )
+        for field, column, name in named:
+            known = list(map(str, columns.get(column, ())))
             if name is not None and name not in known:
                 yield field, f"'{name}' is not measured{did_you_mean(name, known) or f'; expected one of {known}'}"
 
     def measure(self, run: Run) -> Iterable[Row]:
-        rows = [m for m in run.gather(self.of) if m.row.metric == _ACCURACY and not m.row.group]
-        models = list(dict.fromkeys(m.row.model for m in rows))
-        errors = {model: self._errors(model, rows) for model in models}
-        clean = {model: self._clean_error(model, rows) for model in models} if self.clean is not None else {}
-        sizes = {model: min(m.row.n for m in rows if m.row.model == model) for model in models}
-        for model in models:
-            if _shape(errors[model]) != _shape(errors[models[0]]):
+        rows = [m for m in run.gather(self.of) if m.row.metric == self.metric and not m.row.group]
+        errors = {model: self._errors(model, rows) for model in dict.fromkeys(m.row.model for m in rows)}
+        first = next(iter(errors), "")
+        for model, own in errors.items():
+            if _shape(own) != _shape(errors[first]):
                 raise StageError(
-                    f"of: '{self.of}' measured other corruptions or severities for {model} than for {models[0]}; "
+                    f"of: '{self.of}' measured other corruptions or severities for {model} than for {first}; "
                     "use the same examples for all models"
                 )
-            yield from self._rows(model, errors, clean, sizes[model])
+        clean = {model: self._clean_error(model, rows) for model in errors} if self.clean is not None else {}
+        for model in errors:
+            yield from self._rows(model, errors, clean)
 
     def _errors(self, model: str, rows: Iterable[MeasuredValue]) -> Errors:
-        errors: dict[str, dict[str, float]] = {}
+        errors: dict[str, dict[str, Error]] = {}
         for m in rows:
             corruption = m.column(self.corruption)
             severity = "" if self.severity is None else m.column(self.severity)
@@ -96,51 +121,56 @@ class CorruptionError(Evaluation):
                     f"of: '{self.of}' measured {model} twice on {corruption} {severity}".rstrip()
                     + "; name the axes that its examples vary over, and use one set of corrupted examples and no worst case"
                 )
-            of_one[str(severity)] = 1 - m.row.value
+            of_one[str(severity)] = Error.of(m.row)
         if not errors:
             raise StageError(f"of: '{self.of}' measured {model} on no corrupted images")
         return errors
 
-    def _clean_error(self, model: str, rows: Iterable[MeasuredValue]) -> float:
-        found = {m.row.value for m in rows if m.row.model == model and m.row.examples == self.clean}
+    def _clean_error(self, model: str, rows: Iterable[MeasuredValue]) -> Error:
+        found = {Error.of(m.row) for m in rows if m.row.model == model and m.row.examples == self.clean}
         if len(found) != 1:
             raise StageError(f"clean: expected one accuracy of {model} on '{self.clean}', received {len(found)}")
-        return 1 - found.pop()
+        return found.pop()
 
-    def _rows(self, model: str, errors: Mapping[str, Errors], clean: Mapping[str, float], n: int) -> Iterator[Row]:
-        own, about = errors[model], {"model": model, "n": n}
-        means = {c: fmean(levels.values()) for c, levels in own.items()}
-        yield _row("mean_error", fmean(means.values()), "proportion", about)
+    def _rows(self, model: str, errors: Mapping[str, Errors], clean: Mapping[str, Error]) -> Iterator[Row]:
+        about = {"model": model}
+        own = _means(errors[model])
+        whole = Error.mean(own.values())
+        yield _row("mean_error", whole, "proportion", about)
         if clean:
             yield _row("clean_error", clean[model], "proportion", about)
-        for corruption, value in means.items():
-            yield _row("error", value, "proportion", about, corruption)
+        for corruption, error in own.items():
+            yield _row("error", error, "proportion", about | {"group": corruption})
         if self.reference is None:
             return
-        theirs = {c: fmean(levels.values()) for c, levels in errors[self.reference].items()}
         # Every corruption has as many severities for both models, so that means have the ratio of sums.
-        yield from _ratios("mce", "ce", {c: _ratio(means[c], theirs[c]) for c in means}, about)
+        theirs = _means(errors[self.reference])
+        yield from _ratios("mce", "ce", own, theirs, about)
         if clean:
-            base, reference = clean[model], clean[self.reference]
-            ratios = {c: _ratio(means[c] - base, theirs[c] - reference) for c in means}
-            yield from _ratios("relative_mce", "relative_ce", ratios, about)
+            rise = {c: error.above(clean[model]) for c, error in own.items()}
+            reference = {c: error.above(clean[self.reference]) for c, error in theirs.items()}
+            yield from _ratios("relative_mce", "relative_ce", rise, reference, about)
 
 
 def _shape(errors: Errors) -> dict[str, set[str]]:
     return {corruption: set(levels) for corruption, levels in errors.items()}
 
 
-def _ratio(value: float, of: float) -> float:
-    return value / of if of else nan
+def _means(errors: Errors) -> dict[str, Error]:
+    return {corruption: Error.mean(levels.values()) for corruption, levels in errors.items()}
 
 
-def _ratios(mean: str, one: str, ratios: Mapping[str, float], about: Mapping[str, Any]) -> Iterator[Row]:
-    undefined = [corruption for corruption, ratio in ratios.items() if isnan(ratio)]
-    note = f"the reference's error is 0: {', '.join(undefined)}" if undefined else ""
-    yield _row(mean, fmean(ratios.values()), "ratio", about, note=note)
+def _ratios(
+    mean: str, one: str, own: Mapping[str, Error], theirs: Mapping[str, Error], about: Mapping[str, str]
+) -> Iterator[Row]:
+    ratios = {c: Error(e.value / theirs[c].value if theirs[c].value else nan, e.n) for c, e in own.items()}
+    undefined = [corruption for corruption in ratios if not theirs[corruption].value]
+    note = {"note": f"the reference's term is 0: {', '.join(undefined)}"} if undefined else {}
+    yield _row(mean, Error.mean(ratios.values()), "ratio", {**about, **note})
     for corruption, ratio in ratios.items():
-        yield _row(one, ratio, "ratio", about, corruption)
+        yield _row(one, ratio, "ratio", {**about, "group": corruption})
 
 
-def _row(metric: str, value: float, unit: str, about: Mapping[str, Any], group: str = "", note: str = "") -> Row:
-    return Row(metric=metric, value=value, unit=unit, higher_is_better=False, group=group, note=note, **about)
+def _row(metric: str, error: Error, unit: str, about: Mapping[str, str]) -> Row:
+    columns: dict[str, Any] = dict(about)
+    return Row(metric=metric, value=error.value, n=error.n, unit=unit, higher_is_better=False, **columns)
