@@ -13,6 +13,7 @@ from temper.core.component import Plain, Ref
 from temper.core.errors import StageError, did_you_mean
 from temper.core.families import Evaluation
 from temper.core.run import MeasuredValue, Run
+from temper.evaluation.worst_case import WORST_CASE
 
 _EXAMPLES = "examples"
 
@@ -94,7 +95,7 @@ class CorruptionError(Evaluation):
                 yield field, f"'{name}' is not measured{did_you_mean(name, known) or f'; expected one of {known}'}"
 
     def measure(self, run: Run) -> Iterable[Row]:
-        rows = [m for m in run.gather(self.of) if m.row.metric == self.metric and not m.row.group]
+        rows = [m for m in run.gather(self.of) if self._counts(m.row)]
         errors = {model: self._errors(model, rows) for model in dict.fromkeys(m.row.model for m in rows)}
         first = next(iter(errors), "")
         for model, own in errors.items():
@@ -106,6 +107,10 @@ class CorruptionError(Evaluation):
         clean = {model: self._clean_error(model, rows) for model in errors} if self.clean is not None else {}
         for model in errors:
             yield from self._rows(model, errors, clean)
+
+    def _counts(self, row: Row) -> bool:
+        # A worst case is over several corruptions: `worst_case`, or `worst_case (...)`.
+        return row.metric == self.metric and not row.group and row.examples.split(" ")[0] != WORST_CASE
 
     def _errors(self, model: str, rows: Iterable[MeasuredValue]) -> Errors:
         errors: dict[str, dict[str, Error]] = {}
@@ -119,7 +124,7 @@ class CorruptionError(Evaluation):
             if str(severity) in of_one:
                 raise StageError(
                     f"of: '{self.of}' measured {model} twice on {corruption} {severity}".rstrip()
-                    + "; name the axes that its examples vary over, and use one set of corrupted examples and no worst case"
+                    + "; name the axes that its examples vary over, and use one set of corrupted examples"
                 )
             of_one[str(severity)] = Error.of(m.row)
         if not errors:

@@ -84,8 +84,9 @@ def test_a_reference_without_errors_gives_no_ratio() -> None:
     assert found["better", "mce", ""].note == "the reference's term is 0: fog"
 
 
-def test_each_set_of_examples_may_be_a_corruption() -> None:
+def test_each_set_of_examples_but_the_worst_case_may_be_a_corruption() -> None:
     found = [measured("m", error, name) for name, error in (("digits", 0.1), ("fog", 0.2), ("snow", 0.4))]
+    found += [measured("m", 0.9, name) for name in ("worst_case", "worst_case (unbounded)")]
     assert numbers(rows(found, corruption="examples", severity=None, clean="digits"))["m", "mean_error", ""] == 0.3
 
 
