@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from temper.core.errors import StageError
 from temper.core.run import Run
 from temper.generators.corruptions import corruption as module
 from temper.generators.corruptions.corruption import Corruption
-from temper.generators.corruptions.severities import SETS, set_for
+from temper.generators.corruptions.severities import SETS, CorruptionName, set_for
 
 EVERY = [(of, name) for of, each in SETS.items() for name in each.names]
 
@@ -150,6 +150,22 @@ def test_frost_comes_from_photographs_or_a_texture_which_is_remarked(tmp_path: P
     (tmp_path / "b.jpg").write_text("no image")
     with pytest.raises(StageError, match=r"b\.jpg: the photograph of frost is corrupted"):
         photographed.produce(run_of(photographed, data))
+
+
+def test_every_name_is_of_a_set_and_every_set_is_complete() -> None:
+    assert set(get_args(CorruptionName)) == {name for _, name in EVERY}
+    assert [len(SETS[of].names) for of in ("imagenet_c", "cifar10_c", "mnist_c")] == [19, 19, 15]
+    assert SETS["imagenet_c"].names == SETS["cifar10_c"].names
+    assert set(SETS["mnist_c"].published or ()) == set(SETS["mnist_c"].names)
+
+
+def test_an_interrupted_run_resumes_with_the_same_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = images(8, 8, 1)
+    whole = corrupted(data, name="fog", severity=3).x
+    generator = Corruption(data=Ref("data"), name="fog", severity=3)
+    run = run_of(generator, data)
+    monkeypatch.setattr(run.checkpoint, "load", lambda: ({"rows": whole[:4]}, {"streams": []}))
+    np.testing.assert_array_equal(generator.produce(run).x, whole)
 
 
 def test_an_empty_set_stays_empty() -> None:
