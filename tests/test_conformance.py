@@ -27,6 +27,7 @@ from temper.artefacts.corner_cases import CornerCases
 from temper.core.artefacts import Artefact, Data, Examples, Results
 from temper.core.attack import Attack
 from temper.core.classifier import Classifier
+from temper.core.cluster import Cluster
 from temper.core.component import PARTS, Component, Field, Kind, Range, Ref, fields_of, summary
 from temper.core.data_info import DataInfo
 from temper.core.dataset import Dataset
@@ -212,6 +213,8 @@ ARGUMENTS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "apricot": lambda folder: {"holdout": "data.train"},
     "art": lambda folder: {"attack": "FastGradientMethod"},
     "auto_attack": lambda folder: {"version": "custom", "attacks": ["apgd_ce", "square"], "queries": 10},
+    "corruption": lambda folder: {"severity": 3},
+    "corruption_error": lambda folder: {"metric": "shade", "corruption": "examples", "severity": None},
     "curve_summary": lambda folder: {"metric": "shade", "along": "seed"},
     "ddpm": lambda folder: {"channels": [8], "train_steps": 2, "steps": 2},
     "examples_file": lambda folder: {
