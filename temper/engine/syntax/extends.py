@@ -10,7 +10,7 @@ from typing import Any
 
 from temper.core.errors import KeyPath, SpecError, SpecProblem
 from temper.engine.syntax.document import Document, parse, read
-from temper.engine.syntax.value_origin import Layered, Value, ValueOrigin
+from temper.engine.syntax.value_origin import Layered, LocatedValue, ValueOrigin
 
 _SET, _NAME = "--set", "--name"
 MAX_LAYERS = 50
@@ -37,7 +37,7 @@ def load(path: Path, sets: Sequence[str] = (), name: str = "", document: Documen
             root = _merge(root, _override(text, root))
         if name:
             origin = ValueOrigin(_NAME, 0, name, Path())
-            root = _merge(root, Value({"name": Value(name, origin)}, origin))
+            root = _merge(root, LocatedValue({"name": LocatedValue(name, origin)}, origin))
     except SpecError as wrong:
         raise SpecError([*wrong.problems, *(problem for _, problem in unread)]) from None
     return Layered(root, unread)
@@ -45,7 +45,7 @@ def load(path: Path, sets: Sequence[str] = (), name: str = "", document: Documen
 
 def _load(
     path: Path, above: tuple[Path, ...], unread: list[tuple[KeyPath, SpecProblem]], document: Document | None = None
-) -> Value:
+) -> LocatedValue:
     document = document or read(path)
     unread.extend(document.problems)
     top = _located(document, path.parent)
@@ -56,7 +56,7 @@ def _load(
     return _merge(_load(_base(extends, path, chain), chain, unread), top)
 
 
-def _base(extends: Value, path: Path, chain: tuple[Path, ...]) -> Path:
+def _base(extends: LocatedValue, path: Path, chain: tuple[Path, ...]) -> Path:
     def error(message: str) -> SpecError:
         return SpecError([extends.origin.problem(("extends",), message)])
 
@@ -76,21 +76,21 @@ def _base(extends: Value, path: Path, chain: tuple[Path, ...]) -> Path:
     return base
 
 
-def _located(document: Document, folder: Path) -> Value:
+def _located(document: Document, folder: Path) -> LocatedValue:
     source = document.source_lines()
 
-    def locate(content: Any, path: KeyPath) -> Value:
+    def locate(content: Any, path: KeyPath) -> LocatedValue:
         if isinstance(content, dict):
             content = {key: locate(item, (*path, key)) for key, item in content.items()}
         elif isinstance(content, list):
             content = [locate(item, (*path, i)) for i, item in enumerate(content)]
         line = document.line_of(path)
-        return Value(content, ValueOrigin(document.file, line, source[line - 1].strip(), folder))
+        return LocatedValue(content, ValueOrigin(document.file, line, source[line - 1].strip(), folder))
 
     return locate(document.data, ())
 
 
-def _merge(base: Value, over: Value, depth: int = 0) -> Value:
+def _merge(base: LocatedValue, over: LocatedValue, depth: int = 0) -> LocatedValue:
     if not isinstance(base.content, dict) or not isinstance(over.content, dict) or _other_type(base, over):
         return over
     merged = dict(base.content)
@@ -102,12 +102,12 @@ def _merge(base: Value, over: Value, depth: int = 0) -> Value:
     return replace(over, content=merged)
 
 
-def _other_type(base: Value, over: Value) -> bool:
+def _other_type(base: LocatedValue, over: LocatedValue) -> bool:
     types = [value.content["type"].plain() for value in (base, over) if "type" in value.content]
     return len(types) == 2 and types[0] != types[1]
 
 
-def _override(text: str, root: Value) -> Value:
+def _override(text: str, root: LocatedValue) -> LocatedValue:
     """Return a ``--set`` argument as a layer."""
     name, equals, written = text.partition("=")
     keys = name.strip().split(".")
@@ -120,7 +120,7 @@ def _override(text: str, root: Value) -> Value:
         raise error("expected KEY=VALUE with a dotted key, such as generate.pgd.eps=0.2")
     if keys == ["extends"]:
         raise error("'extends' cannot be set; state it in a file")
-    value: Value | None = root
+    value: LocatedValue | None = root
     for depth, key in enumerate(keys):
         if value and not isinstance(value.content, dict):
             kind = "list" if isinstance(value.content, list) else "single value"
@@ -133,13 +133,13 @@ def _override(text: str, root: Value) -> Value:
         raise SpecError([replace(problem, file=str(origin), line=0) for problem in wrong.problems]) from None
     layer = _stamped(document.data, origin)
     for key in reversed(keys):
-        layer = Value({key: layer}, origin)
+        layer = LocatedValue({key: layer}, origin)
     return layer
 
 
-def _stamped(content: Any, origin: ValueOrigin) -> Value:
+def _stamped(content: Any, origin: ValueOrigin) -> LocatedValue:
     if isinstance(content, dict):
         content = {key: _stamped(item, origin) for key, item in content.items()}
     elif isinstance(content, list):
         content = [_stamped(item, origin) for item in content]
-    return Value(content, origin)
+    return LocatedValue(content, origin)
