@@ -293,13 +293,19 @@ def test_a_variant_is_what_its_page_says(built_in: Catalogue, tmp_path: Path) ->
     assert small.axes["eps"] == (8 / 255, 16 / 255, 32 / 255)
 
 
-def test_faults_read_as_the_page_shows(built_in: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_messages_are_those_that_the_page_shows(
+    built_in: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     page = ROOT / "docs" / "experiment-file.md"
     (shown,) = blocks(page, "")
     files(page, tmp_path)
     monkeypatch.chdir(tmp_path)
     path = Path("digits.yaml")
-    path.write_text(path.read_text(encoding="utf-8").replace("eps_step", "eps_stp"), encoding="utf-8")
+    lines = path.read_text(encoding="utf-8").replace("eps_step", "eps_stp").splitlines()
+    axes, pgd = lines.index("axes:"), next(i for i, line in enumerate(lines) if "eps_stp" in line)
+    lines[axes : axes + 2] = [f"axes: {{{lines[axes + 1].strip()},", "  size: [0, -1]}"]  # no line moves
+    lines.insert(pgd + 1, "  fgsm: {type: fgsm, model: mlp, eps: $eps, batch_size: $size}")
+    path.write_text("\n".join(lines), encoding="utf-8")
     with pytest.raises(SpecError) as wrong:
         experiment_file.load(path, built_in)
     assert str(wrong.value) == shown.strip()
@@ -349,7 +355,7 @@ def test_the_data_set_of_the_page_has_two_kinds_of_stripes(own: Path) -> None:
     assert (x[y == 1] == x[y == 1][:, :1]).all()
 
 
-def test_the_loss_of_the_page_wants_dark_images_and_a_wrong_target(own: Path) -> None:
+def test_the_loss_of_the_page_rewards_dark_images_and_a_wrong_target(own: Path) -> None:
     catalogue = discover([own / "my_components"])
     loss = build(catalogue.of(GeneratorLoss)["darker"], {"weight": 0.5}, catalogue)
     assert isinstance(loss, GeneratorLoss)
