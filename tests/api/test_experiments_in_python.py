@@ -312,7 +312,7 @@ def test_a_stage_that_fails_is_in_the_failures(tmp_path: Path) -> None:
         ({}, {"only": [1]}, r"only: expected names of stages, received \[1\]"),
         ({}, {"on": "slum"}, "^on: there is no cluster file 'slum'; did you mean 'slurm'"),
         ({}, {"on": "slurm", "jobs": 2}, "on: a cluster file states its own workers; leave jobs and gpus out"),
-        ({}, {"gpus": 2}, "^gpus: 1 workers use no more than 1 of 2"),
+        ({}, {"gpus": 2}, "^gpus: expected at most the 1 workers, received 2"),
         ({}, {"shard": "3/2"}, "shard: expected K/N with K from 1 to N, such as 2/8, received '3/2'"),
     ],
 )
