@@ -11,7 +11,7 @@ from typing import Any
 from temper.core.errors import KeyPath, SpecError, SpecProblem
 from temper.engine.syntax.document import Document, read
 from temper.engine.syntax.set_overrides import override
-from temper.engine.syntax.value_origin import Layered, Value, ValueOrigin
+from temper.engine.syntax.value_origin import Layered, LocatedValue, ValueOrigin
 
 _NAME = "--name"
 MAX_LAYERS = 50
@@ -38,7 +38,7 @@ def load(path: Path, sets: Sequence[str] = (), name: str = "", document: Documen
             root = _merge(root, override(text, root))
         if name:
             origin = ValueOrigin(_NAME, 0, name, Path())
-            root = _merge(root, Value({"name": Value(name, origin)}, origin))
+            root = _merge(root, LocatedValue({"name": LocatedValue(name, origin)}, origin))
     except SpecError as wrong:
         raise SpecError([*wrong.problems, *(problem for _, problem in unread)]) from None
     return Layered(root, unread)
@@ -46,7 +46,7 @@ def load(path: Path, sets: Sequence[str] = (), name: str = "", document: Documen
 
 def _load(
     path: Path, above: tuple[Path, ...], unread: list[tuple[KeyPath, SpecProblem]], document: Document | None = None
-) -> Value:
+) -> LocatedValue:
     document = document or read(path)
     unread.extend(document.problems)
     top = _located(document, path.parent)
@@ -57,7 +57,7 @@ def _load(
     return _merge(_load(_base(extends, path, chain), chain, unread), top)
 
 
-def _base(extends: Value, path: Path, chain: tuple[Path, ...]) -> Path:
+def _base(extends: LocatedValue, path: Path, chain: tuple[Path, ...]) -> Path:
     def error(message: str) -> SpecError:
         return SpecError([extends.origin.problem(("extends",), message)])
 
@@ -77,21 +77,21 @@ def _base(extends: Value, path: Path, chain: tuple[Path, ...]) -> Path:
     return base
 
 
-def _located(document: Document, folder: Path) -> Value:
+def _located(document: Document, folder: Path) -> LocatedValue:
     source = document.source_lines()
 
-    def locate(content: Any, path: KeyPath) -> Value:
+    def locate(content: Any, path: KeyPath) -> LocatedValue:
         if isinstance(content, dict):
             content = {key: locate(item, (*path, key)) for key, item in content.items()}
         elif isinstance(content, list):
             content = [locate(item, (*path, i)) for i, item in enumerate(content)]
         line = document.line_of(path)
-        return Value(content, ValueOrigin(document.file, line, source[line - 1].strip(), folder))
+        return LocatedValue(content, ValueOrigin(document.file, line, source[line - 1].strip(), folder))
 
     return locate(document.data, ())
 
 
-def _merge(base: Value, over: Value, depth: int = 0) -> Value:
+def _merge(base: LocatedValue, over: LocatedValue, depth: int = 0) -> LocatedValue:
     if not isinstance(base.content, dict) or not isinstance(over.content, dict) or _other_type(base, over):
         return over
     merged = dict(base.content)
@@ -103,6 +103,6 @@ def _merge(base: Value, over: Value, depth: int = 0) -> Value:
     return replace(over, content=merged)
 
 
-def _other_type(base: Value, over: Value) -> bool:
+def _other_type(base: LocatedValue, over: LocatedValue) -> bool:
     types = [value.content["type"].plain() for value in (base, over) if "type" in value.content]
     return len(types) == 2 and types[0] != types[1]

@@ -8,12 +8,12 @@ from typing import Any
 
 from temper.core.errors import SpecError
 from temper.engine.syntax.document import parse
-from temper.engine.syntax.value_origin import Value, ValueOrigin
+from temper.engine.syntax.value_origin import LocatedValue, ValueOrigin
 
 _SET = "--set"
 
 
-def override(text: str, root: Value) -> Value:
+def override(text: str, root: LocatedValue) -> LocatedValue:
     """Return an argument ``KEY=VALUE`` as a layer over ``root``; the key is dotted, the value is written as in a file.
 
     Raises:
@@ -30,7 +30,7 @@ def override(text: str, root: Value) -> Value:
         raise error("expected KEY=VALUE with a dotted key, such as generate.pgd.eps=0.2")
     if keys == ["extends"]:
         raise error("'extends' cannot be set; state it in a file")
-    value: Value | None = root
+    value: LocatedValue | None = root
     for depth, key in enumerate(keys):
         if value and not isinstance(value.content, dict):
             kind = "list" if isinstance(value.content, list) else "single value"
@@ -43,13 +43,13 @@ def override(text: str, root: Value) -> Value:
         raise SpecError([replace(problem, file=str(origin), line=0) for problem in wrong.problems]) from None
     layer = _stamped(document.data, origin)
     for key in reversed(keys):
-        layer = Value({key: layer}, origin)
+        layer = LocatedValue({key: layer}, origin)
     return layer
 
 
-def _stamped(content: Any, origin: ValueOrigin) -> Value:
+def _stamped(content: Any, origin: ValueOrigin) -> LocatedValue:
     if isinstance(content, dict):
         content = {key: _stamped(item, origin) for key, item in content.items()}
     elif isinstance(content, list):
         content = [_stamped(item, origin) for item in content]
-    return Value(content, origin)
+    return LocatedValue(content, origin)

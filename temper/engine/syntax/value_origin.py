@@ -35,13 +35,13 @@ class ValueOrigin:
 
 
 @dataclass(frozen=True)
-class Value:
+class LocatedValue:
     """A plain value of which every part knows its origin."""
 
-    content: Any  # dict[str, Value] | list[Value] | a scalar
+    content: Any  # dict[str, LocatedValue] | list[LocatedValue] | a scalar
     origin: ValueOrigin
 
-    def child(self, key: str | int) -> Value | None:
+    def child(self, key: str | int) -> LocatedValue | None:
         """Return the part at a key or index; ``None`` if there is none."""
         inside = isinstance(self.content, dict) and key in self.content
         inside |= isinstance(self.content, list) and isinstance(key, int) and 0 <= key < len(self.content)
@@ -59,7 +59,7 @@ class Value:
 class Layered:
     """An experiment composed of its layers, as plain ``data``; ``unread`` are the problems of the files' own values."""
 
-    def __init__(self, root: Value, unread: Sequence[tuple[KeyPath, SpecProblem]]) -> None:
+    def __init__(self, root: LocatedValue, unread: Sequence[tuple[KeyPath, SpecProblem]]) -> None:
         self._root = root
         self.unread = tuple(unread)
         self.data: dict[str, Any] = root.plain()
