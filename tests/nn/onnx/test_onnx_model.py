@@ -15,11 +15,11 @@ from temper.core.component import Ref
 from temper.core.data_info import DataInfo
 from temper.core.errors import StageError
 from temper.nn.editing.logits import to_logits
-from temper.nn.editing.unit_removal import obstacles, without
+from temper.nn.editing.unit_removal import removal_obstacles, without_units
 from temper.nn.inspection.lrp import pixel_relevance
 from temper.nn.inspection.units import Probe
 from temper.nn.onnx.onnx_model import OnnxModel
-from temper.nn.training.training import copied, fit
+from temper.nn.training.training import TrainingSettings, copied, fit
 from temper.system import packages
 from temper.targets.models.saved import Saved
 from tests.nn.onnx.support import (
@@ -100,7 +100,7 @@ def test_training_updates_batch_normalisation_and_inference_does_not(tmp_path: P
     before = [weights.copy() for weights in model.get_layer("bn").get_weights()]
     Classifier(model).logits(IMAGES)
     assert all((a == b).all() for a, b in zip(before, model.get_layer("bn").get_weights(), strict=True))
-    fit(model, IMAGES, np.arange(4), epochs=1, batch_size=4, learning_rate=1e-3, seed=0)
+    fit(model, IMAGES, np.arange(4), TrainingSettings(epochs=1, batch_size=4, learning_rate=1e-3), seed=0)
     assert all((a != b).any() for a, b in zip(before, model.get_layer("bn").get_weights(), strict=True))
 
 
@@ -155,8 +155,8 @@ def test_units_that_are_always_0_can_be_removed(tmp_path: Path) -> None:
             array[1] = 0
             tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
     keras_model = classifier(written(model, tmp_path)).model
-    assert {name for name, why in obstacles(keras_model).items() if not why} == {"c1", "c2", "f1"}
-    smaller = without(keras_model, {"c1": np.array([0, 2, 3]), "f1": np.array([0, 2, 3, 4, 5, 6])})
+    assert {name for name, why in removal_obstacles(keras_model).items() if not why} == {"c1", "c2", "f1"}
+    smaller = without_units(keras_model, {"c1": np.array([0, 2, 3]), "f1": np.array([0, 2, 3, 4, 5, 6])})
     close(Classifier(smaller).logits(IMAGES), Classifier(keras_model).logits(IMAGES), 1e-6)
 
 
