@@ -167,6 +167,17 @@ def test_folders_are_small_and_shallow() -> None:
     assert all(len(folder.relative_to(ROOT).parts) <= 3 for folder in folders)
 
 
+def test_the_layout_in_the_documentation_lists_every_folder() -> None:
+    text = (ROOT / "docs" / "decisions" / "0023-one-package.md").read_text(encoding="utf-8")
+    drawing = text.partition("```\ntemper/\n")[2].partition("```")[0]
+    listed = {part for line in drawing.splitlines() for part in line.split() if part.endswith("/")}
+    folders = {f"{room}/" for room in ROOMS}
+    folders |= {
+        f"{path.parent.name}/" for room in ("nn", "engine") for path in (ROOT / "temper" / room).glob("*/__init__.py")
+    }
+    assert listed == folders
+
+
 FORBIDDEN = {
     "chdir": "the working directory belongs to the user",
     "eval": "no text becomes code",
