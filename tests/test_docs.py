@@ -293,7 +293,9 @@ def test_a_variant_is_what_its_page_says(built_in: Catalogue, tmp_path: Path) ->
     assert small.axes["eps"] == (8 / 255, 16 / 255, 32 / 255)
 
 
-def test_messages_are_those_that_the_page_shows(built_in: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_messages_are_those_that_the_page_shows(
+    built_in: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     page = ROOT / "docs" / "experiment-file.md"
     (shown,) = blocks(page, "")
     files(page, tmp_path)
