@@ -34,6 +34,8 @@ __all__ = [  # noqa: RUF022 - in the order of the page
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return import_module("temper.system.installation").version()
     if name not in _HOMES:
         raise AttributeError(f"module 'temper' has no attribute '{name}'")
     module, _, attribute = _HOMES[name].partition(":")
@@ -42,4 +44,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -104,7 +104,7 @@ def test_imports_are_absolute_and_frameworks_wait_until_they_are_used(path: Path
 
 
 @pytest.mark.parametrize("path", modules(*ROOMS), ids=ids)
-def test_a_room_imports_what_it_may(path: Path) -> None:
+def test_each_package_imports_only_the_allowed_packages(path: Path) -> None:
     room = path.relative_to(ROOT / "temper").parts[0]
     found = list(imports(path))
     bad = [i for i in found if package(i.name) in OUTSIDE]
@@ -130,12 +130,12 @@ def names() -> dict[str, Path]:
     return {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in modules(*ROOMS)}
 
 
-def test_no_two_modules_have_one_name() -> None:
+def test_module_names_are_unique() -> None:
     stems = Counter(path.stem for path in (*EVERYWHERE, *BENCHMARKS) if path.name != "__init__.py")
     assert [stem for stem, count in stems.items() if count > 1] == []
 
 
-def test_no_two_public_classes_have_one_name() -> None:
+def test_public_class_names_are_unique() -> None:
     found = Counter(
         node.name
         for path in (*EVERYWHERE, *BENCHMARKS)
@@ -145,7 +145,7 @@ def test_no_two_public_classes_have_one_name() -> None:
     assert [name for name, count in found.items() if count > 1] == []
 
 
-def test_no_module_imports_itself_by_way_of_others() -> None:
+def test_there_are_no_import_cycles() -> None:
     known = names()
     needs = {
         name: {n for i in imports(path) for n in (i.name, *(f"{i.name}.{part}" for part in i.names)) if n in known}
@@ -167,6 +167,17 @@ def test_folders_are_small_and_shallow() -> None:
     assert all(len(folder.relative_to(ROOT).parts) <= 3 for folder in folders)
 
 
+def test_the_layout_in_the_documentation_lists_every_folder() -> None:
+    text = (ROOT / "docs" / "decisions" / "0023-one-package.md").read_text(encoding="utf-8")
+    drawing = text.partition("```\ntemper/\n")[2].partition("```")[0]
+    listed = {part for line in drawing.splitlines() for part in line.split() if part.endswith("/")}
+    folders = {f"{room}/" for room in ROOMS}
+    folders |= {
+        f"{path.parent.name}/" for room in ("nn", "engine") for path in (ROOT / "temper" / room).glob("*/__init__.py")
+    }
+    assert listed == folders
+
+
 FORBIDDEN = {
     "chdir": "the working directory belongs to the user",
     "eval": "no text becomes code",
@@ -177,7 +188,7 @@ FORBIDDEN = {
 
 
 @pytest.mark.parametrize("path", [*EVERYWHERE, *BENCHMARKS], ids=ids)
-def test_no_module_does_what_none_may(path: Path) -> None:
+def test_no_module_makes_forbidden_calls(path: Path) -> None:
     found = [
         f"imports {i.name} in line {i.line}" for i in imports(path) if package(i.name) in {"pickle", "dill", "shelve"}
     ]
@@ -203,7 +214,7 @@ def test_no_module_does_what_none_may(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", [p for p in (*EVERYWHERE, *BENCHMARKS) if p.name != "__init__.py"], ids=ids)
-def test_a_module_says_what_it_is(path: Path) -> None:
+def test_the_docstring_of_a_module_starts_with_a_sentence(path: Path) -> None:
     docstring = ast.get_docstring(tree(path))
     assert docstring
     assert docstring.splitlines()[0].rstrip()[-1] in ".!?:", "the first line is a sentence"
@@ -221,14 +232,14 @@ def test_modules_are_short() -> None:
 
 
 @pytest.mark.parametrize("path", BENCHMARKS, ids=ids)
-def test_a_benchmark_imports_the_product_and_of_the_tests_a_box_alone(path: Path) -> None:
+def test_a_benchmark_imports_only_the_product_and_the_test_clusters(path: Path) -> None:
     found = list(imports(path))
     assert not (bad := [i for i in found if i.relative]), wrong(path, "imports are absolute", bad)
     bad = [i for i in found if package(i.name) == "tests" and not i.name.endswith("_box")]
     assert not bad, wrong(path, "what benchmarks and tests share belongs to neither's tests", bad)
 
 
-def test_each_folder_of_code_is_under_these_rules_and_type_checked() -> None:
+def test_every_source_folder_is_checked() -> None:
     """Those that git knows: a new one must not slip through."""
     if not (ROOT / ".git").exists():
         pytest.skip("this is no checkout")

@@ -293,7 +293,9 @@ def test_a_variant_is_what_its_page_says(built_in: Catalogue, tmp_path: Path) ->
     assert small.axes["eps"] == (8 / 255, 16 / 255, 32 / 255)
 
 
-def test_faults_read_as_the_page_shows(built_in: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_messages_are_those_that_the_page_shows(
+    built_in: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     page = ROOT / "docs" / "experiment-file.md"
     (shown,) = blocks(page, "")
     files(page, tmp_path)
@@ -349,7 +351,7 @@ def test_the_data_set_of_the_page_has_two_kinds_of_stripes(own: Path) -> None:
     assert (x[y == 1] == x[y == 1][:, :1]).all()
 
 
-def test_the_loss_of_the_page_wants_dark_images_and_a_wrong_target(own: Path) -> None:
+def test_the_loss_of_the_page_rewards_dark_images_and_a_wrong_target(own: Path) -> None:
     catalogue = discover([own / "my_components"])
     loss = build(catalogue.of(GeneratorLoss)["darker"], {"weight": 0.5}, catalogue)
     assert isinstance(loss, GeneratorLoss)

@@ -61,7 +61,7 @@ def test_it_can_be_planned_in_small(path: Path, tmp_path: Path, capsys: pytest.C
 
 
 @pytest.mark.parametrize("path", [p for p in FILES if p.suffix != ".json"], ids=ids)
-def test_its_head_says_what_it_is(path: Path) -> None:
+def test_its_header_states_its_purpose(path: Path) -> None:
     lines = path.read_text(encoding="utf-8").splitlines()
     head = lines[: next(i for i, line in enumerate(lines) if not line.startswith("#"))]
     schema = re.search(r"\$schema=(\S+)", head[0])

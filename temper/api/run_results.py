@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,7 @@ from temper.engine.running.session import FAILURE_COLUMNS
 from temper.engine.storage.artefact_kinds import artefact_class
 from temper.engine.storage.store import STORE, Damaged, Store
 from temper.engine.syntax import document
-from temper.system import csv_files
+from temper.system import csv_files, packages
 from temper.system.csv_files import Column, CsvError
 
 if TYPE_CHECKING:
@@ -56,8 +56,9 @@ class RunResults:
         Proportions are in [0, 1]; ``seed`` is empty (``<NA>``) where a number does not depend on it.
 
         Raises:
-            SpecError: the file is missing or damaged.
+            SpecError: the file is missing or damaged, or pandas is not installed.
         """
+        _require("results.frame", ["pandas"])
         import pandas as pd
 
         table = self._csv("results.csv", _COLUMNS)
@@ -87,8 +88,9 @@ class RunResults:
         percent), nan where there is none. ``attrs["quantity"]`` says what they are: ``accuracy (%), transfer``.
 
         Raises:
-            SpecError: there is no such table, or its file is missing or damaged.
+            SpecError: there is no such table, its file is missing or damaged, or pandas is not installed.
         """
+        _require("results.table", ["pandas"])
         import pandas as pd
 
         specs = self._resolved.get("tables") or {}
@@ -133,11 +135,14 @@ class RunResults:
         seed and the values of axes; they may be left out where only one is there.
 
         Raises:
-            SpecError: nothing or more than one thing is called so, or it is not in the store.
+            SpecError: no artefact or more than one has this name, it is not in the store, or a package that it needs is not
+                installed.
         """
         made = choose(str(self.folder), self._made, self._axes, stage, part, against, axes)
         try:
             kind = artefact_class(self._store, made.fingerprint, catalogue(self._components))
+            if issubclass(kind, Classifier):
+                _require(f"results.load({stage!r})", packages.for_models())
             artefact: Artefact = self._store.load(made.fingerprint, kind)
         except Damaged as damage:
             raise SpecError.at(str(self.folder), 0, self._missing(made, damage)) from None
@@ -217,6 +222,11 @@ def _damage_reported(path: Path) -> Iterator[None]:
         yield
     except CsvError as fault:
         raise SpecError.at(str(path), fault.line, f"{fault.message}; {_AGAIN}") from None
+
+
+def _require(where: str, names: Iterable[str]) -> None:
+    if advice := packages.advice(names):
+        raise SpecError.at(where, 0, advice)
 
 
 def _index(labels: list[list[Any]], names: list[str]) -> pd.Index[Any]:

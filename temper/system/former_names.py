@@ -60,6 +60,12 @@ RENAMED = {
     "pixels": "pixel_mutations",
     "spectrum": "hit_spectrum",
     "fidelity": "fidelity_gates",
+    "keys": "hashed_patterns",
+    "transfer": "hellinger_distance",
+    "signs": "sign_pairs",
+    "coverage.bounds": "unit_bounds",
+    "coverage.clusters": "value_clusters",
+    "coverage.table": "coverage_table",
     # classes and functions
     "Fault": "SpecProblem",
     "faults.nearest": "did_you_mean",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import signal
@@ -18,11 +19,13 @@ import pytest
 import yaml
 
 import temper
+from temper.api import run_results
 from temper.artefacts.rankings import NeuronRanking
 from temper.core.artefacts import Data, Examples
+from temper.core.classifier import Classifier
 from temper.engine.running.engine import NoWorkers
 from temper.engine.running.session import Session
-from temper.system import stop_request
+from temper.system import installation, stop_request
 from tests.conftest import PARTS, PLAIN, ROOT, tables
 
 TABLES = """
@@ -61,7 +64,29 @@ def test_importing_temper_imports_nothing_heavy() -> None:
 def test_every_name_of_the_module_is_there_and_documented() -> None:
     for name in temper.__all__:
         assert getattr(temper, name).__doc__
-    assert set(temper.__all__) <= set(dir(temper))
+    assert [name for name in dir(temper) if not name.startswith("_")] == sorted(temper.__all__)
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    assert temper.__version__ == installation.version()
+
+
+@pytest.mark.parametrize(
+    ("call", "absent", "message"),
+    [
+        (lambda results: results.frame, "pandas", r"results\.frame: pandas is not installed: pip install .*\[report\]"),
+        (lambda results: results.table("by_level"), "pandas", r"results\.table: pandas is not installed: pip install "),
+        (lambda results: results.load("grey"), "keras", r"results\.load\('grey'\): keras is not installed: pip "),
+    ],
+)
+def test_a_missing_package_is_named_with_its_command(
+    results: Any, monkeypatch: pytest.MonkeyPatch, call: Callable[[Any], Any], absent: str, message: str
+) -> None:
+    monkeypatch.setattr(run_results, "artefact_class", lambda *_: Classifier)
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == absent else find(name, *more))
+    with pytest.raises(temper.SpecError, match=message):
+        call(results)
 
 
 def test_a_run_writes_what_the_command_line_writes_and_prints_nothing(
@@ -94,7 +119,7 @@ def test_a_run_that_was_asked_to_stop_ends_as_an_interrupt(
     assert not stop_request.requested()
 
 
-def test_progress_is_told_on_standard_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_is_reported_on_standard_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     temper.run(yaml.safe_load(PLAIN), outputs=tmp_path, components=[PARTS], progress=True)
     said = capsys.readouterr()
     assert "writing tables" in said.err

@@ -269,7 +269,7 @@ def test_a_model_without_inputs_and_one_that_is_no_classifier_are_refused(data: 
 
 
 @pytest.mark.parametrize("call", [temper.coverage, temper.scores])
-def test_what_is_learnt_from_is_demanded(call: Any, model: Any, data: tuple[Any, Any]) -> None:
+def test_missing_training_data_is_an_error(call: Any, model: Any, data: tuple[Any, Any]) -> None:
     name = {temper.coverage: "kmnc", temper.scores: "dsa"}[call]
     with pytest.raises(temper.SpecError, match="expected the training images it learns from, received none"):
         call(name, model, data[0])
@@ -282,8 +282,6 @@ def silence(capsys: pytest.CaptureFixture[str]) -> Iterator[None]:
     assert capsys.readouterr() == ("", "")
 
 
-def test_progress_is_shown_where_it_is_asked_for(
-    model: Any, data: tuple[Any, Any], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_progress_is_shown_on_request(model: Any, data: tuple[Any, Any], capsys: pytest.CaptureFixture[str]) -> None:
     temper.attack("fgsm", model, *data, eps=EPS, progress=True)
     assert "fgsm" in capsys.readouterr().out

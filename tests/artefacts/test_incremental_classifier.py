@@ -35,7 +35,7 @@ def learnt(task_given: bool, steps: tuple[int, ...] = (1, 2)) -> Incremental:
     return Incremental(model(1, 2, 9, 3), TASKS, steps, task_given, earlier)
 
 
-def test_rivals_are_the_classes_learnt_or_those_of_a_task() -> None:
+def test_rivals_are_the_classes_seen_or_those_of_a_task() -> None:
     np.testing.assert_array_equal(rivals_among([0, 2], 3), [[True, False, True]] * 3)
     np.testing.assert_array_equal(
         rivals_within_tasks(((2, 0), (1,))), [[True, False, True], [False, True, False], [True, False, True]]

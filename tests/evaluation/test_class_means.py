@@ -23,7 +23,7 @@ class Fixed:
         return LOGITS
 
 
-def test_every_class_counts_alike() -> None:
+def test_every_class_has_the_same_weight() -> None:
     cell = ClassMeans(models=(Ref("m"),), examples=(ref("e"),))
     rows = measured(cell, {"m": Fixed(), "e.test": images([0.1, 0.2, 0.3, 0.4], [0, 0, 0, 1])})
     # Class 0 is right on two of three (the tie goes to the first class), class 1 on its one.

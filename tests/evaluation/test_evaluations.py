@@ -122,7 +122,7 @@ def test_perturbation_norms() -> None:
     assert rows["inside"] == 0.75
 
 
-def test_cost_is_what_was_kept_with_the_artefact() -> None:
+def test_cost_is_read_from_the_artefact() -> None:
     (cell,) = Cost(stages=(Ref("m"),)).expand()
     cost = {"seconds": 4.0, "cpu_seconds": 6.0, "peak_memory": 3 * 2**20, "images": 100}
     rows = {metric: row.value for (metric, _), row in measured(cell, {"m": cost}).items()}

@@ -88,7 +88,7 @@ class Even(Criterion):
         return CellCoverage(10, lambda seen: seen.predicted[:, None])
 
 
-def test_cells_depend_on_the_seed_only_where_chance_has_a_say() -> None:
+def test_only_random_cells_depend_on_the_seed() -> None:
     whole = cell(scores=(Entropy(), NeuronCoverageScore(), RandomScore()), criteria=(Even(),))
     assert [c.stochastic for c in whole.expand()] == [False, True, True, False]
     for one in whole.expand():

@@ -63,7 +63,7 @@ def test_an_axis_chooses_the_line(tmp_path: Path) -> None:
     assert [r.value for r in rows if r.metric == "published"] == [9071]
 
 
-def test_numbers_of_groups_are_left_out_and_noughts_and_differences_have_no_ratio(tmp_path: Path) -> None:
+def test_group_numbers_are_omitted_and_zeros_and_differences_have_no_ratio(tmp_path: Path) -> None:
     text = LINES + "SUPPLY,1,DRFuzz,urf,0,\n"
     rows = measure(published(tmp_path, text), [row(group="blur"), row()])
     assert [(r.metric, r.value) for r in rows] == [("measured", 100), ("published", 0)]

@@ -53,7 +53,7 @@ def measured(**fields: Any) -> dict[str, Row]:
     return {row.metric: row for row in cell.measure(run)}
 
 
-def test_it_counts_what_was_fixed_and_what_was_broken() -> None:
+def test_fixed_and_broken_images_are_counted() -> None:
     found = measured()
     shares = {metric: (row.value, row.n) for metric, row in found.items()}
     assert shares == {

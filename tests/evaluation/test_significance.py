@@ -146,7 +146,7 @@ def test_what_is_not_compared_has_comparisons_of_its_own() -> None:
     assert {row.examples: row.value for row in rows} == {"test": pytest.approx(0.5), "pgd": pytest.approx(0.25)}
 
 
-def test_the_numbers_of_groups_are_left_out_unless_groups_are_compared() -> None:
+def test_group_numbers_are_omitted_unless_groups_are_compared() -> None:
     grouped = [
         measured("mlp", v, group=f"class {c}", seed=s) for c in (0, 1) for s, v in enumerate([0.1 * c, 0.2, 0.3])
     ]

@@ -33,7 +33,7 @@ def test_the_share_of_each_layer() -> None:
     assert [(row.value, row.n) for row in shares] == [(0.5, 4), (0.5, 4)]
 
 
-def test_only_the_first_units_are_looked_at() -> None:
+def test_only_the_first_units_are_evaluated() -> None:
     cell = SuspiciousLayers(models=(Ref("m"),), neurons=(Ref("n"),), top=1)
     rows = measured(cell, {"n": ranking([[0, 4, 3], [2, NO_UNIT, NO_UNIT], [NO_UNIT] * 3])})
     assert [(rows["layer_share", f"layer {i}"].value, rows["layer_share", f"layer {i}"].n) for i in (1, 2)] == [
@@ -63,7 +63,7 @@ def pixels(values: list[list[float]], y: list[int], index: list[int]) -> Example
     return Examples(x=x, y=np.array(y), index=np.array(index))
 
 
-def test_how_much_blamed_units_are_excited() -> None:
+def test_the_excitation_of_suspicious_units() -> None:
     clean = pixels([[0.1, 0.1], [0.5, 0.5], [0.2, 0.8]], [0, 1, 2], [4, 5, 6])
     made = pixels([[0.1, 0.9], [0.6, 0.3], [0.3, 0.1]], [2, 1, 0], [6, 5, 4])
     cell = SuspiciousActivations(models=(Ref("m"),), examples=(ref("e"),), neurons=(Ref("n"),))

@@ -35,7 +35,7 @@ rows_of_all_kinds = st.lists(
 
 @given(rows_of_all_kinds)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_reading_gives_back_what_was_written(tmp_path: Path, rows: list[tuple[Any, ...]]) -> None:
+def test_rows_survive_a_round_trip(tmp_path: Path, rows: list[tuple[Any, ...]]) -> None:
     path = tmp_path / "it.csv"
     path.write_bytes(encoded([tuple(COLUMNS), *rows]))
     found = [tuple(row.values()) for row in read(path, COLUMNS).rows]

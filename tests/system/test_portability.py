@@ -65,7 +65,7 @@ def test_a_run_needs_nothing_of_linux(
 
 
 @pytest.mark.usefixtures("elsewhere")
-def test_what_is_asked_of_the_system_has_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_system_query_has_a_portable_fallback(monkeypatch: pytest.MonkeyPatch) -> None:
     assert files.open_files_allowed() is None
     monkeypatch.delattr(os, "O_NONBLOCK")  # the standard library takes it for granted where there is fork
     assert files.read_bytes(Path(__file__), 2**20)

@@ -19,7 +19,7 @@ from temper.engine.language.resolved_experiment import resolved
 from temper.engine.planning.cell_index import Result
 from temper.engine.planning.history import Failures
 from temper.engine.planning.task_graph import Task, TaskGraph
-from temper.engine.report.warnings import STRENGTHS
+from temper.engine.report.report_warnings import STRENGTHS
 from temper.engine.results.example_pictures import ExamplePictures
 from temper.engine.results.intact_artefacts import IntactArtefacts
 from temper.engine.results.model_comparisons import model_comparisons

@@ -13,7 +13,7 @@ from temper.engine.report.figure_style import watermarked
 from temper.engine.report.figures import table_figures
 from temper.engine.report.page import PageContent, page
 from temper.engine.report.report_packages import can_draw, can_write_page, missing_output
-from temper.engine.report.warnings import warnings
+from temper.engine.report.report_warnings import warnings
 from temper.engine.results.results_csv import columns, result_rows
 from temper.engine.tables import expected_values as expectation
 from temper.engine.tables.expected_values import ExpectedOutcome, compare, verdict

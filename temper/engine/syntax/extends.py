@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from temper.core.errors import KeyPath, SpecError, SpecProblem
-from temper.engine.syntax.document import Document, parse, read
+from temper.engine.syntax.document import Document, read
+from temper.engine.syntax.set_overrides import override
 from temper.engine.syntax.value_origin import Layered, LocatedValue, ValueOrigin
 
-_SET, _NAME = "--set", "--name"
+_NAME = "--name"
 MAX_LAYERS = 50
 """How many files may extend one another."""
 ENTRY = 1
@@ -34,7 +35,7 @@ def load(path: Path, sets: Sequence[str] = (), name: str = "", document: Documen
     try:
         root = _load(path, (), unread, document)
         for text in sets:
-            root = _merge(root, _override(text, root))
+            root = _merge(root, override(text, root))
         if name:
             origin = ValueOrigin(_NAME, 0, name, Path())
             root = _merge(root, LocatedValue({"name": LocatedValue(name, origin)}, origin))
@@ -105,41 +106,3 @@ def _merge(base: LocatedValue, over: LocatedValue, depth: int = 0) -> LocatedVal
 def _other_type(base: LocatedValue, over: LocatedValue) -> bool:
     types = [value.content["type"].plain() for value in (base, over) if "type" in value.content]
     return len(types) == 2 and types[0] != types[1]
-
-
-def _override(text: str, root: LocatedValue) -> LocatedValue:
-    """Return a ``--set`` argument as a layer."""
-    name, equals, written = text.partition("=")
-    keys = name.strip().split(".")
-    origin = ValueOrigin(_SET, 0, text, Path())
-
-    def error(message: str) -> SpecError:
-        return SpecError.at(str(origin), 0, message)
-
-    if not equals or not all(keys):
-        raise error("expected KEY=VALUE with a dotted key, such as generate.pgd.eps=0.2")
-    if keys == ["extends"]:
-        raise error("'extends' cannot be set; state it in a file")
-    value: LocatedValue | None = root
-    for depth, key in enumerate(keys):
-        if value and not isinstance(value.content, dict):
-            kind = "list" if isinstance(value.content, list) else "single value"
-            raise error(f"'{'.'.join(keys[:depth])}' is a {kind}, not a mapping; set it as a whole")
-        value = value and value.child(key)
-    try:
-        # An empty value is null, as it is in a file.
-        document = parse(written if written.strip() else "null", _SET)
-    except SpecError as wrong:
-        raise SpecError([replace(problem, file=str(origin), line=0) for problem in wrong.problems]) from None
-    layer = _stamped(document.data, origin)
-    for key in reversed(keys):
-        layer = LocatedValue({key: layer}, origin)
-    return layer
-
-
-def _stamped(content: Any, origin: ValueOrigin) -> LocatedValue:
-    if isinstance(content, dict):
-        content = {key: _stamped(item, origin) for key, item in content.items()}
-    elif isinstance(content, list):
-        content = [_stamped(item, origin) for item in content]
-    return LocatedValue(content, origin)

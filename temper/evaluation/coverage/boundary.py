@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from temper.evaluation.coverage.bounds import Crossed
+from temper.evaluation.coverage.unit_bounds import Crossed
 from temper.nn.adequacy.coverage import NO_CELL, CellCoverage, Counts
 from temper.nn.adequacy.reference_data import Arrays, remarks
 from temper.nn.inspection.activations import Activations

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from temper.core.errors import StageError
-from temper.evaluation.coverage.clusters import Floats, centroids, nearest, published
+from temper.evaluation.coverage.value_clusters import Floats, centroids, nearest, published
 from temper.nn.adequacy.coverage import CellCoverage, Counts
 from temper.nn.adequacy.reference_data import Arrays, remarks
 from temper.nn.inspection.activations import Activations

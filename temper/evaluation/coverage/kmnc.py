@@ -8,7 +8,7 @@ from typing import Annotated
 import numpy as np
 
 from temper.core.component import Range
-from temper.evaluation.coverage.bounds import Bounded
+from temper.evaluation.coverage.unit_bounds import Bounded
 from temper.nn.adequacy.coverage import NO_CELL, CellCoverage, Counts
 from temper.nn.adequacy.reference_data import Arrays, remarks
 from temper.nn.inspection.activations import Activations

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from temper.core.artefacts import Examples
 from temper.core.component import Range, Ref
 from temper.core.errors import StageError
-from temper.evaluation.coverage import combinations, transfer
+from temper.evaluation.coverage import combinations, hellinger_distance
 from temper.evaluation.coverage.combinations import Centres, quantiser
-from temper.evaluation.coverage.transfer import Floats, Measured
+from temper.evaluation.coverage.hellinger_distance import Floats, Measured
 from temper.nn.adequacy.coverage import CellCoverage, Criterion
 from temper.nn.adequacy.reference_data import Arrays, ReferenceData
 from temper.nn.inspection.activations import Activations
@@ -109,7 +109,7 @@ class KNW(Criterion):
 
     def _measured(self, known: Activations, strange: Activations) -> Iterator[tuple[str, Measured]]:
         """Yield each layer's name, its units' distances, and how many images of each domain activate them."""
-        measure = transfer.of_histograms if self.distance == "histogram" else transfer.of_indices
+        measure = hellinger_distance.of_histograms if self.distance == "histogram" else hellinger_distance.of_indices
         names = self.layers or known.counted[:-1]
         for place in known.places(names):
             yield known.layers[place].name, measure(known, strange, place)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from temper.core.errors import StageError
-from temper.evaluation.coverage.signs import NEVER, SEEN, Signs
+from temper.evaluation.coverage.sign_pairs import NEVER, SEEN, Signs
 from temper.nn.adequacy.coverage import Counts, Coverage, Criterion
 from temper.nn.adequacy.reference_data import Arrays
 from temper.nn.inspection.activations import Activations

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from temper.core.component import Range
-from temper.evaluation.coverage.keys import Keys, draw_keys
+from temper.evaluation.coverage.hashed_patterns import Keys, draw_keys
 from temper.nn.adequacy.coverage import CellCoverage, Counts, Criterion
 from temper.nn.adequacy.reference_data import Arrays
 from temper.nn.inspection.activations import Activations

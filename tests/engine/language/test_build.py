@@ -39,7 +39,7 @@ def test_plain_is_the_inverse_of_build_with_every_default(catalogue: Catalogue) 
     assert generator(written, catalogue) == shift
 
 
-def test_references_are_replaced_everywhere_and_nothing_else_is(catalogue: Catalogue) -> None:
+def test_only_references_are_replaced(catalogue: Catalogue) -> None:
     shift = generator(SHIFT, catalogue)
     seen: list[tuple[str, str]] = []
 

@@ -128,7 +128,7 @@ def test_more_tasks_than_can_be_planned_are_counted_and_refused(tmp_path: Path, 
     assert "192,216,241,802 tasks, 96,059,601,001 of them of this stage (99 of a x 99 of b x" in problem.message
 
 
-def test_a_stage_of_too_many_points_is_not_looked_at_point_by_point(tmp_path: Path, catalogue: Catalogue) -> None:
+def test_a_stage_with_too_many_points_is_not_checked_point_by_point(tmp_path: Path, catalogue: Catalogue) -> None:
     axes = ", ".join(map(hundred, "abcd"))
     text = MANY % ("1", axes) + "  other: {type: shade, examples: [$a, $b, $c, $d]}\n"
     (tmp_path / "many.yaml").write_text(text, encoding="utf-8")

@@ -61,7 +61,7 @@ generate:
 """
 
 
-def test_what_needs_a_model_that_has_learnt_is_replaced(experiment: Callable[..., Experiment]) -> None:
+def test_components_that_need_a_trained_model_are_replaced(experiment: Callable[..., Experiment]) -> None:
     small = shrink(experiment(PEAKED))
     assert small.stages["knw"].raw["seeds"] == {"type": "random"}
     loss = {"type": "suspiciousness", "neurons": "blamed", "gamma": 0.01, "no_suspicious_units": "hold"}
@@ -72,7 +72,7 @@ def test_what_needs_a_model_that_has_learnt_is_replaced(experiment: Callable[...
     assert next(small.components("dgn"))
 
 
-def test_gates_of_realism_are_open_since_nothing_learnt_enough_to_pass_them(
+def test_realism_gates_let_everything_pass(
     experiment: Callable[..., Experiment],
 ) -> None:
     ssim, judge, distance = shrink(experiment(NESTED)).stages["painted"].raw["realism"]

@@ -31,7 +31,7 @@ def made(graph: Callable[..., TaskGraph]) -> TaskGraph:
     return graph(TEXT)
 
 
-def test_what_was_written_is_read(made: TaskGraph, tmp_path: Path) -> None:
+def test_records_survive_a_round_trip(made: TaskGraph, tmp_path: Path) -> None:
     write_last_run(tmp_path, made.tasks.values())
     found = last_run(tmp_path)
     for task in made.tasks.values():
@@ -72,7 +72,7 @@ def test_a_damaged_file_says_nothing(tmp_path: Path, text: str) -> None:
         list(referred(tmp_path))
 
 
-def test_gc_removes_nothing_where_it_cannot_tell_what_is_needed(
+def test_gc_removes_nothing_if_the_record_of_a_last_run_is_damaged(
     made: TaskGraph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(garbage_collection, "MIN_AGE", -1.0)

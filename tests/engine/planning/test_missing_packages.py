@@ -62,7 +62,7 @@ def test_a_run_without_a_backend_ends_before_it_begins(
     assert not (tmp_path / "outputs" / "nested").exists()
 
 
-def test_a_plan_is_shown_all_the_same(run: Run, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_is_shown_despite_missing_packages(run: Run, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     without(monkeypatch, "tensorflow")
     code, message = run(write(NESTED), "--plan")
     assert code == 0

@@ -74,7 +74,7 @@ def desk(experiment: Callable[..., Experiment], tmp_path: Path) -> Desk:
     return Desk(experiment, tmp_path)
 
 
-def test_everything_runs_at_first_and_nothing_when_all_is_there(desk: Desk) -> None:
+def test_everything_runs_first_and_nothing_once_all_is_stored(desk: Desk) -> None:
     assert set(desk.plan().values()) == {"run"}
     desk.make()
     assert set(desk.plan().values()) == {"cached"}
@@ -93,7 +93,7 @@ def test_what_only_finished_tasks_read_is_not_needed(desk: Desk) -> None:
     assert desk.running() == set()
 
 
-def test_only_attack_leaves_out_repairs_and_what_depends_on_them(desk: Desk) -> None:
+def test_only_attack_omits_repairs_and_their_dependents(desk: Desk) -> None:
     states = desk.plan(mode="only_attack")
     left_out = {label for label, state in states.items() if state == "left out"}
     assert left_out == {label for label in states if "robust" in label}
@@ -125,7 +125,7 @@ def test_only_a_stage_runs_what_it_needs(desk: Desk) -> None:
     assert set(desk.plan(only=["grey"]).values()) == {"run", "left out"}
 
 
-def test_forcing_makes_a_stage_and_what_depends_on_it_anew(desk: Desk) -> None:
+def test_force_recomputes_a_stage_and_its_dependents(desk: Desk) -> None:
     desk.make()
     assert desk.running(force=["only_train"]) == {
         "only_train.train seed=1", "robust seed=1", "pgd.test@robust seed=1",

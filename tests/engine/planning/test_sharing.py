@@ -49,7 +49,7 @@ def test_stages_whose_artefact_is_the_same_are_one_work(graph: Callable[..., Tas
     assert list(tasks) == ["one.test contrast=0 seed=1"]
 
 
-def test_stages_of_streams_of_their_own_are_tasks_of_their_own(graph: Callable[..., TaskGraph]) -> None:
+def test_stages_with_separate_streams_are_separate_tasks(graph: Callable[..., TaskGraph]) -> None:
     tasks = made(graph(OWN))
     assert list(tasks) == ["one.test seed=1", "two.test seed=1"]
 

@@ -111,7 +111,7 @@ def test_a_part_that_is_named_is_the_part_that_is_read(graph: Build) -> None:
     }
 
 
-def test_white_box_makes_examples_anew_against_every_other_model(graph: Build) -> None:
+def test_white_box_regenerates_examples_against_every_other_model(graph: Build) -> None:
     made = graph(WHITE_BOX)
     against = {label.split()[0] for stage in ("pgd", "noise") for label in labels(made, stage)}
     assert against == {

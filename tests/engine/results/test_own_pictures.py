@@ -202,7 +202,7 @@ def test_own_artefacts_of_a_model_are_compared_as_their_class_says(checked: Expe
     assert found.curves["grey.train"]["counted"].tolist() == [0, 1, 2]
 
 
-def test_a_smoke_run_reduces_what_an_own_component_says_and_nothing_else(checked: Experiment) -> None:
+def test_a_smoke_run_reduces_only_the_fields_a_component_lists(checked: Experiment) -> None:
     stages = shrink(checked).stages
     assert stages["warm"].raw["passes"] == 3
     assert stages["warm"].raw["options"] == {"passes": 3, "epochs": 9}

@@ -29,10 +29,10 @@ def test_components_are_imported_for_a_kind_that_is_not_known_yet(
 ) -> None:
     components: Any = Components()
     kinds = {"a": "results", "b": "late", "c": "never"}
-    monkeypatch.setattr(artefact_kinds, "store_kind", lambda store, fingerprint: kinds[fingerprint])
+    monkeypatch.setattr(artefact_kinds, "stored_kind", lambda store, fingerprint: kinds[fingerprint])
     store = Store(tmp_path)
     assert artefact_class(store, "a", components) is Results
     assert "leaves" not in vars(components)
     assert artefact_class(store, "b", components) is components.late
-    with pytest.raises(StageError, match="artefacts of kind 'never' are of a component that is not there"):
+    with pytest.raises(StageError, match="no component defines artefacts of kind 'never'"):
         artefact_class(store, "c", components)

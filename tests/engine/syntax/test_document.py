@@ -80,7 +80,7 @@ def test_json_values_know_their_lines_too():
     assert [document.line_of(path) for path in [("a",), ("a", 1), ("b",), ("b", "c")]] == [2, 3, 4, 4]
 
 
-def test_line_breaks_count_alike_in_positions_and_source():
+def test_positions_and_source_lines_count_line_breaks_equally():
     document = parse('a: "x\u2028y"\r\nb: 1\r\n', "f")
     assert document.source_lines()[document.line_of(("b",)) - 1] == "b: 1"
 

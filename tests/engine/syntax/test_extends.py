@@ -49,7 +49,7 @@ def test_mappings_merge_and_the_rest_replaces(files):
     assert compose().data == expected
 
 
-def test_nothing_in_the_place_of_a_stage_leaves_it_out(files):
+def test_null_removes_a_stage(files):
     files(base=BASE, e="extends: base.yaml\ngenerate: {pgd: null, new: null}\naxes: {eps: null}\n")
     assert compose().data == {"name": "base", "generate": {"new": None}, "axes": {"eps": None}}
     files(e="extends: base.yaml\n")
@@ -67,7 +67,7 @@ def test_every_value_knows_the_file_line_text_and_folder_that_stated_it(files):
     assert layered.folder_of(("generate", "pgd", "norm")) == Path()
 
 
-def test_what_was_not_stated_belongs_to_its_nearest_ancestor(files):
+def test_the_origin_of_a_default_is_that_of_its_nearest_ancestor(files):
     files(e="a:\n  b: 1\nc: [1]\n")
     layered = compose()
     assert layered.origin_of(("a", "z")).line == 1
@@ -195,7 +195,7 @@ def test_any_override_is_taken_or_is_a_problem(tmp_path_factory, override):
     assert places == {f"--set {override}"}
 
 
-def test_an_override_stands_for_what_a_file_would_say(files):
+def test_an_override_equals_the_same_value_in_a_file(files):
     files(e=BASE)
     in_file = parse("eps: [0.1, $x, 8/255]", "f").data["eps"]
     assert compose("axes.eps=[0.1, $x, 8/255]").data["axes"]["eps"] == in_file

@@ -11,7 +11,8 @@ from temper.core.artefacts import Examples
 from temper.core.classifier import Classifier
 from temper.core.component import Ref
 from temper.core.errors import StageError
-from temper.evaluation.coverage import combinations, transfer
+from temper.evaluation.coverage import combinations
+from temper.evaluation.coverage.hellinger_distance import hellinger, of_indices
 from temper.evaluation.coverage.idc import IDC
 from temper.evaluation.coverage.knw import KNW
 from temper.nn.adequacy.reference_data import ReferenceData
@@ -44,7 +45,7 @@ def test_too_many_combinations_are_refused() -> None:
         combinations.coverage(profile)
 
 
-def test_clusters_are_learnt_of_the_chosen_units() -> None:
+def test_clusters_are_fitted_on_the_selected_units() -> None:
     values = np.array([[1.0, 5], [0, 6]] * 20)
     quantise = combinations.quantiser("own", 4, ())
     learnt = combinations.learn(activations(np.zeros((40, 3)), values), {"b": np.array([1, 0])}, quantise)
@@ -54,7 +55,7 @@ def test_clusters_are_learnt_of_the_chosen_units() -> None:
         combinations.learn(activations(values), {"a": np.zeros(0, np.int64)}, quantise)
 
 
-def test_clusters_as_published_leave_out_the_zeros_of_dense_layers() -> None:
+def test_published_clusters_omit_the_zeros_of_dense_layers() -> None:
     maps = np.zeros((40, 1, 2, 1))
     maps[::2] = 1.2345
     values = np.zeros((40, 3))
@@ -145,18 +146,18 @@ def test_the_hellinger_distance_of_histograms() -> None:
     one = np.repeat(np.array([0, 1], np.float32), [3, 1])
     two = np.repeat(np.array([0, 1], np.float32), [1, 3])
     expected = np.sqrt(1 - 2 * np.sqrt(3 / 16))
-    assert transfer.hellinger(one, two) == pytest.approx(expected, abs=1e-5)
-    assert transfer.hellinger(one, one) == pytest.approx(0, abs=1e-6)
-    assert transfer.hellinger(one * 0, one * 0 + 1) == pytest.approx(1, abs=1e-2)
+    assert hellinger(one, two) == pytest.approx(expected, abs=1e-5)
+    assert hellinger(one, one) == pytest.approx(0, abs=1e-6)
+    assert hellinger(one * 0, one * 0 + 1) == pytest.approx(1, abs=1e-2)
     rng = np.random.default_rng(0)
     drawn = rng.normal(size=(2, 20000)).astype(np.float32)
-    assert transfer.hellinger(drawn[0], drawn[1]) < 0.05 < 0.3 < transfer.hellinger(drawn[0], drawn[1] + 1)
+    assert hellinger(drawn[0], drawn[1]) < 0.05 < 0.3 < hellinger(drawn[0], drawn[1] + 1)
 
 
 def test_the_distance_image_by_image() -> None:
     # The most active units are 0, 0, 1 and 0, 1, 1.
     one, two = activations([[4, 1], [5, 0], [0, 2]]), activations([[9, 1], [0, 3], [0, 1]])
-    distances, in_one, in_two = transfer.of_indices(one, two, 0)
+    distances, in_one, in_two = of_indices(one, two, 0)
     assert (in_one.tolist(), in_two.tolist()) == ([2, 1], [1, 2])
     # Unit 0: p = 4/9, 5/9 and q = 1 on image 0; together on two images. Unit 1: p = 1 on image 2, q = 3/4 on 1, 1/4 on 2.
     np.testing.assert_allclose(distances, [np.sqrt(1 - np.sqrt(4 / 9)) / 2, np.sqrt(1 - np.sqrt(1 / 4)) / 2])
@@ -197,7 +198,7 @@ def test_without_another_domain_the_images_themselves_are_changed(known: Referen
     assert len(np.unique(other["group"])) == 3
 
 
-def test_nobody_transfers() -> None:
+def test_no_unit_transfers() -> None:
     one, two = pair()
     blank: Any = None
     with pytest.raises(StageError, match="min_inputs"):
@@ -232,7 +233,7 @@ def test_positions_as_published_are_known_by_being_the_most_active() -> None:
     blank: Any = None
     # Position 0 is the most active of images 0 and 1 and of none of the other domain, position 1 of the others.
     one, two = one_map([4, 5, 0, 0], [1, 0, 2, 3]), one_map([0, 0, 0, 0], [9, 3, 1, 3])
-    distances, in_one, in_two = transfer.of_indices(one.by_position(), two.by_position(), 0)
+    distances, in_one, in_two = of_indices(one.by_position(), two.by_position(), 0)
     assert (in_one.tolist(), in_two.tolist()) == ([2, 2], [0, 4])
     overlap = np.sqrt(2 / 5 * 1 / 16) + np.sqrt(3 / 5 * 3 / 16)
     np.testing.assert_allclose(distances, [np.sqrt(1) / 2, np.sqrt(1 - overlap) / 4])

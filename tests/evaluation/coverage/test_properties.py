@@ -63,7 +63,7 @@ def strange(seen: Activations) -> Activations:
 
 
 @pytest.mark.parametrize("criterion", [*CRITERIA, IDC(), KNW()], ids=lambda criterion: criterion.tag)
-def test_inputs_without_finite_activations_cover_nothing_and_are_told(criterion: Criterion) -> None:
+def test_inputs_without_finite_activations_cover_nothing_and_are_reported(criterion: Criterion) -> None:
     empty = combining(criterion) if isinstance(criterion, IDC | KNW) else covering(criterion, drawn(1, 40, 4, 3))
     plain, without = drawn(2, 9, 4, 3), np.array([0, 1, 5, 6, 7, 8])
     seen = strange(plain)
@@ -83,7 +83,7 @@ def test_inputs_without_finite_activations_cover_nothing_and_are_told(criterion:
 
 
 @pytest.mark.parametrize("criterion", [KMNC(k=5), NBC(), SNAC(), LSC(), DSC(), KNW(zero_shot=Ref("z"), min_inputs=1)])
-def test_training_images_without_finite_activations_teach_nothing_and_are_told(criterion: Criterion) -> None:
+def test_training_images_without_finite_activations_are_skipped_and_reported(criterion: Criterion) -> None:
     plain, without = drawn(2, 60, 4, 3), np.r_[0:2, 5:60]
     learnt = replace(reference(strange(plain)), examples=labelled(60))
     profile = criterion.profile(learnt)
@@ -107,14 +107,14 @@ def test_where_no_training_image_has_finite_activations_there_is_an_error() -> N
             covering(criterion, learnt)
 
 
-def test_classes_without_training_images_are_told() -> None:
+def test_classes_without_training_images_are_reported() -> None:
     rng = np.random.default_rng(0)
     train = activations(rng.normal(size=(40, 3)), logits=np.eye(3)[np.arange(40) % 2])
     for criterion in (LSC(), DSC()):
         assert any("so that they have no scores: 2" in remark for remark in covering(criterion, train).remarks)
 
 
-def test_a_singular_covariance_is_told() -> None:
+def test_a_singular_covariance_is_reported() -> None:
     values = np.random.default_rng(0).normal(size=(40, 3))
     train = activations(np.hstack([values, values]), logits=np.eye(2)[np.arange(40) % 2])
     assert any("singular covariance" in remark for remark in covering(LSC(), train).remarks)

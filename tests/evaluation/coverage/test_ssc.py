@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from temper.core.errors import StageError
-from temper.evaluation.coverage import signs as module
+from temper.evaluation.coverage import sign_pairs as module
 from temper.evaluation.coverage.ssc import SSC
 from temper.nn.inspection.activations import Activations
 from tests.evaluation.coverage.support import PATIENT, activations, covering, drawn, hit

@@ -57,7 +57,7 @@ def test_against_scikit_learn() -> None:
     assert measured(cell(clean=ref("data")), artefacts)["auc_roc", "dsa"].value == pytest.approx(expected)
 
 
-def test_clean_images_are_not_told_from_themselves_and_nothing_judged_has_no_mean() -> None:
+def test_clean_images_are_not_compared_with_themselves_and_an_unscored_set_has_no_mean() -> None:
     artefacts = {"!prepared:scored": scored([1.0, 2.0]), "!prepared:clean": scored([1.0, 2.0])}
     assert ("auc_roc", "dsa") not in measured(cell(clean=ref("adv")), artefacts)
     rows = measured(cell(), {"!prepared:scored": scored([np.nan, np.nan])})
@@ -94,7 +94,7 @@ def test_training_images_and_only_these_are_compared_with_the_others() -> None:
         assert made.name == "dsa"
 
 
-def test_how_many_have_no_score_is_told() -> None:
+def test_the_number_of_inputs_without_a_score_is_reported() -> None:
     train = seen([[0], [1], [4]], [0, 0, 1])
     scoring = InputScoring(model=Ref("m"), data=TRAIN, examples=TRAIN, score=DSA())
     prepared = {

@@ -69,7 +69,7 @@ def test_the_order_of_inputs_changes_nothing() -> None:
     assert np.array_equal(first[order], second)
 
 
-def test_a_class_that_was_never_predicted_has_no_score_and_is_told() -> None:
+def test_a_class_that_was_never_predicted_has_no_score_and_is_reported() -> None:
     train = seen(LINE.means[:, 1:2], [0, 0, 1, 1], classes=3)
     assert np.isnan(values(DSA(), train, seen([[2], [2]], [2, 0], classes=3))).tolist() == [True, False]
     assert "classes predicted for no training image, so that they have no scores: 2" in remarks(DSA(), train)
@@ -93,7 +93,7 @@ def test_one_predicted_class_is_an_error() -> None:
         values(DSA(), seen([[0], [1]], [0, 0]), LINE)
 
 
-def test_traces_that_are_no_numbers_are_left_out_and_told() -> None:
+def test_traces_with_nan_are_skipped_and_reported() -> None:
     train = seen([[0], [1], [np.nan], [4], [np.inf]], [0, 0, 0, 1, 1])
     found = values(DSA(), train, seen([[2], [np.nan], [np.inf]], [0, 0, 1]))
     assert found[0] == pytest.approx(1 / 3)

@@ -68,7 +68,7 @@ def test_against_scipy(score: LSA, monkeypatch: pytest.MonkeyPatch) -> None:
         assert found[predicted == c] == pytest.approx(expected, rel=1e-9, abs=1e-9)
 
 
-def test_leaving_oneself_out_against_the_definition() -> None:
+def test_leave_one_out_matches_the_definition() -> None:
     traces, labels = cloud(n=90, d=4)
     train = seen(traces, labels)
     own = np.r_[np.arange(60), np.full(30, NOT_FITTED_ON)]
@@ -98,7 +98,7 @@ def test_far_away_is_a_large_number_and_not_infinity() -> None:
     assert 1e5 < far < 1e12
 
 
-def test_units_that_hardly_vary_are_left_out_class_by_class_or_for_all() -> None:
+def test_units_of_low_variance_are_omitted_by_class_or_overall() -> None:
     traces, labels = cloud(n=200, d=4, classes=2)
     traces[labels == 0, 3] = 0.5
     train, test = seen(traces, labels), seen(traces + np.float32(0.1), labels)
@@ -113,7 +113,7 @@ def test_units_that_hardly_vary_are_left_out_class_by_class_or_for_all() -> None
 
 
 @both
-def test_a_singular_covariance_is_lifted_and_told(score: SpreadScore) -> None:
+def test_a_singular_covariance_is_regularised_and_reported(score: SpreadScore) -> None:
     traces, labels = cloud(n=200, d=3, classes=2)
     doubled = np.hstack([traces, traces[:, :1]])  # a unit that repeats another
     train = seen(doubled, labels)
@@ -217,7 +217,7 @@ def test_equal_values_do_not_vary_whatever_rounding_says(score: SpreadScore) -> 
 
 
 @both
-def test_classes_that_cannot_be_judged_are_told(score: SpreadScore) -> None:
+def test_classes_that_cannot_be_scored_are_reported(score: SpreadScore) -> None:
     train = seen([[0], [1], [2], [9], [3], [3]], [0, 0, 0, 1, 2, 2], classes=4)
     test = seen([[1], [9], [3], [3]], [0, 1, 2, 3], classes=4)
     assert np.isnan(values(score, train, test)).tolist() == [False, True, True, True]

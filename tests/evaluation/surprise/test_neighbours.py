@@ -36,7 +36,7 @@ def test_against_all_distances(monkeypatch: pytest.MonkeyPatch, scale: float, of
     assert np.array_equal(found.rows, rows)
 
 
-def test_next_to_itself_the_nearest_is_told_to_the_last_bit() -> None:
+def test_near_duplicates_are_distinguished_to_the_last_bit() -> None:
     rng = np.random.default_rng(1)
     points = (100 + rng.random((500, 64))).astype(np.float32)
     queries = points + rng.normal(0, 1e-5, points.shape).astype(np.float32)
@@ -66,7 +66,7 @@ def test_of_equals_the_first() -> None:
     assert found.distances == pytest.approx([0.0, 0.1])
 
 
-def test_where_there_is_none_there_is_nobody() -> None:
+def test_without_candidates_there_is_no_neighbour() -> None:
     points = np.ones((2, 3), np.float32)
     found = Neighbours(points).nearest(points, [slice(0, 1)], without=np.array([0, NO_POINT]))
     assert found.rows.tolist() == [NO_POINT, 0]
@@ -86,7 +86,7 @@ def test_what_is_not_finite_is_refused() -> None:
         Neighbours(np.array([[1.0, np.nan]], np.float32))
 
 
-def test_many_equals_are_told_apart_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_ties_are_resolved_in_small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(neighbours, "PAIRS", 500)
     monkeypatch.setattr(neighbours, "NUMBERS", 900)
     monkeypatch.setattr(neighbours, "COLUMNS", 64)

@@ -88,7 +88,7 @@ def test_likelihood_is_scipys_where_scipys_can_be_had() -> None:
             assert found[rows] == pytest.approx(-kernels.logpdf(inputs.T), abs=1e-5)
 
 
-def test_matching_oneself_tells_training_images_by_being_there() -> None:
+def test_self_matches_reveal_training_images() -> None:
     train, _, _ = seen()
     assert (values(DSA(self_match="include"), train, np.arange(TRAIN)) == 0).all()
     assert first(DSA(self_match="include")) == 1.0, "as published: an oracle, not guidance"

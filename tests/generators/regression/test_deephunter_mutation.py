@@ -75,7 +75,7 @@ def test_changes_before_and_after_the_move_add_up() -> None:
     assert before.changed.max() > 0, "some were changed before they were moved"
 
 
-def test_as_published_moved_images_hardly_change_and_changed_ones_become_seeds() -> None:
+def test_published_moved_images_barely_change_and_changed_ones_become_seeds() -> None:
     (first, operator), (second, _) = chain(2, as_published=True)
     stays = ~moves(operator)
     assert np.array_equal(first.reference[stays], first.x[stays])

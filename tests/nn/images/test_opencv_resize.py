@@ -61,7 +61,7 @@ def test_floats_become_the_nearest_bytes():
     assert to_bytes(np.float32([0, 0.0019, 0.002, 1])).tolist() == [0, 0, 1, 255]
 
 
-def test_bytes_and_equal_floats_are_preprocessed_alike():
+def test_bytes_and_equal_floats_give_the_same_result():
     x = np.random.default_rng(0).integers(0, 256, (4, 7, 7, 3), np.uint8)
     steps = Preprocessing(grey="luma_bgr", size=5, opencv=True)
     made = steps.apply(x)

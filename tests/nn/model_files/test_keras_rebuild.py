@@ -181,14 +181,14 @@ def test_kernels_of_other_backends_stay(tmp_path: Path, stated: str) -> None:
     np.testing.assert_allclose(given(ModelFile(path).load(), X), probabilities(), rtol=1e-4)
 
 
-def test_a_backend_beside_the_whole_model_counts_too(tmp_path: Path) -> None:
+def test_a_backend_stored_next_to_the_whole_model_counts_too(tmp_path: Path) -> None:
     path = write_legacy(tmp_path / "m.h5", TURNED, sequential(CONV_1, LEAKY, raw("Flatten", "f"), DENSE_1))
     with h5py.File(path, "a") as file:
         file.attrs["backend"] = "theano"
     np.testing.assert_allclose(given(ModelFile(path).load(), X), probabilities(), rtol=1e-4)
 
 
-def test_a_backend_that_only_the_architecture_states_is_asked_for(tmp_path: Path) -> None:
+def test_a_backend_stated_only_by_the_architecture_must_be_set_in_the_file(tmp_path: Path) -> None:
     config = sequential(CONV_1, LEAKY, raw("Flatten", "f"), DENSE_1) | {"backend": "theano"}
     path = write_legacy(tmp_path / "m.h5", WEIGHTS, config)
     with pytest.raises(StageError, match="set the file's attribute `backend`"):
@@ -196,7 +196,7 @@ def test_a_backend_that_only_the_architecture_states_is_asked_for(tmp_path: Path
 
 
 @pytest.mark.parametrize("kind", ["DepthwiseConv2D", "SeparableConv2D"])
-def test_depthwise_kernels_are_stored_alike_by_all(tmp_path: Path, kind: str) -> None:
+def test_depthwise_kernels_have_one_layout_in_all_backends(tmp_path: Path, kind: str) -> None:
     options = {"depth_multiplier": 1, "kernel_size": [2, 2], "use_bias": False, "batch_input_shape": [None, 4, 4, 1]}
     options |= {"filters": 1} if kind == "SeparableConv2D" else {}
     kernel = RNG.normal(size=(2, 2, 1, 1)).astype(np.float32)

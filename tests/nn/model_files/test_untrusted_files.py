@@ -274,7 +274,7 @@ NESTED = "[" * 100_000 + "]" * 100_000
         (of_keras("Dense", name="d", units=3, bias_initializer={"module": ["os"], "class_name": "x"}), "not a supported layer"),
     ],
 )  # fmt: skip
-def test_a_layer_that_is_none_is_told(tmp_path: Path, layer: Any, message: str) -> None:
+def test_an_invalid_layer_is_reported(tmp_path: Path, layer: Any, message: str) -> None:
     text = said(archive(tmp_path / "m.keras", config__json=json.dumps(configuration(layer))))
     assert text.startswith(str(tmp_path / "m.keras"))
     assert message in text
@@ -290,7 +290,7 @@ def test_a_layer_that_is_none_is_told(tmp_path: Path, layer: Any, message: str) 
      json.dumps({"class_name": "Sequential", "config": {"layers": [of_keras("InputLayer", batch_shape=[None, "a", {}])]}}),
      json.dumps({"class_name": "Sequential", "config": {"layers": [of_keras("InputLayer", batch_shape=7)]}})],
 )  # fmt: skip
-def test_a_configuration_that_is_none_is_told(tmp_path: Path, config: str) -> None:
+def test_an_invalid_configuration_is_reported(tmp_path: Path, config: str) -> None:
     (tmp_path / "a.json").write_text(config, encoding="latin-1")
     path = legacy(tmp_path / "m.h5", lambda file: file.attrs.__delitem__("model_config"))
     assert said(path, architecture=str(tmp_path / "a.json")).startswith(str(tmp_path / "a.json"))
@@ -300,7 +300,7 @@ def test_a_configuration_that_is_none_is_told(tmp_path: Path, config: str) -> No
 
 @pytest.mark.parametrize("name", ["m.h5", "m.keras", "deflated.keras"])
 @pytest.mark.parametrize("length", [0, 10, 60, 700, -1000, -30])
-def test_a_file_that_is_cut_short_is_told(tmp_path: Path, name: str, length: int) -> None:
+def test_a_truncated_file_is_reported(tmp_path: Path, name: str, length: int) -> None:
     path = legacy(tmp_path / name, lambda _: None) if name.endswith("h5") else archive(tmp_path / name)
     path.write_bytes(path.read_bytes()[:length])
     assert said(path).startswith(str(path))
@@ -365,7 +365,7 @@ def test_a_parser_that_crashes_or_hangs_does_so_in_a_process_of_its_own(
         ("raise OSError('no')", "exited with code 1 (OSError: no); the file is corrupted"),
     ],
 )
-def test_what_that_process_finds_is_told(
+def test_problems_found_by_that_process_are_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, message: str
 ) -> None:
     monkeypatch.setattr(untrusted_files, "_SCRIPT", script)
@@ -382,7 +382,7 @@ def test_what_is_imported_is_not_of_the_working_directory(tmp_path: Path, monkey
     assert not (tmp_path / "ran").exists()
 
 
-def test_one_flipped_bit_is_read_or_told(tmp_path: Path) -> None:
+def test_a_flipped_bit_is_read_or_reported(tmp_path: Path) -> None:
     path = legacy(tmp_path / "m.h5", lambda _: None)
     content = path.read_bytes()
     for at in range(0, 96, 3):  # the superblock and the root's header

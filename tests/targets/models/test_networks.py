@@ -141,7 +141,7 @@ def test_half_the_width_is_half_of_every_hidden_layer(kind: Any, info: DataInfo,
     assert kind(dataset=DATASET, width=0.5).network(info).count_params() == parameters
 
 
-def test_a_network_of_hardly_any_width_has_one_unit_in_each_layer() -> None:
+def test_a_network_of_minimal_width_has_one_unit_in_each_layer() -> None:
     model = VGG19(dataset=DATASET, width=1e-6).network(CIFAR)
     assert {layer.output.shape[-1] for layer in model.layers if layer.weights} == {1, 10}
 

@@ -160,7 +160,7 @@ def test_a_model_of_any_image_size_takes_the_size_of_the_data(tmp_path: Path) ->
         ((6, 6, 1), 7, {}, "the model has 5 outputs, but the data set 7 classes"),
     ],
 )
-def test_data_that_do_not_fit_are_told_what_would(
+def test_the_error_for_unsuitable_data_names_the_mismatch(
     tmp_path: Path, shape: tuple[int, int, int], classes: int, fields: Any, message: str
 ) -> None:
     network((6, 6, 1)).save(path := tmp_path / "model.keras")
@@ -380,7 +380,7 @@ def test_nothing_is_said_of_logits_and_of_one_softmax(tmp_path: Path, name: str)
     assert surroundings.remarks == {}
 
 
-def test_outputs_between_0_and_1_that_are_taken_for_logits_are_remarked_on(tmp_path: Path) -> None:
+def test_outputs_between_0_and_1_taken_for_logits_cause_a_warning(tmp_path: Path) -> None:
     probabilities_of("lengths").save(path := tmp_path / "model.keras")
     surroundings = run({DATASET: several((6, 6, 3))})
     Saved(dataset=DATASET, path=str(path)).produce(surroundings)

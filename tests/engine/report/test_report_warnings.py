@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from temper.core.report_spec import ReportedExperiment
-from temper.engine.report.warnings import warnings
+from temper.engine.report.report_warnings import warnings
 from tests.engine.report.demo import EPS, demo_experiment, demo_rows, row
 
 EXPERIMENT = ReportedExperiment(

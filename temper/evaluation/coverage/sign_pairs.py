@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from temper.evaluation.coverage.keys import Keys, draw_keys
+from temper.evaluation.coverage.hashed_patterns import Keys, draw_keys
 from temper.nn.adequacy.coverage import Counts
 from temper.nn.adequacy.reference_data import Arrays
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import silhouette_score
 
-from temper.evaluation.coverage.clusters import Line, centroids, nearest
+from temper.evaluation.coverage.value_clusters import Line, centroids, nearest
 from tests.evaluation.coverage.support import PATIENT
 
 

@@ -13,10 +13,10 @@ import pytest
 from temper.core.component import Ref
 from temper.engine.command_line.main import DONE
 from temper.engine.planning.task_graph import TaskGraph
+from temper.evaluation.coverage.coverage_table import CoverageTable
 from temper.evaluation.coverage.kmnc import KMNC
 from temper.evaluation.coverage.knw import KNW
 from temper.evaluation.coverage.nc import NC
-from temper.evaluation.coverage.table import CoverageTable
 from temper.nn.shared_stages.activation_readout import ActivationReadout
 from temper.nn.shared_stages.test_priority import CoveragePriority
 from temper.nn.shared_stages.training_profile import Profile
@@ -60,7 +60,7 @@ def test_a_criterion_is_prepared_only_if_it_learns() -> None:
     assert list(cell(base=Ref("b", "test")).preparations()) == ["seen", "base", KMNC_NAME]
 
 
-def test_positions_are_kept_for_the_criteria_that_look_at_them() -> None:
+def test_positions_are_kept_for_the_criteria_that_use_them() -> None:
     whole = KNW(unit="position")
     table = CoverageTable(models=(Ref("m"),), examples=(ref("e"),), data=Ref("d", "train"), criteria=(whole, KMNC()))
     (found,) = table.expand()
@@ -103,7 +103,7 @@ evaluate:
 """
 
 
-def test_each_set_is_observed_once_and_bounds_are_learnt_once_a_model(graph: Callable[..., TaskGraph]) -> None:
+def test_each_set_is_read_once_and_bounds_are_fitted_once_per_model(graph: Callable[..., TaskGraph]) -> None:
     labels = [task.label for task in graph(EXPERIMENT).tasks.values() if task.stage == "adequacy"]
     observed = [label for label in labels if "adequacy.seen" in label or "base" in label or "train" in label]
     assert len(observed) == len(set(observed))
