@@ -76,7 +76,7 @@ def test_one_process_computes_on_one_number(run: Callable[..., tuple[int, str]],
     one, two = write(PLAIN, "one.yaml"), write(PLAIN.replace("name: plain", "name: two\nthreads: 2"), "two.yaml")
     code, said = run(one, two, "--plan")
     assert code == 2
-    assert "computes on 1 threads for" in said
+    assert "the process uses 1 threads for" in said
     assert run(one, two, "--plan", "--jobs", "2")[0] == 0
 
 
@@ -88,7 +88,7 @@ def test_jobs_need_as_many_cores(
     assert run(write("threads: 2" + PLAIN), "--plan", "--on", cluster)[0] == 0
     code, said = run(write("threads: 3" + PLAIN), "--plan", "--on", cluster)
     assert code == 2
-    assert "3 are more than the 2 cores of each job" in said
+    assert "expected at most the 2 cores of each" in said
 
 
 THREADED = """
