@@ -46,10 +46,10 @@ from temper.generators.regression.random_fuzzer import RandomFuzzer
 from temper.generators.regression.regression_fuzzer import RegressionFuzzer
 from temper.nn.adequacy.reference_data import ReferenceData
 from temper.nn.editing.logits import to_logits
+from temper.nn.model_files.model_file import ModelFile
 from temper.nn.shared_stages.activation_readout import read_activations
 from temper.nn.shared_stages.training_profile import Profile
 from temper.system import backend
-from temper.targets.models.model_file import ModelFile
 
 OF_EACH = 10
 Third = Literal["none", "lenet", "drfuzz"]

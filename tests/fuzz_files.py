@@ -109,9 +109,9 @@ def _experiment(suffix: str) -> Callable[[Path, random.Random], Callable[[], obj
 
 
 def _model(suffix: str) -> Callable[[Path, random.Random], Callable[[], object]]:
-    from temper.targets.models import hdf5_weights
+    from temper.nn.model_files import hdf5_weights
     from temper.targets.models.saved import Saved
-    from tests.targets.models.test_untrusted_files import archive, configuration, legacy, stored
+    from tests.nn.model_files.test_untrusted_files import archive, configuration, legacy, stored
 
     def make(folder: Path, rng: random.Random) -> Callable[[], object]:
         path = folder / f"a{suffix}"
@@ -242,9 +242,29 @@ def _pipeline() -> Callable[[Path, random.Random], Callable[[], object]]:
     return make
 
 
+def _onnx() -> Callable[[Path, random.Random], Callable[[], object]]:
+    from temper.targets.models.saved import Saved
+    from tests.nn.onnx.support import altered_graph, small_classifier
+
+    model = small_classifier()
+
+    def make(folder: Path, rng: random.Random) -> Callable[[], object]:
+        content = (model if rng.random() < 0.5 else altered_graph(model, rng)).SerializeToString()
+        (path := folder / "a.onnx").write_bytes(damaged(content, rng) if rng.random() < 0.7 else content)
+
+        def read() -> None:
+            faults = list(Saved(dataset=Ref("d"), path=str(path)).check())
+            assert all(str(path) in message for _, message in faults), faults
+
+        return read
+
+    return make
+
+
 KINDS_OF_FILES: dict[str, Callable[[], Callable[[Path, random.Random], Callable[[], object]]]] = {
     "yaml": lambda: _experiment(".yaml"), "json": lambda: _experiment(".json"), "h5": lambda: _model(".h5"),
     "keras": lambda: _model(".keras"), "npz": _arrays, "coco": _coco, "csv": _csv, "mat": _matlab, "pipeline": _pipeline,
+    "onnx": _onnx,
     **{kind: (lambda kind=kind: _image(kind)) for kind in ("PNG", "JPEG", "BMP", "PPM", "WEBP")},
 }  # fmt: skip
 

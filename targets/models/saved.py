@@ -22,22 +22,26 @@ from temper.nn.editing.logits import with_reordered_outputs
 from temper.nn.editing.model_endings import classifier_of
 from temper.nn.images.preprocessing import Grey
 from temper.nn.inspection.class_order_check import ClassMismatch
-from temper.targets.models.model_file import ModelFile
+from temper.nn.model_files.model_file import ModelFile
+from temper.nn.onnx.onnx_model import SUFFIX, OnnxModel
 
+_COMPARED = 32
+"""Number of images on which an imported model is compared with the program it was exported for."""
 _LOOKED_AT = 100
 """Number of images of each part whose outputs show whether a model returns probabilities."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Saved(Target):
-    """A saved model: .keras, or .h5/.hdf5 of Keras 1, 2 or 3, whole or as weights with a JSON architecture.
+    """A saved model: .onnx, .keras, or .h5/.hdf5 of Keras 1, 2 or 3, whole or as weights with a JSON architecture.
 
     ``classes`` names the class of each output if the model was trained with another order; its outputs are then
     reordered. The input format of the model is set by ``scale``, ``offset``, ``grey`` and ``channels_first``, which
     become layers in front of it; flattening is added if its input is flat, the channel axis of grey images is removed
     if it has none, and a final softmax is removed. A model that ends in other probabilities (an average of softmaxes,
     say) returns their logarithms instead, and the report says so. Only layers of Keras itself are loaded, and HDF5
-    models only from a closed list; no code of the file runs. Weights of a built-in network without a JSON file are the
+    models only from a closed list; no code of the file runs. ONNX models are rebuilt from a closed list of operators and compared
+    with onnxruntime. Weights of a built-in network without a JSON file are the
     ``initial_weights`` of that network's target instead.
 
     Source: the published models of DeepCustom, DeepFault, DeepImportance, DRFuzz and guided retraining.
@@ -45,7 +49,7 @@ class Saved(Target):
 
     tag = "saved"
 
-    path: Annotated[str, "model file (.keras, .h5, .hdf5), or the weights of `architecture`", File()]
+    path: Annotated[str, "model file (.onnx, .keras, .h5, .hdf5), or the weights of `architecture`", File()]
     architecture: Annotated[str | None, "JSON file of the architecture, if `path` contains weights only", File()] = None
     scale: Annotated[float, "the model's input is scale * pixel + offset, pixels in [0, 1]; 255: raw bytes"] = 1.0
     offset: Annotated[float, "see `scale`; scale 2 with offset -1 is [-1, 1]"] = 0.0
@@ -67,6 +71,8 @@ class Saved(Target):
         yield Path(self.path)
         if self.architecture:
             yield Path(self.architecture)
+        if isinstance(self._file, OnnxModel) and Path(self.path).exists():
+            yield from self._file.data_files
 
     def check(self) -> Iterator[tuple[str, str]]:
         if all(path.exists() for path in self.files()):
@@ -101,8 +107,11 @@ class Saved(Target):
         data = run[self.dataset]
         for _, message in self.fits(data.info):
             raise StageError(f"{self.path}: {message}")
-        saved = self._file.load()
-        conventions = self._conventions
+        file, conventions = self._file, self._conventions
+        saved = file.load()
+        if isinstance(file, OnnxModel):
+            some = _some(data)
+            file.check(saved, conventions.applied(some[:: -(-len(some) // _COMPARED)], saved.input_shape[1:]))
 
         def fitted(logits: Any) -> Any:
             model = conventions.in_front_of(logits, data.info.shape)
@@ -130,7 +139,9 @@ class Saved(Target):
         return [self.classes.index(name) for name in names]
 
     @property
-    def _file(self) -> ModelFile:
+    def _file(self) -> ModelFile | OnnxModel:
+        if Path(self.path).suffix == SUFFIX:
+            return OnnxModel(Path(self.path), Path(self.architecture) if self.architecture else None)
         return ModelFile(Path(self.path), Path(self.architecture) if self.architecture else None)
 
     @property

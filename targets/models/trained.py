@@ -13,9 +13,9 @@ from temper.core.component import File, Range
 from temper.core.data_info import DataInfo
 from temper.core.families import Target
 from temper.core.run import Run
+from temper.nn.model_files import hdf5_weights
 from temper.nn.training.training import BatchSize, LearningRate, OptimizerName, TrainingSettings, fit
 from temper.system import backend
-from temper.targets.models import hdf5_weights
 
 Passes = Annotated[int, "passes over the training images; 0: keep the initial weights", Range(ge=0)]
 

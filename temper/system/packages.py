@@ -16,6 +16,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = MappingProxyType({
     "images": ("skimage", "sklearn", "PIL", "scipy"),
     "attacks": ("art", "multiprocess", "sklearn"),
     "diffusion": ("diffusers", "transformers", "huggingface_hub", "torch"),
+    "onnx": ("onnx", "onnxruntime"),
     "coco": ("pycocotools",),
     "cluster": ("dask", "distributed", "dask_jobqueue", "cryptography"),
     "report": ("matplotlib", "jinja2", "pandas"),

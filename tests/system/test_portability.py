@@ -21,8 +21,8 @@ import pytest
 from temper.engine.running import signals
 from temper.engine.storage import provenance
 from temper.engine.workers import preemption
+from temper.nn.model_files import untrusted_files
 from temper.system import files, processes, stop_request
-from temper.targets.models import untrusted_files
 from tests.conftest import PLAIN
 
 POSIX_SIGNALS = ("SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU", "SIGKILL", "SIGSTOP", "SIGCONT", "SIGQUIT")

@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from temper.core.artefacts import Images
 from temper.nn.editing.copies import connected
 from temper.nn.editing.logits import free_name
 from temper.nn.images.preprocessing import LUMA, Grey
@@ -47,6 +50,13 @@ class InputConventions:
             tensor = layer(tensor)
         # Copies: a layer that is called twice has no one output any more, which whoever reads activations needs.
         return keras.Model(inputs, connected(model, tensor))
+
+    def applied(self, images: Images, wanted: InputShape) -> Images:
+        """Return images (n, height, width, channels) as a model with an input of the shape ``wanted`` gets them."""
+        keras = backend.keras()
+        inputs = keras.Input(wanted)
+        front = self.in_front_of(keras.Model(inputs, keras.layers.Identity()(inputs)), images.shape[1:])
+        return np.asarray(keras.ops.convert_to_numpy(front(images)))
 
     def _layers(self, wanted: InputShape, name: Callable[[str], str]) -> Iterator[Any]:
         keras = backend.keras()

@@ -14,12 +14,11 @@ import pytest
 
 from temper.core.errors import SpecError
 from temper.core.families import Generator
-from temper.engine.catalogue import component_index
+from temper.engine.catalogue import component_index, discovery
 from temper.engine.catalogue.component_index import Entry, cache, cached, stamp
 from temper.engine.catalogue.discovery import Catalogue, discover
 from temper.engine.catalogue.json_schema import schemas
 from temper.engine.catalogue.schema_validation import Validator
-from temper.engine.catalogue import discovery
 from temper.system.installation import PACKAGE
 
 

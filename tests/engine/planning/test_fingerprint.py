@@ -312,17 +312,10 @@ STAGES = VOCABULARY | {"temper.core.families", "temper.core.run", "temper.core.s
             "temper.targets.models.dense",
             STAGES
             | {"temper.targets", "temper.targets.models", "temper.nn.training", "temper.system.zip_member"}
+            | {"temper.targets.models.dense", "temper.targets.models.trained", "temper.nn.model_files"}
             | {
-                f"temper.targets.models.{name}"
-                for name in (
-                    "dense",
-                    "hdf5_file",
-                    "hdf5_weights",
-                    "keras_archive",
-                    "theano_conversion",
-                    "trained",
-                    "untrusted_files",
-                )
+                f"temper.nn.model_files.{name}"
+                for name in ("hdf5_file", "hdf5_weights", "keras_archive", "theano_conversion", "untrusted_files")
             }
             | {f"temper.nn.training.{name}" for name in ("epochs", "compiled_steps", "training", "training_state")},
         ),

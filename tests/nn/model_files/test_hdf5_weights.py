@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from temper.core.errors import StageError
-from temper.targets.models import hdf5_weights
+from temper.nn.model_files import hdf5_weights
 from temper.targets.models.dense import Dense
 from tests.targets.models.support import DATASET, blank, run, write_legacy
 

@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from temper.core.errors import StageError
+from temper.nn.model_files.hdf5_file import judged, read_values
+from temper.nn.model_files.keras_archive import MAX_CONFIG, unpacked
 from temper.system.files import read_bytes, regular, unpacked_at_most
 from temper.system.installation import search_path
-from temper.targets.models.hdf5_file import judged, read_values
-from temper.targets.models.keras_archive import MAX_CONFIG, unpacked
 
 if TYPE_CHECKING:
     import h5py
 
 MAX_DEPTH = 100
 _SCRIPT = (
-    "import sys, pathlib, temper.targets.models.untrusted_files as files; files.read_all(pathlib.Path(sys.argv[1]))"
+    "import sys, pathlib, temper.nn.model_files.untrusted_files as files; files.read_all(pathlib.Path(sys.argv[1]))"
 )
 _SECONDS, _PER_SECOND = 30, 10 * 2**20
 """Time limit in seconds for reading a file, and the number of bytes that adds one second."""

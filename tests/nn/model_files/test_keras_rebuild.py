@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from temper.core.errors import StageError
-from temper.targets.models import keras_rebuild
-from temper.targets.models.keras_config import parse
-from temper.targets.models.model_file import ModelFile
+from temper.nn.model_files import keras_rebuild
+from temper.nn.model_files.keras_config import parse
+from temper.nn.model_files.model_file import ModelFile
 from tests.targets.models.support import given, write_legacy
 
 RNG = np.random.default_rng(0)

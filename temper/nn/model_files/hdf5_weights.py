@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from temper.core.errors import StageError
-from temper.targets.models.theano_conversion import check_padding, convolves
-from temper.targets.models.untrusted_files import hdf5
+from temper.nn.model_files.theano_conversion import check_padding, convolves
+from temper.nn.model_files.untrusted_files import hdf5
 
 Array = NDArray[np.float32]
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from temper.core.errors import StageError, did_you_mean
+from temper.nn.model_files.keras_config import LayerGraph, Node, plain
 from temper.system import backend
-from temper.targets.models.keras_config import LayerGraph, Node, plain
 
 Options = dict[str, Any]
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from temper.core.errors import StageError
+from temper.nn.model_files import hdf5_weights, keras_rebuild, untrusted_files
+from temper.nn.model_files.keras_config import LayerGraph, parse
 from temper.system import backend
 from temper.system.files import regular, unpacks_to_too_much
-from temper.targets.models import hdf5_weights, keras_rebuild, untrusted_files
-from temper.targets.models.keras_config import LayerGraph, parse
 
 HDF5 = (".h5", ".hdf5")
 MAX_VALUES = 2**28

@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 
 from temper.core.errors import StageError
-from temper.targets.models import hdf5_weights, untrusted_files
+from temper.nn.model_files import hdf5_weights, untrusted_files
+from temper.nn.model_files.untrusted_files import MAX_CONFIG
 from temper.targets.models.dense import Dense
 from temper.targets.models.saved import Saved
-from temper.targets.models.untrusted_files import MAX_CONFIG
 from tests.targets.models.support import DATASET, blank, run, write_legacy
 
 KERNEL = np.arange(12, dtype=np.float32).reshape(4, 3) / 10

@@ -1,0 +1,98 @@
+"""A classifier in an ONNX file, as a functional Keras model of native layers with its channels last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from temper.core.artefacts import Images
+from temper.core.errors import StageError
+from temper.nn.onnx import runtime_check
+from temper.nn.onnx.fused_patterns import fused
+from temper.nn.onnx.image_axes import image_axes
+from temper.nn.onnx.model_builder import ModelBuilder
+from temper.nn.onnx.onnx_graph import OnnxGraph, read_graph
+from temper.nn.onnx.operator_registry import CONVERTERS, OPERATORS
+from temper.system import packages
+
+SUFFIX = ".onnx"
+PACKAGES = ("onnx", "onnxruntime")
+"""Import names of what reading and checking an ONNX file needs."""
+
+
+@dataclass(frozen=True)
+class OnnxModel:
+    """An ONNX file with its external data, if it has any."""
+
+    path: Path
+    architecture: Path | None = None
+    """Must be ``None``: an ONNX file contains its architecture."""
+
+    @property
+    def graph(self) -> OnnxModel:
+        """The model itself, whose shapes are read without a framework."""
+        return self
+
+    @cached_property
+    def nodes(self) -> OnnxGraph:
+        """The nodes and weights, read without a framework.
+
+        Raises:
+            StageError: the file cannot be read, is corrupted, outside the limits or not supported.
+        """
+        if advice := packages.advice(PACKAGES):
+            raise StageError(f"{self.path}: {advice}")
+        return read_graph(self.path, OPERATORS)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of the model's input without the batch: (height, width, channels) of images."""
+        return image_axes(self.nodes)[0]
+
+    @property
+    def num_outputs(self) -> int | None:
+        """Number of outputs, or ``None`` if the file does not state it."""
+        sides = self.nodes.output_shape[1:]
+        return sides[0] if sides and all(side == 1 for side in sides[1:]) else None
+
+    @property
+    def data_files(self) -> tuple[Path, ...]:
+        """The files with external data, as far as they can be told."""
+        try:
+            return self.nodes.data_files
+        except StageError:  # reported by ``faults``
+            return ()
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Yield ``(field, message)`` for every reason the file cannot be loaded; imports no framework."""
+        if self.architecture:
+            yield "architecture", f"{self.path} contains its own architecture; remove this one"
+        try:
+            image_axes(self.nodes)
+        except StageError as error:
+            yield "path", str(error) if str(self.path) in str(error) else f"{self.path}: {error}"
+
+    def load(self) -> Any:
+        """Return the Keras model.
+
+        Raises:
+            StageError: the file cannot be read or converted; the message names the node.
+        """
+        if found := next(self.faults(), None):
+            raise StageError(found[1])
+        shape, axes = image_axes(self.nodes)
+        try:
+            return ModelBuilder(fused(self.nodes), CONVERTERS).build(shape, axes)
+        except StageError as error:
+            raise StageError(f"{self.path}: {error}") from error
+
+    def check(self, model: Any, images: Images) -> None:
+        """Compare the outputs of the loaded model with onnxruntime's on some of its inputs (n, ...).
+
+        Raises:
+            StageError: they differ, or onnxruntime cannot run the file.
+        """
+        runtime_check.check(self.nodes, model, images)
