@@ -72,7 +72,7 @@ class Saved(Target):
         if self.architecture:
             yield Path(self.architecture)
         if isinstance(self._file, OnnxModel) and Path(self.path).exists():
-            yield from self._file.data_files
+            yield from self._file.own_sources()
 
     def check(self) -> Iterator[tuple[str, str]]:
         if all(path.exists() for path in self.files()):
