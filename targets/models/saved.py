@@ -24,6 +24,8 @@ from temper.nn.images.preprocessing import Grey
 from temper.nn.inspection.class_order_check import ClassMismatch
 from temper.nn.model_files.model_file import ModelFile
 from temper.nn.onnx.onnx_model import SUFFIX, OnnxModel
+from temper.nn.pytorch import architectures, torch_model
+from temper.nn.pytorch.torch_model import TorchModel
 
 _COMPARED = 32
 """Number of images on which an imported model is compared with the program it was exported for."""
@@ -33,7 +35,7 @@ _LOOKED_AT = 100
 
 @dataclass(frozen=True, kw_only=True)
 class Saved(Target):
-    """A saved model: .onnx, .keras, or .h5/.hdf5 of Keras 1, 2 or 3, whole or as weights with a JSON architecture.
+    """A saved model: .onnx, .keras, .h5/.hdf5 of Keras 1 to 3, PyTorch's .pt2, or weights with their architecture.
 
     ``classes`` names the class of each output if the model was trained with another order; its outputs are then
     reordered. The input format of the model is set by ``scale``, ``offset``, ``grey`` and ``channels_first``, which
@@ -41,7 +43,8 @@ class Saved(Target):
     if it has none, and a final softmax is removed. A model that ends in other probabilities (an average of softmaxes,
     say) returns their logarithms instead, and the report says so. Only layers of Keras itself are loaded, and HDF5
     models only from a closed list; no code of the file runs. ONNX models are rebuilt from a closed list of operators and compared
-    with onnxruntime. Weights of a built-in network without a JSON file are the
+    with onnxruntime; PyTorch models (exported programs, and state dicts of torchvision's, timm's and RobustBench's networks) are exported
+    to ONNX and compared with PyTorch. Weights of a built-in network without a JSON file are the
     ``initial_weights`` of that network's target instead.
 
     Source: the published models of DeepCustom, DeepFault, DeepImportance, DRFuzz and guided retraining.
@@ -49,8 +52,12 @@ class Saved(Target):
 
     tag = "saved"
 
-    path: Annotated[str, "model file (.onnx, .keras, .h5, .hdf5), or the weights of `architecture`", File()]
-    architecture: Annotated[str | None, "JSON file of the architecture, if `path` contains weights only", File()] = None
+    path: Annotated[str, "model file (.onnx, .keras, .h5, .hdf5, .pt2), or the weights of `architecture`", File()]
+    architecture: Annotated[
+        str | None,
+        "if `path` contains weights only: JSON file of a Keras model, or torchvision/NAME, timm/NAME, robustbench/NAME",
+        File(names=architectures.PREFIXES),
+    ] = None
     scale: Annotated[float, "the model's input is scale * pixel + offset, pixels in [0, 1]; 255: raw bytes"] = 1.0
     offset: Annotated[float, "see `scale`; scale 2 with offset -1 is [-1, 1]"] = 0.0
     grey: Annotated[
@@ -69,13 +76,19 @@ class Saved(Target):
 
     def files(self) -> Iterator[Path]:
         yield Path(self.path)
-        if self.architecture:
+        if self.architecture and not self._is_named:
             yield Path(self.architecture)
         if isinstance(self._file, OnnxModel) and Path(self.path).exists():
             yield from self._file.own_sources()
 
     def check(self) -> Iterator[tuple[str, str]]:
         if all(path.exists() for path in self.files()):
+            if self._is_named and not isinstance(self._file, TorchModel):
+                yield (
+                    "architecture",
+                    f"{self.architecture} is a PyTorch network, but {Path(self.path).name} is no PyTorch file; remove this one",
+                )
+                return
             yield from self._file.faults()
 
     def fits(self, info: DataInfo) -> Iterator[tuple[str, str]]:
@@ -85,6 +98,9 @@ class Saved(Target):
             return
         if self.grey and info.shape[2] != 3:
             yield "grey", f"expected images of 3 channels, received {info.shape[2]}; remove `grey`"
+            return
+        if self.channels_first and isinstance(self._file, TorchModel):
+            yield "channels_first", "remove it: a PyTorch model gets its images with the channels first in any case"
             return
         given = self._conventions.given(info.shape)
         if not agree(graph.input_shape, given):
@@ -108,8 +124,14 @@ class Saved(Target):
         for _, message in self.fits(data.info):
             raise StageError(f"{self.path}: {message}")
         file, conventions = self._file, self._conventions
+        if isinstance(file, TorchModel):
+            file = file.for_images(conventions.given(data.info.shape))
         saved = file.load()
-        if isinstance(file, OnnxModel):
+        if isinstance(file, TorchModel) and (remark := file.remark):
+            run.remark(remark)
+        if not agree(saved.input_shape[1:], given := conventions.given(data.info.shape)):
+            raise StageError(f"{self.path}: the model takes {form(saved.input_shape[1:])}, but gets {form(given)}")
+        if isinstance(file, OnnxModel | TorchModel):
             some = _some(data)
             file.check(saved, conventions.applied(some[:: -(-len(some) // _COMPARED)], saved.input_shape[1:]))
 
@@ -139,7 +161,14 @@ class Saved(Target):
         return [self.classes.index(name) for name in names]
 
     @property
-    def _file(self) -> ModelFile | OnnxModel:
+    def _is_named(self) -> bool:
+        """Whether the architecture is the name of a PyTorch network, not a file."""
+        return self.architecture is not None and self.architecture.startswith(architectures.PREFIXES)
+
+    @property
+    def _file(self) -> ModelFile | OnnxModel | TorchModel:
+        if Path(self.path).suffix in torch_model.SUFFIXES:
+            return TorchModel(Path(self.path), self.architecture)
         if Path(self.path).suffix == SUFFIX:
             return OnnxModel(Path(self.path), Path(self.architecture) if self.architecture else None)
         return ModelFile(Path(self.path), Path(self.architecture) if self.architecture else None)

@@ -90,7 +90,12 @@ class Range:
 
 @dataclass(frozen=True)
 class File:
-    """Marks a ``str`` as the path of a file or folder, relative to the experiment file that names it."""
+    """Marks a ``str`` as the path of a file or folder, relative to the experiment file that names it.
+
+    A value that starts with one of ``names`` is no path but the name of something, as ``torchvision/resnet18``.
+    """
+
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -138,9 +143,16 @@ class Field:
     help: str
     bounds: Range | None
     is_file: bool
+    """Whether values are paths, except those that ``is_path`` excludes."""
+    names: tuple[str, ...]
+    """What values that are no paths start with."""
     at_once: bool
     required: bool
     default: Any
+
+    def is_path(self, value: Any) -> bool:
+        """Return whether a value of this field is the path of a file."""
+        return self.is_file and not (isinstance(value, str) and value.startswith(self.names))
 
 
 class Component(ABC):
@@ -197,7 +209,8 @@ class Component(ABC):
         """
         for component in self.with_nested():
             for f in fields_of(type(component)):
-                if f.is_file and (value := getattr(component, f.name)) is not None:
+                value = getattr(component, f.name)
+                if value is not None and f.is_path(value):
                     yield from map(Path, value if isinstance(value, tuple) else (value,))
 
     def with_nested(self) -> Iterator[Component]:
@@ -255,12 +268,14 @@ def _field(cls: type, f: dataclasses.Field[Any], hint: object) -> Field:
     default = None if required else f.default
     if callable(f.default_factory):
         default = f.default_factory()
+    file = next((e for e in extras if isinstance(e, File)), None)
     return Field(
         name=f.name,
         kind=kind,
         help=texts[0] if texts else "",
         bounds=next((e for e in extras if isinstance(e, Range)), None),
-        is_file=any(isinstance(e, File) for e in extras),
+        is_file=file is not None,
+        names=file.names if file else (),
         at_once=any(isinstance(e, AtOnce) for e in extras),
         required=required,
         default=default,
