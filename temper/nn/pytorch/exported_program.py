@@ -61,7 +61,6 @@ def load(path: Path) -> Any:
             f"{path}: PyTorch {torch.__version__} cannot load it ({reason}); it was written by {program.get('torch_version')}: "
             "export it again with the installed version, or as ONNX"
         ) from error
-    loaded._guards_code = []  # Python text that `module()` would run
     return loaded
 
 
@@ -119,7 +118,7 @@ def _clean(program: Any) -> Any:
     graph["metadata"] = {}
     for node in graph["graph"]["nodes"]:
         node["metadata"] = {key: value for key, value in (node["metadata"] or {}).items() if key in _KEPT_METADATA}
-    program["guards_code"] = []
+    program["guards_code"] = []  # Python text for `ExportedProgram.module`
     return program
 
 

@@ -32,7 +32,7 @@ ATEN = frozenset(
     transpose tril triu type_as unbind unflatten unfold unsqueeze upsample_bicubic2d upsample_bilinear2d upsample_nearest2d
     upsample_nearest_exact2d var var_mean view view_as where zeros zeros_like _softmax _log_softmax _unsafe_view _to_copy _assert_scalar
     _assert_tensor_metadata _native_batch_norm_legit_no_training sym_constrain_range sym_constrain_range_for_size
-    """.split()
+    """.split()  # noqa: SIM905 - a list of words reads better
 )
 """Operators of classifiers; with an underscore at the end, those that work in place too."""
 _CALLS = frozenset({

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import subprocess
+import sys
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -16,7 +17,7 @@ from torch import nn
 
 from temper.core.component import fields_of
 from temper.core.errors import StageError
-from temper.nn.pytorch import architectures, robustbench_networks
+from temper.nn.pytorch import architectures, exported_program, robustbench_networks
 from temper.nn.pytorch.torch_model import TorchModel
 from temper.nn.pytorch.torchvision_operators import torchvision
 from temper.system import backend
@@ -25,6 +26,7 @@ from tests.nn.onnx.architectures import randomised
 from tests.nn.onnx.support import close
 from tests.targets.models.support import DATASET, blank, run
 
+ROOT = Path(__file__).parents[3]
 RNG = np.random.default_rng(0)
 SIDE = 32
 WIDE = "robustbench/WideResNet-10-1"
@@ -248,13 +250,25 @@ def test_samples_that_would_be_unpickled_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "pwned").exists()
 
 
-def test_guards_are_never_run(tmp_path: Path) -> None:
-    text = json.dumps(f"__import__('pathlib').Path({str(tmp_path / 'pwned')!r}).touch() or True")
+def test_guards_and_metadata_are_dropped_unread(tmp_path: Path) -> None:
     path = rewritten(program(tmp_path / "model.pt2"), tmp_path / "changed.pt2",
-                     edited('"guards_code": []', f'"guards_code": [{text}]'))  # fmt: skip
-    file = TorchModel(path)
-    file.check(file.load(), RNG.random((2, 6, 6, 3), np.float32))
-    assert not (tmp_path / "pwned").exists()
+                     edited('"guards_code": []', '"guards_code": ["1 / 0"]'))  # fmt: skip
+    loaded = exported_program.load(path)
+    assert loaded._guards_code == []
+    assert not any("stack_trace" in node.meta for node in loaded.graph.nodes)
+
+
+def test_checking_files_imports_no_torch(tmp_path: Path) -> None:
+    torch.save(wide().state_dict(), tmp_path / "weights.pth")
+    program(tmp_path / "model.pt2")
+    script = (
+        "import sys, pathlib; from temper.nn.pytorch.torch_model import TorchModel; "
+        f"folder = pathlib.Path({str(tmp_path)!r}); "
+        f"print(list(TorchModel(folder / 'weights.pth', {WIDE!r}).faults()), list(TorchModel(folder / 'model.pt2').faults())); "
+        "print({'torch', 'keras', 'tensorflow', 'onnx'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.split("\n")[:2] == ["[] []", "set()"]
 
 
 @pytest.mark.parametrize("size", [0, 10, 3000, -100])
