@@ -42,4 +42,5 @@ def unique(name: str, taken: set[str]) -> str:
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[^\w.\-]+", "_", name, flags=re.ASCII).strip("_.")[:LONGEST]
+    # Keras allows no slash in a name, and torch no dot in that of a parameter.
+    return re.sub(r"[^\w\-]+", "_", name, flags=re.ASCII).strip("_")[:LONGEST]

@@ -115,7 +115,7 @@ class NodeScope:
 
     def layer(self, kind: str, tensor: Any, suffix: str = "", weights: Sequence[Array] = (), **options: Any) -> Any:
         """Return the output of a new Keras layer named after the node, with these weights."""
-        name = unique(f"{self._name}.{suffix}" if suffix else self._name, self._state.taken)
+        name = unique(f"{self._name}_{suffix}" if suffix else self._name, self._state.taken)
         layer = getattr(backend.keras().layers, kind)(name=name, **options)
         if not weights:
             return layer(tensor)

@@ -68,7 +68,7 @@ def test_a_classifier_consists_of_native_layers_named_after_its_modules(tmp_path
     model = OnnxModel(written(small_classifier(), tmp_path)).load()
     assert [(layer.name, type(layer).__name__) for layer in model.layers[1:]] == [
         ("conv", "Conv2D"), ("bn", "BatchNormalization"), ("relu", "ReLU"), ("gain", "EinsumDense"),
-        ("pool", "MaxPooling2D"), ("fc.flatten", "Flatten"), ("fc", "Dense"),
+        ("pool", "MaxPooling2D"), ("fc_flatten", "Flatten"), ("fc", "Dense"),
     ]  # fmt: skip
     assert [layer.name for layer in Probe(model).layers] == ["conv"]
 
@@ -92,7 +92,7 @@ def test_a_stored_classifier_comes_back(path: Path, tmp_path: Path) -> None:
     found = Classifier(to_logits(file.load()))
     found.save(tmp_path)
     images = RNG.random((3, 8, 8, 3), np.float32)
-    assert (Classifier.load(tmp_path).logits(images) == found.logits(images)).all()
+    close(Classifier.load(tmp_path).logits(images), found.logits(images), 1e-6)
 
 
 def test_training_updates_batch_normalisation_and_inference_does_not(tmp_path: Path) -> None:
