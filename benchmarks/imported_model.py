@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from temper.core.classifier import Classifier
 from temper.core.component import Ref
-from temper.generators.gradient import BIM
+from temper.generators.fgsm_bim_pgd import BIM
 from temper.nn.onnx.onnx_model import OnnxModel
 from temper.system import backend
 

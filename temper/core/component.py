@@ -40,14 +40,9 @@ class Ref(Generic[T_co]):
     prepared: str = ""
 
     def __str__(self) -> str:
-        return (
-            self.stage
-            + (f".{self.part}" if self.part else "")
-            + (f"@{self.against}" if self.against else "")
-            + ("!clean" if self.clean else "")
-            + ("!definition" if self.definition else "")
-            + (f"!prepared:{self.prepared}" if self.prepared else "")
-        )
+        part, against = f".{self.part}" if self.part else "", f"@{self.against}" if self.against else ""
+        prepared = f"!prepared:{self.prepared}" if self.prepared else ""
+        return self.stage + part + against + "!clean" * self.clean + "!definition" * self.definition + prepared
 
     @property
     def label(self) -> str:
@@ -90,10 +85,7 @@ class Range:
 
 @dataclass(frozen=True)
 class File:
-    """Marks a ``str`` as the path of a file or folder, relative to the experiment file that names it.
-
-    A value that starts with one of ``names`` is no path but the name of something, as ``torchvision/resnet18``.
-    """
+    """Marks a ``str`` as the path of a file or folder, relative to the experiment file, unless it starts with one of ``names``."""
 
     names: tuple[str, ...] = ()
 
@@ -142,17 +134,15 @@ class Field:
     kind: Kind
     help: str
     bounds: Range | None
-    is_file: bool
-    """Whether values are paths, except those that ``is_path`` excludes."""
-    names: tuple[str, ...]
-    """What values that are no paths start with."""
+    file: File | None
     at_once: bool
     required: bool
     default: Any
 
     def is_path(self, value: Any) -> bool:
-        """Return whether a value of this field is the path of a file."""
-        return self.is_file and not (isinstance(value, str) and value.startswith(self.names))
+        """Return whether a value is the path of a file, not one of the ``names`` that a file's field may have too."""
+        named = self.file is not None and isinstance(value, str) and value.startswith(self.file.names)
+        return self.file is not None and value is not None and not named
 
 
 class Component(ABC):
@@ -209,8 +199,7 @@ class Component(ABC):
         """
         for component in self.with_nested():
             for f in fields_of(type(component)):
-                value = getattr(component, f.name)
-                if value is not None and f.is_path(value):
+                if f.is_path(value := getattr(component, f.name)):
                     yield from map(Path, value if isinstance(value, tuple) else (value,))
 
     def with_nested(self) -> Iterator[Component]:
@@ -268,14 +257,12 @@ def _field(cls: type, f: dataclasses.Field[Any], hint: object) -> Field:
     default = None if required else f.default
     if callable(f.default_factory):
         default = f.default_factory()
-    file = next((e for e in extras if isinstance(e, File)), None)
     return Field(
         name=f.name,
         kind=kind,
         help=texts[0] if texts else "",
         bounds=next((e for e in extras if isinstance(e, Range)), None),
-        is_file=file is not None,
-        names=file.names if file else (),
+        file=next((e for e in extras if isinstance(e, File)), None),
         at_once=any(isinstance(e, AtOnce) for e in extras),
         required=required,
         default=default,

@@ -71,7 +71,7 @@ def _wide(depth: int, width: int, classes: int, bias: bool, sub_block: bool) -> 
     import torch
     from torch import nn
 
-    class Block(nn.Module):
+    class Block(nn.Module):  # type: ignore[misc]
         def __init__(self, inputs: int, outputs: int, stride: int) -> None:
             super().__init__()
             self.bn1, self.conv1 = nn.BatchNorm2d(inputs), _convolution(inputs, outputs, 3, stride)
@@ -83,7 +83,7 @@ def _wide(depth: int, width: int, classes: int, bias: bool, sub_block: bool) -> 
             shortcut = x if self.convShortcut is None else self.convShortcut(out)
             return self.conv2(torch.relu(self.bn2(self.conv1(out)))) + shortcut
 
-    class Group(nn.Module):
+    class Group(nn.Module):  # type: ignore[misc]
         def __init__(self, layer: Any) -> None:
             super().__init__()
             self.layer = layer
@@ -91,7 +91,7 @@ def _wide(depth: int, width: int, classes: int, bias: bool, sub_block: bool) -> 
         def forward(self, x: Any) -> Any:
             return self.layer(x)
 
-    class WideResNet(nn.Module):
+    class WideResNet(nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             widths = [16, 16 * width, 32 * width, 64 * width]
@@ -112,7 +112,7 @@ def _wide(depth: int, width: int, classes: int, bias: bool, sub_block: bool) -> 
 def _deepmind(depth: int, width: int, classes: int) -> Any:
     from torch import nn
 
-    class Block(nn.Module):
+    class Block(nn.Module):  # type: ignore[misc]
         def __init__(self, inputs: int, outputs: int, stride: int) -> None:
             super().__init__()
             self.batchnorm_0, self.conv_0 = nn.BatchNorm2d(inputs), _convolution(inputs, outputs, 3, stride, 0)
@@ -127,7 +127,7 @@ def _deepmind(depth: int, width: int, classes: int) -> Any:
             out = self.conv_0(nn.functional.pad(out, self.padding))
             return self.conv_1(nn.functional.silu(self.batchnorm_1(out))) + shortcut
 
-    class Group(nn.Module):
+    class Group(nn.Module):  # type: ignore[misc]
         def __init__(self, block: Any) -> None:
             super().__init__()
             self.block = block
@@ -135,7 +135,7 @@ def _deepmind(depth: int, width: int, classes: int) -> Any:
         def forward(self, x: Any) -> Any:
             return self.block(x)
 
-    class DMWideResNet(nn.Module):
+    class DMWideResNet(nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             widths = [16, 16 * width, 32 * width, 64 * width]
@@ -157,7 +157,7 @@ def _preact(classes: int, weights: Mapping[str, Any]) -> Any:
     # behind the first activation; the others (Wong2020) take it from the block's input.
     normalised = "bn.weight" in weights
 
-    class Block(nn.Module):
+    class Block(nn.Module):  # type: ignore[misc]
         def __init__(self, inputs: int, outputs: int, stride: int) -> None:
             super().__init__()
             self.bn1, self.conv1 = nn.BatchNorm2d(inputs), _convolution(inputs, outputs, 3, stride)
@@ -170,7 +170,7 @@ def _preact(classes: int, weights: Mapping[str, Any]) -> Any:
             shortcut = x if self.shortcut is None else self.shortcut(out if normalised else x)
             return self.conv2(torch.relu(self.bn2(self.conv1(out)))) + shortcut
 
-    class PreActResNet(nn.Module):
+    class PreActResNet(nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.conv1 = _convolution(3, 64, 3)

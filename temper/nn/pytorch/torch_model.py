@@ -22,11 +22,11 @@ from temper.system import backend, packages
 
 SUFFIXES = (*state_dict_file.SUFFIXES, exported_program.SUFFIX)
 PACKAGES = ("torch", "onnx", "onnxscript")
+Shape = tuple[int | None, ...]
 TOLERANCE = 1e-4
 """Largest difference of an output relative to the largest output."""
 _AT_ONCE, _SINGLE = 32, 4
 """Images in a batch, and bytes of a number in single precision."""
-Shape = tuple[int | None, ...]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class TorchModel:
 
     path: Path
     architecture: str | None = None
-    image: tuple[int, int, int] | None = None
+    image: Shape | None = None
     """Shape (height, width, channels) of the images, which weights do not state."""
 
     channels_first: ClassVar[bool] = False
@@ -131,7 +131,7 @@ class TorchModel:
     def _weights(self) -> Any:
         return state_dict_file.weights(self.path)
 
-    def for_images(self, image: tuple[int, int, int]) -> TorchModel:
+    def for_images(self, image: Shape) -> TorchModel:
         """Return the file for images of a shape (height, width, channels)."""
         return replace(self, image=image)
 
@@ -144,6 +144,7 @@ class TorchModel:
             return exported_program.load(self.path)
         assert self.architecture is not None
         assert self.image is not None
+        assert self.image[0] is not None
         try:
             return architectures.module(self.architecture, self._weights, self.image[0])
         except StageError as error:
