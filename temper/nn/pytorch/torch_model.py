@@ -25,6 +25,8 @@ PACKAGES = ("torch", "onnx", "onnxscript")
 Shape = tuple[int | None, ...]
 TOLERANCE = 1e-4
 """Largest difference of an output relative to the largest output."""
+_FLOAT32 = 7
+"""Number of the type in the schema of exported programs."""
 _AT_ONCE, _SINGLE = 32, 4
 """Images in a batch, and bytes of a number in single precision."""
 
@@ -64,6 +66,8 @@ class TorchModel:
                 f"{self.path}: expected one input and one output, received {len(inputs)} and {len(outputs)}; export a model that takes "
                 "images and returns logits only"
             )
+        if module["graph"]["tensor_values"][inputs[0]["as_tensor"]["name"]]["dtype"] != _FLOAT32:
+            raise StageError(f"{self.path}: expected images in single precision; export model.float()")
         sides = [
             tuple(side.get("as_int") for side in module["graph"]["tensor_values"][arg["as_tensor"]["name"]]["sizes"])
             for arg in (*inputs, *outputs)

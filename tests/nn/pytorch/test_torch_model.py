@@ -77,6 +77,12 @@ def test_an_exported_program_becomes_native_layers_with_the_same_logits(tmp_path
         file.check(model, x)
 
 
+def test_a_program_in_half_precision_is_refused(tmp_path: Path) -> None:
+    exported = torch.export.export(tiny().half(), (torch.rand(2, 3, 6, 6).half(),))
+    torch.export.save(exported, path := tmp_path / "half.pt2")
+    assert "export model.float()" in problems(path)
+
+
 def test_the_target_takes_it_from_the_data(tmp_path: Path) -> None:
     torch.save(wide().half().state_dict(), path := tmp_path / "weights.pt")
     component = Saved(dataset=DATASET, path=str(path), architecture=WIDE)
