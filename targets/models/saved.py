@@ -25,6 +25,8 @@ from temper.nn.images.preprocessing import Grey
 from temper.nn.inspection.class_order_check import ClassMismatch
 from temper.nn.model_files.model_file import ModelFile
 from temper.nn.onnx.onnx_model import SUFFIX, OnnxModel
+from temper.nn.pytorch import architectures, torch_model
+from temper.nn.pytorch.torch_model import TorchModel
 
 _COMPARED = 32
 """Number of images on which an imported model is compared with the program it was exported for."""
@@ -39,7 +41,7 @@ _OPAQUE = (
 
 @dataclass(frozen=True, kw_only=True)
 class Saved(Target):
-    """A saved model: ONNX, .keras, .h5/.hdf5 of Keras 1 to 3, weights with a JSON architecture, or a TensorFlow SavedModel.
+    """A saved model: ONNX, PyTorch, .keras, .h5/.hdf5 of Keras 1 to 3, a TensorFlow SavedModel, or weights with their architecture.
 
     ``classes`` names the class of each output if the model was trained with another order; its outputs are then
     reordered. The input format of the model is set by ``resize``, ``grey``, ``scale`` and ``offset`` or ``mean`` and
@@ -47,7 +49,8 @@ class Saved(Target):
     if it has none, and a final softmax is removed. One output z, a logit or a sigmoid, of two classes becomes the logits (0, z). A model that ends in other probabilities (an average of softmaxes,
     say) returns their logarithms instead, and the report says so. Only layers of Keras itself are loaded, and HDF5
     models only from a closed list; no code of the file runs. ONNX models are rebuilt from a closed list of operators and compared
-    with onnxruntime. Weights of a built-in network without a JSON file are the
+    with onnxruntime; PyTorch models (exported programs, and state dicts of torchvision's, timm's and RobustBench's networks) are exported
+    to ONNX and compared with PyTorch. Weights of a built-in network without a JSON file are the
     ``initial_weights`` of that network's target instead.
 
     Source: the published models of DeepCustom, DeepFault, DeepImportance, DRFuzz and guided retraining.
@@ -56,9 +59,13 @@ class Saved(Target):
     tag = "saved"
 
     path: Annotated[
-        str, "model file (.onnx, .keras, .h5, .hdf5), SavedModel folder, or the weights of `architecture`", File()
+        str, "model file (.onnx, .keras, .h5, .hdf5, .pt2), SavedModel folder, or the weights of `architecture`", File()
     ]
-    architecture: Annotated[str | None, "JSON file of the architecture, if `path` contains weights only", File()] = None
+    architecture: Annotated[
+        str | None,
+        "if `path` contains weights only: JSON file of a Keras model, or torchvision/NAME, timm/NAME, robustbench/NAME",
+        File(names=architectures.PREFIXES),
+    ] = None
     scale: Annotated[float, "the model's input is scale * pixel + offset, pixels in [0, 1]; 255: raw bytes"] = 1.0
     offset: Annotated[float, "see `scale`; scale 2 with offset -1 is [-1, 1]"] = 0.0
     grey: Annotated[
@@ -88,14 +95,18 @@ class Saved(Target):
         return False
 
     def files(self) -> Iterator[Path]:
-        yield Path(self.path)
-        if self.architecture:
-            yield Path(self.architecture)
+        yield from self._given_files()
         yield from self._file.own_sources()
 
     def check(self) -> Iterator[tuple[str, str]]:
         yield from self._given_conventions(False).faults()
-        if all(path.exists() for path in (self._file.path, self._file.architecture) if path):
+        if all(path.exists() for path in self._given_files()):
+            if self._is_named and not isinstance(self._file, TorchModel):
+                yield (
+                    "architecture",
+                    f"{self.architecture} is a PyTorch network, but {Path(self.path).name} is no PyTorch file; remove this one",
+                )
+                return
             yield from self._file.faults()
 
     def fits(self, info: DataInfo) -> Iterator[tuple[str, str]]:
@@ -105,6 +116,9 @@ class Saved(Target):
             return
         if misfits := list(self._conventions.misfits(info.shape[2])):
             yield from misfits
+            return
+        if self.channels_first and isinstance(self._file, TorchModel):
+            yield "channels_first", "remove it: a PyTorch model gets its images with the channels first in any case"
             return
         given = self._conventions.given(info.shape)
         if not agree(graph.input_shape, given):
@@ -133,8 +147,14 @@ class Saved(Target):
         for _, message in self.fits(data.info):
             raise StageError(f"{self.path}: {message}")
         file, conventions = self._file, self._conventions
+        if isinstance(file, TorchModel):
+            file = file.for_images(conventions.given(data.info.shape))
         saved = file.load()
-        if isinstance(file, OnnxModel):
+        if isinstance(file, TorchModel) and (remark := file.remark):
+            run.remark(remark)
+        if not agree(saved.input_shape[1:], given := conventions.given(data.info.shape)):
+            raise StageError(f"{self.path}: the model takes {form(saved.input_shape[1:])}, but gets {form(given)}")
+        if isinstance(file, OnnxModel | TorchModel):
             some = _some(data)
             file.check(saved, conventions.applied(some[:: -(-len(some) // _COMPARED)], saved.input_shape[1:]))
 
@@ -165,8 +185,20 @@ class Saved(Target):
         """Return the model's output for each class of the data set."""
         return [self.classes.index(name) for name in names]
 
+    def _given_files(self) -> Iterator[Path]:
+        yield Path(self.path)
+        if self.architecture and not self._is_named:
+            yield Path(self.architecture)
+
     @property
-    def _file(self) -> ModelFile | OnnxModel:
+    def _is_named(self) -> bool:
+        """Whether the architecture is the name of a PyTorch network, not a file."""
+        return self.architecture is not None and self.architecture.startswith(architectures.PREFIXES)
+
+    @property
+    def _file(self) -> ModelFile | OnnxModel | TorchModel:
+        if Path(self.path).suffix in torch_model.SUFFIXES:
+            return TorchModel(Path(self.path), self.architecture)
         if Path(self.path).suffix == SUFFIX:
             return OnnxModel(Path(self.path), Path(self.architecture) if self.architecture else None)
         return ModelFile(Path(self.path), Path(self.architecture) if self.architecture else None)

@@ -40,14 +40,9 @@ class Ref(Generic[T_co]):
     prepared: str = ""
 
     def __str__(self) -> str:
-        return (
-            self.stage
-            + (f".{self.part}" if self.part else "")
-            + (f"@{self.against}" if self.against else "")
-            + ("!clean" if self.clean else "")
-            + ("!definition" if self.definition else "")
-            + (f"!prepared:{self.prepared}" if self.prepared else "")
-        )
+        part, against = f".{self.part}" if self.part else "", f"@{self.against}" if self.against else ""
+        prepared = f"!prepared:{self.prepared}" if self.prepared else ""
+        return self.stage + part + against + "!clean" * self.clean + "!definition" * self.definition + prepared
 
     @property
     def label(self) -> str:
@@ -90,7 +85,9 @@ class Range:
 
 @dataclass(frozen=True)
 class File:
-    """Marks a ``str`` as the path of a file or folder, relative to the experiment file that names it."""
+    """Marks a ``str`` as the path of a file or folder, relative to the experiment file, unless it starts with one of ``names``."""
+
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -137,10 +134,15 @@ class Field:
     kind: Kind
     help: str
     bounds: Range | None
-    is_file: bool
+    file: File | None
     at_once: bool
     required: bool
     default: Any
+
+    def is_path(self, value: Any) -> bool:
+        """Return whether a value is the path of a file, not one of the ``names`` that a file's field may have too."""
+        named = self.file is not None and isinstance(value, str) and value.startswith(self.file.names)
+        return self.file is not None and value is not None and not named
 
 
 class Component(ABC):
@@ -197,7 +199,7 @@ class Component(ABC):
         """
         for component in self.with_nested():
             for f in fields_of(type(component)):
-                if f.is_file and (value := getattr(component, f.name)) is not None:
+                if f.is_path(value := getattr(component, f.name)):
                     yield from map(Path, value if isinstance(value, tuple) else (value,))
 
     def with_nested(self) -> Iterator[Component]:
@@ -245,8 +247,7 @@ def fields_of(cls: type[Component]) -> tuple[Field, ...]:
 def _field(cls: type, f: dataclasses.Field[Any], hint: object) -> Field:
     where = f"{cls.__module__}.{cls.__qualname__}.{f.name}"
     base, *extras = typing.get_args(hint) if typing.get_origin(hint) is Annotated else (hint,)
-    texts = [e for e in extras if isinstance(e, str)]
-    kind = kind_of(base, where)
+    texts, kind = [e for e in extras if isinstance(e, str)], kind_of(base, where)
     if len(texts) != 1 and kind.name != "nested":
         raise TypeError(f"{where}: expected Annotated[type, 'one description', ...], received {hint!r}")
     required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
@@ -256,7 +257,7 @@ def _field(cls: type, f: dataclasses.Field[Any], hint: object) -> Field:
         kind=kind,
         help=texts[0] if texts else "",
         bounds=next((e for e in extras if isinstance(e, Range)), None),
-        is_file=any(isinstance(e, File) for e in extras),
+        file=next((e for e in extras if isinstance(e, File)), None),
         at_once=any(isinstance(e, AtOnce) for e in extras),
         required=required,
         default=default,

@@ -17,6 +17,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = MappingProxyType({
     "attacks": ("art", "multiprocess", "sklearn"),
     "diffusion": ("diffusers", "transformers", "huggingface_hub", "torch"),
     "onnx": ("onnx", "onnxruntime"),
+    "pytorch-models": ("torch", "onnx", "onnxscript", "onnxruntime", "safetensors", "torchvision", "timm"),
     "coco": ("pycocotools",),
     "cluster": ("dask", "distributed", "dask_jobqueue", "cryptography"),
     "report": ("matplotlib", "jinja2", "pandas"),

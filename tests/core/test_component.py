@@ -81,7 +81,7 @@ def test_defaults_bounds_and_files_are_read_from_the_declaration() -> None:
     assert FIELDS["count"].bounds == Range(ge=1, lt=5)
     assert FIELDS["size"].default == 0.5
     assert FIELDS["extra"].default == {}
-    assert [name for name, field in FIELDS.items() if field.is_file] == ["path"]
+    assert [name for name, field in FIELDS.items() if field.file] == ["path"]
     assert FIELDS["part"].help == ""
     assert FIELDS["flag"].help == "a flag"
 

@@ -54,7 +54,7 @@ def plain(component: Component, show: Show = str, paths: bool = True) -> dict[st
     values: dict[str, Any] = {"type": component.tag}
     for field in fields_of(type(component)):
         value = getattr(component, field.name)
-        values[field.name] = None if field.is_file and not paths else plain_value(value, show, paths)
+        values[field.name] = None if field.is_path(value) and not paths else plain_value(value, show, paths)
     return values
 
 

@@ -22,7 +22,7 @@ def converted(raw: Any, cls: type[Component], catalogue: Catalogue, path: Callab
     """Return the plain values of a component with fractions as numbers and every file's path as ``path(place, text)``."""
 
     def convert(place: KeyPath, field: Field, kind: Kind, value: Any) -> Any:
-        if field.is_file and isinstance(value, str):
+        if field.is_path(value) and isinstance(value, str):
             return path(place, value)
         if kind.name == "mapping" and isinstance(value, Mapping):
             return {key: fraction(item) for key, item in value.items()}
