@@ -7,6 +7,7 @@ import sys
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -159,12 +160,17 @@ def test_weights_of_another_network_are_listed() -> None:
     ],
 )
 def test_unknown_names_are_answered_by_the_closest(architecture: str, said: str) -> None:
+    if architecture.startswith(("torchvision/", "timm/")):
+        if not all(map(find_spec, ("timm", "torchvision"))):
+            pytest.skip("torchvision and timm are not installed")
     with pytest.raises(StageError, match=said):
         architectures.module(architecture, wide().state_dict(), SIDE)
 
 
 def test_a_fine_tuned_resnet_has_the_classes_of_its_weights(tmp_path: Path) -> None:
     torch.manual_seed(0)
+    if find_spec("torchvision") is None:
+        pytest.skip("torchvision is not installed")
     model = randomised(torchvision().models.resnet18(num_classes=7))
     built = architectures.module("torchvision/resnet18", model.state_dict(), SIDE)
     x = RNG.random((1, SIDE, SIDE, 3), np.float32)
@@ -179,6 +185,8 @@ def test_a_fine_tuned_resnet_has_the_classes_of_its_weights(tmp_path: Path) -> N
 )  # fmt: skip
 def test_networks_of_the_libraries_compute_the_same(tmp_path: Path, architecture: str) -> None:
     library, _, name = architecture.partition("/")
+    if not all(map(find_spec, ("timm", "torchvision"))):
+        pytest.skip("torchvision and timm are not installed")
     torchvision()
     if library == "torchvision":
         model = torchvision().models.get_model(name, num_classes=5)
