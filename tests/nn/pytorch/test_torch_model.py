@@ -160,9 +160,8 @@ def test_weights_of_another_network_are_listed() -> None:
     ],
 )
 def test_unknown_names_are_answered_by_the_closest(architecture: str, said: str) -> None:
-    if architecture.startswith(("torchvision/", "timm/")):
-        if not all(map(find_spec, ("timm", "torchvision"))):
-            pytest.skip("torchvision and timm are not installed")
+    if architecture.startswith(("torchvision/", "timm/")) and not all(map(find_spec, ("timm", "torchvision"))):
+        pytest.skip("torchvision and timm are not installed")
     with pytest.raises(StageError, match=said):
         architectures.module(architecture, wide().state_dict(), SIDE)
 
