@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from temper.core.artefacts import Data, Images
+from temper.core.artefacts import Artefact, Data, Examples, Images
 from temper.core.classifier import Classifier
 from temper.core.component import PARTS, File
 from temper.core.data_info import DataInfo
@@ -22,6 +22,7 @@ from temper.nn.editing.logits import with_reordered_outputs
 from temper.nn.editing.model_endings import classifier_of
 from temper.nn.images.preprocessing import Grey
 from temper.nn.inspection.class_order_check import ClassMismatch
+from temper.nn.inspection.input_format_check import InputFormat, input_mismatch, sample_of
 from temper.nn.model_files.model_file import ModelFile
 from temper.nn.onnx.onnx_model import SUFFIX, OnnxModel
 
@@ -127,6 +128,18 @@ class Saved(Target):
             return classifier
         return Classifier(with_reordered_outputs(classifier.model, self._outputs(data.info.class_names)))
 
+    def review(self, artefact: Artefact, run: Run) -> None:
+        assert isinstance(artefact, Classifier)
+        super().review(artefact, run)
+        data = run[self.dataset]
+        # Labels outside the classes are reported elsewhere.
+        if not len(data.test) or int(data.test.y.max()) >= artefact.num_classes:
+            return
+        wanted = self._file.graph.input_shape
+        run.remark(_understood(artefact, data.test, self._conventions, wanted))
+        if better := input_mismatch(artefact, self._pixel_format, data.test, flat=len(wanted) == 1):
+            run.remark(better.text())
+
     def advice(self, found: ClassMismatch, names: Sequence[str]) -> str:
         if found.order is None:
             return f"{super().advice(found, names)} Check that its input is what the model expects (scale, offset, channel order)."
@@ -148,6 +161,11 @@ class Saved(Target):
     def _conventions(self) -> InputConventions:
         return InputConventions(self.scale, self.offset, self.grey, self.channels_first)
 
+    @property
+    def _pixel_format(self) -> InputFormat:
+        """What the conventions do to the values and colours of a pixel."""
+        return InputFormat("", np.array([self.scale]), np.array([self.offset]))
+
     def _advice(self, wanted: InputShape, info: DataInfo) -> str:
         height, width, channels = info.shape
         if not self.channels_first and agree(wanted, (channels, height, width)):
@@ -155,6 +173,19 @@ class Saved(Target):
         if not self.grey and channels == 3 and agree(wanted, (height, width, 1)):
             return "set grey: luma here or of the data set"
         return "resize the data set, or use another model"
+
+
+def _understood(model: Classifier, test: Examples, conventions: InputConventions, wanted: InputShape) -> str:
+    """Return a sentence with the clean accuracy, the confidence and the input range of a model on some test images."""
+    sample = sample_of(test)
+    logits = model.logits(sample.x)
+    right = float((logits.argmax(axis=1) == sample.y).mean())
+    confidence = float(np.exp(logits.max(axis=1) - np.logaddexp.reduce(logits, axis=1)).mean())
+    received = conventions.applied(sample.x, wanted)
+    return (
+        f"On {len(sample)} test images: clean accuracy {right:.2%}, mean confidence {confidence:.3f}; "
+        f"the model receives values from {received.min():.4g} to {received.max():.4g}."
+    )
 
 
 def _some(data: Data) -> Images:
