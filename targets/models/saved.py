@@ -104,6 +104,14 @@ class Saved(Target):
                 f"the model has {graph.num_outputs} outputs, but the data set {info.num_classes} classes; use another",
             )
 
+    def stated(self) -> tuple[InputShape, int | None]:
+        """Return the shape of the model's input without the batch, and its number of outputs, as its file states them.
+
+        Raises:
+            StageError: the file cannot be read.
+        """
+        return self._file.graph.input_shape, self._file.graph.num_outputs
+
     def produce(self, run: Run) -> Classifier:
         data = run[self.dataset]
         for _, message in self.fits(data.info):

@@ -73,7 +73,7 @@ def test_grey_models_have_formats_too(text: str) -> None:
     assert text in found.texts
 
 
-@pytest.mark.parametrize("present", [one for one in formats(3, flat=False)], ids=lambda one: one.text)
+@pytest.mark.parametrize("present", list(formats(3, flat=False)), ids=lambda one: one.text)
 def test_a_format_is_tried_from_any_other(present: InputFormat) -> None:
     x = RNG.random((2, 3, 3, 3)).astype(np.float32)
     for wanted in formats(3, flat=True):
