@@ -81,11 +81,12 @@ def torch_twin(victim: Classifier) -> Any:
             kernel, bias = (torch.tensor(a) for a in arrays)
             new: Any
             if kind == "Conv2D":
-                new, kernel = nn.Conv2d(kernel.shape[2], kernel.shape[3], 3), kernel.permute(3, 2, 0, 1)
+                new, kernel = nn.Conv2d(kernel.shape[2], kernel.shape[3], kernel.shape[0]), kernel.permute(3, 2, 0, 1)
+                channels = len(kernel)
             else:
                 if any(isinstance(m, nn.Conv2d) for m in stack) and isinstance(stack[-1], nn.Flatten):
-                    side = int((len(kernel) // 64) ** 0.5)
-                    kernel = kernel.reshape(side, side, 64, -1).permute(2, 0, 1, 3).reshape(kernel.shape)
+                    side = int((len(kernel) // channels) ** 0.5)
+                    kernel = kernel.reshape(side, side, channels, -1).permute(2, 0, 1, 3).reshape(kernel.shape)
                 new, kernel = nn.Linear(*kernel.shape), kernel.T
             new.weight.data, new.bias.data = kernel.contiguous(), bias
             stack.append(new)

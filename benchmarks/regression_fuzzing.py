@@ -141,7 +141,11 @@ def campaign(fuzzer: RegressionFuzzer, inputs: dict[str, Any]) -> MeasuredRun:
             started.append((time.process_time(), time.monotonic(), mutating.seconds, asking.seconds, done))
 
     run = Run("fuzz", 1, "test", lambda ref: inputs[ref.prepared or ref.stage], lambda ref: {}, tell)
-    with mutating.on(mutation_operators, "mutate"), asking.on(Versions, "ask"), asking.on(deephunter, "observe"):
+    with (
+        mutating.on(mutation_operators, "mutate"),
+        asking.on(Versions, "ask"),
+        asking.on(deephunter, "read_activations"),
+    ):
         found = fuzzer.produce(run)
         cpu, wall, mutated, asked, done = started[0]
         last = found.curve[-1]

@@ -209,6 +209,7 @@ def test_an_evaluation_says_what_it_measures_and_how_to_show_it(leaf: type[Evalu
 ARGUMENTS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "apricot": lambda folder: {"holdout": "data.train"},
     "art": lambda folder: {"attack": "FastGradientMethod"},
+    "auto_attack": lambda folder: {"version": "custom", "attacks": ["apgd_ce", "square"], "queries": 10},
     "curve_summary": lambda folder: {"metric": "shade", "along": "seed"},
     "ddpm": lambda folder: {"channels": [8], "train_steps": 2, "steps": 2},
     "examples_file": lambda folder: {

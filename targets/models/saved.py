@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,12 +17,13 @@ from temper.core.data_info import DataInfo
 from temper.core.errors import StageError
 from temper.core.families import Target
 from temper.core.run import Run
+from temper.nn.editing.channel_statistics import KnownStatistics
 from temper.nn.editing.input_conventions import InputConventions, InputShape, agree, form
 from temper.nn.editing.logits import with_reordered_outputs
 from temper.nn.editing.model_endings import classifier_of
 from temper.nn.images.preprocessing import Grey
 from temper.nn.inspection.class_order_check import ClassMismatch
-from temper.nn.inspection.input_format_check import InputFormat, input_mismatch, sample_of
+from temper.nn.inspection.input_format_check import InputFormat, formats, input_mismatch, sample_of
 from temper.nn.model_files.model_file import ModelFile
 from temper.nn.onnx.onnx_model import SUFFIX, OnnxModel
 
@@ -31,15 +32,20 @@ _COMPARED = 32
 _LOOKED_AT = 100
 """Number of images of each part whose outputs show whether a model returns probabilities."""
 
+_OPAQUE = (
+    "the model is one layer, the signature of its SavedModel, as {reason}. Attacks with and without gradients work; whatever trains, "
+    "changes or observes its units does not."
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Saved(Target):
-    """A saved model: .onnx, .keras, or .h5/.hdf5 of Keras 1, 2 or 3, whole or as weights with a JSON architecture.
+    """A saved model: ONNX, .keras, .h5/.hdf5 of Keras 1 to 3, weights with a JSON architecture, or a TensorFlow SavedModel.
 
     ``classes`` names the class of each output if the model was trained with another order; its outputs are then
-    reordered. The input format of the model is set by ``scale``, ``offset``, ``grey`` and ``channels_first``, which
-    become layers in front of it; flattening is added if its input is flat, the channel axis of grey images is removed
-    if it has none, and a final softmax is removed. A model that ends in other probabilities (an average of softmaxes,
+    reordered. The input format of the model is set by ``resize``, ``grey``, ``scale`` and ``offset`` or ``mean`` and
+    ``std``, ``bgr`` and ``channels_first``, which become layers in front of it in this order; flattening is added if its input is flat, the channel axis of grey images is removed
+    if it has none, and a final softmax is removed. One output z, a logit or a sigmoid, of two classes becomes the logits (0, z). A model that ends in other probabilities (an average of softmaxes,
     say) returns their logarithms instead, and the report says so. Only layers of Keras itself are loaded, and HDF5
     models only from a closed list; no code of the file runs. ONNX models are rebuilt from a closed list of operators and compared
     with onnxruntime. Weights of a built-in network without a JSON file are the
@@ -50,7 +56,9 @@ class Saved(Target):
 
     tag = "saved"
 
-    path: Annotated[str, "model file (.onnx, .keras, .h5, .hdf5), or the weights of `architecture`", File()]
+    path: Annotated[
+        str, "model file (.onnx, .keras, .h5, .hdf5), SavedModel folder, or the weights of `architecture`", File()
+    ]
     architecture: Annotated[str | None, "JSON file of the architecture, if `path` contains weights only", File()] = None
     scale: Annotated[float, "the model's input is scale * pixel + offset, pixels in [0, 1]; 255: raw bytes"] = 1.0
     offset: Annotated[float, "see `scale`; scale 2 with offset -1 is [-1, 1]"] = 0.0
@@ -58,7 +66,19 @@ class Saved(Target):
         Grey | None,
         "for a grey model and a colour data set: luma of ITU-R 601; luma_bgr: red and blue swapped",
     ] = None
-    channels_first: Annotated[bool, "the model takes (channels, height, width)"] = False
+    channels_first: Annotated[
+        bool | None, "the model takes (channels, height, width); null: as its first layers state, otherwise no"
+    ] = None
+    mean: Annotated[
+        tuple[float, ...],
+        "subtracted from pixels in [0, 1], one value or one per channel (red, green, blue); instead of `scale` and `offset`",
+    ] = ()
+    std: Annotated[tuple[float, ...], "what is left is divided by it, as `mean`"] = ()
+    mean_std: Annotated[KnownStatistics | None, "`mean` and `std` of a data set by its name"] = None
+    bgr: Annotated[bool, "the model takes blue, green, red"] = False
+    resize: Annotated[
+        tuple[int, ...], "[height, width] to which a bilinear layer resizes the images in front of the model"
+    ] = ()
     classes: Annotated[
         tuple[str, ...],
         "names of the data set's classes in the order of the model's outputs; empty: the data set's order",
@@ -72,11 +92,11 @@ class Saved(Target):
         yield Path(self.path)
         if self.architecture:
             yield Path(self.architecture)
-        if isinstance(self._file, OnnxModel) and Path(self.path).exists():
-            yield from self._file.data_files
+        yield from self._file.own_sources()
 
     def check(self) -> Iterator[tuple[str, str]]:
-        if all(path.exists() for path in self.files()):
+        yield from self._given_conventions(False).faults()
+        if all(path.exists() for path in (self._file.path, self._file.architecture) if path):
             yield from self._file.faults()
 
     def fits(self, info: DataInfo) -> Iterator[tuple[str, str]]:
@@ -84,8 +104,8 @@ class Saved(Target):
             graph = self._file.graph
         except StageError:  # reported by check()
             return
-        if self.grey and info.shape[2] != 3:
-            yield "grey", f"expected images of 3 channels, received {info.shape[2]}; remove `grey`"
+        if misfits := list(self._conventions.misfits(info.shape[2])):
+            yield from misfits
             return
         given = self._conventions.given(info.shape)
         if not agree(graph.input_shape, given):
@@ -98,7 +118,12 @@ class Saved(Target):
                 "classes",
                 f"expected each class of the data set once, received {_difference(self.classes, info.class_names)}",
             )
-        if graph.num_outputs not in (None, info.num_classes):
+        if graph.num_outputs == 1 and info.num_classes != 2:
+            yield (
+                "dataset",
+                f"the model has one output, which tells two classes apart, but the data set has {info.num_classes}; use another",
+            )
+        elif graph.num_outputs not in (None, 1, info.num_classes):
             yield (
                 "dataset",
                 f"the model has {graph.num_outputs} outputs, but the data set {info.num_classes} classes; use another",
@@ -132,6 +157,8 @@ class Saved(Target):
             classifier = classifier_of(saved, fitted, _some(data), run.remark)
         except StageError as error:
             raise StageError(f"{self.path}: {error}") from None
+        if reason := self._file.only_signature:
+            run.remark(_OPAQUE.format(reason=reason))
         if not self.classes:
             return classifier
         return Classifier(with_reordered_outputs(classifier.model, self._outputs(data.info.class_names)))
@@ -145,12 +172,18 @@ class Saved(Target):
             return
         wanted = self._file.graph.input_shape
         run.remark(_understood(artefact, data.test, self._conventions, wanted))
-        if better := input_mismatch(artefact, self._pixel_format, data.test, flat=len(wanted) == 1):
+        present = self._pixel_format
+        if not present.scale.all():  # a constant input, whose format cannot be undone
+            return
+        flat = len(wanted) == 1 and not self._conventions.channels_first
+        # A weighted mean of the channels and a common scale and offset may change places.
+        tried = formats(1 if self.grey else data.info.shape[2], flat)
+        if better := input_mismatch(artefact, present, data.test, tried):
             run.remark(better.text())
 
     def advice(self, found: ClassMismatch, names: Sequence[str]) -> str:
         if found.order is None:
-            return f"{super().advice(found, names)} Check that its input is what the model expects (scale, offset, channel order)."
+            return f"{super().advice(found, names)} Check that its input is what the model expects (scale, offset, mean, std, channel order)."
         wanted = [names[found.order.index(names.index(name))] for name in self.classes or names]
         listed = ", ".join(map(json.dumps, wanted))
         return f"If it was trained with another class order, set that order for the target, as in classes: [{listed}]."
@@ -167,20 +200,41 @@ class Saved(Target):
 
     @property
     def _conventions(self) -> InputConventions:
-        return InputConventions(self.scale, self.offset, self.grey, self.channels_first)
+        stated = self.channels_first
+        return self._given_conventions(self._file.channels_first if stated is None else stated)
+
+    def _given_conventions(self, channels_first: bool) -> InputConventions:
+        return InputConventions(
+            scale=self.scale,
+            offset=self.offset,
+            grey=self.grey,
+            channels_first=channels_first,
+            mean=self.mean,
+            std=self.std,
+            known=self.mean_std,
+            bgr=self.bgr,
+            resize=self.resize,
+        )
 
     @property
     def _pixel_format(self) -> InputFormat:
         """What the conventions do to the values and colours of a pixel."""
-        return InputFormat("", np.array([self.scale]), np.array([self.offset]))
+        scale, offset = self._conventions.affine
+        return InputFormat("", scale, offset, bgr=self.bgr)
 
     def _advice(self, wanted: InputShape, info: DataInfo) -> str:
-        height, width, channels = info.shape
-        if not self.channels_first and agree(wanted, (channels, height, width)):
+        height, width, channels = *(self.resize or info.shape[:2]), info.shape[2]
+        if not self._conventions.channels_first and agree(wanted, (channels, height, width)):
             return "set channels_first: true"
         if not self.grey and channels == 3 and agree(wanted, (height, width, 1)):
             return "set grey: luma here or of the data set"
+        sides = tuple(side or 0 for side in (wanted[1:] if self._conventions.channels_first else wanted[:2]))
+        if len(wanted) == 3 and all(sides) and replace(self, resize=sides)._fits(wanted, info):
+            return f"resize the data set, or set resize: {list(sides)} for the model"
         return "resize the data set, or use another model"
+
+    def _fits(self, wanted: InputShape, info: DataInfo) -> bool:
+        return agree(wanted, self._conventions.given(info.shape))
 
 
 def _understood(model: Classifier, test: Examples, conventions: InputConventions, wanted: InputShape) -> str:

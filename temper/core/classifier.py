@@ -15,6 +15,7 @@ from temper.nn.inspection import compiled_programs
 from temper.nn.inspection.compiled_programs import Body, Call, Tensor
 from temper.nn.inspection.finite_check import check_outputs, check_weights
 from temper.nn.inspection.gradients import margin, value_and_gradient
+from temper.nn.tensorflow_files.signature_layer import signature_layer
 from temper.system import backend
 
 Loss = Literal["margin", "cross_entropy"]
@@ -88,6 +89,7 @@ class Classifier(Artefact):
 
     @classmethod
     def load(cls, folder: Path) -> Self:
+        signature_layer()  # known to Keras from now on
         return cls(backend.keras().models.load_model(folder / "model.keras", compile=False, safe_mode=True))
 
 

@@ -228,9 +228,7 @@ class Component(ABC):
 @cache
 def fields_holding(cls: type[Component], *kinds: str) -> tuple[str, ...]:
     """Return the names of the fields whose values, or the items of whose lists, are of some kinds."""
-    hints = typing.get_type_hints(cls)
-    names = (f.name for f in dataclasses.fields(cls))  # type: ignore[arg-type]
-    return tuple(name for name in names if kind_of(hints[name], f"{cls.__qualname__}.{name}").innermost.name in kinds)
+    return tuple(field.name for field in fields_of(cls) if field.kind.innermost.name in kinds)
 
 
 @cache
@@ -252,9 +250,7 @@ def _field(cls: type, f: dataclasses.Field[Any], hint: object) -> Field:
     if len(texts) != 1 and kind.name != "nested":
         raise TypeError(f"{where}: expected Annotated[type, 'one description', ...], received {hint!r}")
     required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-    default = None if required else f.default
-    if callable(f.default_factory):
-        default = f.default_factory()
+    default = f.default_factory() if callable(f.default_factory) else None if required else f.default
     return Field(
         name=f.name,
         kind=kind,
@@ -295,7 +291,7 @@ def kind_of(hint: object, where: str) -> Kind:
 
 def summary(cls: type) -> str:
     """Return the first line of a class's docstring."""
-    return (cls.__doc__ or "").strip().splitlines()[0] if cls.__doc__ else ""
+    return cls.__doc__.strip().splitlines()[0] if cls.__doc__ else ""
 
 
 def empty_mapping() -> Any:

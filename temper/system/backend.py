@@ -27,14 +27,20 @@ def name() -> str:
     return chosen
 
 
+def prepare() -> None:
+    """Have Keras use the chosen backend, whoever imports it first and whatever the user's keras.json says."""
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    # A framework that reserves the whole GPU at import leaves nothing for a second worker, or for torch in this process.
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+
+
 @cache
 def keras() -> Any:
     """Return the keras module on the chosen backend, imported on the first call."""
     os.environ["KERAS_BACKEND"] = name()
     threads.fix()
-    # A framework that reserves the whole GPU at import leaves nothing for a second worker, or for torch in this process.
-    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    prepare()
     with muted():
         import keras as module
 

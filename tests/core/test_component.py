@@ -150,7 +150,7 @@ def test_references_are_found_in_lists_and_nested_components() -> None:
         """Inner."""
 
         tag = "inner"
-        like: Ref[Examples]
+        like: Annotated[Ref[Examples], "images like these"]
 
     whole = Whole(
         flag=True, count=1, model=Ref("a"), models=(Ref("b"), Ref("c")), part=Leaf(), parts=(Inner(like=Ref("d")),)

@@ -60,12 +60,12 @@ def test_nothing_is_computed_twice(run: Run, write: Write, tmp_path: Path) -> No
     tables = (tmp_path / "outputs" / "plain" / "results.csv").read_bytes()
     code, said = run(write("# a comment\n" + text))
     assert code == 0
-    assert "0 made" in said
+    assert "0 computed" in said
     assert counter.read_text(encoding="utf-8").splitlines() == done
     assert (tmp_path / "outputs" / "plain" / "results.csv").read_bytes() == tables
     # Another experiment with the same stages finds them too.
     code, said = run(write(text.replace("name: plain", "name: other")))
-    assert "0 made" in said
+    assert "0 computed" in said
 
 
 def test_a_new_value_of_an_axis_runs_only_what_is_new(run: Run, write: Write) -> None:
@@ -144,7 +144,7 @@ def test_a_failure_is_remembered_until_a_retry_is_requested(run: Run, write: Wri
     assert "failed before" in said
     code, said = run(file, "--retry-failed")
     assert code == 0, said
-    assert "4 made" in said
+    assert "4 computed" in said
     assert {row[1] for row in table(tmp_path, "trouble", "shade")[1:]} == {"0.5000", "0.5833"}
     assert not (tmp_path / "outputs" / "trouble" / "failures.csv").exists()
 
@@ -187,7 +187,7 @@ def test_results_corrupted_without_a_change_of_size_are_recomputed(
     assert "2 to run" in run(write(PLAIN), "--plan")[1]
     code, said = run(write(PLAIN), "--jobs", jobs)
     assert code == 0, said
-    assert "2 made" in said
+    assert "2 computed" in said
     assert table(tmp_path, "plain", "shade") == before
     assert "0 to run" in run(write(PLAIN), "--plan")[1]
 
@@ -201,7 +201,7 @@ def test_tables_can_be_written_before_anything_is_finished(run: Run, write: Writ
 def test_only_runs_a_stage_and_its_dependencies(run: Run, write: Write, tmp_path: Path) -> None:
     code, said = run(write(PLAIN), "--only", "random")
     assert code == 0
-    assert "3 made" in said  # the data set, and the stage for two seeds
+    assert "3 computed" in said  # the data set, and the stage for two seeds
 
 
 def test_a_file_that_changes_content_changes_the_artefact(run: Run, write: Write, tmp_path: Path) -> None:
@@ -211,8 +211,8 @@ def test_a_file_that_changes_content_changes_the_artefact(run: Run, write: Write
     datasets: {grey: {type: plain}}
     generate: {copies: {type: from_file, data: grey, path: number}}
     """
-    assert "2 made" in run(write(text))[1]
-    assert "0 made" in run(write(text))[1]
+    assert "2 computed" in run(write(text))[1]
+    assert "0 computed" in run(write(text))[1]
     (tmp_path / "number").write_text("3", encoding="utf-8")
     code, said = run(write(text), "--plan")
     assert "because file changed" in said
@@ -229,7 +229,7 @@ def test_a_file_of_a_nested_component_changes_the_artefact(run: Run, write: Writ
     datasets: {grey: {type: plain}}
     generate: {lighter: {type: shift, data: grey, noise: {type: written, path: shift}}}
     """
-    assert "2 made" in run(write(text))[1]
+    assert "2 computed" in run(write(text))[1]
     (tmp_path / "shift").rename(tmp_path / "moved")
     code, said = run(write(text), "--plan")
     assert code == 2
@@ -247,7 +247,7 @@ def test_a_smoke_run_tolerates_undertrained_models(run: Run, write: Write, tmp_p
     assert run(text)[0] == 1, "a failure as any other"
     found, said = run(text, "--smoke")
     assert found == code, said
-    assert ("1 of these stages could not do their work with models that have hardly learnt" in said) == (code == 0)
+    assert ("1 of these failures result from hardly trained models" in said) == (code == 0)
 
 
 def test_smoke_results_never_mix_with_real_ones(run: Run, write: Write, tmp_path: Path) -> None:
@@ -262,7 +262,7 @@ def test_gc_keeps_artefacts_of_the_last_runs(
     run: Run, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
 
-    monkeypatch.setattr(garbage_collection, "GRACE", -1.0)
+    monkeypatch.setattr(garbage_collection, "MIN_AGE", -1.0)
     run(write(PLAIN))
     assert "removed 0 artefacts" in run("--gc")[1]
     run(write(PLAIN.replace("[0.1, 0.2]", "[0.1]")))
@@ -314,7 +314,7 @@ def test_an_export_overwrites_nothing(run: Run, write: Write, tmp_path: Path) ->
     (sets / name).write_text("mine", encoding="utf-8")
     code, said = run(write(PLAIN), "--only", "lighter", "--export", sets)
     assert code == 2
-    assert f"{name} exists and holds something else; export into another folder" in said.replace("\n", " ")
+    assert f"{name} exists with other content; export into another folder" in said.replace("\n", " ")
     assert (sets / name).read_text(encoding="utf-8") == "mine"
     assert {path.name for path in sets.iterdir()} == before.keys()
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 from temper.core.errors import SpecError, SpecProblem, StageError
+from temper.system.backend import prepare
 from temper.system.files import regular
 from temper.system.former_names import former_imports
 from temper.system.installation import PACKAGE
@@ -63,6 +64,7 @@ def _from_folder(folder: Path, names: list[str]) -> Iterator[ModuleType]:
     paths = sorted(folder.rglob("*.py"))
     for path in paths:
         _check_file(path, folder, names)
+    prepare()  # a file with layers of the user's own imports Keras
     _import_package(folder)
     for path in paths:
         name = ".".join(path.relative_to(folder.parent).with_suffix("").parts)

@@ -59,7 +59,7 @@ def reinitialised(model: Any) -> tuple[Any, tuple[str, ...]]:
             if not isinstance(other, layers.Normalization) and not _equal(variable, value):
                 keeping[other.name] = None
             variable.assign(_read(value))
-    _finalise(copy)
+    finalise(copy)
     return copy, tuple(keeping)
 
 
@@ -98,13 +98,20 @@ def copy_state(target: Any, source: Any) -> None:
         for name in _CALIBRATED:
             if hasattr(other, name):
                 setattr(own, name, getattr(other, name))
-    _finalise(target)
+    finalise(target)
 
 
 def set_weights(target: Any, weights: Sequence[NDArray[Any]]) -> None:
     """Set the weights of a layer or model, and the state its layers derive from them."""
     target.set_weights(weights)
-    _finalise(target)
+    finalise(target)
+
+
+def finalise(model: Any) -> None:
+    """Have the layers of a layer or model derive from their weights what they compute with."""
+    for layer in all_layers(model):
+        if isinstance(layer, backend.keras().layers.Normalization):
+            layer.finalize_state()
 
 
 def paired_variables(target: Any, source: Any) -> Iterator[tuple[Any, Any]]:
@@ -183,12 +190,6 @@ def _equal(one: Any, other: Any) -> bool:
 def _read(variable: Any) -> NDArray[Any]:
     # Training on JAX may donate (invalidate) its arrays, so two models must not share one.
     return np.array(backend.keras().ops.convert_to_numpy(variable))
-
-
-def _finalise(model: Any) -> None:
-    for layer in all_layers(model):
-        if isinstance(layer, backend.keras().layers.Normalization):
-            layer.finalize_state()
 
 
 def _constants(layer: Any) -> Iterator[tuple[str, bytes]]:

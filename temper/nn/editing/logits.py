@@ -191,7 +191,13 @@ def _check_ending(tensor: Tensor) -> None:
 
 
 def _refusal(layer: str, name: str) -> str:
+    # Independent probabilities may name several classes or none, so the largest is not the author's prediction by itself.
+    advice = (
+        "; if each image has one class only, save the model with the last activation linear"
+        if name == "sigmoid"
+        else ""
+    )
     return (
         f"layer '{layer}' ends the model in {name}; expected logits or softmax: a classifier of "
-        "single-label images has no other output, so retrain it with one of these"
+        f"single-label images has no other output, so retrain it with one of these{advice}"
     )

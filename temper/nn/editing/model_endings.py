@@ -7,6 +7,7 @@ from typing import Any
 
 from temper.core.artefacts import Images
 from temper.core.classifier import Classifier
+from temper.nn.editing.binary_output import ends_in_sigmoid, has_one_output, with_two_logits
 from temper.nn.editing.logits import (
     are_probabilities,
     are_within_unit_interval,
@@ -32,12 +33,13 @@ _BOUNDED = (
     "weaker than "
     "they are. Save the model with logits as output if you can."
 )
+_ONE_LOGIT = "the model has one output without a sigmoid. It is taken for the log-odds of the second class: above 0, the model predicts that class."
 
 
 def classifier_of(
     model: Any, behind_conventions: Callable[[Any], Any], images: Images, remark: Callable[[str], None]
 ) -> Classifier:
-    """Return a classifier with the predictions of a model that ends in logits, softmax or other probabilities.
+    """Return a classifier with the predictions of a model, whatever it ends in; one output becomes two logits.
 
     ``behind_conventions`` adds the layers that convert an image into the model's input; the outputs for ``images`` (n,
     height, width, channels) show whether they are probabilities. ``remark`` receives notes for the report.
@@ -46,6 +48,10 @@ def classifier_of(
         StageError: the model's output is not a classifier's, or its weights or outputs are not finite.
     """
     check_weights(model)
+    if has_one_output(model):
+        if not ends_in_sigmoid(model):
+            remark(_ONE_LOGIT)
+        model = with_two_logits(model)
     logits = to_logits(model)
     classifier = Classifier(behind_conventions(logits))
     if logits is model:  # the inputs of a removed softmax are logits, whatever their values

@@ -15,7 +15,7 @@ DIRECTIONS = 8
 Integers = NDArray[np.int64]
 
 
-class LabelledImages(Protocol):
+class ShownImages(Protocol):
     """Images with their labels, the indices of their originals, and metadata, as in ``Examples``."""
 
     @property
@@ -28,7 +28,7 @@ class LabelledImages(Protocol):
     def info(self) -> Mapping[str, Any]: ...
 
 
-class ChangedAnswers(LabelledImages, Protocol):
+class ChangedAnswers(ShownImages, Protocol):
     """Images with the labels by two versions of a model, int64 (n,), as in ``RegressionFaults``."""
 
     @property
@@ -37,7 +37,7 @@ class ChangedAnswers(LabelledImages, Protocol):
     def v2(self) -> Integers: ...
 
 
-def example_grids(context: PictureContext, made: LabelledImages, first: int, per_class: int) -> Iterator[Picture]:
+def example_grids(context: PictureContext, made: ShownImages, first: int, per_class: int) -> Iterator[Picture]:
     """Yield grids of the first images and of some of each class; none for images without known originals."""
     rows = np.arange(min(first, len(made.y)))
     clean = context.originals(made.index[rows]) if len(rows) else None
@@ -89,7 +89,7 @@ def direction_grid(context: PictureContext, made: ChangedAnswers, per_direction:
     )
 
 
-def _originals(context: PictureContext, made: LabelledImages, chosen: Sequence[Integers]) -> list[NDArray[Any]]:
+def _originals(context: PictureContext, made: ShownImages, chosen: Sequence[Integers]) -> list[NDArray[Any]]:
     found = [context.originals(made.index[rows]) for rows in chosen]
     return [images for images in found if images is not None]
 

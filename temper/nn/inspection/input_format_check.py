@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,7 +68,7 @@ class InputMismatch:
         """Return the mismatch as a sentence that names the settings."""
         return (
             f"With `{'`, or just as well `'.join(self.texts)}`, it would be right on {self.hits / self.n:.2%} of {self.n} images "
-            f"instead of {self.present / self.n:.2%}; set that for the target."
+            f"instead of {self.present / self.n:.2%}; set that for the target, in place of its present format."
         )
 
 
@@ -96,7 +96,7 @@ def formats(channels: int, flat: bool) -> Iterator[InputFormat]:
 
 
 def input_mismatch(
-    classifier: Classifier, present: InputFormat, examples: Examples, flat: bool
+    classifier: Classifier, present: InputFormat, examples: Examples, tried: Iterable[InputFormat]
 ) -> InputMismatch | None:
     """Return a better input format for a classifier behind the format ``present``; ``None`` if there is none.
 
@@ -114,7 +114,7 @@ def input_mismatch(
     right = classifier.predict(sample.x) == sample.y
     if n == 0 or right.mean() >= UNDERSTOOD:
         return None
-    tried = list(formats(sample.x.shape[3], flat))
+    tried = list(tried)
     found = [classifier.predict(one.images_for(present, sample.x)) == sample.y for one in tried]
     hits = [int(answers.sum()) for answers in found]
     best = max(hits)

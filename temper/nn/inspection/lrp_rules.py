@@ -107,11 +107,12 @@ def _copied(
     change: Callable[[Any, Tensor], Tensor] = lambda original, outputs: outputs,
 ) -> Any:
     """Return a copy of a model with separate activations that carries relevance; ``change`` maps layer outputs."""
+    originals = {operation.name: operation for operation in source.operations}
 
     def call(layer: Any, *arguments: Any, **options: Any) -> Tensor:
         outputs = layer(*arguments, **options)
-        original = source.get_layer(layer.name.removesuffix(_COPIED))
-        if layer.weights:
+        original = originals[layer.name.removesuffix(_COPIED)]
+        if _weights(layer):
             copy_state(layer, original)
         if _is_linear(layer) and rule is not None:
             outputs = rule.propagate(layer, arguments[0], outputs)
@@ -125,12 +126,17 @@ def _copied(
 def _copy(layer: Any) -> Any:
     layers = backend.keras().layers
     known = _is_linear(layer) or isinstance(layer, layers.BatchNormalization | layers.Normalization)
-    if layer.weights and not known:
+    if _weights(layer) and not known:
         raise StageError(
             f"layer '{layer.name}' ({type(layer).__name__}): expected dense and convolutional layers and batch "
             "normalisation; LRP has no rule for other layers with weights"
         )
     return clone_layer(layer, name=layer.name + _COPIED)
+
+
+def _weights(layer: Any) -> Any:
+    """Return the weights of a layer; an operation, such as a slice, has none."""
+    return getattr(layer, "weights", ())
 
 
 def _is_linear(layer: Any) -> bool:

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from temper.core.errors import StageError
-from temper.nn.model_files import hdf5_weights, keras_rebuild, untrusted_files
-from temper.nn.model_files.keras_config import LayerGraph, parse
+from temper.nn.model_files import (
+    hdf5_weights,
+    keras_objects,
+    keras_rebuild,
+    own_objects,
+    untrusted_files,
+    weight_places,
+)
+from temper.nn.model_files.keras_config import is_current, parse
+from temper.nn.model_files.keras_rebuild import Rebuilding, takes_channels_first
+from temper.nn.model_files.layer_graph import LayerGraph
+from temper.nn.tensorflow_files.saved_model_folder import SavedModelFolder
+from temper.nn.tensorflow_files.saved_model_import import signature_model
+from temper.nn.tensorflow_files.stored_variables import StoredVariables
 from temper.system import backend
 from temper.system.files import regular, unpacks_to_too_much
 
@@ -21,30 +34,10 @@ MAX_VALUES = 2**28
 _BYTES = 4
 """Size of a weight in bytes."""
 
-# Deserialising any of these runs code or opens further files.
-_REFUSED = ("Lambda", "TFSMLayer", "TorchModuleWrapper", "FlaxLayer", "JaxLayer")
-_MODULES = ("keras", "keras.src.models.functional", "keras.src.models.sequential")
-_SUBMODULES = (
-    "layers",
-    "initializers",
-    "regularizers",
-    "constraints",
-    "activations",
-    "losses",
-    "optimizers",
-    "metrics",
-    "dtype_policies",
-    "quantizers",
-    "ops",
-)
-_OPERATIONS = tuple(f"keras.src.ops.{name}" for name in ("numpy", "nn", "math", "linalg", "image"))
-_CORE_OPERATIONS = ("Cast", "ConvertToTensor", "StopGradient", "Unstack")
-"""Operations of ``keras.src.ops.core`` that take no function."""
-
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A model on disk: a ``.keras`` archive, an HDF5 file of a whole model, or HDF5 weights with a JSON architecture."""
+    """A model on disk: a ``.keras`` archive, a SavedModel folder, an HDF5 file of a model, or HDF5 weights with a JSON architecture."""
 
     path: Path
     architecture: Path | None = None
@@ -57,22 +50,43 @@ class ModelFile:
             StageError: the file is corrupted, has no architecture, or does not describe a Sequential or Functional
             model.
         """
+        if self.only_signature:
+            assert self._folder is not None
+            return self._folder.graph
         config = self._config
         try:
             return parse(config)
         except StageError as error:
             raise StageError(f"{self.architecture or self.path}: {error}") from None
 
+    @property
+    def channels_first(self) -> bool:
+        """Whether the layers say that the model takes (channels, height, width).
+
+        Raises:
+            StageError: see ``graph``.
+        """
+        return takes_channels_first(self.graph)
+
+    def own_sources(self) -> Iterator[Path]:
+        """Yield the files that define the users' own layers and functions in the model, as far as they are registered."""
+        if not own_objects.any_registered():
+            return
+        with suppress(StageError):  # reported by faults()
+            yield from own_objects.sources(self._config)
+
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yield ``(field, message)`` for every reason the model cannot be loaded; imports no framework."""
-        if self._is_archive and self.architecture:
+        if (self._is_archive or self._folder) and self.architecture:
             yield "architecture", f"{self.path} contains its own architecture; remove this one"
             return
         field = "architecture" if self.architecture else "path"
         try:
+            if self._folder:
+                self._folder.check_members()
             graph = self.graph
-            unsafe = list(_unsafe(self._config)) if self._is_archive else list(keras_rebuild.faults(graph))
-            size = regular(self.path).stat().st_size
+            unsafe = list(self._refusals(graph))
+            size = sum(path.stat().st_size for path in self._parts())
         except StageError as error:
             yield field, str(error)
             return
@@ -88,7 +102,10 @@ class ModelFile:
         """
         if found := next(self.faults(), None):
             raise StageError(found[1])
-        model = self._loaded() if self._is_archive else self._rebuilt()
+        if self.only_signature:
+            model = signature_model(self.path, self.graph)
+        else:
+            model = self._deserialised() if self._is_current else self._rebuilt()
         for layer in model.layers:
             for shape in _shapes(layer):
                 if (values := math.prod(side or 1 for side in shape)) > MAX_VALUES:
@@ -97,10 +114,16 @@ class ModelFile:
                     )
         return model
 
-    def _loaded(self) -> Any:
+    def _deserialised(self) -> Any:
+        """Return a model that Keras 3 wrote."""
+        described = keras_objects.with_operations(self._config)
         try:
-            return backend.keras().models.load_model(self.path, compile=False, safe_mode=True)
-        except MemoryError:
+            model = backend.keras().saving.deserialize_keras_object(described, safe_mode=True)
+            if self._is_archive:
+                # Keras's own load_model holds the whole archive in memory.
+                with untrusted_files.unpacked_weights(self.path) as weights:
+                    model.load_weights(weights)
+        except (StageError, MemoryError):
             raise
         except Exception as error:  # Keras raises all kinds of errors on a corrupted file
             # Keras wraps the reason in the configurations of all surrounding layers.
@@ -108,18 +131,67 @@ class ModelFile:
             raise StageError(
                 f"{self.path}: Keras cannot load it, it is corrupted or not supported: {reason}"
             ) from error
+        if not self._is_archive:
+            hdf5_weights.load(model, self.path, by_name=True)
+        return model
 
     def _rebuilt(self) -> Any:
-        keras = backend.keras()
-        inputs = keras.Input(self.graph.input_shape)
+        """Return a model that Keras 1 or 2 wrote."""
+        rebuilding = Rebuilding(self.graph)
         try:
-            model = keras.Model(inputs, self.graph.connect(inputs, keras_rebuild.layer))
+            model = rebuilding.model()
         except (StageError, MemoryError):
             raise
         except Exception as error:  # Keras raises all kinds of errors on invalid options
             raise StageError(f"{self.path}: the layers do not fit together: {error}") from error
-        hdf5_weights.load(model, self.path, by_name=True, described_on=self._config.get("backend"))
+        if self._folder:
+            weight_places.load_named(rebuilding, StoredVariables(self.path / "variables").find)
+        elif self._is_archive:
+            with untrusted_files.archived_weights(self.path) as weights:
+                weight_places.load_archived(rebuilding, weights)
+        else:
+            hdf5_weights.load(
+                model,
+                self.path,
+                by_name=True,
+                described_on=self._config.get("backend"),
+                variables=weight_places.by_top_level(rebuilding),
+            )
         return model
+
+    @cached_property
+    def only_signature(self) -> str:
+        """Why only the signature of a SavedModel can be loaded, as one opaque layer; empty if the layers can be rebuilt."""
+        if self._folder is None:
+            return ""
+        if (config := self._folder.keras_config) is None:
+            return "it contains no layers of Keras 2"
+        try:
+            return next(keras_rebuild.faults(parse(config)), "")
+        except StageError as error:
+            return str(error)
+
+    def _refusals(self, graph: LayerGraph) -> Iterator[str]:
+        if self.only_signature:
+            assert self._folder is not None
+            if backend.name() != "tensorflow":
+                yield f"only TensorFlow computes it, as {self.only_signature}; set KERAS_BACKEND=tensorflow, or save it as .keras"
+            yield from self._folder.faults()
+        else:
+            yield from keras_objects.unsafe(self._config) if self._is_current else keras_rebuild.faults(graph)
+
+    def _parts(self) -> Iterator[Path]:
+        yield from (
+            (path for path in self.path.rglob("*") if path.is_file()) if self._folder else (regular(self.path),)
+        )
+
+    @cached_property
+    def _folder(self) -> SavedModelFolder | None:
+        return SavedModelFolder(self.path) if self.path.is_dir() else None
+
+    @property
+    def _is_current(self) -> bool:
+        return is_current(self._config)
 
     @property
     def _is_archive(self) -> bool:
@@ -129,10 +201,14 @@ class ModelFile:
     def _config(self) -> Mapping[str, Any]:
         if self.architecture:
             config = untrusted_files.configuration(self.architecture)
+        elif self._folder:
+            config = self._folder.keras_config or {}
         elif self._is_archive:
             config = untrusted_files.archived_configuration(self.path)
         else:
             config = untrusted_files.parsed(_hdf5_config(self.path), self.path)
+        if is_current(config):
+            config = keras_objects.with_modules(config)
         # The compile settings are never deserialised, so a custom loss does no harm.
         return {key: value for key, value in config.items() if key != "compile_config"}
 
@@ -140,7 +216,7 @@ class ModelFile:
 def _hdf5_config(path: Path) -> str:
     if path.suffix not in HDF5:
         raise StageError(
-            f"{path}: expected a model file (.keras, {', '.join(HDF5)}), received {path.suffix or 'another'}"
+            f"{path}: expected a model file (.keras, {', '.join(HDF5)}) or a SavedModel folder, received {path.suffix or 'another'}"
         )
     with untrusted_files.hdf5(path) as file:
         if "model_config" not in file.attrs:
@@ -163,30 +239,3 @@ def _shapes(layer: Any) -> Iterator[Any]:
     except (AttributeError, ValueError):  # called several times, or without a stated shape
         return
     yield from (tensor.shape for tensor in (output if isinstance(output, list | tuple) else [output]))
-
-
-def _unsafe(value: Any) -> Iterator[str]:
-    """Yield why a Keras 3 configuration is not loaded: objects of other modules than Keras, or layers that run code."""
-    if isinstance(value, Mapping):
-        if value.get("class_name") in _REFUSED:
-            yield f"a {value['class_name']} layer runs code of the file's author, which is never loaded; rebuild it without"
-        elif (module := value.get("module")) is not None and not _of_keras(module, value.get("class_name")):
-            yield (
-                f"{value.get('class_name')} of module {module!r} is not a supported layer or operation of Keras; "
-                "rebuild the model without it"
-            )
-        elif value.get("class_name") and ">" in str(value.get("registered_name") or ""):
-            yield f"{value['registered_name']} is a custom object; only Keras's own objects are loaded"
-        for item in value.values():
-            yield from _unsafe(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _unsafe(item)
-
-
-def _of_keras(module: Any, kind: Any) -> bool:
-    if not isinstance(module, str):
-        return False
-    if module == "keras.src.ops.core":
-        return kind in _CORE_OPERATIONS
-    return module in (*_MODULES, *_OPERATIONS) or module in {f"keras.{name}" for name in _SUBMODULES}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     import h5py
 
 MAX_DEPTH = 100
+_PIECE = 2**20
 _SCRIPT = (
     "import sys, pathlib, temper.nn.model_files.untrusted_files as files; files.read_all(pathlib.Path(sys.argv[1]))"
 )
@@ -48,6 +51,34 @@ def archived_configuration(path: Path) -> Mapping[str, Any]:
     """
     _survive(regular(path))
     return parsed(_config_of(path), path)
+
+
+@contextmanager
+def archived_weights(path: Path) -> Iterator[h5py.File]:
+    """Open the weights in a ``.keras`` archive.
+
+    Raises:
+        StageError: the archive cannot be read, is too large or has other content.
+    """
+    _survive(regular(path))
+    with unpacked(path) as (_, source, size), judged(path, source, size) as file:
+        yield file
+
+
+@contextmanager
+def unpacked_weights(path: Path) -> Iterator[Path]:
+    """Unpack the weights in a ``.keras`` archive to a temporary file.
+
+    Raises:
+        StageError: the archive cannot be read, is too large or has other content.
+    """
+    _survive(regular(path))
+    with TemporaryDirectory() as folder:
+        weights = Path(folder) / "model.weights.h5"
+        with unpacked(path) as (_, source, _size), weights.open("wb") as file:
+            source.seek(0)
+            shutil.copyfileobj(source, file, _PIECE)
+        yield weights
 
 
 def _config_of(path: Path, use: Callable[[h5py.File], object] = lambda _: None) -> bytes:
@@ -104,6 +135,9 @@ def read_all(path: Path) -> None:
     Problems are printed. Memory is limited to twice the size that a file of this size may unpack to, for values and for the
     current chunk: strings may be referenced many times, and the unpacked size of a chunk is unknown beforehand.
     """
+    # Before the limit: what libraries reserve as they are imported grows with the cores of the machine.
+    import h5py  # noqa: F401
+
     try:
         size = path.stat().st_size
         # Past the limit the process is useless, so it ends itself even if its parent is gone.

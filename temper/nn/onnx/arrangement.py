@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from temper.nn.onnx.node_scope import NodeScope
 from temper.nn.onnx.onnx_tensors import Array
 from temper.nn.onnx.tensor_layout import Axes, Value
-
-if TYPE_CHECKING:
-    from temper.nn.onnx.node_scope import NodeScope
 
 Layout = Sequence[Sequence[int]]
 

@@ -79,6 +79,11 @@ def shape_constant(shapes: Sequence[Sequence[int]]) -> Constant:
     return constant_of([np.array(shape, np.int64) for shape in shapes])
 
 
+def part_of_shape(node: OnnxNode, shape: Sequence[int]) -> Sequence[int]:
+    """Return the sides of a shape that a Shape node asks for."""
+    return shape[node.integer("start", 0) : node.integer("end", len(shape))]
+
+
 def _check(node: OnnxNode, shape: Sequence[int]) -> None:
     if any(side < 0 for side in shape) or math.prod(shape) * 8 > MAX_TENSOR:
         raise node.refused(f"computes a constant of shape {list(shape)}; expected at most {MAX_TENSOR // 8:,} values")
@@ -235,6 +240,7 @@ _FOLDED: Mapping[str, Callable[[OnnxNode, Any], Any]] = {
     "Add": _elementwise(np.add),
     "And": _elementwise(np.logical_and),
     "Cast": lambda node, inputs: inputs[0].astype(numpy_dtype(node, node.integer("to", 1))),
+    "CastLike": lambda node, inputs: inputs[0].astype(inputs[1].dtype),
     "Ceil": _elementwise(np.ceil),
     "Concat": lambda node, inputs: np.concatenate(inputs, axis=node.integer("axis", 0)),
     "Constant": _constant,
@@ -262,7 +268,7 @@ _FOLDED: Mapping[str, Callable[[OnnxNode, Any], Any]] = {
     "ReduceProd": _reduced(np.prod),
     "ReduceSum": _reduced(np.sum),
     "Reshape": _reshaped,
-    "Shape": lambda node, inputs: np.array(inputs[0].shape, np.int64),
+    "Shape": lambda node, inputs: np.array(part_of_shape(node, inputs[0].shape), np.int64),
     "Size": lambda node, inputs: np.array(inputs[0].size, np.int64),
     "Slice": lambda node, inputs: inputs[0][tuple(slices_of(node, inputs, inputs[0].shape))],
     "Split": lambda node, inputs: np.split(

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from temper.core.artefacts import Images
 from temper.core.errors import StageError
 from temper.nn.onnx import runtime_check
 from temper.nn.onnx.fused_patterns import fused
-from temper.nn.onnx.image_axes import image_axes
 from temper.nn.onnx.model_builder import ModelBuilder
+from temper.nn.onnx.onnx_facts import OnnxFacts, facts_of
 from temper.nn.onnx.onnx_graph import OnnxGraph, read_graph
 from temper.nn.onnx.operator_registry import CONVERTERS, OPERATORS
 from temper.system import packages
@@ -31,18 +32,27 @@ class OnnxModel:
     architecture: Path | None = None
     """Must be ``None``: an ONNX file contains its architecture."""
 
+    channels_first: ClassVar[bool] = False
+    """The Keras model always takes (height, width, channels)."""
+    only_signature: ClassVar[str] = ""
+    """The model always has layers."""
+
     @property
     def graph(self) -> OnnxModel:
         """The model itself, whose shapes are read without a framework."""
         return self
 
     @cached_property
-    def nodes(self) -> OnnxGraph:
-        """The nodes and weights, read without a framework.
+    def facts(self) -> OnnxFacts:
+        """What the file says of its input and output, read without a framework.
 
         Raises:
             StageError: the file cannot be read, is corrupted, outside the limits or not supported.
         """
+        return facts_of(self._read())
+
+    def _read(self) -> OnnxGraph:
+        # Not kept: the weights would stay in memory next to those of the Keras model.
         if advice := packages.advice(PACKAGES):
             raise StageError(f"{self.path}: {advice}")
         return read_graph(self.path, OPERATORS)
@@ -50,28 +60,25 @@ class OnnxModel:
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of the model's input without the batch: (height, width, channels) of images."""
-        return image_axes(self.nodes)[0]
+        return self.facts.image
 
     @property
     def num_outputs(self) -> int | None:
         """Number of outputs, or ``None`` if the file does not state it."""
-        sides = self.nodes.output_shape[1:]
+        sides = self.facts.output_shape[1:]
         return sides[0] if sides and all(side == 1 for side in sides[1:]) else None
 
-    @property
-    def data_files(self) -> tuple[Path, ...]:
-        """The files with external data, as far as they can be told."""
-        try:
-            return self.nodes.data_files
-        except StageError:  # reported by ``faults``
-            return ()
+    def own_sources(self) -> Iterator[Path]:
+        """Yield the files with external data, as far as they can be told."""
+        with suppress(StageError):  # reported by ``faults``
+            yield from self.facts.data_files
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yield ``(field, message)`` for every reason the file cannot be loaded; imports no framework."""
         if self.architecture:
             yield "architecture", f"{self.path} contains its own architecture; remove this one"
         try:
-            image_axes(self.nodes)
+            self.facts  # noqa: B018 - reading says what is wrong
         except StageError as error:
             yield "path", str(error) if str(self.path) in str(error) else f"{self.path}: {error}"
 
@@ -83,9 +90,8 @@ class OnnxModel:
         """
         if found := next(self.faults(), None):
             raise StageError(found[1])
-        shape, axes = image_axes(self.nodes)
         try:
-            return ModelBuilder(fused(self.nodes), CONVERTERS).build(shape, axes)
+            return ModelBuilder(fused(self._read()), CONVERTERS).build(self.facts.image, self.facts.axes)
         except StageError as error:
             raise StageError(f"{self.path}: {error}") from error
 
@@ -95,4 +101,4 @@ class OnnxModel:
         Raises:
             StageError: they differ, or onnxruntime cannot run the file.
         """
-        runtime_check.check(self.nodes, model, images)
+        runtime_check.check(self.facts, model, images)

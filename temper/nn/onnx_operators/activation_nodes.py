@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from temper.nn.onnx.arrangement import merged_axis, single, spread
-from temper.nn.onnx.constant_folding import Constant, numpy_dtype
+from temper.nn.onnx.constant_folding import Constant, constant_of, numpy_dtype
 from temper.nn.onnx.node_scope import NodeScope
 from temper.nn.onnx.tensor_layout import Value, place
 from temper.nn.onnx_operators.affine import affine
@@ -42,6 +42,16 @@ def cast(at: NodeScope) -> Value:
     if numpy_dtype(at.node, at.node.integer("to", 1)).kind != "f":
         raise at.node.refused("rounds values that depend on the images to another type than floating point")
     return at.value()
+
+
+def cast_like(at: NodeScope) -> Value | Constant:
+    """Convert a change to the type of another tensor that depends on the images, and so is floating point."""
+    found = at.given(0)
+    if isinstance(found, Constant):
+        return constant_of([array.astype(np.float32) for array in found.both])
+    if isinstance(other := at.given(1), Constant) and other.array.dtype.kind != "f":
+        raise at.node.refused("rounds values that depend on the images to another type than floating point")
+    return found
 
 
 def dropout(at: NodeScope) -> Value:
@@ -172,6 +182,7 @@ def negative(at: NodeScope) -> Value:
 CONVERTERS: Mapping[str, Callable[[NodeScope], Any]] = {
     "Abs": _operation("absolute"),
     "Cast": cast,
+    "CastLike": cast_like,
     "Celu": celu,
     "Clip": clip,
     "Dropout": dropout,

@@ -91,9 +91,9 @@ def conv(at: NodeScope) -> Value:
     last = tuple(range(2, kernel.ndim))
     if count == 2 and 1 < groups == channels and len(set(strides)) == 1:
         weights = kernel.reshape(channels, filters // channels, *kernel.shape[2:]).transpose(*last, 0, 1)
-        options |= {"depth_multiplier": filters // channels, "depthwise_initializer": "zeros"}
+        options |= {"depth_multiplier": filters // channels}
         return Value(at.layer("DepthwiseConv2D", tensor, weights=[weights, *biases], **options), channels_first_axes(4))
-    options |= {"filters": filters, "groups": groups, "kernel_initializer": "zeros"}
+    options |= {"filters": filters, "groups": groups}
     found = at.layer(f"Conv{count}D", tensor, weights=[kernel.transpose(*last, 1, 0), *biases], **options)
     return Value(found, channels_first_axes(kernel.ndim))
 
@@ -120,7 +120,7 @@ def conv_transpose(at: NodeScope) -> Value:
     found = at.layer(
         "Conv2DTranspose", tensor, weights=[kernel.transpose(2, 3, 1, 0), *([] if bias is None else [bias])],
         filters=kernel.shape[1], kernel_size=kernel.shape[2:], strides=strides, padding="valid",
-        use_bias=bias is not None, kernel_initializer="zeros",
+        use_bias=bias is not None,
     )  # fmt: skip
     if max(max(pair) for pair in more) and bias is not None and bias.any():
         raise node.refused("output_padding: expected at most the padding at the end")

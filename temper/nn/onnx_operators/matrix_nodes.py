@@ -24,12 +24,13 @@ def dense(at: NodeScope, value: Value, axis: int, kernel: Array, bias: Array | N
         raise at.node.refused("multiplies along the axis of the images; it mixes the images of a batch")
     if kernel.shape[0] != value.product(group):
         raise at.node.refused(f"the shapes do not fit: {value.shape(1)} and a kernel of {list(kernel.shape)}")
-    rows = kernel.reshape(*(value.sides[part] for part in group), kernel.shape[1])
+    units = kernel.shape[1]
+    rows = kernel.reshape([*(value.sides[part] for part in group), units])
     kernel = rows.transpose(*np.argsort(group), len(group)).reshape(kernel.shape)
     rest = [part for part in range(len(value.sides)) if part not in group and part in value.essential([part])]
     tensor = arranged(at, value, [*((part,) for part in rest), tuple(sorted(group))])
     weights = [kernel, *([] if bias is None else [bias])]
-    options = {"units": kernel.shape[1], "use_bias": bias is not None, "kernel_initializer": "zeros"}
+    options = {"units": units, "use_bias": bias is not None}
     numbers = {part: number for number, part in enumerate(rest)}
     axes = tuple(
         (len(rest),) if i == axis else tuple(numbers[part] for part in value.essential(parts))
@@ -43,10 +44,12 @@ def gemm(at: NodeScope) -> Value:
     node, value, kernel = at.node, at.value(), at.constant(1)
     if node.integer("transA", 0) or kernel.ndim != 2 or value.rank != 2:
         raise node.refused("expected images (n, values) and a kernel of two axes, not transposed images")
-    weights: Array = node.number("alpha", 1.0) * (kernel.T if node.integer("transB", 0) else kernel)
+    weights = kernel.T if node.integer("transB", 0) else kernel
+    if (alpha := node.number("alpha", 1.0)) != 1:
+        weights = np.float32(alpha) * weights
     bias = at.optional(2)
     if bias is not None:
-        bias = one_for_all(at, bias, 0) if bias.ndim == 2 else bias
+        bias = bias if bias.ndim < 2 else one_for_all(at, bias, 0)
         bias = np.broadcast_to(bias.reshape(-1) * node.number("beta", 1.0), [weights.shape[1]])
     else:
         bias = _added(at, weights.shape[1])

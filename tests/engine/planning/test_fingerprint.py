@@ -301,6 +301,7 @@ VOCABULARY = {
     "temper.nn.editing.copies", "temper.nn.inspection.finite_check", "temper.nn.inspection.gradients", "temper.nn.editing.log_probabilities",
     "temper.nn.editing.operation_kinds",
     "temper.nn.inspection.compiled_programs", "temper.nn.editing.logits", "temper.core.confidence_intervals", "temper.system.threads",
+    "temper.nn.tensorflow_files", "temper.nn.tensorflow_files.signature_layer",
 }  # fmt: skip
 STAGES = VOCABULARY | {"temper.core.families", "temper.core.run", "temper.core.stage"}
 
@@ -315,7 +316,14 @@ STAGES = VOCABULARY | {"temper.core.families", "temper.core.run", "temper.core.s
             | {"temper.targets.models.dense", "temper.targets.models.trained", "temper.nn.model_files"}
             | {
                 f"temper.nn.model_files.{name}"
-                for name in ("hdf5_file", "hdf5_weights", "keras_archive", "theano_conversion", "untrusted_files")
+                for name in (
+                    "hdf5_file",
+                    "hdf5_weights",
+                    "keras_archive",
+                    "theano_conversion",
+                    "untrusted_files",
+                    "weight_assignment",
+                )
             }
             | {f"temper.nn.training.{name}" for name in ("epochs", "compiled_steps", "training", "training_state")},
         ),

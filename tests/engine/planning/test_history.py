@@ -48,7 +48,7 @@ def test_tasks_of_one_label_are_all_listed(made: TaskGraph, tmp_path: Path) -> N
 
 
 def test_gc_keeps_tasks_of_one_label(made: TaskGraph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(garbage_collection, "GRACE", -1.0)
+    monkeypatch.setattr(garbage_collection, "MIN_AGE", -1.0)
     write_last_run(tmp_path / "twins", made.tasks.values())
     store = Store(tmp_path / STORE)
     for fingerprint in made.tasks:
@@ -75,7 +75,7 @@ def test_a_damaged_file_says_nothing(tmp_path: Path, text: str) -> None:
 def test_gc_removes_nothing_where_it_cannot_tell_what_is_needed(
     made: TaskGraph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(garbage_collection, "GRACE", -1.0)
+    monkeypatch.setattr(garbage_collection, "MIN_AGE", -1.0)
     write_last_run(tmp_path / "twins", made.tasks.values())
     for fingerprint in made.tasks:
         Store(tmp_path / STORE).publish(fingerprint, empty(), {})

@@ -154,7 +154,7 @@ def test_a_fuzzer_paints_with_a_model_that_is_trained_once(
     assert len(stored) == 1, "once for both seeds"
     again, said = run(tmp_path / "experiment.yaml")
     assert again == DONE
-    assert " 0 made" in said
+    assert " 0 computed" in said
 
 
 @pytest.fixture(scope="module")

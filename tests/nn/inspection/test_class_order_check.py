@@ -180,7 +180,7 @@ def test_a_saved_model_with_its_classes_in_another_order(
     assert accuracy[1:] == ["as_saved,0.00", "ordered,100.00"]
     dots.write_text(FILE.replace("name: order", "name: other"), encoding="utf-8")
     code, said = run(dots)
-    assert "0 made" in said  # a stored artefact is checked as well
+    assert "0 computed" in said  # a stored artefact is checked as well
     assert warned in said
 
 

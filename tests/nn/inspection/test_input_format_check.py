@@ -57,7 +57,7 @@ def trained_in(wanted: InputFormat, channels: int) -> tuple[Classifier, Examples
 def test_the_format_that_a_model_was_trained_with_is_named(text: str) -> None:
     wanted = next(one for one in formats(3, flat=True) if one.text == text)
     trained, front = trained_in(wanted, 3)
-    found = input_mismatch(trained, PLAIN, front, flat=True)
+    found = input_mismatch(trained, PLAIN, front, formats(3, flat=True))
     assert found is not None
     assert wanted.text in found.texts
     assert (found.hits, found.n) == (200, 200)
@@ -68,7 +68,7 @@ def test_the_format_that_a_model_was_trained_with_is_named(text: str) -> None:
 def test_grey_models_have_formats_too(text: str) -> None:
     (wanted,) = (one for one in formats(1, flat=True) if one.text == text)
     trained, front = trained_in(wanted, 1)
-    found = input_mismatch(trained, PLAIN, front, flat=True)
+    found = input_mismatch(trained, PLAIN, front, formats(1, flat=True))
     assert found is not None
     assert text in found.texts
 
@@ -84,11 +84,11 @@ def test_a_format_is_tried_from_any_other(present: InputFormat) -> None:
 def test_nothing_is_named_where_no_format_is_clearly_better() -> None:
     of = prototypes(3)
     right = nearest(of)
-    assert input_mismatch(right, PLAIN, images(of), flat=True) is None
+    assert input_mismatch(right, PLAIN, images(of), formats(3, flat=True)) is None
     noise = replace(images(of), y=RNG.integers(CLASSES, size=200))
-    assert input_mismatch(right, PLAIN, noise, flat=True) is None
-    assert input_mismatch(nearest(255 * of), PLAIN, images(of, 4), flat=True) is None  # too few images
-    assert input_mismatch(right, PLAIN, images(of).take(np.arange(0)), flat=True) is None
+    assert input_mismatch(right, PLAIN, noise, formats(3, flat=True)) is None
+    assert input_mismatch(nearest(255 * of), PLAIN, images(of, 4), formats(3, flat=True)) is None  # too few images
+    assert input_mismatch(right, PLAIN, images(of).take(np.arange(0)), formats(3, flat=True)) is None
 
 
 def test_formats_suit_the_images() -> None:

@@ -91,14 +91,13 @@ FIRST = raw("Dense", "d", units=3, batch_input_shape=[None, 2])
     [
         (raw("Lambda", "l", function=["code"]), "layer 'l': cannot rebuild a Lambda"),
         (raw("Maxpooling2D", "l"), r"cannot rebuild a Maxpooling2D; did you mean 'MaxPooling2D'\?"),
-        (
-            raw("Dense", "l", units=3, activation="hard_sigmoid"),
-            "activation 'hard_sigmoid' is unknown; expected linear",
-        ),
+        (raw("Dense", "l", units=3, activation="cube"), "activation 'cube' is unknown; expected linear"),
+        (raw("LSTM", "l", units=3, recurrent_activation="hard_sigmoid"), "Keras 3 computes another hard_sigmoid"),
+        (raw("Dense", "l", units=3, activation="mine>cube"), r"package='mine', name='cube'"),
+        (raw("mine>Layer", "l"), r"package='mine', name='Layer'"),
         (raw("Dense", "l", units=3, activation={"class_name": "function"}), "activation .* is unknown"),
         (raw("Dense", "l", units=3, gain=2.0), "option gain=2.0 is unknown; expected units"),
-        (raw("Conv2D", "l", filters=1, kernel_size=3, data_format="channels_first"), "expected channels_last"),
-        (raw("Convolution2D", "l", nb_filter=1, nb_row=1, nb_col=1, dim_ordering="th"), "expected channels_last"),
+        (raw("GroupNormalization", "l", groups=1, data_format="channels_first"), "expected channels_last"),
         (raw("BatchNormalization", "l", mode=1), "expected mode 0"),
     ],
 )
@@ -108,6 +107,26 @@ def test_layers_outside_the_closed_list_are_named(layer: dict[str, Any], message
         keras_rebuild.layer(graph.nodes[1])
     (fault,) = keras_rebuild.faults(graph)
     assert "'l'" in fault
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (
+            raw("TFOpLambda", "l", function="io.read_file"),
+            "layer 'l' calls the function tf.io.read_file; known are abs",
+        ),
+        (raw("TFOpLambda", "l", function="py_function"), "calls the function tf.py_function"),
+        (raw("TFOpLambda", "l", function="nn.reluu"), "did you mean 'relu'?"),
+        (raw("TFOpLambda", "l", function="math.add"), "calls tf.math.add in a way that is not supported"),
+        (raw("TimeDistributed", "l", layer=raw("Lambda", "x", function="code")), "cannot rebuild a Lambda"),
+        (raw("TimeDistributed", "l", layer=raw("ThresholdedReLU", "x")), "unwrap it"),
+        (raw("TimeDistributed", "l", layer="code"), "expected the layer it wraps"),
+    ],
+)
+def test_functions_and_wrapped_layers_are_checked_without_a_framework(layer: dict[str, Any], message: str) -> None:
+    (fault,) = keras_rebuild.faults(parse(sequential(FIRST, layer)))
+    assert message in fault
 
 
 @pytest.mark.parametrize(
@@ -128,15 +147,14 @@ def test_models_that_are_no_graph_of_one_input_and_output_are_refused(config: An
         parse(config)
 
 
-def test_a_layer_that_is_called_twice_is_refused() -> None:
+def test_a_layer_that_is_called_twice_is_called_twice() -> None:
     layers = [
         raw("InputLayer", "i", batch_input_shape=[None, 2]) | {"inbound_nodes": []},
         raw("Dense", "a", units=2) | {"inbound_nodes": [[["i", 0, 0, {}]], [["a", 0, 0, {}]]]},
     ]
     ends = {"input_layers": [["i", 0, 0]], "output_layers": [["a", 1, 0]]}
     graph = parse({"class_name": "Model", "config": {"layers": layers, **ends}})
-    with pytest.raises(StageError, match=r"layer 'a' \(Dense\) is called 2 times"):
-        graph.connect(0, lambda node: lambda tensor: tensor)
+    assert graph.connect(1, lambda node: lambda value: 3 * value + 1) == 13
 
 
 TURNED: list[tuple[str, list[np.ndarray]]] = [("c", [KERNEL[::-1, ::-1], BIAS]), ("r", []), ("f", []), ("d", [DENSE])]

@@ -55,7 +55,7 @@ def with_external(folder: Path, location: str, content: bytes | None = None, **e
 def test_external_data_of_the_folder_are_read_and_count_as_files(tmp_path: Path) -> None:
     path = with_external(tmp_path, "weights.bin", offset="0", length="432")
     close(converted(path, X)[1], of_runtime(path, X))
-    assert OnnxModel(path).data_files == (tmp_path / "weights.bin",)
+    assert list(OnnxModel(path).own_sources()) == [tmp_path / "weights.bin"]
 
 
 @pytest.mark.parametrize(

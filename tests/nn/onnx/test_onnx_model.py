@@ -14,12 +14,13 @@ from temper.core.classifier import Classifier
 from temper.core.component import Ref
 from temper.core.data_info import DataInfo
 from temper.core.errors import StageError
-from temper.nn.editing.unit_removal import obstacles, without
+from temper.nn.editing.logits import to_logits
+from temper.nn.editing.unit_removal import removal_obstacles, without_units
 from temper.nn.inspection.lrp import pixel_relevance
 from temper.nn.inspection.units import Probe
 from temper.nn.onnx.onnx_model import OnnxModel
-from temper.nn.training.training import copied, fit
-from temper.system import backend, packages
+from temper.nn.training.training import TrainingSettings, copied, fit
+from temper.system import packages
 from temper.targets.models.saved import Saved
 from tests.nn.onnx.support import (
     NEWEST,
@@ -72,26 +73,26 @@ def test_a_classifier_consists_of_native_layers_named_after_its_modules(tmp_path
     assert [layer.name for layer in Probe(model).layers] == ["conv"]
 
 
-@pytest.mark.parametrize("name", ["tf2onnx_13", "tf2onnx_channels_first", "keras_export"])
-def test_files_of_tensorflow_give_onnxruntimes_outputs(name: str) -> None:
-    """Made by tf2onnx 1.17 of one Keras model, the second with its input transposed, the third by ``model.export``."""
-    file = OnnxModel(FILES / f"{name}.onnx")
+@pytest.mark.parametrize("path", sorted(FILES.glob("*.onnx")), ids=lambda path: path.stem)
+def test_files_of_other_programs_give_onnxruntimes_outputs(path: Path) -> None:
+    """Made by torch 2.13 (both exporters), tf2onnx 1.17 (with channels last and first) and ``model.export`` of Keras 3.15."""
+    file = OnnxModel(path)
     assert file.input_shape == (8, 8, 3)
     model = file.load()
     file.check(model, RNG.random((3, 8, 8, 3), np.float32))
     # Transpositions around convolutions vanish.
-    assert [kind for kind in kinds(model)[:8] if kind in ("Permute", "Transpose")] == []
+    assert {"Permute", "Transpose"} & {*kinds(model)[:8]} == set()
 
 
-def test_a_stored_classifier_comes_back(tmp_path: Path) -> None:
-    for path in FILES.glob("tf2onnx_13.onnx"):
-        file = OnnxModel(path)
-        file.load().save(tmp_path / "model.keras")
-        again = backend.keras().models.load_model(tmp_path / "model.keras", safe_mode=True)
-        file.check(again, RNG.random((3, 8, 8, 3), np.float32))
-    found = classifier(written(small_classifier(), tmp_path))
+@pytest.mark.parametrize(
+    "path", sorted({*FILES.glob("torch*.onnx"), *FILES.glob("tf2onnx_13*")}), ids=lambda path: path.stem
+)
+def test_a_stored_classifier_comes_back(path: Path, tmp_path: Path) -> None:
+    file = OnnxModel(path)
+    found = Classifier(to_logits(file.load()))
     found.save(tmp_path)
-    assert (Classifier.load(tmp_path).logits(IMAGES) == found.logits(IMAGES)).all()
+    images = RNG.random((3, 8, 8, 3), np.float32)
+    assert (Classifier.load(tmp_path).logits(images) == found.logits(images)).all()
 
 
 def test_training_updates_batch_normalisation_and_inference_does_not(tmp_path: Path) -> None:
@@ -99,7 +100,7 @@ def test_training_updates_batch_normalisation_and_inference_does_not(tmp_path: P
     before = [weights.copy() for weights in model.get_layer("bn").get_weights()]
     Classifier(model).logits(IMAGES)
     assert all((a == b).all() for a, b in zip(before, model.get_layer("bn").get_weights(), strict=True))
-    fit(model, IMAGES, np.arange(4), epochs=1, batch_size=4, learning_rate=1e-3, seed=0)
+    fit(model, IMAGES, np.arange(4), TrainingSettings(epochs=1, batch_size=4, learning_rate=1e-3), seed=0)
     assert all((a != b).any() for a, b in zip(before, model.get_layer("bn").get_weights(), strict=True))
 
 
@@ -129,6 +130,23 @@ def test_relevance_of_pixels_adds_up_to_the_logit(tmp_path: Path) -> None:
     close(relevance.sum(axis=(1, 2, 3)), found.logits(IMAGES).max(1))
 
 
+def test_relevance_passes_operations_that_are_no_layers(tmp_path: Path) -> None:
+    """Half of the channels go through a slice."""
+    nodes = [
+        node("Conv", ["x", "w"], ["c"]),
+        node("Slice", ["c", "zero", "two", "axis"], ["s"]),
+        node("GlobalAveragePool", ["s"], ["m"]),
+        node("Flatten", ["m"], ["f"]),
+        node("Gemm", ["f", "fc"], ["y"]),
+    ]
+    numbers = {"zero": np.array([0]), "two": np.array([2]), "axis": np.array([1])}
+    path = written(graph_model(nodes, {"w": normal(4, 3, 3, 3), "fc": normal(2, 5), **numbers}), tmp_path)
+    found = classifier(path)
+    assert "GetItem" in kinds(found.model)
+    ((_, relevance),) = pixel_relevance(found, IMAGES)
+    close(relevance.sum(axis=(1, 2, 3)), found.logits(IMAGES).max(1))
+
+
 def test_units_that_are_always_0_can_be_removed(tmp_path: Path) -> None:
     model = lenet()
     for tensor in model.graph.initializer:
@@ -137,8 +155,8 @@ def test_units_that_are_always_0_can_be_removed(tmp_path: Path) -> None:
             array[1] = 0
             tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
     keras_model = classifier(written(model, tmp_path)).model
-    assert {name for name, why in obstacles(keras_model).items() if not why} == {"c1", "c2", "f1"}
-    smaller = without(keras_model, {"c1": np.array([0, 2, 3]), "f1": np.array([0, 2, 3, 4, 5, 6])})
+    assert {name for name, why in removal_obstacles(keras_model).items() if not why} == {"c1", "c2", "f1"}
+    smaller = without_units(keras_model, {"c1": np.array([0, 2, 3]), "f1": np.array([0, 2, 3, 4, 5, 6])})
     close(Classifier(smaller).logits(IMAGES), Classifier(keras_model).logits(IMAGES), 1e-6)
 
 

@@ -436,10 +436,164 @@ def test_review_reports_accuracy_confidence_and_input_range(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("threshold", "fields", "advice"),
-    [(0.45 * 255, {}, "`scale: 255`"), (-0.1, {}, "`scale: 2, offset: -1`"), (0.45, {"scale": 255.0}, "`no scale, offset")],
+    [
+        (0.45 * 255, {}, "`scale: 255`"),
+        (-0.1, {}, "`scale: 2, offset: -1`"),
+        (0.45, {"scale": 255.0}, "`no scale, offset"),
+        (0.45, {"mean_std": "mnist"}, "`no scale, offset"),
+        (0.45 * 255, {"mean": (0.5,), "std": (0.5,)}, "`scale: 255`"),
+    ],
 )
 def test_review_names_the_input_format_that_fits(
     tmp_path: Path, threshold: float, fields: dict[str, Any], advice: str
 ) -> None:
     remarks = reviewed(bright_above(tmp_path / "model.keras", threshold), **fields)
     assert any(advice in remark and "100.00% of 200 images instead of 50.00%" in remark for remark in remarks), remarks
+
+
+def shallow(shape: tuple[int, ...], units: int = 5, **last: Any) -> Any:
+    keras = backend.keras()
+    return keras.Sequential(
+        [keras.Input(shape), keras.layers.Flatten(), keras.layers.Dense(units, name="last", **last)]
+    )
+
+
+@pytest.mark.parametrize("ending", ["dense", "layer", "logit", "shifted"])
+def test_one_output_for_two_classes_becomes_the_logits_0_and_z(tmp_path: Path, ending: str) -> None:
+    keras = backend.keras()
+    activation = "sigmoid" if ending == "dense" else None
+    model = shallow((6, 6, 3), 1, activation=activation)
+    if ending == "layer":
+        model = keras.Sequential([model, keras.layers.Dropout(0.1), keras.layers.Activation("sigmoid")])
+    if ending == "shifted":
+        model = keras.Model(model.inputs[0], keras.ops.sigmoid(model.outputs[0] - 0.5))
+    model.save(path := tmp_path / "model.keras")
+    output = given(model, COLOUR)[:, 0].astype(np.float64)
+    z = output if ending == "logit" else np.log(output / (1 - output))
+
+    component = Saved(dataset=DATASET, path=str(path))
+    assert list(component.fits(DataInfo((6, 6, 3), ("a", "b")))) == []
+    made = component.produce(one := run({DATASET: blank((6, 6, 3), 2)}))
+    assert any("log-odds of the second class" in remark for remark in one.remarks) == (ending == "logit")
+    np.testing.assert_allclose(made.logits(COLOUR), np.stack([np.zeros(3), z], 1), rtol=1e-4, atol=1e-5)
+    assert made.model.layers[-1].weights
+    swapped = Saved(dataset=DATASET, path=str(path), classes=("1", "0")).produce(run({DATASET: blank((6, 6, 3), 2)}))
+    np.testing.assert_allclose(swapped.logits(COLOUR), made.logits(COLOUR)[:, ::-1], rtol=1e-5, atol=1e-6)
+
+
+def test_one_output_is_refused_where_there_are_not_two_classes_or_it_is_bounded_otherwise(tmp_path: Path) -> None:
+    shallow((6, 6, 1), 1, activation="tanh").save(path := tmp_path / "model.keras")
+    component = Saved(dataset=DATASET, path=str(path))
+    ((field, said),) = component.fits(DataInfo((6, 6, 1), tuple("abc")))
+    assert (field, "one output, which tells two classes apart" in said) == ("dataset", True)
+    with pytest.raises(
+        StageError, match="'last' ends the model of one output in tanh; expected one logit or one sigmoid"
+    ):
+        component.produce(run({DATASET: blank((6, 6, 1), 2)}))
+
+
+def test_a_sigmoid_for_each_class_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    shallow((6, 6, 1), 5, activation="sigmoid").save(path := tmp_path / "model.keras")
+    with pytest.raises(
+        StageError, match="if each image has one class only, save the model with the last activation linear"
+    ):
+        Saved(dataset=DATASET, path=str(path)).produce(run({DATASET: blank((6, 6, 1), 5)}))
+
+
+IMAGENET = np.array([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"mean": (0.1, 0.2, 0.3), "std": (0.5, 0.25, 2.0)}, (COLOUR - [0.1, 0.2, 0.3]) / [0.5, 0.25, 2.0]),
+        ({"mean": (0.1,), "std": (0.5, 0.25, 2.0)}, (COLOUR - 0.1) / [0.5, 0.25, 2.0]),
+        ({"mean": (0.5,)}, COLOUR - 0.5),
+        ({"std": (0.25,)}, COLOUR * 4),
+        ({"mean_std": "imagenet"}, (COLOUR - IMAGENET[0]) / IMAGENET[1]),
+        ({"mean_std": "imagenet", "bgr": True}, ((COLOUR - IMAGENET[0]) / IMAGENET[1])[..., ::-1]),
+        ({"scale": 255.0, "bgr": True}, 255 * COLOUR[..., ::-1]),
+        ({"mean_std": "mnist"}, (COLOUR - 0.1307) / 0.3081),
+    ],
+)
+def test_mean_and_std_are_taken_from_pixels_and_channels_are_swapped(
+    tmp_path: Path, fields: dict[str, Any], expected: np.ndarray
+) -> None:
+    (model := shallow((6, 6, 3))).save(path := tmp_path / "model.keras")
+    classifier = load(path, (6, 6, 3), **fields)
+    np.testing.assert_allclose(
+        classifier.logits(COLOUR), given(model, expected.astype(np.float32)), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_a_layer_resizes_in_front_of_the_model_as_opencv_does(tmp_path: Path) -> None:
+    cv2 = pytest.importorskip("cv2")
+    (model := shallow((9, 4, 3))).save(path := tmp_path / "model.keras")
+    ((_, said),) = Saved(dataset=DATASET, path=str(path)).fits(DataInfo((6, 6, 3), tuple("abcde")))
+    assert "takes 9x4x3 images, but gets 6x6x3 images; resize the data set, or set resize: [9, 4]" in said
+    classifier = load(path, (6, 6, 3), resize=(9, 4))
+    resized = np.stack([cv2.resize(image, (4, 9), interpolation=cv2.INTER_LINEAR) for image in COLOUR])
+    assert classifier.input_shape == (6, 6, 3)
+    np.testing.assert_allclose(classifier.logits(COLOUR), given(model, resized), rtol=1e-4, atol=1e-5)
+
+    labels, step = np.array([0, 1, 2]), np.zeros((6, 6, 3), np.float32)
+    step[2, 3, 1] = 0.02
+
+    def losses(x: np.ndarray) -> np.ndarray:
+        return -np.log(probabilities(classifier.logits(x))[np.arange(3), labels])  # type: ignore[no-any-return]
+
+    slope = (losses(COLOUR + step) - losses(COLOUR - step)) / 0.04
+    np.testing.assert_allclose(classifier.loss_gradient(COLOUR, labels)[:, 2, 3, 1], slope, rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"mean": (0.5,), "scale": 2.0}, "mean"),
+        ({"std": (0.5,), "offset": 2.0}, "std"),
+        ({"mean_std": "mnist", "scale": 2.0}, "mean_std"),
+        ({"mean_std": "mnist", "mean": (0.5,)}, "mean_std"),
+        ({"std": (0.5, 0.0, 1.0)}, "std"),
+        ({"mean": (0.5, 0.5), "std": (1.0, 1.0, 1.0)}, "std"),
+        ({"bgr": True, "grey": "luma"}, "bgr"),
+        ({"resize": (6,)}, "resize"),
+        ({"resize": (6, 0)}, "resize"),
+    ],
+)
+def test_conventions_that_contradict_each_other_are_refused(tmp_path: Path, fields: dict[str, Any], field: str) -> None:
+    shallow((6, 6, 3)).save(path := tmp_path / "model.keras")
+    assert [name for name, _ in Saved(dataset=DATASET, path=str(path), **fields).check()] == [field]
+
+
+@pytest.mark.parametrize(
+    ("shape", "fields", "field"),
+    [
+        ((6, 6, 1), {"bgr": True}, "bgr"),
+        ((6, 6, 1), {"mean_std": "imagenet"}, "mean_std"),
+        ((6, 6, 3), {"mean": (0.5, 0.5)}, "mean"),
+        ((6, 6, 3), {"grey": "luma", "std": (0.5, 0.5, 0.5)}, "std"),
+    ],
+)
+def test_conventions_for_other_channels_are_refused(
+    tmp_path: Path, shape: tuple[int, int, int], fields: dict[str, Any], field: str
+) -> None:
+    shallow((6, 6, 1)).save(path := tmp_path / "model.keras")
+    found = Saved(dataset=DATASET, path=str(path), **fields).fits(DataInfo(shape, tuple("abcde")))
+    assert [name for name, _ in found] == [field]
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+@pytest.mark.parametrize("kind", ["convolution", "permute"])
+def test_a_model_whose_layers_say_channels_first_gets_them_first(tmp_path: Path, suffix: str, kind: str) -> None:
+    keras, layers = backend.keras(), backend.keras().layers
+    inputs = keras.Input((3, 6, 6))
+    if kind == "permute":
+        tensor = layers.Permute((2, 3, 1))(inputs)
+    else:
+        tensor = layers.ZeroPadding2D(1, data_format="channels_first")(inputs)
+    model = keras.Model(inputs, layers.Dense(5)(layers.Flatten()(tensor)))
+    model.save(path := tmp_path / f"model{suffix}")
+    expected = given(model, COLOUR.transpose(0, 3, 1, 2))
+    np.testing.assert_allclose(load(path, (6, 6, 3)).logits(COLOUR), expected, rtol=1e-4, atol=1e-5)
+    refused = Saved(dataset=DATASET, path=str(path), channels_first=False).fits(DataInfo((6, 6, 3), tuple("abcde")))
+    assert "set channels_first: true" in next(refused)[1]
