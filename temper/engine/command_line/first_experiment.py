@@ -67,7 +67,7 @@ def write(model: Path, data: str, out: Path | None, catalogue: Catalogue, schema
     Raises:
         SpecError: the model or the data cannot be read or do not fit, or the file exists.
     """
-    name = "try-" + (re.sub(r"[^a-z0-9]+", "-", model.stem.lower()).strip("-") or "model")
+    name = _name(out.stem if out else f"try-{model.stem}")
     path = out or Path(f"{name}.yaml")
     if path.exists():
         raise _problem("--out", f"{path} exists and would be overwritten; name another file with --out")
@@ -97,6 +97,11 @@ def write(model: Path, data: str, out: Path | None, catalogue: Catalogue, schema
     path.write_text(text, encoding="utf-8")
     experiment_file.load(path, catalogue)
     return path
+
+
+def _name(stem: str) -> str:
+    """Return the name of the experiment, which is that of its file, so that two files do not share a results folder."""
+    return re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-") or "try"
 
 
 def _data(data: str, catalogue: Catalogue) -> _Choice:
@@ -166,7 +171,7 @@ def _fitted(model: Path, images: _Choice, catalogue: Catalogue) -> tuple[_Choice
         except StageError as error:
             raise _problem("--data", str(error)) from None
         for setting in _SETTINGS:
-            found = list(_saved(base | setting, catalogue).fits(info))
+            found = list(_saved({**base, **setting}, catalogue).fits(info))
             messages += [] if setting else [message for _, message in found]
             if found:
                 continue
@@ -196,7 +201,7 @@ def _fitted(model: Path, images: _Choice, catalogue: Catalogue) -> tuple[_Choice
                 "the model takes pixels in [0, 1] (else set scale and offset); the report says so if it does not fit",
                 "its outputs are in the order of these classes (else set classes)",
             )
-            return given, _Choice(base | setting, read, assumed), info.shape
+            return given, _Choice({**base, **setting}, read, assumed), info.shape
     raise _problem("--try", f"{model}: {messages[-1] if messages else 'the images do not fit the model'}")
 
 

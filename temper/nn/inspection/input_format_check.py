@@ -48,8 +48,8 @@ class InputFormat:
         back: Images = ((wanted - present.offset) / present.scale).astype(np.float32)
         return back
 
-    def _applied(self, x: Images) -> Images:
-        mapped = x * self.scale + self.offset
+    def _applied(self, x: Images) -> NDArray[np.float64]:
+        mapped: NDArray[np.float64] = x * self.scale + self.offset
         if self.bgr:
             mapped = mapped[..., ::-1]
         return np.ascontiguousarray(mapped.transpose(0, 3, 1, 2)).reshape(x.shape) if self.planar else mapped

@@ -106,7 +106,9 @@ def test_folders_of_images_are_split_as_they_are(
 ) -> None:
     data = folder(tmp_path / "images", *parts)
     path = write(model(4, 4, 3), str(data), Path("out.yaml"), discover(), "schema")
-    raw = dict(experiment_file.load(path, discover()).stages["data"].raw)
+    experiment = experiment_file.load(path, discover())
+    raw = dict(experiment.stages["data"].raw)
+    assert experiment.name == "out"  # as the file, so that two files do not share a results folder
     assert raw == {"type": "image_folder", "root": str(data)} | fields
 
 
