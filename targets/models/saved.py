@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from temper.core.artefacts import Data, Images
+from temper.core.artefacts import Artefact, Data, Examples, Images
 from temper.core.classifier import Classifier
 from temper.core.component import PARTS, File
 from temper.core.data_info import DataInfo
@@ -23,6 +23,7 @@ from temper.nn.editing.logits import with_reordered_outputs
 from temper.nn.editing.model_endings import classifier_of
 from temper.nn.images.preprocessing import Grey
 from temper.nn.inspection.class_order_check import ClassMismatch
+from temper.nn.inspection.input_format_check import InputFormat, formats, input_mismatch, sample_of
 from temper.nn.model_files.model_file import ModelFile
 from temper.nn.onnx.onnx_model import SUFFIX, OnnxModel
 from temper.nn.pytorch import architectures, torch_model
@@ -142,6 +143,14 @@ class Saved(Target):
                 f"the model has {graph.num_outputs} outputs, but the data set {info.num_classes} classes; use another",
             )
 
+    def stated(self) -> tuple[InputShape, int | None]:
+        """Return the shape of the model's input without the batch, and its number of outputs, as its file states them.
+
+        Raises:
+            StageError: the file cannot be read.
+        """
+        return self._file.graph.input_shape, self._file.graph.num_outputs
+
     def produce(self, run: Run) -> Classifier:
         data = run[self.dataset]
         for _, message in self.fits(data.info):
@@ -173,6 +182,24 @@ class Saved(Target):
         if not self.classes:
             return classifier
         return Classifier(with_reordered_outputs(classifier.model, self._outputs(data.info.class_names)))
+
+    def review(self, artefact: Artefact, run: Run) -> None:
+        assert isinstance(artefact, Classifier)
+        super().review(artefact, run)
+        data = run[self.dataset]
+        # Labels outside the classes are reported elsewhere.
+        if not len(data.test) or int(data.test.y.max()) >= artefact.num_classes:
+            return
+        wanted = self._file.graph.input_shape
+        run.remark(_understood(artefact, data.test, self._conventions, wanted))
+        present = self._pixel_format
+        if not present.scale.all():  # a constant input, whose format cannot be undone
+            return
+        flat = len(wanted) == 1 and not self._conventions.channels_first
+        # A weighted mean of the channels and a common scale and offset may change places.
+        tried = formats(1 if self.grey else data.info.shape[2], flat)
+        if better := input_mismatch(artefact, present, data.test, tried):
+            run.remark(better.text())
 
     def advice(self, found: ClassMismatch, names: Sequence[str]) -> str:
         if found.order is None:
@@ -221,6 +248,12 @@ class Saved(Target):
             resize=self.resize,
         )
 
+    @property
+    def _pixel_format(self) -> InputFormat:
+        """What the conventions do to the values and colours of a pixel."""
+        scale, offset = self._conventions.affine
+        return InputFormat("", scale, offset, bgr=self.bgr)
+
     def _advice(self, wanted: InputShape, info: DataInfo) -> str:
         height, width, channels = *(self.resize or info.shape[:2]), info.shape[2]
         if not self._conventions.channels_first and agree(wanted, (channels, height, width)):
@@ -234,6 +267,19 @@ class Saved(Target):
 
     def _fits(self, wanted: InputShape, info: DataInfo) -> bool:
         return agree(wanted, self._conventions.given(info.shape))
+
+
+def _understood(model: Classifier, test: Examples, conventions: InputConventions, wanted: InputShape) -> str:
+    """Return a sentence with the clean accuracy, the confidence and the input range of a model on some test images."""
+    sample = sample_of(test)
+    logits = model.logits(sample.x)
+    right = float((logits.argmax(axis=1) == sample.y).mean())
+    confidence = float(np.exp(logits.max(axis=1) - np.logaddexp.reduce(logits, axis=1)).mean())
+    received = conventions.applied(sample.x, wanted)
+    return (
+        f"On {len(sample)} test images: clean accuracy {right:.2%}, mean confidence {confidence:.3f}; "
+        f"the model receives values from {received.min():.4g} to {received.max():.4g}."
+    )
 
 
 def _some(data: Data) -> Images:

@@ -13,7 +13,7 @@ from temper.core.cluster import Cluster
 from temper.core.errors import SpecError, SpecProblem, UndertrainedModelError
 from temper.engine.catalogue import json_schema
 from temper.engine.catalogue.discovery import Catalogue, discover
-from temper.engine.command_line import shipped_experiments
+from temper.engine.command_line import first_experiment, shipped_experiments
 from temper.engine.command_line.describe import description, explanation, failure_lines, listing, plan_lines
 from temper.engine.command_line.options import parser
 from temper.engine.language import experiment_file
@@ -148,6 +148,8 @@ def _dispatch(options: argparse.Namespace, out: Terminal) -> int:
         for item in lines:
             out.print(item, soft_wrap=isinstance(item, str))
         return DONE
+    if options.model or options.data or options.out:
+        return _first_experiment(options, catalogue, out)
     if not options.files:
         raise SpecError(
             [
@@ -157,6 +159,19 @@ def _dispatch(options: argparse.Namespace, out: Terminal) -> int:
             ]
         )
     return _experiments(options, catalogue, out)
+
+
+def _first_experiment(options: argparse.Namespace, catalogue: Catalogue, out: Terminal) -> int:
+    if not (options.model and options.data):
+        raise SpecError.at("--try", 0, "expected both --try MODEL and --data DATA")
+    if options.files:
+        raise SpecError.at("--try", 0, f"writes a new file; expected no experiment file, received {options.files[0]}")
+    schema = (_schema_folder(catalogue).resolve() / "experiment.schema.json").as_uri()
+    path = first_experiment.write(options.model, options.data, options.out, catalogue, schema)
+    out.print(f"wrote {path}; check the assumptions at its top, then run it:", soft_wrap=True)
+    components = [part for folder in options.components for part in ("--components", str(folder))]
+    out.print(shlex.join([*installation.command(), str(path), *components]), soft_wrap=True)
+    return DONE
 
 
 def _experiments(options: argparse.Namespace, catalogue: Catalogue, out: Terminal) -> int:

@@ -28,6 +28,18 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "files", nargs="*", type=_file, metavar="FILE", help="experiment files (YAML or JSON; -: standard input)"
     )
+    first = command.add_argument_group("a first experiment")
+    first.add_argument(
+        "--try",
+        dest="model",
+        type=_path,
+        metavar="MODEL",
+        help="write an experiment that attacks a saved model (needs --data)",
+    )
+    first.add_argument(
+        "--data", type=_text, metavar="DATA", help="its images: a folder, an .npz file, or the name of a data set"
+    )
+    first.add_argument("--out", type=_path, metavar="FILE", help="file to write (default: try-<model>.yaml)")
     run = command.add_argument_group("running")
     run.add_argument("--set", action="append", default=[], metavar="K=V", help="override a value: generate.pgd.eps=0.2")
     run.add_argument("--seeds", type=_integers, default=(), metavar="1,2", help="seeds that override those of the file")

@@ -80,6 +80,14 @@ class InputConventions:
     def _statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         return CHANNEL_STATISTICS[self.known] if self.known else (self.mean, self.std)
 
+    @property
+    def affine(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Factor and offset of a pixel in [0, 1], one for all channels or one each."""
+        if any(self._statistics):
+            mean, std = (np.asarray(v or (d,), float) for v, d in zip(self._statistics, (0.0, 1.0), strict=True))
+            return 1 / std, -mean / std
+        return np.array([self.scale]), np.array([self.offset])
+
     def given(self, image: tuple[int, int, int]) -> InputShape:
         """Return the shape of an image (height, width, channels) as the model gets it, before flattening."""
         height, width, channels = (*(self.resize or image[:2]), image[2])
@@ -118,10 +126,7 @@ class InputConventions:
         if (self.scale, self.offset) != (1.0, 0.0):
             yield keras.layers.Rescaling(self.scale, self.offset, name=name("input_scale"))
         if any(self._statistics):
-            mean, std = (
-                np.asarray(values or (default,)) for values, default in zip(self._statistics, (0.0, 1.0), strict=True)
-            )
-            yield keras.layers.Rescaling(*_listed(1 / std, -mean / std), name=name("input_mean_std"))
+            yield keras.layers.Rescaling(*_listed(*self.affine), name=name("input_mean_std"))
         if self.bgr:
             yield _mixing(np.eye(3)[::-1], name("input_bgr"))
         if self.channels_first:

@@ -405,6 +405,52 @@ def test_a_file_of_weights_that_are_not_finite_is_refused(tmp_path: Path, suffix
         load(path, (6, 6, 3))
 
 
+def two_shades(n: int = 200) -> Data:
+    """Dark and bright images, 0.3 and 0.6 on average."""
+    y = np.arange(n) % 2
+    x = (0.3 * (1 + y)[:, None, None, None] + RNG.uniform(-0.05, 0.05, (n, 4, 4, 1))).astype(np.float32)
+    return data_of(examples(x, y), examples(x, y))
+
+
+def bright_above(path: Path, threshold: float) -> Path:
+    """Write a model whose second logit is the mean pixel minus a threshold."""
+    keras = backend.keras()
+    model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
+    weights = np.stack([np.zeros(16), np.full(16, 1 / 16)], axis=1)
+    model.layers[-1].set_weights([weights, np.array([0.0, -threshold])])
+    model.save(path)
+    return path
+
+
+def reviewed(path: Path, **fields: Any) -> list[str]:
+    component, stage = Saved(dataset=DATASET, path=str(path), **fields), run({DATASET: two_shades()})
+    component.review(component.produce(stage), stage)
+    return list(stage.remarks)
+
+
+def test_review_reports_accuracy_confidence_and_input_range(tmp_path: Path) -> None:
+    (remark,) = reviewed(bright_above(tmp_path / "model.keras", 0.45))
+    assert "On 200 test images: clean accuracy 100.00%, mean confidence 0.53" in remark
+    assert "receives values from 0.25" in remark
+
+
+@pytest.mark.parametrize(
+    ("threshold", "fields", "advice"),
+    [
+        (0.45 * 255, {}, "`scale: 255`"),
+        (-0.1, {}, "`scale: 2, offset: -1`"),
+        (0.45, {"scale": 255.0}, "`no scale, offset"),
+        (0.45, {"mean_std": "mnist"}, "`no scale, offset"),
+        (0.45 * 255, {"mean": (0.5,), "std": (0.5,)}, "`scale: 255`"),
+    ],
+)
+def test_review_names_the_input_format_that_fits(
+    tmp_path: Path, threshold: float, fields: dict[str, Any], advice: str
+) -> None:
+    remarks = reviewed(bright_above(tmp_path / "model.keras", threshold), **fields)
+    assert any(advice in remark and "100.00% of 200 images instead of 50.00%" in remark for remark in remarks), remarks
+
+
 def shallow(shape: tuple[int, ...], units: int = 5, **last: Any) -> Any:
     keras = backend.keras()
     return keras.Sequential(
