@@ -2,8 +2,8 @@
 
 Run:  python benchmarks/auto_attack_peers.py [--network convnet|lenet5] [--weights W.h5] [--data D.npz] [--eps 1/255] [--images 100] [--peers pyautoattack,art]
 
-Weights are Keras 2 files: the three-convolution net of DeepCustom, or a LeNet-5 saved as a whole model. One line is one
-run of the version `standard`, with the robust accuracy that it leaves. Compiling counts.
+Weights are a Keras 2 file of the three-convolution net of DeepCustom; LeNet-5 has fresh ones. One line is one run of the
+version `standard`, with the robust accuracy that it leaves. Compiling counts.
 """
 
 from __future__ import annotations
@@ -30,13 +30,8 @@ from temper.system import backend
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 
-def lenet5(weights: Path | None) -> Classifier:
-    """Return LeNet-5 for 28 x 28 grey images, with fresh weights or those of a saved model."""
-    if weights:
-        from temper.nn.editing.logits import to_logits
-        from temper.nn.model_files.model_file import ModelFile
-
-        return Classifier(to_logits(ModelFile(weights, None).load()))
+def lenet5() -> Classifier:
+    """Return LeNet-5 for 28 x 28 grey images with fresh weights."""
     keras = backend.keras()
     layers = keras.layers
     stack = [keras.Input((28, 28, 1))]
@@ -96,7 +91,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--peers", default="pyautoattack", help="comma-separated: pyautoattack, art")
     options = parser.parse_args()
-    victim = lenet5(options.weights) if options.network == "lenet5" else model("convnet", options.weights)
+    victim = lenet5() if options.network == "lenet5" else model("convnet", options.weights)
     x, y = images(options.data, victim.input_shape, options.images)
     contestants = {"temper": temper, **{name: PEERS[name] for name in options.peers.split(",") if name}}
     seconds = {}
