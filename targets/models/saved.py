@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -222,7 +223,7 @@ class Saved(Target):
         """Whether the architecture is the name of a PyTorch network, not a file."""
         return self.architecture is not None and self.architecture.startswith(architectures.PREFIXES)
 
-    @property
+    @cached_property
     def _file(self) -> ModelFile | OnnxModel | TorchModel:
         if Path(self.path).suffix in torch_model.SUFFIXES:
             return TorchModel(Path(self.path), self.architecture)
