@@ -36,3 +36,9 @@ class ImageStreams:
             # Setting the state is a quarter of the cost of a new generator.
             bits.state = start
             yield rng
+
+    def of_jobs(self, rows: NDArray[np.int64], numbers: NDArray[np.int64]) -> Iterator[tuple[int, np.random.Generator]]:
+        """Yield each position in ``rows`` (m,) with stream ``numbers`` (m,) of that image; not in order."""
+        for number in np.unique(numbers):
+            chosen = np.flatnonzero(numbers == number)
+            yield from zip(chosen.tolist(), self.of(rows[chosen], int(number)), strict=True)

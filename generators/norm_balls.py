@@ -30,7 +30,7 @@ def unit_step(gradient: Tensor, norm: Norm) -> Tensor:
     # Divide by the largest entry first: the squares of a small gradient would underflow in float32. Then no length is below
     # 1 but that of 0. XLA divides once, by the product of both, which must not underflow either.
     gradient = gradient / ops.maximum(ops.max(ops.abs(gradient), axis=(1, 2, 3), keepdims=True), 1e-37)
-    return gradient / ops.maximum(_length(gradient, norm), 1.0)
+    return gradient / ops.maximum(length(gradient, norm), 1.0)
 
 
 def projector(centre: Tensor, eps: Tensor, norm: Norm) -> Callable[[Tensor], Tensor]:
@@ -91,16 +91,20 @@ def _drawn(
     return drawn
 
 
-def _length(difference: Tensor, norm: Norm) -> Tensor:
+def length(moves: Tensor, norm: Norm) -> Tensor:
+    """Return the length of each move (n, ...) in ``norm``, with axes of size 1 in place of all but the first."""
     ops = backend.keras().ops
-    powers = ops.square(difference) if norm == 2 else ops.abs(difference)
-    total = ops.sum(powers, axis=(1, 2, 3), keepdims=True)
+    axes = tuple(range(1, len(moves.shape)))
+    if norm == "inf":
+        return ops.max(ops.abs(moves), axis=axes, keepdims=True)
+    powers = ops.square(moves) if norm == 2 else ops.abs(moves)
+    total = ops.sum(powers, axis=axes, keepdims=True)
     return ops.sqrt(total) if norm == 2 else total
 
 
 def _shrink_l2(difference: Tensor, eps: Tensor) -> Tensor:
     ops = backend.keras().ops
-    return difference * ops.minimum(1.0, eps / ops.maximum(_length(difference, 2), _TINY))
+    return difference * ops.minimum(1.0, eps / ops.maximum(length(difference, 2), _TINY))
 
 
 def _shrink_l1(difference: Tensor, eps: Tensor) -> Tensor:
@@ -121,4 +125,4 @@ def _shrink_l1(difference: Tensor, eps: Tensor) -> Tensor:
     lowered = ops.sign(flat) * ops.maximum(size - ops.maximum(threshold, 0.0), 0.0)
     lowered = ops.reshape(lowered, difference.shape)
     # Rounding in a sum over many thousand pixels can leave the result a little outside.
-    return lowered * ops.minimum(1.0, eps / ops.maximum(_length(lowered, 1), _TINY))
+    return lowered * ops.minimum(1.0, eps / ops.maximum(length(lowered, 1), _TINY))

@@ -10,6 +10,7 @@ from temper.core.threat_model import Norm
 from temper.generators.auto_attack.attack_losses import attack_loss
 from temper.generators.auto_attack.box_projections import onto_l1_ball
 from temper.generators.auto_attack.job_states import per_image, where
+from temper.generators.norm_balls import length
 from temper.nn.inspection.compiled_programs import Call, Tensor
 from temper.nn.inspection.gradients import differentiate
 from temper.system import backend
@@ -121,7 +122,7 @@ def _ball_step(state: Values, eps: Tensor, norm: Norm) -> Tensor:
         if norm == "inf":
             return ops.clip(ops.clip(images, x - radius, x + radius), 0.0, 1.0)
         moved = images - x
-        return ops.clip(x + _unit(moved) * ops.minimum(radius, _length(moved)), 0.0, 1.0)
+        return ops.clip(x + _unit(moved) * ops.minimum(radius, length(moved, 2)), 0.0, 1.0)
 
     direction = ops.sign(state["gradient"]) if norm == "inf" else _unit(state["gradient"])
     ahead = project(current + per_image(state["step"]) * direction)
@@ -194,10 +195,5 @@ def _pixels(state: Values) -> float:
     return float(np.prod(state["x"].shape[1:]))
 
 
-def _length(images: Tensor) -> Tensor:
-    ops = backend.keras().ops
-    return ops.sqrt(ops.sum(ops.square(images), axis=(1, 2, 3), keepdims=True))
-
-
 def _unit(images: Tensor) -> Tensor:
-    return images / (_length(images) + _TINY)
+    return images / (length(images, 2) + _TINY)

@@ -15,6 +15,7 @@ from temper.generators.auto_attack.job_states import initial, run_jobs, where
 from temper.generators.auto_attack.random_starts import on_sphere
 from temper.generators.auto_attack.refilled_batches import Jobs, State
 from temper.generators.image_streams import ImageStreams
+from temper.generators.norm_balls import length
 from temper.nn.inspection.compiled_programs import Call, Tensor
 from temper.nn.inspection.gradients import differentiate
 from temper.system import backend
@@ -84,12 +85,12 @@ def _advance(call: Call, *arguments: Any) -> tuple[Tensor, ...]:
         offset = ops.sum(slope * point, axis=1, keepdims=True) - ops.expand_dims(difference, 1)
         from_point = onto_hyperplane(point, slope, offset, norm)
         from_clean = onto_hyperplane(flat, slope, offset, norm)
-        near, far = (ops.maximum(_length(move, norm), 1e-8) for move in (from_point, from_clean))
+        near, far = (ops.maximum(length(move, norm), 1e-8) for move in (from_point, from_clean))
         pull = ops.minimum(near / (near + far), _LARGEST_PULL)
         moved = (point + _OVERSHOOT * from_point) * (1 - pull) + (flat + _OVERSHOOT * from_clean) * pull
         moved = ops.clip(moved, 0.0, 1.0)
         adversarial = ops.cast(ops.argmax(call(ops.reshape(moved, x.shape)), axis=-1), "int32") != y
-        inside = _length(moved - flat, norm)[:, 0] <= eps
+        inside = length(moved - flat, norm)[:, 0] <= eps
         closer = ops.where(ops.expand_dims(adversarial & ~inside, 1), flat + (moved - flat) * _RETREAT, moved)
         active = (before["left"] > 0) & (before["broken"] == 0)
         return before | {
@@ -136,16 +137,6 @@ def _boundary(call: Call, images: Tensor, y: Tensor, target: Tensor, norm: Norm,
     return best[1], best[2]
 
 
-def _length(moves: Tensor, norm: Norm) -> Tensor:
-    """Return the length of each move (n, d), (n, 1)."""
-    ops = backend.keras().ops
-    if norm == "inf":
-        return ops.max(ops.abs(moves), axis=1, keepdims=True)
-    powers = ops.square(moves) if norm == 2 else ops.abs(moves)
-    total = ops.sum(powers, axis=1, keepdims=True)
-    return ops.sqrt(total) if norm == 2 else total
-
-
 def _dual(weights: Tensor, norm: Norm) -> Tensor:
     dual: dict[Norm, Norm] = {"inf": 1, 2: 2, 1: "inf"}
-    return _length(weights, dual[norm])
+    return length(weights, dual[norm])

@@ -17,10 +17,8 @@ def directions(
 ) -> Images:
     """Return noise (n, *shape), uniform in [-1, 1] for norm inf and normal else, from stream ``numbers`` of ``rows``."""
     noise = np.empty((len(rows), *shape), np.float32)
-    for number in np.unique(numbers):
-        chosen = np.flatnonzero(numbers == number)
-        for job, rng in zip(chosen, streams.of(rows[chosen], int(number)), strict=True):
-            noise[job] = rng.uniform(-1, 1, shape) if norm == "inf" else rng.standard_normal(shape)
+    for job, rng in streams.of_jobs(rows, numbers):
+        noise[job] = rng.uniform(-1, 1, shape) if norm == "inf" else rng.standard_normal(shape)
     return noise
 
 

@@ -108,11 +108,8 @@ class SquareKernel:
         return [corners, sizes.astype(np.int32), signs, patterns]
 
     def _each(self, rows: Any, numbers: Any, chunks: NDArray[np.int64]) -> Any:
-        """Yield each job with the random stream of its restart and chunk of queries."""
-        streams = np.asarray(numbers, np.int64) * (self.queries + 2) + chunks
-        for stream in np.unique(streams):
-            chosen = np.flatnonzero(streams == stream)
-            yield from zip(chosen, self.streams.of(np.asarray(rows)[chosen], int(stream)), strict=True)
+        """Return each job with the random stream of its restart and chunk of queries."""
+        return self.streams.of_jobs(np.asarray(rows), np.asarray(numbers, np.int64) * (self.queries + 2) + chunks)
 
 
 def _advance(call: Call, *arguments: Any) -> tuple[Tensor, ...]:
