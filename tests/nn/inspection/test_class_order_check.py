@@ -173,6 +173,11 @@ def test_a_saved_model_with_its_classes_in_another_order(
     )
     assert warned in said
     assert said.count("above a guess") == 1
+    facts = [line for line in said.splitlines() if "On 60 test images" in line]
+    assert [line.split(", mean")[0] for line in facts] == [
+        "warning: as_saved: On 60 test images: clean accuracy 0.00%",
+        "warning: ordered: On 60 test images: clean accuracy 100.00%",
+    ]
     results = tmp_path / "outputs" / "order"
     assert warned in (results / "log.txt").read_text(encoding="utf-8")
     assert "right on 0.00% of 60 images" in (results / "report.html").read_text(encoding="utf-8")
