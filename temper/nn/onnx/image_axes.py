@@ -19,7 +19,7 @@ def image_axes(graph: OnnxGraph) -> tuple[tuple[int, ...], Axes]:
     Images become (height, width, channels); inputs without an axis of channels stay as they are.
 
     Raises:
-        StageError: a side is not stated, or it cannot be told where the channels are.
+        StageError: a side is not stated, or the place of the channels is unknown.
     """
     name, sides = graph.input_name, graph.input_shape[1:]
     known = tuple(side for side in sides if side is not None)

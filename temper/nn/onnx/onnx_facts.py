@@ -30,7 +30,7 @@ def facts_of(graph: OnnxGraph) -> OnnxFacts:
     """Return what a graph says of its input and output.
 
     Raises:
-        StageError: it does not take images, or it cannot be told where their channels are.
+        StageError: it does not take images, or the place of their channels is unknown.
     """
     image, axes = image_axes(graph)
     return OnnxFacts(graph.path, image, axes, graph.input_shape[0], graph.output_shape, graph.half, graph.data_files)

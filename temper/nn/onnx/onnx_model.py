@@ -69,7 +69,7 @@ class OnnxModel:
         return sides[0] if sides and all(side == 1 for side in sides[1:]) else None
 
     def own_sources(self) -> Iterator[Path]:
-        """Yield the files with external data, as far as they can be told."""
+        """Yield the files with external data, as far as the file names them."""
         with suppress(StageError):  # reported by ``faults``
             yield from self.facts.data_files
 

@@ -35,7 +35,7 @@ def layer_normalisation(at: NodeScope) -> Value:
     axes = [part for group in value.axes[axis:] for part in group]
     if 0 in axes:
         raise node.refused("normalises over the images of a batch")
-    # Axes of length 1 have no weights in Keras, and on torch it normalises the last axes whatever it is told.
+    # Axes of length 1 have no weights in Keras, and on torch it normalises the last axes whatever axes are set.
     kept = [part for part in range(len(value.sides)) if part in value.essential([part])]
     kept = sorted(kept, key=lambda part: (part in axes, part))
     if kept != list(range(len(value.sides))):

@@ -44,8 +44,8 @@ def average_pool(at: NodeScope) -> Value:
         # What a window covers beyond the stated padding, as its last position may, does not count.
         stated = pads_of(node, sides, kernel, strides)
         counted = [
-            [1] * (start + side + told) + [0] * (end - told)
-            for side, (start, end), (_, told) in zip(sides, pads, stated, strict=True)
+            [1] * (start + side + stated_end) + [0] * (end - stated_end)
+            for side, (start, end), (_, stated_end) in zip(sides, pads, stated, strict=True)
         ]
     shares = [_shares(*arguments) for arguments in zip(counted, kernel, strides, strict=True)]
     factor: Array = np.asarray(1 / math.prod(np.ix_(*shares)), np.float32)
